@@ -1,0 +1,319 @@
+//! `layer`, `image`, `index` and `layout merge`: what build actions call.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use oci_pull_all::descriptor::{Compression, Descriptor};
+use oci_pull_all::image::{
+    Base, ConfigChanges, Entry, LayerContent, LayerOptions, Owner, build_image, build_index,
+    build_layer,
+};
+use oci_pull_all::layout::{BlobMode, Sources, to_json};
+use oci_pull_all::platform::Platform;
+
+use super::{Result, read, write};
+
+#[derive(Debug, Args)]
+pub(crate) struct LayerArgs {
+    /// The file for the layer.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// The file for the layer's descriptor.
+    #[arg(long, value_name = "FILE")]
+    descriptor: PathBuf,
+    /// How the layer is compressed.
+    #[arg(long, value_enum, default_value_t = CompressionArg::Gzip)]
+    compression: CompressionArg,
+    /// The owner of all entries.
+    #[arg(long, value_name = "UID:GID", default_value = "0:0")]
+    owner: Owner,
+    /// The modification time of all entries, in seconds since 1970.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    mtime: u64,
+    /// The mode of all regular files, in octal.
+    #[arg(long, value_name = "OCTAL", value_parser = parse_mode)]
+    mode: Option<u32>,
+    /// A regular file with mode 0644.
+    #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append)]
+    file: Vec<String>,
+    /// A regular file with mode 0755.
+    #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append)]
+    executable: Vec<String>,
+    /// All that is in a local directory.
+    #[arg(long, num_args = 2, value_names = ["PATH", "DIR"], action = clap::ArgAction::Append)]
+    directory: Vec<String>,
+    /// An empty directory.
+    #[arg(long, value_name = "PATH")]
+    empty_directory: Vec<String>,
+    /// A symbolic link.
+    #[arg(long, num_args = 2, value_names = ["PATH", "TARGET"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
+    symlink: Vec<String>,
+    /// All that is in a tar archive, with its own owners, modes and times.
+    #[arg(long, value_name = "FILE")]
+    tar: Vec<PathBuf>,
+    /// The mode of one path, in octal.
+    #[arg(long, num_args = 2, value_names = ["PATH", "OCTAL"], action = clap::ArgAction::Append)]
+    path_mode: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CompressionArg {
+    /// gzip, which everything reads.
+    Gzip,
+    /// zstd, smaller and faster.
+    Zstd,
+    /// No compression.
+    None,
+}
+
+impl From<CompressionArg> for Compression {
+    fn from(compression: CompressionArg) -> Self {
+        match compression {
+            CompressionArg::Gzip => Compression::Gzip,
+            CompressionArg::Zstd => Compression::Zstd,
+            CompressionArg::None => Compression::None,
+        }
+    }
+}
+
+pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
+    let mut content = LayerContent::default();
+    for (files, executable) in [(&args.file, false), (&args.executable, true)] {
+        for (path, source) in pairs(files) {
+            let source = source.into();
+            content.add(path, Entry::File { source, executable })?;
+        }
+    }
+    for (path, source) in pairs(&args.directory) {
+        content.add_tree(path, Path::new(source))?;
+    }
+    for path in &args.empty_directory {
+        content.add(path, Entry::Directory)?;
+    }
+    for (path, target) in pairs(&args.symlink) {
+        let target = target.to_owned();
+        content.add(path, Entry::Symlink { target })?;
+    }
+    for archive in &args.tar {
+        content.add_tar(archive.clone());
+    }
+    for (path, mode) in pairs(&args.path_mode) {
+        content.set_mode(path, parse_mode(mode)?)?;
+    }
+    let options = LayerOptions {
+        compression: args.compression.into(),
+        owner: args.owner,
+        mode: args.mode,
+        mtime: args.mtime,
+    };
+    let descriptor = build_layer(&content, &options, &args.output)?;
+    write(&args.descriptor, &to_json(&descriptor))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    /// The base image's manifest.
+    #[arg(long, value_name = "FILE", requires = "base_config")]
+    base_manifest: Option<PathBuf>,
+    /// The base image's config.
+    #[arg(long, value_name = "FILE", requires = "base_manifest")]
+    base_config: Option<PathBuf>,
+    /// What the image is for: required without a base, checked with one.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// The descriptor of a layer, as `layer` writes it; the lowest first.
+    #[arg(long, value_name = "FILE")]
+    layer: Vec<PathBuf>,
+    /// A word of the entry point; drops the base's command.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    entrypoint: Vec<String>,
+    /// A word of the command.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    cmd: Vec<String>,
+    /// An environment variable.
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// A label.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    label: Vec<(String, String)>,
+    /// An annotation of the manifest.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    annotation: Vec<(String, String)>,
+    /// The user, and perhaps the group, that runs the command.
+    #[arg(long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// The directory in which the command runs.
+    #[arg(long, value_name = "PATH")]
+    workdir: Option<String>,
+    /// A port that the command listens on.
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    exposed_port: Vec<String>,
+    /// A directory for data that outlives a container.
+    #[arg(long, value_name = "PATH")]
+    volume: Vec<String>,
+    /// The signal that ends the command.
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// The file for the manifest.
+    #[arg(long, value_name = "FILE")]
+    manifest: PathBuf,
+    /// The file for the config.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The file for the manifest's descriptor.
+    #[arg(long, value_name = "FILE")]
+    descriptor: PathBuf,
+}
+
+pub(crate) fn image(args: &ImageArgs) -> Result<()> {
+    let base = match (&args.base_manifest, &args.base_config) {
+        (Some(manifest), Some(config)) => Some((read(manifest)?, read(config)?)),
+        _ => None,
+    };
+    let base = base
+        .as_ref()
+        .map(|(manifest, config)| Base { manifest, config });
+    let changes = ConfigChanges {
+        entrypoint: args.entrypoint.clone(),
+        cmd: args.cmd.clone(),
+        env: args.env.clone(),
+        labels: args.label.iter().cloned().collect(),
+        user: args.user.clone(),
+        workdir: args.workdir.clone(),
+        exposed_ports: args.exposed_port.clone(),
+        volumes: args.volume.clone(),
+        stop_signal: args.stop_signal.clone(),
+    };
+    let layers = read_descriptors(&args.layer)?;
+    let annotations: BTreeMap<_, _> = args.annotation.iter().cloned().collect();
+    let built = build_image(
+        base,
+        args.platform.as_ref(),
+        &layers,
+        &changes,
+        &annotations,
+    )?;
+    write(&args.manifest, &built.manifest)?;
+    write(&args.config, &built.config)?;
+    write(&args.descriptor, &to_json(&built.descriptor))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    /// The descriptor of an image, as `image` writes it.
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
+    /// An annotation of the index.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    annotation: Vec<(String, String)>,
+    /// The file for the index.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// The file for the index's descriptor.
+    #[arg(long, value_name = "FILE")]
+    descriptor: PathBuf,
+}
+
+pub(crate) fn index(args: &IndexArgs) -> Result<()> {
+    let images = read_descriptors(&args.image)?;
+    let annotations: BTreeMap<_, _> = args.annotation.iter().cloned().collect();
+    let (index, descriptor) = build_index(&images, &annotations)?;
+    write(&args.output, &index)?;
+    write(&args.descriptor, &to_json(&descriptor))
+}
+
+#[derive(Debug, Args)]
+#[group(id = "target", required = true, multiple = false, args = ["output", "tar"])]
+pub(crate) struct MergeArgs {
+    /// The directory for the layout.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// The file for the layout as a tar archive.
+    #[arg(long, value_name = "FILE")]
+    tar: Option<PathBuf>,
+    /// The descriptor of the image or index.
+    #[arg(long, value_name = "FILE")]
+    root: PathBuf,
+    /// A local blob: its descriptor and its file.
+    #[arg(long, num_args = 2, value_names = ["DESCRIPTOR", "FILE"], action = clap::ArgAction::Append)]
+    local: Vec<PathBuf>,
+    /// A small local blob, whose digest is computed: a manifest, a config or an index.
+    #[arg(long, value_name = "FILE")]
+    local_file: Vec<PathBuf>,
+    /// A blob of a pulled base, whose path ends in blobs/ALGORITHM/HEX.
+    #[arg(long, value_name = "FILE")]
+    blob: Vec<PathBuf>,
+    /// The image's name within the layout (annotation org.opencontainers.image.ref.name).
+    #[arg(long, value_name = "NAME")]
+    ref_name: Option<String>,
+    /// How a pulled base's blobs get into the directory.
+    #[arg(long, value_enum, default_value_t = BlobsArg::Link)]
+    blobs: BlobsArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BlobsArg {
+    /// As relative symlinks, so that nothing is copied.
+    Link,
+    /// As files.
+    File,
+}
+
+pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
+    let mut sources = Sources::default();
+    for blob in &args.blob {
+        sources.add_pulled(blob.clone())?;
+    }
+    for pair in args.local.chunks_exact(2) {
+        sources.add_local(&read_descriptor(&pair[0])?, pair[1].clone());
+    }
+    for file in &args.local_file {
+        sources.add_local_file(file.clone())?;
+    }
+    let root = read_descriptor(&args.root)?;
+    let ref_name = args.ref_name.as_deref();
+    if let Some(directory) = &args.output {
+        let mode = match args.blobs {
+            BlobsArg::Link => BlobMode::Link,
+            BlobsArg::File => BlobMode::File,
+        };
+        sources.write_directory(&root, ref_name, mode, directory)?;
+    }
+    if let Some(file) = &args.tar {
+        sources.write_tar(&root, ref_name, file)?;
+    }
+    Ok(())
+}
+
+fn read_descriptor(path: &Path) -> Result<Descriptor> {
+    serde_json::from_slice(&read(path)?)
+        .map_err(|error| format!("{} is not a content descriptor: {error}", path.display()).into())
+}
+
+fn read_descriptors(paths: &[PathBuf]) -> Result<Vec<Descriptor>> {
+    paths.iter().map(|path| read_descriptor(path)).collect()
+}
+
+/// The values of a flag that takes two.
+fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    values
+        .chunks_exact(2)
+        .map(|pair| (pair[0].as_str(), pair[1].as_str()))
+}
+
+fn parse_pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+fn parse_mode(text: &str) -> std::result::Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err(format!(
+            "{text:?} is not a mode: expected octal digits, such as 0755"
+        )),
+    }
+}

@@ -1,0 +1,255 @@
+//! `pull` and `resolve`: what speaks to a registry.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use indicatif::{HumanBytes, HumanDuration};
+use oci_pull_all::digest::Digest;
+use oci_pull_all::layout::to_json;
+use oci_pull_all::manifest::Manifest;
+use oci_pull_all::platform::Platform;
+use oci_pull_all::progress::{Mode, Progress};
+use oci_pull_all::pull::{self, Report, Selection};
+use oci_pull_all::reference::Reference;
+use oci_pull_all::registry::{Keychain, Options, Registry};
+use oci_pull_all::store::{Store, Trust};
+
+use super::store::StoreLocation;
+use super::{Result, write};
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArgs {
+    /// Speak plain HTTP to this registry (host, or host:port). Registries on this machine's
+    /// loopback need no permission.
+    #[arg(long, value_name = "HOST")]
+    plain_http: Vec<String>,
+    /// Take credentials from this file instead of those that Docker and podman use.
+    #[arg(long, value_name = "FILE")]
+    docker_config: Option<PathBuf>,
+}
+
+impl RegistryArgs {
+    fn options(&self) -> Result<Options> {
+        Ok(Options {
+            keychain: match &self.docker_config {
+                Some(file) => Keychain::of_file(file)?,
+                None => Keychain::from_env(),
+            },
+            plain_http: self.plain_http.iter().cloned().collect(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The image, by digest: REGISTRY/REPOSITORY@DIGEST.
+    reference: Reference,
+    /// The directory for the layout.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Pull manifests and configs only, no layers.
+    #[arg(long)]
+    shallow: bool,
+    /// Pull only this platform's image, such as linux/arm64/v8. The index stays as it is. May be
+    /// repeated.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Vec<Platform>,
+    /// Write what was pulled, as JSON, to this file.
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreLocation,
+    /// Keep the blobs in the layout only.
+    #[arg(long, conflicts_with = "store")]
+    no_store: bool,
+    /// Hash again what the store has, instead of trusting its time stamps.
+    #[arg(long)]
+    verify: bool,
+    /// How many blobs are fetched at once.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrency: u16,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
+    progress: ProgressMode,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProgressMode {
+    /// Bars on a terminal, else lines.
+    Auto,
+    /// A bar for each active blob, and a total.
+    Bars,
+    /// A line now and then.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+impl From<ProgressMode> for Mode {
+    fn from(mode: ProgressMode) -> Self {
+        match mode {
+            ProgressMode::Auto => Mode::Auto,
+            ProgressMode::Bars => Mode::Bars,
+            ProgressMode::Plain => Mode::Plain,
+            ProgressMode::None => Mode::None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResolveArgs {
+    /// The image, by tag: REGISTRY/REPOSITORY[:TAG].
+    reference: Reference,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+#[tokio::main(worker_threads = 2)]
+pub(crate) async fn pull(args: &PullArgs) -> Result<()> {
+    let registry = Registry::connect(args.reference.clone(), args.registry.options()?).await?;
+    let Some(digest) = args.reference.digest() else {
+        return Err(refuse_tag(&registry).await);
+    };
+    let trust = if args.verify {
+        Trust::Nothing
+    } else {
+        Trust::Stamp
+    };
+    let private_store = args.output.join(".store");
+    let root = if args.no_store {
+        private_store.clone()
+    } else {
+        args.store.path()?
+    };
+    let store = Arc::new(Store::open(&root, trust)?);
+    let selection = Selection {
+        platforms: args.platform.clone(),
+        shallow: args.shallow,
+        concurrency: args.concurrency.into(),
+    };
+    let progress = Progress::new(args.progress.into());
+    let pulled = pull::pull(
+        &registry,
+        &store,
+        digest,
+        &selection,
+        &args.output,
+        &progress,
+    )
+    .await;
+    drop(store);
+    if args.no_store {
+        fs::remove_dir_all(&private_store)
+            .map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
+    }
+    let report = pulled.map_err(|error| Failed(args.reference.to_string(), Box::new(error)))?;
+    progress.finish(&describe(&args.reference, &report));
+    if let Some(file) = &args.summary {
+        write(file, &to_json(&report.summary))?;
+    }
+    Ok(())
+}
+
+/// Names the image that an error is about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot pull {0}")]
+struct Failed(String, #[source] Box<dyn std::error::Error>);
+
+fn describe(reference: &Reference, report: &Report) -> String {
+    format!(
+        "{reference}: {} blobs, {} transferred, {} from the store, {}",
+        report.blobs,
+        HumanBytes(report.transferred),
+        HumanBytes(report.from_store),
+        if report.elapsed.as_secs() < 60 {
+            format!("{:.1} s", report.elapsed.as_secs_f64())
+        } else {
+            HumanDuration(report.elapsed).to_string()
+        }
+    )
+}
+
+/// The error for a reference without a digest, with the digest to pin if the registry tells.
+async fn refuse_tag(registry: &Registry) -> Box<dyn std::error::Error> {
+    let reference = registry.reference();
+    let tag = reference.tag().unwrap_or("latest");
+    let advice = match registry.resolve(tag).await {
+        Ok((_, digest)) => format!(
+            "pin the digest that it points to now:\n  {}/{}@{digest}",
+            reference.registry(),
+            reference.repository()
+        ),
+        Err(error) => format!("pin a digest; asking for the one it points to now failed: {error}"),
+    };
+    format!("{reference} is a tag, which may point to another image tomorrow; {advice}").into()
+}
+
+#[tokio::main(worker_threads = 2)]
+pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
+    let registry = Registry::connect(args.reference.clone(), args.registry.options()?).await?;
+    let (bytes, digest) = match (args.reference.digest(), args.reference.tag()) {
+        (Some(digest), _) => (registry.manifest(digest).await?, digest.clone()),
+        (None, tag) => registry.resolve(tag.unwrap_or("latest")).await?,
+    };
+    let manifest = Manifest::parse(&bytes, None)?;
+    println!("{digest}");
+    println!();
+    print!("{}", module_lines(&args.reference, &digest, &manifest));
+    Ok(())
+}
+
+fn module_lines(reference: &Reference, digest: &Digest, manifest: &Manifest) -> String {
+    let name = reference
+        .repository()
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    let name: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
+    let mut lines = vec![
+        "oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")".to_owned(),
+        "oci.pull(".to_owned(),
+        format!("    name = \"{name}\","),
+        format!("    digest = \"{digest}\","),
+        format!(
+            "    image = \"{}/{}\",",
+            reference.registry(),
+            reference.repository()
+        ),
+    ];
+    if let Manifest::Index(index) = manifest {
+        lines.push("    platforms = [".to_owned());
+        let platforms = index
+            .manifests
+            .iter()
+            .filter_map(|entry| entry.platform.as_ref())
+            .filter(|platform| !platform.is_unknown());
+        for Platform {
+            os,
+            architecture,
+            variant,
+            ..
+        } in platforms
+        {
+            let variant = variant
+                .as_ref()
+                .map(|v| format!("/{v}"))
+                .unwrap_or_default();
+            let line = format!("        \"{os}/{architecture}{variant}\",");
+            // Windows has several images for one platform, which differ in the system's version.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines.push("    ],".to_owned());
+    }
+    lines.push(")".to_owned());
+    lines.push(format!("use_repo(oci, \"{name}\")"));
+    lines.join("\n") + "\n"
+}

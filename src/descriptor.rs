@@ -1,0 +1,241 @@
+//! Content descriptors and media types (OCI image spec, descriptor.md and media-types.md).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Algorithm, Digest};
+use crate::platform::Platform;
+
+/// The media type of a content, in the OCI image spec's names or in Docker's schema 2 names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MediaType(String);
+
+/// What a media type says about the content's role in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An image index or a Docker manifest list.
+    Index,
+    /// An image manifest.
+    Manifest,
+    /// An image configuration.
+    Config,
+    /// A file system layer: a tar archive, compressed as said.
+    Layer(Compression),
+    /// Anything else: the content of an artifact.
+    Other,
+}
+
+/// How a layer's tar archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not compressed.
+    None,
+    /// RFC 1952 gzip.
+    Gzip,
+    /// RFC 8478 zstd.
+    Zstd,
+}
+
+impl MediaType {
+    /// `application/vnd.oci.image.index.v1+json`
+    pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    /// `application/vnd.oci.image.manifest.v1+json`
+    pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    /// `application/vnd.oci.image.config.v1+json`
+    pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    const OCI_FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+    const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+
+    /// The manifest media types that a registry is asked for.
+    pub const MANIFESTS: [&str; 4] = [
+        Self::OCI_INDEX,
+        Self::OCI_MANIFEST,
+        Self::DOCKER_INDEX,
+        Self::DOCKER_MANIFEST,
+    ];
+
+    /// A media type by name; a parameter such as `; charset=utf-8` is dropped.
+    pub fn new(name: &str) -> Self {
+        let name = name.split(';').next().unwrap_or_default().trim();
+        MediaType(name.to_owned())
+    }
+
+    /// The OCI layer media type for a compression.
+    pub fn layer(compression: Compression) -> Self {
+        MediaType(format!("{}{}", Self::OCI_LAYER, compression.suffix()))
+    }
+
+    /// The name, such as `application/vnd.oci.image.manifest.v1+json`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The content's role.
+    pub fn kind(&self) -> Kind {
+        match self.0.as_str() {
+            Self::OCI_INDEX | Self::DOCKER_INDEX => Kind::Index,
+            Self::OCI_MANIFEST | Self::DOCKER_MANIFEST => Kind::Manifest,
+            Self::OCI_CONFIG | Self::DOCKER_CONFIG => Kind::Config,
+            _ => self
+                .layer_parts()
+                .map_or(Kind::Other, |(_, compression)| Kind::Layer(compression)),
+        }
+    }
+
+    /// The same content's media type in the OCI image spec, for a Docker schema 2 type; else itself.
+    #[must_use]
+    pub fn to_oci(&self) -> Self {
+        match self.kind() {
+            Kind::Index => MediaType(Self::OCI_INDEX.to_owned()),
+            Kind::Manifest => MediaType(Self::OCI_MANIFEST.to_owned()),
+            Kind::Config => MediaType(Self::OCI_CONFIG.to_owned()),
+            Kind::Layer(compression) => match self.layer_parts() {
+                Some((Self::DOCKER_LAYER, _)) => Self::layer(compression),
+                Some((Self::DOCKER_FOREIGN_LAYER, _)) => MediaType(format!(
+                    "{}{}",
+                    Self::OCI_FOREIGN_LAYER,
+                    compression.suffix()
+                )),
+                _ => self.clone(),
+            },
+            Kind::Other => self.clone(),
+        }
+    }
+
+    fn layer_parts(&self) -> Option<(&'static str, Compression)> {
+        [
+            Self::OCI_LAYER,
+            Self::OCI_FOREIGN_LAYER,
+            Self::DOCKER_LAYER,
+            Self::DOCKER_FOREIGN_LAYER,
+        ]
+        .into_iter()
+        .find_map(|base| {
+            let compression = match self.0.strip_prefix(base)? {
+                "" => Compression::None,
+                "+gzip" | ".gzip" => Compression::Gzip,
+                "+zstd" | ".zstd" => Compression::Zstd,
+                _ => return None,
+            };
+            Some((base, compression))
+        })
+    }
+}
+
+impl Compression {
+    fn suffix(self) -> &'static str {
+        match self {
+            Compression::None => "",
+            Compression::Gzip => "+gzip",
+            Compression::Zstd => "+zstd",
+        }
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Points to a content: what it is, its digest and its size in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// The content's media type.
+    pub media_type: MediaType,
+    /// The content's digest.
+    pub digest: Digest,
+    /// The content's size in bytes.
+    pub size: u64,
+    /// Where else the content may be downloaded, for layers that registries must not distribute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Arbitrary metadata.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The platform of the image, in an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The type of the artifact, when the content is an artifact's manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The content itself, base64-encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+}
+
+impl Descriptor {
+    /// A descriptor with the three required properties.
+    pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
+        Descriptor {
+            media_type,
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            platform: None,
+            artifact_type: None,
+            data: None,
+        }
+    }
+
+    /// The descriptor of `bytes`, by SHA-256.
+    pub fn of(media_type: MediaType, bytes: &[u8]) -> Self {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        Descriptor::new(media_type, digest, bytes.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_oci_and_docker_media_types() {
+        let kind = |name: &str| MediaType::new(name).kind();
+        assert_eq!(
+            kind("application/vnd.oci.image.index.v1+json; charset=utf-8"),
+            Kind::Index
+        );
+        assert_eq!(
+            kind("application/vnd.oci.image.layer.v1.tar+zstd"),
+            Kind::Layer(Compression::Zstd)
+        );
+        assert_eq!(
+            kind("application/vnd.docker.image.rootfs.diff.tar.gzip"),
+            Kind::Layer(Compression::Gzip)
+        );
+        assert_eq!(kind("application/vnd.in-toto+json"), Kind::Other);
+        let to_oci = |name: &str| MediaType::new(name).to_oci().as_str().to_owned();
+        assert_eq!(
+            to_oci("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+        );
+        assert_eq!(
+            to_oci("application/vnd.in-toto+json"),
+            "application/vnd.in-toto+json"
+        );
+    }
+
+    #[test]
+    fn refuses_sizes_that_are_none() {
+        let json = |size: &str| {
+            let digest = Digest::of(Algorithm::Sha256, b"");
+            let text = format!(r#"{{"mediaType":"a/b","digest":"{digest}"{size}}}"#);
+            serde_json::from_str::<Descriptor>(&text)
+        };
+        assert!(json(r#","size":0"#).is_ok());
+        assert!(json(r#","size":-1"#).is_err());
+        assert!(json(r#","size":1e30"#).is_err());
+        assert!(json("").is_err());
+    }
+}

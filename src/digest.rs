@@ -1,0 +1,286 @@
+//! Content digests (OCI image spec, descriptor.md, "Digests").
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+/// The digest algorithms that the image spec registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// SHA-256, which every implementation supports.
+    Sha256,
+    /// SHA-512, which the spec lets an implementation support.
+    Sha512,
+}
+
+impl Algorithm {
+    /// The algorithm's name in a digest and in a layout's `blobs` directory.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "sha256",
+            Algorithm::Sha512 => "sha512",
+        }
+    }
+
+    const fn hex_len(self) -> usize {
+        match self {
+            Algorithm::Sha256 => 64,
+            Algorithm::Sha512 => 128,
+        }
+    }
+
+    /// A hasher that computes a digest of this algorithm.
+    pub fn hasher(self) -> Hasher {
+        match self {
+            Algorithm::Sha256 => Hasher::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha512 => Hasher::Sha512(sha2::Sha512::new()),
+        }
+    }
+}
+
+/// A well-formed digest: a registered algorithm and lower-case hex of its exact length.
+///
+/// Because nothing else can be held, the digest is safe to use as part of a path or a URL.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest {
+    algorithm: Algorithm,
+    hex: Box<str>,
+}
+
+/// Why a string is not a digest.
+#[derive(Debug, thiserror::Error)]
+pub enum DigestError {
+    /// There is no `algorithm:` before the hex.
+    #[error("{0:?} is not a digest: expected ALGORITHM:HEX, such as sha256:0123… with 64 digits")]
+    Form(String),
+    /// The algorithm is not one that the image spec registers.
+    #[error("{0:?} has the digest algorithm {1:?}: only sha256 and sha512 are supported")]
+    Algorithm(String, String),
+    /// The encoded part is not lower-case hex of the algorithm's length.
+    #[error("{0:?} is not a digest: {1} takes exactly {2} lower-case hex digits")]
+    Hex(String, &'static str, usize),
+}
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut hasher = algorithm.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The encoded part: lower-case hex.
+    pub fn hex(&self) -> &str {
+        &self.hex
+    }
+
+    /// Where a layout keeps the blob: `blobs/ALGORITHM/HEX` (image-layout.md, "Blobs").
+    pub fn blob_path(&self) -> String {
+        format!("blobs/{}/{}", self.algorithm.as_str(), self.hex)
+    }
+
+    /// The modification time that marks a file as once verified against this digest.
+    ///
+    /// Any later write gives the file another time, so one `stat` tells whether the bytes are still
+    /// those that were hashed. The time is derived from the digest, hence the same on every machine;
+    /// it lies between 2001 and 2017 so that no tool takes it for one in the future.
+    pub fn stamp(&self) -> SystemTime {
+        let mut head = [0_u8; 8];
+        hex::decode_to_slice(&self.hex[..16], &mut head).expect("a digest holds hex only");
+        let seed = u64::from_be_bytes(head);
+        let seconds = 1_000_000_000 + (seed >> 32) % 500_000_000;
+        // Microseconds: the coarsest step among the file systems that have sub-second times.
+        let micros = (seed & 0xffff_ffff) % 1_000_000;
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let (name, hex) = text
+            .split_once(':')
+            .ok_or_else(|| DigestError::Form(text.to_owned()))?;
+        let algorithm = match name {
+            "sha256" => Algorithm::Sha256,
+            "sha512" => Algorithm::Sha512,
+            _ => return Err(DigestError::Algorithm(text.to_owned(), name.to_owned())),
+        };
+        let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if hex.len() != algorithm.hex_len() || !hex.bytes().all(lower_hex) {
+            return Err(DigestError::Hex(
+                text.to_owned(),
+                algorithm.as_str(),
+                algorithm.hex_len(),
+            ));
+        }
+        Ok(Digest {
+            algorithm,
+            hex: hex.into(),
+        })
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.as_str(), self.hex)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Computes a digest from bytes as they come.
+#[derive(Clone, Debug)]
+pub enum Hasher {
+    /// Computes SHA-256.
+    Sha256(sha2::Sha256),
+    /// Computes SHA-512.
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Hasher::Sha256(hasher) => hasher.update(bytes),
+            Hasher::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes taken in.
+    pub fn finish(self) -> Digest {
+        match self {
+            Hasher::Sha256(hasher) => Digest {
+                algorithm: Algorithm::Sha256,
+                hex: hex::encode(hasher.finalize()).into(),
+            },
+            Hasher::Sha512(hasher) => Digest {
+                algorithm: Algorithm::Sha512,
+                hex: hex::encode(hasher.finalize()).into(),
+            },
+        }
+    }
+}
+
+/// A writer that hashes and counts what passes through to `inner`.
+pub struct HashingWriter<W> {
+    inner: W,
+    hasher: Hasher,
+    written: u64,
+}
+
+impl<W: io::Write> HashingWriter<W> {
+    /// Wraps `inner`.
+    pub fn new(algorithm: Algorithm, inner: W) -> Self {
+        HashingWriter {
+            inner,
+            hasher: algorithm.hasher(),
+            written: 0,
+        }
+    }
+
+    /// Returns `inner`, the digest and the number of bytes written.
+    pub fn finish(self) -> (W, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.written)
+    }
+}
+
+impl<W: io::Write> io::Write for HashingWriter<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.hasher.update(&buf[..n]);
+        self.written += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Reads `reader` to its end and returns the digest and the number of bytes read.
+pub fn hash_reader(algorithm: Algorithm, mut reader: impl io::Read) -> io::Result<(Digest, u64)> {
+    let mut sink = HashingWriter::new(algorithm, io::sink());
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => io::Write::write_all(&mut sink, &buffer[..n])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (_, digest, size) = sink.finish();
+    Ok((digest, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn hashes_and_parses() {
+        let digest = Digest::of(Algorithm::Sha256, b"");
+        assert_eq!(digest.to_string(), EMPTY);
+        assert_eq!(EMPTY.parse::<Digest>().unwrap(), digest);
+        let long = Digest::of(Algorithm::Sha512, b"x").to_string();
+        assert_eq!(long.parse::<Digest>().unwrap().to_string(), long);
+    }
+
+    #[test]
+    fn refuses_what_is_no_digest() {
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            "sha256:../../etc/passwd",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            &EMPTY.to_uppercase(),
+            &EMPTY[..EMPTY.len() - 1],
+            &format!("{EMPTY}0"),
+            &EMPTY.replace("sha256", "sha512"),
+        ] {
+            let error = bad.parse::<Digest>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{bad:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn stamp_lies_in_the_past_and_depends_on_the_digest() {
+        let one = Digest::of(Algorithm::Sha256, b"1").stamp();
+        let two = Digest::of(Algorithm::Sha256, b"2").stamp();
+        assert_ne!(one, two);
+        assert!(one < SystemTime::now() && two < SystemTime::now());
+    }
+}

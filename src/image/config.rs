@@ -1,0 +1,439 @@
+//! Image configurations and manifests (OCI image spec, config.md and manifest.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::descriptor::{Descriptor, MediaType};
+use crate::digest::Digest;
+use crate::layout::to_json;
+use crate::manifest::{ImageManifest, Manifest, ManifestError};
+use crate::platform::Platform;
+
+use super::DIFF_ID;
+
+/// The creation time of everything that is built: none, so that the same input gives the same bytes.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+const CREATED_BY: &str = "oci_pull_all";
+
+/// Why an image cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The base's manifest is of no use.
+    #[error("the base's manifest cannot be used")]
+    BaseManifest(#[source] ManifestError),
+    /// The base is an index.
+    #[error("the base is an image index: name the manifest of one platform")]
+    BaseIsIndex,
+    /// The base's config is of no use.
+    #[error("the base's config cannot be used")]
+    BaseConfig(#[source] serde_json::Error),
+    /// The base's config does not fit its manifest.
+    #[error("the base's config has {diff_ids} diff_ids, but its manifest has {layers} layers")]
+    BaseLayers {
+        /// Entries in the config.
+        diff_ids: usize,
+        /// Entries in the manifest.
+        layers: usize,
+    },
+    /// The base is for another platform than the one asked for.
+    #[error("the base is for {base}, not for {wanted}")]
+    BasePlatform {
+        /// The base's platform.
+        base: Box<Platform>,
+        /// The platform asked for.
+        wanted: Box<Platform>,
+    },
+    /// Neither a base nor a platform says what the image is for.
+    #[error("an image without a base needs a platform: pass --platform OS/ARCHITECTURE")]
+    NoPlatform,
+    /// A layer's descriptor does not say what the layer uncompressed is.
+    #[error("the descriptor of the layer {0} has no annotation {DIFF_ID}")]
+    NoDiffId(Digest),
+    /// A variable without a value.
+    #[error("{0:?} is not an environment variable: expected NAME=VALUE")]
+    Env(String),
+    /// Not a port as config.md writes it.
+    #[error("{0:?} is not a port: expected PORT, PORT/tcp or PORT/udp")]
+    Port(String),
+}
+
+/// The image that another one is built on.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// The bytes of its manifest.
+    pub manifest: &'a [u8],
+    /// The bytes of its config.
+    pub config: &'a [u8],
+}
+
+/// What the image's config gets beyond the base's. What is empty or `None` stays as in the base.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigChanges {
+    /// Replaces `Entrypoint`; the base's `Cmd`, which was meant for the base's entry point, is dropped.
+    pub entrypoint: Vec<String>,
+    /// Replaces `Cmd`.
+    pub cmd: Vec<String>,
+    /// `NAME=VALUE`, added to `Env`; a variable of the base with the same name is replaced in its place.
+    pub env: Vec<String>,
+    /// Added to `Labels`.
+    pub labels: BTreeMap<String, String>,
+    /// Replaces `User`.
+    pub user: Option<String>,
+    /// Replaces `WorkingDir`.
+    pub workdir: Option<String>,
+    /// Added to `ExposedPorts`.
+    pub exposed_ports: Vec<String>,
+    /// Added to `Volumes`.
+    pub volumes: Vec<String>,
+    /// Replaces `StopSignal`.
+    pub stop_signal: Option<String>,
+}
+
+/// A manifest and its config.
+#[derive(Clone, Debug)]
+pub struct BuiltImage {
+    /// The bytes of the manifest.
+    pub manifest: Vec<u8>,
+    /// The bytes of the config.
+    pub config: Vec<u8>,
+    /// The manifest's descriptor, with the platform.
+    pub descriptor: Descriptor,
+}
+
+/// Builds an image from `base`, if any, with `layers` on top of its layers, lowest first.
+///
+/// Each layer's descriptor has the annotation [`DIFF_ID`]. A base in Docker's format gives an OCI
+/// image. `platform` is what the image is for: required without a base, checked with one.
+pub fn build_image(
+    base: Option<Base<'_>>,
+    platform: Option<&Platform>,
+    layers: &[Descriptor],
+    changes: &ConfigChanges,
+    annotations: &BTreeMap<String, String>,
+) -> Result<BuiltImage, ImageError> {
+    let (mut config, mut all_layers) = match base {
+        Some(base) => read_base(base)?,
+        None => (Map::new(), Vec::new()),
+    };
+    let platform = set_platform(&mut config, platform)?;
+    add_layers(&mut config, all_layers.len(), layers)?;
+    if base.is_none() {
+        config.insert("created".to_owned(), json!(CREATED));
+    }
+    apply(object(&mut config, "config"), changes)?;
+
+    all_layers.extend(layers.iter().cloned().map(|mut layer| {
+        layer.annotations.remove(DIFF_ID);
+        layer
+    }));
+    let config = to_json(&config);
+    let manifest_type = MediaType::new(MediaType::OCI_MANIFEST);
+    let manifest = to_json(&ImageManifest {
+        schema_version: 2,
+        media_type: Some(manifest_type.clone()),
+        artifact_type: None,
+        config: Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), &config),
+        layers: all_layers,
+        subject: None,
+        annotations: annotations.clone(),
+    });
+    let mut descriptor = Descriptor::of(manifest_type, &manifest);
+    descriptor.platform = Some(platform);
+    Ok(BuiltImage {
+        manifest,
+        config,
+        descriptor,
+    })
+}
+
+/// The base's config, with as many `diff_ids` as layers, and its layers with OCI media types.
+fn read_base(base: Base<'_>) -> Result<(Map<String, Value>, Vec<Descriptor>), ImageError> {
+    let manifest = match Manifest::parse(base.manifest, None).map_err(ImageError::BaseManifest)? {
+        Manifest::Image(image) => image,
+        Manifest::Index(_) => return Err(ImageError::BaseIsIndex),
+    };
+    let mut config: Map<String, Value> =
+        serde_json::from_slice(base.config).map_err(ImageError::BaseConfig)?;
+    let diff_ids = array(object(&mut config, "rootfs"), "diff_ids").len();
+    if diff_ids != manifest.layers.len() {
+        return Err(ImageError::BaseLayers {
+            diff_ids,
+            layers: manifest.layers.len(),
+        });
+    }
+    let layers = manifest
+        .layers
+        .into_iter()
+        .map(|layer| Descriptor {
+            media_type: layer.media_type.to_oci(),
+            ..layer
+        })
+        .collect();
+    Ok((config, layers))
+}
+
+fn set_platform(
+    config: &mut Map<String, Value>,
+    wanted: Option<&Platform>,
+) -> Result<Platform, ImageError> {
+    let base: Option<Platform> = if config.contains_key("os") {
+        serde_json::from_value(Value::Object(config.clone())).ok()
+    } else {
+        None
+    };
+    match (base, wanted) {
+        (Some(base), Some(wanted)) if base.rank_for(wanted).is_none() => {
+            Err(ImageError::BasePlatform {
+                base: Box::new(base),
+                wanted: Box::new(wanted.clone()),
+            })
+        }
+        (Some(base), _) => Ok(base),
+        (None, Some(wanted)) => {
+            config.insert("os".to_owned(), json!(wanted.os));
+            config.insert("architecture".to_owned(), json!(wanted.architecture));
+            if let Some(variant) = &wanted.variant {
+                config.insert("variant".to_owned(), json!(variant));
+            }
+            Ok(wanted.clone())
+        }
+        (None, None) => Err(ImageError::NoPlatform),
+    }
+}
+
+/// Extends `rootfs.diff_ids` and `history`, which together tell the story of `base_layers` layers.
+fn add_layers(
+    config: &mut Map<String, Value>,
+    base_layers: usize,
+    layers: &[Descriptor],
+) -> Result<(), ImageError> {
+    let rootfs = object(config, "rootfs");
+    rootfs.insert("type".to_owned(), json!("layers"));
+    let diff_ids = array(rootfs, "diff_ids");
+    for layer in layers {
+        let diff_id = layer
+            .annotations
+            .get(DIFF_ID)
+            .ok_or_else(|| ImageError::NoDiffId(layer.digest.clone()))?;
+        diff_ids.push(json!(diff_id));
+    }
+    let history = array(config, "history");
+    let is_layer = |entry: &&Value| entry.get("empty_layer") != Some(&json!(true));
+    let told = history.iter().filter(is_layer).count();
+    // A base may have no history, or not all of it; readers pair entries and layers by position.
+    for _ in told..base_layers {
+        history.push(json!({"created": CREATED, "comment": "a layer of the base image"}));
+    }
+    for _ in layers {
+        history.push(json!({"created": CREATED, "created_by": CREATED_BY}));
+    }
+    Ok(())
+}
+
+fn apply(config: &mut Map<String, Value>, changes: &ConfigChanges) -> Result<(), ImageError> {
+    if !changes.entrypoint.is_empty() {
+        config.insert("Entrypoint".to_owned(), json!(changes.entrypoint));
+        config.remove("Cmd");
+    }
+    if !changes.cmd.is_empty() {
+        config.insert("Cmd".to_owned(), json!(changes.cmd));
+    }
+    let env = array(config, "Env");
+    for variable in &changes.env {
+        let name = match variable.split_once('=') {
+            Some((name, _)) if !name.is_empty() => name,
+            _ => return Err(ImageError::Env(variable.clone())),
+        };
+        let same_name = |entry: &&mut Value| {
+            let text = entry.as_str().unwrap_or_default();
+            text.split('=').next() == Some(name)
+        };
+        match env.iter_mut().find(same_name) {
+            Some(entry) => *entry = json!(variable),
+            None => env.push(json!(variable)),
+        }
+    }
+    let labels = changes.labels.iter();
+    let labels = labels.map(|(name, value)| (name.clone(), json!(value)));
+    object(config, "Labels").extend(labels);
+    let ports = changes.exposed_ports.iter().map(|port| parse_port(port));
+    let ports: BTreeSet<String> = ports.collect::<Result<_, _>>()?;
+    let ports = ports.into_iter().map(|port| (port, json!({})));
+    object(config, "ExposedPorts").extend(ports);
+    let volumes = changes.volumes.iter();
+    let volumes = volumes.map(|volume| (volume.clone(), json!({})));
+    object(config, "Volumes").extend(volumes);
+    for (key, value) in [
+        ("User", &changes.user),
+        ("WorkingDir", &changes.workdir),
+        ("StopSignal", &changes.stop_signal),
+    ] {
+        if let Some(value) = value {
+            config.insert(key.to_owned(), json!(value));
+        }
+    }
+    config.retain(|_, value| !is_empty(value));
+    Ok(())
+}
+
+/// `8080` means `8080/tcp`.
+fn parse_port(port: &str) -> Result<String, ImageError> {
+    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    match (number.parse::<u16>(), protocol) {
+        (Ok(_), "tcp" | "udp" | "sctp") => Ok(format!("{number}/{protocol}")),
+        _ => Err(ImageError::Port(port.to_owned())),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+/// The member `key`, made an object if it is none (Docker writes `null` for empty ones).
+fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let value = parent.entry(key).or_insert(Value::Null);
+    if !value.is_object() {
+        *value = json!({});
+    }
+    value.as_object_mut().expect("it was made an object")
+}
+
+/// The member `key`, made an array if it is none.
+fn array<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
+    let value = parent.entry(key).or_insert(Value::Null);
+    if !value.is_array() {
+        *value = json!([]);
+    }
+    value.as_array_mut().expect("it was made an array")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    fn layer(content: &str) -> Descriptor {
+        let mut layer = Descriptor::of(
+            MediaType::layer(crate::descriptor::Compression::Gzip),
+            content.as_bytes(),
+        );
+        let diff_id = Digest::of(Algorithm::Sha256, format!("{content} raw").as_bytes());
+        layer
+            .annotations
+            .insert(DIFF_ID.to_owned(), diff_id.to_string());
+        layer
+    }
+
+    fn linux() -> Platform {
+        "linux/amd64".parse().unwrap()
+    }
+
+    fn docker_base() -> (Vec<u8>, Vec<u8>) {
+        let config = json!({
+            "os": "linux", "architecture": "amd64", "created": "2020-01-01T00:00:00Z",
+            "config": {"Env": ["PATH=/bin", "LANG=C"], "Cmd": ["sh"], "Labels": null, "User": "root"},
+            "rootfs": {"type": "layers", "diff_ids": [Digest::of(Algorithm::Sha256, b"base raw")]},
+        });
+        let config = to_json(&config);
+        let media_type = |name: &str| format!("application/vnd.docker.{name}");
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type("distribution.manifest.v2+json"),
+            "config": {"mediaType": media_type("container.image.v1+json"), "size": config.len(),
+                       "digest": Digest::of(Algorithm::Sha256, &config)},
+            "layers": [{"mediaType": media_type("image.rootfs.diff.tar.gzip"), "size": 4,
+                        "digest": Digest::of(Algorithm::Sha256, b"base")}],
+        });
+        (to_json(&manifest), config)
+    }
+
+    #[test]
+    fn a_docker_base_becomes_an_oci_image() {
+        let (manifest, config) = docker_base();
+        let base = Base {
+            manifest: &manifest,
+            config: &config,
+        };
+        let changes = ConfigChanges {
+            entrypoint: vec!["/app".to_owned()],
+            env: vec!["LANG=C.UTF-8".to_owned(), "A=b=c".to_owned()],
+            exposed_ports: vec!["80".to_owned(), "53/udp".to_owned()],
+            ..ConfigChanges::default()
+        };
+        let built = build_image(
+            Some(base),
+            None,
+            &[layer("one")],
+            &changes,
+            &BTreeMap::new(),
+        )
+        .unwrap();
+        let Manifest::Image(manifest) = Manifest::parse(&built.manifest, None).unwrap() else {
+            panic!("not an image manifest");
+        };
+        let types: Vec<&str> = manifest
+            .layers
+            .iter()
+            .map(|l| l.media_type.as_str())
+            .collect();
+        assert_eq!(types, ["application/vnd.oci.image.layer.v1.tar+gzip"; 2]);
+        assert!(manifest.layers[1].annotations.is_empty());
+        assert_eq!(manifest.config.media_type.as_str(), MediaType::OCI_CONFIG);
+        let config: Value = serde_json::from_slice(&built.config).unwrap();
+        assert_eq!(
+            config["config"],
+            json!({"Env": ["PATH=/bin", "LANG=C.UTF-8", "A=b=c"], "Entrypoint": ["/app"],
+                   "User": "root", "ExposedPorts": {"80/tcp": {}, "53/udp": {}}})
+        );
+        assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 2);
+        assert_eq!(config["history"].as_array().unwrap().len(), 2);
+        assert_eq!(config["created"], "2020-01-01T00:00:00Z");
+        assert_eq!(built.descriptor.platform, Some(linux()));
+    }
+
+    #[test]
+    fn an_image_needs_no_base() {
+        let none = BTreeMap::new();
+        let changes = ConfigChanges::default();
+        let built = build_image(None, Some(&linux()), &[layer("one")], &changes, &none).unwrap();
+        let config: Value = serde_json::from_slice(&built.config).unwrap();
+        assert_eq!(config["os"], "linux");
+        assert!(matches!(
+            build_image(None, None, &[], &changes, &none),
+            Err(ImageError::NoPlatform)
+        ));
+    }
+
+    #[test]
+    fn refuses_another_platform_and_bad_values() {
+        let (manifest, config) = docker_base();
+        let base = Some(Base {
+            manifest: &manifest,
+            config: &config,
+        });
+        let arm: Platform = "linux/arm64".parse().unwrap();
+        let none = BTreeMap::new();
+        let build =
+            |platform, changes: &ConfigChanges| build_image(base, platform, &[], changes, &none);
+        assert!(matches!(
+            build(Some(&arm), &ConfigChanges::default()),
+            Err(ImageError::BasePlatform { .. })
+        ));
+        let env = ConfigChanges {
+            env: vec!["NAME".to_owned()],
+            ..ConfigChanges::default()
+        };
+        assert!(matches!(build(None, &env), Err(ImageError::Env(_))));
+        let port = ConfigChanges {
+            exposed_ports: vec!["http".to_owned()],
+            ..ConfigChanges::default()
+        };
+        assert!(matches!(build(None, &port), Err(ImageError::Port(_))));
+    }
+}

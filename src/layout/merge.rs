@@ -1,0 +1,353 @@
+//! Puts an image together from blobs that lie in several places: a pulled base's and local ones.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::descriptor::{Descriptor, Kind};
+use crate::digest::{Algorithm, Digest, hash_reader};
+use crate::manifest::{Manifest, ManifestError};
+
+use super::{
+    INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, index_json, io_failed, marker_json,
+    read_small,
+};
+
+/// How a pulled blob gets into the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobMode {
+    /// As a relative symlink to where it lies, so that nothing is copied.
+    Link,
+    /// As a file of its own.
+    File,
+}
+
+/// Why an image cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// The layout cannot be written.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A blob was not given.
+    #[error("the {role} {digest} of the image is not among the blobs given")]
+    Missing {
+        /// What it is in the image.
+        role: &'static str,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A file is not what it was given as.
+    #[error("{path} was given as {expected}, but it has {found}", path = path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The digest or size that it should have.
+        expected: String,
+        /// The one that it has.
+        found: String,
+    },
+    /// A path does not say which blob it is.
+    #[error("{path} does not end in blobs/ALGORITHM/HEX", path = .0.display())]
+    Name(PathBuf),
+    /// A manifest is of no use.
+    #[error("the manifest {digest} cannot be used")]
+    Manifest {
+        /// The manifest.
+        digest: Digest,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+}
+
+/// Where the blobs are.
+#[derive(Debug, Default)]
+pub struct Sources {
+    blobs: HashMap<Digest, Source>,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    path: PathBuf,
+    pulled: bool,
+}
+
+/// What a merge put together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// The number of blobs.
+    pub blobs: usize,
+    /// The bytes that were written, not linked.
+    pub copied: u64,
+}
+
+impl Sources {
+    /// Adds a blob that `descriptor` describes.
+    pub fn add_local(&mut self, descriptor: &Descriptor, path: PathBuf) {
+        let source = Source {
+            path,
+            pulled: false,
+        };
+        self.blobs.insert(descriptor.digest.clone(), source);
+    }
+
+    /// Adds a small file, whose digest is computed.
+    pub fn add_local_file(&mut self, path: PathBuf) -> Result<(), MergeError> {
+        let file = io_failed("open", &path, File::open(&path))?;
+        let (digest, _) = io_failed("read", &path, hash_reader(Algorithm::Sha256, file))?;
+        let source = Source {
+            path,
+            pulled: false,
+        };
+        self.blobs.insert(digest, source);
+        Ok(())
+    }
+
+    /// Adds a blob of a pulled base, whose path ends in `blobs/ALGORITHM/HEX`.
+    ///
+    /// Its bytes were verified when it was pulled, and are not read again.
+    pub fn add_pulled(&mut self, path: PathBuf) -> Result<(), MergeError> {
+        let mut parts = path.iter().rev().map(|part| part.to_str());
+        let digest = match (parts.next(), parts.next(), parts.next()) {
+            (Some(Some(hex)), Some(Some(algorithm)), Some(Some("blobs"))) => {
+                format!("{algorithm}:{hex}").parse().ok()
+            }
+            _ => None,
+        };
+        let Some(digest) = digest else {
+            return Err(MergeError::Name(path));
+        };
+        let source = Source { path, pulled: true };
+        self.blobs.entry(digest).or_insert(source);
+        Ok(())
+    }
+
+    /// Writes the layout of `root` into the directory `output`.
+    pub fn write_directory(
+        &self,
+        root: &Descriptor,
+        ref_name: Option<&str>,
+        mode: BlobMode,
+        output: &Path,
+    ) -> Result<Merged, MergeError> {
+        let writer = LayoutWriter::begin(output, root, ref_name)?;
+        let blobs = self.reachable(root)?;
+        let mut merged = Merged {
+            blobs: blobs.len(),
+            copied: 0,
+        };
+        for (descriptor, source) in blobs.values() {
+            let target = writer.blob_path(descriptor)?;
+            if source.pulled && mode == BlobMode::Link {
+                let link = relative(&source.path, &target);
+                io_failed("link", &target, symlink_file(&link, &target))?;
+            } else {
+                copy_verified(descriptor, &source.path, &target)?;
+                merged.copied += descriptor.size;
+            }
+        }
+        writer.finish()?;
+        Ok(merged)
+    }
+
+    /// Writes the layout of `root` as a tar archive to the file `output`; the same bytes for the
+    /// same image.
+    pub fn write_tar(
+        &self,
+        root: &Descriptor,
+        ref_name: Option<&str>,
+        output: &Path,
+    ) -> Result<Merged, MergeError> {
+        let file = io_failed("write", output, File::create(output))?;
+        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file));
+        let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(size);
+            header.set_mode(0o644);
+            header.set_entry_type(tar::EntryType::Regular);
+            io_failed("write", output, tar.append_data(&mut header, path, bytes))
+        };
+        for (name, bytes) in [
+            (MARKER_FILE, marker_json()),
+            (INDEX_FILE, index_json(root, ref_name)),
+        ] {
+            append(name, bytes.len() as u64, &mut bytes.as_slice())?;
+        }
+        let blobs = self.reachable(root)?;
+        let mut merged = Merged {
+            blobs: blobs.len(),
+            copied: 0,
+        };
+        for (path, (descriptor, source)) in &blobs {
+            let file = io_failed("open", &source.path, File::open(&source.path))?;
+            let found = io_failed("read", &source.path, file.metadata())?.len();
+            check_size(descriptor, &source.path, found)?;
+            append(path, descriptor.size, &mut BufReader::new(file))?;
+            merged.copied += descriptor.size;
+        }
+        let mut writer = io_failed("write", output, tar.into_inner())?;
+        io_failed("write", output, io::Write::flush(&mut writer))?;
+        Ok(merged)
+    }
+
+    /// The blobs that `root` needs, by their path in a layout.
+    ///
+    /// An index may list manifests that were not pulled, because only some platforms were asked for
+    /// (image-layout.md lets a layout miss blobs); at least one of them must be there.
+    fn reachable(
+        &self,
+        root: &Descriptor,
+    ) -> Result<BTreeMap<String, (Descriptor, &Source)>, MergeError> {
+        let mut blobs = BTreeMap::new();
+        let mut queue = vec![root.clone()];
+        while let Some(descriptor) = queue.pop() {
+            let source = self.find("manifest", &descriptor)?;
+            let path = descriptor.digest.blob_path();
+            let bytes = io_failed("read", &source.path, read_small(&source.path))?;
+            let found = Digest::of(descriptor.digest.algorithm(), &bytes);
+            if found != descriptor.digest {
+                return Err(MergeError::Wrong {
+                    path: source.path.clone(),
+                    expected: descriptor.digest.to_string(),
+                    found: found.to_string(),
+                });
+            }
+            let manifest =
+                Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
+                    MergeError::Manifest {
+                        digest: descriptor.digest.clone(),
+                        source,
+                    }
+                })?;
+            if blobs.insert(path, (descriptor, source)).is_some() {
+                continue;
+            }
+            match manifest {
+                Manifest::Image(image) => {
+                    let layers = image.layers.into_iter().map(|layer| ("layer", layer));
+                    for (role, blob) in std::iter::once(("config", image.config)).chain(layers) {
+                        let source = self.find(role, &blob)?;
+                        blobs.insert(blob.digest.blob_path(), (blob, source));
+                    }
+                }
+                Manifest::Index(index) => {
+                    let manifests: Vec<Descriptor> = index
+                        .manifests
+                        .into_iter()
+                        .filter(|entry| {
+                            matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest)
+                        })
+                        .collect();
+                    let present = |entry: &&Descriptor| self.blobs.contains_key(&entry.digest);
+                    match manifests.first() {
+                        Some(first) if !manifests.iter().any(|entry| present(&entry)) => {
+                            self.find("manifest", first)?;
+                        }
+                        _ => queue.extend(manifests.iter().filter(present).cloned()),
+                    }
+                }
+            }
+        }
+        Ok(blobs)
+    }
+
+    fn find(&self, role: &'static str, descriptor: &Descriptor) -> Result<&Source, MergeError> {
+        self.blobs
+            .get(&descriptor.digest)
+            .ok_or_else(|| MergeError::Missing {
+                role,
+                digest: descriptor.digest.clone(),
+            })
+    }
+}
+
+fn check_size(descriptor: &Descriptor, path: &Path, found: u64) -> Result<(), MergeError> {
+    if found == descriptor.size {
+        return Ok(());
+    }
+    Err(MergeError::Wrong {
+        path: path.to_owned(),
+        expected: format!("{} with {} bytes", descriptor.digest, descriptor.size),
+        found: format!("{found} bytes"),
+    })
+}
+
+fn copy_verified(descriptor: &Descriptor, source: &Path, target: &Path) -> Result<(), MergeError> {
+    let found = io_failed("read", source, fs::metadata(source))?.len();
+    check_size(descriptor, source, found)?;
+    if reflink_copy::reflink(source, target).is_err() {
+        io_failed("copy a blob to", target, fs::copy(source, target))?;
+    }
+    let copy = io_failed("open", target, File::open(target))?;
+    let algorithm = descriptor.digest.algorithm();
+    let (found, _) = io_failed("read", target, hash_reader(algorithm, copy))?;
+    if found == descriptor.digest {
+        return Ok(());
+    }
+    Err(MergeError::Wrong {
+        path: source.to_owned(),
+        expected: descriptor.digest.to_string(),
+        found: found.to_string(),
+    })
+}
+
+/// The path from the directory of `link` to `target`; both are relative to the same directory, or
+/// both absolute.
+fn relative(target: &Path, link: &Path) -> PathBuf {
+    let directory = link.parent().unwrap_or(Path::new(""));
+    let common = target
+        .components()
+        .zip(directory.components())
+        .take_while(|(one, other)| one == other)
+        .count();
+    let up = directory.components().skip(common).map(|_| "..".as_ref());
+    let down = target
+        .components()
+        .skip(common)
+        .map(std::path::Component::as_os_str);
+    up.chain(down).collect()
+}
+
+#[cfg(unix)]
+fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(target, link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_relative() {
+        let link = Path::new("bazel-out/k8/bin/pkg/layout/blobs/sha256/aa");
+        let target = Path::new("external/base/blobs/sha256/aa");
+        assert_eq!(
+            relative(target, link),
+            Path::new("../../../../../../../external/base/blobs/sha256/aa")
+        );
+        assert_eq!(relative(Path::new("a/b"), Path::new("a/c")), Path::new("b"));
+    }
+
+    #[test]
+    fn a_pulled_blob_is_known_by_its_path() {
+        let mut sources = Sources::default();
+        let hex = "e".repeat(64);
+        sources
+            .add_pulled(format!("external/b/blobs/sha256/{hex}").into())
+            .unwrap();
+        for bad in [
+            format!("external/b/sha256/{hex}"),
+            "blobs/sha256/aa".to_owned(),
+        ] {
+            assert!(matches!(
+                sources.add_pulled(bad.into()),
+                Err(MergeError::Name(_))
+            ));
+        }
+    }
+}

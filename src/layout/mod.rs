@@ -1,0 +1,157 @@
+//! OCI image layouts: a directory of blobs with an entry point (OCI image spec, image-layout.md).
+
+mod merge;
+mod verify;
+
+pub use merge::{BlobMode, MergeError, Merged, Sources};
+pub(crate) use verify::decompress;
+pub use verify::{Fault, Options as VerifyOptions, verify};
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::descriptor::{Descriptor, MediaType};
+use crate::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
+
+/// The file that marks a directory as a layout.
+pub const MARKER_FILE: &str = "oci-layout";
+/// The file that lists the layout's images.
+pub const INDEX_FILE: &str = "index.json";
+/// The annotation that names an image within a layout.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const VERSION: &str = "1.0.0";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    image_layout_version: String,
+}
+
+/// The content of `oci-layout`.
+pub fn marker_json() -> Vec<u8> {
+    to_json(&Marker {
+        image_layout_version: VERSION.to_owned(),
+    })
+}
+
+/// The content of an `index.json` that lists `root`, named `ref_name` if given.
+///
+/// An image's platform is left out: the entry is the image, whatever it is for.
+pub fn index_json(root: &Descriptor, ref_name: Option<&str>) -> Vec<u8> {
+    let mut entry = Descriptor::new(root.media_type.clone(), root.digest.clone(), root.size);
+    entry.platform.clone_from(&root.platform);
+    if let Some(name) = ref_name {
+        entry
+            .annotations
+            .insert(REF_NAME.to_owned(), name.to_owned());
+    }
+    to_json(&ImageIndex {
+        schema_version: 2,
+        media_type: Some(MediaType::new(MediaType::OCI_INDEX)),
+        artifact_type: None,
+        manifests: vec![entry],
+        subject: None,
+        annotations: std::collections::BTreeMap::new(),
+    })
+}
+
+/// JSON as this program writes it: the same bytes for the same value, ending in no newline.
+pub fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("values of this crate have string keys only")
+}
+
+/// Why a layout cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The file system refused.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The directory holds another image.
+    #[error("{path} already holds another image: name another directory, or remove this one first", path = .0.display())]
+    Occupied(PathBuf),
+}
+
+/// Attaches what was tried to an I/O error.
+pub(crate) fn io_failed<T>(
+    action: &'static str,
+    path: &Path,
+    result: io::Result<T>,
+) -> Result<T, LayoutError> {
+    result.map_err(|source| LayoutError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A layout directory that is being filled with one image.
+#[derive(Debug)]
+pub struct LayoutWriter {
+    root: PathBuf,
+    index: Vec<u8>,
+}
+
+impl LayoutWriter {
+    /// Begins a layout of `image` in the directory `root`, which is made if need be.
+    ///
+    /// Until [`LayoutWriter::finish`] the directory is no layout, unless it was already one of the
+    /// same image.
+    pub fn begin(
+        root: &Path,
+        image: &Descriptor,
+        ref_name: Option<&str>,
+    ) -> Result<Self, LayoutError> {
+        let index = index_json(image, ref_name);
+        let index_path = root.join(INDEX_FILE);
+        match fs::read(&index_path) {
+            Ok(present) if present != index => return Err(LayoutError::Occupied(root.to_owned())),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return io_failed("read", &index_path, Err(error)),
+        }
+        io_failed("make", root, fs::create_dir_all(root))?;
+        Ok(LayoutWriter {
+            root: root.to_owned(),
+            index,
+        })
+    }
+
+    /// The path for the blob of `descriptor`; its directory exists.
+    pub fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
+        let path = self.root.join(descriptor.digest.blob_path());
+        let directory = path.parent().expect("a blob is in a directory");
+        io_failed("make", directory, fs::create_dir_all(directory))?;
+        Ok(path)
+    }
+
+    /// Makes the directory a layout: `index.json` is written last.
+    pub fn finish(self) -> Result<(), LayoutError> {
+        let write = |name: &str, bytes: &[u8]| {
+            let path = self.root.join(name);
+            io_failed("write", &path, fs::write(&path, bytes))
+        };
+        write(MARKER_FILE, &marker_json())?;
+        write(INDEX_FILE, &self.index)
+    }
+}
+
+/// Reads a manifest's file; one that is larger than a manifest may be is an error.
+pub(crate) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let size = fs::metadata(path)?.len();
+    if size > MAX_MANIFEST_SIZE {
+        return Err(io::Error::other(format!(
+            "it has {size} bytes, more than the limit of 4 MiB"
+        )));
+    }
+    fs::read(path)
+}

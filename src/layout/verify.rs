@@ -1,0 +1,353 @@
+//! Checks a layout against the OCI image spec, and finds all its faults, not the first.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::descriptor::{Compression, Descriptor, Kind};
+use crate::digest::{Algorithm, Digest, HashingWriter, hash_reader};
+use crate::manifest::{ImageIndex, ImageManifest, Manifest};
+
+use super::{INDEX_FILE, MARKER_FILE, Marker, VERSION, read_small};
+
+/// One thing that is wrong with a layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where: a file of the layout, or a digest.
+    pub subject: String,
+    /// What.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.problem)
+    }
+}
+
+/// How strictly to judge.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// An index may list manifests that the layout does not hold, as long as it holds one of them:
+    /// the layout of a pull for some platforms only.
+    pub sparse: bool,
+}
+
+/// Checks the layout in the directory `root`: its version, and of every reachable blob the presence,
+/// the size, the digest and the media type; of every image that its `diff_ids` are its layers'.
+///
+/// Returns all faults; none means that the layout is valid.
+pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
+    let mut verifier = Verifier {
+        root,
+        options,
+        faults: Vec::new(),
+        seen: HashSet::new(),
+        read: HashMap::new(),
+    };
+    verifier.check_marker();
+    verifier.check_entry_point();
+    verifier.faults
+}
+
+struct Verifier<'a> {
+    root: &'a Path,
+    options: Options,
+    faults: Vec<Fault>,
+    seen: HashSet<Digest>,
+    /// The `diff_id` of each config and layer that was read.
+    read: HashMap<Digest, Option<Digest>>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(rename = "type")]
+    kind: String,
+    diff_ids: Vec<Digest>,
+}
+
+impl Verifier<'_> {
+    fn fault(&mut self, subject: impl fmt::Display, problem: impl Into<String>) {
+        let fault = Fault {
+            subject: subject.to_string(),
+            problem: problem.into(),
+        };
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    fn check_marker(&mut self) {
+        match read_small(&self.root.join(MARKER_FILE)) {
+            Ok(bytes) => match serde_json::from_slice::<Marker>(&bytes) {
+                Ok(marker) if marker.image_layout_version == VERSION => {}
+                Ok(marker) => self.fault(
+                    MARKER_FILE,
+                    format!(
+                        "imageLayoutVersion is {:?}, not {VERSION:?}",
+                        marker.image_layout_version
+                    ),
+                ),
+                Err(error) => self.fault(MARKER_FILE, format!("not valid: {error}")),
+            },
+            Err(error) => self.fault(MARKER_FILE, format!("cannot be read: {error}")),
+        }
+    }
+
+    fn check_entry_point(&mut self) {
+        let bytes = match read_small(&self.root.join(INDEX_FILE)) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.fault(INDEX_FILE, format!("cannot be read: {error}")),
+        };
+        match Manifest::parse(&bytes, None) {
+            Ok(Manifest::Index(index)) => self.check_index(INDEX_FILE, &index, false),
+            Ok(Manifest::Image(_)) => self.fault(INDEX_FILE, "it is not an image index"),
+            Err(error) => self.fault(INDEX_FILE, format!("not valid: {}", chain(&error))),
+        }
+    }
+
+    fn check_index(&mut self, subject: &str, index: &ImageIndex, may_be_sparse: bool) {
+        let present = |entry: &Descriptor| self.root.join(entry.digest.blob_path()).exists();
+        let sparse = may_be_sparse && index.manifests.iter().any(present);
+        let skipped: HashSet<Digest> = index
+            .manifests
+            .iter()
+            .filter(|entry| sparse && !present(entry))
+            .map(|entry| entry.digest.clone())
+            .collect();
+        if index.manifests.is_empty() {
+            self.fault(subject, "it lists no manifests");
+        }
+        for entry in &index.manifests {
+            if !skipped.contains(&entry.digest) {
+                self.check_content(subject, entry);
+            }
+        }
+    }
+
+    /// Checks a content that `parent` points to, and all that it points to.
+    fn check_content(&mut self, parent: &str, descriptor: &Descriptor) {
+        let kind = descriptor.media_type.kind();
+        let path = self.root.join(descriptor.digest.blob_path());
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() != descriptor.size => {
+                let (found, expected) = (metadata.len(), descriptor.size);
+                let problem = format!("it has {found} bytes, but {parent} says {expected}");
+                return self.fault(&descriptor.digest, problem);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.fault(
+                    &descriptor.digest,
+                    format!("it is missing, but {parent} needs it"),
+                );
+            }
+            Err(error) => {
+                return self.fault(&descriptor.digest, format!("cannot be read: {error}"));
+            }
+        }
+        if !self.seen.insert(descriptor.digest.clone()) {
+            return;
+        }
+        if !matches!(kind, Kind::Index | Kind::Manifest) {
+            // A layer's digest is checked together with its diff_id, in one reading.
+            return;
+        }
+        let subject = descriptor.digest.to_string();
+        let bytes = match read_small(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.fault(subject, format!("cannot be read: {error}")),
+        };
+        let found = Digest::of(descriptor.digest.algorithm(), &bytes);
+        if found != descriptor.digest {
+            return self.fault(subject, format!("its content has the digest {found}"));
+        }
+        match Manifest::parse(&bytes, Some(&descriptor.media_type)) {
+            Ok(Manifest::Index(index)) => {
+                self.check_index(&subject, &index, self.options.sparse);
+            }
+            Ok(Manifest::Image(image)) => self.check_image(&subject, &image),
+            Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),
+        }
+    }
+
+    fn check_image(&mut self, subject: &str, image: &ImageManifest) {
+        let before = self.faults.len();
+        for blob in std::iter::once(&image.config).chain(&image.layers) {
+            self.check_content(subject, blob);
+        }
+        let is_image = image.config.media_type.kind() == Kind::Config;
+        let layers: Vec<Option<Digest>> = image
+            .layers
+            .iter()
+            .map(|layer| self.check_bytes(subject, layer, is_image))
+            .collect();
+        self.check_bytes(subject, &image.config, false);
+        if !is_image || self.faults.len() > before {
+            return;
+        }
+        let path = self.root.join(image.config.digest.blob_path());
+        let config = fs::read(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| {
+                serde_json::from_slice::<Config>(&bytes).map_err(|error| error.to_string())
+            });
+        let config = match config {
+            Ok(config) => config,
+            Err(error) => {
+                let problem = format!("it is not an image configuration: {error}");
+                return self.fault(&image.config.digest, problem);
+            }
+        };
+        // An attestation has an image's config, but its layers are not file systems.
+        let has_file_systems = image
+            .layers
+            .iter()
+            .all(|layer| matches!(layer.media_type.kind(), Kind::Layer(_)));
+        if !has_file_systems {
+            return;
+        }
+        if config.rootfs.kind != "layers" {
+            let problem = format!(
+                "its rootfs.type is {:?}, not \"layers\"",
+                config.rootfs.kind
+            );
+            self.fault(&image.config.digest, problem);
+        }
+        let diff_ids = &config.rootfs.diff_ids;
+        if diff_ids.len() != layers.len() {
+            let problem = format!(
+                "it has {} diff_ids, but {subject} has {} layers",
+                diff_ids.len(),
+                layers.len()
+            );
+            return self.fault(&image.config.digest, problem);
+        }
+        for ((layer, diff_id), expected) in image.layers.iter().zip(layers).zip(diff_ids) {
+            if diff_id.as_ref() != Some(expected) {
+                let found = diff_id.map_or("none".to_owned(), |diff_id| diff_id.to_string());
+                let problem = format!(
+                    "its diff_id is {found}, but the config {} says {expected}",
+                    image.config.digest
+                );
+                self.fault(&layer.digest, problem);
+            }
+        }
+    }
+
+    /// Checks the digest of a config or layer; returns a layer's `diff_id`.
+    fn check_bytes(
+        &mut self,
+        subject: &str,
+        descriptor: &Descriptor,
+        is_image: bool,
+    ) -> Option<Digest> {
+        let path = self.root.join(descriptor.digest.blob_path());
+        let compression = match descriptor.media_type.kind() {
+            Kind::Layer(compression) if is_image => Some(compression),
+            Kind::Layer(_) | Kind::Config | Kind::Other => None,
+            Kind::Index | Kind::Manifest => {
+                let media_type = &descriptor.media_type;
+                let problem = format!(
+                    "{subject} has it as a config or layer, with the media type {media_type}"
+                );
+                self.fault(&descriptor.digest, problem);
+                return None;
+            }
+        };
+        if let Some(diff_id) = self.read.get(&descriptor.digest) {
+            return diff_id.clone();
+        }
+        if !path.exists() {
+            return None;
+        }
+        let diff_id = match hash_layer(&path, descriptor.digest.algorithm(), compression) {
+            Ok((digest, _)) if digest != descriptor.digest => {
+                let problem = format!("its content has the digest {digest}");
+                self.fault(&descriptor.digest, problem);
+                None
+            }
+            Ok((_, Ok(diff_id))) => diff_id,
+            Ok((_, Err(error))) => {
+                let problem = format!("it cannot be decompressed: {error}");
+                self.fault(&descriptor.digest, problem);
+                None
+            }
+            Err(error) => {
+                self.fault(&descriptor.digest, format!("cannot be read: {error}"));
+                None
+            }
+        };
+        self.read.insert(descriptor.digest.clone(), diff_id.clone());
+        diff_id
+    }
+}
+
+/// The digest of a file and of what it decompresses to.
+#[allow(clippy::type_complexity)]
+fn hash_layer(
+    path: &Path,
+    algorithm: Algorithm,
+    compression: Option<Compression>,
+) -> io::Result<(Digest, io::Result<Option<Digest>>)> {
+    let mut raw = TeeReader {
+        inner: File::open(path)?,
+        tee: HashingWriter::new(algorithm, io::sink()),
+    };
+    let buffered = BufReader::with_capacity(256 * 1024, &mut raw);
+    let content: io::Result<Option<Digest>> = match compression {
+        None => Ok(None),
+        Some(compression) => decompress(buffered, compression)
+            .and_then(|reader| hash_reader(Algorithm::Sha256, reader))
+            .map(|(digest, _)| Some(digest)),
+    };
+    // What the decompressor left unread is part of the blob all the same.
+    io::copy(&mut raw, &mut io::sink())?;
+    let (_, digest, _) = raw.tee.finish();
+    Ok((digest, content))
+}
+
+/// Reads what a layer's blob decompresses to.
+pub(crate) fn decompress<'a>(
+    reader: impl io::BufRead + 'a,
+    compression: Compression,
+) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(reader),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
+    })
+}
+
+struct TeeReader<R> {
+    inner: R,
+    tee: HashingWriter<io::Sink>,
+}
+
+impl<R: Read> Read for TeeReader<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        io::Write::write_all(&mut self.tee, &buf[..n])?;
+        Ok(n)
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

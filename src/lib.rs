@@ -1,0 +1,21 @@
+//! Pulls whole container images as OCI image layouts, and builds and merges such layouts.
+//!
+//! The modules stand on each other in this order, and import only those before them: [`digest`],
+//! [`platform`], [`descriptor`], [`manifest`] and [`reference`](mod@reference) are the nouns of the
+//! OCI specs; [`store`] keeps blobs on disk; [`registry`] speaks to a registry; [`layout`] reads,
+//! writes, merges and verifies layout directories; [`image`] builds layers, images and indexes;
+//! [`progress`] shows a person what happens; [`pull`] fetches an image through all of them.
+
+#![forbid(unsafe_code)]
+
+pub mod descriptor;
+pub mod digest;
+pub mod image;
+pub mod layout;
+pub mod manifest;
+pub mod platform;
+pub mod progress;
+pub mod pull;
+pub mod reference;
+pub mod registry;
+pub mod store;

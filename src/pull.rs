@@ -1,0 +1,615 @@
+//! Pulls an image by digest: plans what belongs to it, then fetches it into the store and places it
+//! in a layout.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::task;
+
+use crate::descriptor::{Descriptor, Kind};
+use crate::digest::Digest;
+use crate::layout::{LayoutError, LayoutWriter};
+use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::platform::Platform;
+use crate::progress::{BlobProgress, Progress};
+use crate::registry::{Backoff, Body, Registry, RegistryError};
+use crate::store::{Ingest, Store, StoreError, Writer};
+
+/// Manifests of one image; more are taken for an attack.
+const MAX_MANIFESTS: usize = 20_000;
+/// The largest image configuration that is read, in bytes.
+const MAX_CONFIG_SIZE: u64 = 16 * 1024 * 1024;
+/// Chunks of a body that may wait for the disk, each of some 16 KiB.
+const CHUNKS_IN_FLIGHT: usize = 32;
+
+/// Why a pull failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A manifest is of no use.
+    #[error("the manifest {digest} cannot be used")]
+    Manifest {
+        /// The manifest.
+        digest: Digest,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// A config is of no use.
+    #[error("the image configuration {digest} cannot be used")]
+    Config {
+        /// The config.
+        digest: Digest,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A config that is too large.
+    #[error("the image configuration {digest} has {size} bytes, more than the limit of 16 MiB")]
+    ConfigSize {
+        /// The config.
+        digest: Digest,
+        /// Its size by its descriptor.
+        size: u64,
+    },
+    /// One digest, two sizes: at least one descriptor lies.
+    #[error("the image says of {digest} both that it has {one} and that it has {other} bytes")]
+    Sizes {
+        /// The blob.
+        digest: Digest,
+        /// The size by one descriptor.
+        one: u64,
+        /// The size by another one.
+        other: u64,
+    },
+    /// The image has no end.
+    #[error("the image has more than {MAX_MANIFESTS} manifests")]
+    TooManyManifests,
+    /// The platform is not to be had.
+    #[error("the image has none for {wanted}; it offers {offered}")]
+    Platform {
+        /// The platform asked for.
+        wanted: Box<Platform>,
+        /// What there is, in words.
+        offered: String,
+    },
+    /// Every source of a foreign layer failed; the last one's reason.
+    #[error("the layer {digest} is neither in the registry nor at any of its URLs")]
+    Foreign {
+        /// The layer.
+        digest: Digest,
+        /// Why the last URL failed.
+        source: Box<RegistryError>,
+    },
+}
+
+/// What to pull.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The platforms; all when empty.
+    pub platforms: Vec<Platform>,
+    /// Manifests and configs, but no layers.
+    pub shallow: bool,
+    /// How many blobs are fetched at once.
+    pub concurrency: usize,
+}
+
+/// What a pull did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was pulled.
+    pub summary: Summary,
+    /// The number of different blobs in the layout, manifests included.
+    pub blobs: usize,
+    /// Bytes of blobs that came over the network.
+    pub transferred: u64,
+    /// Bytes of blobs that the store had.
+    pub from_store: u64,
+    /// The time it took.
+    pub elapsed: Duration,
+}
+
+/// The images of a pull, as build rules read them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// What the digest points to.
+    pub root: Descriptor,
+    /// The image manifests that have a platform, in the index's order.
+    pub images: Vec<Image>,
+}
+
+/// One image of a pull.
+#[derive(Clone, Debug, Serialize)]
+pub struct Image {
+    /// The image's manifest.
+    pub manifest: Descriptor,
+    /// What the image is for.
+    pub platform: Platform,
+    /// The image's config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+}
+
+/// Pulls the image `digest` of `registry` into a layout in `output`.
+pub async fn pull(
+    registry: &Registry,
+    store: &Arc<Store>,
+    digest: &Digest,
+    selection: &Selection,
+    output: &Path,
+    progress: &Progress,
+) -> Result<Report, PullError> {
+    let started = Instant::now();
+    let puller = Puller {
+        registry,
+        store,
+        selection,
+        progress,
+    };
+    let mut plan = puller.plan(digest).await?;
+    let blobs = plan.blobs(selection.shallow)?;
+    progress.expect(blobs.iter().map(|blob| blob.size).sum());
+    let fetched: Vec<u64> = stream::iter(blobs.iter().map(|blob| puller.fetch(blob)))
+        .buffer_unordered(selection.concurrency)
+        .try_collect()
+        .await?;
+    plan.fill_platforms(store)?;
+    plan.check_platform(&selection.platforms)?;
+
+    let manifests = plan.manifests.iter().map(|(manifest, _)| manifest);
+    let all: Vec<&Descriptor> = manifests.chain(&blobs).collect();
+    let writer = LayoutWriter::begin(output, &plan.root, None)?;
+    for blob in &all {
+        store.place(&blob.digest, &writer.blob_path(blob)?)?;
+    }
+    writer.finish()?;
+    let transferred = plan.transferred.values().sum::<u64>() + fetched.iter().sum::<u64>();
+    let total: u64 = all.iter().map(|blob| blob.size).sum();
+    Ok(Report {
+        summary: plan.summary(),
+        blobs: all.len(),
+        transferred,
+        from_store: total.saturating_sub(transferred),
+        elapsed: started.elapsed(),
+    })
+}
+
+/// What belongs to an image.
+struct Plan {
+    root: Descriptor,
+    /// Every manifest, each once, those nearest to the root first.
+    manifests: Vec<(Descriptor, Manifest)>,
+    /// The bytes of the manifests that came over the network.
+    transferred: HashMap<Digest, u64>,
+}
+
+impl Plan {
+    fn add(&mut self, descriptor: Descriptor, manifest: Manifest, came: bool) {
+        if came {
+            self.transferred
+                .insert(descriptor.digest.clone(), descriptor.size);
+        }
+        self.manifests.push((descriptor, manifest));
+    }
+
+    fn images(&self) -> impl Iterator<Item = (&Descriptor, &ImageManifest)> {
+        self.manifests
+            .iter()
+            .filter_map(|(descriptor, manifest)| match manifest {
+                Manifest::Image(image) => Some((descriptor, image)),
+                Manifest::Index(_) => None,
+            })
+    }
+
+    /// The configs and layers, each once.
+    fn blobs(&self, shallow: bool) -> Result<Vec<Descriptor>, PullError> {
+        let mut seen: HashMap<&Digest, u64> = HashMap::new();
+        let mut blobs = Vec::new();
+        for (_, image) in self.images() {
+            let layers = if shallow { &[][..] } else { &image.layers };
+            for blob in std::iter::once(&image.config).chain(layers) {
+                match seen.insert(&blob.digest, blob.size) {
+                    None => blobs.push(blob.clone()),
+                    Some(size) if size == blob.size => {}
+                    Some(size) => {
+                        return Err(PullError::Sizes {
+                            digest: blob.digest.clone(),
+                            one: size,
+                            other: blob.size,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// An image that no index gives a platform has it from its config.
+    fn fill_platforms(&mut self, store: &Store) -> Result<(), PullError> {
+        for (descriptor, manifest) in &mut self.manifests {
+            let Manifest::Image(image) = manifest else {
+                continue;
+            };
+            if descriptor.platform.is_some() || image.config.media_type.kind() != Kind::Config {
+                continue;
+            }
+            let config = &image.config;
+            if config.size > MAX_CONFIG_SIZE {
+                return Err(PullError::ConfigSize {
+                    digest: config.digest.clone(),
+                    size: config.size,
+                });
+            }
+            let bytes = store.read(&config.digest, config.size)?.unwrap_or_default();
+            let platform = serde_json::from_slice(&bytes).map_err(|source| PullError::Config {
+                digest: config.digest.clone(),
+                source,
+            })?;
+            descriptor.platform = Some(platform);
+        }
+        Ok(())
+    }
+
+    /// An image that stands alone must be for every platform asked for.
+    fn check_platform(&self, wanted: &[Platform]) -> Result<(), PullError> {
+        let (descriptor, manifest) = &self.manifests[0];
+        let (Manifest::Image(_), Some(platform)) = (manifest, &descriptor.platform) else {
+            return Ok(());
+        };
+        match wanted
+            .iter()
+            .find(|wanted| platform.rank_for(wanted).is_none())
+        {
+            None => Ok(()),
+            Some(wanted) => Err(PullError::Platform {
+                wanted: Box::new(wanted.clone()),
+                offered: offered(std::iter::once(platform)),
+            }),
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let bare = |blob: &Descriptor| {
+            Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size)
+        };
+        let images = self.images().filter_map(|(manifest, image)| {
+            let platform = manifest.platform.clone()?;
+            (!platform.is_unknown()).then(|| Image {
+                manifest: bare(manifest),
+                platform,
+                config: bare(&image.config),
+                layers: image.layers.iter().map(bare).collect(),
+            })
+        });
+        Summary {
+            root: bare(&self.root),
+            images: images.collect(),
+        }
+    }
+}
+
+struct Puller<'a> {
+    registry: &'a Registry,
+    store: &'a Arc<Store>,
+    selection: &'a Selection,
+    progress: &'a Progress,
+}
+
+impl Puller<'_> {
+    /// Walks from the root over the indexes, level by level, then gets the chosen image manifests.
+    async fn plan(&self, digest: &Digest) -> Result<Plan, PullError> {
+        let (bytes, came) = self.manifest(digest, None).await?;
+        let manifest = parse(digest, &bytes, None)?;
+        let size = bytes.len() as u64;
+        let root = Descriptor::new(manifest.media_type().clone(), digest.clone(), size);
+        let mut plan = Plan {
+            root: root.clone(),
+            manifests: Vec::new(),
+            transferred: HashMap::new(),
+        };
+        let mut seen = HashSet::from([digest.clone()]);
+        let mut images = Vec::new();
+        let mut level = vec![(root, manifest, came)];
+        while !level.is_empty() {
+            let mut indexes = Vec::new();
+            for (descriptor, manifest, came) in level {
+                if let Manifest::Index(index) = &manifest {
+                    for entry in &index.manifests {
+                        let kind = entry.media_type.kind();
+                        if !matches!(kind, Kind::Index | Kind::Manifest)
+                            || !seen.insert(entry.digest.clone())
+                        {
+                            continue;
+                        }
+                        if kind == Kind::Index {
+                            indexes.push(entry.clone());
+                        } else {
+                            images.push(entry.clone());
+                        }
+                    }
+                }
+                plan.add(descriptor, manifest, came);
+            }
+            if seen.len() > MAX_MANIFESTS {
+                return Err(PullError::TooManyManifests);
+            }
+            level = self.manifests(indexes).await?;
+        }
+        let is_index = matches!(plan.manifests[0].1, Manifest::Index(_));
+        if is_index && !self.selection.platforms.is_empty() {
+            images = self.select(images)?;
+        }
+        for (descriptor, manifest, came) in self.manifests(images).await? {
+            plan.add(descriptor, manifest, came);
+        }
+        Ok(plan)
+    }
+
+    /// The manifests of an index that are asked for: for each platform those that fit best.
+    fn select(&self, images: Vec<Descriptor>) -> Result<Vec<Descriptor>, PullError> {
+        let mut chosen = HashSet::new();
+        for wanted in &self.selection.platforms {
+            let rank = |image: &Descriptor| image.platform.as_ref()?.rank_for(wanted);
+            let Some(best) = images.iter().filter_map(rank).min() else {
+                return Err(PullError::Platform {
+                    wanted: Box::new(wanted.clone()),
+                    offered: offered(images.iter().filter_map(|image| image.platform.as_ref())),
+                });
+            };
+            let fitting = images.iter().filter(|image| rank(image) == Some(best));
+            chosen.extend(fitting.map(|image| image.digest.clone()));
+        }
+        Ok(images
+            .into_iter()
+            .filter(|image| chosen.contains(&image.digest))
+            .collect())
+    }
+
+    /// The manifests of `descriptors`, in their order, and whether each came over the network.
+    async fn manifests(
+        &self,
+        descriptors: Vec<Descriptor>,
+    ) -> Result<Vec<(Descriptor, Manifest, bool)>, PullError> {
+        stream::iter(descriptors.into_iter().map(|descriptor| async move {
+            let digest = &descriptor.digest;
+            let (bytes, came) = self.manifest(digest, Some(descriptor.size)).await?;
+            let manifest = parse(digest, &bytes, Some(&descriptor))?;
+            Ok((descriptor, manifest, came))
+        }))
+        .buffered(self.selection.concurrency)
+        .try_collect()
+        .await
+    }
+
+    /// A manifest from the store, or else from the registry, and whether it came from there.
+    async fn manifest(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+    ) -> Result<(Bytes, bool), PullError> {
+        if let Some(size) = size
+            && size > MAX_MANIFEST_SIZE
+        {
+            return Err(PullError::Manifest {
+                digest: digest.clone(),
+                source: ManifestError::Size(size),
+            });
+        }
+        if let Some(bytes) = self.store.read(digest, MAX_MANIFEST_SIZE)? {
+            return Ok((bytes.into(), false));
+        }
+        let progress = self.progress.blob(digest, 0);
+        let mut backoff = Backoff::default();
+        let bytes = loop {
+            match self.registry.manifest(digest).await {
+                Ok(bytes) => break bytes,
+                Err(error) => self.wait_after(&mut backoff, error, &progress).await?,
+            }
+        };
+        if let Some(size) = size
+            && size != bytes.len() as u64
+        {
+            return Err(PullError::Sizes {
+                digest: digest.clone(),
+                one: size,
+                other: bytes.len() as u64,
+            });
+        }
+        let (store, key, content) = (self.store.clone(), digest.clone(), bytes.clone());
+        blocking(move || store.insert(&key, &content)).await?;
+        Ok((bytes, true))
+    }
+
+    /// Gets a blob into the store; returns how many bytes came over the network.
+    async fn fetch(&self, blob: &Descriptor) -> Result<u64, PullError> {
+        let progress = self.progress.blob(&blob.digest, blob.size);
+        let mut transferred = 0;
+        let mut mismatched = false;
+        loop {
+            progress.message("waiting for another process");
+            let Some(writer) = self.ingest(blob).await? else {
+                progress.move_to(blob.size);
+                return Ok(transferred);
+            };
+            progress.message("");
+            progress.move_to(writer.offset());
+            let writer = self
+                .transfer(blob, writer, &progress, &mut transferred)
+                .await?;
+            match blocking(|| writer.finish()).await {
+                Ok(()) => return Ok(transferred),
+                // The bytes are forgotten, and a second try may find better ones; a third would not.
+                Err(StoreError::Digest { .. }) if !mismatched => mismatched = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn ingest(&self, blob: &Descriptor) -> Result<Option<Box<Writer>>, PullError> {
+        let (store, digest, size) = (self.store.clone(), blob.digest.clone(), blob.size);
+        // On a thread of its own: while this waits for another process, the blobs that this process
+        // holds must go on, or the two would wait for each other.
+        match blocking(move || store.ingest(&digest, size)).await? {
+            Ingest::Present => Ok(None),
+            Ingest::Writer(writer) => Ok(Some(writer)),
+        }
+    }
+
+    /// Writes all that is missing of a blob, from the registry or else from the descriptor's URLs.
+    async fn transfer(
+        &self,
+        blob: &Descriptor,
+        mut writer: Box<Writer>,
+        progress: &BlobProgress,
+        transferred: &mut u64,
+    ) -> Result<Box<Writer>, PullError> {
+        let mut backoff = Backoff::default();
+        let mut source = 0;
+        while writer.offset() < blob.size {
+            let failure = match self.open(blob, source, writer.offset()).await {
+                Ok(body) => {
+                    let before = *transferred;
+                    let (back, result) = receive(writer, body, progress, transferred).await?;
+                    writer = back;
+                    if *transferred > before {
+                        backoff.reset();
+                    }
+                    result.err()
+                }
+                Err(error) => Some(error),
+            };
+            match failure {
+                None => {}
+                Some(RegistryError::NotFound { .. }) if source == 0 && !blob.urls.is_empty() => {
+                    source = 1;
+                }
+                Some(error) if source > 0 && error.transient().is_none() => {
+                    if source == blob.urls.len() {
+                        return Err(PullError::Foreign {
+                            digest: blob.digest.clone(),
+                            source: Box::new(error),
+                        });
+                    }
+                    source += 1;
+                }
+                Some(error) => self.wait_after(&mut backoff, error, progress).await?,
+            }
+        }
+        Ok(writer)
+    }
+
+    /// Asks for a blob: source 0 is the registry, the others are the descriptor's URLs.
+    async fn open(
+        &self,
+        blob: &Descriptor,
+        source: usize,
+        offset: u64,
+    ) -> Result<Body, RegistryError> {
+        match source.checked_sub(1) {
+            None => self.registry.blob(blob, offset).await,
+            Some(url) => {
+                let url = &blob.urls[url];
+                self.registry.foreign_blob(blob, url, offset).await
+            }
+        }
+    }
+
+    /// Waits before the next try, or gives the error back when there should be none.
+    async fn wait_after(
+        &self,
+        backoff: &mut Backoff,
+        error: RegistryError,
+        progress: &BlobProgress,
+    ) -> Result<(), PullError> {
+        let delay = error
+            .transient()
+            .and_then(|retry_after| backoff.after_failure(retry_after));
+        let Some(delay) = delay else {
+            return Err(error.into());
+        };
+        progress.message("trying again");
+        tokio::time::sleep(delay).await;
+        progress.message("");
+        Ok(())
+    }
+}
+
+/// Runs what may block on a thread where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    task::spawn_blocking(work)
+        .await
+        .expect("the work does not panic")
+}
+
+fn parse(digest: &Digest, bytes: &[u8], by: Option<&Descriptor>) -> Result<Manifest, PullError> {
+    Manifest::parse(bytes, by.map(|by| &by.media_type)).map_err(|source| PullError::Manifest {
+        digest: digest.clone(),
+        source,
+    })
+}
+
+fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
+    let names: Vec<String> = platforms
+        .filter(|platform| !platform.is_unknown())
+        .map(ToString::to_string)
+        .collect();
+    if names.is_empty() {
+        "no platforms at all".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// Writes a body as it comes: this thread reads the network while another one hashes and writes.
+///
+/// The outer error is the store's, which ends the pull; the inner one is the network's.
+async fn receive(
+    mut writer: Box<Writer>,
+    mut body: Body,
+    progress: &BlobProgress,
+    transferred: &mut u64,
+) -> Result<(Box<Writer>, Result<(), RegistryError>), PullError> {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS_IN_FLIGHT);
+    let mut position = body.start();
+    let disk = task::spawn_blocking(move || {
+        if position < writer.offset() {
+            writer.restart()?;
+        }
+        while let Some(chunk) = receiver.blocking_recv() {
+            writer.write(&chunk)?;
+        }
+        Ok::<_, StoreError>(writer)
+    });
+    let result = loop {
+        match body.chunk().await {
+            Ok(Some(chunk)) => {
+                let bytes = chunk.len() as u64;
+                // Refused when the disk has failed, which is reported below.
+                if sender.send(chunk).await.is_err() {
+                    break Ok(());
+                }
+                position += bytes;
+                *transferred += bytes;
+                progress.move_to(position);
+            }
+            Ok(None) => break body.end(position),
+            Err(error) => break Err(error),
+        }
+    };
+    drop(sender);
+    let writer = disk.await.expect("the writing thread does not panic")?;
+    Ok((writer, result))
+}

@@ -1,0 +1,406 @@
+//! Credentials as Docker, podman and their users keep them (docker's `config.json`,
+//! containers-auth.json(5), the credential helper protocol).
+
+use std::collections::HashMap;
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::reference::Reference;
+
+/// The name under which Docker files its Hub's credentials.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+/// How long a credential helper may take; some ask a cloud's login service.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
+
+const HELPER_OUTPUT_LIMIT: u64 = 256 * 1024;
+
+/// What proves to a registry who is asking.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A user and a password.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// An `OAuth2` refresh token, to be exchanged for access tokens.
+    IdentityToken(String),
+    /// A ready access token.
+    RegistryToken(String),
+}
+
+/// Never shows the secret.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credential::Password { .. } => "Password(…)",
+            Credential::IdentityToken(_) => "IdentityToken(…)",
+            Credential::RegistryToken(_) => "RegistryToken(…)",
+        })
+    }
+}
+
+/// Why the credentials of a registry are not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// A file that was named cannot be read.
+    #[error("cannot read the credentials file {path}", path = .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// A file is not what Docker or podman writes.
+    #[error("the credentials file {path} is not valid", path = .0.display())]
+    Json(PathBuf, #[source] serde_json::Error),
+    /// An `auth` value is not base64 of USER:PASSWORD.
+    #[error("the credentials file {path} has a malformed \"auth\" for {key}: log in again", path = .path.display())]
+    Auth {
+        /// The file.
+        path: PathBuf,
+        /// The entry in `auths`.
+        key: String,
+    },
+    /// A helper's name has characters that no helper's name has.
+    #[error("the credentials file {path} names the credential helper {name:?}: only a-z, 0-9, _, . and - may be in its name", path = .path.display())]
+    HelperName {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A helper cannot be run.
+    #[error("cannot run the credential helper docker-credential-{0}: is it on PATH?")]
+    HelperSpawn(String, #[source] io::Error),
+    /// A helper ran and failed.
+    #[error("the credential helper docker-credential-{name} failed for {address}: {message}")]
+    HelperFailed {
+        /// The helper.
+        name: String,
+        /// What it was asked for.
+        address: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Finds credentials in the files that the environment points to.
+#[derive(Clone, Debug)]
+pub struct Keychain {
+    files: Vec<PathBuf>,
+}
+
+impl Keychain {
+    /// A keychain with the one file `path`, which must exist.
+    pub fn of_file(path: &Path) -> Result<Self, CredentialError> {
+        fs::metadata(path).map_err(|error| CredentialError::Read(path.to_owned(), error))?;
+        Ok(Keychain {
+            files: vec![path.to_owned()],
+        })
+    }
+
+    /// The files that Docker and podman use: `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` or
+    /// else `~/.docker/config.json`, and `$XDG_RUNTIME_DIR/containers/auth.json`.
+    pub fn from_env() -> Self {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".docker"));
+        let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or(home);
+        let candidates = [
+            variable("REGISTRY_AUTH_FILE").map(PathBuf::from),
+            docker.map(|directory| directory.join("config.json")),
+            variable("XDG_RUNTIME_DIR")
+                .map(|directory| Path::new(&directory).join("containers/auth.json")),
+        ];
+        Keychain {
+            files: candidates.into_iter().flatten().collect(),
+        }
+    }
+
+    /// The credential for an image: the first file's that has one; `None` to ask anonymously.
+    pub async fn find(&self, reference: &Reference) -> Result<Option<Credential>, CredentialError> {
+        for path in &self.files {
+            let text = match fs::read(path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(CredentialError::Read(path.clone(), error)),
+            };
+            let config: Config = serde_json::from_slice(&text)
+                .map_err(|error| CredentialError::Json(path.clone(), error))?;
+            if let Some(credential) = config.find(path, reference).await? {
+                return Ok(Some(credential));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Config {
+    auths: HashMap<String, Auth>,
+    creds_store: Option<String>,
+    cred_helpers: HashMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the file format's names")]
+struct Auth {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+impl Config {
+    async fn find(
+        &self,
+        path: &Path,
+        reference: &Reference,
+    ) -> Result<Option<Credential>, CredentialError> {
+        let registry = reference.registry();
+        let address = match registry {
+            "docker.io" => DOCKER_HUB,
+            registry => registry,
+        };
+        for key in keys(reference) {
+            let helper = self
+                .cred_helpers
+                .iter()
+                .find(|(name, _)| normal(name) == key);
+            if let Some((_, helper)) = helper {
+                return run_helper(path, helper, address).await;
+            }
+            let entry = self.auths.iter().find(|(name, _)| normal(name) == key);
+            if let Some((name, auth)) = entry
+                && let Some(credential) = auth.credential(path, name)?
+            {
+                return Ok(Some(credential));
+            }
+        }
+        match &self.creds_store {
+            Some(helper) if !helper.is_empty() => run_helper(path, helper, address).await,
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Auth {
+    fn credential(&self, path: &Path, key: &str) -> Result<Option<Credential>, CredentialError> {
+        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+        if let Some(token) = set(&self.identitytoken) {
+            return Ok(Some(Credential::IdentityToken(token)));
+        }
+        if let Some(token) = set(&self.registrytoken) {
+            return Ok(Some(Credential::RegistryToken(token)));
+        }
+        if let Some(auth) = set(&self.auth) {
+            let decoded = general_purpose::GeneralPurpose::new(
+                &base64::alphabet::STANDARD,
+                general_purpose::GeneralPurposeConfig::new()
+                    .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+            )
+            .decode(auth.trim())
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+            // Docker's own writer has been seen to end the value with NUL bytes.
+            let parts = decoded.as_deref().and_then(|text| {
+                let (user, password) = text.trim_end_matches('\0').split_once(':')?;
+                Some((user.to_owned(), password.to_owned()))
+            });
+            return match parts {
+                Some((user, password)) => Ok(Some(Credential::Password { user, password })),
+                None => Err(CredentialError::Auth {
+                    path: path.to_owned(),
+                    key: key.to_owned(),
+                }),
+            };
+        }
+        Ok(match (set(&self.username), set(&self.password)) {
+            (Some(user), Some(password)) => Some(Credential::Password { user, password }),
+            _ => None,
+        })
+    }
+}
+
+/// The keys under which an image's credential may be filed, the most specific first:
+/// `host/team/app`, `host/team`, `host`.
+fn keys(reference: &Reference) -> Vec<String> {
+    let whole = format!("{}/{}", reference.registry(), reference.repository());
+    let mut keys: Vec<String> = whole
+        .match_indices('/')
+        .map(|(end, _)| whole[..end].to_owned())
+        .collect();
+    keys.push(whole);
+    keys.reverse();
+    keys
+}
+
+/// A key of `auths` without what Docker's older versions put around the host.
+fn normal(key: &str) -> String {
+    let key = key
+        .trim_start_matches("https://")
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .trim_end_matches("/v1")
+        .trim_end_matches("/v2");
+    match key.split_once('/').unwrap_or((key, "")) {
+        ("index.docker.io" | "registry-1.docker.io", "") => "docker.io".to_owned(),
+        _ => key.to_owned(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HelperResponse {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+async fn run_helper(
+    path: &Path,
+    name: &str,
+    address: &str,
+) -> Result<Option<Credential>, CredentialError> {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(allowed) {
+        return Err(CredentialError::HelperName {
+            path: path.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+    let failed = |message: &str| CredentialError::HelperFailed {
+        name: name.to_owned(),
+        address: address.to_owned(),
+        message: message.to_owned(),
+    };
+    let mut child = tokio::process::Command::new(format!("docker-credential-{name}"))
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| CredentialError::HelperSpawn(name.to_owned(), error))?;
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut output = Vec::new();
+    let conversation = async {
+        // A helper that does not read its input closes the pipe; its answer counts all the same.
+        let _ = stdin.write_all(address.as_bytes()).await;
+        drop(stdin);
+        stdout
+            .take(HELPER_OUTPUT_LIMIT)
+            .read_to_end(&mut output)
+            .await?;
+        child.wait().await
+    };
+    let status = match tokio::time::timeout(HELPER_TIMEOUT, conversation).await {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => return Err(failed(&error.to_string())),
+        Err(_) => return Err(failed("it did not answer within 60 seconds")),
+    };
+    if !status.success() {
+        // The protocol has no code for "nothing stored", only this sentence on stdout.
+        let said = String::from_utf8_lossy(&output);
+        if said.contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(failed(said.lines().next().unwrap_or("it said nothing")));
+    }
+    let response: HelperResponse = serde_json::from_slice(&output)
+        .map_err(|_| failed("its answer is not the JSON of the helper protocol"))?;
+    Ok(match response.username.as_str() {
+        "" if response.secret.is_empty() => None,
+        "<token>" => Some(Credential::IdentityToken(response.secret)),
+        _ => Some(Credential::Password {
+            user: response.username,
+            password: response.secret,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn find(json: &str, image: &str) -> Result<Option<Credential>, CredentialError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        fs::write(&path, json).unwrap();
+        let keychain = Keychain::of_file(&path).unwrap();
+        keychain.find(&image.parse().unwrap()).await
+    }
+
+    fn password(user: &str, password: &str) -> Credential {
+        Credential::Password {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_most_specific_key_wins() {
+        let json = r#"{"auths":{
+            "r.test":{"username":"host","password":"1"},
+            "r.test/team":{"username":"team","password":"2"},
+            "r.test/team/app":{"auth":"YXBwOjM6NA=="}}}"#;
+        assert_eq!(
+            find(json, "r.test/team/app:1").await.unwrap(),
+            Some(password("app", "3:4"))
+        );
+        assert_eq!(
+            find(json, "r.test/team/other").await.unwrap(),
+            Some(password("team", "2"))
+        );
+        assert_eq!(
+            find(json, "r.test/teams/app").await.unwrap(),
+            Some(password("host", "1"))
+        );
+        assert_eq!(find(json, "r.test:443/team/app").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn docker_hub_has_an_old_name() {
+        let json = r#"{"auths":{"https://index.docker.io/v1/":{"identitytoken":"t"}}}"#;
+        let found = find(json, "debian").await.unwrap();
+        assert_eq!(found, Some(Credential::IdentityToken("t".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn faults_name_the_file_and_hide_the_secret() {
+        let error = find(r#"{"auths":{"r.test":{"auth":"c2VjcmV0"}}}"#, "r.test/a")
+            .await
+            .unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(
+            text.contains("config.json") && text.contains("r.test"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("c2VjcmV0") && !text.contains("secret\""),
+            "{text}"
+        );
+        let error = find(r#"{"credsStore":"../evil"}"#, "r.test/a")
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, CredentialError::HelperName { .. }),
+            "{error}"
+        );
+        let shown = format!("{:?}", password("user", "hunter2"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,841 @@
+//! A registry's repository: its manifests and blobs (OCI distribution spec, "Pull").
+//!
+//! The token flow is `oci_client`'s. Manifests and blobs are asked for beside it, with the same HTTP
+//! library, because it neither bounds what it reads nor verifies what it resumes.
+
+mod credentials;
+mod retry;
+
+pub use credentials::{Credential, CredentialError, Keychain};
+pub use retry::Backoff;
+
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use oci_client::RegistryOperation;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url, redirect};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::descriptor::{Descriptor, MediaType};
+use crate::digest::{Algorithm, Digest};
+use crate::manifest::MAX_MANIFEST_SIZE;
+use crate::reference::Reference;
+
+/// How long a connection may say nothing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_REDIRECTS: usize = 10;
+/// What is read of an error's body, in bytes.
+const ERROR_BODY_LIMIT: u64 = 64 * 1024;
+const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
+
+/// Why a registry did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No answer, or it broke off.
+    #[error("{what}: no answer from {host}")]
+    Transport {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// Why it failed.
+        source: reqwest::Error,
+    },
+    /// The answer is an error.
+    #[error("{what}: {host} answered {status}{detail}")]
+    Status {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The status.
+        status: StatusCode,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+        /// How long the registry asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Not allowed, or not without logging in.
+    #[error("{what}: {host} refused access ({status}){detail}; {advice}")]
+    Access {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// 401 or 403.
+        status: StatusCode,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+        /// What to do.
+        advice: String,
+    },
+    /// Not there.
+    #[error(
+        "{what}: {host} has none in {repository}{detail}; check the repository's name and the digest"
+    )]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The repository.
+        repository: String,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+    },
+    /// More bytes than admitted.
+    #[error("{what}: {host} sends more than the limit of {limit} bytes")]
+    TooLarge {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The bytes are not those of the digest.
+    #[error("{what}: what {host} sent has the digest {found}")]
+    Digest {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The digest of what came.
+        found: Digest,
+    },
+    /// A partial answer that does not begin where it was asked to.
+    #[error("{what}: {host} sent another range than asked for")]
+    Range {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+    },
+    /// A body without an error that has fewer bytes than the blob.
+    #[error("{what}: {host} ended the answer after {found} bytes")]
+    Short {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// Where in the blob the answer ended.
+        found: u64,
+    },
+    /// A URL that must not or cannot be fetched.
+    #[error(
+        "{what}: {url:?} is not an https URL, and plain HTTP was not asked for with --plain-http"
+    )]
+    Url {
+        /// What was asked for.
+        what: String,
+        /// The URL.
+        url: String,
+    },
+    /// The credentials are not to be had.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The token service gave no token.
+    #[error(
+        "{host}: cannot get a token for {repository}; check the login with `docker login {host}`"
+    )]
+    Token {
+        /// The registry.
+        host: String,
+        /// The repository.
+        repository: String,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The HTTP client cannot be made.
+    #[error("cannot set up HTTPS")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RegistryError {
+    /// Whether another try may succeed, and if so, how long the registry asks to wait.
+    pub fn transient(&self) -> Option<Option<Duration>> {
+        match self {
+            RegistryError::Transport { source, .. } => {
+                let hopeless = source.is_redirect() || is_certificate_error(source);
+                (!hopeless).then_some(None)
+            }
+            RegistryError::Status {
+                status,
+                retry_after,
+                ..
+            } => (status.is_server_error()
+                || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status))
+            .then_some(*retry_after),
+            RegistryError::Range { .. } | RegistryError::Short { .. } => Some(None),
+            _ => None,
+        }
+    }
+}
+
+/// How to reach a registry.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where credentials are found.
+    pub keychain: Keychain,
+    /// The hosts (with port) that are spoken to without TLS.
+    pub plain_http: BTreeSet<String>,
+}
+
+/// A repository of a registry.
+#[derive(Debug)]
+pub struct Registry {
+    reference: Reference,
+    http: reqwest::Client,
+    scheme: &'static str,
+    options: Options,
+    access: Mutex<Access>,
+}
+
+/// The current `Authorization` header; `generation` grows with each renewal.
+#[derive(Debug, Default)]
+struct Access {
+    generation: u64,
+    header: Option<HeaderValue>,
+}
+
+impl Registry {
+    /// Prepares to talk to the repository of `reference`.
+    pub async fn connect(reference: Reference, options: Options) -> Result<Self, RegistryError> {
+        // Fails only when a provider is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(IDLE_TIMEOUT)
+            .redirect(redirect_policy())
+            .build()
+            .map_err(|error| RegistryError::Client(error.into()))?;
+        let host = reference.api_host();
+        let scheme = if options.plain_http.contains(reference.registry())
+            || (is_loopback(host) && !speaks_tls(&http, host).await)
+        {
+            "http"
+        } else {
+            "https"
+        };
+        Ok(Registry {
+            reference,
+            http,
+            scheme,
+            options,
+            access: Mutex::default(),
+        })
+    }
+
+    /// The reference that this was made for.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// The manifest of `digest`, verified.
+    pub async fn manifest(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
+        let what = format!("manifest {digest}");
+        let response = self.get(&what, &format!("manifests/{digest}"), 0).await?;
+        let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
+        let found = Digest::of(digest.algorithm(), &bytes);
+        if found == *digest {
+            Ok(bytes)
+        } else {
+            Err(RegistryError::Digest {
+                what,
+                host: self.host(),
+                found,
+            })
+        }
+    }
+
+    /// What a tag points to now: the manifest and its digest.
+    pub async fn resolve(&self, tag: &str) -> Result<(Bytes, Digest), RegistryError> {
+        let what = format!("tag {tag}");
+        let response = self.get(&what, &format!("manifests/{tag}"), 0).await?;
+        let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        Ok((bytes, digest))
+    }
+
+    /// A blob from byte `offset` on, or from its beginning where the registry has no
+    /// ranges. Its bytes are not verified.
+    pub async fn blob(&self, blob: &Descriptor, offset: u64) -> Result<Body, RegistryError> {
+        let digest = &blob.digest;
+        let what = format!("blob {digest}");
+        let response = self.get(&what, &format!("blobs/{digest}"), offset).await?;
+        self.body(what, response, blob.size, offset)
+    }
+
+    /// A blob from `url`, without credentials (descriptor.md, `urls`).
+    pub async fn foreign_blob(
+        &self,
+        blob: &Descriptor,
+        url: &str,
+        offset: u64,
+    ) -> Result<Body, RegistryError> {
+        let what = format!("blob {} from {url}", blob.digest);
+        let parsed = Url::parse(url).ok().filter(|parsed| {
+            parsed.scheme() == "https"
+                || (parsed.scheme() == "http"
+                    && parsed.host_str().is_some_and(|host| {
+                        let with_port = match parsed.port() {
+                            Some(port) => format!("{host}:{port}"),
+                            None => host.to_owned(),
+                        };
+                        is_loopback(&with_port) || self.options.plain_http.contains(&with_port)
+                    }))
+        });
+        let Some(parsed) = parsed else {
+            return Err(RegistryError::Url {
+                what,
+                url: url.to_owned(),
+            });
+        };
+        let response = self.send(&what, parsed, offset, None).await?;
+        let response = self.accept(&what, response).await?;
+        self.body(what, response, blob.size, offset)
+    }
+
+    fn body(
+        &self,
+        what: String,
+        response: Response,
+        size: u64,
+        offset: u64,
+    ) -> Result<Body, RegistryError> {
+        let start = match response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let start = content_range_start(response.headers());
+                if start != Some(offset) {
+                    return Err(RegistryError::Range {
+                        what,
+                        host: self.host(),
+                    });
+                }
+                offset
+            }
+            _ => 0,
+        };
+        Ok(Body {
+            start,
+            size,
+            what,
+            host: response.url().host_str().unwrap_or_default().to_owned(),
+            response,
+        })
+    }
+
+    /// A GET below `/v2/REPOSITORY/`, authorized as need be.
+    async fn get(&self, what: &str, path: &str, offset: u64) -> Result<Response, RegistryError> {
+        let url = format!(
+            "{}://{}/v2/{}/{path}",
+            self.scheme,
+            self.reference.api_host(),
+            self.reference.repository()
+        );
+        let url = Url::parse(&url).map_err(|_| RegistryError::Url {
+            what: what.to_owned(),
+            url: url.clone(),
+        })?;
+        let (generation, authorization) = {
+            let access = self.access.lock().await;
+            (access.generation, access.header.clone())
+        };
+        let response = self.send(what, url.clone(), offset, authorization).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || !self.asked_host(&response) {
+            return self.accept(what, response).await;
+        }
+        match self.authorize(generation, response.headers()).await? {
+            Some(authorization) => {
+                let response = self.send(what, url, offset, Some(authorization)).await?;
+                self.accept(what, response).await
+            }
+            None => self.accept(what, response).await,
+        }
+    }
+
+    /// Whether the registry itself answered, not a host that it redirected to.
+    fn asked_host(&self, response: &Response) -> bool {
+        let host = self.reference.api_host();
+        response.url().authority() == host || response.url().host_str() == Some(host)
+    }
+
+    async fn send(
+        &self,
+        what: &str,
+        url: Url,
+        offset: u64,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response, RegistryError> {
+        let mut request = self.http.request(Method::GET, url);
+        if what.starts_with("blob") {
+            // A proxy that compresses would change the bytes and break ranges.
+            request = request.header(header::ACCEPT_ENCODING, "identity");
+        } else {
+            request = request.header(header::ACCEPT, MediaType::MANIFESTS.join(", "));
+        }
+        if offset > 0 {
+            request = request.header(header::RANGE, format!("bytes={offset}-"));
+        }
+        if let Some(mut value) = authorization {
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        request
+            .send()
+            .await
+            .map_err(|source| self.transport(what, source))
+    }
+
+    /// Turns an answer that is an error into one.
+    async fn accept(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let what = what.to_owned();
+        let host = response.url().host_str().unwrap_or_default().to_owned();
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| retry::parse_retry_after(value.to_str().ok()?, SystemTime::now()));
+        let detail = match self.read(&what, response, ERROR_BODY_LIMIT).await {
+            Ok(body) => error_detail(&body),
+            Err(_) => String::new(),
+        };
+        let registry = self.reference.registry();
+        Err(match status {
+            StatusCode::NOT_FOUND => RegistryError::NotFound {
+                what,
+                host,
+                repository: self.reference.repository().to_owned(),
+                detail,
+            },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Access {
+                what,
+                host,
+                status,
+                detail,
+                advice: match self.options.keychain.find(&self.reference).await? {
+                    Some(_) => format!(
+                        "the credentials found for {registry} do not serve for {}: log in again with `docker login {registry}`",
+                        self.reference.repository()
+                    ),
+                    None => format!(
+                        "no credentials were found for {registry}: log in with `docker login {registry}`, or check the repository's name"
+                    ),
+                },
+            },
+            _ => RegistryError::Status {
+                what,
+                host,
+                status,
+                detail,
+                retry_after,
+            },
+        })
+    }
+
+    async fn read(
+        &self,
+        what: &str,
+        mut response: Response,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let mut bytes = Vec::new();
+        let too_large = |found: u64| found > limit;
+        if too_large(response.content_length().unwrap_or(0)) {
+            return Err(self.too_large(what, limit));
+        }
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|source| self.transport(what, source))?
+        {
+            if too_large((bytes.len() + chunk.len()) as u64) {
+                return Err(self.too_large(what, limit));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.into())
+    }
+
+    /// Gets a new `Authorization` header as the challenge in `headers` asks, unless another request
+    /// has done so since `generation`. `None` when there is nothing to offer.
+    async fn authorize(
+        &self,
+        generation: u64,
+        headers: &HeaderMap,
+    ) -> Result<Option<HeaderValue>, RegistryError> {
+        let mut access = self.access.lock().await;
+        if access.generation != generation {
+            return Ok(access.header.clone());
+        }
+        let Some(challenge) = Challenge::from_headers(headers) else {
+            return Ok(None);
+        };
+        let credential = self.options.keychain.find(&self.reference).await?;
+        let value = match (challenge, credential) {
+            (Challenge::Basic, Some(Credential::Password { user, password })) => {
+                use base64::Engine as _;
+                let pair = format!("{user}:{password}");
+                let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+                Some(format!("Basic {encoded}"))
+            }
+            (Challenge::Basic, _) => None,
+            (Challenge::Bearer { .. }, Some(Credential::RegistryToken(token))) => {
+                Some(format!("Bearer {token}"))
+            }
+            (Challenge::Bearer { realm, service }, Some(Credential::IdentityToken(token))) => Some(
+                format!("Bearer {}", self.exchange(&realm, &service, &token).await?),
+            ),
+            (Challenge::Bearer { .. }, Some(Credential::Password { user, password })) => self
+                .token(RegistryAuth::Basic(user, password))
+                .await?
+                .map(|token| format!("Bearer {token}")),
+            (Challenge::Bearer { .. }, None) => self
+                .token(RegistryAuth::Anonymous)
+                .await?
+                .map(|token| format!("Bearer {token}")),
+        };
+        access.header = value.and_then(|value| HeaderValue::from_str(&value).ok());
+        access.generation += 1;
+        Ok(access.header.clone())
+    }
+
+    /// A pull token by the distribution's token flow.
+    async fn token(&self, auth: RegistryAuth) -> Result<Option<String>, RegistryError> {
+        let host = self.reference.api_host().to_owned();
+        let client = oci_client::Client::try_from(ClientConfig {
+            protocol: match self.scheme {
+                "http" => ClientProtocol::HttpsExcept(vec![host]),
+                _ => ClientProtocol::Https,
+            },
+            user_agent: USER_AGENT,
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(IDLE_TIMEOUT),
+            ..ClientConfig::default()
+        })
+        .map_err(|error| RegistryError::Client(error.into()))?;
+        client
+            .auth(
+                &self.reference.as_oci_client(),
+                &auth,
+                RegistryOperation::Pull,
+            )
+            .await
+            .map_err(|error| self.token_error(error.into()))
+    }
+
+    /// A pull token for an identity token (the distribution's `OAuth2` flow), which `oci_client` lacks.
+    async fn exchange(
+        &self,
+        realm: &str,
+        service: &str,
+        refresh_token: &str,
+    ) -> Result<String, RegistryError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            access_token: String,
+        }
+        let realm = Url::parse(realm)
+            .ok()
+            .filter(|url| url.scheme() == "https" || self.scheme == "http")
+            .ok_or_else(|| RegistryError::Url {
+                what: "token service".to_owned(),
+                url: realm.to_owned(),
+            })?;
+        let scope = format!("repository:{}:pull", self.reference.repository());
+        let response = self
+            .http
+            .post(realm)
+            .form(&[
+                ("grant_type", "refresh_token"),
+                ("service", service),
+                ("scope", &scope),
+                ("client_id", "oci-pull-all"),
+                ("refresh_token", refresh_token),
+            ])
+            .send()
+            .await
+            .and_then(Response::error_for_status)
+            .map_err(|error| self.token_error(error.without_url().into()))?;
+        let body = self.read("token", response, MAX_MANIFEST_SIZE).await?;
+        let answer: Answer =
+            serde_json::from_slice(&body).map_err(|error| self.token_error(error.into()))?;
+        Ok(answer.access_token)
+    }
+
+    fn token_error(&self, source: Box<dyn std::error::Error + Send + Sync>) -> RegistryError {
+        RegistryError::Token {
+            host: self.reference.registry().to_owned(),
+            repository: self.reference.repository().to_owned(),
+            source,
+        }
+    }
+
+    fn host(&self) -> String {
+        self.reference.registry().to_owned()
+    }
+
+    fn too_large(&self, what: &str, limit: u64) -> RegistryError {
+        RegistryError::TooLarge {
+            what: what.to_owned(),
+            host: self.host(),
+            limit,
+        }
+    }
+
+    fn transport(&self, what: &str, source: reqwest::Error) -> RegistryError {
+        let host = source.url().and_then(Url::host_str).map(str::to_owned);
+        RegistryError::Transport {
+            what: what.to_owned(),
+            host: host.unwrap_or_else(|| self.host()),
+            // A storage service's URL holds a signature.
+            source: source.without_url(),
+        }
+    }
+}
+
+/// The bytes of a blob as they come.
+#[derive(Debug)]
+pub struct Body {
+    start: u64,
+    size: u64,
+    what: String,
+    host: String,
+    response: Response,
+}
+
+impl Body {
+    /// The offset in the blob of the first byte.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Judges an end of the body at `position` in the blob.
+    pub fn end(&self, position: u64) -> Result<(), RegistryError> {
+        if position >= self.size {
+            return Ok(());
+        }
+        Err(RegistryError::Short {
+            what: self.what.clone(),
+            host: self.host.clone(),
+            found: position,
+        })
+    }
+
+    /// The next bytes; `None` at the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        self.response
+            .chunk()
+            .await
+            .map_err(|source| RegistryError::Transport {
+                what: self.what.clone(),
+                host: self.host.clone(),
+                source: source.without_url(),
+            })
+    }
+}
+
+enum Challenge {
+    Basic,
+    Bearer { realm: String, service: String },
+}
+
+impl Challenge {
+    /// The strongest challenge among the `WWW-Authenticate` headers that can be met.
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let mut basic = None;
+        for value in headers.get_all(header::WWW_AUTHENTICATE) {
+            let Some(challenges) = value
+                .to_str()
+                .ok()
+                .and_then(|value| http_auth::parse_challenges(value).ok())
+            else {
+                continue;
+            };
+            for challenge in challenges {
+                let param = |name: &str| {
+                    challenge
+                        .params
+                        .iter()
+                        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                        .map(|(_, value)| value.to_unescaped())
+                };
+                if challenge.scheme.eq_ignore_ascii_case("bearer") {
+                    if let Some(realm) = param("realm") {
+                        return Some(Challenge::Bearer {
+                            realm,
+                            service: param("service").unwrap_or_default(),
+                        });
+                    }
+                } else if challenge.scheme.eq_ignore_ascii_case("basic") {
+                    basic = Some(Challenge::Basic);
+                }
+            }
+        }
+        basic
+    }
+}
+
+fn redirect_policy() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let from_https = attempt
+            .previous()
+            .last()
+            .is_some_and(|url| url.scheme() == "https");
+        if from_https && attempt.url().scheme() != "https" {
+            attempt.error("the redirect leads from https to http")
+        } else if attempt.previous().len() > MAX_REDIRECTS {
+            attempt.error("too many redirects")
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// Whether a host, perhaps with a port, is this machine by its name.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a server on this machine answers TLS at all, be its certificate trusted or not.
+async fn speaks_tls(http: &reqwest::Client, host: &str) -> bool {
+    match http.get(format!("https://{host}/v2/")).send().await {
+        Ok(_) => true,
+        Err(error) => is_certificate_error(&error),
+    }
+}
+
+fn is_certificate_error(error: &reqwest::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io
+                .get_ref()
+                .map(|inner| inner as &(dyn std::error::Error + 'static)),
+            None => Some(error),
+        };
+        if let Some(rustls::Error::InvalidCertificate(_)) =
+            inner.and_then(|inner| inner.downcast_ref())
+        {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// What an error's body says (distribution spec, "Error Codes"), with a separator before it.
+fn error_detail(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Envelope {
+        errors: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
+        return String::new();
+    };
+    let text = envelope
+        .errors
+        .iter()
+        .take(3)
+        .map(|item| format!("{} {}", item.code, item.message).trim().to_owned())
+        .collect::<Vec<_>>()
+        .join("; ");
+    // A server's text goes to a terminal.
+    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    if text.is_empty() {
+        text
+    } else {
+        format!(": {text}")
+    }
+}
+
+fn content_range_start(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    value
+        .strip_prefix("bytes ")?
+        .split('-')
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_loopback_names() {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:80",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "example.com",
+            "localhost.example.com",
+            "10.0.0.1:5000",
+            "[::2]:80",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn prefers_bearer_to_basic() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::WWW_AUTHENTICATE,
+            r#"Basic realm="r""#.parse().unwrap(),
+        );
+        assert!(matches!(
+            Challenge::from_headers(&headers),
+            Some(Challenge::Basic)
+        ));
+        let bearer = r#"Bearer realm="https://t.test/token",service="s,1""#;
+        headers.append(header::WWW_AUTHENTICATE, bearer.parse().unwrap());
+        match Challenge::from_headers(&headers) {
+            Some(Challenge::Bearer { realm, service }) => {
+                assert_eq!(
+                    (realm.as_str(), service.as_str()),
+                    ("https://t.test/token", "s,1")
+                );
+            }
+            _ => panic!("the bearer challenge was not read"),
+        }
+    }
+
+    #[test]
+    fn shows_what_a_registry_says_without_control_characters() {
+        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway"}]}"#;
+        assert_eq!(error_detail(body), ": DENIED no [31mway");
+        assert_eq!(error_detail(b"<html>"), "");
+    }
+}

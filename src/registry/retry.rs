@@ -1,0 +1,87 @@
+//! When to try again, and how long to wait before.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// Tries of one request, the first included.
+const MAX_ATTEMPTS: u32 = 8;
+/// From the first failure in a row to the last try.
+const MAX_TOTAL: Duration = Duration::from_secs(5 * 60);
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// Exponential delays with jitter, bounded in number and in total time.
+#[derive(Debug)]
+pub struct Backoff {
+    failures: u32,
+    since: Instant,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff {
+            failures: 0,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Backoff {
+    /// Counts a failure; the time to wait before the next try, or `None` to give up.
+    ///
+    /// `retry_after` is the server's wish, which is kept where it fits into the bounds.
+    pub fn after_failure(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        if self.failures == 0 {
+            self.since = Instant::now();
+        }
+        self.failures += 1;
+        if self.failures >= MAX_ATTEMPTS {
+            return None;
+        }
+        let full = (FIRST_DELAY * 2_u32.pow(self.failures - 1)).min(MAX_DELAY);
+        let delay = retry_after.unwrap_or_else(|| full.mul_f64(0.5 + 0.5 * fastrand::f64()));
+        (self.since.elapsed() + delay <= MAX_TOTAL).then_some(delay)
+    }
+
+    /// Progress was made: the next failure is the first again.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// The delay that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3).
+pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_up_and_never_waits_past_the_bound() {
+        let mut backoff = Backoff::default();
+        let delays: Vec<_> = std::iter::from_fn(|| backoff.after_failure(None)).collect();
+        assert_eq!(delays.len(), MAX_ATTEMPTS as usize - 1);
+        assert!(delays.iter().all(|delay| *delay <= MAX_DELAY));
+        assert!(
+            Backoff::default()
+                .after_failure(Some(MAX_TOTAL * 2))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn reads_seconds_and_dates() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:07 GMT").unwrap();
+        let parse = |value| parse_retry_after(value, now);
+        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(parse(date), Some(Duration::from_secs(30)));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(parse("soon"), None);
+    }
+}

@@ -1,0 +1,648 @@
+//! The content-addressed store: blobs on disk, shared by all of a user's workspaces.
+//!
+//! ```text
+//! ROOT/version                    the format's version
+//! ROOT/lock                       held shared by every user, exclusively while pruning
+//! ROOT/blobs/ALGORITHM/HEX        complete, verified, read-only
+//! ROOT/ingest/ALGORITHM/HEX       being written
+//! ROOT/ingest/ALGORITHM/HEX.lock  held by the one process that writes it
+//! ```
+//!
+//! A blob gets its name only after its size and digest are checked and its bytes are durable, and
+//! its modification time is then [`Digest::stamp`]: a later write cannot go unnoticed. The access
+//! time is set at each use, for pruning.
+
+use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::digest::{Algorithm, Digest, Hasher, hash_reader};
+
+const VERSION: &str = "1";
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system refused.
+    #[error("the store could not {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Written by another version of this program.
+    #[error("the store {path} has the format version {found:?}, and this program knows only {VERSION:?}: use another one with --store or OCI_PULL_ALL_STORE", path = path.display())]
+    Version {
+        /// The store.
+        path: PathBuf,
+        /// What its version file says.
+        found: String,
+    },
+    /// What was written is longer or shorter than said.
+    #[error("{digest} should have {expected} bytes, but {found} came")]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// Its size by its descriptor.
+        expected: u64,
+        /// How many bytes came (at least, when too many).
+        found: u64,
+    },
+    /// What was written has another digest.
+    #[error("{expected} was asked for, but what came has the digest {found}")]
+    Digest {
+        /// The digest asked for.
+        expected: Digest,
+        /// The digest of what came.
+        found: Digest,
+    },
+}
+
+fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
+    result.map_err(|source| StoreError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// How far a blob that is found on disk is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Its size, and the time stamp set when it was verified.
+    Stamp,
+    /// Nothing: hash it again.
+    Nothing,
+}
+
+/// A content-addressed store in a directory.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    trust: Trust,
+    /// Held until the store is dropped.
+    _lock: File,
+}
+
+/// What [`Store::ingest`] found.
+#[derive(Debug)]
+pub enum Ingest {
+    /// The blob is there.
+    Present,
+    /// The blob is to be written, by the holder of this and by nobody else.
+    Writer(Box<Writer>),
+}
+
+impl Store {
+    /// Opens the store in `root`, which is made if need be.
+    pub fn open(root: &Path, trust: Trust) -> Result<Self, StoreError> {
+        let lock = open_root(root)?;
+        failed("lock", root, lock.lock_shared())?;
+        Ok(Store {
+            root: root.to_owned(),
+            trust,
+            _lock: lock,
+        })
+    }
+
+    /// Where the blob of `digest` is, or would be.
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(digest.blob_path())
+    }
+
+    /// The path of a blob whose bytes are known to be right, or `None`.
+    ///
+    /// A file that is not what its name says is removed.
+    pub fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
+        let path = self.blob_path(digest);
+        let file = match open_regular(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return failed("open", &path, Err(error)),
+        };
+        if failed("read", &path, check(&file, digest, size, self.trust))? {
+            // Only a hint for pruning: a store that belongs to someone else is still readable.
+            let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
+            Ok(Some(path))
+        } else {
+            failed("remove", &path, fs::remove_file(&path))?;
+            Ok(None)
+        }
+    }
+
+    /// Prepares to write the blob of `digest` with `size` bytes, resuming what a killed process left.
+    ///
+    /// Blocks while another process writes the same blob.
+    pub fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, StoreError> {
+        if self.find(digest, size)?.is_some() {
+            return Ok(Ingest::Present);
+        }
+        let directory = self.root.join("ingest").join(digest.algorithm().as_str());
+        failed("make", &directory, fs::create_dir_all(&directory))?;
+        let lock_path = directory.join(format!("{}.lock", digest.hex()));
+        let lock = failed("open", &lock_path, open_for_writing(&lock_path))?;
+        failed("lock", &lock_path, lock.lock())?;
+        if self.find(digest, size)?.is_some() {
+            return Ok(Ingest::Present);
+        }
+        let path = directory.join(digest.hex());
+        let file = failed("open", &path, open_for_writing(&path))?;
+        let mut writer = Writer {
+            target: self.blob_path(digest),
+            digest: digest.clone(),
+            size,
+            hasher: digest.algorithm().hasher(),
+            offset: 0,
+            path,
+            file,
+            _lock: lock,
+        };
+        writer.resume()?;
+        Ok(Ingest::Writer(Box::new(writer)))
+    }
+
+    /// Writes `bytes`, which must have the digest `digest`.
+    pub fn insert(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        match self.ingest(digest, bytes.len() as u64)? {
+            Ingest::Present => Ok(()),
+            Ingest::Writer(mut writer) => {
+                writer.restart()?;
+                writer.write(bytes)?;
+                writer.finish()
+            }
+        }
+    }
+
+    /// The bytes of the blob of `digest`, if it is there and no larger than `limit`.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.blob_path(digest);
+        let size = match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.len() <= limit => metadata.len(),
+            _ => return Ok(None),
+        };
+        match self.find(digest, size)? {
+            // Manifests are small, so they are hashed at each use.
+            Some(path) => {
+                let bytes = failed("read", &path, fs::read(&path))?;
+                Ok((Digest::of(digest.algorithm(), &bytes) == *digest).then_some(bytes))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Puts the blob, which must be there, at `target`: as a reflink, else a hard link, else a copy.
+    ///
+    /// `target` is read-only, because it may be the very file that the store holds.
+    pub fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
+        let source = self.blob_path(digest);
+        if fs::symlink_metadata(target).is_ok() {
+            failed("replace", target, fs::remove_file(target))?;
+        }
+        if reflink_copy::reflink(&source, target).is_err()
+            && fs::hard_link(&source, target).is_err()
+        {
+            failed("copy a blob to", target, fs::copy(&source, target))?;
+        }
+        if !failed("read", target, fs::metadata(target))?
+            .permissions()
+            .readonly()
+        {
+            let file = failed("open", target, File::open(target))?;
+            failed("make read-only", target, seal(&file, digest))?;
+        }
+        Ok(())
+    }
+
+    /// Every blob: its digest, its size in bytes and the time of its last use.
+    pub fn blobs(&self) -> Result<Vec<Blob>, StoreError> {
+        let mut blobs = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let directory = self.root.join("blobs").join(algorithm.as_str());
+            for (name, metadata) in list(&directory)? {
+                let Ok(digest) = format!("{}:{name}", algorithm.as_str()).parse() else {
+                    continue;
+                };
+                blobs.push(Blob {
+                    digest,
+                    size: metadata.len(),
+                    last_used: metadata.accessed().unwrap_or(SystemTime::UNIX_EPOCH),
+                });
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Hashes every blob, removes those whose bytes are wrong, and returns these.
+    pub fn verify(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut wrong = Vec::new();
+        for blob in self.blobs()? {
+            let path = self.blob_path(&blob.digest);
+            let file = failed("open", &path, File::open(&path))?;
+            if !failed(
+                "read",
+                &path,
+                check(&file, &blob.digest, blob.size, Trust::Nothing),
+            )? {
+                failed("remove", &path, fs::remove_file(&path))?;
+                wrong.push(blob.digest);
+            }
+        }
+        Ok(wrong)
+    }
+}
+
+/// One blob of a store.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// The digest.
+    pub digest: Digest,
+    /// The size in bytes.
+    pub size: u64,
+    /// When a pull last used it.
+    pub last_used: SystemTime,
+}
+
+/// What [`prune`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// The number of blobs.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Removes the blobs of the store in `root` that were last used before `older_than` ago, then the
+/// longest unused until no more than `max_size` bytes are left, and everything half-written.
+///
+/// Waits until no other process uses the store; `waiting` is called if that takes time.
+pub fn prune(
+    root: &Path,
+    max_size: Option<u64>,
+    older_than: Option<Duration>,
+    waiting: impl FnOnce(),
+) -> Result<Pruned, StoreError> {
+    let lock = open_root(root)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            waiting();
+            failed("lock", root, lock.lock())?;
+        }
+        Err(TryLockError::Error(error)) => return failed("lock", root, Err(error)),
+    }
+    let store = Store {
+        root: root.to_owned(),
+        trust: Trust::Stamp,
+        _lock: lock,
+    };
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let directory = root.join("ingest").join(algorithm.as_str());
+        for (name, _) in list(&directory)? {
+            let path = directory.join(name);
+            failed("remove", &path, fs::remove_file(&path))?;
+        }
+    }
+    let mut blobs = store.blobs()?;
+    blobs.sort_by_key(|blob| blob.last_used);
+    let mut left: u64 = blobs.iter().map(|blob| blob.size).sum();
+    let now = SystemTime::now();
+    let mut pruned = Pruned::default();
+    for blob in blobs {
+        let age = now.duration_since(blob.last_used).unwrap_or_default();
+        let too_old = older_than.is_some_and(|limit| age > limit);
+        let too_much = max_size.is_some_and(|limit| left > limit);
+        if too_old || too_much {
+            let path = store.blob_path(&blob.digest);
+            failed("remove", &path, fs::remove_file(&path))?;
+            left -= blob.size;
+            pruned.blobs += 1;
+            pruned.bytes += blob.size;
+        }
+    }
+    Ok(pruned)
+}
+
+/// The sole writer of one blob.
+///
+/// Dropped before [`Writer::finish`], it leaves what it has for the next one to resume.
+#[derive(Debug)]
+pub struct Writer {
+    target: PathBuf,
+    digest: Digest,
+    size: u64,
+    hasher: Hasher,
+    offset: u64,
+    path: PathBuf,
+    file: File,
+    _lock: File,
+}
+
+impl Writer {
+    /// How many bytes of the blob are written.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes what a former process left as the blob's beginning.
+    fn resume(&mut self) -> Result<(), StoreError> {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let n = failed("read", &self.path, self.file.read(&mut buffer))?;
+            if n == 0 {
+                break;
+            }
+            self.hasher.update(&buffer[..n]);
+            self.offset += n as u64;
+        }
+        if self.offset > self.size {
+            self.restart()?;
+        }
+        Ok(())
+    }
+
+    /// Forgets everything written.
+    pub fn restart(&mut self) -> Result<(), StoreError> {
+        failed("truncate", &self.path, self.file.set_len(0))?;
+        failed("seek in", &self.path, self.file.seek(SeekFrom::Start(0)))?;
+        self.hasher = self.digest.algorithm().hasher();
+        self.offset = 0;
+        Ok(())
+    }
+
+    /// Appends `bytes`.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let end = self.offset + bytes.len() as u64;
+        if end > self.size {
+            return Err(self.size_error(end));
+        }
+        failed("write", &self.path, self.file.write_all(bytes))?;
+        self.hasher.update(bytes);
+        self.offset = end;
+        Ok(())
+    }
+
+    /// Checks size and digest and gives the blob its name.
+    ///
+    /// Bytes that are wrong are forgotten, so that no one resumes them.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        if self.offset != self.size {
+            return Err(self.size_error(self.offset));
+        }
+        let found = std::mem::replace(&mut self.hasher, self.digest.algorithm().hasher()).finish();
+        if found != self.digest {
+            self.restart()?;
+            return Err(StoreError::Digest {
+                expected: self.digest,
+                found,
+            });
+        }
+        // Durable before it has its name: after a power loss the stamp would vouch for lost bytes.
+        failed("write", &self.path, self.file.sync_data())?;
+        failed("seal", &self.path, seal(&self.file, &self.digest))?;
+        let directory = self.target.parent().expect("a blob is in a directory");
+        failed("make", directory, fs::create_dir_all(directory))?;
+        failed("name", &self.target, fs::rename(&self.path, &self.target))
+    }
+
+    fn size_error(&self, found: u64) -> StoreError {
+        StoreError::Size {
+            digest: self.digest.clone(),
+            expected: self.size,
+            found,
+        }
+    }
+}
+
+/// Makes the directory, checks its version and returns its lock, not yet held.
+fn open_root(root: &Path) -> Result<File, StoreError> {
+    failed("make", root, fs::create_dir_all(root))?;
+    let path = root.join("version");
+    match fs::read_to_string(&path) {
+        Ok(found) if found.trim() == VERSION => {}
+        Ok(found) => {
+            return Err(StoreError::Version {
+                path: root.to_owned(),
+                found: found.trim().to_owned(),
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut file = failed("write", &path, tempfile::NamedTempFile::new_in(root))?;
+            failed("write", &path, writeln!(file, "{VERSION}"))?;
+            failed(
+                "write",
+                &path,
+                file.persist(&path).map_err(|error| error.error),
+            )?;
+        }
+        Err(error) => return failed("read", &path, Err(error)),
+    }
+    let path = root.join("lock");
+    failed("open", &path, open_for_writing(&path))
+}
+
+fn open_for_writing(path: &Path) -> io::Result<File> {
+    refuse_symlink(path)?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+}
+
+fn open_regular(path: &Path) -> io::Result<File> {
+    refuse_symlink(path)?;
+    File::open(path)
+}
+
+/// Nothing in a store is a symlink: one that is there was put there by someone else.
+fn refuse_symlink(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file holds the blob.
+fn check(file: &File, digest: &Digest, size: u64, trust: Trust) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    if metadata.len() != size {
+        return Ok(false);
+    }
+    let stamped = metadata.modified()? == digest.stamp();
+    if trust == Trust::Stamp && stamped {
+        return Ok(true);
+    }
+    let (found, _) = hash_reader(digest.algorithm(), file)?;
+    if found != *digest {
+        return Ok(false);
+    }
+    if !stamped {
+        let _ = seal(file, digest);
+    }
+    Ok(true)
+}
+
+/// Marks a file as verified, and read-only.
+fn seal(file: &File, digest: &Digest) -> io::Result<()> {
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_readonly(true);
+    file.set_permissions(permissions)?;
+    file.set_times(
+        FileTimes::new()
+            .set_accessed(SystemTime::now())
+            .set_modified(digest.stamp()),
+    )
+}
+
+/// The regular files of a directory, which need not exist.
+fn list(directory: &Path) -> Result<Vec<(String, fs::Metadata)>, StoreError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return failed("list", directory, Err(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = failed("list", directory, entry)?;
+        let metadata = failed("read", &entry.path(), entry.metadata())?;
+        if let Ok(name) = entry.file_name().into_string()
+            && metadata.is_file()
+        {
+            files.push((name, metadata));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(text: &str) -> (Digest, &[u8]) {
+        (
+            Digest::of(Algorithm::Sha256, text.as_bytes()),
+            text.as_bytes(),
+        )
+    }
+
+    fn store(trust: Trust) -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), trust).unwrap();
+        (directory, store)
+    }
+
+    fn writer(store: &Store, digest: &Digest, size: u64) -> Box<Writer> {
+        match store.ingest(digest, size).unwrap() {
+            Ingest::Writer(writer) => writer,
+            Ingest::Present => panic!("the blob is there"),
+        }
+    }
+
+    #[test]
+    fn resumes_what_was_dropped() {
+        let (_directory, store) = store(Trust::Stamp);
+        let (digest, bytes) = blob("hello world");
+        let mut first = writer(&store, &digest, 11);
+        first.write(&bytes[..5]).unwrap();
+        drop(first);
+        let mut second = writer(&store, &digest, 11);
+        assert_eq!(second.offset(), 5);
+        second.write(&bytes[5..]).unwrap();
+        second.finish().unwrap();
+        assert!(matches!(
+            store.ingest(&digest, 11).unwrap(),
+            Ingest::Present
+        ));
+    }
+
+    #[test]
+    fn wrong_bytes_never_get_the_name() {
+        let (_directory, store) = store(Trust::Stamp);
+        let (digest, _) = blob("right");
+        let mut wrong = writer(&store, &digest, 5);
+        wrong.write(b"wrong").unwrap();
+        assert!(matches!(wrong.finish(), Err(StoreError::Digest { .. })));
+        assert_eq!(writer(&store, &digest, 5).offset(), 0);
+        let mut long = writer(&store, &digest, 5);
+        assert!(matches!(
+            long.write(b"longer"),
+            Err(StoreError::Size { .. })
+        ));
+        assert!(matches!(long.finish(), Err(StoreError::Size { .. })));
+        assert!(store.find(&digest, 5).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_altered_blob_is_not_found() {
+        for trust in [Trust::Stamp, Trust::Nothing] {
+            let (_directory, store) = store(trust);
+            let (digest, bytes) = blob("right");
+            store.insert(&digest, bytes).unwrap();
+            let path = store.find(&digest, 5).unwrap().unwrap();
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, "wrong").unwrap();
+            assert!(store.find(&digest, 5).unwrap().is_none());
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_forged_stamp_is_found_out_without_trust() {
+        let (directory, trusting) = store(Trust::Stamp);
+        let (digest, bytes) = blob("right");
+        trusting.insert(&digest, bytes).unwrap();
+        let path = trusting.find(&digest, 5).unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "wrong").unwrap();
+        seal(&File::open(&path).unwrap(), &digest).unwrap();
+        assert!(trusting.find(&digest, 5).unwrap().is_some());
+        let wary = Store::open(directory.path(), Trust::Nothing).unwrap();
+        assert!(wary.find(&digest, 5).unwrap().is_none());
+    }
+
+    #[test]
+    fn places_read_only() {
+        let (directory, store) = store(Trust::Stamp);
+        let (digest, bytes) = blob("right");
+        store.insert(&digest, bytes).unwrap();
+        let target = directory.path().join("target");
+        store.place(&digest, &target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), bytes);
+        assert!(fs::metadata(&target).unwrap().permissions().readonly());
+    }
+
+    #[test]
+    fn prunes_the_longest_unused_first() {
+        let (directory, store) = store(Trust::Stamp);
+        let hour = Duration::from_secs(3600);
+        for (index, text) in ["aaaa", "bbbb", "cccc"].iter().enumerate() {
+            let (digest, bytes) = blob(text);
+            store.insert(&digest, bytes).unwrap();
+            let used = SystemTime::now() - hour * (10 - u32::try_from(index).unwrap());
+            File::open(store.blob_path(&digest))
+                .unwrap()
+                .set_times(FileTimes::new().set_accessed(used))
+                .unwrap();
+        }
+        drop(store);
+        let pruned = prune(directory.path(), Some(8), None, || {}).unwrap();
+        assert_eq!(pruned, Pruned { blobs: 1, bytes: 4 });
+        let pruned = prune(directory.path(), None, Some(hour * 17 / 2), || {}).unwrap();
+        assert_eq!(pruned, Pruned { blobs: 1, bytes: 4 });
+        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        assert_eq!(store.blobs().unwrap()[0].digest, blob("cccc").0);
+    }
+
+    #[test]
+    fn a_newer_store_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("version"), "2\n").unwrap();
+        let error = Store::open(directory.path(), Trust::Stamp).unwrap_err();
+        assert!(error.to_string().contains("OCI_PULL_ALL_STORE"), "{error}");
+    }
+}
