@@ -224,13 +224,12 @@ pub(crate) fn index(args: &IndexArgs) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "target", required = true, multiple = false, args = ["output", "tar"])]
 pub(crate) struct MergeArgs {
     /// The directory for the layout.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "tar")]
     output: Option<PathBuf>,
     /// The file for the layout as a tar archive.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "output")]
     tar: Option<PathBuf>,
     /// The descriptor of the image or index.
     #[arg(long, value_name = "FILE")]

@@ -61,8 +61,8 @@ pub(crate) struct PullArgs {
     summary: Option<PathBuf>,
     #[command(flatten)]
     store: StoreLocation,
-    /// Keep the blobs in the layout only.
-    #[arg(long, conflicts_with = "store")]
+    /// Use no store, whatever --store says: keep the blobs in the layout only.
+    #[arg(long)]
     no_store: bool,
     /// Hash again what the store has, instead of trusting its time stamps.
     #[arg(long)]
@@ -110,7 +110,7 @@ pub(crate) struct ResolveArgs {
 
 #[tokio::main(worker_threads = 2)]
 pub(crate) async fn pull(args: &PullArgs) -> Result<()> {
-    let registry = Registry::connect(args.reference.clone(), args.registry.options()?).await?;
+    let registry = Registry::new(args.reference.clone(), args.registry.options()?);
     let Some(digest) = args.reference.digest() else {
         return Err(refuse_tag(&registry).await);
     };
@@ -190,7 +190,7 @@ async fn refuse_tag(registry: &Registry) -> Box<dyn std::error::Error> {
 
 #[tokio::main(worker_threads = 2)]
 pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
-    let registry = Registry::connect(args.reference.clone(), args.registry.options()?).await?;
+    let registry = Registry::new(args.reference.clone(), args.registry.options()?);
     let (bytes, digest) = match (args.reference.digest(), args.reference.tag()) {
         (Some(digest), _) => (registry.manifest(digest).await?, digest.clone()),
         (None, tag) => registry.resolve(tag.unwrap_or("latest")).await?,

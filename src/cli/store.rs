@@ -44,7 +44,6 @@ pub(crate) enum StoreCommand {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "limit", required = true, multiple = true, args = ["max_size", "older_than"])]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     location: StoreLocation,
@@ -52,7 +51,7 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,
     /// Remove the blobs that no pull used for this long, such as 30d or 12h.
-    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    #[arg(long, value_name = "AGE", value_parser = parse_age, required_unless_present = "max_size")]
     older_than: Option<Duration>,
 }
 

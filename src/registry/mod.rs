@@ -21,7 +21,7 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::descriptor::{Descriptor, MediaType};
 use crate::digest::{Algorithm, Digest};
@@ -193,10 +193,16 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Registry {
     reference: Reference,
+    options: Options,
+    connection: OnceCell<Connection>,
+    access: Mutex<Access>,
+}
+
+/// Made at the first request: a pull that finds all in the store needs none.
+#[derive(Debug)]
+struct Connection {
     http: reqwest::Client,
     scheme: &'static str,
-    options: Options,
-    access: Mutex<Access>,
 }
 
 /// The current `Authorization` header; `generation` grows with each renewal.
@@ -207,8 +213,21 @@ struct Access {
 }
 
 impl Registry {
-    /// Prepares to talk to the repository of `reference`.
-    pub async fn connect(reference: Reference, options: Options) -> Result<Self, RegistryError> {
+    /// The repository of `reference`; nothing is asked of it yet.
+    pub fn new(reference: Reference, options: Options) -> Self {
+        Registry {
+            reference,
+            options,
+            connection: OnceCell::new(),
+            access: Mutex::default(),
+        }
+    }
+
+    async fn connection(&self) -> Result<&Connection, RegistryError> {
+        self.connection.get_or_try_init(|| self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Connection, RegistryError> {
         // Fails only when a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -218,21 +237,15 @@ impl Registry {
             .redirect(redirect_policy())
             .build()
             .map_err(|error| RegistryError::Client(error.into()))?;
-        let host = reference.api_host();
-        let scheme = if options.plain_http.contains(reference.registry())
+        let host = self.reference.api_host();
+        let scheme = if self.options.plain_http.contains(self.reference.registry())
             || (is_loopback(host) && !speaks_tls(&http, host).await)
         {
             "http"
         } else {
             "https"
         };
-        Ok(Registry {
-            reference,
-            http,
-            scheme,
-            options,
-            access: Mutex::default(),
-        })
+        Ok(Connection { http, scheme })
     }
 
     /// The reference that this was made for.
@@ -338,7 +351,7 @@ impl Registry {
     async fn get(&self, what: &str, path: &str, offset: u64) -> Result<Response, RegistryError> {
         let url = format!(
             "{}://{}/v2/{}/{path}",
-            self.scheme,
+            self.connection().await?.scheme,
             self.reference.api_host(),
             self.reference.repository()
         );
@@ -376,7 +389,8 @@ impl Registry {
         offset: u64,
         authorization: Option<HeaderValue>,
     ) -> Result<Response, RegistryError> {
-        let mut request = self.http.request(Method::GET, url);
+        let http = &self.connection().await?.http;
+        let mut request = http.request(Method::GET, url);
         if what.starts_with("blob") {
             // A proxy that compresses would change the bytes and break ranges.
             request = request.header(header::ACCEPT_ENCODING, "identity");
@@ -516,7 +530,7 @@ impl Registry {
     async fn token(&self, auth: RegistryAuth) -> Result<Option<String>, RegistryError> {
         let host = self.reference.api_host().to_owned();
         let client = oci_client::Client::try_from(ClientConfig {
-            protocol: match self.scheme {
+            protocol: match self.connection().await?.scheme {
                 "http" => ClientProtocol::HttpsExcept(vec![host]),
                 _ => ClientProtocol::Https,
             },
@@ -547,15 +561,16 @@ impl Registry {
         struct Answer {
             access_token: String,
         }
+        let connection = self.connection().await?;
         let realm = Url::parse(realm)
             .ok()
-            .filter(|url| url.scheme() == "https" || self.scheme == "http")
+            .filter(|url| url.scheme() == "https" || connection.scheme == "http")
             .ok_or_else(|| RegistryError::Url {
                 what: "token service".to_owned(),
                 url: realm.to_owned(),
             })?;
         let scope = format!("repository:{}:pull", self.reference.repository());
-        let response = self
+        let response = connection
             .http
             .post(realm)
             .form(&[

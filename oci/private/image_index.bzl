@@ -1,0 +1,56 @@
+"""The rule for an image index."""
+
+load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo")
+load(":pulled_blobs.bzl", "merge_pulled_infos")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+
+def _oci_image_index_impl(ctx):
+    images = []
+    for target in ctx.attr.images:
+        if OCIImageInfo in target:
+            images.append(target[OCIImageInfo])
+        else:
+            images += target[OCIImageIndexInfo].images
+    index = ctx.actions.declare_file(ctx.label.name + ".index.json")
+    descriptor = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
+    arguments = ctx.actions.args()
+    arguments.add("index")
+    arguments.add_all([image.descriptor for image in images], before_each = "--image")
+    arguments.add_all(
+        ["{}={}".format(name, value) for name, value in ctx.attr.annotations.items()],
+        format_each = "--annotation=%s",
+    )
+    arguments.add("--output", index)
+    arguments.add("--descriptor", descriptor)
+    ctx.actions.run(
+        executable = get_tool(ctx),
+        arguments = [arguments],
+        inputs = [image.descriptor for image in images],
+        outputs = [index, descriptor],
+        mnemonic = "OCIIndex",
+        progress_message = "Building image index %{label}",
+        toolchain = TOOLCHAIN_TYPE,
+    )
+    return [
+        DefaultInfo(files = depset([index])),
+        OCIImageIndexInfo(descriptor = descriptor, images = images, index = index),
+    ] + merge_pulled_infos(ctx.attr.images)
+
+oci_image_index = rule(
+    implementation = _oci_image_index_impl,
+    doc = """Puts several images under one digest (OCI image spec, image-index.md).
+
+Provides OCIImageIndexInfo, and OCIPulledImageInfo where `oci_image_layout` depends on it.""",
+    attrs = {
+        "annotations": attr.string_dict(doc = "Annotations of the index."),
+        "images": attr.label_list(
+            doc = """The images, in the index's order: `oci_image` targets, or indexes, whose images are
+taken. No two may be for one platform.""",
+            mandatory = True,
+            allow_empty = False,
+            providers = [[OCIImageInfo], [OCIImageIndexInfo]],
+        ),
+    },
+    provides = [OCIImageIndexInfo],
+    toolchains = [TOOLCHAIN_TYPE],
+)

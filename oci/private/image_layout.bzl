@@ -1,0 +1,114 @@
+"""The rule for an OCI image layout."""
+
+load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo", "OCIPulledImageInfo")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load(":transitions.bzl", "pull_all_on")
+
+def _oci_image_layout_impl(ctx):
+    target = ctx.attr.image[0] if type(ctx.attr.image) == "list" else ctx.attr.image
+    if OCIImageInfo in target:
+        images = [target[OCIImageInfo]]
+        descriptor = images[0].descriptor
+        small = []
+    else:
+        index = target[OCIImageIndexInfo]
+        images = index.images
+        descriptor = index.descriptor
+        small = [index.index]
+    pulled = target[OCIPulledImageInfo] if OCIPulledImageInfo in target else None
+    _check_pulled(ctx, target, images, pulled)
+
+    small += [file for image in images for file in (image.manifest, image.config)]
+    layers = depset(transitive = [image.layers for image in images], order = "preorder").to_list()
+    blobs = pulled.blobs if pulled else depset()
+    sources = ctx.actions.args()
+    sources.use_param_file("@%s")
+    sources.set_param_file_format("multiline")
+    sources.add("--root", descriptor)
+    if ctx.attr.ref_name:
+        sources.add("--ref-name", ctx.attr.ref_name)
+    sources.add_all(small, before_each = "--local-file", uniquify = True)
+    for layer in layers:
+        sources.add_all("--local", [layer.descriptor, layer.blob])
+    sources.add_all(blobs, before_each = "--blob")
+    inputs = depset(
+        [descriptor] + small + [file for layer in layers for file in (layer.descriptor, layer.blob)],
+        transitive = [blobs],
+    )
+
+    layout = ctx.actions.declare_directory(ctx.label.name)
+    directory = ctx.actions.args()
+    directory.add_all(["layout", "merge", "--blobs", ctx.attr.blobs])
+    directory.add_all("--output", [layout], expand_directories = False)
+    ctx.actions.run(
+        executable = get_tool(ctx),
+        arguments = [directory, sources],
+        inputs = inputs,
+        outputs = [layout],
+        mnemonic = "OCILayout",
+        progress_message = "Merging image layout %{label}",
+        toolchain = TOOLCHAIN_TYPE,
+    )
+    archive = ctx.actions.declare_file(ctx.label.name + ".tar")
+    tar = ctx.actions.args()
+    tar.add_all(["layout", "merge"])
+    tar.add("--tar", archive)
+    ctx.actions.run(
+        executable = get_tool(ctx),
+        arguments = [tar, sources],
+        inputs = inputs,
+        outputs = [archive],
+        mnemonic = "OCILayoutTar",
+        progress_message = "Archiving image layout %{label}",
+        toolchain = TOOLCHAIN_TYPE,
+    )
+
+    # The links lead to the pulled blobs, which must therefore be wherever the layout is.
+    linked = blobs if ctx.attr.blobs == "link" else depset()
+    return [
+        DefaultInfo(
+            files = depset([layout]),
+            runfiles = ctx.runfiles(files = [layout], transitive_files = linked),
+        ),
+        OutputGroupInfo(tar = depset([archive])),
+    ]
+
+def _check_pulled(ctx, target, images, pulled):
+    have = pulled.images if pulled else {}
+    for image in images:
+        if image.pulled_digest and image.pulled_digest not in have:
+            fail("{}: the layers of the base of {} (image {}) are not to be had, because only its manifest was pulled. In {}, set pulled_base to an oci_pull_all repository of the same image, or declare the base with oci.pull of the module extension @oci_pull_all//oci:extensions.bzl.".format(
+                ctx.label,
+                target.label,
+                image.pulled_digest,
+                target.label,
+            ))
+
+oci_image_layout = rule(
+    implementation = _oci_image_layout_impl,
+    doc = """Makes an OCI image layout (OCI image spec, image-layout.md): the whole image as a directory.
+
+It is what security scanners read. Whatever the image stands on is pulled with all its layers, on demand,
+before the build begins; the action that puts the layout together is sandboxed and needs no network.
+
+The output group `tar` has the same layout as an archive.""",
+    attrs = {
+        "blobs": attr.string(
+            doc = """How a pulled base's blobs get into the directory: `link`, as relative symlinks, so that
+nothing is copied; or `file`, for consumers that cannot follow links out of the directory.""",
+            default = "link",
+            values = ["link", "file"],
+        ),
+        "image": attr.label(
+            doc = "The image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.",
+            mandatory = True,
+            providers = [[OCIImageInfo], [OCIImageIndexInfo]],
+            cfg = pull_all_on,
+        ),
+        "ref_name": attr.string(
+            doc = """The image's name within the layout (annotation
+`org.opencontainers.image.ref.name`), by which tools choose it.""",
+        ),
+    },
+    toolchains = [TOOLCHAIN_TYPE],
+)

@@ -1,0 +1,64 @@
+"""The module extension that declares base images."""
+
+load(":pull.bzl", "oci_pull")
+load(":pull_all.bzl", "oci_pull_all")
+load(":pull_repository.bzl", "PULL_ATTRS", "check_pull")
+
+_ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
+
+def _oci_impl(mctx):
+    declared = {}
+    owners = {}
+    for module in mctx.modules:
+        where = "{}@{}".format(module.name, module.version) if module.version else (module.name or "the root module")
+        for tag in module.tags.pull:
+            problem = check_pull(tag)
+            if problem:
+                fail("oci.pull(name = {}) in {}: {}".format(repr(tag.name), where, problem))
+            attrs = {name: getattr(tag, name) for name in _ATTRS}
+            for name in [tag.name, tag.name + "_all"]:
+                if owners.get(name, tag.name) != tag.name:
+                    fail("oci.pull(name = {}) in {} makes the repository {}, and so does oci.pull(name = {}) in {}: give one of them another name".format(
+                        repr(tag.name),
+                        where,
+                        repr(name),
+                        repr(owners[name]),
+                        declared[owners[name]].where,
+                    ))
+            if tag.name in declared:
+                other = declared[tag.name]
+                if other.where == where or other.attrs != attrs:
+                    fail("oci.pull(name = {}) stands twice, in {} and in {}: give one of them another name, and in use_repo too".format(
+                        repr(tag.name),
+                        other.where,
+                        where,
+                    ))
+                continue
+            declared[tag.name] = struct(attrs = attrs, where = where)
+            owners[tag.name] = tag.name
+            owners[tag.name + "_all"] = tag.name
+    for name, pull in declared.items():
+        oci_pull_all(name = name + "_all", **pull.attrs)
+        oci_pull(
+            name = name,
+            pulled_base = "@{}_all//:blobs".format(name),
+            **pull.attrs
+        )
+    return mctx.extension_metadata(reproducible = True)
+
+_pull = tag_class(
+    doc = """Declares a base image.
+
+It makes two repositories: `@NAME`, with the image's manifests and configs, to be used as `base` of
+`oci_image`; and `@NAME_all`, with all layers, which Bazel fetches only when something needs them, such as
+an `oci_image_layout` on that base. Only `@NAME` need be in `use_repo`.""",
+    attrs = {name: PULL_ATTRS[name] for name in _ATTRS} | {
+        "name": attr.string(doc = "The repository's name.", mandatory = True),
+    },
+)
+
+oci = module_extension(
+    implementation = _oci_impl,
+    doc = "Declares base images by `oci.pull`.",
+    tag_classes = {"pull": _pull},
+)

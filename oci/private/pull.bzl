@@ -1,0 +1,24 @@
+"""The repository rule for a base image without its layers."""
+
+load(":pull_repository.bzl", "PULL_ATTRS", "pull")
+
+def _oci_pull_impl(rctx):
+    pull(rctx, shallow = True, pulled = rctx.attr.pulled_base or None)
+    if hasattr(rctx, "repo_metadata"):
+        return rctx.repo_metadata(reproducible = True)
+    return None
+
+oci_pull = repository_rule(
+    implementation = _oci_pull_impl,
+    doc = """Pulls an image's manifests and configs, but no layer, as `@NAME`.
+
+That is all that building and pushing an image on this base needs. For its layout and for scans, name an
+`oci_pull_all` repository of the same image as `pulled_base` of `oci_image`, or declare both at once with
+the module extension's `oci.pull`.""",
+    attrs = PULL_ATTRS | {
+        "pulled_base": attr.string(
+            doc = """The label, as a string, of the target that has the same image's blobs. It is
+depended on only by what needs layers. The module extension sets it.""",
+        ),
+    },
+)

@@ -1,0 +1,196 @@
+"""What the repository rules oci_pull and oci_pull_all have in common."""
+
+load(":platforms.bzl", "check_platform")
+load(":tool.bzl", "tool_name")
+
+# A day: the program itself gives up on what does not move.
+_TIMEOUT_SECONDS = 24 * 60 * 60
+
+PULL_ATTRS = {
+    "digest": attr.string(
+        doc = """The digest of the image or of the image index: `sha256:` and 64 hex digits (OCI image
+spec, descriptor.md, "Digests"). `oci-pull-all resolve IMAGE:TAG` prints it.""",
+        mandatory = True,
+    ),
+    "docker_config": attr.label(
+        doc = """A file with credentials in the format of Docker's `config.json`, to be used instead of
+the user's own ones.""",
+        allow_single_file = True,
+    ),
+    "image": attr.string(
+        doc = """The image's name without tag and digest, such as `docker.io/library/debian`. Either
+this or `registry` and `repository` must be given.""",
+    ),
+    "plain_http": attr.bool(
+        doc = """Whether to speak plain HTTP to the registry. A registry on the machine's loopback
+needs no permission.""",
+    ),
+    "platforms": attr.string_list(
+        doc = """The platforms to pull, such as `linux/amd64` or `linux/arm64/v8`; all when empty. The
+image index keeps its digest in any case.""",
+    ),
+    "registry": attr.string(doc = "The registry's host, perhaps with a port, such as `docker.io`."),
+    "repository": attr.string(doc = "The repository in the registry, such as `library/debian`."),
+    "_tool": attr.label(default = Label("@oci_pull_all_tool//:BUILD.bazel")),
+}
+
+def image_name(attrs):
+    """The image's name without tag and digest.
+
+    Args:
+      attrs: what has the attributes `image`, `registry` and `repository`.
+
+    Returns:
+      A string, empty if the attributes do not name one image.
+    """
+    if attrs.image:
+        return "" if attrs.registry or attrs.repository else attrs.image
+    if attrs.registry and attrs.repository:
+        return attrs.registry + "/" + attrs.repository
+    return ""
+
+def check_pull(attrs):
+    """Tells what is wrong with the attributes of a pull.
+
+    Args:
+      attrs: what has the attributes of PULL_ATTRS.
+
+    Returns:
+      None, or a message that says what to change.
+    """
+    name = image_name(attrs)
+    if not name:
+        return "the image is not named clearly: give either image = \"docker.io/library/debian\", or registry = \"docker.io\" and repository = \"library/debian\""
+    last = name.split("/")[-1]
+    if "@" in name or ":" in last and "/" in name:
+        return "{} has a tag or a digest: write the name alone, and the digest in the attribute digest".format(repr(name))
+    algorithm, _, hex = attrs.digest.partition(":")
+    digits = {"sha256": 64, "sha512": 128}.get(algorithm)
+    if digits == None or len(hex) != digits or [c for c in hex.elems() if c not in "0123456789abcdef"]:
+        return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits; `oci-pull-all resolve {}:TAG` prints the one of a tag".format(repr(attrs.digest), name)
+    for platform in attrs.platforms:
+        problem = check_platform(platform)
+        if problem:
+            return problem
+    return None
+
+def pull(rctx, shallow, pulled = None):
+    """Fills a repository with an image as an OCI image layout and with targets for it.
+
+    Args:
+      rctx: the repository_ctx, with the attributes of PULL_ATTRS.
+      shallow: whether to leave the layers out.
+      pulled: for a shallow repository, the label (a string) of the target with all blobs, if any.
+    """
+    problem = check_pull(rctx.attr)
+    if problem:
+        fail("{}: {}".format(_apparent_name(rctx), problem))
+    name = image_name(rctx.attr)
+    tool = rctx.path(rctx.attr._tool).dirname.get_child(tool_name(rctx))
+    command = [
+        tool,
+        "pull",
+        "{}@{}".format(name, rctx.attr.digest),
+        "--output=.",
+        "--summary=summary.json",
+    ]
+    if shallow:
+        command.append("--shallow")
+    command.extend(["--platform=" + platform for platform in rctx.attr.platforms])
+    if rctx.attr.plain_http:
+        command.append("--plain-http=" + name.split("/")[0])
+    if rctx.attr.docker_config:
+        command.append("--docker-config={}".format(rctx.path(rctx.attr.docker_config)))
+
+    # No variable of the environment is watched: the digest fixes the bytes, wherever they come from
+    # and whoever asks for them.
+    result = rctx.execute(command, timeout = _TIMEOUT_SECONDS, quiet = False)
+    if result.return_code != 0:
+        fail("{}: {}".format(_apparent_name(rctx), result.stderr.strip() or "oci-pull-all ended with code {}".format(result.return_code)))
+    summary = json.decode(rctx.read("summary.json"))
+    rctx.delete("summary.json")
+    rctx.file("BUILD.bazel", _build_file(_apparent_name(rctx), summary, shallow, pulled))
+
+def _apparent_name(rctx):
+    # The name that the user gave: an attribute since Bazel 8, before that the canonical name's last
+    # part.
+    if hasattr(rctx, "original_name"):
+        return rctx.original_name
+    return rctx.name.replace("~", "+").split("+")[-1]
+
+def _build_file(name, summary, shallow, pulled):
+    """Writes the targets: one for each image, one for all blobs, and one for the whole."""
+    lines = [
+        "load(\"@oci_pull_all//oci/private:pulled_blobs.bzl\", \"pulled_blobs\")",
+        "load(\"@oci_pull_all//oci/private:pulled_image.bzl\", \"pulled_image\", \"pulled_index\")",
+        "",
+        "package(default_visibility = [\"//visibility:public\"])",
+        "",
+        "exports_files([\"index.json\", \"oci-layout\"])",
+    ]
+    if not shallow:
+        pulled = ":blobs"
+        lines += _target(
+            "pulled_blobs",
+            name = "blobs",
+            blobs = _Code("glob([\"blobs/**\"])"),
+            images = {
+                image["manifest"]["digest"]: [
+                    _blob(descriptor)
+                    for descriptor in [image["manifest"], image["config"]] + image["layers"]
+                ]
+                for image in summary["images"]
+            },
+        )
+    if shallow and pulled:
+        pulled = _Code("select({{{}: {}, \"//conditions:default\": None}})".format(
+            repr("@oci_pull_all//oci:pull_all_enabled"),
+            repr(pulled),
+        ))
+    root = summary["root"]
+    images = []
+    for image in summary["images"]:
+        is_root = image["manifest"]["digest"] == root["digest"]
+        target = name if is_root else image["manifest"]["digest"].replace(":", "-")
+        images.append(":" + target)
+        platform = image["platform"]
+        lines += _target(
+            "pulled_image",
+            name = target,
+            architecture = platform["architecture"],
+            config = _blob(image["config"]),
+            digest = image["manifest"]["digest"],
+            manifest = _blob(image["manifest"]),
+            media_type = image["manifest"]["mediaType"],
+            os = platform["os"],
+            pulled = pulled,
+            size = str(image["manifest"]["size"]),
+            variant = platform.get("variant", ""),
+        )
+    if images != [":" + name]:
+        lines += _target(
+            "pulled_index",
+            name = name,
+            digest = root["digest"],
+            images = images,
+            index = _blob(root),
+            media_type = root["mediaType"],
+            pulled = pulled,
+            size = str(root["size"]),
+        )
+    return "\n".join(lines) + "\n"
+
+def _blob(descriptor):
+    return "blobs/" + descriptor["digest"].replace(":", "/")
+
+def _Code(code):
+    return struct(code = code)
+
+def _target(rule, **attrs):
+    # A registry's strings end up here, so nothing but repr may write them.
+    lines = ["", rule + "("]
+    for key, value in attrs.items():
+        if value != None:
+            code = value.code if type(value) == "struct" else repr(value)
+            lines.append("    {} = {},".format(key, code))
+    return lines + [")"]

@@ -1,0 +1,60 @@
+"""What the rules tell each other about images."""
+
+load("//oci/private:platforms.bzl", _OCIPlatformInfo = "OCIPlatformInfo")
+
+OCIPlatformInfo = _OCIPlatformInfo
+
+OCIDescriptorInfo = provider(
+    doc = """A blob and what describes it (OCI image spec, descriptor.md). `oci_image_layer` provides it.
+
+The digest of a blob that the build makes is not known at analysis time, so it is in a file.""",
+    fields = {
+        "blob": "File: the content.",
+        "descriptor": """File: the content descriptor, as JSON. A layer's has the annotation
+`containerd.io/uncompressed`, the digest of the uncompressed layer, which becomes the image
+config's diff_id.""",
+    },
+)
+
+OCIImageInfo = provider(
+    doc = "One image: a manifest, a config and layers (OCI image spec, manifest.md).",
+    fields = {
+        "config": "File: the image configuration.",
+        "descriptor": "File: the manifest's content descriptor with its platform, as JSON.",
+        "layers": """depset of OCIDescriptorInfo, in pre-order: the layers that the build makes. A
+pulled base's layers are not among them.""",
+        "manifest": "File: the image manifest.",
+        "platform": "OCIPlatformInfo: what the image is for.",
+        "pulled_digest": """string: the manifest digest of the pulled image at the bottom, whose layers
+the layout needs from OCIPulledImageInfo; None when there is none.""",
+    },
+)
+
+OCIImageIndexInfo = provider(
+    doc = "Several images under one digest (OCI image spec, image-index.md).",
+    fields = {
+        "descriptor": "File: the index's content descriptor, as JSON.",
+        "images": "list of OCIImageInfo: the images.",
+        "index": "File: the image index.",
+    },
+)
+
+OCIPulledImageInfo = provider(
+    doc = """The blobs of pulled bases that an image stands on, as files.
+
+It is there only where the layers were pulled: in what `oci_image_layout` depends on, or when the base
+is an `oci_pull_all` repository itself.""",
+    fields = {
+        "blobs": """depset of File: manifests, configs and layers, each at a path that ends in
+`blobs/ALGORITHM/HEX` (OCI image spec, image-layout.md).""",
+        "images": """dict of string to depset of File: the same blobs by the digest of the image
+manifest that needs them, so that one platform's image does not carry the others' layers.""",
+    },
+)
+
+OCIToolInfo = provider(
+    doc = "The program that the actions run. The toolchain type `@oci_pull_all//oci:toolchain_type` has it as `tool`.",
+    fields = {
+        "executable": "FilesToRunProvider: the `oci-pull-all` program.",
+    },
+)
