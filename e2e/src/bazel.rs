@@ -1,0 +1,199 @@
+//! Workspaces and the real Bazel that builds them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::root::{Life, Root};
+use crate::{checkout, modules, scratch, tool};
+
+/// A workspace such as a user would have, with a Bazel server and a blob store of its own.
+#[derive(Debug)]
+pub struct Workspace {
+    directory: PathBuf,
+    environment: BTreeMap<String, String>,
+    shared: Vec<PathBuf>,
+    _scratch: Option<TempDir>,
+}
+
+/// How a run of Bazel ended, and what it wrote.
+#[derive(Debug)]
+pub struct Run {
+    /// Whether Bazel's exit code was 0.
+    pub success: bool,
+    /// Standard error: Bazel's progress and messages.
+    pub stderr: String,
+    /// Standard output, such as the result of a query.
+    pub stdout: String,
+    /// The spawned actions, as in the execution log.
+    pub spawns: Vec<Value>,
+}
+
+impl Workspace {
+    /// A copy of `e2e/cases/CASE`, in whose files each `{KEY}` is replaced by its value.
+    pub fn new(case: &str, values: &[(&str, &str)]) -> Self {
+        let scratch = scratch();
+        let mut workspace = Self::in_directory(scratch.path(), case, values);
+        workspace._scratch = Some(scratch);
+        workspace
+    }
+
+    /// As [`Workspace::new`], in a directory that stays.
+    pub fn in_directory(directory: &Path, case: &str, values: &[(&str, &str)]) -> Self {
+        let source = checkout().join("e2e/cases").join(case);
+        let workspace = directory.join("workspace");
+        copy(&source, &workspace, values);
+        for made in ["home", "registry", "store"] {
+            fs::create_dir_all(directory.join(made)).expect("can be made");
+        }
+        let registry = modules::write_registry(&directory.join("registry"), &Root::get().path());
+        let rc = format!(
+            "startup --max_idle_secs=120 --output_user_root={output}\n\
+             common --registry={registry} --noenable_workspace --lockfile_mode=off --color=no --curses=no\n\
+             build --spawn_strategy=linux-sandbox --sandbox_default_allow_network=false\n\
+             build --execution_log_json_file={log}\n\
+             test --test_output=errors\n",
+            output = directory.join("output").display(),
+            log = directory.join("spawns.json").display(),
+        );
+        fs::write(workspace.join(".bazelrc"), rc).expect("can be written");
+        let environment = BTreeMap::from([
+            ("OCI_PULL_ALL_STORE".to_owned(), directory.join("store").display().to_string()),
+            ("OCI_PULL_ALL_TOOL".to_owned(), tool().display().to_string()),
+        ]);
+        Self { directory: directory.to_owned(), environment, shared: vec![directory.to_owned()], _scratch: None }
+    }
+
+    /// Sets a variable of the environment in which Bazel is called, or unsets it.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.environment.remove(name);
+        if let Some(value) = value {
+            self.environment.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    /// Lets Bazel see a directory, at the same path as outside.
+    pub fn share(&mut self, directory: &Path) {
+        self.shared.push(directory.to_owned());
+    }
+
+    /// A path within the workspace.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.directory.join("workspace").join(relative)
+    }
+
+    /// The directory with everything of this workspace: Bazel's output, the blob store.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where Bazel's external repositories are.
+    pub fn external(&self) -> PathBuf {
+        PathBuf::from(self.info("output_base")).join("external")
+    }
+
+    /// The path of an output, without the links that Bazel makes in the workspace.
+    pub fn output(&self, relative: &str) -> PathBuf {
+        PathBuf::from(self.info("bazel-bin")).join(relative)
+    }
+
+    fn info(&self, key: &str) -> String {
+        self.succeed(&["info", key]).stdout.trim_end().to_owned()
+    }
+
+    /// Runs Bazel.
+    pub fn bazel(&self, arguments: &[&str]) -> Run {
+        let log = self.directory.join("spawns.json");
+        let _ = fs::remove_file(&log);
+        let output = self.command(arguments).output().expect("bazel can be run");
+        let spawns = fs::read_to_string(&log).unwrap_or_default();
+        let spawns = serde_json::Deserializer::from_str(&spawns).into_iter().map_while(Result::ok).collect();
+        let run = Run::new(&output, spawns);
+        run.check_sandboxed();
+        run
+    }
+
+    /// Runs Bazel, which must succeed.
+    pub fn succeed(&self, arguments: &[&str]) -> Run {
+        let run = self.bazel(arguments);
+        assert!(run.success, "bazel {}:\n{}", arguments.join(" "), run.stderr);
+        run
+    }
+
+    /// Runs Bazel, which must fail; returns its messages.
+    pub fn fail(&self, arguments: &[&str]) -> String {
+        let run = self.bazel(arguments);
+        assert!(!run.success, "bazel {} succeeded:\n{}", arguments.join(" "), run.stderr);
+        run.stderr
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let shared: Vec<&Path> = self.shared.iter().map(PathBuf::as_path).collect();
+        // Bazel's server outlives its client.
+        let mut command = Root::get().command(Life::Daemon, &shared, "env");
+        command.arg(format!("--chdir={}", self.path("").display()));
+        command.arg(format!("HOME={}", self.directory.join("home").display()));
+        command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        command.arg("bazel").args(arguments);
+        command
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let _ = self.command(&["shutdown"]).output();
+        // Bazel leaves directories without write permission, which a user who is not root cannot remove.
+        let _ = Command::new("chmod").args(["-R", "u+w"]).arg(self.directory.join("output")).output();
+    }
+}
+
+impl Run {
+    fn new(output: &Output, spawns: Vec<Value>) -> Self {
+        Self {
+            success: output.status.success(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            spawns,
+        }
+    }
+
+    /// The number of spawned actions of a kind, such as `OCILayer`.
+    pub fn count(&self, mnemonic: &str) -> usize {
+        self.spawns.iter().filter(|spawn| spawn["mnemonic"] == mnemonic).count()
+    }
+
+    // Where linux-sandbox does not start, Bazel takes a sandbox that does not isolate the network.
+    fn check_sandboxed(&self) {
+        for spawn in &self.spawns {
+            let runner = spawn["runner"].as_str().unwrap_or_default();
+            assert!(
+                runner == "linux-sandbox" || runner.ends_with("cache hit"),
+                "an action ran under {runner:?}, not under linux-sandbox: {}",
+                spawn["progressMessage"],
+            );
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path, values: &[(&str, &str)]) {
+    fs::create_dir_all(to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
+    for entry in fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
+        let entry = entry.expect("can be read");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("can be read").is_dir() {
+            copy(&entry.path(), &target, values);
+            continue;
+        }
+        let mut text = fs::read_to_string(entry.path()).expect("a case's files are text");
+        for (key, value) in values {
+            text = text.replace(&format!("{{{key}}}"), value);
+        }
+        fs::write(&target, text).expect("can be written");
+        let mode = entry.metadata().expect("can be read").permissions();
+        fs::set_permissions(&target, mode).expect("can be set");
+    }
+}

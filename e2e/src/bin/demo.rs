@@ -1,0 +1,78 @@
+//! The main job, shown: pulls a base image through Bazel and builds a whole image layout on it.
+//!
+//! usage: demo [REFERENCE]
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::registry::Registry;
+use oci_pull_all_e2e::{checkout, tool};
+
+fn main() -> ExitCode {
+    let directory = checkout().join("target/demo");
+    if directory.exists() {
+        remove(&directory);
+    }
+    match std::env::args().nth(1) {
+        Some(reference) => build(&directory, &reference, None),
+        None => {
+            let mut registry = Registry::with_base_images();
+            let digest = registry.digest("library/debian", "stable");
+            let reference = format!("{}/library/debian@{digest}", registry.host());
+            build(&directory, &reference, Some((&mut registry, &digest)))
+        }
+    }
+}
+
+fn build(directory: &Path, reference: &str, registry: Option<(&mut Registry, &str)>) -> ExitCode {
+    let Some((image, digest)) = reference.split_once('@') else {
+        eprintln!("error: {reference} has no digest; a pull is by digest, such as the one that this prints:");
+        eprintln!("  {} resolve {reference}", tool().display());
+        return ExitCode::FAILURE;
+    };
+    let workspace = Workspace::in_directory(directory, "demo", &[("IMAGE", image), ("DIGEST", digest)]);
+    println!("a workspace on {reference}: {}", workspace.path("").display());
+
+    let mut asked = {
+        let mut registry = registry;
+        let mut before = 0;
+        move || {
+            let Some((registry, digest)) = &mut registry else { return String::new() };
+            let layers = registry.layers(digest);
+            let requests = registry.layer_requests(&layers);
+            let bytes: u64 = requests.iter().map(|request| request.bytes).sum();
+            let new = bytes - before;
+            before = bytes;
+            format!("; asked of the registry: {new} bytes of layers")
+        }
+    };
+    for arguments in [["build", "//:image"], ["build", "//:image_layout"], ["test", "//:scan"]] {
+        let begin = Instant::now();
+        println!("$ bazel {}", arguments.join(" "));
+        let run = workspace.bazel(&arguments);
+        if !run.success {
+            eprintln!("{}", run.stderr);
+            return ExitCode::FAILURE;
+        }
+        println!("  {:.1} s{}", begin.elapsed().as_secs_f64(), asked());
+    }
+
+    let layout = workspace.output("image_layout");
+    println!("$ oci-pull-all verify {}", layout.display());
+    let verified = Command::new(tool()).arg("verify").arg(&layout).status();
+    if !verified.is_ok_and(|status| status.success()) {
+        return ExitCode::FAILURE;
+    }
+    println!("{}", layout.display());
+    ExitCode::SUCCESS
+}
+
+fn remove(directory: &Path) {
+    // Bazel leaves directories without write permission.
+    let _ = Command::new("chmod").args(["-R", "u+w"]).arg(directory).status();
+    std::fs::remove_dir_all(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+}

@@ -1,0 +1,37 @@
+//! What the tests and the demo stand on: a Debian root with a real Bazel and other people's image
+//! tools, real registries, and workspaces such as a user would have.
+//!
+//! A failure here is a failure of the test at hand, so these helpers panic with what they know.
+
+#![forbid(unsafe_code)]
+
+pub mod bazel;
+pub mod modules;
+pub mod registry;
+pub mod root;
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// The checkout.
+pub fn checkout() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e stands in the checkout").to_owned()
+}
+
+/// The `oci-pull-all` program under test, which `e2e/test` and `e2e/demo` build.
+pub fn tool() -> PathBuf {
+    let tool = checkout().join("target/release/oci-pull-all");
+    assert!(tool.is_file(), "{} is not there: run e2e/test, or cargo build --release", tool.display());
+    tool
+}
+
+/// A directory of the test's own, removed when dropped.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn scratch() -> TempDir {
+    let parent = checkout().join("target/e2e");
+    std::fs::create_dir_all(&parent).expect("target/e2e can be made");
+    tempfile::Builder::new().prefix("t").tempdir_in(parent).expect("a directory can be made")
+}

@@ -1,0 +1,69 @@
+//! The Debian root in which Bazel and the image tools run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::checkout;
+
+/// What `e2e/provision` made.
+#[derive(Debug)]
+pub struct Root {
+    directory: PathBuf,
+}
+
+/// Whether a process may outlive the one that starts it, as a Bazel server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It ends with its parent.
+    Child,
+    /// It may stay.
+    Daemon,
+}
+
+impl Root {
+    /// The root, made by the first call if this user has none yet.
+    pub fn get() -> &'static Self {
+        static ROOT: OnceLock<Root> = OnceLock::new();
+        ROOT.get_or_init(|| {
+            let output = Command::new(checkout().join("e2e/provision"))
+                .stderr(Stdio::inherit())
+                .output()
+                .expect("e2e/provision can be run");
+            assert!(output.status.success(), "e2e/provision failed");
+            let directory = String::from_utf8(output.stdout).expect("a path in UTF-8");
+            Self { directory: directory.trim_end().into() }
+        })
+    }
+
+    /// Where the root's own files are seen from outside.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("root")
+    }
+
+    /// The storage of a registry that holds the base images.
+    pub fn registry_storage(&self) -> PathBuf {
+        self.directory.join("registry")
+    }
+
+    /// A command in the root. It sees the checkout, read-only, and `shared`, at the same paths as
+    /// outside; its environment holds nothing of the caller's.
+    pub fn command(&self, life: Life, shared: &[&Path], program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("bwrap");
+        command.arg("--bind").arg(self.path()).arg("/");
+        command.args(["--dev-bind", "/dev", "/dev", "--dev-bind", "/proc", "/proc", "--bind", "/sys", "/sys"]);
+        command.args(["--tmpfs", "/tmp", "--clearenv", "--setenv", "LC_ALL", "C.UTF-8"]);
+        command.args(["--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin", "--setenv", "HOME", "/root"]);
+        let checkout = checkout();
+        command.arg("--ro-bind").arg(&checkout).arg(&checkout);
+        for path in shared {
+            command.arg("--bind").arg(path).arg(path);
+        }
+        if life == Life::Child {
+            command.arg("--die-with-parent");
+        }
+        command.arg("--").arg(program);
+        command.stdin(Stdio::null());
+        command
+    }
+}
