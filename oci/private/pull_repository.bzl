@@ -6,6 +6,12 @@ load(":tool.bzl", "tool_name")
 # A day: the program itself gives up on what does not move.
 _TIMEOUT_SECONDS = 24 * 60 * 60
 
+# Canonical, because a repository that the root module declares sees this module by whatever name that
+# one gave it.
+_PULLED_BLOBS = str(Label(":pulled_blobs.bzl"))
+_PULLED_IMAGE = str(Label(":pulled_image.bzl"))
+_PULL_ALL_ENABLED = str(Label("//oci:pull_all_enabled"))
+
 PULL_ATTRS = {
     "digest": attr.string(
         doc = """The digest of the image or of the image index: `sha256:` and 64 hex digits (OCI image
@@ -121,8 +127,8 @@ def _apparent_name(rctx):
 def _build_file(name, summary, shallow, pulled):
     """Writes the targets: one for each image, one for all blobs, and one for the whole."""
     lines = [
-        "load(\"@oci_pull_all//oci/private:pulled_blobs.bzl\", \"pulled_blobs\")",
-        "load(\"@oci_pull_all//oci/private:pulled_image.bzl\", \"pulled_image\", \"pulled_index\")",
+        "load({}, \"pulled_blobs\")".format(repr(_PULLED_BLOBS)),
+        "load({}, \"pulled_image\", \"pulled_index\")".format(repr(_PULLED_IMAGE)),
         "",
         "package(default_visibility = [\"//visibility:public\"])",
         "",
@@ -144,7 +150,7 @@ def _build_file(name, summary, shallow, pulled):
         )
     if shallow and pulled:
         pulled = _Code("select({{{}: {}, \"//conditions:default\": None}})".format(
-            repr("@oci_pull_all//oci:pull_all_enabled"),
+            repr(_PULL_ALL_ENABLED),
             repr(pulled),
         ))
     root = summary["root"]
@@ -161,10 +167,10 @@ def _build_file(name, summary, shallow, pulled):
             config = _blob(image["config"]),
             digest = image["manifest"]["digest"],
             manifest = _blob(image["manifest"]),
+            manifest_size = image["manifest"]["size"],
             media_type = image["manifest"]["mediaType"],
             os = platform["os"],
             pulled = pulled,
-            size = str(image["manifest"]["size"]),
             variant = platform.get("variant", ""),
         )
     if images != [":" + name]:
@@ -174,9 +180,9 @@ def _build_file(name, summary, shallow, pulled):
             digest = root["digest"],
             images = images,
             index = _blob(root),
+            manifest_size = root["size"],
             media_type = root["mediaType"],
             pulled = pulled,
-            size = str(root["size"]),
         )
     return "\n".join(lines) + "\n"
 

@@ -5,19 +5,19 @@ load(":pulled_blobs.bzl", "merge_pulled_infos", "pulled_info")
 
 _DESCRIPTOR_ATTRS = {
     "digest": attr.string(doc = "The manifest's digest.", mandatory = True),
+    "manifest_size": attr.int(doc = "The manifest's size in bytes.", mandatory = True),
     "media_type": attr.string(doc = "The manifest's media type.", mandatory = True),
     "pulled": attr.label(
         doc = "The target that has the blobs, in configurations that need them.",
         providers = [OCIPulledImageInfo],
     ),
-    "size": attr.string(doc = "The manifest's size in bytes; a string, because it may exceed an int.", mandatory = True),
 }
 
 def _write_descriptor(ctx, platform = None):
     descriptor = {
         "mediaType": ctx.attr.media_type,
         "digest": ctx.attr.digest,
-        "size": int(ctx.attr.size),
+        "size": ctx.attr.manifest_size,
     }
     if platform:
         descriptor["platform"] = {"os": platform.os, "architecture": platform.architecture}
