@@ -53,8 +53,8 @@ impl Workspace {
         let registry = modules::write_registry(&directory.join("registry"), &Root::get().path());
         let rc = format!(
             "startup --max_idle_secs=120 --output_user_root={output}\n\
-             common --registry={registry} --noenable_workspace --lockfile_mode=off --color=no --curses=no\n\
-             build --spawn_strategy=linux-sandbox --sandbox_default_allow_network=false\n\
+             common --registry={registry} --noshow_progress --noenable_workspace --lockfile_mode=off --color=no --curses=no\n\
+             build --nosandbox_debug --spawn_strategy=linux-sandbox --sandbox_default_allow_network=false\n\
              build --execution_log_json_file={log}\n\
              test --test_output=errors\n",
             output = directory.join("output").display(),

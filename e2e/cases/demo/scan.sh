@@ -9,7 +9,7 @@ for blob in "$layout"/blobs/sha256/*; do
   echo "$(basename "$blob")  $blob" | sha256sum --check --quiet
   blobs=$((blobs + 1))
 done
-grep -rlq '"APP_PORT=8080"' "$layout/blobs"
+grep -Rlq '"APP_PORT=8080"' "$layout/blobs"
 
 # Only loopback exists in the sandbox, and nothing has gone through it.
 if grep -v -e '^Inter-' -e '^ face' -e '^ *lo: *0 ' /proc/net/dev; then
