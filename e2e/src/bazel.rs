@@ -62,10 +62,18 @@ impl Workspace {
         );
         fs::write(workspace.join(".bazelrc"), rc).expect("can be written");
         let environment = BTreeMap::from([
-            ("OCI_PULL_ALL_STORE".to_owned(), directory.join("store").display().to_string()),
+            (
+                "OCI_PULL_ALL_STORE".to_owned(),
+                directory.join("store").display().to_string(),
+            ),
             ("OCI_PULL_ALL_TOOL".to_owned(), tool().display().to_string()),
         ]);
-        Self { directory: directory.to_owned(), environment, shared: vec![directory.to_owned()], _scratch: None }
+        Self {
+            directory: directory.to_owned(),
+            environment,
+            shared: vec![directory.to_owned()],
+            _scratch: None,
+        }
     }
 
     /// Sets a variable of the environment in which Bazel is called, or unsets it.
@@ -111,7 +119,10 @@ impl Workspace {
         let _ = fs::remove_file(&log);
         let output = self.command(arguments).output().expect("bazel can be run");
         let spawns = fs::read_to_string(&log).unwrap_or_default();
-        let spawns = serde_json::Deserializer::from_str(&spawns).into_iter().map_while(Result::ok).collect();
+        let spawns = serde_json::Deserializer::from_str(&spawns)
+            .into_iter()
+            .map_while(Result::ok)
+            .collect();
         let run = Run::new(&output, spawns);
         run.check_sandboxed();
         run
@@ -120,14 +131,24 @@ impl Workspace {
     /// Runs Bazel, which must succeed.
     pub fn succeed(&self, arguments: &[&str]) -> Run {
         let run = self.bazel(arguments);
-        assert!(run.success, "bazel {}:\n{}", arguments.join(" "), run.stderr);
+        assert!(
+            run.success,
+            "bazel {}:\n{}",
+            arguments.join(" "),
+            run.stderr
+        );
         run
     }
 
     /// Runs Bazel, which must fail; returns its messages.
     pub fn fail(&self, arguments: &[&str]) -> String {
         let run = self.bazel(arguments);
-        assert!(!run.success, "bazel {} succeeded:\n{}", arguments.join(" "), run.stderr);
+        assert!(
+            !run.success,
+            "bazel {} succeeded:\n{}",
+            arguments.join(" "),
+            run.stderr
+        );
         run.stderr
     }
 
@@ -137,7 +158,11 @@ impl Workspace {
         let mut command = Root::get().command(Life::Daemon, &shared, "env");
         command.arg(format!("--chdir={}", self.path("").display()));
         command.arg(format!("HOME={}", self.directory.join("home").display()));
-        command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        command.args(
+            self.environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
         command.arg("bazel").args(arguments);
         command
     }
@@ -147,7 +172,10 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         let _ = self.command(&["shutdown"]).output();
         // Bazel leaves directories without write permission, which a user who is not root cannot remove.
-        let _ = Command::new("chmod").args(["-R", "u+w"]).arg(self.directory.join("output")).output();
+        let _ = Command::new("chmod")
+            .args(["-R", "u+w"])
+            .arg(self.directory.join("output"))
+            .output();
     }
 }
 
@@ -163,7 +191,10 @@ impl Run {
 
     /// The number of spawned actions of a kind, such as `OCILayer`.
     pub fn count(&self, mnemonic: &str) -> usize {
-        self.spawns.iter().filter(|spawn| spawn["mnemonic"] == mnemonic).count()
+        self.spawns
+            .iter()
+            .filter(|spawn| spawn["mnemonic"] == mnemonic)
+            .count()
     }
 
     // Where linux-sandbox does not start, Bazel takes a sandbox that does not isolate the network.

@@ -16,13 +16,20 @@ use tempfile::TempDir;
 
 /// The checkout.
 pub fn checkout() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e stands in the checkout").to_owned()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("e2e stands in the checkout")
+        .to_owned()
 }
 
 /// The `oci-pull-all` program under test, which `e2e/test` and `e2e/demo` build.
 pub fn tool() -> PathBuf {
     let tool = checkout().join("target/release/oci-pull-all");
-    assert!(tool.is_file(), "{} is not there: run e2e/test, or cargo build --release", tool.display());
+    assert!(
+        tool.is_file(),
+        "{} is not there: run e2e/test, or cargo build --release",
+        tool.display()
+    );
     tool
 }
 
@@ -33,5 +40,8 @@ pub fn tool() -> PathBuf {
 pub fn scratch() -> TempDir {
     let parent = checkout().join("target/e2e");
     std::fs::create_dir_all(&parent).expect("target/e2e can be made");
-    tempfile::Builder::new().prefix("t").tempdir_in(parent).expect("a directory can be made")
+    tempfile::Builder::new()
+        .prefix("t")
+        .tempdir_in(parent)
+        .expect("a directory can be made")
 }

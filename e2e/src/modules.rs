@@ -31,9 +31,14 @@ buildozer_binary = module_extension(implementation = _extension_impl)
 /// `root` is where Debian's files are seen from here; Bazel, which runs inside, sees them at `/`.
 pub fn write_registry(directory: &Path, root: &Path) -> String {
     let bazel = root.join("usr/share/bazel");
-    let graph = fs::read_to_string(bazel.join("embedded_tools/MODULE.bazel")).expect("Bazel has a MODULE.bazel");
+    let graph = fs::read_to_string(bazel.join("embedded_tools/MODULE.bazel"))
+        .expect("Bazel has a MODULE.bazel");
     let mut wanted = dependencies(&graph);
-    wanted.extend(pair(&[("bazel_skylib", "1.7.1"), ("rules_shell", "0.3.0"), ("oci_pull_all", "0.1.0")]));
+    wanted.extend(pair(&[
+        ("bazel_skylib", "1.7.1"),
+        ("rules_shell", "0.3.0"),
+        ("oci_pull_all", "0.1.0"),
+    ]));
     let mut done = BTreeSet::new();
     while let Some((name, version)) = wanted.pop() {
         if !done.insert((name.clone(), version.clone())) {
@@ -44,7 +49,11 @@ pub fn write_registry(directory: &Path, root: &Path) -> String {
         wanted.extend(dependencies(&module));
         let entry = directory.join("modules").join(&name).join(&version);
         fs::create_dir_all(&entry).expect("can be made");
-        fs::write(entry.join("MODULE.bazel"), entry_module(&module, &name, &version)).expect("can be written");
+        fs::write(
+            entry.join("MODULE.bazel"),
+            entry_module(&module, &name, &version),
+        )
+        .expect("can be written");
         let location = json!({"type": "local_path", "path": source.inside});
         fs::write(entry.join("source.json"), location.to_string()).expect("can be written");
     }
@@ -59,14 +68,20 @@ struct Source {
 
 fn source(directory: &Path, root: &Path, name: &str) -> Source {
     if name == "oci_pull_all" {
-        return Source { outside: checkout(), inside: checkout() };
+        return Source {
+            outside: checkout(),
+            inside: checkout(),
+        };
     }
     if STUBS.contains(&name) {
         let stub = directory.join("stubs").join(name);
         fs::create_dir_all(&stub).expect("can be made");
         fs::write(stub.join("BUILD.bazel"), "").expect("can be written");
         fs::write(stub.join("buildozer_binary.bzl"), BUILDOZER_EXTENSION).expect("can be written");
-        return Source { outside: stub.clone(), inside: stub };
+        return Source {
+            outside: stub.clone(),
+            inside: stub,
+        };
     }
     let relative = match name {
         "bazel_features" => "tools/features",
@@ -76,33 +91,54 @@ fn source(directory: &Path, root: &Path, name: &str) -> Source {
     };
     let inside = Path::new("/usr/share/bazel").join(relative);
     let outside = root.join("usr/share/bazel").join(relative);
-    assert!(outside.is_dir(), "no Debian package brings the Bazel module {name}");
+    assert!(
+        outside.is_dir(),
+        "no Debian package brings the Bazel module {name}"
+    );
     Source { outside, inside }
 }
 
 /// The module file of a registry entry: Debian has one version of each, whatever version is asked for.
 fn entry_module(module: &str, name: &str, version: &str) -> String {
     let head = format!("module(name = \"{name}\", version = \"{version}\")\n");
-    let Some(start) = module.find("module(") else { return head };
+    let Some(start) = module.find("module(") else {
+        return head;
+    };
     let end = start + module[start..].find(')').expect("the call of module ends");
     format!("{}{head}{}", &module[..start], &module[end + 1..])
 }
 
 /// The name and version of each `bazel_dep` that counts when the module is not the root.
 fn dependencies(module: &str) -> Vec<(String, String)> {
-    let code: String =
-        module.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect();
+    let code: String = module
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(|line| [line, "\n"])
+        .collect();
     code.split("bazel_dep(")
         .skip(1)
         .filter_map(|rest| {
             let call = rest.split(')').next()?;
             let dev = call.contains("dev_dependency = True");
-            let value = |key: &str| call.split(&format!("{key} = \"")).nth(1)?.split('"').next().map(str::to_owned);
-            if dev { None } else { Some((value("name")?, value("version")?)) }
+            let value = |key: &str| {
+                call.split(&format!("{key} = \""))
+                    .nth(1)?
+                    .split('"')
+                    .next()
+                    .map(str::to_owned)
+            };
+            if dev {
+                None
+            } else {
+                Some((value("name")?, value("version")?))
+            }
         })
         .collect()
 }
 
 fn pair(values: &[(&str, &str)]) -> Vec<(String, String)> {
-    values.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
+    values
+        .iter()
+        .map(|(name, version)| ((*name).to_owned(), (*version).to_owned()))
+        .collect()
 }

@@ -44,13 +44,21 @@ pub const CREDENTIALS: (&str, &str) = ("tester", "secret");
 impl Registry {
     /// A registry that holds the base images and takes no others.
     pub fn with_base_images() -> Self {
-        Self::start(Root::get().registry_storage(), "  maintenance: {readonly: {enabled: true}}\n", "")
+        Self::start(
+            Root::get().registry_storage(),
+            "  maintenance: {readonly: {enabled: true}}\n",
+            "",
+        )
     }
 
     /// As [`Registry::with_base_images`], for those who know [`CREDENTIALS`].
     pub fn with_password() -> Self {
         let auth = "auth: {htpasswd: {realm: tests, path: HTPASSWD}}\n";
-        Self::start(Root::get().registry_storage(), "  maintenance: {readonly: {enabled: true}}\n", auth)
+        Self::start(
+            Root::get().registry_storage(),
+            "  maintenance: {readonly: {enabled: true}}\n",
+            auth,
+        )
     }
 
     /// An empty registry that takes images.
@@ -60,11 +68,19 @@ impl Registry {
 
     fn start(storage: PathBuf, storage_options: &str, options: &str) -> Self {
         let directory = crate::scratch();
-        let storage = if storage.as_os_str().is_empty() { directory.path().join("storage") } else { storage };
+        let storage = if storage.as_os_str().is_empty() {
+            directory.path().join("storage")
+        } else {
+            storage
+        };
         std::fs::create_dir_all(&storage).expect("the storage can be made");
         let htpasswd = directory.path().join("htpasswd");
         // `secret`, by bcrypt with cost 4.
-        std::fs::write(&htpasswd, "tester:$2b$04$w0/t05f5abhEC7WORwcJ5e6fLablhna3RvHRT4gSo472gwWiGZEZa\n").expect("can be written");
+        std::fs::write(
+            &htpasswd,
+            "tester:$2b$04$w0/t05f5abhEC7WORwcJ5e6fLablhna3RvHRT4gSo472gwWiGZEZa\n",
+        )
+        .expect("can be written");
         let config = directory.path().join("config.yml");
         std::fs::write(
             &config,
@@ -76,7 +92,11 @@ impl Registry {
         )
         .expect("can be written");
         let mut process = Root::get()
-            .command(Life::Child, &[directory.path(), &storage], "docker-registry")
+            .command(
+                Life::Child,
+                &[directory.path(), &storage],
+                "docker-registry",
+            )
             .arg("serve")
             .arg(&config)
             .stdout(Stdio::piped())
@@ -88,8 +108,14 @@ impl Registry {
         let err = process.stderr.take().expect("piped");
         forward(out, send.clone());
         forward(err, send);
-        let mut registry =
-            Self { process, lines, log: Vec::new(), host: String::new(), storage, _directory: directory };
+        let mut registry = Self {
+            process,
+            lines,
+            log: Vec::new(),
+            host: String::new(),
+            storage,
+            _directory: directory,
+        };
         let line = registry.wait_for("listening on 127.0.0.1:");
         let port: String = line
             .split("listening on 127.0.0.1:")
@@ -117,7 +143,10 @@ impl Registry {
     /// A manifest of the registry, read from its storage so that no request is made for it.
     pub fn manifest(&self, digest: &str) -> Value {
         let hex = digest.strip_prefix("sha256:").expect("a sha256 digest");
-        let path = self.storage.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]));
+        let path = self.storage.join(format!(
+            "docker/registry/v2/blobs/sha256/{}/{hex}/data",
+            &hex[..2]
+        ));
         let data = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         serde_json::from_slice(&data).expect("a manifest is JSON")
     }
@@ -125,9 +154,18 @@ impl Registry {
     /// The layers, digest and size, of each image of an index.
     pub fn layers(&self, index: &str) -> Vec<(String, u64)> {
         let mut layers = Vec::new();
-        for entry in self.manifest(index)["manifests"].as_array().expect("an index has manifests") {
-            for layer in self.manifest(text(&entry["digest"]))["layers"].as_array().expect("an image has layers") {
-                let layer = (text(&layer["digest"]).to_owned(), layer["size"].as_u64().expect("a size"));
+        for entry in self.manifest(index)["manifests"]
+            .as_array()
+            .expect("an index has manifests")
+        {
+            for layer in self.manifest(text(&entry["digest"]))["layers"]
+                .as_array()
+                .expect("an image has layers")
+            {
+                let layer = (
+                    text(&layer["digest"]).to_owned(),
+                    layer["size"].as_u64().expect("a size"),
+                );
                 if !layers.contains(&layer) {
                     layers.push(layer);
                 }
@@ -139,12 +177,21 @@ impl Registry {
     /// All requests answered until now.
     pub fn requests(&mut self) -> Vec<Request> {
         // The log is written in the order of the answers, so all is there once this request is.
-        let nonce = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos();
+        let nonce = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_nanos();
         let mut stream = TcpStream::connect(&self.host).expect("the registry listens");
         write!(stream, "GET /v2/?{nonce} HTTP/1.0\r\n\r\n").expect("the registry listens");
-        stream.read_to_end(&mut Vec::new()).expect("the registry answers");
+        stream
+            .read_to_end(&mut Vec::new())
+            .expect("the registry answers");
         self.wait_for(&nonce.to_string());
-        self.log.iter().filter_map(|line| Request::parse(line)).filter(|r| !r.path.starts_with("/v2/?")).collect()
+        self.log
+            .iter()
+            .filter_map(|line| Request::parse(line))
+            .filter(|r| !r.path.starts_with("/v2/?"))
+            .collect()
     }
 
     /// The answered downloads of these layers, one entry for each request.
@@ -152,7 +199,11 @@ impl Registry {
         self.requests()
             .into_iter()
             .filter(|request| request.method == "GET")
-            .filter(|request| layers.iter().any(|(digest, _)| request.path.ends_with(digest.as_str())))
+            .filter(|request| {
+                layers
+                    .iter()
+                    .any(|(digest, _)| request.path.ends_with(digest.as_str()))
+            })
             .collect()
     }
 
@@ -165,7 +216,10 @@ impl Registry {
                         return line;
                     }
                 }
-                Err(_) => panic!("docker-registry did not write {text:?}, but:\n{}", self.log.join("\n")),
+                Err(_) => panic!(
+                    "docker-registry did not write {text:?}, but:\n{}",
+                    self.log.join("\n")
+                ),
             }
         }
     }
@@ -210,5 +264,7 @@ fn forward(stream: impl std::io::Read + Send + 'static, lines: mpsc::Sender<Stri
 /// # Panics
 /// If it is not.
 pub fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is not a string"))
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is not a string"))
 }

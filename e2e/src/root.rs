@@ -32,7 +32,9 @@ impl Root {
                 .expect("e2e/provision can be run");
             assert!(output.status.success(), "e2e/provision failed");
             let directory = String::from_utf8(output.stdout).expect("a path in UTF-8");
-            Self { directory: directory.trim_end().into() }
+            Self {
+                directory: directory.trim_end().into(),
+            }
         })
     }
 
@@ -48,12 +50,41 @@ impl Root {
 
     /// A command in the root. It sees the checkout, read-only, and `shared`, at the same paths as
     /// outside; its environment holds nothing of the caller's.
-    pub fn command(&self, life: Life, shared: &[&Path], program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(
+        &self,
+        life: Life,
+        shared: &[&Path],
+        program: impl AsRef<std::ffi::OsStr>,
+    ) -> Command {
         let mut command = Command::new("bwrap");
         command.arg("--bind").arg(self.path()).arg("/");
-        command.args(["--dev-bind", "/dev", "/dev", "--dev-bind", "/proc", "/proc", "--bind", "/sys", "/sys"]);
-        command.args(["--tmpfs", "/tmp", "--clearenv", "--setenv", "LC_ALL", "C.UTF-8"]);
-        command.args(["--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin", "--setenv", "HOME", "/root"]);
+        command.args([
+            "--dev-bind",
+            "/dev",
+            "/dev",
+            "--dev-bind",
+            "/proc",
+            "/proc",
+            "--bind",
+            "/sys",
+            "/sys",
+        ]);
+        command.args([
+            "--tmpfs",
+            "/tmp",
+            "--clearenv",
+            "--setenv",
+            "LC_ALL",
+            "C.UTF-8",
+        ]);
+        command.args([
+            "--setenv",
+            "PATH",
+            "/usr/sbin:/usr/bin:/sbin:/bin",
+            "--setenv",
+            "HOME",
+            "/root",
+        ]);
         let checkout = checkout();
         command.arg("--ro-bind").arg(&checkout).arg(&checkout);
         for path in shared {

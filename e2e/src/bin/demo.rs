@@ -30,18 +30,26 @@ fn main() -> ExitCode {
 
 fn build(directory: &Path, reference: &str, registry: Option<(&mut Registry, &str)>) -> ExitCode {
     let Some((image, digest)) = reference.split_once('@') else {
-        eprintln!("error: {reference} has no digest; a pull is by digest, such as the one that this prints:");
+        eprintln!(
+            "error: {reference} has no digest; a pull is by digest, such as the one that this prints:"
+        );
         eprintln!("  {} resolve {reference}", tool().display());
         return ExitCode::FAILURE;
     };
-    let workspace = Workspace::in_directory(directory, "demo", &[("IMAGE", image), ("DIGEST", digest)]);
-    println!("a workspace on {reference}: {}", workspace.path("").display());
+    let workspace =
+        Workspace::in_directory(directory, "demo", &[("IMAGE", image), ("DIGEST", digest)]);
+    println!(
+        "a workspace on {reference}: {}",
+        workspace.path("").display()
+    );
 
     let mut asked = {
         let mut registry = registry;
         let mut before = 0;
         move || {
-            let Some((registry, digest)) = &mut registry else { return String::new() };
+            let Some((registry, digest)) = &mut registry else {
+                return String::new();
+            };
             let layers = registry.layers(digest);
             let requests = registry.layer_requests(&layers);
             let bytes: u64 = requests.iter().map(|request| request.bytes).sum();
@@ -50,7 +58,11 @@ fn build(directory: &Path, reference: &str, registry: Option<(&mut Registry, &st
             format!("; asked of the registry: {new} bytes of layers")
         }
     };
-    for arguments in [["build", "//:image"], ["build", "//:image_layout"], ["test", "//:scan"]] {
+    for arguments in [
+        ["build", "//:image"],
+        ["build", "//:image_layout"],
+        ["test", "//:scan"],
+    ] {
         let begin = Instant::now();
         println!("$ bazel {}", arguments.join(" "));
         let run = workspace.bazel(&arguments);
@@ -73,6 +85,9 @@ fn build(directory: &Path, reference: &str, registry: Option<(&mut Registry, &st
 
 fn remove(directory: &Path) {
     // Bazel leaves directories without write permission.
-    let _ = Command::new("chmod").args(["-R", "u+w"]).arg(directory).status();
+    let _ = Command::new("chmod")
+        .args(["-R", "u+w"])
+        .arg(directory)
+        .status();
     std::fs::remove_dir_all(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
 }

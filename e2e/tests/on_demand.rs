@@ -1,0 +1,103 @@
+//! Who needs a base's layers gets them, once; who does not pays nothing for them.
+
+use std::fs;
+use std::path::Path;
+
+use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::registry::Registry;
+
+fn demo(registry: &Registry) -> Workspace {
+    let image = format!("{}/library/debian", registry.host());
+    Workspace::new(
+        "demo",
+        &[
+            ("IMAGE", &image),
+            ("DIGEST", &registry.digest("library/debian", "stable")),
+        ],
+    )
+}
+
+/// `index.json`, and the name and content of each blob.
+fn content(layout: &Path) -> (String, Vec<(String, Vec<u8>)>) {
+    let mut blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256"))
+        .expect("a layout has blobs")
+        .map(|entry| entry.expect("can be read"))
+        .map(|entry| {
+            (
+                entry.file_name().into_string().expect("hex"),
+                fs::read(entry.path()).expect("can be read"),
+            )
+        })
+        .collect();
+    blobs.sort();
+    (
+        fs::read_to_string(layout.join("index.json")).expect("a layout has an index.json"),
+        blobs,
+    )
+}
+
+#[test]
+fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
+    let mut registry = Registry::with_base_images();
+    let layers = registry.layers(&registry.digest("library/debian", "stable"));
+    assert!(
+        layers.iter().any(|(_, size)| *size >= 50_000_000),
+        "a base worth its name: {layers:?}"
+    );
+    let workspace = demo(&registry);
+    let whole_base = workspace.external().join("oci_pull_all~~oci~base_all");
+
+    let run = workspace.succeed(&["build", "//:image", "//:index"]);
+    assert_eq!(registry.layer_requests(&layers), []);
+    assert!(!whole_base.exists());
+    assert_eq!(run.count("OCILayer"), 1);
+
+    let run = workspace.succeed(&["build", "//:image_layout"]);
+    let mut asked: Vec<_> = registry
+        .layer_requests(&layers)
+        .into_iter()
+        .map(|request| request.bytes)
+        .collect();
+    let mut sizes: Vec<_> = layers.iter().map(|(_, size)| *size).collect();
+    asked.sort_unstable();
+    sizes.sort_unstable();
+    assert_eq!(asked, sizes, "each layer is asked for once and in full");
+    assert!(whole_base.join("oci-layout").exists());
+    assert_eq!(
+        run.count("OCILayer"),
+        0,
+        "the local layer is the one that was built for the image"
+    );
+    assert_eq!(run.count("OCILayout"), 1);
+
+    let run = workspace.succeed(&["test", "//:scan"]);
+    assert_eq!(run.count("TestRunner"), 1);
+    assert_eq!(registry.layer_requests(&layers).len(), layers.len());
+
+    let mut second = demo(&registry);
+    second.share(workspace.directory());
+    second.set_env(
+        "OCI_PULL_ALL_STORE",
+        Some(&workspace.directory().join("store").display().to_string()),
+    );
+    second.succeed(&["build", "//:image_layout"]);
+    assert_eq!(
+        registry.layer_requests(&layers).len(),
+        layers.len(),
+        "a second output base takes all layers from the store",
+    );
+}
+
+#[test]
+fn two_machines_make_the_same_layout() {
+    let registry = Registry::with_base_images();
+    let [first, second] = [demo(&registry), demo(&registry)].map(|workspace| {
+        workspace.succeed(&["build", "//:image_layout"]);
+        content(&workspace.output("image_layout"))
+    });
+    assert!(
+        first.1.len() >= 5,
+        "a manifest, a config, two layers of the base and one of its own"
+    );
+    assert!(first == second);
+}
