@@ -15,12 +15,12 @@ _DESCRIPTOR_ATTRS = {
 
 def _write_descriptor(ctx, platform = None):
     descriptor = {
-        "mediaType": ctx.attr.media_type,
         "digest": ctx.attr.digest,
+        "mediaType": ctx.attr.media_type,
         "size": ctx.attr.manifest_size,
     }
     if platform:
-        descriptor["platform"] = {"os": platform.os, "architecture": platform.architecture}
+        descriptor["platform"] = {"architecture": platform.architecture, "os": platform.os}
         if platform.variant:
             descriptor["platform"]["variant"] = platform.variant
     file = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
