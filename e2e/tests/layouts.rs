@@ -1,0 +1,397 @@
+//! Layouts of many kinds, built by Bazel and read by other people's tools.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::registry::{Registry, text};
+use oci_pull_all_e2e::root::{Life, Root};
+use oci_pull_all_e2e::{scratch, tool};
+use serde_json::{Value, json};
+
+const LAYOUTS: [&str; 8] = [
+    "explicit_layout",
+    "files_layout",
+    "no_base_layout",
+    "on_docker_layout",
+    "zstd_layout",
+    "stacked_layout",
+    "index_layout",
+    "base_layout",
+];
+
+#[test]
+fn others_read_what_bazel_builds() {
+    let registry = Registry::with_base_images();
+    let workspace = Workspace::new(
+        "layouts",
+        &[
+            ("HOST", registry.host()),
+            ("DEBIAN", &registry.digest("library/debian", "stable")),
+            (
+                "DOCKER_DEBIAN",
+                &registry.digest("library/debian-docker", "stable"),
+            ),
+        ],
+    );
+    let labels = LAYOUTS.map(|name| format!("//:{name}"));
+    let mut arguments = vec!["build"];
+    arguments.extend(labels.iter().map(String::as_str));
+    workspace.succeed(&arguments);
+    let layouts = LAYOUTS.map(|name| (name, Layout(workspace.output(name))));
+    let target = Registry::empty();
+
+    for (name, layout) in &layouts {
+        let verified = Command::new(tool())
+            .arg("verify")
+            .arg(&layout.0)
+            .output()
+            .expect("can be run");
+        assert!(
+            verified.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&verified.stderr)
+        );
+        layout.agree_with_peers(name, &workspace, &target);
+    }
+    let [
+        explicit,
+        files,
+        no_base,
+        on_docker,
+        zstd,
+        stacked,
+        index,
+        base,
+    ] = layouts.map(|(_, layout)| layout);
+
+    what_the_attributes_say(&registry, &explicit);
+    assert!(files.same_bytes(&explicit));
+    assert!(explicit.links() > 0);
+    assert_eq!(files.links(), 0);
+
+    let config = no_base.config(&no_base.root());
+    assert_eq!(
+        [&config["os"], &config["architecture"], &config["variant"]],
+        ["linux", "arm64", "v8"]
+    );
+    assert_eq!(no_base.root()["layers"].as_array().map(Vec::len), Some(1));
+
+    let manifest = on_docker.root();
+    assert_eq!(
+        manifest["mediaType"],
+        "application/vnd.oci.image.manifest.v1+json"
+    );
+    assert_eq!(
+        manifest["config"]["mediaType"],
+        "application/vnd.oci.image.config.v1+json"
+    );
+    for layer in manifest["layers"].as_array().expect("layers") {
+        assert_eq!(
+            layer["mediaType"],
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        );
+    }
+    assert_eq!(
+        zstd.root()["layers"][2]["mediaType"],
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+    );
+
+    let stacked_config = stacked.config(&stacked.root());
+    let env = stacked_config["config"]["Env"]
+        .as_array()
+        .expect("an environment");
+    assert!(
+        env.contains(&json!("GREETING=stacked")) && !env.contains(&json!("GREETING=a b=c")),
+        "{env:?}"
+    );
+    assert_eq!(stacked.root()["layers"], explicit.root()["layers"]);
+
+    let entries = index.root()["manifests"].clone();
+    let platforms: Vec<_> = entries
+        .as_array()
+        .expect("manifests")
+        .iter()
+        .map(|e| e["platform"].clone())
+        .collect();
+    assert_eq!(
+        platforms,
+        [
+            json!({"os": "linux", "architecture": "amd64"}),
+            json!({"os": "linux", "architecture": "arm64", "variant": "v8"}),
+        ]
+    );
+    assert_eq!(
+        base.descriptor()["digest"],
+        registry.digest("library/debian-docker", "stable")
+    );
+
+    the_archive_holds_the_same(&workspace, &index);
+    unpacks(&workspace, &files);
+}
+
+fn what_the_attributes_say(registry: &Registry, explicit: &Layout) {
+    let manifest = explicit.root();
+    let index = registry.manifest(&registry.digest("library/debian", "stable"));
+    let base = registry.manifest(text(&index["manifests"][0]["digest"]));
+    let base_config = registry.manifest(text(&base["config"]["digest"]));
+    assert_eq!(
+        explicit.descriptor()["annotations"]["org.opencontainers.image.ref.name"],
+        "explicit:latest"
+    );
+    assert_eq!(
+        manifest["annotations"]["org.opencontainers.image.title"],
+        "explicit"
+    );
+    let layers = manifest["layers"].as_array().expect("layers");
+    assert_eq!(layers.len(), 5);
+    for (layer, of_base) in layers
+        .iter()
+        .zip(base["layers"].as_array().expect("layers"))
+    {
+        assert_eq!(layer["digest"], of_base["digest"]);
+    }
+
+    let config = explicit.config(&manifest);
+    assert_eq!(
+        config["config"],
+        json!({
+            "Cmd": ["--verbose"],
+            "Entrypoint": ["/opt/program"],
+            "Env": ["PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin", "GREETING=a b=c"],
+            "ExposedPorts": {"53/udp": {}, "8080/tcp": {}},
+            "Labels": {"team": "images"},
+            "StopSignal": "SIGINT",
+            "User": "1000:1001",
+            "Volumes": {"/var/lib/app": {}},
+            "WorkingDir": "/opt",
+        })
+    );
+    let diff_ids = config["rootfs"]["diff_ids"].as_array().expect("diff_ids");
+    assert_eq!(diff_ids.len(), 5);
+    assert_eq!(
+        diff_ids[..2],
+        base_config["rootfs"]["diff_ids"]
+            .as_array()
+            .expect("diff_ids")[..]
+    );
+    let history = config["history"].as_array().expect("history");
+    assert!(
+        history.len() > 2
+            && history[..2] == base_config["history"].as_array().expect("history")[..]
+    );
+}
+
+fn the_archive_holds_the_same(workspace: &Workspace, layout: &Layout) {
+    workspace.succeed(&["build", "//:index_layout", "--output_groups=tar"]);
+    let unpacked = scratch();
+    let tar = Command::new("tar")
+        .args(["-C", &unpacked.path().display().to_string(), "-xf"])
+        .arg(workspace.output("index_layout.tar"))
+        .output()
+        .expect("tar can be run");
+    assert!(tar.status.success(), "{tar:?}");
+    let archived = Layout(unpacked.path().to_owned());
+    assert!(archived.same_bytes(layout));
+    assert_eq!(archived.links(), 0);
+}
+
+/// What a container on the image would see.
+fn unpacks(workspace: &Workspace, layout: &Layout) {
+    let bundle = scratch();
+    let unpack = Root::get()
+        .command(
+            Life::Child,
+            &[workspace.directory(), bundle.path()],
+            "umoci",
+        )
+        .args(["unpack", "--image"])
+        .arg(format!("{}:explicit:latest", layout.0.display()))
+        .arg(bundle.path().join("bundle"))
+        .output()
+        .expect("umoci can be run");
+    succeeded("umoci unpack", &unpack);
+    let rootfs = bundle.path().join("bundle/rootfs");
+    let stat = Command::new("stat")
+        .current_dir(&rootfs)
+        .args(["--format=%n %F %a %u:%g %Y"])
+        .args([
+            "opt/message",
+            "opt/program",
+            "opt/assets/assets/sub/below.txt",
+            "usr/bin/program",
+        ])
+        .args(["var/lib/app", "message.txt"])
+        .output()
+        .expect("stat can be run");
+    assert_eq!(
+        String::from_utf8_lossy(&stat.stdout)
+            .lines()
+            .collect::<Vec<_>>(),
+        [
+            "opt/message regular file 444 1000:1001 86400",
+            "opt/program regular file 555 1000:1001 86400",
+            "opt/assets/assets/sub/below.txt regular file 444 1000:1001 86400",
+            "usr/bin/program symbolic link 777 1000:1001 86400",
+            "var/lib/app directory 755 1000:1001 86400",
+            "message.txt regular file 640 5:6 7",
+        ],
+        "{}",
+        String::from_utf8_lossy(&stat.stderr)
+    );
+    assert_eq!(
+        fs::read_to_string(rootfs.join("etc/oci_pull_all_base")).expect("the base's file"),
+        "the tests' base image\n"
+    );
+    let ran = Command::new("chroot")
+        .arg(&rootfs)
+        .arg("/usr/bin/program")
+        .output()
+        .expect("chroot can be run");
+    assert_eq!(
+        String::from_utf8_lossy(&ran.stdout),
+        "",
+        "a link has no runfiles beside it"
+    );
+    let ran = Command::new("chroot")
+        .arg(&rootfs)
+        .arg("/opt/program")
+        .output()
+        .expect("chroot can be run");
+    assert_eq!(
+        String::from_utf8_lossy(&ran.stdout),
+        "a message\n",
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
+#[derive(Debug)]
+struct Layout(PathBuf);
+
+impl Layout {
+    fn descriptor(&self) -> Value {
+        let index = fs::read(self.0.join("index.json")).expect("a layout has an index.json");
+        let index: Value = serde_json::from_slice(&index).expect("JSON");
+        assert_eq!(index["manifests"].as_array().map(Vec::len), Some(1));
+        index["manifests"][0].clone()
+    }
+
+    fn blob(&self, digest: &Value) -> Value {
+        let path = self.0.join("blobs").join(text(digest).replace(':', "/"));
+        serde_json::from_slice(&fs::read(path).expect("the blob is there")).expect("JSON")
+    }
+
+    /// The manifest or index that the layout is of.
+    fn root(&self) -> Value {
+        self.blob(&self.descriptor()["digest"])
+    }
+
+    fn config(&self, manifest: &Value) -> Value {
+        self.blob(&manifest["config"]["digest"])
+    }
+
+    fn blobs(&self) -> Vec<PathBuf> {
+        let blobs = fs::read_dir(self.0.join("blobs/sha256")).expect("a layout has blobs");
+        let mut blobs: Vec<_> = blobs
+            .map(|entry| entry.expect("can be read").path())
+            .collect();
+        blobs.sort();
+        blobs
+    }
+
+    fn links(&self) -> usize {
+        self.blobs().iter().filter(|path| path.is_symlink()).count()
+    }
+
+    fn same_bytes(&self, other: &Self) -> bool {
+        let names = |blobs: &[PathBuf]| {
+            blobs
+                .iter()
+                .map(|p| p.file_name().map(ToOwned::to_owned))
+                .collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (self.blobs(), other.blobs());
+        let read = |path: &Path| fs::read(path).expect("can be read");
+        self.descriptor() == other.descriptor()
+            && names(&ours) == names(&theirs)
+            && ours.iter().zip(&theirs).all(|(a, b)| read(a) == read(b))
+    }
+
+    /// skopeo, crane and oras each bring the layout to a registry, under the digest that we gave it.
+    fn agree_with_peers(&self, name: &str, workspace: &Workspace, registry: &Registry) {
+        let descriptor = self.descriptor();
+        let digest = text(&descriptor["digest"]);
+        let layout = self.0.display().to_string();
+        let run = |program: &str, arguments: &[&str]| {
+            let output = Root::get()
+                .command(Life::Child, &[workspace.directory()], program)
+                .args(arguments)
+                .output()
+                .expect("can be run");
+            succeeded(
+                &format!("{name}: {program} {}", arguments.join(" ")),
+                &output,
+            )
+        };
+        let remote = |program: &str| format!("{}/{program}/{name}", registry.host());
+
+        run("skopeo", &["inspect", "--raw", &format!("oci:{layout}")]);
+        let skopeo = remote("skopeo");
+        let to = format!("docker://{skopeo}:v1");
+        run(
+            "skopeo",
+            &[
+                "copy",
+                "--quiet",
+                "--all",
+                "--dest-tls-verify=false",
+                &format!("oci:{layout}"),
+                &to,
+            ],
+        );
+        assert_eq!(
+            run("crane", &["digest", "--insecure", &format!("{skopeo}:v1")]),
+            digest
+        );
+
+        let crane = format!("{}:v1", remote("crane"));
+        let mut push = vec!["push", "--insecure", &layout, &crane];
+        if text(&descriptor["mediaType"]).contains("index")
+            || text(&descriptor["mediaType"]).contains("list")
+        {
+            push.push("--index");
+        }
+        let pushed = run("crane", &push);
+        assert!(pushed.ends_with(digest), "{name}: crane pushed {pushed}");
+        // crane cannot decompress zstd, and says of each such layer that its digest is wrong.
+        if name != "zstd_layout" {
+            run("crane", &["validate", "--insecure", "--remote", &crane]);
+        }
+
+        let oras = format!("{}:v1", remote("oras"));
+        let from = format!("{layout}@{digest}");
+        run(
+            "oras",
+            &[
+                "cp",
+                "--no-tty",
+                "--from-oci-layout",
+                "--to-plain-http",
+                &from,
+                &oras,
+            ],
+        );
+        assert_eq!(run("crane", &["digest", "--insecure", &oras]), digest);
+    }
+}
+
+fn succeeded(what: &str, output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{what}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
