@@ -15,7 +15,7 @@ const LAYOUTS: [&str; 8] = [
     "files_layout",
     "no_base_layout",
     "on_docker_layout",
-    "zstd_layout",
+    "compressions_layout",
     "stacked_layout",
     "index_layout",
     "base_layout",
@@ -93,9 +93,14 @@ fn others_read_what_bazel_builds() {
             "application/vnd.oci.image.layer.v1.tar+gzip"
         );
     }
+    let layers = compressions.root()["layers"].clone();
     assert_eq!(
-        zstd.root()["layers"][2]["mediaType"],
+        layers[2]["mediaType"],
         "application/vnd.oci.image.layer.v1.tar+zstd"
+    );
+    assert_eq!(
+        layers[3]["mediaType"],
+        "application/vnd.oci.image.layer.v1.tar"
     );
 
     let stacked_config = stacked.config(&stacked.root());
@@ -246,16 +251,6 @@ fn unpacks(workspace: &Workspace, layout: &Layout) {
     );
     let ran = Command::new("chroot")
         .arg(&rootfs)
-        .arg("/usr/bin/program")
-        .output()
-        .expect("chroot can be run");
-    assert_eq!(
-        String::from_utf8_lossy(&ran.stdout),
-        "",
-        "a link has no runfiles beside it"
-    );
-    let ran = Command::new("chroot")
-        .arg(&rootfs)
         .arg("/opt/program")
         .output()
         .expect("chroot can be run");
@@ -346,6 +341,7 @@ impl Layout {
                 "copy",
                 "--quiet",
                 "--all",
+                "--preserve-digests",
                 "--dest-tls-verify=false",
                 &format!("oci:{layout}"),
                 &to,
@@ -353,7 +349,8 @@ impl Layout {
         );
         assert_eq!(
             run("crane", &["digest", "--insecure", &format!("{skopeo}:v1")]),
-            digest
+            digest,
+            "{name}"
         );
 
         let crane = format!("{}:v1", remote("crane"));
@@ -365,8 +362,8 @@ impl Layout {
         }
         let pushed = run("crane", &push);
         assert!(pushed.ends_with(digest), "{name}: crane pushed {pushed}");
-        // crane cannot decompress zstd, and says of each such layer that its digest is wrong.
-        if name != "zstd_layout" {
+        // crane validates gzip layers only.
+        if name != "compressions_layout" {
             run("crane", &["validate", "--insecure", "--remote", &crane]);
         }
 
