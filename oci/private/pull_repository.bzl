@@ -68,7 +68,7 @@ def check_pull(attrs):
     if not name:
         return "the image is not named clearly: give either image = \"docker.io/library/debian\", or registry = \"docker.io\" and repository = \"library/debian\""
     last = name.split("/")[-1]
-    if "@" in name or ":" in last and "/" in name:
+    if "@" in name or ":" in last:
         return "{} has a tag or a digest: write the name alone, and the digest in the attribute digest".format(repr(name))
     algorithm, _, hex = attrs.digest.partition(":")
     digits = {"sha256": 64, "sha512": 128}.get(algorithm)
