@@ -342,7 +342,7 @@ impl Registry {
             start,
             size,
             what,
-            host: response.url().host_str().unwrap_or_default().to_owned(),
+            host: authority(response.url()),
             response,
         })
     }
@@ -720,6 +720,13 @@ fn redirect_policy() -> redirect::Policy {
 }
 
 /// Whether a host, perhaps with a port, is this machine by its name.
+/// The host, with its port where that is not the scheme's own.
+fn authority(url: &reqwest::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
