@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use directories::ProjectDirs;
 use indicatif::HumanBytes;
 use oci_pull_all::store::{Store, Trust, prune};
@@ -44,6 +44,7 @@ pub(crate) enum StoreCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["max_size", "older_than"]).multiple(true).required(true))]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     location: StoreLocation,
@@ -51,7 +52,7 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,
     /// Remove the blobs that no pull used for this long, such as 30d or 12h.
-    #[arg(long, value_name = "AGE", value_parser = parse_age, required_unless_present = "max_size")]
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
     older_than: Option<Duration>,
 }
 

@@ -417,7 +417,7 @@ impl Registry {
             return Ok(response);
         }
         let what = what.to_owned();
-        let host = response.url().host_str().unwrap_or_default().to_owned();
+        let host = authority(response.url());
         let retry_after = response
             .headers()
             .get(header::RETRY_AFTER)
