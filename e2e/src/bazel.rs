@@ -37,13 +37,21 @@ impl Workspace {
     /// A copy of `e2e/cases/CASE`, in whose files each `{KEY}` is replaced by its value.
     pub fn new(case: &str, values: &[(&str, &str)]) -> Self {
         let scratch = scratch();
-        let mut workspace = Self::in_directory(scratch.path(), case, values);
-        workspace._scratch = Some(scratch);
-        workspace
+        let directory = scratch.path().to_owned();
+        Self::make(&directory, case, values, Some(scratch))
     }
 
     /// As [`Workspace::new`], in a directory that stays.
     pub fn in_directory(directory: &Path, case: &str, values: &[(&str, &str)]) -> Self {
+        Self::make(directory, case, values, None)
+    }
+
+    fn make(
+        directory: &Path,
+        case: &str,
+        values: &[(&str, &str)],
+        scratch: Option<TempDir>,
+    ) -> Self {
         let source = checkout().join("e2e/cases").join(case);
         let workspace = directory.join("workspace");
         copy(&source, &workspace, values);
@@ -72,7 +80,7 @@ impl Workspace {
             directory: directory.to_owned(),
             environment,
             shared: vec![directory.to_owned()],
-            _scratch: None,
+            _scratch: scratch,
         }
     }
 

@@ -216,8 +216,8 @@ impl Registry {
                         return line;
                     }
                 }
-                Err(_) => panic!(
-                    "docker-registry did not write {text:?}, but:\n{}",
+                Err(error) => panic!(
+                    "docker-registry did not write {text:?} ({error}), but:\n{}",
                     self.log.join("\n")
                 ),
             }

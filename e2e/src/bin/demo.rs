@@ -17,15 +17,13 @@ fn main() -> ExitCode {
     if directory.exists() {
         remove(&directory);
     }
-    match std::env::args().nth(1) {
-        Some(reference) => build(&directory, &reference, None),
-        None => {
-            let mut registry = Registry::with_base_images();
-            let digest = registry.digest("library/debian", "stable");
-            let reference = format!("{}/library/debian@{digest}", registry.host());
-            build(&directory, &reference, Some((&mut registry, &digest)))
-        }
+    if let Some(reference) = std::env::args().nth(1) {
+        return build(&directory, &reference, None);
     }
+    let mut registry = Registry::with_base_images();
+    let digest = registry.digest("library/debian", "stable");
+    let reference = format!("{}/library/debian@{digest}", registry.host());
+    build(&directory, &reference, Some((&mut registry, &digest)))
 }
 
 fn build(directory: &Path, reference: &str, registry: Option<(&mut Registry, &str)>) -> ExitCode {
