@@ -187,7 +187,8 @@ def oci_image(
       tars: labels of tar archives, each of which becomes a layer above `layers`.
       entrypoint: the words of the entry point. It drops the base's `cmd`.
       cmd: the words of the command, which are the entry point's default arguments.
-      env: dict of environment variables, added to the base's.
+      env: dict of environment variables, added to the base's. `$NAME` and `${NAME}` in a value stand for
+        the base's variables, such as `"PATH": "/app:$PATH"`, and `$$` for a dollar sign.
       labels: dict of labels of the config, added to the base's.
       annotations: dict of annotations of the manifest.
       user: `USER[:GROUP]`, by name or number, that runs the command.

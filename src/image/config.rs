@@ -1,6 +1,6 @@
 //! Image configurations and manifests (OCI image spec, config.md and manifest.md).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
@@ -74,7 +74,9 @@ pub struct ConfigChanges {
     pub entrypoint: Vec<String>,
     /// Replaces `Cmd`.
     pub cmd: Vec<String>,
-    /// `NAME=VALUE`, added to `Env`; a variable of the base with the same name is replaced in its place.
+    /// `NAME=VALUE`, added to `Env`; a variable of the base with the same name is replaced in its
+    /// place. `$NAME` and `${NAME}` in a value stand for the base's variables, as in a Dockerfile, and
+    /// `$$` for a dollar sign.
     pub env: Vec<String>,
     /// Added to `Labels`.
     pub labels: BTreeMap<String, String>,
@@ -231,6 +233,33 @@ fn add_layers(
     Ok(())
 }
 
+fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError> {
+    let of_base: HashMap<String, String> = env
+        .iter()
+        .filter_map(|entry| entry.as_str()?.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    for variable in variables {
+        let (name, value) = match variable.split_once('=') {
+            Some((name, value)) if !name.is_empty() => (name, value),
+            _ => return Err(ImageError::Env(variable.clone())),
+        };
+        let value = shellexpand::env_with_context_no_errors(value, |name| {
+            Some(of_base.get(name).map_or("", String::as_str))
+        });
+        let same_name = |entry: &&mut Value| {
+            let text = entry.as_str().unwrap_or_default();
+            text.split('=').next() == Some(name)
+        };
+        let variable = json!(format!("{name}={value}"));
+        match env.iter_mut().find(same_name) {
+            Some(entry) => *entry = variable,
+            None => env.push(variable),
+        }
+    }
+    Ok(())
+}
+
 fn apply(config: &mut Map<String, Value>, changes: &ConfigChanges) -> Result<(), ImageError> {
     if !changes.entrypoint.is_empty() {
         config.insert("Entrypoint".to_owned(), json!(changes.entrypoint));
@@ -239,21 +268,7 @@ fn apply(config: &mut Map<String, Value>, changes: &ConfigChanges) -> Result<(),
     if !changes.cmd.is_empty() {
         config.insert("Cmd".to_owned(), json!(changes.cmd));
     }
-    let env = array(config, "Env");
-    for variable in &changes.env {
-        let name = match variable.split_once('=') {
-            Some((name, _)) if !name.is_empty() => name,
-            _ => return Err(ImageError::Env(variable.clone())),
-        };
-        let same_name = |entry: &&mut Value| {
-            let text = entry.as_str().unwrap_or_default();
-            text.split('=').next() == Some(name)
-        };
-        match env.iter_mut().find(same_name) {
-            Some(entry) => *entry = json!(variable),
-            None => env.push(json!(variable)),
-        }
-    }
+    set_env(array(config, "Env"), &changes.env)?;
     let labels = changes.labels.iter();
     let labels = labels.map(|(name, value)| (name.clone(), json!(value)));
     object(config, "Labels").extend(labels);
@@ -362,7 +377,9 @@ mod tests {
         };
         let changes = ConfigChanges {
             entrypoint: vec!["/app".to_owned()],
-            env: vec!["LANG=C.UTF-8".to_owned(), "A=b=c".to_owned()],
+            env: ["LANG=C.UTF-8", "A=b=c", "PATH=/app:$PATH", "B=$$1${NONE}"]
+                .map(str::to_owned)
+                .to_vec(),
             exposed_ports: vec!["80".to_owned(), "53/udp".to_owned()],
             ..ConfigChanges::default()
         };
@@ -388,8 +405,8 @@ mod tests {
         let config: Value = serde_json::from_slice(&built.config).unwrap();
         assert_eq!(
             config["config"],
-            json!({"Env": ["PATH=/bin", "LANG=C.UTF-8", "A=b=c"], "Entrypoint": ["/app"],
-                   "User": "root", "ExposedPorts": {"80/tcp": {}, "53/udp": {}}})
+            json!({"Env": ["PATH=/app:/bin", "LANG=C.UTF-8", "A=b=c", "B=$1"],
+                   "Entrypoint": ["/app"], "User": "root", "ExposedPorts": {"80/tcp": {}, "53/udp": {}}})
         );
         assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 2);
         assert_eq!(config["history"].as_array().unwrap().len(), 2);
