@@ -15,9 +15,19 @@ use crate::{checkout, modules, scratch, tool};
 #[derive(Debug)]
 pub struct Workspace {
     directory: PathBuf,
+    bazel: Bazel,
     environment: BTreeMap<String, String>,
     shared: Vec<PathBuf>,
-    _scratch: Option<TempDir>,
+    scratch: Option<TempDir>,
+}
+
+/// Which Bazel builds a workspace.
+#[derive(Clone, Debug)]
+pub enum Bazel {
+    /// The one of the Debian root, with its own module registry.
+    Provisioned,
+    /// The user's own, at this path, with the registry that it is set up for.
+    Users(PathBuf),
 }
 
 /// How a run of Bazel ended, and what it wrote.
@@ -38,19 +48,17 @@ impl Workspace {
     pub fn new(case: &str, values: &[(&str, &str)]) -> Self {
         let scratch = scratch();
         let directory = scratch.path().to_owned();
-        Self::make(&directory, case, values, Some(scratch))
+        let mut workspace = Self::in_directory(&directory, Bazel::Provisioned, case, values);
+        workspace.scratch = Some(scratch);
+        workspace
     }
 
     /// As [`Workspace::new`], in a directory that stays.
-    pub fn in_directory(directory: &Path, case: &str, values: &[(&str, &str)]) -> Self {
-        Self::make(directory, case, values, None)
-    }
-
-    fn make(
+    pub fn in_directory(
         directory: &Path,
+        bazel: Bazel,
         case: &str,
         values: &[(&str, &str)],
-        scratch: Option<TempDir>,
     ) -> Self {
         let source = checkout().join("e2e/cases").join(case);
         let workspace = directory.join("workspace");
@@ -58,11 +66,21 @@ impl Workspace {
         for made in ["home", "registry", "store"] {
             fs::create_dir_all(directory.join(made)).expect("can be made");
         }
-        let registry = modules::write_registry(&directory.join("registry"), &Root::get().path());
+        let modules = match bazel {
+            Bazel::Provisioned => {
+                let registry = directory.join("registry");
+                let registry = modules::write_registry(&registry, &Root::get().path());
+                format!(
+                    "--registry={registry} --noenable_workspace\nbuild --spawn_strategy=linux-sandbox"
+                )
+            }
+            Bazel::Users(_) => format!("--override_module=oci_pull_all={}", checkout().display()),
+        };
         let rc = format!(
             "startup --max_idle_secs=120 --output_user_root={output}\n\
-             common --registry={registry} --noshow_progress --noenable_workspace --lockfile_mode=off --color=no --curses=no\n\
-             build --nosandbox_debug --spawn_strategy=linux-sandbox --sandbox_default_allow_network=false\n\
+             common --noshow_progress --lockfile_mode=off --color=no --curses=no\n\
+             common {modules}\n\
+             build --nosandbox_debug --sandbox_default_allow_network=false\n\
              build --execution_log_json_file={log}\n\
              test --test_output=errors\n",
             output = directory.join("output").display(),
@@ -78,9 +96,10 @@ impl Workspace {
         ]);
         Self {
             directory: directory.to_owned(),
+            bazel,
             environment,
             shared: vec![directory.to_owned()],
-            _scratch: scratch,
+            scratch: None,
         }
     }
 
@@ -132,7 +151,9 @@ impl Workspace {
             .map_while(Result::ok)
             .collect();
         let run = Run::new(&output, spawns);
-        run.check_sandboxed();
+        if matches!(self.bazel, Bazel::Provisioned) {
+            run.check_sandboxed();
+        }
         run
     }
 
@@ -161,18 +182,26 @@ impl Workspace {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let shared: Vec<&Path> = self.shared.iter().map(PathBuf::as_path).collect();
-        // Bazel's server outlives its client.
-        let mut command = Root::get().command(Life::Daemon, &shared, "env");
-        command.arg(format!("--chdir={}", self.path("").display()));
-        command.arg(format!("HOME={}", self.directory.join("home").display()));
-        command.args(
-            self.environment
-                .iter()
-                .map(|(name, value)| format!("{name}={value}")),
-        );
-        command.arg("bazel").args(arguments);
-        command
+        match &self.bazel {
+            Bazel::Provisioned => {
+                let shared: Vec<&Path> = self.shared.iter().map(PathBuf::as_path).collect();
+                // Bazel's server outlives its client.
+                let mut command = Root::get().command(Life::Daemon, &shared, "env");
+                command.arg(format!("--chdir={}", self.path("").display()));
+                let home = self.directory.join("home");
+                command.arg(format!("HOME={}", home.display()));
+                let variables = self.environment.iter();
+                command.args(variables.map(|(name, value)| format!("{name}={value}")));
+                command.arg("bazel").args(arguments);
+                command
+            }
+            Bazel::Users(program) => {
+                let mut command = Command::new(program);
+                command.current_dir(self.path(""));
+                command.envs(&self.environment).args(arguments);
+                command
+            }
+        }
     }
 }
 

@@ -4,12 +4,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::bazel::{Bazel, Workspace};
 use oci_pull_all_e2e::registry::Registry;
+use oci_pull_all_e2e::root::Root;
 use oci_pull_all_e2e::{checkout, tool};
 
 fn main() -> ExitCode {
@@ -17,16 +18,44 @@ fn main() -> ExitCode {
     if directory.exists() {
         remove(&directory);
     }
+    let bazel = bazel_on_path().map_or(Bazel::Provisioned, Bazel::Users);
     if let Some(reference) = std::env::args().nth(1) {
-        return build(&directory, &reference, None);
+        return build(&directory, bazel, &reference, None);
+    }
+    if Root::try_get().is_none() {
+        eprintln!("error: no base image could be made; name one: e2e/demo IMAGE@DIGEST");
+        return ExitCode::FAILURE;
     }
     let mut registry = Registry::with_base_images();
     let digest = registry.digest("library/debian", "stable");
     let reference = format!("{}/library/debian@{digest}", registry.host());
-    build(&directory, &reference, Some((&mut registry, &digest)))
+    build(
+        &directory,
+        bazel,
+        &reference,
+        Some((&mut registry, &digest)),
+    )
 }
 
-fn build(directory: &Path, reference: &str, registry: Option<(&mut Registry, &str)>) -> ExitCode {
+fn bazel_on_path() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let directories: Vec<_> = std::env::split_paths(&path).collect();
+    ["bazelisk", "bazel"]
+        .iter()
+        .flat_map(|name| {
+            directories
+                .iter()
+                .map(move |directory| directory.join(name))
+        })
+        .find(|program| program.is_file())
+}
+
+fn build(
+    directory: &Path,
+    bazel: Bazel,
+    reference: &str,
+    registry: Option<(&mut Registry, &str)>,
+) -> ExitCode {
     let Some((image, digest)) = reference.split_once('@') else {
         eprintln!(
             "error: {reference} has no digest; a pull is by digest, such as the one that this prints:"
@@ -34,8 +63,8 @@ fn build(directory: &Path, reference: &str, registry: Option<(&mut Registry, &st
         eprintln!("  {} resolve {reference}", tool().display());
         return ExitCode::FAILURE;
     };
-    let workspace =
-        Workspace::in_directory(directory, "demo", &[("IMAGE", image), ("DIGEST", digest)]);
+    let values = [("IMAGE", image), ("DIGEST", digest)];
+    let workspace = Workspace::in_directory(directory, bazel, "demo", &values);
     println!(
         "a workspace on {reference}: {}",
         workspace.path("").display()
