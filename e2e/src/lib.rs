@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bazel;
+pub mod faulty;
 pub mod modules;
 pub mod registry;
 pub mod root;

@@ -1,0 +1,330 @@
+//! A small registry whose every answer a test may spoil.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The method, such as `GET`.
+    pub method: String,
+    /// The path with its query.
+    pub path: String,
+    /// The headers, by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// How many requests for this path came before.
+    pub earlier: usize,
+}
+
+/// An answer, and how the connection ends.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers; `Content-Length` is among them only where a length is told.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// What comes after the body.
+    pub end: End,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As it should.
+    Close,
+    /// With a reset, perhaps before anything was sent.
+    Reset,
+    /// Not before the other side gives up.
+    Stall,
+}
+
+impl Answer {
+    /// An answer with a body and its length.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        let headers = vec![("Content-Length".to_owned(), body.len().to_string())];
+        Self {
+            status,
+            headers,
+            body,
+            end: End::Close,
+        }
+    }
+
+    /// With a header more, or another value of it.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers
+            .retain(|(have, _)| !have.eq_ignore_ascii_case(name));
+        self.headers.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// With another end.
+    #[must_use]
+    pub fn end(mut self, end: End) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// With only the first bytes of the body; the length that it tells stays.
+    #[must_use]
+    pub fn cut(mut self, bytes: usize, end: End) -> Self {
+        self.body.truncate(bytes);
+        self.end(end)
+    }
+}
+
+/// What a registry has: blobs and manifests by digest.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    documents: HashMap<String, (String, Vec<u8>)>,
+    /// The digest of the image.
+    pub digest: String,
+    /// The digests of its layers.
+    pub layers: Vec<String>,
+}
+
+impl Content {
+    /// An image of these layers.
+    pub fn image(layers: &[Vec<u8>]) -> Self {
+        let mut content = Self::default();
+        let descriptors: Vec<_> = layers
+            .iter()
+            .map(|layer| content.add("application/vnd.oci.image.layer.v1.tar", layer.clone()))
+            .collect();
+        content.layers = layers.iter().map(|layer| digest(layer)).collect();
+        content.finish(&descriptors)
+    }
+
+    /// Adds a document and returns its descriptor.
+    pub fn add(&mut self, media_type: &str, data: Vec<u8>) -> Value {
+        let digest = digest(&data);
+        let descriptor = json!({"mediaType": media_type, "digest": digest, "size": data.len()});
+        self.documents.insert(digest, (media_type.to_owned(), data));
+        descriptor
+    }
+
+    /// Makes the image of what these descriptors say its layers are.
+    #[must_use]
+    pub fn finish(mut self, layers: &[Value]) -> Self {
+        let diff_ids: Vec<_> = layers.iter().map(|layer| layer["digest"].clone()).collect();
+        let config = json!({
+            "os": "linux",
+            "architecture": "amd64",
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        let config = self.add(CONFIG, config.to_string().into_bytes());
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": config,
+            "layers": layers,
+        });
+        self.with_root(MANIFEST, manifest.to_string().into_bytes())
+    }
+
+    /// Makes this document the image.
+    #[must_use]
+    pub fn with_root(mut self, media_type: &str, data: Vec<u8>) -> Self {
+        self.digest = digest(&data);
+        self.add(media_type, data);
+        self
+    }
+
+    /// What a good registry answers: manifests and blobs by digest, with ranges.
+    fn answer(&self, seen: &Seen) -> Answer {
+        let wanted = seen.path.rsplit('/').next().unwrap_or_default();
+        if seen.path == "/v2/" {
+            return Answer::new(200, "{}");
+        }
+        let Some((media_type, data)) = self.documents.get(wanted) else {
+            return Answer::new(404, r#"{"errors":[{"code":"NOT_FOUND"}]}"#);
+        };
+        let start = seen
+            .headers
+            .get("range")
+            .and_then(|range| {
+                range
+                    .strip_prefix("bytes=")?
+                    .strip_suffix('-')?
+                    .parse()
+                    .ok()
+            })
+            .filter(|start| *start < data.len());
+        let answer = match start {
+            Some(start) => Answer::new(206, &data[start..]).header(
+                "Content-Range",
+                format!("bytes {start}-{}/{}", data.len() - 1, data.len()),
+            ),
+            None => Answer::new(200, data.clone()),
+        };
+        answer
+            .header("Content-Type", media_type)
+            .header("Docker-Content-Digest", wanted)
+    }
+}
+
+/// The running registry. It ends when dropped.
+#[derive(Debug)]
+pub struct Faulty {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Faulty {
+    /// A registry that answers what `spoil` makes of the right answer.
+    pub fn start(
+        content: Content,
+        spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new((content, spoil));
+        let thread = std::thread::spawn({
+            let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
+            move || {
+                for stream in listener.incoming().map_while(Result::ok) {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let (seen, shared) = (Arc::clone(&seen), Arc::clone(&shared));
+                    std::thread::spawn(move || {
+                        // A client may hang up at any time.
+                        let _ = serve(stream, &seen, |request| {
+                            (shared.1)(request, shared.0.answer(request))
+                        });
+                    });
+                }
+            }
+        });
+        Self {
+            address,
+            seen,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The requests until now.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().expect("no thread panicked").clone()
+    }
+
+    /// How many requests had a path that ends so.
+    pub fn count(&self, end: &str) -> usize {
+        self.seen()
+            .iter()
+            .filter(|request| request.path.ends_with(end))
+            .count()
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    seen: &Mutex<Vec<Seen>>,
+    answer: impl Fn(&Seen) -> Answer,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace();
+    let (Some(method), Some(path)) = (words.next(), words.next()) else {
+        return Ok(());
+    };
+    let mut request = Seen {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        headers: BTreeMap::new(),
+        earlier: 0,
+    };
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        request
+            .headers
+            .insert(name.to_lowercase(), value.to_owned());
+    }
+    {
+        let mut seen = seen.lock().expect("no thread panicked");
+        request.earlier = seen
+            .iter()
+            .filter(|other| other.path == request.path)
+            .count();
+        seen.push(request.clone());
+    }
+    let answer = answer(&request);
+    let mut stream = reader.into_inner();
+    let mut head = format!("HTTP/1.1 {} Answer\r\nConnection: close\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    let nothing = answer.status == 0;
+    if !nothing {
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(&answer.body)?;
+    }
+    match answer.end {
+        End::Close => {}
+        End::Reset => {
+            socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO))?
+        }
+        End::Stall => {
+            stream.read_to_end(&mut Vec::new())?;
+        }
+    }
+    Ok(())
+}
+
+/// The digest of data.
+pub fn digest(data: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(data)))
+}
+
+/// Bytes that do not compress and are the same each time.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    })
+    .take(length)
+    .collect()
+}
