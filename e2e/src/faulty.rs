@@ -29,7 +29,7 @@ pub struct Seen {
 /// An answer, and how the connection ends.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status code.
+    /// The status code; 0 sends nothing at all.
     pub status: u16,
     /// The headers; `Content-Length` is among them only where a length is told.
     pub headers: Vec<(String, String)>,
@@ -65,10 +65,10 @@ impl Answer {
 
     /// With a header more, or another value of it.
     #[must_use]
-    pub fn header(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers
             .retain(|(have, _)| !have.eq_ignore_ascii_case(name));
-        self.headers.push((name.to_owned(), value.to_string()));
+        self.headers.push((name.to_owned(), value.into()));
         self
     }
 
@@ -289,20 +289,22 @@ fn serve(
     }
     let answer = answer(&request);
     let mut stream = reader.into_inner();
-    let mut head = format!("HTTP/1.1 {} Answer\r\nConnection: close\r\n", answer.status);
-    for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
-    let nothing = answer.status == 0;
-    if !nothing {
+    let fields = answer.headers.iter();
+    let fields: String = fields
+        .flat_map(|(name, value)| [name, ": ", value, "\r\n"])
+        .collect();
+    let head = format!(
+        "HTTP/1.1 {} Answer\r\nConnection: close\r\n{fields}\r\n",
+        answer.status
+    );
+    if answer.status != 0 {
         stream.write_all(head.as_bytes())?;
         stream.write_all(&answer.body)?;
     }
     match answer.end {
         End::Close => {}
         End::Reset => {
-            socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO))?
+            socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO))?;
         }
         End::Stall => {
             stream.read_to_end(&mut Vec::new())?;
@@ -323,7 +325,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 32) as u8
+        state.to_le_bytes()[4]
     })
     .take(length)
     .collect()

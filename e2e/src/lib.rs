@@ -8,8 +8,10 @@
 pub mod bazel;
 pub mod faulty;
 pub mod modules;
+pub mod proxy;
 pub mod registry;
 pub mod root;
+pub mod user;
 
 use std::path::PathBuf;
 

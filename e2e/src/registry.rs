@@ -2,16 +2,17 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::root::{Life, Root};
 
+const CERTIFICATE: &str = "tls.crt";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running registry. It ends when dropped.
@@ -22,7 +23,7 @@ pub struct Registry {
     log: Vec<String>,
     host: String,
     storage: PathBuf,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// One line of the access log.
@@ -44,53 +45,74 @@ pub const CREDENTIALS: (&str, &str) = ("tester", "secret");
 impl Registry {
     /// A registry that holds the base images and takes no others.
     pub fn with_base_images() -> Self {
-        Self::start(
-            Root::get().registry_storage(),
-            "  maintenance: {readonly: {enabled: true}}\n",
-            "",
-        )
+        Self::start(Some(Root::get().registry_storage()), |_| json!({}))
     }
 
     /// As [`Registry::with_base_images`], for those who know [`CREDENTIALS`].
     pub fn with_password() -> Self {
-        let auth = "auth: {htpasswd: {realm: tests, path: HTPASSWD}}\n";
-        Self::start(
-            Root::get().registry_storage(),
-            "  maintenance: {readonly: {enabled: true}}\n",
-            auth,
-        )
+        Self::start(Some(Root::get().registry_storage()), |directory| {
+            let path = directory.join("htpasswd");
+            // The password by bcrypt with cost 4.
+            let hash = "$2b$04$w0/t05f5abhEC7WORwcJ5e6fLablhna3RvHRT4gSo472gwWiGZEZa";
+            std::fs::write(&path, format!("{}:{hash}\n", CREDENTIALS.0)).expect("can be written");
+            json!({"auth": {"htpasswd": {"realm": "tests", "path": path}}})
+        })
+    }
+
+    /// As [`Registry::with_base_images`], by TLS with [`Registry::certificate`].
+    pub fn with_tls() -> Self {
+        Self::start(Some(Root::get().registry_storage()), |directory| {
+            let (certificate, key) = (directory.join(CERTIFICATE), directory.join("tls.key"));
+            let made = Root::get()
+                .command(Life::Child, &[directory], "openssl")
+                .args([
+                    "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                ])
+                .args([
+                    "-subj",
+                    "/CN=tests",
+                    "-addext",
+                    "subjectAltName=IP:127.0.0.1",
+                ])
+                .args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"])
+                .arg(&certificate)
+                .arg("-keyout")
+                .arg(&key)
+                .output()
+                .expect("openssl can be run");
+            assert!(made.status.success(), "{made:?}");
+            json!({"http": {
+                "addr": "127.0.0.1:0",
+                "tls": {"certificate": certificate, "key": key},
+            }})
+        })
     }
 
     /// An empty registry that takes images.
     pub fn empty() -> Self {
-        Self::start(PathBuf::new(), "", "")
+        Self::start(None, |_| json!({}))
     }
 
-    fn start(storage: PathBuf, storage_options: &str, options: &str) -> Self {
+    /// Starts a registry on a storage of others, which it leaves as it is, or on one of its own.
+    fn start(storage: Option<PathBuf>, options: impl FnOnce(&Path) -> Value) -> Self {
         let directory = crate::scratch();
-        let storage = if storage.as_os_str().is_empty() {
-            directory.path().join("storage")
-        } else {
-            storage
-        };
+        let read_only = storage.is_some();
+        let storage = storage.unwrap_or_else(|| directory.path().join("storage"));
         std::fs::create_dir_all(&storage).expect("the storage can be made");
-        let htpasswd = directory.path().join("htpasswd");
-        // `secret`, by bcrypt with cost 4.
-        std::fs::write(
-            &htpasswd,
-            "tester:$2b$04$w0/t05f5abhEC7WORwcJ5e6fLablhna3RvHRT4gSo472gwWiGZEZa\n",
-        )
-        .expect("can be written");
-        let config = directory.path().join("config.yml");
-        std::fs::write(
-            &config,
-            format!(
-                "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n{storage_options}http: {{addr: \"127.0.0.1:0\"}}\n{}",
-                storage.display(),
-                options.replace("HTPASSWD", &htpasswd.display().to_string()),
-            ),
-        )
-        .expect("can be written");
+        let mut config = json!({
+            "version": 0.1,
+            "log": {"level": "info"},
+            "storage": {
+                "filesystem": {"rootdirectory": storage},
+                "maintenance": {"readonly": {"enabled": read_only}},
+            },
+            "http": {"addr": "127.0.0.1:0"},
+        });
+        for (key, value) in options(directory.path()).as_object().expect("an object") {
+            config[key] = value.clone();
+        }
+        let file = directory.path().join("config.yml");
+        std::fs::write(&file, config.to_string()).expect("can be written");
         let mut process = Root::get()
             .command(
                 Life::Child,
@@ -98,7 +120,7 @@ impl Registry {
                 "docker-registry",
             )
             .arg("serve")
-            .arg(&config)
+            .arg(&file)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -114,7 +136,7 @@ impl Registry {
             log: Vec::new(),
             host: String::new(),
             storage,
-            _directory: directory,
+            directory,
         };
         let line = registry.wait_for("listening on 127.0.0.1:");
         let port: String = line
@@ -126,6 +148,11 @@ impl Registry {
             .collect();
         registry.host = format!("127.0.0.1:{port}");
         registry
+    }
+
+    /// The certificate of a registry with TLS, which nobody has signed but itself.
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.path().join(CERTIFICATE)
     }
 
     /// `127.0.0.1:PORT`.

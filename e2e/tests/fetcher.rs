@@ -1,97 +1,11 @@
 //! The fetcher's commands, against a real registry.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use oci_pull_all_e2e::registry::{CREDENTIALS, Registry, text};
-use oci_pull_all_e2e::{scratch, tool};
+use oci_pull_all_e2e::user::{User, blobs};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
-
-/// A user of the command, with a home and a store of their own.
-struct User {
-    home: TempDir,
-}
-
-struct Ran {
-    success: bool,
-    stdout: String,
-    stderr: String,
-}
-
-impl User {
-    fn new() -> Self {
-        Self { home: scratch() }
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.home.path().join(relative)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        self.run_with(&[], arguments)
-    }
-
-    fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
-        let output = Command::new(tool())
-            .env_clear()
-            .env("HOME", self.home.path())
-            .envs(environment.iter().copied())
-            .current_dir(self.home.path())
-            .args(arguments)
-            .output()
-            .expect("can be run");
-        Ran::new(&output)
-    }
-
-    fn store(&self) -> PathBuf {
-        PathBuf::from(self.run(&["store", "path"]).succeeded().stdout.trim_end())
-    }
-}
-
-impl Ran {
-    fn new(output: &Output) -> Self {
-        Self {
-            success: output.status.success(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    fn succeeded(self) -> Self {
-        assert!(self.success, "{}", self.stderr);
-        self
-    }
-
-    fn failed(self, expected: &[&str]) {
-        assert!(!self.success, "it succeeded: {}", self.stdout);
-        for text in expected {
-            assert!(
-                self.stderr.contains(text),
-                "no {text:?} in:\n{}",
-                self.stderr
-            );
-        }
-    }
-}
-
-/// The names under `blobs/sha256`, each of which must be the digest of its content.
-fn blobs(layout: &Path) -> Vec<String> {
-    let entries = fs::read_dir(layout.join("blobs/sha256")).expect("a layout has blobs");
-    let mut names: Vec<_> = entries
-        .map(|entry| {
-            let entry = entry.expect("can be read");
-            let name = entry.file_name().into_string().expect("hex");
-            let data = fs::read(entry.path()).expect("can be read");
-            assert_eq!(hex::encode(Sha256::digest(&data)), name);
-            name
-        })
-        .collect();
-    names.sort();
-    names
-}
 
 fn in_blobs(digest: &Value, names: &[String]) -> bool {
     names
@@ -334,10 +248,7 @@ fn credentials_are_found_where_docker_and_podman_put_them() {
     let host = debian.registry.host();
     let user = User::new();
     let pull = |environment: &[(&str, &str)], options: &[&str]| {
-        let output = format!(
-            "out{}",
-            fs::read_dir(user.home.path()).expect("there").count()
-        );
+        let output = format!("out{}", fs::read_dir(user.home()).expect("there").count());
         let mut arguments = vec![
             "pull",
             "--shallow",
@@ -433,7 +344,7 @@ fn the_store_is_looked_after() {
     user.run(&["pull", &reference, "--output", "one"])
         .succeeded();
     let store = user.store();
-    assert!(store.starts_with(user.home.path()));
+    assert!(store.starts_with(user.home()));
     let size = user.run(&["store", "size"]).succeeded().stdout;
     assert!(size.contains("11 blobs"), "{size}");
     user.run(&["store", "verify"]).succeeded();

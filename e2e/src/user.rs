@@ -1,0 +1,117 @@
+//! A person who runs the fetcher's commands.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use crate::{scratch, tool};
+
+/// A user of the command, with a home and a store of their own.
+#[derive(Debug)]
+pub struct User {
+    home: TempDir,
+}
+
+/// How a command ended, and what it wrote.
+#[derive(Debug)]
+pub struct Ran {
+    /// Whether the exit code was 0.
+    pub success: bool,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self { home: scratch() }
+    }
+}
+
+impl User {
+    /// A new user, who has nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The user's home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A path below the home.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.home.path().join(relative)
+    }
+
+    /// Runs the fetcher in the home with an environment that holds nothing but `HOME`.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(&[], arguments)
+    }
+
+    /// As [`User::run`], with more variables.
+    pub fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let output = Command::new(tool())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .envs(environment.iter().copied())
+            .current_dir(self.home.path())
+            .args(arguments)
+            .output()
+            .expect("can be run");
+        Ran::new(&output)
+    }
+
+    /// The directory of the store.
+    pub fn store(&self) -> PathBuf {
+        PathBuf::from(self.run(&["store", "path"]).succeeded().stdout.trim_end())
+    }
+}
+
+impl Ran {
+    fn new(output: &Output) -> Self {
+        Self {
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Itself, if the command succeeded.
+    pub fn succeeded(self) -> Self {
+        assert!(self.success, "{}", self.stderr);
+        self
+    }
+
+    /// Checks that the command failed, with messages that hold these texts.
+    pub fn failed(self, expected: &[&str]) {
+        assert!(!self.success, "it succeeded: {}", self.stdout);
+        for text in expected {
+            assert!(
+                self.stderr.contains(text),
+                "no {text:?} in:\n{}",
+                self.stderr
+            );
+        }
+    }
+}
+
+/// The names under `blobs/sha256`, each of which must be the digest of its content.
+pub fn blobs(layout: &Path) -> Vec<String> {
+    let entries = fs::read_dir(layout.join("blobs/sha256")).expect("a layout has blobs");
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            let entry = entry.expect("can be read");
+            let name = entry.file_name().into_string().expect("hex");
+            let data = fs::read(entry.path()).expect("can be read");
+            assert_eq!(hex::encode(Sha256::digest(&data)), name);
+            name
+        })
+        .collect();
+    names.sort();
+    names
+}
