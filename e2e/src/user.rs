@@ -82,6 +82,7 @@ impl Ran {
     }
 
     /// Itself, if the command succeeded.
+    #[allow(clippy::return_self_not_must_use)]
     pub fn succeeded(self) -> Self {
         assert!(self.success, "{}", self.stderr);
         self

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanDuration};
 use oci_pull_all::digest::Digest;
 use oci_pull_all::layout::to_json;
-use oci_pull_all::manifest::Manifest;
+use oci_pull_all::manifest::{Manifest, ManifestError};
 use oci_pull_all::platform::Platform;
 use oci_pull_all::progress::{Mode, Progress};
 use oci_pull_all::pull::{self, Report, Selection};
@@ -154,6 +154,11 @@ pub(crate) async fn pull(args: &PullArgs) -> Result<()> {
     Ok(())
 }
 
+/// Names the image that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("what the registry has as {0} is no image")]
+struct Unusable(String, #[source] ManifestError);
+
 /// Names the image that an error is about.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot pull {0}")]
@@ -195,7 +200,8 @@ pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
         (Some(digest), _) => (registry.manifest(digest).await?, digest.clone()),
         (None, tag) => registry.resolve(tag.unwrap_or("latest")).await?,
     };
-    let manifest = Manifest::parse(&bytes, None)?;
+    let manifest = Manifest::parse(&bytes, None)
+        .map_err(|error| Unusable(args.reference.to_string(), error))?;
     println!("{digest}");
     println!();
     print!("{}", module_lines(&args.reference, &digest, &manifest));

@@ -11,6 +11,7 @@ pub use retry::Backoff;
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -611,7 +612,7 @@ impl Registry {
     }
 
     fn transport(&self, what: &str, source: reqwest::Error) -> RegistryError {
-        let host = source.url().and_then(Url::host_str).map(str::to_owned);
+        let host = source.url().map(authority);
         RegistryError::Transport {
             what: what.to_owned(),
             host: host.unwrap_or_else(|| self.host()),
@@ -745,20 +746,17 @@ async fn speaks_tls(http: &reqwest::Client, host: &str) -> bool {
 }
 
 fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        let inner = match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io
-                .get_ref()
-                .map(|inner| inner as &(dyn std::error::Error + 'static)),
-            None => Some(error),
-        };
-        if let Some(rustls::Error::InvalidCertificate(_)) =
-            inner.and_then(|inner| inner.downcast_ref())
-        {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return true;
         }
-        source = error.source();
+        // An I/O error names as its source not what it wraps, but that one's source.
+        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     false
 }
