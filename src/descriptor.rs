@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::digest::{Algorithm, Digest};
 use crate::platform::Platform;
@@ -146,6 +148,13 @@ impl fmt::Display for MediaType {
     }
 }
 
+fn parse_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    value
+        .as_u64()
+        .ok_or_else(|| D::Error::custom(format!("{value} is not a size in bytes")))
+}
+
 /// Points to a content: what it is, its digest and its size in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,6 +164,7 @@ pub struct Descriptor {
     /// The content's digest.
     pub digest: Digest,
     /// The content's size in bytes.
+    #[serde(deserialize_with = "parse_size")]
     pub size: u64,
     /// Where else the content may be downloaded, for layers that registries must not distribute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -25,6 +25,8 @@ use crate::store::{Ingest, Store, StoreError, Writer};
 const MAX_MANIFESTS: usize = 20_000;
 /// The largest image configuration that is read, in bytes.
 const MAX_CONFIG_SIZE: u64 = 16 * 1024 * 1024;
+/// Bytes that make a failed transfer worth another round of tries; less may be a registry that lies.
+const PROGRESS: u64 = 256 * 1024;
 /// Chunks of a body that may wait for the disk, each of some 16 KiB.
 const CHUNKS_IN_FLIGHT: usize = 32;
 
@@ -484,7 +486,7 @@ impl Puller<'_> {
                     let before = *transferred;
                     let (back, result) = receive(writer, body, progress, transferred).await?;
                     writer = back;
-                    if *transferred > before {
+                    if *transferred - before >= PROGRESS {
                         backoff.reset();
                     }
                     result.err()

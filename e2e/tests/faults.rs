@@ -434,7 +434,7 @@ fn an_index_of_ten_thousand_manifests() {
         INDEX,
         json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string(),
     )
-    .fails(&["manifests"]);
+    .fails(&["check the repository's name"]);
 }
 
 #[test]

@@ -120,6 +120,18 @@ pub enum RegistryError {
         /// Whom.
         host: String,
     },
+    /// An answer that says that it is longer or shorter than what is asked for.
+    #[error("{what}: {host} announces {said} bytes where there should be {left}")]
+    Length {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The length that the answer says it has.
+        said: u64,
+        /// The length of what was asked for.
+        left: u64,
+    },
     /// A body without an error that has fewer bytes than the blob.
     #[error("{what}: {host} ended the answer after {found} bytes")]
     Short {
@@ -175,7 +187,9 @@ impl RegistryError {
             } => (status.is_server_error()
                 || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status))
             .then_some(*retry_after),
-            RegistryError::Range { .. } | RegistryError::Short { .. } => Some(None),
+            RegistryError::Range { .. }
+            | RegistryError::Length { .. }
+            | RegistryError::Short { .. } => Some(None),
             _ => None,
         }
     }
@@ -339,6 +353,15 @@ impl Registry {
             }
             _ => 0,
         };
+        let left = size.saturating_sub(start);
+        if let Some(said) = response.content_length().filter(|said| *said != left) {
+            return Err(RegistryError::Length {
+                what,
+                host: authority(response.url()),
+                said,
+                left,
+            });
+        }
         Ok(Body {
             start,
             size,
