@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -55,15 +55,46 @@ impl User {
 
     /// As [`User::run`], with more variables.
     pub fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
-        let output = Command::new(tool())
+        let output = self
+            .command(Command::new(tool()), environment, arguments)
+            .output()
+            .expect("can be run");
+        Ran::new(&output)
+    }
+
+    /// As [`User::run`], with other file systems, which these arguments of bwrap mount.
+    pub fn run_mounted(&self, mounts: &[&str], arguments: &[&str]) -> Ran {
+        let mut bwrap = Command::new("bwrap");
+        bwrap.args(["--dev-bind", "/", "/"]).args(mounts);
+        bwrap.arg("--").arg(tool());
+        let output = self
+            .command(bwrap, &[("PATH", "/usr/bin:/bin")], arguments)
+            .output();
+        Ran::new(&output.expect("bwrap can be run"))
+    }
+
+    /// Starts the fetcher and lets it run.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(Command::new(tool()), &[], arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("can be run")
+    }
+
+    fn command(
+        &self,
+        mut command: Command,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Command {
+        command
             .env_clear()
             .env("HOME", self.home.path())
             .envs(environment.iter().copied())
             .current_dir(self.home.path())
-            .args(arguments)
-            .output()
-            .expect("can be run");
-        Ran::new(&output)
+            .args(arguments);
+        command
     }
 
     /// The directory of the store.
