@@ -1,6 +1,6 @@
 //! Reproducible file system layers (OCI image spec, layer.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,22 @@ pub enum LayerError {
     /// A path that no layer can hold.
     #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
     Path(String),
+    /// What should be an archive is none.
+    #[error("{path} is not a whole tar archive; it may be plain, or compressed by gzip or zstd", path = path.display())]
+    NotATar {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// A path or link in an archive whose bytes would have to be altered.
+    #[error("{path} holds the name {name:?}, which is not UTF-8", path = path.display())]
+    NotUtf8 {
+        /// The archive.
+        path: PathBuf,
+        /// The name, as far as it can be shown.
+        name: String,
+    },
     /// Two different things at one path.
     #[error("{0:?} is given twice in the layer")]
     Conflict(String),
@@ -153,8 +169,7 @@ impl LayerContent {
         }
     }
 
-    /// Adds all that is in the local directory `source` below `path`, following symlinks that lead
-    /// out of it and keeping those within.
+    /// Adds all that is in the local directory `source` below `path`, following symlinks.
     pub fn add_tree(&mut self, path: &str, source: &Path) -> Result<(), LayerError> {
         self.add(path, Entry::Directory)?;
         let entries = failed("list", source, fs::read_dir(source))?;
@@ -222,8 +237,7 @@ pub fn build_layer(
     );
     match (&content.tars[..], content.entries.is_empty()) {
         ([archive], true) => {
-            let mut reader = open_tar(archive)?;
-            failed("read", archive, io::copy(&mut reader, &mut layer))?;
+            copy_tar(archive, &mut layer)?;
         }
         _ => write_tar(content, options, output, &mut layer)?,
     }
@@ -276,33 +290,143 @@ fn write_tar(
             }
         }
     }
-    for path in &content.tars {
+    let mut places = Places::of(content);
+    for (number, path) in content.tars.iter().enumerate() {
+        let not_a_tar = |source| LayerError::NotATar {
+            path: path.clone(),
+            source,
+        };
         let mut archive = tar::Archive::new(open_tar(path)?);
-        for entry in failed("read", path, archive.entries())? {
-            let mut entry = failed("read", path, entry)?;
-            append_entry(content, path, &mut tar, &mut entry)?;
+        for entry in archive.entries().map_err(not_a_tar)? {
+            let mut entry = entry.map_err(not_a_tar)?;
+            append_entry(&mut places, number, path, &mut tar, &mut entry)?;
         }
     }
     failed("write", output, tar.finish())
 }
 
+/// Copies an archive byte for byte, if it is one.
+fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
+    let not_a_tar = |source| LayerError::NotATar {
+        path: path.to_owned(),
+        source,
+    };
+    let mut tee = Tee {
+        reader: open_tar(path)?,
+        writer,
+        bytes: 0,
+    };
+    let mut archive = tar::Archive::new(&mut tee);
+    for entry in archive.entries().map_err(not_a_tar)? {
+        let name = entry.map_err(not_a_tar)?.path_bytes().into_owned();
+        normal(&String::from_utf8_lossy(&name))?;
+    }
+    io::copy(&mut tee, &mut io::sink()).map_err(not_a_tar)?;
+    if tee.bytes == 0 {
+        return Err(not_a_tar(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(())
+}
+
+/// Writes what is read.
+struct Tee<R, W> {
+    reader: R,
+    writer: W,
+    bytes: u64,
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.writer.write_all(&buffer[..count])?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+/// What stands where in a layer, and which source put it there: an archive's number, or none.
+struct Places(HashMap<String, Place>);
+
+struct Place {
+    is_directory: bool,
+    source: Option<usize>,
+}
+
+impl Places {
+    fn of(content: &LayerContent) -> Self {
+        let entries = content.entries.iter();
+        let places = entries.map(|(name, entry)| {
+            let is_directory = *entry == Entry::Directory;
+            let source = None;
+            (
+                name.clone(),
+                Place {
+                    is_directory,
+                    source,
+                },
+            )
+        });
+        Places(places.collect())
+    }
+
+    /// Takes the place for an archive; tells whether there is something to write.
+    ///
+    /// Sources may share directories and nothing else. What an archive does to itself is its own affair.
+    fn take(&mut self, name: &str, is_directory: bool, archive: usize) -> Result<bool, LayerError> {
+        let source = Some(archive);
+        for (end, _) in name.match_indices('/') {
+            let parent = self.0.entry(name[..end].to_owned()).or_insert(Place {
+                is_directory: true,
+                source,
+            });
+            if !parent.is_directory && parent.source != source {
+                return Err(LayerError::NotADirectory {
+                    parent: format!("/{}", &name[..end]),
+                    child: format!("/{name}"),
+                });
+            }
+        }
+        match self.0.get(name) {
+            Some(place) if place.source != source => {
+                if place.is_directory && is_directory {
+                    Ok(false)
+                } else {
+                    Err(LayerError::Conflict(format!("/{name}")))
+                }
+            }
+            _ => {
+                let place = Place {
+                    is_directory,
+                    source,
+                };
+                self.0.insert(name.to_owned(), place);
+                Ok(true)
+            }
+        }
+    }
+}
+
 /// Copies an archive's entry with its metadata; only its path is brought into the layer's form.
 fn append_entry(
-    content: &LayerContent,
+    places: &mut Places,
+    number: usize,
     archive: &Path,
     tar: &mut tar::Builder<impl Write>,
     entry: &mut tar::Entry<'_, impl Read>,
 ) -> Result<(), LayerError> {
-    let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-    let name = normal(&raw)?;
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec()).map_err(|_| LayerError::NotUtf8 {
+            path: archive.to_owned(),
+            name: String::from_utf8_lossy(bytes).into_owned(),
+        })
+    };
+    let name = normal(&text(&entry.path_bytes())?)?;
     let kind = entry.header().entry_type();
-    if name.is_empty() || matches!(kind, EntryType::XGlobalHeader) {
+    if name.is_empty()
+        || kind == EntryType::XGlobalHeader
+        || !places.take(&name, kind.is_dir(), number)?
+    {
         return Ok(());
-    }
-    match content.entries.get(&name) {
-        Some(Entry::Directory) if kind.is_dir() => return Ok(()),
-        Some(_) => return Err(LayerError::Conflict(format!("/{name}"))),
-        None => {}
     }
     let name = if kind.is_dir() {
         format!("{name}/")
@@ -327,15 +451,38 @@ fn append_entry(
         failed("write", archive, tar.append_pax_extensions(pairs))?;
     }
     let mut header = entry.header().clone();
+    if kind == EntryType::GNUSparse {
+        header = failed("read", archive, without_holes(entry))?;
+    }
     let link = entry
         .link_name_bytes()
-        .map(|link| String::from_utf8_lossy(&link).into_owned());
+        .map(|link| text(&link))
+        .transpose()?;
     let result = match link {
         Some(link) if kind.is_symlink() => tar.append_link(&mut header, &name, link),
         Some(link) if kind.is_hard_link() => tar.append_link(&mut header, &name, normal(&link)?),
         _ => tar.append_data(&mut header, &name, entry),
     };
     failed("add to the layer an entry of", archive, result)
+}
+
+/// The header of a sparse file as one of a regular file, since its holes are read as zeros.
+fn without_holes(entry: &tar::Entry<'_, impl Read>) -> io::Result<Header> {
+    let sparse = entry.header();
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(entry.size());
+    header.set_mode(sparse.mode()?);
+    header.set_uid(sparse.uid()?);
+    header.set_gid(sparse.gid()?);
+    header.set_mtime(sparse.mtime()?);
+    if let Some(name) = sparse.username().ok().flatten() {
+        header.set_username(name)?;
+    }
+    if let Some(name) = sparse.groupname().ok().flatten() {
+        header.set_groupname(name)?;
+    }
+    Ok(header)
 }
 
 /// Opens an archive, whatever its compression.
