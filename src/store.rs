@@ -42,6 +42,12 @@ pub enum StoreError {
         /// What its version file says.
         found: String,
     },
+    /// A directory that this program did not make.
+    #[error("{path} is not a store of blobs: name one that a pull has made, or for a pull a new directory, with --store or OCI_PULL_ALL_STORE", path = path.display())]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+    },
     /// What was written is longer or shorter than said.
     #[error("{digest} should have {expected} bytes, but {found} came")]
     Size {
@@ -100,6 +106,12 @@ pub enum Ingest {
 impl Store {
     /// Opens the store in `root`, which is made if need be.
     pub fn open(root: &Path, trust: Trust) -> Result<Self, StoreError> {
+        make_root(root)?;
+        Self::open_existing(root, trust)
+    }
+
+    /// Opens the store that is in `root`.
+    pub fn open_existing(root: &Path, trust: Trust) -> Result<Self, StoreError> {
         let lock = open_root(root)?;
         failed("lock", root, lock.lock_shared())?;
         Ok(Store {
@@ -418,8 +430,27 @@ impl Writer {
 }
 
 /// Makes the directory, checks its version and returns its lock, not yet held.
-fn open_root(root: &Path) -> Result<File, StoreError> {
+/// Makes a directory a store, unless it is one.
+fn make_root(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("version");
+    if path.exists() {
+        return Ok(());
+    }
     failed("make", root, fs::create_dir_all(root))?;
+    // A store has its version before it has blobs, so blobs without a version are somebody else's.
+    if root.join("blobs").exists() && !path.exists() {
+        return Err(StoreError::NotAStore {
+            path: root.to_owned(),
+        });
+    }
+    let mut file = failed("write", &path, tempfile::NamedTempFile::new_in(root))?;
+    failed("write", &path, writeln!(file, "{VERSION}"))?;
+    let file = file.persist(&path).map_err(|error| error.error);
+    failed("write", &path, file).map(drop)
+}
+
+/// Opens the lock of a store of this version.
+fn open_root(root: &Path) -> Result<File, StoreError> {
     let path = root.join("version");
     match fs::read_to_string(&path) {
         Ok(found) if found.trim() == VERSION => {}
@@ -430,13 +461,9 @@ fn open_root(root: &Path) -> Result<File, StoreError> {
             });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut file = failed("write", &path, tempfile::NamedTempFile::new_in(root))?;
-            failed("write", &path, writeln!(file, "{VERSION}"))?;
-            failed(
-                "write",
-                &path,
-                file.persist(&path).map_err(|error| error.error),
-            )?;
+            return Err(StoreError::NotAStore {
+                path: root.to_owned(),
+            });
         }
         Err(error) => return failed("read", &path, Err(error)),
     }

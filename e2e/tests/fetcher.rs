@@ -164,7 +164,11 @@ fn platforms_and_shallow_leave_out_what_is_not_asked_for() {
         "the index keeps its digest"
     );
     user.run(&["verify", "--sparse", "arm64"]).succeeded();
-    user.run(&["verify", "arm64"]).failed(&["missing"]);
+    user.run(&["verify", "arm64"])
+        .failed(&["missing", "--sparse"]);
+    fs::write(user.path("arm64/blobs/sha256/stray"), "x").expect("can be written");
+    user.run(&["verify", "--sparse", "arm64"])
+        .failed(&["blobs/sha256/stray"]);
 
     user.run(&[
         "pull",

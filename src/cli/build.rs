@@ -29,19 +29,24 @@ pub(crate) struct LayerArgs {
     #[arg(long, value_name = "UID:GID", default_value = "0:0")]
     owner: Owner,
     /// The modification time of all entries, in seconds since 1970.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     mtime: u64,
     /// The mode of all regular files, in octal.
     #[arg(long, value_name = "OCTAL", value_parser = parse_mode)]
     mode: Option<u32>,
     /// A regular file with mode 0644.
-    #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append)]
+    #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     file: Vec<String>,
     /// A regular file with mode 0755.
-    #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append)]
+    #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     executable: Vec<String>,
     /// All that is in a local directory.
-    #[arg(long, num_args = 2, value_names = ["PATH", "DIR"], action = clap::ArgAction::Append)]
+    #[arg(long, num_args = 2, value_names = ["PATH", "DIR"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     directory: Vec<String>,
     /// An empty directory.
     #[arg(long, value_name = "PATH")]
@@ -53,7 +58,7 @@ pub(crate) struct LayerArgs {
     #[arg(long, value_name = "FILE")]
     tar: Vec<PathBuf>,
     /// The mode of one path, in octal.
-    #[arg(long, num_args = 2, value_names = ["PATH", "OCTAL"], action = clap::ArgAction::Append)]
+    #[arg(long, num_args = 2, value_names = ["PATH", "OCTAL"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     path_mode: Vec<String>,
 }
 
@@ -81,8 +86,13 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
     let mut content = LayerContent::default();
     for (files, executable) in [(&args.file, false), (&args.executable, true)] {
         for (path, source) in pairs(files) {
-            let source = source.into();
-            content.add(path, Entry::File { source, executable })?;
+            let source = PathBuf::from(source);
+            // Bazel cannot tell a label of a source directory from one of a file.
+            if source.is_dir() {
+                content.add_tree(path, &source)?;
+            } else {
+                content.add(path, Entry::File { source, executable })?;
+            }
         }
     }
     for (path, source) in pairs(&args.directory) {

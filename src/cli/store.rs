@@ -60,12 +60,12 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
     match command {
         StoreCommand::Path(location) => println!("{}", location.path()?.display()),
         StoreCommand::Size(location) => {
-            let blobs = Store::open(&location.path()?, Trust::Stamp)?.blobs()?;
+            let blobs = Store::open_existing(&location.path()?, Trust::Stamp)?.blobs()?;
             let bytes = blobs.iter().map(|blob| blob.size).sum();
             println!("{} blobs, {}", blobs.len(), HumanBytes(bytes));
         }
         StoreCommand::Verify(location) => {
-            let store = Store::open(&location.path()?, Trust::Nothing)?;
+            let store = Store::open_existing(&location.path()?, Trust::Nothing)?;
             let wrong = store.verify()?;
             for digest in &wrong {
                 eprintln!("error: {digest}: its content was altered, so it was removed");

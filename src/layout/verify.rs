@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -49,8 +49,13 @@ pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
         seen: HashSet::new(),
         read: HashMap::new(),
     };
+    if !root.is_dir() {
+        verifier.fault(root.display(), "it is not a directory");
+        return verifier.faults;
+    }
     verifier.check_marker();
     verifier.check_entry_point();
+    verifier.check_unreferenced();
     verifier.faults
 }
 
@@ -83,6 +88,39 @@ impl Verifier<'_> {
         };
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
+        }
+    }
+
+    /// Every blob must be what its name says, needed or not.
+    fn check_unreferenced(&mut self) {
+        for directory in list(&self.root.join("blobs")) {
+            for file in list(&directory) {
+                let subject = file
+                    .strip_prefix(self.root)
+                    .unwrap_or(&file)
+                    .display()
+                    .to_string();
+                let digest: Option<Digest> = subject
+                    .strip_prefix("blobs/")
+                    .and_then(|name| name.replacen('/', ":", 1).parse().ok());
+                let Some(digest) = digest else {
+                    self.fault(
+                        subject,
+                        "its path is not that of a blob, blobs/ALGORITHM/HEX",
+                    );
+                    continue;
+                };
+                if self.seen.contains(&digest) {
+                    continue;
+                }
+                match File::open(&file).and_then(|file| hash_reader(digest.algorithm(), file)) {
+                    Ok((found, _)) if found == digest => {}
+                    Ok((found, _)) => {
+                        self.fault(subject, format!("its content has the digest {found}"))
+                    }
+                    Err(error) => self.fault(subject, format!("cannot be read: {error}")),
+                }
+            }
         }
     }
 
@@ -350,4 +388,12 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// The paths in a directory, in order; none if it cannot be read.
+fn list(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }

@@ -1,0 +1,107 @@
+//! Layers of archives that other people's tar wrote.
+
+use std::fs;
+use std::process::Command;
+
+use oci_pull_all_e2e::user::User;
+
+/// Runs a shell script in the user's home.
+fn prepare(user: &User, script: &str) {
+    let status = Command::new("sh")
+        .args(["-euc", script])
+        .current_dir(user.home())
+        .status();
+    assert!(status.expect("sh can be run").success(), "{script}");
+}
+
+fn layer(user: &User, arguments: &[&str]) -> oci_pull_all_e2e::user::Ran {
+    let outputs = [
+        "layer",
+        "--output",
+        "layer.tar.gz",
+        "--descriptor",
+        "layer.json",
+    ];
+    user.run(&[&outputs, arguments].concat())
+}
+
+#[test]
+fn a_sparse_file_keeps_its_content_and_what_follows() {
+    let user = User::new();
+    prepare(
+        &user,
+        "mkdir d; echo x >d/f; truncate -s 1M sparse; echo abc >>sparse; tar --format=gnu -cSf sparse.tar sparse d",
+    );
+    layer(&user, &["--tar", "sparse.tar", "--empty-directory", "/z"]).succeeded();
+    prepare(
+        &user,
+        "mkdir out; tar -xzf layer.tar.gz -C out; cmp sparse out/sparse; cmp d/f out/d/f; test -d out/z",
+    );
+}
+
+#[test]
+fn what_is_no_archive_is_refused() {
+    let user = User::new();
+    prepare(
+        &user,
+        "echo text >text; : >empty; mkdir d; echo abcd >d/f; tar -cf whole.tar d; head -c 1200 whole.tar >cut.tar; tar -cJf xz.tar d",
+    );
+    for archive in ["text", "empty", "cut.tar", "xz.tar"] {
+        layer(&user, &["--tar", archive]).failed(&[
+            archive,
+            "is not a whole tar archive",
+            "gzip or zstd",
+        ]);
+    }
+    for archive in ["text", "cut.tar", "xz.tar"] {
+        layer(&user, &["--tar", archive, "--empty-directory", "/z"])
+            .failed(&[archive, "is not a whole tar archive"]);
+    }
+    layer(&user, &["--tar", "whole.tar"]).succeeded();
+    prepare(&user, "gzip -dc layer.tar.gz | cmp - whole.tar");
+}
+
+#[test]
+fn sources_share_directories_and_nothing_else() {
+    let user = User::new();
+    prepare(
+        &user,
+        "mkdir opt; echo x >opt/x; echo f >f; tar -cf below.tar opt; tar -cf again.tar opt/x; tar -cf f.tar f; mkdir g; mv f g; cp -r g f; tar -cf dir.tar f; rm -r f; printf f >f",
+    );
+    layer(&user, &["--tar", "below.tar", "--file", "/opt", "f"])
+        .failed(&["\"/opt\" is given twice"]);
+    layer(&user, &["--tar", "again.tar", "--symlink", "/opt", "/usr"]).failed(&[
+        "/opt/x",
+        "/opt",
+        "not a directory",
+    ]);
+    layer(&user, &["--tar", "below.tar", "--tar", "again.tar"])
+        .failed(&["\"/opt/x\" is given twice"]);
+    layer(&user, &["--tar", "f.tar", "--tar", "dir.tar"]).failed(&["\"/f\" is given twice"]);
+    layer(
+        &user,
+        &[
+            "--tar",
+            "below.tar",
+            "--tar",
+            "f.tar",
+            "--empty-directory",
+            "/opt",
+        ],
+    )
+    .succeeded();
+}
+
+#[test]
+fn names_are_never_altered() {
+    let user = User::new();
+    prepare(
+        &user,
+        "touch \"$(printf 'caf\\351')\"; tar -cf latin1.tar caf*; mkdir a; tar -cf up.tar -P a/../a",
+    );
+    layer(&user, &["--tar", "latin1.tar", "--empty-directory", "/z"])
+        .failed(&["latin1.tar", "not UTF-8"]);
+    layer(&user, &["--tar", "up.tar"]).failed(&["a path without '..'"]);
+    fs::write(user.path("-f"), "x").expect("can be written");
+    layer(&user, &["--file", "-x", "-f"]).succeeded();
+}
