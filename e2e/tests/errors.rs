@@ -74,7 +74,7 @@ fn a_declaration_that_cannot_be_meant() {
             &[
                 "oci.pull(name = \"base\") in",
                 &format!("\"{digest}\" is not a digest"),
-                "oci-pull-all resolve",
+                "oci-pull-all -- resolve",
             ],
         );
     }
@@ -176,6 +176,18 @@ fn a_base_without_layers() {
             "set pulled_base",
             "oci_pull_all",
         ],
+    );
+}
+
+#[test]
+fn a_store_for_one_repository_alone() {
+    let mut case = Case::new();
+    case.declare_base(&case.good());
+    case.workspace
+        .set_env("OCI_PULL_ALL_STORE", Some("relative/store"));
+    case.assert_fails(
+        "//:image",
+        &["OCI_PULL_ALL_STORE is \"relative/store\"", "absolute path"],
     );
 }
 

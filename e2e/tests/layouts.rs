@@ -255,6 +255,13 @@ fn unpacks(workspace: &Workspace, layout: &Layout) {
         fs::read_to_string(rootfs.join("etc/oci_pull_all_base")).expect("the base's file"),
         "the tests' base image\n"
     );
+    for file in [
+        "opt/linked.runfiles/_main/links/link.txt",
+        "opt/linked.runfiles/root-link.txt",
+        "opt/source-directory/below.txt",
+    ] {
+        assert!(rootfs.join(file).is_file(), "{file}");
+    }
     let ran = Command::new("chroot")
         .arg(&rootfs)
         .arg("/opt/program")

@@ -74,6 +74,10 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
     assert!(run.count("TestRunner") > 0, "the scan ran");
     assert_eq!(registry.layer_requests(&layers).len(), layers.len());
 
+    let program = "@oci_pull_all//oci:oci-pull-all";
+    let run = workspace.succeed(&["run", program, "--", "--version"]);
+    assert_eq!(run.stdout.trim(), "oci-pull-all 0.1.0");
+
     let mut second = demo(&registry);
     second.share(workspace.directory());
     second.set_env(

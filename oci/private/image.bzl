@@ -2,6 +2,7 @@
 
 load("//oci:providers.bzl", "OCIDescriptorInfo", "OCIImageIndexInfo", "OCIImageInfo", "OCIPlatformInfo", "OCIPulledImageInfo")
 load(":image_layer.bzl", "layer_action")
+load(":pairs.bzl", "pairs")
 load(":platforms.bzl", "platform_rank", "platform_to_string")
 load(":pulled_blobs.bzl", "pulled_info")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
@@ -28,7 +29,8 @@ def _oci_image_impl(ctx):
     descriptor = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
     inputs = [layer.descriptor for layer in layers]
     arguments = ctx.actions.args()
-    arguments.add("image")
+    arguments.use_param_file("@%s")
+    arguments.set_param_file_format("multiline")
     if base:
         arguments.add("--base-manifest", base.manifest)
         arguments.add("--base-config", base.config)
@@ -39,9 +41,9 @@ def _oci_image_impl(ctx):
     arguments.add_all([layer.descriptor for layer in layers], before_each = "--layer")
     arguments.add_all(ctx.attr.entrypoint, format_each = "--entrypoint=%s")
     arguments.add_all(ctx.attr.cmd, format_each = "--cmd=%s")
-    arguments.add_all(_pairs(ctx.attr.env), format_each = "--env=%s")
-    arguments.add_all(_pairs(ctx.attr.labels), format_each = "--label=%s")
-    arguments.add_all(_pairs(ctx.attr.annotations), format_each = "--annotation=%s")
+    arguments.add_all(pairs(ctx, "env"), format_each = "--env=%s")
+    arguments.add_all(pairs(ctx, "labels"), format_each = "--label=%s")
+    arguments.add_all(pairs(ctx, "annotations"), format_each = "--annotation=%s")
     arguments.add_all(ctx.attr.exposed_ports, format_each = "--exposed-port=%s")
     arguments.add_all(ctx.attr.volumes, format_each = "--volume=%s")
     for flag, value in [
@@ -56,7 +58,7 @@ def _oci_image_impl(ctx):
     arguments.add("--descriptor", descriptor)
     ctx.actions.run(
         executable = tool,
-        arguments = [arguments],
+        arguments = ["image", arguments],
         inputs = inputs,
         outputs = [manifest, config, descriptor],
         mnemonic = "OCIImage",
@@ -76,9 +78,6 @@ def _oci_image_impl(ctx):
             platform = platform,
         ),
     ] + (_pulled(ctx, base) if base else [])
-
-def _pairs(values):
-    return ["{}={}".format(name, value) for name, value in values.items()]
 
 def _wanted_platform(ctx):
     target = ctx.attr._target_platform[OCIPlatformInfo]

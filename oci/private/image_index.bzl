@@ -1,6 +1,7 @@
 """The rule for an image index."""
 
 load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo")
+load(":pairs.bzl", "pairs")
 load(":pulled_blobs.bzl", "merge_pulled_infos")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
@@ -16,10 +17,7 @@ def _oci_image_index_impl(ctx):
     arguments = ctx.actions.args()
     arguments.add("index")
     arguments.add_all([image.descriptor for image in images], before_each = "--image")
-    arguments.add_all(
-        ["{}={}".format(name, value) for name, value in ctx.attr.annotations.items()],
-        format_each = "--annotation=%s",
-    )
+    arguments.add_all(pairs(ctx, "annotations"), format_each = "--annotation=%s")
     arguments.add("--output", index)
     arguments.add("--descriptor", descriptor)
     ctx.actions.run(

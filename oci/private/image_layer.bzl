@@ -39,6 +39,8 @@ def _oci_image_layer_impl(ctx):
     arguments = ctx.actions.args()
     arguments.use_param_file("@%s")
     arguments.set_param_file_format("multiline")
+    if ctx.attr.mtime < 0:
+        fail("{}: mtime is {}, but it counts seconds since 1970".format(ctx.label, ctx.attr.mtime))
     arguments.add("--owner", ctx.attr.owner)
     arguments.add("--mtime", ctx.attr.mtime)
     if ctx.attr.mode:
@@ -77,9 +79,11 @@ def _add_target(arguments, target, path):
         arguments.add(executable)
         inputs = [depset([executable])]
         runfiles = info.default_runfiles.files
+        links = info.default_runfiles.symlinks.to_list()
+        root_links = info.default_runfiles.root_symlinks.to_list()
 
         # Flattened, because a program that needs nothing but itself should come alone.
-        if runfiles.to_list() not in ([], [executable]):
+        if links or root_links or runfiles.to_list() not in ([], [executable]):
             root = path + ".runfiles"
 
             def flags(file):
@@ -87,6 +91,14 @@ def _add_target(arguments, target, path):
 
             arguments.add_all(runfiles, map_each = flags, allow_closure = True, expand_directories = False)
             inputs.append(runfiles)
+            for prefix, entries in [("/_main/", links), ("/", root_links)]:
+                for link in entries:
+                    arguments.add("--executable")
+                    arguments.add(root + prefix + link.path)
+                    arguments.add(link.target_file)
+                    inputs.append(depset([link.target_file]))
+            for name in info.default_runfiles.empty_filenames.to_list():
+                arguments.add("--empty-file", root + "/_main/" + name)
             mapping = getattr(info.files_to_run, "repo_mapping_manifest", None)
             if mapping:
                 arguments.add("--file")

@@ -15,7 +15,7 @@ _PULL_ALL_ENABLED = str(Label("//oci:pull_all_enabled"))
 PULL_ATTRS = {
     "digest": attr.string(
         doc = """The digest of the image or of the image index: `sha256:` and 64 hex digits (OCI image
-spec, descriptor.md, "Digests"). `oci-pull-all resolve IMAGE:TAG` prints it.""",
+spec, descriptor.md, "Digests"). `bazel run @oci_pull_all//oci:oci-pull-all -- resolve IMAGE:TAG` prints it.""",
         mandatory = True,
     ),
     "docker_config": attr.label(
@@ -73,7 +73,7 @@ def check_pull(attrs):
     algorithm, _, hex = attrs.digest.partition(":")
     digits = {"sha256": 64, "sha512": 128}.get(algorithm)
     if digits == None or len(hex) != digits or [c for c in hex.elems() if c not in "0123456789abcdef"]:
-        return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits; `oci-pull-all resolve {}:TAG` prints the one of a tag".format(repr(attrs.digest), name)
+        return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits; `bazel run @oci_pull_all//oci:oci-pull-all -- resolve {}:TAG` prints the one of a tag".format(repr(attrs.digest), name)
     for platform in attrs.platforms:
         problem = check_platform(platform)
         if problem:
@@ -107,6 +107,10 @@ def pull(rctx, shallow, pulled = None):
         command.append("--plain-http=" + name.split("/")[0])
     if rctx.attr.docker_config:
         command.append("--docker-config={}".format(rctx.path(rctx.attr.docker_config)))
+
+    store = rctx.os.environ.get("OCI_PULL_ALL_STORE", "")
+    if store and not (store.startswith("/") or store[1:2] == ":"):
+        fail("OCI_PULL_ALL_STORE is {}, but it must be an absolute path, to be one store for all repositories".format(repr(store)))
 
     # No variable of the environment is watched: the digest fixes the bytes, wherever they come from
     # and whoever asks for them.

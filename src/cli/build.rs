@@ -51,6 +51,9 @@ pub(crate) struct LayerArgs {
     /// An empty directory.
     #[arg(long, value_name = "PATH")]
     empty_directory: Vec<String>,
+    /// An empty regular file with mode 0644.
+    #[arg(long, value_name = "PATH")]
+    empty_file: Vec<String>,
     /// A symbolic link.
     #[arg(long, num_args = 2, value_names = ["PATH", "TARGET"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     symlink: Vec<String>,
@@ -100,6 +103,9 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
     }
     for path in &args.empty_directory {
         content.add(path, Entry::Directory)?;
+    }
+    for path in &args.empty_file {
+        content.add(path, Entry::EmptyFile)?;
     }
     for (path, target) in pairs(&args.symlink) {
         let target = target.to_owned();

@@ -105,6 +105,8 @@ impl FromStr for Owner {
 pub enum Entry {
     /// An empty directory, or one that other entries are in.
     Directory,
+    /// A regular file without content.
+    EmptyFile,
     /// A regular file with the content of a local one.
     File {
         /// The local file.
@@ -272,6 +274,12 @@ fn write_tar(
                 header.set_entry_type(EntryType::Directory);
                 header.set_mode(mode.unwrap_or(0o755));
                 let result = tar.append_data(&mut header, format!("{path}/"), io::empty());
+                failed("write", output, result)?;
+            }
+            Entry::EmptyFile => {
+                header.set_entry_type(EntryType::Regular);
+                header.set_mode(mode.or(options.mode).unwrap_or(0o644));
+                let result = tar.append_data(&mut header, path, io::empty());
                 failed("write", output, result)?;
             }
             Entry::Symlink { target } => {

@@ -15,9 +15,6 @@ use oci_pull_all_e2e::{checkout, tool};
 
 fn main() -> ExitCode {
     let directory = checkout().join("target/demo");
-    if directory.exists() {
-        remove(&directory);
-    }
     let bazel = bazel_on_path().map_or(Bazel::Provisioned, Bazel::Users);
     if let Some(reference) = std::env::args().nth(1) {
         return build(&directory, bazel, &reference, None);
@@ -63,6 +60,9 @@ fn build(
         eprintln!("  {} resolve {reference}", tool().display());
         return ExitCode::FAILURE;
     };
+    if directory.exists() {
+        remove(directory);
+    }
     let values = [("IMAGE", image), ("DIGEST", digest)];
     let workspace = Workspace::in_directory(directory, bazel, "demo", &values);
     println!(
