@@ -105,3 +105,55 @@ fn names_are_never_altered() {
     fs::write(user.path("-f"), "x").expect("can be written");
     layer(&user, &["--file", "-x", "-f"]).succeeded();
 }
+
+#[test]
+fn an_archived_layout_holds_only_what_was_said() {
+    let user = User::new();
+    prepare(&user, "echo content >f");
+    layer(&user, &["--file", "/f", "f"]).succeeded();
+    let image = [
+        "image",
+        "--platform",
+        "linux/amd64",
+        "--layer",
+        "layer.json",
+    ];
+    let outputs = [
+        "--manifest",
+        "manifest",
+        "--config",
+        "config",
+        "--descriptor",
+        "image.json",
+    ];
+    user.run(&[&image[..], &outputs].concat()).succeeded();
+    let merge = [
+        "layout",
+        "merge",
+        "--root",
+        "image.json",
+        "--local-file",
+        "manifest",
+        "--local-file",
+        "config",
+    ];
+    let merge = [
+        &merge[..],
+        &[
+            "--local",
+            "layer.json",
+            "layer.tar.gz",
+            "--tar",
+            "layout.tar",
+        ],
+    ]
+    .concat();
+    user.run(&merge).succeeded();
+
+    let mut data = fs::read(user.path("layer.tar.gz")).expect("there");
+    let middle = data.len() / 2;
+    data[middle] ^= 1;
+    fs::write(user.path("layer.tar.gz"), data).expect("can be written");
+    user.run(&merge)
+        .failed(&["layer.tar.gz", "was given as sha256:", "but it has sha256:"]);
+}

@@ -296,7 +296,7 @@ fn apply(config: &mut Map<String, Value>, changes: &ConfigChanges) -> Result<(),
 fn parse_port(port: &str) -> Result<String, ImageError> {
     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
     match (number.parse::<u16>(), protocol) {
-        (Ok(_), "tcp" | "udp" | "sctp") => Ok(format!("{number}/{protocol}")),
+        (Ok(number @ 1..), "tcp" | "udp" | "sctp") => Ok(format!("{number}/{protocol}")),
         _ => Err(ImageError::Port(port.to_owned())),
     }
 }

@@ -10,7 +10,7 @@ use tar::{EntryType, Header};
 
 use crate::descriptor::{Compression, Descriptor, MediaType};
 use crate::digest::{Algorithm, HashingWriter};
-use crate::layout::decompress;
+use crate::layout::{Tee, decompress};
 
 use super::DIFF_ID;
 
@@ -319,37 +319,17 @@ fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
         path: path.to_owned(),
         source,
     };
-    let mut tee = Tee {
-        reader: open_tar(path)?,
-        writer,
-        bytes: 0,
-    };
+    let mut tee = Tee::new(open_tar(path)?, writer);
     let mut archive = tar::Archive::new(&mut tee);
     for entry in archive.entries().map_err(not_a_tar)? {
         let name = entry.map_err(not_a_tar)?.path_bytes().into_owned();
         normal(&String::from_utf8_lossy(&name))?;
     }
     io::copy(&mut tee, &mut io::sink()).map_err(not_a_tar)?;
-    if tee.bytes == 0 {
+    if tee.count() == 0 {
         return Err(not_a_tar(io::ErrorKind::UnexpectedEof.into()));
     }
     Ok(())
-}
-
-/// Writes what is read.
-struct Tee<R, W> {
-    reader: R,
-    writer: W,
-    bytes: u64,
-}
-
-impl<R: Read, W: Write> Read for Tee<R, W> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.writer.write_all(&buffer[..count])?;
-        self.bytes += count as u64;
-        Ok(count)
-    }
 }
 
 /// What stands where in a layer, and which source put it there: an archive's number, or none.

@@ -6,11 +6,11 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::descriptor::{Descriptor, Kind};
-use crate::digest::{Algorithm, Digest, hash_reader};
+use crate::digest::{Algorithm, Digest, HashingWriter, hash_reader};
 use crate::manifest::{Manifest, ManifestError};
 
 use super::{
-    INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, index_json, io_failed, marker_json,
+    INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, Tee, index_json, io_failed, marker_json,
     read_small,
 };
 
@@ -182,7 +182,11 @@ impl Sources {
             let file = io_failed("open", &source.path, File::open(&source.path))?;
             let found = io_failed("read", &source.path, file.metadata())?.len();
             check_size(descriptor, &source.path, found)?;
-            append(path, descriptor.size, &mut BufReader::new(file))?;
+            let hasher = HashingWriter::new(descriptor.digest.algorithm(), io::sink());
+            let mut blob = Tee::new(BufReader::new(file), hasher);
+            append(path, descriptor.size, &mut blob)?;
+            let (_, found, _) = blob.into_writer().finish();
+            check_digest(descriptor, &source.path, &found)?;
             merged.copied += descriptor.size;
         }
         let mut writer = io_failed("write", output, tar.into_inner())?;
@@ -205,13 +209,7 @@ impl Sources {
             let path = descriptor.digest.blob_path();
             let bytes = io_failed("read", &source.path, read_small(&source.path))?;
             let found = Digest::of(descriptor.digest.algorithm(), &bytes);
-            if found != descriptor.digest {
-                return Err(MergeError::Wrong {
-                    path: source.path.clone(),
-                    expected: descriptor.digest.to_string(),
-                    found: found.to_string(),
-                });
-            }
+            check_digest(&descriptor, &source.path, &found)?;
             let manifest =
                 Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
                     MergeError::Manifest {
@@ -272,6 +270,17 @@ fn check_size(descriptor: &Descriptor, path: &Path, found: u64) -> Result<(), Me
     })
 }
 
+fn check_digest(descriptor: &Descriptor, path: &Path, found: &Digest) -> Result<(), MergeError> {
+    if *found == descriptor.digest {
+        return Ok(());
+    }
+    Err(MergeError::Wrong {
+        path: path.to_owned(),
+        expected: descriptor.digest.to_string(),
+        found: found.to_string(),
+    })
+}
+
 fn copy_verified(descriptor: &Descriptor, source: &Path, target: &Path) -> Result<(), MergeError> {
     let found = io_failed("read", source, fs::metadata(source))?.len();
     check_size(descriptor, source, found)?;
@@ -281,14 +290,7 @@ fn copy_verified(descriptor: &Descriptor, source: &Path, target: &Path) -> Resul
     let copy = io_failed("open", target, File::open(target))?;
     let algorithm = descriptor.digest.algorithm();
     let (found, _) = io_failed("read", target, hash_reader(algorithm, copy))?;
-    if found == descriptor.digest {
-        return Ok(());
-    }
-    Err(MergeError::Wrong {
-        path: source.to_owned(),
-        expected: descriptor.digest.to_string(),
-        found: found.to_string(),
-    })
+    check_digest(descriptor, source, &found)
 }
 
 /// The path from the directory of `link` to `target`; both are relative to the same directory, or

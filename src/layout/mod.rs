@@ -155,3 +155,39 @@ pub(crate) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     }
     fs::read(path)
 }
+
+/// A reader that also writes what is read from it.
+pub(crate) struct Tee<R, W> {
+    reader: R,
+    writer: W,
+    count: u64,
+}
+
+impl<R: io::Read, W: io::Write> Tee<R, W> {
+    pub(crate) fn new(reader: R, writer: W) -> Self {
+        let count = 0;
+        Tee {
+            reader,
+            writer,
+            count,
+        }
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(crate) fn into_writer(self) -> W {
+        self.writer
+    }
+}
+
+impl<R: io::Read, W: io::Write> io::Read for Tee<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.writer.write_all(&buffer[..count])?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}

@@ -116,7 +116,7 @@ impl Verifier<'_> {
                 match File::open(&file).and_then(|file| hash_reader(digest.algorithm(), file)) {
                     Ok((found, _)) if found == digest => {}
                     Ok((found, _)) => {
-                        self.fault(subject, format!("its content has the digest {found}"))
+                        self.fault(subject, format!("its content has the digest {found}"));
                     }
                     Err(error) => self.fault(subject, format!("cannot be read: {error}")),
                 }
