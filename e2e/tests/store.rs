@@ -225,3 +225,47 @@ fn kills_at_any_moment_leave_no_wrong_blob() {
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
 }
+
+#[test]
+fn what_a_killed_pull_received_is_not_fetched_again() {
+    const PART: usize = 300_000;
+    let content = Content::image(&[noise(20, 3 * MEGABYTE)]);
+    let layer = content.layers[0].clone();
+    let ending = layer.clone();
+    let registry = Faulty::start(content.clone(), move |seen, answer| {
+        if seen.path.ends_with(&ending) && answer.body.len() > PART {
+            answer.cut(PART, End::Stall)
+        } else {
+            answer
+        }
+    });
+    let reference = format!("{}/app@{}", registry.host(), content.digest);
+    let user = User::new();
+    let arguments = ["pull", &reference, "--output", "out", "--store", "store"];
+    let partial = user.path(&format!("store/ingest/{}", layer.replace(':', "/")));
+    for kill in 1..=10 {
+        let mut pull = user.spawn(&arguments);
+        while fs::metadata(&partial).map_or(0, |file| file.len()) < (kill * PART) as u64 {
+            assert!(
+                pull.try_wait().expect("can be asked").is_none(),
+                "it goes on"
+            );
+            std::thread::yield_now();
+        }
+        pull.kill().expect("can be killed");
+        pull.wait().expect("can be waited for");
+    }
+    user.run(&arguments).succeeded();
+    blobs(&user.path("out"));
+    let asked: Vec<_> = registry
+        .seen()
+        .iter()
+        .filter(|seen| seen.path.ends_with(&layer))
+        .map(|seen| seen.headers.get("range").cloned().unwrap_or_default())
+        .collect();
+    let resumed: Vec<_> = (1..=10)
+        .map(|kill| format!("bytes={}-", kill * PART))
+        .collect();
+    assert_eq!(asked[0], "");
+    assert_eq!(asked[1..], resumed);
+}
