@@ -208,11 +208,7 @@ impl Workspace {
 impl Drop for Workspace {
     fn drop(&mut self) {
         let _ = self.command(&["shutdown"]).output();
-        // Bazel leaves directories without write permission, which a user who is not root cannot remove.
-        let _ = Command::new("chmod")
-            .args(["-R", "u+w"])
-            .arg(self.directory.join("output"))
-            .output();
+        make_removable(&self.directory.join("output"));
     }
 }
 
@@ -245,6 +241,15 @@ impl Run {
             );
         }
     }
+}
+
+/// Gives back the permissions that Bazel takes from its directories, which a user who is not root
+/// could not remove.
+pub fn make_removable(directory: &Path) {
+    let _ = Command::new("chmod")
+        .args(["-R", "u+w"])
+        .arg(directory)
+        .output();
 }
 
 fn copy(from: &Path, to: &Path, values: &[(&str, &str)]) {

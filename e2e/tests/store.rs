@@ -1,6 +1,7 @@
 //! The store under bad disks, crowds and kills.
 
 use std::fs;
+use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -17,6 +18,17 @@ fn serve(content: &Content) -> (Faulty, String) {
     let registry = Faulty::start(content.clone(), |_, answer| answer);
     let reference = format!("{}/app@{}", registry.host(), content.digest);
     (registry, reference)
+}
+
+fn all_succeed(pulls: Vec<Child>) {
+    for mut pull in pulls {
+        assert!(pull.wait().expect("can be waited for").success());
+    }
+}
+
+fn kill(mut pull: Child) {
+    pull.kill().expect("can be killed");
+    pull.wait().expect("can be waited for");
 }
 
 #[test]
@@ -110,9 +122,7 @@ fn a_crowd_fetches_each_blob_once() {
             ])
         })
         .collect();
-    for mut pull in pulls {
-        assert!(pull.wait().expect("can be waited for").success());
-    }
+    all_succeed(pulls);
     for layer in &same.layers {
         assert_eq!(registry.count(layer), 1);
     }
@@ -138,9 +148,7 @@ fn a_crowd_fetches_each_blob_once() {
             ])
         })
         .collect();
-    for mut pull in pulls {
-        assert!(pull.wait().expect("can be waited for").success());
-    }
+    all_succeed(pulls);
     let common = &different[0].layers[0];
     let fetched: usize = served
         .iter()
@@ -163,12 +171,11 @@ fn a_killed_holder_blocks_nobody() {
     });
     let reference = format!("{}/app@{}", registry.host(), content.digest);
     let user = User::new();
-    let mut holder = user.spawn(&["pull", &reference, "--output", "one", "--store", "store"]);
+    let holder = user.spawn(&["pull", &reference, "--output", "one", "--store", "store"]);
     wait.recv().expect("the holder asks for the layer");
-    let mut second = user.spawn(&["pull", &reference, "--output", "two", "--store", "store"]);
-    holder.kill().expect("can be killed");
-    holder.wait().expect("can be waited for");
-    assert!(second.wait().expect("can be waited for").success());
+    let second = user.spawn(&["pull", &reference, "--output", "two", "--store", "store"]);
+    kill(holder);
+    all_succeed(vec![second]);
     assert_eq!(blobs(&user.path("two")).len(), 4);
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
@@ -213,10 +220,9 @@ fn kills_at_any_moment_leave_no_wrong_blob() {
         "1",
     ];
     for _ in 0..KILLS {
-        let mut pull = user.spawn(&arguments);
+        let pull = user.spawn(&arguments);
         let _ = wait.recv();
-        pull.kill().expect("can be killed");
-        pull.wait().expect("can be waited for");
+        kill(pull);
     }
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
@@ -243,17 +249,16 @@ fn what_a_killed_pull_received_is_not_fetched_again() {
     let user = User::new();
     let arguments = ["pull", &reference, "--output", "out", "--store", "store"];
     let partial = user.path(&format!("store/ingest/{}", layer.replace(':', "/")));
-    for kill in 1..=10 {
+    for round in 1..=10 {
         let mut pull = user.spawn(&arguments);
-        while fs::metadata(&partial).map_or(0, |file| file.len()) < (kill * PART) as u64 {
+        while fs::metadata(&partial).map_or(0, |file| file.len()) < (round * PART) as u64 {
             assert!(
                 pull.try_wait().expect("can be asked").is_none(),
                 "it goes on"
             );
             std::thread::yield_now();
         }
-        pull.kill().expect("can be killed");
-        pull.wait().expect("can be waited for");
+        kill(pull);
     }
     user.run(&arguments).succeeded();
     blobs(&user.path("out"));

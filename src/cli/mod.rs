@@ -92,8 +92,7 @@ fn verify(args: &VerifyArgs) -> ExitCode {
         eprintln!("error: {fault}");
     }
     eprintln!("{path}: not valid, faults: {}", faults.len());
-    let sparse = layout::VerifyOptions { sparse: true };
-    if !args.sparse && layout::verify(&args.layout, sparse).is_empty() {
+    if faults.iter().all(|fault| fault.left_out) {
         eprintln!("it is valid with --sparse, which accepts that other platforms were left out");
     }
     ExitCode::FAILURE

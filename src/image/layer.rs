@@ -300,10 +300,7 @@ fn write_tar(
     }
     let mut places = Places::of(content);
     for (number, path) in content.tars.iter().enumerate() {
-        let not_a_tar = |source| LayerError::NotATar {
-            path: path.clone(),
-            source,
-        };
+        let not_a_tar = not_a_tar(path);
         let mut archive = tar::Archive::new(open_tar(path)?);
         for entry in archive.entries().map_err(not_a_tar)? {
             let mut entry = entry.map_err(not_a_tar)?;
@@ -313,12 +310,17 @@ fn write_tar(
     failed("write", output, tar.finish())
 }
 
-/// Copies an archive byte for byte, if it is one.
-fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
-    let not_a_tar = |source| LayerError::NotATar {
+/// What a failure to read an archive is turned into.
+fn not_a_tar(path: &Path) -> impl Fn(io::Error) -> LayerError + Copy {
+    |source| LayerError::NotATar {
         path: path.to_owned(),
         source,
-    };
+    }
+}
+
+/// Copies an archive byte for byte, if it is one.
+fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
+    let not_a_tar = not_a_tar(path);
     let mut tee = Tee::new(open_tar(path)?, writer);
     let mut archive = tar::Archive::new(&mut tee);
     for entry in archive.entries().map_err(not_a_tar)? {

@@ -21,6 +21,8 @@ pub struct Fault {
     pub subject: String,
     /// What.
     pub problem: String,
+    /// Whether [`Options::sparse`] accepts it.
+    pub left_out: bool,
 }
 
 impl fmt::Display for Fault {
@@ -82,10 +84,22 @@ struct RootFs {
 
 impl Verifier<'_> {
     fn fault(&mut self, subject: impl fmt::Display, problem: impl Into<String>) {
-        let fault = Fault {
+        self.add(Fault {
             subject: subject.to_string(),
             problem: problem.into(),
-        };
+            left_out: false,
+        });
+    }
+
+    fn missing(&mut self, parent: &str, digest: &Digest, left_out: bool) {
+        self.add(Fault {
+            subject: digest.to_string(),
+            problem: format!("it is missing, but {parent} needs it"),
+            left_out,
+        });
+    }
+
+    fn add(&mut self, fault: Fault) {
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }
@@ -154,20 +168,17 @@ impl Verifier<'_> {
     }
 
     fn check_index(&mut self, subject: &str, index: &ImageIndex, may_be_sparse: bool) {
-        let present = |entry: &Descriptor| self.root.join(entry.digest.blob_path()).exists();
+        let root = self.root;
+        let present = |entry: &Descriptor| root.join(entry.digest.blob_path()).exists();
         let sparse = may_be_sparse && index.manifests.iter().any(present);
-        let skipped: HashSet<Digest> = index
-            .manifests
-            .iter()
-            .filter(|entry| sparse && !present(entry))
-            .map(|entry| entry.digest.clone())
-            .collect();
         if index.manifests.is_empty() {
             self.fault(subject, "it lists no manifests");
         }
         for entry in &index.manifests {
-            if !skipped.contains(&entry.digest) {
+            if present(entry) || !sparse {
                 self.check_content(subject, entry);
+            } else if !self.options.sparse {
+                self.missing(subject, &entry.digest, true);
             }
         }
     }
@@ -184,10 +195,7 @@ impl Verifier<'_> {
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return self.fault(
-                    &descriptor.digest,
-                    format!("it is missing, but {parent} needs it"),
-                );
+                return self.missing(parent, &descriptor.digest, false);
             }
             Err(error) => {
                 return self.fault(&descriptor.digest, format!("cannot be read: {error}"));
@@ -211,7 +219,7 @@ impl Verifier<'_> {
         }
         match Manifest::parse(&bytes, Some(&descriptor.media_type)) {
             Ok(Manifest::Index(index)) => {
-                self.check_index(&subject, &index, self.options.sparse);
+                self.check_index(&subject, &index, true);
             }
             Ok(Manifest::Image(image)) => self.check_image(&subject, &image),
             Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),

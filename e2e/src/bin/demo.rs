@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use oci_pull_all_e2e::bazel::{Bazel, Workspace};
+use oci_pull_all_e2e::bazel::{Bazel, Workspace, make_removable};
 use oci_pull_all_e2e::registry::Registry;
 use oci_pull_all_e2e::root::Root;
 use oci_pull_all_e2e::{checkout, tool};
@@ -61,7 +61,9 @@ fn build(
         return ExitCode::FAILURE;
     };
     if directory.exists() {
-        remove(directory);
+        make_removable(directory);
+        std::fs::remove_dir_all(directory)
+            .unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     }
     let values = [("IMAGE", image), ("DIGEST", digest)];
     let workspace = Workspace::in_directory(directory, bazel, "demo", &values);
@@ -108,13 +110,4 @@ fn build(
     }
     println!("{}", layout.display());
     ExitCode::SUCCESS
-}
-
-fn remove(directory: &Path) {
-    // Bazel leaves directories without write permission.
-    let _ = Command::new("chmod")
-        .args(["-R", "u+w"])
-        .arg(directory)
-        .status();
-    std::fs::remove_dir_all(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
 }
