@@ -11,6 +11,7 @@ pub mod modules;
 pub mod proxy;
 pub mod registry;
 pub mod root;
+pub mod storage;
 pub mod user;
 
 use std::path::PathBuf;

@@ -88,6 +88,11 @@ impl Registry {
         })
     }
 
+    /// A registry on a storage of the caller's, which it leaves as it is.
+    pub fn with_storage(storage: &Path) -> Self {
+        Self::start(Some(storage.to_owned()), |_| json!({}))
+    }
+
     /// An empty registry that takes images.
     pub fn empty() -> Self {
         Self::start(None, |_| json!({}))

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanDuration};
@@ -15,6 +16,7 @@ use oci_pull_all::pull::{self, Report, Selection};
 use oci_pull_all::reference::Reference;
 use oci_pull_all::registry::{Keychain, Options, Registry};
 use oci_pull_all::store::{Store, Trust};
+use tokio::runtime;
 
 use super::store::StoreLocation;
 use super::{Result, write};
@@ -28,6 +30,10 @@ pub(crate) struct RegistryArgs {
     /// Take credentials from this file instead of those that Docker and podman use.
     #[arg(long, value_name = "FILE")]
     docker_config: Option<PathBuf>,
+    /// How many seconds a connection may say nothing before it is given up. A slow one that goes on
+    /// is none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    idle_timeout: u64,
 }
 
 impl RegistryArgs {
@@ -38,6 +44,7 @@ impl RegistryArgs {
                 None => Keychain::from_env(),
             },
             plain_http: self.plain_http.iter().cloned().collect(),
+            idle_timeout: Duration::from_secs(self.idle_timeout),
         })
     }
 }
@@ -67,7 +74,7 @@ pub(crate) struct PullArgs {
     /// Hash again what the store has, instead of trusting its time stamps.
     #[arg(long)]
     verify: bool,
-    /// How many blobs are fetched at once.
+    /// How many connections are used at once. Large blobs are fetched over several.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
     /// How progress is shown.
@@ -108,9 +115,21 @@ pub(crate) struct ResolveArgs {
     registry: RegistryArgs,
 }
 
-#[tokio::main(worker_threads = 2)]
-pub(crate) async fn pull(args: &PullArgs) -> Result<()> {
+pub(crate) fn pull(args: &PullArgs) -> Result<()> {
+    let workers = args.concurrency.into();
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(pull_with(args));
+    // One that failed does not wait for what its threads wait for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn pull_with(args: &PullArgs) -> Result<()> {
     let registry = Registry::new(args.reference.clone(), args.registry.options()?);
+    let registry = Arc::new(registry);
     let Some(digest) = args.reference.digest() else {
         return Err(refuse_tag(&registry).await);
     };
@@ -129,7 +148,7 @@ pub(crate) async fn pull(args: &PullArgs) -> Result<()> {
     let selection = Selection {
         platforms: args.platform.clone(),
         shallow: args.shallow,
-        concurrency: args.concurrency.into(),
+        connections: args.concurrency.into(),
     };
     let progress = Progress::new(args.progress.into());
     let pulled = pull::pull(

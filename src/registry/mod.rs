@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -29,8 +30,6 @@ use crate::digest::{Algorithm, Digest};
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::reference::Reference;
 
-/// How long a connection may say nothing.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 10;
 /// What is read of an error's body, in bytes.
@@ -202,6 +201,8 @@ pub struct Options {
     pub keychain: Keychain,
     /// The hosts (with port) that are spoken to without TLS.
     pub plain_http: BTreeSet<String>,
+    /// How long a connection may say nothing.
+    pub idle_timeout: Duration,
 }
 
 /// A repository of a registry.
@@ -248,7 +249,7 @@ impl Registry {
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(IDLE_TIMEOUT)
+            .read_timeout(self.options.idle_timeout)
             .redirect(redirect_policy())
             .build()
             .map_err(|error| RegistryError::Client(error.into()))?;
@@ -271,7 +272,7 @@ impl Registry {
     /// The manifest of `digest`, verified.
     pub async fn manifest(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
         let what = format!("manifest {digest}");
-        let response = self.get(&what, &format!("manifests/{digest}"), 0).await?;
+        let response = self.get(&what, &format!("manifests/{digest}"), None).await?;
         let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
         let found = Digest::of(digest.algorithm(), &bytes);
         if found == *digest {
@@ -288,19 +289,24 @@ impl Registry {
     /// What a tag points to now: the manifest and its digest.
     pub async fn resolve(&self, tag: &str) -> Result<(Bytes, Digest), RegistryError> {
         let what = format!("tag {tag}");
-        let response = self.get(&what, &format!("manifests/{tag}"), 0).await?;
+        let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
         let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         Ok((bytes, digest))
     }
 
-    /// A blob from byte `offset` on, or from its beginning where the registry has no
-    /// ranges. Its bytes are not verified.
-    pub async fn blob(&self, blob: &Descriptor, offset: u64) -> Result<Body, RegistryError> {
+    /// The bytes `range` of a blob, or all of it where the registry has no ranges (RFC 9110, 14).
+    /// They are not verified.
+    pub async fn blob(
+        &self,
+        blob: &Descriptor,
+        range: &Range<u64>,
+    ) -> Result<Body, RegistryError> {
         let digest = &blob.digest;
         let what = format!("blob {digest}");
-        let response = self.get(&what, &format!("blobs/{digest}"), offset).await?;
-        self.body(what, response, blob.size, offset)
+        let path = format!("blobs/{digest}");
+        let response = self.get(&what, &path, part(blob, range)).await?;
+        self.body(what, response, blob.size, range)
     }
 
     /// A blob from `url`, without credentials (descriptor.md, `urls`).
@@ -308,7 +314,7 @@ impl Registry {
         &self,
         blob: &Descriptor,
         url: &str,
-        offset: u64,
+        range: &Range<u64>,
     ) -> Result<Body, RegistryError> {
         let what = format!("blob {} from {url}", blob.digest);
         let parsed = Url::parse(url).ok().filter(|parsed| {
@@ -328,32 +334,37 @@ impl Registry {
                 url: url.to_owned(),
             });
         };
-        let response = self.send(&what, parsed, offset, None).await?;
+        let response = self.send(&what, parsed, part(blob, range), None).await?;
         let response = self.accept(&what, response).await?;
-        self.body(what, response, blob.size, offset)
+        self.body(what, response, blob.size, range)
     }
 
+    /// What an answer to a request for `wanted` brings of a blob of `size` bytes.
     fn body(
         &self,
         what: String,
         response: Response,
         size: u64,
-        offset: u64,
+        wanted: &Range<u64>,
     ) -> Result<Body, RegistryError> {
-        let start = match response.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                let start = content_range_start(response.headers());
-                if start != Some(offset) {
+        let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+        let range = if partial {
+            // The answer may be shorter than what was asked for; the rest is asked for again.
+            let sent = content_range(response.headers())
+                .filter(|sent| sent.start == wanted.start && sent.end <= wanted.end);
+            match sent {
+                Some(sent) => sent,
+                None => {
                     return Err(RegistryError::Range {
                         what,
                         host: self.host(),
                     });
                 }
-                offset
             }
-            _ => 0,
+        } else {
+            0..size
         };
-        let left = size.saturating_sub(start);
+        let left = range.end - range.start;
         if let Some(said) = response.content_length().filter(|said| *said != left) {
             return Err(RegistryError::Length {
                 what,
@@ -363,8 +374,8 @@ impl Registry {
             });
         }
         Ok(Body {
-            start,
-            size,
+            range,
+            whole: !partial,
             what,
             host: authority(response.url()),
             response,
@@ -372,7 +383,12 @@ impl Registry {
     }
 
     /// A GET below `/v2/REPOSITORY/`, authorized as need be.
-    async fn get(&self, what: &str, path: &str, offset: u64) -> Result<Response, RegistryError> {
+    async fn get(
+        &self,
+        what: &str,
+        path: &str,
+        range: Option<&Range<u64>>,
+    ) -> Result<Response, RegistryError> {
         let url = format!(
             "{}://{}/v2/{}/{path}",
             self.connection().await?.scheme,
@@ -387,13 +403,13 @@ impl Registry {
             let access = self.access.lock().await;
             (access.generation, access.header.clone())
         };
-        let response = self.send(what, url.clone(), offset, authorization).await?;
+        let response = self.send(what, url.clone(), range, authorization).await?;
         if response.status() != StatusCode::UNAUTHORIZED || !self.asked_host(&response) {
             return self.accept(what, response).await;
         }
         match self.authorize(generation, response.headers()).await? {
             Some(authorization) => {
-                let response = self.send(what, url, offset, Some(authorization)).await?;
+                let response = self.send(what, url, range, Some(authorization)).await?;
                 self.accept(what, response).await
             }
             None => self.accept(what, response).await,
@@ -410,7 +426,7 @@ impl Registry {
         &self,
         what: &str,
         url: Url,
-        offset: u64,
+        range: Option<&Range<u64>>,
         authorization: Option<HeaderValue>,
     ) -> Result<Response, RegistryError> {
         let http = &self.connection().await?.http;
@@ -421,8 +437,9 @@ impl Registry {
         } else {
             request = request.header(header::ACCEPT, MediaType::MANIFESTS.join(", "));
         }
-        if offset > 0 {
-            request = request.header(header::RANGE, format!("bytes={offset}-"));
+        if let Some(range) = range {
+            let range = format!("bytes={}-{}", range.start, range.end - 1);
+            request = request.header(header::RANGE, range);
         }
         if let Some(mut value) = authorization {
             value.set_sensitive(true);
@@ -560,7 +577,7 @@ impl Registry {
             },
             user_agent: USER_AGENT,
             connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(IDLE_TIMEOUT),
+            read_timeout: Some(self.options.idle_timeout),
             ..ClientConfig::default()
         })
         .map_err(|error| RegistryError::Client(error.into()))?;
@@ -645,44 +662,50 @@ impl Registry {
     }
 }
 
-/// The bytes of a blob as they come.
+/// The bytes of a blob, or of a part of it, as they come.
 #[derive(Debug)]
 pub struct Body {
-    start: u64,
-    size: u64,
+    range: Range<u64>,
+    whole: bool,
     what: String,
     host: String,
     response: Response,
 }
 
 impl Body {
-    /// The offset in the blob of the first byte.
-    pub fn start(&self) -> u64 {
-        self.start
+    /// Which bytes of the blob these are.
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
     }
 
-    /// Judges an end of the body at `position` in the blob.
-    pub fn end(&self, position: u64) -> Result<(), RegistryError> {
-        if position >= self.size {
-            return Ok(());
+    /// Whether this is all of the blob, asked for or not.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The next bytes, which begin at `position` in the blob; `None` at the end.
+    pub async fn chunk(&mut self, position: u64) -> Result<Option<Bytes>, RegistryError> {
+        let (what, host) = (&self.what, &self.host);
+        let chunk = self.response.chunk().await;
+        match chunk.map_err(|source| RegistryError::Transport {
+            what: what.clone(),
+            host: host.clone(),
+            source: source.without_url(),
+        })? {
+            Some(bytes) if bytes.len() as u64 > self.range.end.saturating_sub(position) => {
+                Err(RegistryError::TooLarge {
+                    what: what.clone(),
+                    host: host.clone(),
+                    limit: self.range.end - self.range.start,
+                })
+            }
+            None if position < self.range.end => Err(RegistryError::Short {
+                what: what.clone(),
+                host: host.clone(),
+                found: position,
+            }),
+            chunk => Ok(chunk),
         }
-        Err(RegistryError::Short {
-            what: self.what.clone(),
-            host: self.host.clone(),
-            found: position,
-        })
-    }
-
-    /// The next bytes; `None` at the end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        self.response
-            .chunk()
-            .await
-            .map_err(|source| RegistryError::Transport {
-                what: self.what.clone(),
-                host: self.host.clone(),
-                source: source.without_url(),
-            })
     }
 }
 
@@ -743,7 +766,6 @@ fn redirect_policy() -> redirect::Policy {
     })
 }
 
-/// Whether a host, perhaps with a port, is this machine by its name.
 /// The host, with its port where that is not the scheme's own.
 fn authority(url: &reqwest::Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -751,6 +773,7 @@ fn authority(url: &reqwest::Url) -> String {
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// Whether a host, perhaps with a port, is this machine by its name.
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -816,14 +839,18 @@ fn error_detail(body: &[u8]) -> String {
     }
 }
 
-fn content_range_start(headers: &HeaderMap) -> Option<u64> {
+/// What to ask for to get `range` of a blob: nothing where that is all of it.
+fn part<'a>(blob: &Descriptor, range: &'a Range<u64>) -> Option<&'a Range<u64>> {
+    (*range != (0..blob.size)).then_some(range)
+}
+
+/// The range that a partial answer brings (RFC 9110, 14.4).
+fn content_range(headers: &HeaderMap) -> Option<Range<u64>> {
     let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    value
-        .strip_prefix("bytes ")?
-        .split('-')
-        .next()?
-        .parse()
-        .ok()
+    let (range, _) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..last.checked_add(1)?)
 }
 
 #[cfg(test)]

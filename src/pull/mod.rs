@@ -1,6 +1,8 @@
 //! Pulls an image by digest: plans what belongs to it, then fetches it into the store and places it
 //! in a layout.
 
+mod transfer;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +11,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use tokio::sync::mpsc;
 use tokio::task;
 
 use crate::descriptor::{Descriptor, Kind};
@@ -18,17 +19,15 @@ use crate::layout::{LayoutError, LayoutWriter};
 use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::platform::Platform;
 use crate::progress::{BlobProgress, Progress};
-use crate::registry::{Backoff, Body, Registry, RegistryError};
-use crate::store::{Ingest, Store, StoreError, Writer};
+use crate::registry::{Backoff, Registry, RegistryError};
+use crate::store::{Store, StoreError};
+
+use transfer::Crew;
 
 /// Manifests of one image; more are taken for an attack.
 const MAX_MANIFESTS: usize = 20_000;
 /// The largest image configuration that is read, in bytes.
 const MAX_CONFIG_SIZE: u64 = 16 * 1024 * 1024;
-/// Bytes that make a failed transfer worth another round of tries; less may be a registry that lies.
-const PROGRESS: u64 = 256 * 1024;
-/// Chunks of a body that may wait for the disk, each of some 16 KiB.
-const CHUNKS_IN_FLIGHT: usize = 32;
 
 /// Why a pull failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,8 +103,8 @@ pub struct Selection {
     pub platforms: Vec<Platform>,
     /// Manifests and configs, but no layers.
     pub shallow: bool,
-    /// How many blobs are fetched at once.
-    pub concurrency: usize,
+    /// How many connections are used at once.
+    pub connections: usize,
 }
 
 /// What a pull did.
@@ -146,8 +145,10 @@ pub struct Image {
 }
 
 /// Pulls the image `digest` of `registry` into a layout in `output`.
+///
+/// Wants a runtime with a worker thread for each connection: its task hashes and writes, too.
 pub async fn pull(
-    registry: &Registry,
+    registry: &Arc<Registry>,
     store: &Arc<Store>,
     digest: &Digest,
     selection: &Selection,
@@ -155,19 +156,22 @@ pub async fn pull(
     progress: &Progress,
 ) -> Result<Report, PullError> {
     let started = Instant::now();
-    let puller = Puller {
+    let planner = Planner {
         registry,
         store,
         selection,
         progress,
     };
-    let mut plan = puller.plan(digest).await?;
+    let mut plan = planner.plan(digest).await?;
     let blobs = plan.blobs(selection.shallow)?;
     progress.expect(blobs.iter().map(|blob| blob.size).sum());
-    let fetched: Vec<u64> = stream::iter(blobs.iter().map(|blob| puller.fetch(blob)))
-        .buffer_unordered(selection.concurrency)
-        .try_collect()
-        .await?;
+    let crew = Crew::new(
+        Arc::clone(registry),
+        Arc::clone(store),
+        progress.clone(),
+        selection.connections,
+    );
+    let fetched = crew.fetch_all(blobs.clone()).await?;
     plan.fill_platforms(store)?;
     plan.check_platform(&selection.platforms)?;
 
@@ -178,7 +182,7 @@ pub async fn pull(
         store.place(&blob.digest, &writer.blob_path(blob)?)?;
     }
     writer.finish()?;
-    let transferred = plan.transferred.values().sum::<u64>() + fetched.iter().sum::<u64>();
+    let transferred = plan.transferred.values().sum::<u64>() + fetched;
     let total: u64 = all.iter().map(|blob| blob.size).sum();
     Ok(Report {
         summary: plan.summary(),
@@ -303,14 +307,14 @@ impl Plan {
     }
 }
 
-struct Puller<'a> {
+struct Planner<'a> {
     registry: &'a Registry,
     store: &'a Arc<Store>,
     selection: &'a Selection,
     progress: &'a Progress,
 }
 
-impl Puller<'_> {
+impl Planner<'_> {
     /// Walks from the root over the indexes, level by level, then gets the chosen image manifests.
     async fn plan(&self, digest: &Digest) -> Result<Plan, PullError> {
         let (bytes, came) = self.manifest(digest, None).await?;
@@ -391,7 +395,7 @@ impl Puller<'_> {
             let manifest = parse(digest, &bytes, Some(&descriptor))?;
             Ok((descriptor, manifest, came))
         }))
-        .buffered(self.selection.concurrency)
+        .buffered(self.selection.connections)
         .try_collect()
         .await
     }
@@ -418,7 +422,7 @@ impl Puller<'_> {
         let bytes = loop {
             match self.registry.manifest(digest).await {
                 Ok(bytes) => break bytes,
-                Err(error) => self.wait_after(&mut backoff, error, &progress).await?,
+                Err(error) => wait_after(&mut backoff, error, &progress).await?,
             }
         };
         if let Some(size) = size
@@ -434,119 +438,24 @@ impl Puller<'_> {
         blocking(move || store.insert(&key, &content)).await?;
         Ok((bytes, true))
     }
+}
 
-    /// Gets a blob into the store; returns how many bytes came over the network.
-    async fn fetch(&self, blob: &Descriptor) -> Result<u64, PullError> {
-        let progress = self.progress.blob(&blob.digest, blob.size);
-        let mut transferred = 0;
-        let mut mismatched = false;
-        loop {
-            progress.message("waiting for another process");
-            let Some(writer) = self.ingest(blob).await? else {
-                progress.move_to(blob.size);
-                return Ok(transferred);
-            };
-            progress.message("");
-            progress.move_to(writer.offset());
-            let writer = self
-                .transfer(blob, writer, &progress, &mut transferred)
-                .await?;
-            match blocking(|| writer.finish()).await {
-                Ok(()) => return Ok(transferred),
-                // The bytes are forgotten, and a second try may find better ones; a third would not.
-                Err(StoreError::Digest { .. }) if !mismatched => mismatched = true,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    async fn ingest(&self, blob: &Descriptor) -> Result<Option<Box<Writer>>, PullError> {
-        let (store, digest, size) = (self.store.clone(), blob.digest.clone(), blob.size);
-        // On a thread of its own: while this waits for another process, the blobs that this process
-        // holds must go on, or the two would wait for each other.
-        match blocking(move || store.ingest(&digest, size)).await? {
-            Ingest::Present => Ok(None),
-            Ingest::Writer(writer) => Ok(Some(writer)),
-        }
-    }
-
-    /// Writes all that is missing of a blob, from the registry or else from the descriptor's URLs.
-    async fn transfer(
-        &self,
-        blob: &Descriptor,
-        mut writer: Box<Writer>,
-        progress: &BlobProgress,
-        transferred: &mut u64,
-    ) -> Result<Box<Writer>, PullError> {
-        let mut backoff = Backoff::default();
-        let mut source = 0;
-        while writer.offset() < blob.size {
-            let failure = match self.open(blob, source, writer.offset()).await {
-                Ok(body) => {
-                    let before = *transferred;
-                    let (back, result) = receive(writer, body, progress, transferred).await?;
-                    writer = back;
-                    if *transferred - before >= PROGRESS {
-                        backoff.reset();
-                    }
-                    result.err()
-                }
-                Err(error) => Some(error),
-            };
-            match failure {
-                None => {}
-                Some(RegistryError::NotFound { .. }) if source == 0 && !blob.urls.is_empty() => {
-                    source = 1;
-                }
-                Some(error) if source > 0 && error.transient().is_none() => {
-                    if source == blob.urls.len() {
-                        return Err(PullError::Foreign {
-                            digest: blob.digest.clone(),
-                            source: Box::new(error),
-                        });
-                    }
-                    source += 1;
-                }
-                Some(error) => self.wait_after(&mut backoff, error, progress).await?,
-            }
-        }
-        Ok(writer)
-    }
-
-    /// Asks for a blob: source 0 is the registry, the others are the descriptor's URLs.
-    async fn open(
-        &self,
-        blob: &Descriptor,
-        source: usize,
-        offset: u64,
-    ) -> Result<Body, RegistryError> {
-        match source.checked_sub(1) {
-            None => self.registry.blob(blob, offset).await,
-            Some(url) => {
-                let url = &blob.urls[url];
-                self.registry.foreign_blob(blob, url, offset).await
-            }
-        }
-    }
-
-    /// Waits before the next try, or gives the error back when there should be none.
-    async fn wait_after(
-        &self,
-        backoff: &mut Backoff,
-        error: RegistryError,
-        progress: &BlobProgress,
-    ) -> Result<(), PullError> {
-        let delay = error
-            .transient()
-            .and_then(|retry_after| backoff.after_failure(retry_after));
-        let Some(delay) = delay else {
-            return Err(error.into());
-        };
-        progress.message("trying again");
-        tokio::time::sleep(delay).await;
-        progress.message("");
-        Ok(())
-    }
+/// Waits before the next try, or gives the error back when there should be none.
+async fn wait_after(
+    backoff: &mut Backoff,
+    error: RegistryError,
+    progress: &BlobProgress,
+) -> Result<(), PullError> {
+    let delay = error
+        .transient()
+        .and_then(|retry_after| backoff.after_failure(retry_after));
+    let Some(delay) = delay else {
+        return Err(error.into());
+    };
+    progress.message("trying again");
+    tokio::time::sleep(delay).await;
+    progress.message("");
+    Ok(())
 }
 
 /// Runs what may block on a thread where it may.
@@ -573,45 +482,4 @@ fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
     } else {
         names.join(", ")
     }
-}
-
-/// Writes a body as it comes: this thread reads the network while another one hashes and writes.
-///
-/// The outer error is the store's, which ends the pull; the inner one is the network's.
-async fn receive(
-    mut writer: Box<Writer>,
-    mut body: Body,
-    progress: &BlobProgress,
-    transferred: &mut u64,
-) -> Result<(Box<Writer>, Result<(), RegistryError>), PullError> {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS_IN_FLIGHT);
-    let mut position = body.start();
-    let disk = task::spawn_blocking(move || {
-        if position < writer.offset() {
-            writer.restart()?;
-        }
-        while let Some(chunk) = receiver.blocking_recv() {
-            writer.write(&chunk)?;
-        }
-        Ok::<_, StoreError>(writer)
-    });
-    let result = loop {
-        match body.chunk().await {
-            Ok(Some(chunk)) => {
-                let bytes = chunk.len() as u64;
-                // Refused when the disk has failed, which is reported below.
-                if sender.send(chunk).await.is_err() {
-                    break Ok(());
-                }
-                position += bytes;
-                *transferred += bytes;
-                progress.move_to(position);
-            }
-            Ok(None) => break body.end(position),
-            Err(error) => break Err(error),
-        }
-    };
-    drop(sender);
-    let writer = disk.await.expect("the writing thread does not panic")?;
-    Ok((writer, result))
 }

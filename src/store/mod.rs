@@ -5,19 +5,28 @@
 //! ROOT/lock                       held shared by every user, exclusively while pruning
 //! ROOT/blobs/ALGORITHM/HEX        complete, verified, read-only
 //! ROOT/ingest/ALGORITHM/HEX       being written
+//! ROOT/ingest/ALGORITHM/HEX.parts which bytes of it are there
 //! ROOT/ingest/ALGORITHM/HEX.lock  held by the one process that writes it
 //! ```
 //!
-//! A blob gets its name only after its size and digest are checked and its bytes are durable, and
-//! its modification time is then [`Digest::stamp`]: a later write cannot go unnoticed. The access
-//! time is set at each use, for pruning.
+//! A blob gets its name only after its size and digest are checked, and is sealed then, so that a
+//! later write cannot go unnoticed. The access time is set at each use, for pruning.
+
+mod positioned;
+mod seal;
+mod writer;
+
+pub use seal::Trust;
+pub use writer::Writer;
 
 use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::digest::{Algorithm, Digest, Hasher, hash_reader};
+use crate::digest::{Algorithm, Digest};
+
+use seal::Seals;
 
 const VERSION: &str = "1";
 
@@ -68,6 +77,11 @@ pub enum StoreError {
     },
 }
 
+fn make_parent(path: &Path) -> Result<(), StoreError> {
+    let directory = path.parent().expect("a blob is in a directory");
+    failed("make", directory, fs::create_dir_all(directory))
+}
+
 fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
     result.map_err(|source| StoreError::Io {
         action,
@@ -76,20 +90,12 @@ fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result
     })
 }
 
-/// How far a blob that is found on disk is trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Its size, and the time stamp set when it was verified.
-    Stamp,
-    /// Nothing: hash it again.
-    Nothing,
-}
-
 /// A content-addressed store in a directory.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
     trust: Trust,
+    seals: Seals,
     /// Held until the store is dropped.
     _lock: File,
 }
@@ -117,6 +123,7 @@ impl Store {
         Ok(Store {
             root: root.to_owned(),
             trust,
+            seals: Seals::of_this_boot(),
             _lock: lock,
         })
     }
@@ -136,7 +143,11 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return failed("open", &path, Err(error)),
         };
-        if failed("read", &path, check(&file, digest, size, self.trust))? {
+        if failed(
+            "read",
+            &path,
+            self.seals.check(&file, digest, size, self.trust),
+        )? {
             // Only a hint for pruning: a store that belongs to someone else is still readable.
             let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
             Ok(Some(path))
@@ -153,27 +164,55 @@ impl Store {
         if self.find(digest, size)?.is_some() {
             return Ok(Ingest::Present);
         }
+        let (path, lock) = self.ingest_lock(digest)?;
+        failed("lock", &path, lock.lock())?;
+        self.ingest_locked(digest, size, lock)
+    }
+
+    /// As [`Store::ingest`], but `None` while another process writes the same blob.
+    pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Option<Ingest>, StoreError> {
+        if self.find(digest, size)?.is_some() {
+            return Ok(Some(Ingest::Present));
+        }
+        let (path, lock) = self.ingest_lock(digest)?;
+        match lock.try_lock() {
+            Ok(()) => self.ingest_locked(digest, size, lock).map(Some),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => failed("lock", &path, Err(error)),
+        }
+    }
+
+    /// Where a blob is being written.
+    fn ingest_path(&self, digest: &Digest) -> PathBuf {
         let directory = self.root.join("ingest").join(digest.algorithm().as_str());
-        failed("make", &directory, fs::create_dir_all(&directory))?;
-        let lock_path = directory.join(format!("{}.lock", digest.hex()));
-        let lock = failed("open", &lock_path, open_for_writing(&lock_path))?;
-        failed("lock", &lock_path, lock.lock())?;
+        directory.join(digest.hex())
+    }
+
+    fn ingest_lock(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
+        let path = self.ingest_path(digest).with_extension("lock");
+        make_parent(&path)?;
+        let lock = failed("open", &path, open_for_writing(&path))?;
+        Ok((path, lock))
+    }
+
+    fn ingest_locked(
+        &self,
+        digest: &Digest,
+        size: u64,
+        lock: File,
+    ) -> Result<Ingest, StoreError> {
+        // The process that had the lock may have finished.
         if self.find(digest, size)?.is_some() {
             return Ok(Ingest::Present);
         }
-        let path = directory.join(digest.hex());
-        let file = failed("open", &path, open_for_writing(&path))?;
-        let mut writer = Writer {
-            target: self.blob_path(digest),
-            digest: digest.clone(),
+        let writer = Writer::open(
+            self.ingest_path(digest),
+            lock,
+            self.blob_path(digest),
+            digest.clone(),
             size,
-            hasher: digest.algorithm().hasher(),
-            offset: 0,
-            path,
-            file,
-            _lock: lock,
-        };
-        writer.resume()?;
+            self.seals.clone(),
+        )?;
         Ok(Ingest::Writer(Box::new(writer)))
     }
 
@@ -181,9 +220,9 @@ impl Store {
     pub fn insert(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
         match self.ingest(digest, bytes.len() as u64)? {
             Ingest::Present => Ok(()),
-            Ingest::Writer(mut writer) => {
+            Ingest::Writer(writer) => {
                 writer.restart()?;
-                writer.write(bytes)?;
+                writer.write(0, bytes)?;
                 writer.finish()
             }
         }
@@ -224,7 +263,7 @@ impl Store {
             .readonly()
         {
             let file = failed("open", target, File::open(target))?;
-            failed("make read-only", target, seal(&file, digest))?;
+            failed("make read-only", target, seal::set(&file, digest.stamp()))?;
         }
         Ok(())
     }
@@ -257,7 +296,8 @@ impl Store {
             if !failed(
                 "read",
                 &path,
-                check(&file, &blob.digest, blob.size, Trust::Nothing),
+                self.seals
+                    .check(&file, &blob.digest, blob.size, Trust::Nothing),
             )? {
                 failed("remove", &path, fs::remove_file(&path))?;
                 wrong.push(blob.digest);
@@ -309,6 +349,7 @@ pub fn prune(
     let store = Store {
         root: root.to_owned(),
         trust: Trust::Stamp,
+        seals: Seals::of_this_boot(),
         _lock: lock,
     };
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
@@ -338,98 +379,6 @@ pub fn prune(
     Ok(pruned)
 }
 
-/// The sole writer of one blob.
-///
-/// Dropped before [`Writer::finish`], it leaves what it has for the next one to resume.
-#[derive(Debug)]
-pub struct Writer {
-    target: PathBuf,
-    digest: Digest,
-    size: u64,
-    hasher: Hasher,
-    offset: u64,
-    path: PathBuf,
-    file: File,
-    _lock: File,
-}
-
-impl Writer {
-    /// How many bytes of the blob are written.
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// Takes what a former process left as the blob's beginning.
-    fn resume(&mut self) -> Result<(), StoreError> {
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            let n = failed("read", &self.path, self.file.read(&mut buffer))?;
-            if n == 0 {
-                break;
-            }
-            self.hasher.update(&buffer[..n]);
-            self.offset += n as u64;
-        }
-        if self.offset > self.size {
-            self.restart()?;
-        }
-        Ok(())
-    }
-
-    /// Forgets everything written.
-    pub fn restart(&mut self) -> Result<(), StoreError> {
-        failed("truncate", &self.path, self.file.set_len(0))?;
-        failed("seek in", &self.path, self.file.seek(SeekFrom::Start(0)))?;
-        self.hasher = self.digest.algorithm().hasher();
-        self.offset = 0;
-        Ok(())
-    }
-
-    /// Appends `bytes`.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let end = self.offset + bytes.len() as u64;
-        if end > self.size {
-            return Err(self.size_error(end));
-        }
-        failed("write", &self.path, self.file.write_all(bytes))?;
-        self.hasher.update(bytes);
-        self.offset = end;
-        Ok(())
-    }
-
-    /// Checks size and digest and gives the blob its name.
-    ///
-    /// Bytes that are wrong are forgotten, so that no one resumes them.
-    pub fn finish(mut self) -> Result<(), StoreError> {
-        if self.offset != self.size {
-            return Err(self.size_error(self.offset));
-        }
-        let found = std::mem::replace(&mut self.hasher, self.digest.algorithm().hasher()).finish();
-        if found != self.digest {
-            self.restart()?;
-            return Err(StoreError::Digest {
-                expected: self.digest,
-                found,
-            });
-        }
-        // Durable before it has its name: after a power loss the stamp would vouch for lost bytes.
-        failed("write", &self.path, self.file.sync_data())?;
-        failed("seal", &self.path, seal(&self.file, &self.digest))?;
-        let directory = self.target.parent().expect("a blob is in a directory");
-        failed("make", directory, fs::create_dir_all(directory))?;
-        failed("name", &self.target, fs::rename(&self.path, &self.target))
-    }
-
-    fn size_error(&self, found: u64) -> StoreError {
-        StoreError::Size {
-            digest: self.digest.clone(),
-            expected: self.size,
-            found,
-        }
-    }
-}
-
-/// Makes the directory, checks its version and returns its lock, not yet held.
 /// Makes a directory a store, unless it is one.
 fn make_root(root: &Path) -> Result<(), StoreError> {
     let path = root.join("version");
@@ -449,7 +398,7 @@ fn make_root(root: &Path) -> Result<(), StoreError> {
     failed("write", &path, file).map(drop)
 }
 
-/// Opens the lock of a store of this version.
+/// Checks the store's version and opens its lock, which is not held yet.
 fn open_root(root: &Path) -> Result<File, StoreError> {
     let path = root.join("version");
     match fs::read_to_string(&path) {
@@ -492,38 +441,6 @@ fn refuse_symlink(path: &Path) -> io::Result<()> {
         Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
         _ => Ok(()),
     }
-}
-
-/// Whether the file holds the blob.
-fn check(file: &File, digest: &Digest, size: u64, trust: Trust) -> io::Result<bool> {
-    let metadata = file.metadata()?;
-    if metadata.len() != size {
-        return Ok(false);
-    }
-    let stamped = metadata.modified()? == digest.stamp();
-    if trust == Trust::Stamp && stamped {
-        return Ok(true);
-    }
-    let (found, _) = hash_reader(digest.algorithm(), file)?;
-    if found != *digest {
-        return Ok(false);
-    }
-    if !stamped {
-        let _ = seal(file, digest);
-    }
-    Ok(true)
-}
-
-/// Marks a file as verified, and read-only.
-fn seal(file: &File, digest: &Digest) -> io::Result<()> {
-    let mut permissions = file.metadata()?.permissions();
-    permissions.set_readonly(true);
-    file.set_permissions(permissions)?;
-    file.set_times(
-        FileTimes::new()
-            .set_accessed(SystemTime::now())
-            .set_modified(digest.stamp()),
-    )
 }
 
 /// The regular files of a directory, which need not exist.
@@ -574,12 +491,12 @@ mod tests {
     fn resumes_what_was_dropped() {
         let (_directory, store) = store(Trust::Stamp);
         let (digest, bytes) = blob("hello world");
-        let mut first = writer(&store, &digest, 11);
-        first.write(&bytes[..5]).unwrap();
+        let first = writer(&store, &digest, 11);
+        first.write(0, &bytes[..5]).unwrap();
         drop(first);
-        let mut second = writer(&store, &digest, 11);
-        assert_eq!(second.offset(), 5);
-        second.write(&bytes[5..]).unwrap();
+        let second = writer(&store, &digest, 11);
+        assert_eq!(second.missing(), [5..11]);
+        second.write(5, &bytes[5..]).unwrap();
         second.finish().unwrap();
         assert!(matches!(
             store.ingest(&digest, 11).unwrap(),
@@ -591,13 +508,14 @@ mod tests {
     fn wrong_bytes_never_get_the_name() {
         let (_directory, store) = store(Trust::Stamp);
         let (digest, _) = blob("right");
-        let mut wrong = writer(&store, &digest, 5);
-        wrong.write(b"wrong").unwrap();
+        let wrong = writer(&store, &digest, 5);
+        wrong.write(0, b"wrong").unwrap();
         assert!(matches!(wrong.finish(), Err(StoreError::Digest { .. })));
-        assert_eq!(writer(&store, &digest, 5).offset(), 0);
-        let mut long = writer(&store, &digest, 5);
+        drop(wrong);
+        assert_eq!(writer(&store, &digest, 5).written(), 0);
+        let long = writer(&store, &digest, 5);
         assert!(matches!(
-            long.write(b"longer"),
+            long.write(0, b"longer"),
             Err(StoreError::Size { .. })
         ));
         assert!(matches!(long.finish(), Err(StoreError::Size { .. })));
@@ -626,7 +544,8 @@ mod tests {
         let path = trusting.find(&digest, 5).unwrap().unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "wrong").unwrap();
-        seal(&File::open(&path).unwrap(), &digest).unwrap();
+        let file = File::open(&path).unwrap();
+        trusting.seals.seal_new(&file, &digest).unwrap();
         assert!(trusting.find(&digest, 5).unwrap().is_some());
         let wary = Store::open(directory.path(), Trust::Nothing).unwrap();
         assert!(wary.find(&digest, 5).unwrap().is_none());

@@ -1,0 +1,369 @@
+//! Blobs on their way from a registry into the store.
+//!
+//! Each connection has a task of its own, which reads, hashes and writes: handing the bytes on to
+//! other threads costs more than it gains. Each blob has one connection, and all take its parts in
+//! order, so that bytes are mostly hashed while they are in memory; connections that no blob has for
+//! itself help with the parts of others.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::descriptor::Descriptor;
+use crate::progress::{BlobProgress, Progress};
+use crate::registry::{Backoff, Body, Registry, RegistryError};
+use crate::store::{Ingest, Store, StoreError, Writer};
+
+use super::{PullError, blocking, wait_after};
+
+/// Bytes that make a failed request worth another round of tries; less may be a registry that lies.
+const PROGRESS: u64 = 256 * 1024;
+/// How often a transfer is asked whether it waits for the network.
+const PERIOD: Duration = Duration::from_millis(20);
+/// What one request asks for at most, unless a part is larger. The connections that a blob gets later
+/// must find something to do.
+const MAX_RUN: u64 = 32 << 20;
+
+/// Where blobs come from and where they go.
+pub(super) struct Crew {
+    registry: Arc<Registry>,
+    store: Arc<Store>,
+    progress: Progress,
+    connections: usize,
+    /// Connections that no blob has for itself.
+    spare: Semaphore,
+    /// Blobs that are not complete yet.
+    unfinished: AtomicUsize,
+}
+
+impl Crew {
+    /// A crew that uses at most so many `connections` at once.
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        store: Arc<Store>,
+        progress: Progress,
+        connections: usize,
+    ) -> Arc<Self> {
+        Arc::new(Crew {
+            registry,
+            store,
+            progress,
+            connections,
+            spare: Semaphore::new(0),
+            unfinished: AtomicUsize::new(0),
+        })
+    }
+
+    /// Gets all `blobs` into the store; returns how many bytes came over the network.
+    pub(super) async fn fetch_all(
+        self: &Arc<Self>,
+        mut blobs: Vec<Descriptor>,
+    ) -> Result<u64, PullError> {
+        // The sooner a large blob begins, the sooner the last one ends.
+        blobs.sort_by_key(|blob| Reverse(blob.size));
+        self.unfinished.store(blobs.len(), Ordering::Relaxed);
+        let mut waiting = blobs.into_iter();
+        let mut fetches = JoinSet::new();
+        let mut transferred = 0;
+        for _ in 0..self.connections {
+            match waiting.next() {
+                Some(blob) => drop(fetches.spawn(Arc::clone(self).fetch(blob))),
+                None => self.spare.add_permits(1),
+            }
+        }
+        while let Some(fetched) = fetches.join_next().await {
+            transferred += unless_panicked(fetched)?;
+            self.unfinished.fetch_sub(1, Ordering::Relaxed);
+            match waiting.next() {
+                Some(blob) => drop(fetches.spawn(Arc::clone(self).fetch(blob))),
+                None => self.spare.add_permits(1),
+            }
+        }
+        Ok(transferred)
+    }
+
+    /// The connections for each blob, if all had the same number.
+    fn share(&self) -> u64 {
+        let unfinished = self.unfinished.load(Ordering::Relaxed).max(1);
+        (self.connections / unfinished).max(1) as u64
+    }
+
+    /// Gets a blob into the store; returns how many bytes came over the network.
+    async fn fetch(self: Arc<Self>, blob: Descriptor) -> Result<u64, PullError> {
+        let progress = Arc::new(self.progress.blob(&blob.digest, blob.size));
+        let mut transferred = 0;
+        let mut mismatched = false;
+        loop {
+            progress.message("waiting for another process");
+            let Some(writer) = self.ingest(&blob).await? else {
+                progress.move_to(blob.size);
+                return Ok(transferred);
+            };
+            progress.message("");
+            progress.move_to(writer.written());
+            let transfer = Arc::new(Transfer {
+                crew: Arc::clone(&self),
+                blob: blob.clone(),
+                writer,
+                progress: Arc::clone(&progress),
+                source: AtomicUsize::new(0),
+                received: AtomicU64::new(0),
+                parts: Mutex::default(),
+                wanted: Semaphore::new(1),
+                drained: Semaphore::new(0),
+            });
+            transfer.run().await?;
+            transferred += transfer.received.load(Ordering::Relaxed);
+            match transfer.writer.finish() {
+                Ok(()) => return Ok(transferred),
+                // The bytes are forgotten, and a second try may find better ones; a third would not.
+                Err(StoreError::Digest { .. }) if !mismatched => mismatched = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn ingest(&self, blob: &Descriptor) -> Result<Option<Writer>, PullError> {
+        let ingest = match self.store.try_ingest(&blob.digest, blob.size)? {
+            Some(ingest) => ingest,
+            None => {
+                let (store, digest, size) = (self.store.clone(), blob.digest.clone(), blob.size);
+                // While this waits for another process, the blobs that this process holds must go
+                // on, or the two would wait for each other.
+                blocking(move || store.ingest(&digest, size)).await?
+            }
+        };
+        Ok(match ingest {
+            Ingest::Present => None,
+            Ingest::Writer(writer) => Some(*writer),
+        })
+    }
+}
+
+/// What it takes to get the missing bytes of one blob.
+struct Transfer {
+    crew: Arc<Crew>,
+    blob: Descriptor,
+    writer: Writer,
+    progress: Arc<BlobProgress>,
+    /// 0 is the registry, the others are the descriptor's URLs.
+    source: AtomicUsize,
+    received: AtomicU64,
+    /// What no connection has begun with yet.
+    parts: Mutex<VecDeque<Range<u64>>>,
+    /// Helpers that may begin.
+    wanted: Semaphore,
+    /// Closed when no part is left to begin with.
+    drained: Semaphore,
+}
+
+impl Transfer {
+    /// Gets all that is missing.
+    async fn run(self: &Arc<Self>) -> Result<(), PullError> {
+        loop {
+            *self.parts() = self.writer.missing().into();
+            let Some(first) = self.next_run() else {
+                return Ok(());
+            };
+            let body = self.open(&first, &mut Backoff::default()).await?;
+            if body.is_whole() {
+                // Without ranges one connection brings everything.
+                self.get(first, Some(body)).await?;
+                continue;
+            }
+            let mut helpers = JoinSet::new();
+            for _ in 0..self.parts().len().min(self.crew.connections - 1) {
+                helpers.spawn(Arc::clone(self).help());
+            }
+            let own = async {
+                self.get(first, Some(body)).await?;
+                self.work().await?;
+                self.drained.close();
+                Ok(())
+            };
+            let others = async {
+                while let Some(helped) = helpers.join_next().await {
+                    unless_panicked(helped)?;
+                }
+                Ok::<_, PullError>(())
+            };
+            tokio::try_join!(own, others)?;
+        }
+    }
+
+    /// Gets parts over a connection that no blob has for itself, once there is one and it is wanted.
+    async fn help(self: Arc<Self>) -> Result<(), PullError> {
+        let connection = async {
+            if let Ok(wanted) = self.wanted.acquire().await {
+                wanted.forget();
+            }
+            self.crew.spare.acquire().await
+        };
+        tokio::select! {
+            biased;
+            _ = self.drained.acquire() => Ok(()),
+            _held = connection => self.work().await,
+        }
+    }
+
+    /// Gets one part after the other until none is left.
+    async fn work(&self) -> Result<(), PullError> {
+        while let Some(run) = self.next_run() {
+            self.get(run, None).await?;
+        }
+        Ok(())
+    }
+
+    /// The next parts, one behind the other: many as long as much is left, so that there are few
+    /// requests, and few at the end, so that all connections end together.
+    fn next_run(&self) -> Option<Range<u64>> {
+        let mut parts = self.parts();
+        let left: u64 = parts.iter().map(|part| part.end - part.start).sum();
+        let enough = (left / (2 * self.crew.share())).min(MAX_RUN);
+        let mut run = parts.pop_front()?;
+        while let Some(next) = parts.front()
+            && next.start == run.end
+            && next.end - run.start <= enough
+        {
+            run.end = next.end;
+            parts.pop_front();
+        }
+        Some(run)
+    }
+
+    fn parts(&self) -> MutexGuard<'_, VecDeque<Range<u64>>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets a run of parts, for which the registry may have been asked already.
+    async fn get(&self, run: Range<u64>, mut asked: Option<Body>) -> Result<(), PullError> {
+        let mut backoff = Backoff::default();
+        let mut at = run.start;
+        while at < run.end {
+            let body = match asked.take() {
+                Some(body) => body,
+                None => self.open(&(at..run.end), &mut backoff).await?,
+            };
+            let (came, result) = self.receive(body).await?;
+            if came.end - came.start >= PROGRESS {
+                backoff.reset();
+            }
+            at = at.max(came.end);
+            if let Err(error) = result {
+                wait_after(&mut backoff, error, &self.progress).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the current source for a range until it answers, or until there is no hope.
+    async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Body, PullError> {
+        let registry = &self.crew.registry;
+        loop {
+            let source = self.source.load(Ordering::Relaxed);
+            let answer = match source.checked_sub(1) {
+                None => registry.blob(&self.blob, range).await,
+                Some(url) => {
+                    let url = &self.blob.urls[url];
+                    registry.foreign_blob(&self.blob, url, range).await
+                }
+            };
+            let error = match answer {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            let elsewhere = match &error {
+                RegistryError::NotFound { .. } if source == 0 => !self.blob.urls.is_empty(),
+                error => source > 0 && error.transient().is_none(),
+            };
+            if !elsewhere {
+                wait_after(backoff, error, &self.progress).await?;
+            } else if source < self.blob.urls.len() {
+                self.source.store(source + 1, Ordering::Relaxed);
+            } else {
+                return Err(PullError::Foreign {
+                    digest: self.blob.digest.clone(),
+                    source: Box::new(error),
+                });
+            }
+        }
+    }
+
+    /// Writes a body as it comes. Returns what came, and how it ended.
+    ///
+    /// The outer error is the store's, which ends the pull; the inner one is the network's.
+    async fn receive(
+        &self,
+        mut body: Body,
+    ) -> Result<(Range<u64>, Result<(), RegistryError>), StoreError> {
+        let start = body.range().start;
+        let mut at = start;
+        let mut clock = Clock::start();
+        let result = loop {
+            let bytes = match body.chunk(at).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            if clock.waited_mostly() {
+                self.wanted.add_permits(1);
+            }
+            self.writer.write(at, &bytes)?;
+            clock.worked();
+            at += bytes.len() as u64;
+            self.received
+                .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.progress.move_to(self.writer.written());
+        };
+        Ok((start..at, result))
+    }
+}
+
+/// Tells what a connection's time goes into: more connections help where it waits for the network, and
+/// hinder where this machine is what is slow.
+struct Clock {
+    period: Instant,
+    since: Instant,
+    waited: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let now = Instant::now();
+        Clock {
+            period: now,
+            since: now,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Bytes have come. Whether at the end of a period most of it was spent on waiting for them.
+    fn waited_mostly(&mut self) -> bool {
+        let now = Instant::now();
+        self.waited += now - self.since;
+        let period = now - self.period;
+        if period < PERIOD {
+            return false;
+        }
+        let mostly = self.waited * 4 > period * 3;
+        (self.period, self.waited) = (now, Duration::ZERO);
+        mostly
+    }
+
+    /// The bytes were dealt with.
+    fn worked(&mut self) {
+        self.since = Instant::now();
+    }
+}
+
+fn unless_panicked<T>(
+    result: Result<Result<T, PullError>, JoinError>,
+) -> Result<T, PullError> {
+    result.expect("a connection's task does not panic")
+}

@@ -1,0 +1,96 @@
+//! How a file says that its bytes were verified: by its modification time.
+//!
+//! Any later write gives a file another time, without knowing of it, so one `stat` tells whether the
+//! bytes are still those that were hashed.
+//!
+//! A power loss may take bytes that were written and leave the file's name, size and time. So where
+//! the system tells one boot from another, a new file is sealed for this boot only: that costs no
+//! `fsync`, and after the next boot it is hashed once, and then sealed for good. Elsewhere bytes are
+//! made durable before they are sealed.
+
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::time::SystemTime;
+
+use crate::digest::{Algorithm, Digest, hash_reader};
+
+/// How far a file that is found on disk is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Its size, and the seal set when it was verified.
+    Stamp,
+    /// Nothing: hash it again.
+    Nothing,
+}
+
+/// Sets seals and recognizes them.
+#[derive(Clone, Debug)]
+pub(super) struct Seals {
+    boot: Option<String>,
+}
+
+impl Seals {
+    pub(super) fn of_this_boot() -> Self {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        Seals {
+            boot: boot.filter(|id| !id.trim().is_empty()),
+        }
+    }
+
+    /// Seals a file whose bytes were just written and verified.
+    pub(super) fn seal_new(&self, file: &File, digest: &Digest) -> io::Result<()> {
+        match self.stamp_of_this_boot(digest) {
+            Some(stamp) => set(file, stamp),
+            None => seal_for_good(file, digest),
+        }
+    }
+
+    /// Whether the file holds the blob. What has no valid seal is hashed, and sealed if it does.
+    pub(super) fn check(
+        &self,
+        file: &File,
+        digest: &Digest,
+        size: u64,
+        trust: Trust,
+    ) -> io::Result<bool> {
+        let metadata = file.metadata()?;
+        if metadata.len() != size {
+            return Ok(false);
+        }
+        let modified = metadata.modified()?;
+        let sealed =
+            modified == digest.stamp() || Some(modified) == self.stamp_of_this_boot(digest);
+        if sealed && trust == Trust::Stamp {
+            return Ok(true);
+        }
+        let (found, _) = hash_reader(digest.algorithm(), file)?;
+        if found != *digest {
+            return Ok(false);
+        }
+        if !sealed {
+            // A store that belongs to someone else is still readable.
+            let _ = seal_for_good(file, digest);
+        }
+        Ok(true)
+    }
+
+    fn stamp_of_this_boot(&self, digest: &Digest) -> Option<SystemTime> {
+        let both = format!("{} {digest}", self.boot.as_ref()?);
+        Some(Digest::of(Algorithm::Sha256, both.as_bytes()).stamp())
+    }
+}
+
+/// Seals a verified file, once its bytes are durable, for as long as it is not written to.
+fn seal_for_good(file: &File, digest: &Digest) -> io::Result<()> {
+    file.sync_data()?;
+    set(file, digest.stamp())
+}
+
+/// Makes a file read-only and gives it the time `stamp`.
+pub(super) fn set(file: &File, stamp: SystemTime) -> io::Result<()> {
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_readonly(true);
+    file.set_permissions(permissions)?;
+    let now = SystemTime::now();
+    file.set_times(FileTimes::new().set_accessed(now).set_modified(stamp))
+}
