@@ -132,17 +132,41 @@ impl Keychain {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(CredentialError::Read(path.clone(), error)),
             };
-            let config: Config = serde_json::from_slice(&text)
-                .map_err(|error| CredentialError::Json(path.clone(), error))?;
-            if let Some(credential) = config.find(path, reference).await? {
-                return Ok(Some(credential));
+            let credential = match AuthFile::parse(path, &text)?.find(reference)? {
+                Some(Found::Credential(credential)) => Some(credential),
+                Some(Found::Helper { name, address }) => run_helper(&name, &address).await?,
+                None => None,
+            };
+            if credential.is_some() {
+                return Ok(credential);
             }
         }
         Ok(None)
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What Docker or podman wrote into one file.
+#[derive(Clone)]
+pub struct AuthFile {
+    path: PathBuf,
+    config: Config,
+}
+
+/// What a file has for an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The credential itself.
+    Credential(Credential),
+    /// The program `docker-credential-NAME`, to be asked for the credential of an address.
+    Helper {
+        /// The helper's name, which is safe as a part of a program's name.
+        name: String,
+        /// The address under which helpers know the registry.
+        address: String,
+    },
+}
+
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Config {
     auths: HashMap<String, Auth>,
@@ -150,7 +174,7 @@ struct Config {
     cred_helpers: HashMap<String, String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 #[expect(clippy::struct_field_names, reason = "the file format's names")]
 struct Auth {
@@ -161,36 +185,62 @@ struct Auth {
     registrytoken: Option<String>,
 }
 
-impl Config {
-    async fn find(
-        &self,
-        path: &Path,
-        reference: &Reference,
-    ) -> Result<Option<Credential>, CredentialError> {
-        let registry = reference.registry();
-        let address = match registry {
+/// Shows no entry: they hold secrets.
+impl fmt::Debug for AuthFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthFile").field(&self.path).finish()
+    }
+}
+
+impl AuthFile {
+    /// Parses `bytes`, the content of the file `path`, which errors name.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CredentialError> {
+        Ok(AuthFile {
+            path: path.to_owned(),
+            config: serde_json::from_slice(bytes)
+                .map_err(|error| CredentialError::Json(path.to_owned(), error))?,
+        })
+    }
+
+    /// What the file has for an image, under the most specific key; runs no helper.
+    pub fn find(&self, reference: &Reference) -> Result<Option<Found>, CredentialError> {
+        for key in keys(reference) {
+            let helpers = &self.config.cred_helpers;
+            let helper = helpers.iter().find(|(name, _)| normal(name) == key);
+            if let Some((_, helper)) = helper {
+                return self.helper(helper, reference).map(Some);
+            }
+            let auths = &self.config.auths;
+            let entry = auths.iter().find(|(name, _)| normal(name) == key);
+            if let Some((name, auth)) = entry
+                && let Some(credential) = auth.credential(&self.path, name)?
+            {
+                return Ok(Some(Found::Credential(credential)));
+            }
+        }
+        match &self.config.creds_store {
+            Some(helper) if !helper.is_empty() => self.helper(helper, reference).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn helper(&self, name: &str, reference: &Reference) -> Result<Found, CredentialError> {
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err(CredentialError::HelperName {
+                path: self.path.clone(),
+                name: name.to_owned(),
+            });
+        }
+        let address = match reference.registry() {
             "docker.io" => DOCKER_HUB,
             registry => registry,
         };
-        for key in keys(reference) {
-            let helper = self
-                .cred_helpers
-                .iter()
-                .find(|(name, _)| normal(name) == key);
-            if let Some((_, helper)) = helper {
-                return run_helper(path, helper, address).await;
-            }
-            let entry = self.auths.iter().find(|(name, _)| normal(name) == key);
-            if let Some((name, auth)) = entry
-                && let Some(credential) = auth.credential(path, name)?
-            {
-                return Ok(Some(credential));
-            }
-        }
-        match &self.creds_store {
-            Some(helper) if !helper.is_empty() => run_helper(path, helper, address).await,
-            _ => Ok(None),
-        }
+        Ok(Found::Helper {
+            name: name.to_owned(),
+            address: address.to_owned(),
+        })
     }
 }
 
@@ -268,19 +318,7 @@ struct HelperResponse {
     secret: String,
 }
 
-async fn run_helper(
-    path: &Path,
-    name: &str,
-    address: &str,
-) -> Result<Option<Credential>, CredentialError> {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if name.is_empty() || !name.bytes().all(allowed) {
-        return Err(CredentialError::HelperName {
-            path: path.to_owned(),
-            name: name.to_owned(),
-        });
-    }
+async fn run_helper(name: &str, address: &str) -> Result<Option<Credential>, CredentialError> {
     let failed = |message: &str| CredentialError::HelperFailed {
         name: name.to_owned(),
         address: address.to_owned(),

@@ -8,7 +8,7 @@ mod credentials;
 mod retry;
 
 pub use challenge::Challenge;
-pub use credentials::{Credential, CredentialError, Keychain};
+pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use retry::Backoff;
 
 use std::collections::BTreeSet;
