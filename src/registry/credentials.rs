@@ -59,8 +59,17 @@ pub enum CredentialError {
     #[error("cannot read the credentials file {path}", path = .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// A file is not what Docker or podman writes.
-    #[error("the credentials file {path} is not valid", path = .0.display())]
-    Json(PathBuf, #[source] serde_json::Error),
+    ///
+    /// The parser's own words would show values, which may be secrets.
+    #[error("the credentials file {path} is not valid: see line {line}, column {column}", path = .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line of what is wrong.
+        line: usize,
+        /// The column in it.
+        column: usize,
+    },
     /// An `auth` value is not base64 of USER:PASSWORD.
     #[error("the credentials file {path} has a malformed \"auth\" for {key}: log in again", path = .path.display())]
     Auth {
@@ -195,10 +204,14 @@ impl fmt::Debug for AuthFile {
 impl AuthFile {
     /// Parses `bytes`, the content of the file `path`, which errors name.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CredentialError> {
+        let config = serde_json::from_slice(bytes).map_err(|error| CredentialError::Json {
+            path: path.to_owned(),
+            line: error.line(),
+            column: error.column(),
+        })?;
         Ok(AuthFile {
             path: path.to_owned(),
-            config: serde_json::from_slice(bytes)
-                .map_err(|error| CredentialError::Json(path.to_owned(), error))?,
+            config,
         })
     }
 
@@ -438,6 +451,17 @@ mod tests {
             matches!(error, CredentialError::HelperName { .. }),
             "{error}"
         );
+        for json in [
+            r#"{"auths":{"r.test":{"password":271828}}}"#,
+            r#"{"auths":{"r.test":"hunter2 271828"}}"#,
+        ] {
+            let error = find(json, "r.test/a").await.unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(
+                text.contains("line 1") && !text.contains("271828"),
+                "{text}"
+            );
+        }
         let shown = format!("{:?}", password("user", "hunter2"));
         assert!(!shown.contains("hunter2"), "{shown}");
     }
