@@ -1,7 +1,7 @@
 //! Credentials as Docker, podman and their users keep them (docker's `config.json`,
 //! containers-auth.json(5), the credential helper protocol).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::fs;
@@ -178,9 +178,9 @@ pub enum Found {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Config {
-    auths: HashMap<String, Auth>,
+    auths: BTreeMap<String, Auth>,
     creds_store: Option<String>,
-    cred_helpers: HashMap<String, String>,
+    cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -218,17 +218,13 @@ impl AuthFile {
     /// What the file has for an image, under the most specific key; runs no helper.
     pub fn find(&self, reference: &Reference) -> Result<Option<Found>, CredentialError> {
         for key in keys(reference) {
-            let helpers = &self.config.cred_helpers;
-            let helper = helpers.iter().find(|(name, _)| normal(name) == key);
-            if let Some((_, helper)) = helper {
+            if let Some((_, helper)) = filed(&self.config.cred_helpers, &key).next() {
                 return self.helper(helper, reference).map(Some);
             }
-            let auths = &self.config.auths;
-            let entry = auths.iter().find(|(name, _)| normal(name) == key);
-            if let Some((name, auth)) = entry
-                && let Some(credential) = auth.credential(&self.path, name)?
-            {
-                return Ok(Some(Found::Credential(credential)));
+            for (name, auth) in filed(&self.config.auths, &key) {
+                if let Some(credential) = auth.credential(&self.path, name)? {
+                    return Ok(Some(Found::Credential(credential)));
+                }
             }
         }
         match &self.config.creds_store {
@@ -306,6 +302,17 @@ fn keys(reference: &Reference) -> Vec<String> {
     keys.push(whole);
     keys.reverse();
     keys
+}
+
+/// What is filed under a key, and then what is filed under older forms of it.
+fn filed<'a, T>(
+    entries: &'a BTreeMap<String, T>,
+    key: &'a str,
+) -> impl Iterator<Item = (&'a String, &'a T)> {
+    let older = entries
+        .iter()
+        .filter(move |(name, _)| *name != key && normal(name) == key);
+    entries.get_key_value(key).into_iter().chain(older)
 }
 
 /// A key of `auths` without what Docker's older versions put around the host.
@@ -421,6 +428,23 @@ mod tests {
             Some(password("host", "1"))
         );
         assert_eq!(find(json, "r.test:443/team/app").await.unwrap(), None);
+    }
+
+    /// Docker's older versions filed a registry under a URL, and did not remove what was there.
+    #[tokio::test]
+    async fn of_two_names_of_a_registry_the_plain_one_wins() {
+        let json = r#"{"auths":{
+            "http://r.test":{"username":"old","password":"1"},
+            "r.test":{"username":"new","password":"2"},
+            "https://r.test/v2/":{"username":"old","password":"3"},
+            "https://s.test":{},
+            "https://s.test/v1/":{"username":"v1","password":"4"}}}"#;
+        for _ in 0..20 {
+            let found = find(json, "r.test/a").await.unwrap();
+            assert_eq!(found, Some(password("new", "2")));
+            let found = find(json, "s.test/a").await.unwrap();
+            assert_eq!(found, Some(password("v1", "4")));
+        }
     }
 
     #[tokio::test]
