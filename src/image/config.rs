@@ -430,6 +430,21 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_the_base_stays_the_same() {
+        let (manifest, config) = docker_base();
+        let text = String::from_utf8(config).unwrap();
+        let config = text.replacen('{', r#"{"n":184467440073.37094,"#, 1);
+        let base = Base {
+            manifest: &manifest,
+            config: config.as_bytes(),
+        };
+        let none = BTreeMap::new();
+        let built = build_image(Some(base), None, &[], &ConfigChanges::default(), &none).unwrap();
+        let config = String::from_utf8(built.config).unwrap();
+        assert!(config.contains(r#""n":184467440073.37094,"#), "{config}");
+    }
+
+    #[test]
     fn a_base_without_a_platform_gets_the_whole_of_it() {
         let (manifest, config) = docker_base();
         let none = BTreeMap::new();
