@@ -150,8 +150,10 @@ impl fmt::Display for MediaType {
 
 fn parse_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = Value::deserialize(deserializer)?;
+    // The spec's sizes are int64; a larger one would be another number to other tools.
     value
         .as_u64()
+        .filter(|size| i64::try_from(*size).is_ok())
         .ok_or_else(|| D::Error::custom(format!("{value} is not a size in bytes")))
 }
 
@@ -244,6 +246,8 @@ mod tests {
             serde_json::from_str::<Descriptor>(&text)
         };
         assert!(json(r#","size":0"#).is_ok());
+        assert!(json(r#","size":9223372036854775807"#).is_ok());
+        assert!(json(r#","size":9223372036854775808"#).is_err());
         assert!(json(r#","size":-1"#).is_err());
         assert!(json(r#","size":1e30"#).is_err());
         assert!(json("").is_err());

@@ -83,6 +83,9 @@ pub enum ManifestError {
     /// Neither an index nor an image manifest.
     #[error("its media type {0:?} is neither an image manifest nor an image index")]
     MediaType(String),
+    /// An index and an image manifest at once: which, would be up to the reader.
+    #[error("it has both manifests and a config, so it can be read in two ways")]
+    Ambiguous,
     /// The content has another media type than the one that pointed to it says.
     #[error("it says that it is {found}, but it was referred to as {expected}")]
     Mismatch {
@@ -109,8 +112,8 @@ struct Head {
 impl Manifest {
     /// Parses `bytes`, which were referred to with the media type `expected`, if any.
     ///
-    /// The `mediaType` inside must agree, so that one content cannot be read in two ways
-    /// (CVE-2021-41190).
+    /// The `mediaType` inside must agree, and so must the properties, so that one content cannot be
+    /// read in two ways (CVE-2021-41190).
     pub fn parse(bytes: &[u8], expected: Option<&MediaType>) -> Result<Self, ManifestError> {
         if bytes.len() as u64 > MAX_MANIFEST_SIZE {
             return Err(ManifestError::Size(bytes.len() as u64));
@@ -122,7 +125,8 @@ impl Manifest {
         let kind_by_content = match (&head.manifests, &head.config) {
             (Some(_), None) => Some(MediaType::new(MediaType::OCI_INDEX)),
             (None, Some(_)) => Some(MediaType::new(MediaType::OCI_MANIFEST)),
-            _ => None,
+            (Some(_), Some(_)) => return Err(ManifestError::Ambiguous),
+            (None, None) => None,
         };
         if let (Some(expected), Some(found)) = (expected, &head.media_type)
             && expected != found
@@ -187,11 +191,25 @@ mod tests {
             parse(index, Some(MediaType::OCI_MANIFEST)),
             Err(ManifestError::Mismatch { .. })
         ));
-        let both = r#"{"schemaVersion":2,"manifests":[],"config":{}}"#;
-        assert!(matches!(
-            parse(both, None),
-            Err(ManifestError::MediaType(_))
+    }
+
+    #[test]
+    fn refuses_what_can_be_read_in_two_ways() {
+        let config = serde_json::to_string(&Descriptor::of(
+            MediaType::new(MediaType::OCI_CONFIG),
+            b"config",
         ));
+        let both = format!(
+            r#"{{"schemaVersion":2,"manifests":[],"config":{}}}"#,
+            config.unwrap()
+        );
+        for expected in [
+            None,
+            Some(MediaType::OCI_INDEX),
+            Some(MediaType::OCI_MANIFEST),
+        ] {
+            assert!(parse(&both, expected).is_err(), "{expected:?}");
+        }
     }
 
     #[test]

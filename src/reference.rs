@@ -25,6 +25,9 @@ pub enum ReferenceError {
         "{0:?} is not an image reference: a repository has lower-case letters, digits and ._-/ only"
     )]
     Repository(String),
+    /// The grammar's implementation takes letters of all scripts for those of a tag.
+    #[error("{0:?} is not an image reference: a tag has ASCII letters, digits and ._- only")]
+    Tag(String),
     /// The part after `@` is not a digest.
     #[error("{0:?} has a malformed digest")]
     Digest(String, #[source] DigestError),
@@ -91,6 +94,9 @@ impl FromStr for Reference {
         if !name.repository().bytes().all(allowed) {
             return Err(ReferenceError::Repository(text.to_owned()));
         }
+        if !name.tag().unwrap_or_default().is_ascii() {
+            return Err(ReferenceError::Tag(text.to_owned()));
+        }
         Ok(Reference { name, digest })
     }
 }
@@ -141,6 +147,7 @@ mod tests {
             "a/b@../../x",
             "a b",
             "https://a/b",
+            "a/b:\u{446}",
         ] {
             let error = bad.parse::<Reference>().unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");

@@ -180,7 +180,8 @@ fn set_platform(
     wanted: Option<&Platform>,
 ) -> Result<Platform, ImageError> {
     let base: Option<Platform> = if config.contains_key("os") {
-        serde_json::from_value(Value::Object(config.clone())).ok()
+        let config = Value::Object(config.clone());
+        Some(serde_json::from_value(config).map_err(ImageError::BaseConfig)?)
     } else {
         None
     };
@@ -193,10 +194,11 @@ fn set_platform(
         }
         (Some(base), _) => Ok(base),
         (None, Some(wanted)) => {
-            config.insert("os".to_owned(), json!(wanted.os));
-            config.insert("architecture".to_owned(), json!(wanted.architecture));
-            if let Some(variant) = &wanted.variant {
-                config.insert("variant".to_owned(), json!(variant));
+            for key in ["architecture", "variant", "os.version", "os.features"] {
+                config.remove(key);
+            }
+            if let Value::Object(platform) = json!(wanted) {
+                config.extend(platform);
             }
             Ok(wanted.clone())
         }
@@ -424,6 +426,46 @@ mod tests {
         assert!(matches!(
             build_image(None, None, &[], &changes, &none),
             Err(ImageError::NoPlatform)
+        ));
+    }
+
+    #[test]
+    fn a_number_of_the_base_stays_the_same() {
+        let (manifest, config) = docker_base();
+        let text = String::from_utf8(config).unwrap();
+        let config = text.replacen('{', r#"{"n":184467440073.37094,"#, 1);
+        let base = Base {
+            manifest: &manifest,
+            config: config.as_bytes(),
+        };
+        let none = BTreeMap::new();
+        let built = build_image(Some(base), None, &[], &ConfigChanges::default(), &none).unwrap();
+        let config = String::from_utf8(built.config).unwrap();
+        assert!(config.contains(r#""n":184467440073.37094,"#), "{config}");
+    }
+
+    #[test]
+    fn a_base_without_a_platform_gets_the_whole_of_it() {
+        let (manifest, config) = docker_base();
+        let none = BTreeMap::new();
+        let build = |members: Value| {
+            let mut config: Map<String, Value> = serde_json::from_slice(&config).unwrap();
+            config.remove("os");
+            config.extend(members.as_object().unwrap().clone());
+            let base = Base {
+                manifest: &manifest,
+                config: &to_json(&config),
+            };
+            let changes = ConfigChanges::default();
+            build_image(Some(base), Some(&linux()), &[], &changes, &none)
+        };
+        let image = build(json!({"variant": "v7", "os.version": "10"})).unwrap();
+        let platform: Platform = serde_json::from_slice(&image.config).unwrap();
+        assert_eq!(platform, linux());
+        // What is no platform is not to be written over either: it may be another one.
+        assert!(matches!(
+            build(json!({"os": "windows", "variant": 7})),
+            Err(ImageError::BaseConfig(_))
         ));
     }
 

@@ -65,6 +65,7 @@ struct Verifier<'a> {
     root: &'a Path,
     options: Options,
     faults: Vec<Fault>,
+    /// The manifests and indexes that were read.
     seen: HashSet<Digest>,
     /// The `diff_id` of each config and layer that was read.
     read: HashMap<Digest, Option<Digest>>,
@@ -124,7 +125,7 @@ impl Verifier<'_> {
                     );
                     continue;
                 };
-                if self.seen.contains(&digest) {
+                if self.seen.contains(&digest) || self.read.contains_key(&digest) {
                     continue;
                 }
                 match File::open(&file).and_then(|file| hash_reader(digest.algorithm(), file)) {
@@ -201,11 +202,12 @@ impl Verifier<'_> {
                 return self.fault(&descriptor.digest, format!("cannot be read: {error}"));
             }
         }
-        if !self.seen.insert(descriptor.digest.clone()) {
+        if !matches!(kind, Kind::Index | Kind::Manifest) {
+            // A layer's digest is checked together with its diff_id, in one reading; that of anything
+            // else with those of the unreferenced.
             return;
         }
-        if !matches!(kind, Kind::Index | Kind::Manifest) {
-            // A layer's digest is checked together with its diff_id, in one reading.
+        if !self.seen.insert(descriptor.digest.clone()) {
             return;
         }
         let subject = descriptor.digest.to_string();
@@ -404,4 +406,32 @@ fn list(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::MediaType;
+    use crate::layout::{index_json, marker_json};
+
+    /// An index may list what is neither a manifest nor an index.
+    #[test]
+    fn a_changed_artifact_of_an_index_is_a_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let artifact = Descriptor::of(MediaType::new("text/plain"), b"as it was");
+        let path = root.join(artifact.digest.blob_path());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "as it was").unwrap();
+        fs::write(root.join(MARKER_FILE), marker_json()).unwrap();
+        fs::write(root.join(INDEX_FILE), index_json(&artifact, None)).unwrap();
+        assert_eq!(verify(root, Options::default()), []);
+
+        fs::write(&path, "as it is!").unwrap();
+        let faults = verify(root, Options::default());
+        assert!(
+            faults.len() == 1 && faults[0].problem.starts_with("its content has the digest"),
+            "{faults:?}"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! Credentials as Docker, podman and their users keep them (docker's `config.json`,
 //! containers-auth.json(5), the credential helper protocol).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::fs;
@@ -59,8 +59,17 @@ pub enum CredentialError {
     #[error("cannot read the credentials file {path}", path = .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// A file is not what Docker or podman writes.
-    #[error("the credentials file {path} is not valid", path = .0.display())]
-    Json(PathBuf, #[source] serde_json::Error),
+    ///
+    /// The parser's own words would show values, which may be secrets.
+    #[error("the credentials file {path} is not valid: see line {line}, column {column}", path = .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The line of what is wrong.
+        line: usize,
+        /// The column in it.
+        column: usize,
+    },
     /// An `auth` value is not base64 of USER:PASSWORD.
     #[error("the credentials file {path} has a malformed \"auth\" for {key}: log in again", path = .path.display())]
     Auth {
@@ -132,25 +141,49 @@ impl Keychain {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(CredentialError::Read(path.clone(), error)),
             };
-            let config: Config = serde_json::from_slice(&text)
-                .map_err(|error| CredentialError::Json(path.clone(), error))?;
-            if let Some(credential) = config.find(path, reference).await? {
-                return Ok(Some(credential));
+            let credential = match AuthFile::parse(path, &text)?.find(reference)? {
+                Some(Found::Credential(credential)) => Some(credential),
+                Some(Found::Helper { name, address }) => run_helper(&name, &address).await?,
+                None => None,
+            };
+            if credential.is_some() {
+                return Ok(credential);
             }
         }
         Ok(None)
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Config {
-    auths: HashMap<String, Auth>,
-    creds_store: Option<String>,
-    cred_helpers: HashMap<String, String>,
+/// What Docker or podman wrote into one file.
+#[derive(Clone)]
+pub struct AuthFile {
+    path: PathBuf,
+    config: Config,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What a file has for an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The credential itself.
+    Credential(Credential),
+    /// The program `docker-credential-NAME`, to be asked for the credential of an address.
+    Helper {
+        /// The helper's name, which is safe as a part of a program's name.
+        name: String,
+        /// The address under which helpers know the registry.
+        address: String,
+    },
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Config {
+    auths: BTreeMap<String, Auth>,
+    creds_store: Option<String>,
+    cred_helpers: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 #[expect(clippy::struct_field_names, reason = "the file format's names")]
 struct Auth {
@@ -161,36 +194,62 @@ struct Auth {
     registrytoken: Option<String>,
 }
 
-impl Config {
-    async fn find(
-        &self,
-        path: &Path,
-        reference: &Reference,
-    ) -> Result<Option<Credential>, CredentialError> {
-        let registry = reference.registry();
-        let address = match registry {
+/// Shows no entry: they hold secrets.
+impl fmt::Debug for AuthFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthFile").field(&self.path).finish()
+    }
+}
+
+impl AuthFile {
+    /// Parses `bytes`, the content of the file `path`, which errors name.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CredentialError> {
+        let config = serde_json::from_slice(bytes).map_err(|error| CredentialError::Json {
+            path: path.to_owned(),
+            line: error.line(),
+            column: error.column(),
+        })?;
+        Ok(AuthFile {
+            path: path.to_owned(),
+            config,
+        })
+    }
+
+    /// What the file has for an image, under the most specific key; runs no helper.
+    pub fn find(&self, reference: &Reference) -> Result<Option<Found>, CredentialError> {
+        for key in keys(reference) {
+            if let Some((_, helper)) = filed(&self.config.cred_helpers, &key).next() {
+                return self.helper(helper, reference).map(Some);
+            }
+            for (name, auth) in filed(&self.config.auths, &key) {
+                if let Some(credential) = auth.credential(&self.path, name)? {
+                    return Ok(Some(Found::Credential(credential)));
+                }
+            }
+        }
+        match &self.config.creds_store {
+            Some(helper) if !helper.is_empty() => self.helper(helper, reference).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn helper(&self, name: &str, reference: &Reference) -> Result<Found, CredentialError> {
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err(CredentialError::HelperName {
+                path: self.path.clone(),
+                name: name.to_owned(),
+            });
+        }
+        let address = match reference.registry() {
             "docker.io" => DOCKER_HUB,
             registry => registry,
         };
-        for key in keys(reference) {
-            let helper = self
-                .cred_helpers
-                .iter()
-                .find(|(name, _)| normal(name) == key);
-            if let Some((_, helper)) = helper {
-                return run_helper(path, helper, address).await;
-            }
-            let entry = self.auths.iter().find(|(name, _)| normal(name) == key);
-            if let Some((name, auth)) = entry
-                && let Some(credential) = auth.credential(path, name)?
-            {
-                return Ok(Some(credential));
-            }
-        }
-        match &self.creds_store {
-            Some(helper) if !helper.is_empty() => run_helper(path, helper, address).await,
-            _ => Ok(None),
-        }
+        Ok(Found::Helper {
+            name: name.to_owned(),
+            address: address.to_owned(),
+        })
     }
 }
 
@@ -245,6 +304,17 @@ fn keys(reference: &Reference) -> Vec<String> {
     keys
 }
 
+/// What is filed under a key, and then what is filed under older forms of it.
+fn filed<'a, T>(
+    entries: &'a BTreeMap<String, T>,
+    key: &'a str,
+) -> impl Iterator<Item = (&'a String, &'a T)> {
+    let older = entries
+        .iter()
+        .filter(move |(name, _)| *name != key && normal(name) == key);
+    entries.get_key_value(key).into_iter().chain(older)
+}
+
 /// A key of `auths` without what Docker's older versions put around the host.
 fn normal(key: &str) -> String {
     let key = key
@@ -268,19 +338,7 @@ struct HelperResponse {
     secret: String,
 }
 
-async fn run_helper(
-    path: &Path,
-    name: &str,
-    address: &str,
-) -> Result<Option<Credential>, CredentialError> {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    if name.is_empty() || !name.bytes().all(allowed) {
-        return Err(CredentialError::HelperName {
-            path: path.to_owned(),
-            name: name.to_owned(),
-        });
-    }
+async fn run_helper(name: &str, address: &str) -> Result<Option<Credential>, CredentialError> {
     let failed = |message: &str| CredentialError::HelperFailed {
         name: name.to_owned(),
         address: address.to_owned(),
@@ -372,6 +430,23 @@ mod tests {
         assert_eq!(find(json, "r.test:443/team/app").await.unwrap(), None);
     }
 
+    /// Docker's older versions filed a registry under a URL, and did not remove what was there.
+    #[tokio::test]
+    async fn of_two_names_of_a_registry_the_plain_one_wins() {
+        let json = r#"{"auths":{
+            "http://r.test":{"username":"old","password":"1"},
+            "r.test":{"username":"new","password":"2"},
+            "https://r.test/v2/":{"username":"old","password":"3"},
+            "https://s.test":{},
+            "https://s.test/v1/":{"username":"v1","password":"4"}}}"#;
+        for _ in 0..20 {
+            let found = find(json, "r.test/a").await.unwrap();
+            assert_eq!(found, Some(password("new", "2")));
+            let found = find(json, "s.test/a").await.unwrap();
+            assert_eq!(found, Some(password("v1", "4")));
+        }
+    }
+
     #[tokio::test]
     async fn docker_hub_has_an_old_name() {
         let json = r#"{"auths":{"https://index.docker.io/v1/":{"identitytoken":"t"}}}"#;
@@ -400,6 +475,17 @@ mod tests {
             matches!(error, CredentialError::HelperName { .. }),
             "{error}"
         );
+        for json in [
+            r#"{"auths":{"r.test":{"password":271828}}}"#,
+            r#"{"auths":{"r.test":"hunter2 271828"}}"#,
+        ] {
+            let error = find(json, "r.test/a").await.unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(
+                text.contains("line 1") && !text.contains("271828"),
+                "{text}"
+            );
+        }
         let shown = format!("{:?}", password("user", "hunter2"));
         assert!(!shown.contains("hunter2"), "{shown}");
     }

@@ -3,10 +3,12 @@
 //! The token flow is `oci_client`'s. Manifests and blobs are asked for beside it, with the same HTTP
 //! library, because it neither bounds what it reads nor verifies what it resumes.
 
+mod challenge;
 mod credentials;
 mod retry;
 
-pub use credentials::{Credential, CredentialError, Keychain};
+pub use challenge::Challenge;
+pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use retry::Backoff;
 
 use std::collections::BTreeSet;
@@ -709,47 +711,6 @@ impl Body {
     }
 }
 
-enum Challenge {
-    Basic,
-    Bearer { realm: String, service: String },
-}
-
-impl Challenge {
-    /// The strongest challenge among the `WWW-Authenticate` headers that can be met.
-    fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let mut basic = None;
-        for value in headers.get_all(header::WWW_AUTHENTICATE) {
-            let Some(challenges) = value
-                .to_str()
-                .ok()
-                .and_then(|value| http_auth::parse_challenges(value).ok())
-            else {
-                continue;
-            };
-            for challenge in challenges {
-                let param = |name: &str| {
-                    challenge
-                        .params
-                        .iter()
-                        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                        .map(|(_, value)| value.to_unescaped())
-                };
-                if challenge.scheme.eq_ignore_ascii_case("bearer") {
-                    if let Some(realm) = param("realm") {
-                        return Some(Challenge::Bearer {
-                            realm,
-                            service: param("service").unwrap_or_default(),
-                        });
-                    }
-                } else if challenge.scheme.eq_ignore_ascii_case("basic") {
-                    basic = Some(Challenge::Basic);
-                }
-            }
-        }
-        basic
-    }
-}
-
 fn redirect_policy() -> redirect::Policy {
     redirect::Policy::custom(|attempt| {
         let from_https = attempt
@@ -875,30 +836,6 @@ mod tests {
             "[::2]:80",
         ] {
             assert!(!is_loopback(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn prefers_bearer_to_basic() {
-        let mut headers = HeaderMap::new();
-        headers.append(
-            header::WWW_AUTHENTICATE,
-            r#"Basic realm="r""#.parse().unwrap(),
-        );
-        assert!(matches!(
-            Challenge::from_headers(&headers),
-            Some(Challenge::Basic)
-        ));
-        let bearer = r#"Bearer realm="https://t.test/token",service="s,1""#;
-        headers.append(header::WWW_AUTHENTICATE, bearer.parse().unwrap());
-        match Challenge::from_headers(&headers) {
-            Some(Challenge::Bearer { realm, service }) => {
-                assert_eq!(
-                    (realm.as_str(), service.as_str()),
-                    ("https://t.test/token", "s,1")
-                );
-            }
-            _ => panic!("the bearer challenge was not read"),
         }
     }
 
