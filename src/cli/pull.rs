@@ -1,8 +1,10 @@
 //! `pull` and `resolve`: what speaks to a registry.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -116,7 +118,9 @@ pub(crate) struct ResolveArgs {
 }
 
 pub(crate) fn pull(args: &PullArgs) -> Result<()> {
-    let workers = args.concurrency.into();
+    // Connections hash and write by themselves, so there are more than there are cores.
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = (2 * cores).min(args.concurrency.into());
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()

@@ -25,7 +25,7 @@ use super::{PullError, blocking, wait_after};
 /// Bytes that make a failed request worth another round of tries; less may be a registry that lies.
 const PROGRESS: u64 = 256 * 1024;
 /// How often a transfer is asked whether it waits for the network.
-const PERIOD: Duration = Duration::from_millis(20);
+const PERIOD: Duration = Duration::from_millis(50);
 /// What one request asks for at most, unless a part is larger. The connections that a blob gets later
 /// must find something to do.
 const MAX_RUN: u64 = 32 << 20;
@@ -351,7 +351,7 @@ impl Clock {
         if period < PERIOD {
             return false;
         }
-        let mostly = self.waited * 4 > period * 3;
+        let mostly = self.waited * 8 > period * 7;
         (self.period, self.waited) = (now, Duration::ZERO);
         mostly
     }

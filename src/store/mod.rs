@@ -4,9 +4,8 @@
 //! ROOT/version                    the format's version
 //! ROOT/lock                       held shared by every user, exclusively while pruning
 //! ROOT/blobs/ALGORITHM/HEX        complete, verified, read-only
-//! ROOT/ingest/ALGORITHM/HEX       being written
+//! ROOT/ingest/ALGORITHM/HEX       being written, and locked by the one process that does so
 //! ROOT/ingest/ALGORITHM/HEX.parts which bytes of it are there
-//! ROOT/ingest/ALGORITHM/HEX.lock  held by the one process that writes it
 //! ```
 //!
 //! A blob gets its name only after its size and digest are checked, and is sealed then, so that a
@@ -22,6 +21,7 @@ pub use writer::Writer;
 use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::{Algorithm, Digest};
@@ -96,6 +96,8 @@ pub struct Store {
     root: PathBuf,
     trust: Trust,
     seals: Seals,
+    /// Cleared by the first that fails, because a try makes a file.
+    reflinks: AtomicBool,
     /// Held until the store is dropped.
     _lock: File,
 }
@@ -124,6 +126,7 @@ impl Store {
             root: root.to_owned(),
             trust,
             seals: Seals::of_this_boot(),
+            reflinks: AtomicBool::new(true),
             _lock: lock,
         })
     }
@@ -164,9 +167,13 @@ impl Store {
         if self.find(digest, size)?.is_some() {
             return Ok(Ingest::Present);
         }
-        let (path, lock) = self.ingest_lock(digest)?;
-        failed("lock", &path, lock.lock())?;
-        self.ingest_locked(digest, size, lock)
+        loop {
+            let (path, file) = self.open_ingest(digest)?;
+            failed("lock", &path, file.lock())?;
+            if let Some(ingest) = self.ingest_locked(digest, size, path, file)? {
+                return Ok(ingest);
+            }
+        }
     }
 
     /// As [`Store::ingest`], but `None` while another process writes the same blob.
@@ -174,46 +181,54 @@ impl Store {
         if self.find(digest, size)?.is_some() {
             return Ok(Some(Ingest::Present));
         }
-        let (path, lock) = self.ingest_lock(digest)?;
-        match lock.try_lock() {
-            Ok(()) => self.ingest_locked(digest, size, lock).map(Some),
+        let (path, file) = self.open_ingest(digest)?;
+        match file.try_lock() {
+            Ok(()) => self.ingest_locked(digest, size, path, file),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => failed("lock", &path, Err(error)),
         }
     }
 
-    /// Where a blob is being written.
-    fn ingest_path(&self, digest: &Digest) -> PathBuf {
+    fn open_ingest(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
         let directory = self.root.join("ingest").join(digest.algorithm().as_str());
-        directory.join(digest.hex())
+        let path = directory.join(digest.hex());
+        let file = match open_for_writing(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_parent(&path)?;
+                open_for_writing(&path)
+            }
+            opened => opened,
+        };
+        let file = failed("open", &path, file)?;
+        Ok((path, file))
     }
 
-    fn ingest_lock(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
-        let path = self.ingest_path(digest).with_extension("lock");
-        make_parent(&path)?;
-        let lock = failed("open", &path, open_for_writing(&path))?;
-        Ok((path, lock))
-    }
-
+    /// What is to be done once `file`, opened at `path`, is locked. `None` if it is there no more.
     fn ingest_locked(
         &self,
         digest: &Digest,
         size: u64,
-        lock: File,
-    ) -> Result<Ingest, StoreError> {
-        // The process that had the lock may have finished.
+        path: PathBuf,
+        file: File,
+    ) -> Result<Option<Ingest>, StoreError> {
+        // The process that had the lock may have given the file its name, or removed it.
         if self.find(digest, size)?.is_some() {
-            return Ok(Ingest::Present);
+            return Ok(Some(Ingest::Present));
+        }
+        let copy = failed("open", &path, file.try_clone())?;
+        let locked = failed("open", &path, same_file::Handle::from_file(copy))?;
+        if same_file::Handle::from_path(&path).ok() != Some(locked) {
+            return Ok(None);
         }
         let writer = Writer::open(
-            self.ingest_path(digest),
-            lock,
+            path,
+            file,
             self.blob_path(digest),
             digest.clone(),
             size,
             self.seals.clone(),
         )?;
-        Ok(Ingest::Writer(Box::new(writer)))
+        Ok(Some(Ingest::Writer(Box::new(writer))))
     }
 
     /// Writes `bytes`, which must have the digest `digest`.
@@ -253,9 +268,10 @@ impl Store {
         if fs::symlink_metadata(target).is_ok() {
             failed("replace", target, fs::remove_file(target))?;
         }
-        if reflink_copy::reflink(&source, target).is_err()
-            && fs::hard_link(&source, target).is_err()
-        {
+        let reflinked = self.reflinks.load(Ordering::Relaxed)
+            && reflink_copy::reflink(&source, target).is_ok();
+        self.reflinks.store(reflinked, Ordering::Relaxed);
+        if !reflinked && fs::hard_link(&source, target).is_err() {
             failed("copy a blob to", target, fs::copy(&source, target))?;
         }
         if !failed("read", target, fs::metadata(target))?
@@ -350,6 +366,7 @@ pub fn prune(
         root: root.to_owned(),
         trust: Trust::Stamp,
         seals: Seals::of_this_boot(),
+        reflinks: AtomicBool::new(false),
         _lock: lock,
     };
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {

@@ -35,11 +35,11 @@ pub struct Writer {
     size: u64,
     part_size: u64,
     path: PathBuf,
+    /// Holds the lock.
     file: File,
     seals: Seals,
     written: Mutex<Written>,
     hashed: Mutex<Hashed>,
-    _lock: File,
 }
 
 /// How many bytes of each part are there.
@@ -57,16 +57,15 @@ struct Hashed {
 }
 
 impl Writer {
-    /// Takes up what is in `path`, which the holder of `lock` alone writes.
+    /// Takes up what is in `file`, which is at `path` and locked.
     pub(super) fn open(
         path: PathBuf,
-        lock: File,
+        file: File,
         target: PathBuf,
         digest: Digest,
         size: u64,
         seals: Seals,
     ) -> Result<Self, StoreError> {
-        let file = failed("open", &path, open_for_writing(&path))?;
         let part_size = size
             .div_ceil(PARTS)
             .next_multiple_of(1 << 20)
@@ -95,7 +94,6 @@ impl Writer {
                 parts: vec![0; count],
                 record,
             }),
-            _lock: lock,
         };
         writer.resume()?;
         failed(
@@ -282,6 +280,7 @@ impl Writer {
             self.seals.seal_new(&self.file, &self.digest),
         )?;
         make_parent(&self.target)?;
+        // While the lock is held: the next one to get it finds the blob under its name.
         failed("name", &self.target, fs::rename(&self.path, &self.target))?;
         if let Some((path, _)) = &lock(&self.written).record {
             // What stays of it does no harm: without its file it counts for nothing.
