@@ -1,33 +1,35 @@
 //! Image references (`registry/repository:tag@digest`), in Docker's and containerd's grammar.
+//!
+//! They are parsed here and not by `oci_client`, whose regular expression takes longer to compile
+//! than a pull takes that finds all it needs in the store.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::{Digest, DigestError};
 
+const DOCKER_HUB: &str = "docker.io";
+/// The longest name of a registry and a repository that registries take, in bytes.
+const MAX_NAME: usize = 255;
+const MAX_TAG: usize = 128;
+
 /// The name of an image in a registry, with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    name: oci_client::Reference,
+    registry: String,
+    repository: String,
+    tag: Option<String>,
     digest: Option<Digest>,
 }
 
 /// Why a string is not a reference.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
-    /// The grammar does not admit it.
+    /// A part of it is not what the grammar admits.
     #[error(
-        "{0:?} is not an image reference: expected REGISTRY/REPOSITORY[:TAG][@DIGEST], such as docker.io/library/debian:stable"
+        "{0:?} is not an image reference: {1}; expected REGISTRY/REPOSITORY[:TAG][@DIGEST], such as docker.io/library/debian:stable"
     )]
-    Grammar(String, #[source] oci_client::ParseError),
-    /// The grammar's implementation admits it, but registries do not.
-    #[error(
-        "{0:?} is not an image reference: a repository has lower-case letters, digits and ._-/ only"
-    )]
-    Repository(String),
-    /// The grammar's implementation takes letters of all scripts for those of a tag.
-    #[error("{0:?} is not an image reference: a tag has ASCII letters, digits and ._- only")]
-    Tag(String),
+    Grammar(String, &'static str),
     /// The part after `@` is not a digest.
     #[error("{0:?} has a malformed digest")]
     Digest(String, #[source] DigestError),
@@ -36,26 +38,26 @@ pub enum ReferenceError {
 impl Reference {
     /// The registry's host and port as written, such as `docker.io` or `localhost:5000`.
     pub fn registry(&self) -> &str {
-        self.name.registry()
+        &self.registry
     }
 
     /// The host and port that answer for the registry: Docker Hub's API has another name than
     /// its images.
     pub fn api_host(&self) -> &str {
-        match self.name.registry() {
-            "docker.io" => "registry-1.docker.io",
+        match self.registry.as_str() {
+            DOCKER_HUB => "registry-1.docker.io",
             registry => registry,
         }
     }
 
     /// The repository within the registry, such as `library/debian`.
     pub fn repository(&self) -> &str {
-        self.name.repository()
+        &self.repository
     }
 
     /// The tag; `latest` when the reference has neither a tag nor a digest.
     pub fn tag(&self) -> Option<&str> {
-        self.name.tag()
+        self.tag.as_deref()
     }
 
     /// The digest.
@@ -77,28 +79,108 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        // Parsed apart, because the grammar's own digests are looser than ours.
-        let digest = match text.split_once('@') {
-            Some((_, digest)) => Some(
-                digest
+        let malformed = |why| ReferenceError::Grammar(text.to_owned(), why);
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => {
+                let digest = digest
                     .parse()
-                    .map_err(|error| ReferenceError::Digest(text.to_owned(), error))?,
-            ),
-            None => None,
+                    .map_err(|error| ReferenceError::Digest(text.to_owned(), error))?;
+                (rest, Some(digest))
+            }
+            None => (text, None),
         };
-        let name = oci_client::Reference::try_from(text)
-            .map_err(|error| ReferenceError::Grammar(text.to_owned(), error))?;
-        let allowed = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte)
+        // A colon before a slash is a port's.
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag.to_owned())),
+            _ => (rest, None),
         };
-        if !name.repository().bytes().all(allowed) {
-            return Err(ReferenceError::Repository(text.to_owned()));
+        let (registry, path) = match name.split_once('/') {
+            Some((host, path)) if is_host_like(host) => (host, path),
+            _ => (DOCKER_HUB, name),
+        };
+        let registry = match registry {
+            "index.docker.io" => DOCKER_HUB,
+            registry => registry,
+        };
+        let repository = if registry == DOCKER_HUB && !path.contains('/') {
+            format!("library/{path}")
+        } else {
+            path.to_owned()
+        };
+        if !is_host(registry) {
+            return Err(malformed(
+                "its registry is not a host with a port or without",
+            ));
         }
-        if !name.tag().unwrap_or_default().is_ascii() {
-            return Err(ReferenceError::Tag(text.to_owned()));
+        if !repository.split('/').all(is_component) {
+            return Err(malformed(
+                "a repository has lower-case letters and digits, joined by ., _, __, - and /",
+            ));
         }
-        Ok(Reference { name, digest })
+        if registry.len() + 1 + repository.len() > MAX_NAME {
+            return Err(malformed("its name is longer than 255 characters"));
+        }
+        if !tag.as_deref().is_none_or(is_tag) {
+            return Err(malformed(
+                "a tag has up to 128 ASCII letters, digits and ._-, and begins with none of .-",
+            ));
+        }
+        let tag = match (tag, &digest) {
+            (None, None) => Some("latest".to_owned()),
+            (tag, _) => tag,
+        };
+        Ok(Reference {
+            registry: registry.to_owned(),
+            repository,
+            tag,
+            digest,
+        })
     }
+}
+
+/// Whether the part before the first slash is a registry and not the beginning of a repository.
+fn is_host_like(part: &str) -> bool {
+    part == "localhost" || part.contains(['.', ':'])
+}
+
+/// Whether `text` is a host name, an IPv4 address or an IPv6 address in brackets, perhaps with a port.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let digits = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty()
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let named = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.split('.').all(label),
+    };
+    named && port.is_none_or(digits)
+}
+
+/// Whether `text` may stand between the slashes of a repository (distribution spec, "Pulling manifests").
+fn is_component(text: &str) -> bool {
+    let is_separator =
+        |text: &str| matches!(text, "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(letter) && text.ends_with(letter) && text.split(letter).all(is_separator)
+}
+
+/// Whether `text` is a tag (distribution spec, "Pulling manifests").
+fn is_tag(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.len() <= MAX_TAG
+        && text.bytes().next().is_some_and(word)
+        && text.bytes().all(|byte| word(byte) || b".-".contains(&byte))
 }
 
 impl fmt::Display for Reference {
@@ -139,6 +221,27 @@ mod tests {
     }
 
     #[test]
+    fn tells_a_registry_from_a_repository() {
+        let name = |text: &str| {
+            let reference: Reference = text.parse().unwrap();
+            (reference.registry, reference.repository)
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(
+            name("index.docker.io/debian"),
+            pair("docker.io", "library/debian")
+        );
+        assert_eq!(name("team/app"), pair("docker.io", "team/app"));
+        assert_eq!(name("localhost/app"), pair("localhost", "app"));
+        assert_eq!(name("GHCR.IO/team/app:v1"), pair("GHCR.IO", "team/app"));
+        assert_eq!(name("[::1]:5000/app"), pair("[::1]:5000", "app"));
+        assert_eq!(
+            name("r.test:443/a__b/c--d.e"),
+            pair("r.test:443", "a__b/c--d.e")
+        );
+    }
+
+    #[test]
     fn refuses_what_is_no_reference() {
         for bad in [
             "",
@@ -148,6 +251,17 @@ mod tests {
             "a b",
             "https://a/b",
             "a/b:\u{446}",
+            "a/b:.tag",
+            "a//b",
+            "a/b-",
+            "a/b___c",
+            "a/../b",
+            "-a.test/b",
+            "a.test:/b",
+            "a.test:5x/b",
+            "[::g]/b",
+            &format!("a/{}", "b".repeat(300)),
+            &format!("a/b:{}", "t".repeat(129)),
         ] {
             let error = bad.parse::<Reference>().unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");

@@ -112,7 +112,10 @@ impl Storage {
     }
 
     fn link(&self, repository: &str, role: &str, digest: &str) {
-        let link = format!("repositories/{repository}/{role}/sha256/{}/link", hex(digest));
+        let link = format!(
+            "repositories/{repository}/{role}/sha256/{}/link",
+            hex(digest)
+        );
         self.write(&link, digest.as_bytes());
     }
 

@@ -362,8 +362,6 @@ impl Clock {
     }
 }
 
-fn unless_panicked<T>(
-    result: Result<Result<T, PullError>, JoinError>,
-) -> Result<T, PullError> {
+fn unless_panicked<T>(result: Result<Result<T, PullError>, JoinError>) -> Result<T, PullError> {
     result.expect("a connection's task does not panic")
 }

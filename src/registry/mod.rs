@@ -274,7 +274,9 @@ impl Registry {
     /// The manifest of `digest`, verified.
     pub async fn manifest(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
         let what = format!("manifest {digest}");
-        let response = self.get(&what, &format!("manifests/{digest}"), None).await?;
+        let response = self
+            .get(&what, &format!("manifests/{digest}"), None)
+            .await?;
         let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
         let found = Digest::of(digest.algorithm(), &bytes);
         if found == *digest {
@@ -299,11 +301,7 @@ impl Registry {
 
     /// The bytes `range` of a blob, or all of it where the registry has no ranges (RFC 9110, 14).
     /// They are not verified.
-    pub async fn blob(
-        &self,
-        blob: &Descriptor,
-        range: &Range<u64>,
-    ) -> Result<Body, RegistryError> {
+    pub async fn blob(&self, blob: &Descriptor, range: &Range<u64>) -> Result<Body, RegistryError> {
         let digest = &blob.digest;
         let what = format!("blob {digest}");
         let path = format!("blobs/{digest}");
@@ -406,7 +404,7 @@ impl Registry {
             (access.generation, access.header.clone())
         };
         let response = self.send(what, url.clone(), range, authorization).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || !self.asked_host(&response) {
+        if response.status() != StatusCode::UNAUTHORIZED || !same_host(response.url(), &url) {
             return self.accept(what, response).await;
         }
         match self.authorize(generation, response.headers()).await? {
@@ -416,12 +414,6 @@ impl Registry {
             }
             None => self.accept(what, response).await,
         }
-    }
-
-    /// Whether the registry itself answered, not a host that it redirected to.
-    fn asked_host(&self, response: &Response) -> bool {
-        let host = self.reference.api_host();
-        response.url().authority() == host || response.url().host_str() == Some(host)
     }
 
     async fn send(
@@ -734,6 +726,17 @@ fn authority(url: &reqwest::Url) -> String {
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// Whether two URLs have one host and port: the registry itself answered, not one it redirected to.
+fn same_host(one: &Url, other: &Url) -> bool {
+    let host = |url: &Url| {
+        (
+            url.host_str().map(str::to_owned),
+            url.port_or_known_default(),
+        )
+    };
+    host(one) == host(other)
+}
+
 /// Whether a host, perhaps with a port, is this machine by its name.
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
@@ -837,6 +840,15 @@ mod tests {
         ] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_host_is_the_same_with_its_default_port_and_in_capitals() {
+        let url = |text| Url::parse(text).unwrap();
+        let asked = url("https://GHCR.IO:443/v2/");
+        assert!(same_host(&url("https://ghcr.io/v2/x"), &asked));
+        assert!(!same_host(&url("https://ghcr.io:8443/v2/x"), &asked));
+        assert!(!same_host(&url("https://cdn.ghcr.io/v2/x"), &asked));
     }
 
     #[test]

@@ -268,8 +268,8 @@ impl Store {
         if fs::symlink_metadata(target).is_ok() {
             failed("replace", target, fs::remove_file(target))?;
         }
-        let reflinked = self.reflinks.load(Ordering::Relaxed)
-            && reflink_copy::reflink(&source, target).is_ok();
+        let reflinked =
+            self.reflinks.load(Ordering::Relaxed) && reflink_copy::reflink(&source, target).is_ok();
         self.reflinks.store(reflinked, Ordering::Relaxed);
         if !reflinked && fs::hard_link(&source, target).is_err() {
             failed("copy a blob to", target, fs::copy(&source, target))?;
