@@ -1,11 +1,14 @@
 //! A small registry whose every answer a test may spoil.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +29,17 @@ pub struct Seen {
     pub earlier: usize,
 }
 
+impl Seen {
+    /// The range that it asks for of a document of `length` bytes.
+    pub fn range(&self, length: usize) -> Option<Range<usize>> {
+        let range = self.headers.get("range")?.strip_prefix("bytes=")?;
+        let (first, last) = range.split_once('-')?;
+        let first = first.parse().ok()?;
+        let end = last.parse().map_or(length, |last: usize| last + 1);
+        (first < end && end <= length).then_some(first..end)
+    }
+}
+
 /// An answer, and how the connection ends.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -35,8 +49,45 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// How the body's pieces go out.
+    pub flow: Flow,
     /// What comes after the body.
     pub end: End,
+}
+
+/// Is asked before each piece of a body goes out, with its length; it may take its time. If it says
+/// no, nothing more comes.
+#[derive(Clone)]
+pub struct Flow(Arc<dyn Fn(usize) -> bool + Send + Sync>);
+
+/// The length of a piece of a body.
+pub const PIECE: usize = 8 * 1024;
+
+impl Flow {
+    /// As `admit` decides.
+    pub fn new(admit: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(admit))
+    }
+
+    /// A piece at a time, with a pause before each.
+    pub fn paced(pause: Duration) -> Self {
+        Self::new(move |_| {
+            std::thread::sleep(pause);
+            true
+        })
+    }
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self::new(|_| true)
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flow(…)")
+    }
 }
 
 /// How a connection ends.
@@ -59,8 +110,16 @@ impl Answer {
             status,
             headers,
             body,
+            flow: Flow::default(),
             end: End::Close,
         }
+    }
+
+    /// No answer at all.
+    pub fn none(end: End) -> Self {
+        let mut answer = Self::new(0, Vec::new()).end(end);
+        answer.headers.clear();
+        answer
     }
 
     /// With a header more, or another value of it.
@@ -69,6 +128,13 @@ impl Answer {
         self.headers
             .retain(|(have, _)| !have.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With another flow of the body.
+    #[must_use]
+    pub fn flow(mut self, flow: Flow) -> Self {
+        self.flow = flow;
         self
     }
 
@@ -153,21 +219,10 @@ impl Content {
         let Some((media_type, data)) = self.documents.get(wanted) else {
             return Answer::new(404, r#"{"errors":[{"code":"NOT_FOUND"}]}"#);
         };
-        let start = seen
-            .headers
-            .get("range")
-            .and_then(|range| {
-                range
-                    .strip_prefix("bytes=")?
-                    .strip_suffix('-')?
-                    .parse()
-                    .ok()
-            })
-            .filter(|start| *start < data.len());
-        let answer = match start {
-            Some(start) => Answer::new(206, &data[start..]).header(
+        let answer = match seen.range(data.len()) {
+            Some(range) => Answer::new(206, &data[range.clone()]).header(
                 "Content-Range",
-                format!("bytes {start}-{}/{}", data.len() - 1, data.len()),
+                format!("bytes {}-{}/{}", range.start, range.end - 1, data.len()),
             ),
             None => Answer::new(200, data.clone()),
         };
@@ -177,11 +232,20 @@ impl Content {
     }
 }
 
+/// What happened at a registry.
+#[derive(Debug, Default)]
+struct Log {
+    seen: Mutex<Vec<Seen>>,
+    sent: AtomicU64,
+    bodies: AtomicU64,
+    most_bodies: AtomicU64,
+}
+
 /// The running registry. It ends when dropped.
 #[derive(Debug)]
 pub struct Faulty {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    log: Arc<Log>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -194,20 +258,20 @@ impl Faulty {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::new(Log::default());
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new((content, spoil));
         let thread = std::thread::spawn({
-            let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
+            let (log, stop) = (Arc::clone(&log), Arc::clone(&stop));
             move || {
                 for stream in listener.incoming().map_while(Result::ok) {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    let (seen, shared) = (Arc::clone(&seen), Arc::clone(&shared));
+                    let (log, shared) = (Arc::clone(&log), Arc::clone(&shared));
                     std::thread::spawn(move || {
                         // A client may hang up at any time.
-                        let _ = serve(stream, &seen, |request| {
+                        let _ = serve(stream, &log, |request| {
                             (shared.1)(request, shared.0.answer(request))
                         });
                     });
@@ -216,7 +280,7 @@ impl Faulty {
         });
         Self {
             address,
-            seen,
+            log,
             stop,
             thread: Some(thread),
         }
@@ -229,7 +293,17 @@ impl Faulty {
 
     /// The requests until now.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("no thread panicked").clone()
+        self.log.seen.lock().expect("no thread panicked").clone()
+    }
+
+    /// How many bytes of bodies went out.
+    pub fn sent(&self) -> u64 {
+        self.log.sent.load(Ordering::SeqCst)
+    }
+
+    /// How many bodies went out at once, at most.
+    pub fn most_at_once(&self) -> u64 {
+        self.log.most_bodies.load(Ordering::SeqCst)
     }
 
     /// How many requests had a path that ends so.
@@ -251,11 +325,7 @@ impl Drop for Faulty {
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    seen: &Mutex<Vec<Seen>>,
-    answer: impl Fn(&Seen) -> Answer,
-) -> std::io::Result<()> {
+fn serve(stream: TcpStream, log: &Log, answer: impl Fn(&Seen) -> Answer) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -280,7 +350,7 @@ fn serve(
             .insert(name.to_lowercase(), value.to_owned());
     }
     {
-        let mut seen = seen.lock().expect("no thread panicked");
+        let mut seen = log.seen.lock().expect("no thread panicked");
         request.earlier = seen
             .iter()
             .filter(|other| other.path == request.path)
@@ -299,7 +369,11 @@ fn serve(
     );
     if answer.status != 0 {
         stream.write_all(head.as_bytes())?;
-        stream.write_all(&answer.body)?;
+        let bodies = log.bodies.fetch_add(1, Ordering::SeqCst) + 1;
+        log.most_bodies.fetch_max(bodies, Ordering::SeqCst);
+        let result = send(&mut stream, &answer, log);
+        log.bodies.fetch_sub(1, Ordering::SeqCst);
+        result?;
     }
     match answer.end {
         End::Close => {}
@@ -309,6 +383,18 @@ fn serve(
         End::Stall => {
             stream.read_to_end(&mut Vec::new())?;
         }
+    }
+    Ok(())
+}
+
+fn send(stream: &mut TcpStream, answer: &Answer, log: &Log) -> std::io::Result<()> {
+    for piece in answer.body.chunks(PIECE) {
+        if !(answer.flow.0)(piece.len()) {
+            stream.read_to_end(&mut Vec::new())?;
+            return Ok(());
+        }
+        stream.write_all(piece)?;
+        log.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 pub mod bazel;
 pub mod faulty;
 pub mod modules;
+pub mod nginx;
 pub mod proxy;
 pub mod registry;
 pub mod root;

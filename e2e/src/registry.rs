@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::root::{Life, Root};
 
 const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running registry. It ends when dropped.
@@ -62,7 +63,7 @@ impl Registry {
     /// As [`Registry::with_base_images`], by TLS with [`Registry::certificate`].
     pub fn with_tls() -> Self {
         Self::start(Some(Root::get().registry_storage()), |directory| {
-            let (certificate, key) = (directory.join(CERTIFICATE), directory.join("tls.key"));
+            let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
             let made = Root::get()
                 .command(Life::Child, &[directory], "openssl")
                 .args([
@@ -158,6 +159,11 @@ impl Registry {
     /// The certificate of a registry with TLS, which nobody has signed but itself.
     pub fn certificate(&self) -> PathBuf {
         self.directory.path().join(CERTIFICATE)
+    }
+
+    /// The key of [`Registry::certificate`].
+    pub fn key(&self) -> PathBuf {
+        self.directory.path().join(KEY)
     }
 
     /// `127.0.0.1:PORT`.

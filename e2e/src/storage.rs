@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::faulty::noise;
+use crate::registry::text;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -43,10 +44,9 @@ impl Storage {
     /// # Panics
     /// If a file cannot be written.
     pub fn add_image(&self, repository: &str, layers: &[u64], fill: Fill) -> String {
-        let layers: Vec<_> = layers
-            .iter()
-            .enumerate()
-            .map(|(seed, &size)| self.add_layer(repository, seed as u64, size, fill))
+        let layers: Vec<_> = (0..)
+            .zip(layers)
+            .map(|(number, &size)| self.add_layer(repository, number, size, fill))
             .collect();
         let diff_ids: Vec<_> = layers.iter().map(|layer| layer["digest"].clone()).collect();
         let config = json!({
@@ -63,24 +63,15 @@ impl Storage {
             "layers": layers,
         });
         let manifest = self.add_document(repository, "_manifests/revisions", MANIFEST, &manifest);
-        let digest = manifest["digest"].as_str().expect("set above").to_owned();
-        for name in ["current", "index/sha256"] {
-            let name = match name {
-                "current" => "current/link".to_owned(),
-                index => format!("{index}/{}/link", hex(&digest)),
-            };
-            let link = format!("repositories/{repository}/_manifests/tags/latest/{name}");
-            self.write(&link, digest.as_bytes());
-        }
-        digest
+        text(&manifest["digest"]).to_owned()
     }
 
-    fn add_layer(&self, repository: &str, seed: u64, size: u64, fill: Fill) -> Value {
-        let path = self.root.join(format!("new-layer-{seed}"));
+    fn add_layer(&self, repository: &str, number: u64, size: u64, fill: Fill) -> Value {
+        let path = self.root.join(format!("new-layer-{number}"));
         fs::create_dir_all(&self.root).expect("the storage can be made");
-        let mut file = File::create(&path).expect("a layer can be made");
+        let mut layer = File::create(&path).expect("a layer can be made");
         let mut block = match fill {
-            Fill::Noise => noise(size ^ (seed + 1), BLOCK),
+            Fill::Noise => noise(size ^ (number + 1), BLOCK),
             Fill::Zeros => vec![0; BLOCK],
         };
         let mut hasher = Sha256::new();
@@ -89,12 +80,14 @@ impl Storage {
             let length = usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK));
             if fill == Fill::Noise {
                 block[..8].copy_from_slice(&left.to_le_bytes());
-                file.write_all(&block[..length]).expect("the disk has room");
+                layer
+                    .write_all(&block[..length])
+                    .expect("the disk has room");
             }
             hasher.update(&block[..length]);
             left -= length as u64;
         }
-        file.set_len(size).expect("a layer can be made");
+        layer.set_len(size).expect("a layer can be made");
         let digest = format!("sha256:{}", hex::encode(hasher.finalize()));
         let data = self.root.join(data(&digest));
         fs::create_dir_all(data.parent().expect("in a directory")).expect("can be made");

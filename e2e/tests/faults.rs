@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use oci_pull_all_e2e::faulty::{Answer, Content, End, Faulty, Seen, digest, noise};
+use oci_pull_all_e2e::faulty::{Answer, Content, End, Faulty, Flow, PIECE, Seen, digest, noise};
 use oci_pull_all_e2e::user::{Ran, User, blobs};
 use serde_json::{Value, json};
 
@@ -36,12 +36,21 @@ impl Pull {
     }
 
     fn run(&self) -> Ran {
-        self.user.run(&["pull", &self.image, "--output", "out"])
+        self.run_with(&[])
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> Ran {
+        let pull = ["pull", &self.image, "--output", "out"];
+        self.user.run(&[&pull, arguments].concat())
     }
 
     /// It must end in a complete layout.
     fn completes(&self) {
-        self.run().succeeded();
+        self.completes_with(&[]);
+    }
+
+    fn completes_with(&self, arguments: &[&str]) {
+        self.run_with(arguments).succeeded();
         let names = blobs(&self.user.path("out"));
         for layer in &self.layers {
             assert!(
@@ -106,16 +115,7 @@ fn nobody_listens() {
 
 #[test]
 fn a_reset_before_the_headers_is_tried_again() {
-    Pull::new(
-        image(),
-        first(2, |_, _| Answer {
-            status: 0,
-            headers: Vec::new(),
-            body: Vec::new(),
-            end: End::Reset,
-        }),
-    )
-    .completes();
+    Pull::new(image(), first(2, |_, _| Answer::none(End::Reset))).completes();
 }
 
 #[test]
@@ -155,7 +155,32 @@ fn a_body_that_ends_early_resumes() {
         .filter(|seen| seen.path.ends_with(&layer))
         .nth(1)
         .expect("a second request");
-    assert_eq!(resumed.headers["range"], "bytes=2000000-");
+    assert_eq!(resumed.headers["range"], "bytes=2000000-3145727");
+}
+
+#[test]
+fn a_stall_is_given_up_and_a_slow_body_is_not() {
+    let hasty = ["--idle-timeout", "1"];
+    let pull = Pull::new(
+        image(),
+        first(1, |_, answer| answer.cut(1_000_000, End::Stall)),
+    );
+    pull.completes_with(&hasty);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+    Pull::new(image(), first(1, |_, _| Answer::none(End::Stall))).completes_with(&hasty);
+
+    // Longer in all than the time that a connection may say nothing.
+    let slow = Flow::paced(Duration::from_millis(200));
+    let content = Content::image(&[noise(7, 10 * PIECE)]);
+    let pull = Pull::new(content, move |seen, answer| {
+        if seen.path.contains("/blobs/") {
+            answer.flow(slow.clone())
+        } else {
+            answer
+        }
+    });
+    pull.completes_with(&hasty);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 1);
 }
 
 #[test]
@@ -306,6 +331,112 @@ fn ranges_that_are_not_answered_as_asked() {
         }),
     )
     .completes();
+}
+
+const LARGE: usize = 24 * MEGABYTE;
+
+/// A pull of a large layer from a registry that limits each connection.
+fn large(spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static) -> Pull {
+    let content = Content::image(&[noise(8, LARGE)]);
+    let layer = content.layers[0].clone();
+    let flow = Flow::paced(Duration::from_micros(500));
+    Pull::new(content, move |seen, answer| {
+        if seen.path.ends_with(&layer) {
+            spoil(seen, answer.flow(flow.clone()))
+        } else {
+            answer
+        }
+    })
+}
+
+/// The ranges that were asked for of a large layer, in its order.
+fn ranges(pull: &Pull) -> Vec<std::ops::Range<usize>> {
+    let mut ranges: Vec<_> = pull
+        .registry
+        .seen()
+        .iter()
+        .filter(|seen| seen.path.ends_with(&pull.layers[0]))
+        .filter_map(|seen| seen.range(LARGE))
+        .collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges
+}
+
+#[test]
+fn a_large_layer_comes_over_several_connections() {
+    let pull = large(|_, answer| answer);
+    pull.completes();
+    // Two are tried at once; more come only as the registry is found to be slow.
+    assert!(pull.registry.most_at_once() > 2);
+    assert!(pull.registry.most_at_once() <= 8);
+    let ranges = ranges(&pull);
+    assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, LARGE));
+    for pair in ranges.windows(2) {
+        assert_eq!(pair[0].end, pair[1].start, "each byte is asked for once");
+    }
+
+    let pull = large(|_, answer| answer);
+    pull.completes_with(&["--concurrency", "2"]);
+    assert_eq!(pull.registry.most_at_once(), 2);
+}
+
+#[test]
+fn resets_on_several_connections_cost_no_byte_twice() {
+    let pull = large(|seen, answer| {
+        let cut = 1 + seen.earlier * 777_777 % answer.body.len();
+        if seen.earlier < 12 {
+            answer.cut(cut, End::Reset)
+        } else {
+            answer
+        }
+    });
+    pull.completes();
+    // A reset may take with it what its connection had not delivered.
+    assert!(pull.registry.sent() < (LARGE + LARGE / 5) as u64);
+}
+
+#[test]
+fn a_large_layer_without_ranges_comes_over_one_connection() {
+    let data = noise(8, LARGE);
+    let pull = large(move |_, answer| Answer::new(200, data.clone()).flow(answer.flow));
+    pull.completes();
+    assert_eq!(pull.registry.count(&pull.layers[0]), 1);
+
+    // It honours the first, and then no more.
+    let data = noise(8, LARGE);
+    let pull = large(move |seen, answer| {
+        if seen.earlier == 0 {
+            answer
+        } else {
+            Answer::new(200, data.clone()).flow(answer.flow)
+        }
+    });
+    pull.completes();
+}
+
+#[test]
+fn a_range_that_is_shorter_than_asked_for_is_taken() {
+    let pull = large(|seen, answer| match seen.range(LARGE) {
+        Some(range) if range.len() > MEGABYTE => {
+            let end = range.start + MEGABYTE;
+            let value = format!("bytes {}-{}/{LARGE}", range.start, end - 1);
+            answer
+                .cut(MEGABYTE, End::Close)
+                .header("Content-Range", value)
+                .header("Content-Length", MEGABYTE.to_string())
+        }
+        _ => answer,
+    });
+    pull.completes();
+}
+
+#[test]
+fn wrong_bytes_in_one_range_are_found_out() {
+    let pull = large(|_, mut answer| {
+        answer.body[0] ^= 1;
+        answer
+    });
+    pull.fails(&[&pull.layers[0], "digest"]);
 }
 
 #[test]

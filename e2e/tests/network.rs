@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use oci_pull_all_e2e::faulty::{Answer, Content, Faulty, digest, noise};
+use oci_pull_all_e2e::nginx::Nginx;
 use oci_pull_all_e2e::proxy::Proxy;
 use oci_pull_all_e2e::registry::Registry;
 use oci_pull_all_e2e::user::{User, blobs};
@@ -143,4 +144,23 @@ fn a_certificate_is_trusted_only_when_told() {
     )
     .succeeded();
     assert_eq!(proxy.targets().len(), before);
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_refused() {
+    let mut plain = Registry::with_base_images();
+    let tls = Registry::with_tls();
+    let front = Nginx::downgrading(plain.host(), &tls.certificate(), &tls.key());
+    let digest = plain.digest("library/debian", "stable");
+    let reference = format!("{}/library/debian@{digest}", front.host());
+    let user = User::new();
+    let certificate = tls.certificate().display().to_string();
+    user.run_with(
+        &[("SSL_CERT_FILE", certificate.as_str())],
+        &["pull", &reference, "--output", "out"],
+    )
+    .failed(&[&reference, "from https to http"]);
+    assert!(!user.path("out/index.json").exists());
+    let blobs = |path: &str| path.contains("/blobs/");
+    assert!(!plain.requests().iter().any(|request| blobs(&request.path)));
 }

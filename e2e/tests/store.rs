@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::process::Child;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use oci_pull_all_e2e::faulty::{Content, End, Faulty, noise};
+use oci_pull_all_e2e::faulty::{Content, End, Faulty, Flow, noise};
 use oci_pull_all_e2e::user::{User, blobs};
 
 const MEGABYTE: usize = 1 << 20;
@@ -89,6 +91,45 @@ fn a_read_only_store_is_named() {
     )
     .failed(&[&store, "Read-only file system"]);
     assert!(!user.path("out/index.json").exists());
+}
+
+#[test]
+fn what_a_power_loss_took_is_found_out_after_the_next_boot() {
+    let content = image();
+    let (registry, reference) = serve(&content);
+    let user = User::new();
+    let pull = |boot: &str, output: &str| {
+        let file = user.path(boot);
+        fs::write(&file, format!("{boot}\n")).expect("can be written");
+        let file = file.display().to_string();
+        user.run_mounted(
+            &["--ro-bind", &file, "/proc/sys/kernel/random/boot_id"],
+            &["pull", &reference, "--output", output, "--store", "store"],
+        )
+        .succeeded();
+    };
+    pull("first-boot", "one");
+    let layer = content.layers[0].clone();
+    let blob = user.path(&format!("store/blobs/{}", layer.replace(':', "/")));
+    let sealed = |path: &std::path::Path| fs::metadata(path).and_then(|file| file.modified());
+    let seal = sealed(&blob).expect("the blob is there");
+
+    // As it is, it is hashed once, and sealed for good.
+    pull("second-boot", "two");
+    assert_eq!(registry.count(&layer), 1);
+    let lasting = sealed(&blob).expect("the blob is there");
+    assert_ne!(lasting, seal);
+    pull("third-boot", "three");
+    assert_eq!(sealed(&blob).expect("the blob is there"), lasting);
+
+    // Its name, size and seal of the first boot are left, but its bytes are lost.
+    fs::remove_file(&blob).expect("can be removed");
+    let file = fs::File::create(&blob).expect("can be made");
+    file.set_len(3 * MEGABYTE as u64).expect("can be made");
+    file.set_modified(seal).expect("can be set");
+    pull("second-boot", "four");
+    assert_eq!(registry.count(&layer), 2);
+    blobs(&user.path("four"));
 }
 
 #[test]
@@ -182,54 +223,59 @@ fn a_killed_holder_blocks_nobody() {
 }
 
 #[test]
-fn kills_at_any_moment_leave_no_wrong_blob() {
+fn two_hundred_kills_leave_no_wrong_blob_and_cost_little() {
     const KILLS: usize = 200;
-    let layers: Vec<_> = (0..4).map(|n| noise(10 + n, 2 * MEGABYTE)).collect();
+    let sizes = [70, 30, 20, 8].map(|size| size * MEGABYTE);
+    let layers: Vec<_> = (10..).zip(sizes).map(|(n, size)| noise(n, size)).collect();
+    let image: usize = sizes.iter().sum();
     let content = Content::image(&layers);
-    // The answer to each pull is cut a little later than the one before, and there the pull is killed.
-    let (reached, wait) = mpsc::channel();
+    // What the registry sends until the pull is killed; then it says so, and sends no more.
+    let budget = Arc::new(AtomicI64::new(0));
+    let (used_up, wait) = mpsc::channel();
+    let flow = {
+        let budget = Arc::clone(&budget);
+        Flow::new(move |bytes| {
+            thread::sleep(Duration::from_micros(500));
+            let bytes = i64::try_from(bytes).expect("a piece is small");
+            let before = budget.fetch_sub(bytes, Ordering::SeqCst);
+            if (1..=bytes).contains(&before) {
+                let _ = used_up.send(());
+            }
+            before > bytes
+        })
+    };
     let names = content.layers.clone();
-    let kills = AtomicUsize::new(0);
     let registry = Faulty::start(content.clone(), move |seen, answer| {
-        if !names.iter().any(|name| seen.path.ends_with(name.as_str())) {
-            return answer;
-        }
-        let kill = kills.fetch_add(1, Ordering::SeqCst);
-        let body = answer.body.len();
-        let part = if kill < KILLS {
-            body.min(4 * 2 * MEGABYTE / KILLS + kill * 97)
+        if names.iter().any(|name| seen.path.ends_with(name.as_str())) {
+            answer.flow(flow.clone())
         } else {
-            body
-        };
-        if kill >= KILLS {
-            return answer;
+            answer
         }
-        let _ = reached.send(());
-        answer.cut(part, End::Stall)
     });
     let reference = format!("{}/app@{}", registry.host(), content.digest);
     let user = User::new();
-    let arguments = [
-        "pull",
-        &reference,
-        "--output",
-        "out",
-        "--store",
-        "store",
-        "--concurrency",
-        "1",
-    ];
-    for _ in 0..KILLS {
+    let arguments = ["pull", &reference, "--output", "out", "--store", "store"];
+    let mean = image / (KILLS + KILLS / 10);
+    let moments = noise(14, KILLS);
+    for moment in moments {
+        let bytes = 1 + mean * usize::from(moment) / 128;
+        budget.store(i64::try_from(bytes).expect("small"), Ordering::SeqCst);
         let pull = user.spawn(&arguments);
-        let _ = wait.recv();
+        wait.recv().expect("the registry lives");
         kill(pull);
     }
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
+    budget.store(i64::MAX, Ordering::SeqCst);
     user.run(&arguments).succeeded();
     assert_eq!(blobs(&user.path("out")).len(), 6);
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
+    let sent = registry.sent();
+    assert!(
+        sent < (image + image / 5) as u64,
+        "{sent} bytes for an image of {image}"
+    );
 }
 
 #[test]
@@ -269,7 +315,7 @@ fn what_a_killed_pull_received_is_not_fetched_again() {
         .map(|seen| seen.headers.get("range").cloned().unwrap_or_default())
         .collect();
     let resumed: Vec<_> = (1..=10)
-        .map(|kill| format!("bytes={}-", kill * PART))
+        .map(|kill| format!("bytes={}-{}", kill * PART, 3 * MEGABYTE - 1))
         .collect();
     assert_eq!(asked[0], "");
     assert_eq!(asked[1..], resumed);

@@ -130,14 +130,13 @@ impl Crew {
     }
 
     async fn ingest(&self, blob: &Descriptor) -> Result<Option<Writer>, PullError> {
-        let ingest = match self.store.try_ingest(&blob.digest, blob.size)? {
-            Some(ingest) => ingest,
-            None => {
-                let (store, digest, size) = (self.store.clone(), blob.digest.clone(), blob.size);
-                // While this waits for another process, the blobs that this process holds must go
-                // on, or the two would wait for each other.
-                blocking(move || store.ingest(&digest, size)).await?
-            }
+        let ingest = if let Some(ingest) = self.store.try_ingest(&blob.digest, blob.size)? {
+            ingest
+        } else {
+            let (store, digest, size) = (self.store.clone(), blob.digest.clone(), blob.size);
+            // While this waits for another process, the blobs that this process holds must go on, or
+            // the two would wait for each other.
+            blocking(move || store.ingest(&digest, size)).await?
         };
         Ok(match ingest {
             Ingest::Present => None,

@@ -70,7 +70,7 @@ impl Writer {
             .div_ceil(PARTS)
             .next_multiple_of(1 << 20)
             .clamp(MIN_PART, MAX_PART);
-        let count = usize::try_from(size.div_ceil(part_size)).expect("fits into memory");
+        let count = in_memory(size.div_ceil(part_size));
         let record = if count > 1 {
             let path = path.with_extension("parts");
             let file = failed("open", &path, open_for_writing(&path))?;
@@ -130,7 +130,7 @@ impl Writer {
         }
         while !bytes.is_empty() {
             let part = offset / self.part_size;
-            let length = (end.min(self.end_of(part)) - offset) as usize;
+            let length = in_memory(end.min(self.end_of(part)) - offset);
             let (here, rest) = bytes.split_at(length);
             self.write_in_part(part, offset, here)?;
             offset += length as u64;
@@ -144,7 +144,7 @@ impl Writer {
         assert!(offset <= have, "a part is written from its beginning");
         let end = offset + bytes.len() as u64;
         if end > have {
-            let new = &bytes[(have - offset) as usize..];
+            let new = &bytes[in_memory(have - offset)..];
             failed("write", &self.path, write_all_at(&self.file, new, have))?;
             self.record(part, end)?;
         }
@@ -157,7 +157,7 @@ impl Writer {
 
     /// Up to where the part is written, as an offset in the blob.
     fn front(&self, part: u64) -> u64 {
-        part * self.part_size + lock(&self.written).parts[part as usize]
+        part * self.part_size + lock(&self.written).parts[in_memory(part)]
     }
 
     fn end_of(&self, part: u64) -> u64 {
@@ -168,7 +168,7 @@ impl Writer {
     fn record(&self, part: u64, end: u64) -> Result<(), StoreError> {
         let mut written = lock(&self.written);
         let Written { parts, record } = &mut *written;
-        let have = &mut parts[part as usize];
+        let have = &mut parts[in_memory(part)];
         *have = (end - part * self.part_size).max(*have);
         match record {
             Some((path, file)) => failed(
@@ -198,7 +198,7 @@ impl Writer {
         let mut block = Vec::new();
         while hashed.offset < stop {
             let front = self.front(hashed.offset / self.part_size).min(stop);
-            let length = (front - hashed.offset).min(HASH_BLOCK as u64) as usize;
+            let length = in_memory(front - hashed.offset).min(HASH_BLOCK);
             if length == 0 {
                 break;
             }
@@ -306,9 +306,7 @@ fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::io::Errno;
 
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) {
-        Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
-            Err(io::Error::from(io::ErrorKind::StorageFull))
-        }
+        Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(full.into()),
         _ => Ok(()),
     }
 }
@@ -318,7 +316,99 @@ fn reserve(_: &File, _: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// A number of parts, or of bytes of one: small enough for every machine.
+fn in_memory(number: u64) -> usize {
+    usize::try_from(number).expect("smaller than a part")
+}
+
 /// A thread that panicked while it held the lock has left nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::digest::Algorithm;
+    use crate::store::{Ingest, Store, Trust};
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// A blob of three parts, the last one not whole.
+    fn blob() -> (Digest, Vec<u8>) {
+        let bytes: Vec<u8> = (0..10 * MIB)
+            .map(|n| u8::try_from(n / 1000 % 251).unwrap())
+            .collect();
+        (Digest::of(Algorithm::Sha256, &bytes), bytes)
+    }
+
+    fn open(store: &Store, digest: &Digest, size: usize) -> Box<Writer> {
+        match store.ingest(digest, size as u64).unwrap() {
+            Ingest::Writer(writer) => writer,
+            Ingest::Present => panic!("the blob is there"),
+        }
+    }
+
+    fn write(writer: &Writer, bytes: &[u8], range: Range<usize>) {
+        writer.write(range.start as u64, &bytes[range]).unwrap();
+    }
+
+    #[test]
+    fn parts_come_in_any_order_and_are_resumed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let (digest, bytes) = blob();
+        let first = open(&store, &digest, bytes.len());
+        assert_eq!(first.missing().len(), 3);
+        write(&first, &bytes, 8 * MIB..9 * MIB);
+        write(&first, &bytes, 4 * MIB..6 * MIB);
+        drop(first);
+
+        let second = open(&store, &digest, bytes.len());
+        let mib = MIB as u64;
+        let missing = [0..4 * mib, 6 * mib..8 * mib, 9 * mib..10 * mib];
+        assert_eq!(second.missing(), missing);
+        // What is there already is passed over, be it right or not.
+        write(&second, &bytes, 9 * MIB..10 * MIB);
+        second.write(5 * mib, &vec![0; MIB]).unwrap();
+        write(&second, &bytes, 6 * MIB..8 * MIB);
+        write(&second, &bytes, 0..4 * MIB);
+        second.finish().unwrap();
+        assert!(store.find(&digest, 10 * mib).unwrap().is_some());
+        let left = fs::read_dir(directory.path().join("ingest/sha256")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn a_record_without_its_bytes_counts_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let (digest, bytes) = blob();
+        let first = open(&store, &digest, bytes.len());
+        write(&first, &bytes, 0..4 * MIB);
+        write(&first, &bytes, 4 * MIB..6 * MIB);
+        first.file.set_len(5 * MIB as u64).unwrap();
+        drop(first);
+        let second = open(&store, &digest, bytes.len());
+        assert_eq!(second.written(), 4 * MIB as u64);
+        drop(second);
+        let path = directory.path().join("ingest/sha256").join(digest.hex());
+        fs::write(path.with_extension("parts"), [0xff; 100]).unwrap();
+        assert_eq!(open(&store, &digest, bytes.len()).written(), 0);
+    }
+
+    #[test]
+    fn wrong_bytes_in_one_part_are_forgotten_with_all_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let (digest, mut bytes) = blob();
+        bytes[5 * MIB] ^= 1;
+        let writer = open(&store, &digest, bytes.len());
+        write(&writer, &bytes, 4 * MIB..10 * MIB);
+        write(&writer, &bytes, 0..4 * MIB);
+        assert!(matches!(writer.finish(), Err(StoreError::Digest { .. })));
+        drop(writer);
+        assert_eq!(open(&store, &digest, bytes.len()).written(), 0);
+    }
 }
