@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::link::End;
 use crate::root::{Life, Root};
 
 const CERTIFICATE: &str = "tls.crt";
@@ -94,6 +95,11 @@ impl Registry {
         Self::start(Some(storage.to_owned()), |_| json!({}))
     }
 
+    /// As [`Registry::with_storage`], at the end of a link.
+    pub fn at(end: &End, storage: &Path) -> Self {
+        Self::start_at(Some(end), Some(storage.to_owned()), |_| json!({}))
+    }
+
     /// An empty registry that takes images.
     pub fn empty() -> Self {
         Self::start(None, |_| json!({}))
@@ -101,6 +107,15 @@ impl Registry {
 
     /// Starts a registry on a storage of others, which it leaves as it is, or on one of its own.
     fn start(storage: Option<PathBuf>, options: impl FnOnce(&Path) -> Value) -> Self {
+        Self::start_at(None, storage, options)
+    }
+
+    fn start_at(
+        end: Option<&End>,
+        storage: Option<PathBuf>,
+        options: impl FnOnce(&Path) -> Value,
+    ) -> Self {
+        let address = end.map_or("127.0.0.1", |end| &end.address);
         let directory = crate::scratch();
         let read_only = storage.is_some();
         let storage = storage.unwrap_or_else(|| directory.path().join("storage"));
@@ -112,21 +127,23 @@ impl Registry {
                 "filesystem": {"rootdirectory": storage},
                 "maintenance": {"readonly": {"enabled": read_only}},
             },
-            "http": {"addr": "127.0.0.1:0"},
+            "http": {"addr": format!("{address}:0")},
         });
         for (key, value) in options(directory.path()).as_object().expect("an object") {
             config[key] = value.clone();
         }
         let file = directory.path().join("config.yml");
         std::fs::write(&file, config.to_string()).expect("can be written");
-        let mut process = Root::get()
-            .command(
-                Life::Child,
-                &[directory.path(), &storage],
-                "docker-registry",
-            )
-            .arg("serve")
-            .arg(&file)
+        let mut command = Root::get().command(
+            Life::Child,
+            &[directory.path(), &storage],
+            "docker-registry",
+        );
+        command.arg("serve").arg(&file);
+        if let Some(end) = end {
+            command = end.command(&command);
+        }
+        let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -144,15 +161,16 @@ impl Registry {
             storage,
             directory,
         };
-        let line = registry.wait_for("listening on 127.0.0.1:");
+        let listening = format!("listening on {address}:");
+        let line = registry.wait_for(&listening);
         let port: String = line
-            .split("listening on 127.0.0.1:")
+            .split(&listening)
             .nth(1)
             .expect("waited for")
             .chars()
             .take_while(char::is_ascii_digit)
             .collect();
-        registry.host = format!("127.0.0.1:{port}");
+        registry.host = format!("{address}:{port}");
         registry
     }
 

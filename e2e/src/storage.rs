@@ -66,6 +66,24 @@ impl Storage {
         text(&manifest["digest"]).to_owned()
     }
 
+    /// The digests of the blobs of a repository that are no manifests, the largest first.
+    pub fn layers(&self, repository: &str) -> Vec<String> {
+        let links = self
+            .root
+            .join(format!("repositories/{repository}/_layers/sha256"));
+        let mut layers: Vec<_> = fs::read_dir(links)
+            .expect("the repository is there")
+            .map(|entry| {
+                let name = entry.expect("can be read").file_name();
+                let digest = format!("sha256:{}", name.to_string_lossy());
+                let data = fs::metadata(self.root.join(data(&digest))).expect("the blob is there");
+                (std::cmp::Reverse(data.len()), digest)
+            })
+            .collect();
+        layers.sort();
+        layers.into_iter().map(|(_, digest)| digest).collect()
+    }
+
     fn add_layer(&self, repository: &str, number: u64, size: u64, fill: Fill) -> Value {
         let path = self.root.join(format!("new-layer-{number}"));
         fs::create_dir_all(&self.root).expect("the storage can be made");
