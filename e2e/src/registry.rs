@@ -250,16 +250,19 @@ impl Registry {
             .collect()
     }
 
-    /// The answered downloads of these layers, one entry for each request.
-    pub fn layer_requests(&mut self, layers: &[(String, u64)]) -> Vec<Request> {
-        self.requests()
-            .into_iter()
-            .filter(|request| request.method == "GET")
-            .filter(|request| {
-                layers
-                    .iter()
-                    .any(|(digest, _)| request.path.ends_with(digest.as_str()))
-            })
+    /// How many bytes of each of these layers went out, in however many answers; layers of which none
+    /// did are left out.
+    pub fn layer_bytes(&mut self, layers: &[(String, u64)]) -> Vec<(String, u64)> {
+        let requests = self.requests();
+        let sent = |digest: &str| {
+            let of_layer = |request: &&Request| request.path.ends_with(digest);
+            let answers = requests.iter().filter(|request| request.method == "GET");
+            answers.filter(of_layer).map(|request| request.bytes).sum()
+        };
+        layers
+            .iter()
+            .map(|(digest, _)| (digest.clone(), sent(digest)))
+            .filter(|(_, bytes)| *bytes > 0)
             .collect()
     }
 

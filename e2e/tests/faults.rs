@@ -414,20 +414,26 @@ fn a_large_layer_without_ranges_comes_over_one_connection() {
     pull.completes();
 }
 
-#[test]
-fn a_range_that_is_shorter_than_asked_for_is_taken() {
-    let pull = large(|seen, answer| match seen.range(LARGE) {
-        Some(range) if range.len() > MEGABYTE => {
-            let end = range.start + MEGABYTE;
-            let value = format!("bytes {}-{}/{LARGE}", range.start, end - 1);
+/// Answers a request for a range with its first bytes only, and says so.
+fn shortened(seen: &Seen, answer: Answer, length: usize) -> Answer {
+    match seen.range(LARGE) {
+        Some(range) if range.len() > length => {
+            let value = format!("bytes {}-{}/{LARGE}", range.start, range.start + length - 1);
             answer
-                .cut(MEGABYTE, End::Close)
+                .cut(length, End::Close)
                 .header("Content-Range", value)
-                .header("Content-Length", MEGABYTE.to_string())
+                .header("Content-Length", length.to_string())
         }
         _ => answer,
-    });
-    pull.completes();
+    }
+}
+
+#[test]
+fn a_range_that_is_shorter_than_asked_for_is_taken() {
+    large(|seen, answer| shortened(seen, answer, MEGABYTE)).completes();
+    let pull = large(|seen, answer| shortened(seen, answer, 1));
+    pull.fails(&[&pull.layers[0], "ended the answer"]);
+    assert!(pull.registry.count(&pull.layers[0]) < 100);
 }
 
 #[test]

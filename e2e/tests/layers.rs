@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use oci_pull_all_e2e::faulty::digest;
 use oci_pull_all_e2e::user::User;
 
 /// Runs a shell script in the user's home.
@@ -106,11 +107,10 @@ fn names_are_never_altered() {
     layer(&user, &["--file", "-x", "-f"]).succeeded();
 }
 
-#[test]
-fn an_archived_layout_holds_only_what_was_said() {
-    let user = User::new();
-    prepare(&user, "echo content >f");
-    layer(&user, &["--file", "/f", "f"]).succeeded();
+/// The arguments that merge an image of the layer `layer.tar.gz`, which is still to be given.
+fn merge_of_one_layer(user: &User) -> Vec<&'static str> {
+    prepare(user, "echo content >f");
+    layer(user, &["--file", "/f", "f"]).succeeded();
     let image = [
         "image",
         "--platform",
@@ -127,7 +127,7 @@ fn an_archived_layout_holds_only_what_was_said() {
         "image.json",
     ];
     user.run(&[&image[..], &outputs].concat()).succeeded();
-    let merge = [
+    vec![
         "layout",
         "merge",
         "--root",
@@ -136,18 +136,20 @@ fn an_archived_layout_holds_only_what_was_said() {
         "manifest",
         "--local-file",
         "config",
-    ];
-    let merge = [
-        &merge[..],
-        &[
-            "--local",
-            "layer.json",
-            "layer.tar.gz",
-            "--tar",
-            "layout.tar",
-        ],
     ]
-    .concat();
+}
+
+#[test]
+fn an_archived_layout_holds_only_what_was_said() {
+    let user = User::new();
+    let mut merge = merge_of_one_layer(&user);
+    merge.extend([
+        "--local",
+        "layer.json",
+        "layer.tar.gz",
+        "--tar",
+        "layout.tar",
+    ]);
     user.run(&merge).succeeded();
 
     let mut data = fs::read(user.path("layer.tar.gz")).expect("there");
@@ -156,4 +158,20 @@ fn an_archived_layout_holds_only_what_was_said() {
     fs::write(user.path("layer.tar.gz"), data).expect("can be written");
     user.run(&merge)
         .failed(&["layer.tar.gz", "was given as sha256:", "but it has sha256:"]);
+}
+
+#[test]
+fn a_blob_of_the_base_that_lost_bytes_is_not_linked() {
+    let user = User::new();
+    let mut merge = merge_of_one_layer(&user);
+    let data = fs::read(user.path("layer.tar.gz")).expect("there");
+    let blob = format!("base/blobs/{}", digest(&data).replace(':', "/"));
+    fs::create_dir_all(user.path("base/blobs/sha256")).expect("can be made");
+    fs::write(user.path(&blob), &data).expect("can be written");
+    merge.extend(["--blob", &blob, "--output"]);
+    user.run(&[&merge[..], &["whole"]].concat()).succeeded();
+
+    fs::write(user.path(&blob), &data[1..]).expect("can be written");
+    user.run(&[&merge[..], &["short"]].concat())
+        .failed(&[&blob, "bytes"]);
 }

@@ -225,7 +225,7 @@ fn a_killed_holder_blocks_nobody() {
 #[test]
 fn two_hundred_kills_leave_no_wrong_blob_and_cost_little() {
     const KILLS: usize = 200;
-    let sizes = [70, 30, 20, 8].map(|size| size * MEGABYTE);
+    let sizes = [150, 60, 38, 8].map(|size| size * MEGABYTE);
     let layers: Vec<_> = (10..).zip(sizes).map(|(n, size)| noise(n, size)).collect();
     let image: usize = sizes.iter().sum();
     let content = Content::image(&layers);
@@ -235,7 +235,7 @@ fn two_hundred_kills_leave_no_wrong_blob_and_cost_little() {
     let flow = {
         let budget = Arc::clone(&budget);
         Flow::new(move |bytes| {
-            thread::sleep(Duration::from_micros(500));
+            thread::sleep(Duration::from_millis(2));
             let bytes = i64::try_from(bytes).expect("a piece is small");
             let before = budget.fetch_sub(bytes, Ordering::SeqCst);
             if (1..=bytes).contains(&before) {

@@ -139,6 +139,9 @@ impl Sources {
         for (descriptor, source) in blobs.values() {
             let target = writer.blob_path(descriptor)?;
             if source.pulled && mode == BlobMode::Link {
+                // Its bytes are not read, but a power loss may have left it shorter than it was.
+                let found = io_failed("read", &source.path, fs::metadata(&source.path))?.len();
+                check_size(descriptor, &source.path, found)?;
                 let link = relative(&source.path, &target);
                 io_failed("link", &target, symlink_file(&link, &target))?;
             } else {

@@ -245,15 +245,18 @@ impl Transfer {
         let mut backoff = Backoff::default();
         let mut at = run.start;
         while at < run.end {
-            let body = match asked.take() {
+            let mut body = match asked.take() {
                 Some(body) => body,
                 None => self.open(&(at..run.end), &mut backoff).await?,
             };
-            let (came, result) = self.receive(body).await?;
+            let (came, mut result) = self.receive(&mut body).await?;
+            at = at.max(came.end);
             if came.end - came.start >= PROGRESS {
                 backoff.reset();
+            } else if at < run.end {
+                // A registry may send less than asked for, but not so little that it never ends.
+                result = result.and(Err(body.ended_at(at)));
             }
-            at = at.max(came.end);
             if let Err(error) = result {
                 wait_after(&mut backoff, error, &self.progress).await?;
             }
@@ -299,7 +302,7 @@ impl Transfer {
     /// The outer error is the store's, which ends the pull; the inner one is the network's.
     async fn receive(
         &self,
-        mut body: Body,
+        body: &mut Body,
     ) -> Result<(Range<u64>, Result<(), RegistryError>), StoreError> {
         let start = body.range().start;
         let mut at = start;

@@ -693,12 +693,17 @@ impl Body {
                     limit: self.range.end - self.range.start,
                 })
             }
-            None if position < self.range.end => Err(RegistryError::Short {
-                what: what.clone(),
-                host: host.clone(),
-                found: position,
-            }),
+            None if position < self.range.end => Err(self.ended_at(position)),
             chunk => Ok(chunk),
+        }
+    }
+
+    /// The error that the body ended too early, at `position` in the blob.
+    pub fn ended_at(&self, position: u64) -> RegistryError {
+        RegistryError::Short {
+            what: self.what.clone(),
+            host: self.host.clone(),
+            found: position,
         }
     }
 }

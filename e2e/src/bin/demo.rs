@@ -80,8 +80,8 @@ fn build(
                 return String::new();
             };
             let layers = registry.layers(digest);
-            let requests = registry.layer_requests(&layers);
-            let bytes: u64 = requests.iter().map(|request| request.bytes).sum();
+            let sent = registry.layer_bytes(&layers);
+            let bytes: u64 = sent.iter().map(|(_, bytes)| bytes).sum();
             let new = bytes - before;
             before = bytes;
             format!("; asked of the registry: {new} bytes of layers")
