@@ -10,6 +10,7 @@
 
 pub mod descriptor;
 pub mod digest;
+mod files;
 pub mod image;
 pub mod layout;
 pub mod manifest;

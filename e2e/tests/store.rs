@@ -1,6 +1,7 @@
 //! The store under bad disks, crowds and kills.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Child;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -91,6 +92,57 @@ fn a_read_only_store_is_named() {
     )
     .failed(&[&store, "Read-only file system"]);
     assert!(!user.path("out/index.json").exists());
+}
+
+#[test]
+fn no_link_is_followed_when_something_is_written() {
+    let content = image();
+    let (_registry, reference) = serve(&content);
+    let user = User::new();
+    let elsewhere = user.path("elsewhere");
+    let pull = |output: &str, store: &str| {
+        user.run(&["pull", &reference, "--output", output, "--store", store])
+    };
+    let empty = || fs::read_dir(&elsewhere).expect("there").next().is_none();
+    fs::create_dir(&elsewhere).expect("can be made");
+    for (directory, links) in [
+        ("out", ["blobs", "blobs/sha256"]),
+        ("in", ["blobs", "ingest"]),
+    ] {
+        for link in links {
+            let place = user.path(&format!("{directory}-{}", link.replace('/', "-")));
+            fs::create_dir_all(place.join(link).parent().expect("a directory"))
+                .expect("can be made");
+            if directory == "in" {
+                fs::write(place.join("version"), "1\n").expect("can be written");
+            }
+            symlink(&elsewhere, place.join(link)).expect("can be made");
+            let place = place.display().to_string();
+            let ran = match directory {
+                "out" => pull(&place, "store"),
+                _ => pull("unused", &place),
+            };
+            ran.failed(&[&format!("{place}/{link}"), "not a directory"]);
+            assert!(empty());
+        }
+    }
+
+    // A file is replaced.
+    let theirs = elsewhere.join("theirs");
+    fs::write(&theirs, "theirs").expect("can be written");
+    fs::create_dir_all(user.path("whole/blobs/sha256")).expect("can be made");
+    let layer = content.layers[0].replace(':', "/");
+    for file in ["oci-layout", &format!("blobs/{layer}")] {
+        symlink(&theirs, user.path("whole").join(file)).expect("can be made");
+    }
+    pull("whole", "store").succeeded();
+    assert_eq!(fs::read_to_string(&theirs).expect("there"), "theirs");
+    assert_eq!(blobs(&user.path("whole")).len(), 4);
+    let target = user.path("store/ingest").join(&layer);
+    fs::remove_file(user.path("store/blobs").join(&layer)).expect("there");
+    symlink(&theirs, &target).expect("can be made");
+    pull("again", "store").failed(&[&target.display().to_string(), "not a regular file"]);
+    assert_eq!(fs::read_to_string(&theirs).expect("there"), "theirs");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::descriptor::{Descriptor, MediaType};
+use crate::files::{make_directory, write_whole};
 use crate::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 /// The file that marks a directory as a layout.
@@ -128,17 +129,18 @@ impl LayoutWriter {
 
     /// The path for the blob of `descriptor`; its directory exists.
     pub fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
-        let path = self.root.join(descriptor.digest.blob_path());
-        let directory = path.parent().expect("a blob is in a directory");
-        io_failed("make", directory, fs::create_dir_all(directory))?;
-        Ok(path)
+        let digest = &descriptor.digest;
+        let relative = Path::new("blobs").join(digest.algorithm().as_str());
+        let made = make_directory(&self.root, relative);
+        let directory = io_failed("make a directory in", &self.root, made)?;
+        Ok(directory.join(digest.hex()))
     }
 
     /// Makes the directory a layout: `index.json` is written last.
     pub fn finish(self) -> Result<(), LayoutError> {
         let write = |name: &str, bytes: &[u8]| {
             let path = self.root.join(name);
-            io_failed("write", &path, fs::write(&path, bytes))
+            io_failed("write", &path, write_whole(&path, bytes))
         };
         write(MARKER_FILE, &marker_json())?;
         write(INDEX_FILE, &self.index)

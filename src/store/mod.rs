@@ -19,12 +19,13 @@ pub use seal::Trust;
 pub use writer::Writer;
 
 use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::{Algorithm, Digest};
+use crate::files::{make_directory, write_whole};
 
 use seal::Seals;
 
@@ -75,11 +76,6 @@ pub enum StoreError {
         /// The digest of what came.
         found: Digest,
     },
-}
-
-fn make_parent(path: &Path) -> Result<(), StoreError> {
-    let directory = path.parent().expect("a blob is in a directory");
-    failed("make", directory, fs::create_dir_all(directory))
 }
 
 fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
@@ -190,17 +186,17 @@ impl Store {
     }
 
     fn open_ingest(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
-        let directory = self.root.join("ingest").join(digest.algorithm().as_str());
-        let path = directory.join(digest.hex());
-        let file = match open_for_writing(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_parent(&path)?;
-                open_for_writing(&path)
-            }
-            opened => opened,
-        };
-        let file = failed("open", &path, file)?;
+        self.make_room("blobs", digest)?;
+        let path = self.make_room("ingest", digest)?.join(digest.hex());
+        let file = failed("open", &path, open_for_writing(&path))?;
         Ok((path, file))
+    }
+
+    /// Makes the directory in `room` for blobs such as that of `digest`.
+    fn make_room(&self, room: &str, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let relative = Path::new(room).join(digest.algorithm().as_str());
+        let made = make_directory(&self.root, relative);
+        failed("make a directory in", &self.root, made)
     }
 
     /// What is to be done once `file`, opened at `path`, is locked. `None` if it is there no more.
@@ -409,10 +405,8 @@ fn make_root(root: &Path) -> Result<(), StoreError> {
             path: root.to_owned(),
         });
     }
-    let mut file = failed("write", &path, tempfile::NamedTempFile::new_in(root))?;
-    failed("write", &path, writeln!(file, "{VERSION}"))?;
-    let file = file.persist(&path).map_err(|error| error.error);
-    failed("write", &path, file).map(drop)
+    let version = format!("{VERSION}\n");
+    failed("write", &path, write_whole(&path, version.as_bytes()))
 }
 
 /// Checks the store's version and opens its lock, which is not held yet.

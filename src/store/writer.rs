@@ -10,7 +10,7 @@ use crate::digest::{Digest, Hasher};
 
 use super::positioned::{read_exact_at, write_all_at};
 use super::seal::Seals;
-use super::{StoreError, failed, make_parent, open_for_writing};
+use super::{StoreError, failed, open_for_writing};
 
 /// A blob has at most so many parts, unless they would be larger than [`MAX_PART`].
 const PARTS: u64 = 256;
@@ -279,7 +279,6 @@ impl Writer {
             &self.path,
             self.seals.seal_new(&self.file, &self.digest),
         )?;
-        make_parent(&self.target)?;
         // While the lock is held: the next one to get it finds the blob under its name.
         failed("name", &self.target, fs::rename(&self.path, &self.target))?;
         if let Some((path, _)) = &lock(&self.written).record {

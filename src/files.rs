@@ -1,0 +1,65 @@
+//! Writing below a directory of ours, in which others may have put symlinks: none is followed.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Makes the directory `relative` below `root` and returns its path. It is an error if something else
+/// than a directory is in the way.
+pub(crate) fn make_directory(root: &Path, relative: impl AsRef<Path>) -> io::Result<PathBuf> {
+    let mut path = root.to_owned();
+    for component in relative.as_ref().components() {
+        path.push(component);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !fs::symlink_metadata(&path)?.is_dir() {
+                    let message = format!(
+                        "{} is not a directory, nor may it be a link to one",
+                        path.display()
+                    );
+                    return Err(io::Error::other(message));
+                }
+            }
+            made => made?,
+        }
+    }
+    Ok(path)
+}
+
+/// Writes a file as a whole or not at all. What was at `path` is replaced.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = builder.tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_no_directory_and_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir(root.join("elsewhere")).unwrap();
+        assert!(make_directory(root, "a/b").unwrap().is_dir());
+        assert!(make_directory(root, "a/b").is_ok());
+        symlink("elsewhere", root.join("link")).unwrap();
+        let error = make_directory(root, "link/b").unwrap_err().to_string();
+        assert!(error.contains("link is not a directory"), "{error}");
+        assert!(!root.join("elsewhere/b").exists());
+
+        fs::write(root.join("elsewhere/file"), "theirs").unwrap();
+        symlink("elsewhere/file", root.join("file")).unwrap();
+        write_whole(&root.join("file"), b"ours").unwrap();
+        assert_eq!(fs::read(root.join("file")).unwrap(), b"ours");
+        assert_eq!(fs::read(root.join("elsewhere/file")).unwrap(), b"theirs");
+    }
+}
