@@ -3,17 +3,19 @@
 //! The token flow is `oci_client`'s. Manifests and blobs are asked for beside it, with the same HTTP
 //! library, because it neither bounds what it reads nor verifies what it resumes.
 
+mod body;
 mod challenge;
 mod credentials;
+mod error;
 mod retry;
 
+pub use body::Body;
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
+pub use error::RegistryError;
 pub use retry::Backoff;
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
-use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -32,169 +34,14 @@ use crate::digest::{Algorithm, Digest};
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::reference::Reference;
 
+use body::authority;
+use error::{error_detail, is_certificate_error};
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 10;
 /// What is read of an error's body, in bytes.
 const ERROR_BODY_LIMIT: u64 = 64 * 1024;
 const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
-
-/// Why a registry did not give what was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// No answer, or it broke off.
-    #[error("{what}: no answer from {host}")]
-    Transport {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// Why it failed.
-        source: reqwest::Error,
-    },
-    /// The answer is an error.
-    #[error("{what}: {host} answered {status}{detail}")]
-    Status {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// The status.
-        status: StatusCode,
-        /// What the registry said, with a separator before it, or nothing.
-        detail: String,
-        /// How long the registry asks to wait.
-        retry_after: Option<Duration>,
-    },
-    /// Not allowed, or not without logging in.
-    #[error("{what}: {host} refused access ({status}){detail}; {advice}")]
-    Access {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// 401 or 403.
-        status: StatusCode,
-        /// What the registry said, with a separator before it, or nothing.
-        detail: String,
-        /// What to do.
-        advice: String,
-    },
-    /// Not there.
-    #[error(
-        "{what}: {host} has none in {repository}{detail}; check the repository's name and the digest"
-    )]
-    NotFound {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// The repository.
-        repository: String,
-        /// What the registry said, with a separator before it, or nothing.
-        detail: String,
-    },
-    /// More bytes than admitted.
-    #[error("{what}: {host} sends more than the limit of {limit} bytes")]
-    TooLarge {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The bytes are not those of the digest.
-    #[error("{what}: what {host} sent has the digest {found}")]
-    Digest {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// The digest of what came.
-        found: Digest,
-    },
-    /// A partial answer that does not begin where it was asked to.
-    #[error("{what}: {host} sent another range than asked for")]
-    Range {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-    },
-    /// An answer that says that it is longer or shorter than what is asked for.
-    #[error("{what}: {host} announces {said} bytes where there should be {left}")]
-    Length {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// The length that the answer says it has.
-        said: u64,
-        /// The length of what was asked for.
-        left: u64,
-    },
-    /// A body without an error that has fewer bytes than the blob.
-    #[error("{what}: {host} ended the answer after {found} bytes")]
-    Short {
-        /// What was asked for.
-        what: String,
-        /// Whom.
-        host: String,
-        /// Where in the blob the answer ended.
-        found: u64,
-    },
-    /// A URL that must not or cannot be fetched.
-    #[error(
-        "{what}: {url:?} is not an https URL, and plain HTTP was not asked for with --plain-http"
-    )]
-    Url {
-        /// What was asked for.
-        what: String,
-        /// The URL.
-        url: String,
-    },
-    /// The credentials are not to be had.
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    /// The token service gave no token.
-    #[error(
-        "{host}: cannot get a token for {repository}; check the login with `docker login {host}`"
-    )]
-    Token {
-        /// The registry.
-        host: String,
-        /// The repository.
-        repository: String,
-        /// Why it failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The HTTP client cannot be made.
-    #[error("cannot set up HTTPS")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl RegistryError {
-    /// Whether another try may succeed, and if so, how long the registry asks to wait.
-    pub fn transient(&self) -> Option<Option<Duration>> {
-        match self {
-            RegistryError::Transport { source, .. } => {
-                let hopeless = source.is_redirect() || is_certificate_error(source);
-                (!hopeless).then_some(None)
-            }
-            RegistryError::Status {
-                status,
-                retry_after,
-                ..
-            } => (status.is_server_error()
-                || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status))
-            .then_some(*retry_after),
-            RegistryError::Range { .. }
-            | RegistryError::Length { .. }
-            | RegistryError::Short { .. } => Some(None),
-            _ => None,
-        }
-    }
-}
 
 /// How to reach a registry.
 #[derive(Clone, Debug)]
@@ -306,7 +153,7 @@ impl Registry {
         let what = format!("blob {digest}");
         let path = format!("blobs/{digest}");
         let response = self.get(&what, &path, part(blob, range)).await?;
-        self.body(what, response, blob.size, range)
+        Body::new(what, response, blob.size, range)
     }
 
     /// A blob from `url`, without credentials (descriptor.md, `urls`).
@@ -336,50 +183,7 @@ impl Registry {
         };
         let response = self.send(&what, parsed, part(blob, range), None).await?;
         let response = self.accept(&what, response).await?;
-        self.body(what, response, blob.size, range)
-    }
-
-    /// What an answer to a request for `wanted` brings of a blob of `size` bytes.
-    fn body(
-        &self,
-        what: String,
-        response: Response,
-        size: u64,
-        wanted: &Range<u64>,
-    ) -> Result<Body, RegistryError> {
-        let partial = response.status() == StatusCode::PARTIAL_CONTENT;
-        let range = if partial {
-            // The answer may be shorter than what was asked for; the rest is asked for again.
-            let sent = content_range(response.headers())
-                .filter(|sent| sent.start == wanted.start && sent.end <= wanted.end);
-            match sent {
-                Some(sent) => sent,
-                None => {
-                    return Err(RegistryError::Range {
-                        what,
-                        host: self.host(),
-                    });
-                }
-            }
-        } else {
-            0..size
-        };
-        let left = range.end - range.start;
-        if let Some(said) = response.content_length().filter(|said| *said != left) {
-            return Err(RegistryError::Length {
-                what,
-                host: authority(response.url()),
-                said,
-                left,
-            });
-        }
-        Ok(Body {
-            range,
-            whole: !partial,
-            what,
-            host: authority(response.url()),
-            response,
-        })
+        Body::new(what, response, blob.size, range)
     }
 
     /// A GET below `/v2/REPOSITORY/`, authorized as need be.
@@ -656,58 +460,6 @@ impl Registry {
     }
 }
 
-/// The bytes of a blob, or of a part of it, as they come.
-#[derive(Debug)]
-pub struct Body {
-    range: Range<u64>,
-    whole: bool,
-    what: String,
-    host: String,
-    response: Response,
-}
-
-impl Body {
-    /// Which bytes of the blob these are.
-    pub fn range(&self) -> Range<u64> {
-        self.range.clone()
-    }
-
-    /// Whether this is all of the blob, asked for or not.
-    pub fn is_whole(&self) -> bool {
-        self.whole
-    }
-
-    /// The next bytes, which begin at `position` in the blob; `None` at the end.
-    pub async fn chunk(&mut self, position: u64) -> Result<Option<Bytes>, RegistryError> {
-        let (what, host) = (&self.what, &self.host);
-        let chunk = self.response.chunk().await;
-        match chunk.map_err(|source| RegistryError::Transport {
-            what: what.clone(),
-            host: host.clone(),
-            source: source.without_url(),
-        })? {
-            Some(bytes) if bytes.len() as u64 > self.range.end.saturating_sub(position) => {
-                Err(RegistryError::TooLarge {
-                    what: what.clone(),
-                    host: host.clone(),
-                    limit: self.range.end - self.range.start,
-                })
-            }
-            None if position < self.range.end => Err(self.ended_at(position)),
-            chunk => Ok(chunk),
-        }
-    }
-
-    /// The error that the body ended too early, at `position` in the blob.
-    pub fn ended_at(&self, position: u64) -> RegistryError {
-        RegistryError::Short {
-            what: self.what.clone(),
-            host: self.host.clone(),
-            found: position,
-        }
-    }
-}
-
 fn redirect_policy() -> redirect::Policy {
     redirect::Policy::custom(|attempt| {
         let from_https = attempt
@@ -722,13 +474,6 @@ fn redirect_policy() -> redirect::Policy {
             attempt.follow()
         }
     })
-}
-
-/// The host, with its port where that is not the scheme's own.
-fn authority(url: &reqwest::Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Whether two URLs have one host and port: the registry itself answered, not one it redirected to.
@@ -760,66 +505,9 @@ async fn speaks_tls(http: &reqwest::Client, host: &str) -> bool {
     }
 }
 
-fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return true;
-        }
-        // An I/O error names as its source not what it wraps, but that one's source.
-        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
-        cause = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
-}
-
-/// What an error's body says (distribution spec, "Error Codes"), with a separator before it.
-fn error_detail(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Envelope {
-        errors: Vec<Item>,
-    }
-    #[derive(Deserialize)]
-    struct Item {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
-        return String::new();
-    };
-    let text = envelope
-        .errors
-        .iter()
-        .take(3)
-        .map(|item| format!("{} {}", item.code, item.message).trim().to_owned())
-        .collect::<Vec<_>>()
-        .join("; ");
-    // A server's text goes to a terminal.
-    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-    if text.is_empty() {
-        text
-    } else {
-        format!(": {text}")
-    }
-}
-
 /// What to ask for to get `range` of a blob: nothing where that is all of it.
 fn part<'a>(blob: &Descriptor, range: &'a Range<u64>) -> Option<&'a Range<u64>> {
     (*range != (0..blob.size)).then_some(range)
-}
-
-/// The range that a partial answer brings (RFC 9110, 14.4).
-fn content_range(headers: &HeaderMap) -> Option<Range<u64>> {
-    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    let (range, _) = value.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then_some(first..last.checked_add(1)?)
 }
 
 #[cfg(test)]
@@ -854,12 +542,5 @@ mod tests {
         assert!(same_host(&url("https://ghcr.io/v2/x"), &asked));
         assert!(!same_host(&url("https://ghcr.io:8443/v2/x"), &asked));
         assert!(!same_host(&url("https://cdn.ghcr.io/v2/x"), &asked));
-    }
-
-    #[test]
-    fn shows_what_a_registry_says_without_control_characters() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway"}]}"#;
-        assert_eq!(error_detail(body), ": DENIED no [31mway");
-        assert_eq!(error_detail(b"<html>"), "");
     }
 }

@@ -1,0 +1,139 @@
+//! What an answer brings of a blob: all of it, or a range (RFC 9110, 14).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Response, StatusCode, Url};
+
+use super::RegistryError;
+
+/// The bytes of a blob, or of a part of it, as they come.
+#[derive(Debug)]
+pub struct Body {
+    range: Range<u64>,
+    whole: bool,
+    what: String,
+    host: String,
+    response: Response,
+}
+
+impl Body {
+    /// The answer to a request for the bytes `wanted` of a blob of `size` bytes.
+    pub(super) fn new(
+        what: String,
+        response: Response,
+        size: u64,
+        wanted: &Range<u64>,
+    ) -> Result<Self, RegistryError> {
+        let host = authority(response.url());
+        let whole = response.status() != StatusCode::PARTIAL_CONTENT;
+        let range = if whole {
+            Some(0..size)
+        } else {
+            // It may be shorter than what was asked for; the rest is asked for again.
+            content_range(response.headers())
+                .filter(|sent| sent.start == wanted.start && sent.end <= wanted.end)
+        };
+        let Some(range) = range else {
+            return Err(RegistryError::Range { what, host });
+        };
+        let left = range.end - range.start;
+        match response.content_length() {
+            Some(said) if said != left => Err(RegistryError::Length {
+                what,
+                host,
+                said,
+                left,
+            }),
+            _ => Ok(Body {
+                range,
+                whole,
+                what,
+                host,
+                response,
+            }),
+        }
+    }
+
+    /// Which bytes of the blob these are.
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// Whether this is all of the blob, asked for or not.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The next bytes, which begin at `position` in the blob; `None` at the end.
+    pub async fn chunk(&mut self, position: u64) -> Result<Option<Bytes>, RegistryError> {
+        let chunk = self.response.chunk().await;
+        let chunk = chunk.map_err(|source| RegistryError::Transport {
+            what: self.what.clone(),
+            host: self.host.clone(),
+            source: source.without_url(),
+        })?;
+        let left = self.range.end.saturating_sub(position);
+        match chunk {
+            Some(bytes) if bytes.len() as u64 > left => Err(RegistryError::TooLarge {
+                what: self.what.clone(),
+                host: self.host.clone(),
+                limit: self.range.end - self.range.start,
+            }),
+            None if left > 0 => Err(self.ended_at(position)),
+            chunk => Ok(chunk),
+        }
+    }
+
+    /// The error that the body ended too early, at `position` in the blob.
+    pub fn ended_at(&self, position: u64) -> RegistryError {
+        RegistryError::Short {
+            what: self.what.clone(),
+            host: self.host.clone(),
+            found: position,
+        }
+    }
+}
+
+/// The host, with its port where that is not the scheme's own.
+pub(super) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// The range that a partial answer brings (RFC 9110, 14.4).
+fn content_range(headers: &HeaderMap) -> Option<Range<u64>> {
+    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (range, _) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..last.checked_add(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_ranges_of_bytes_only() {
+        let range = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_RANGE, value.parse().unwrap());
+            content_range(&headers)
+        };
+        assert_eq!(range("bytes 5-9/10"), Some(5..10));
+        assert_eq!(range("bytes 5-9/*"), Some(5..10));
+        for bad in [
+            "bytes 9-5/10",
+            "bytes */10",
+            "items 5-9/10",
+            "bytes 5-9",
+            "bytes -1-9/10",
+            "bytes 0-18446744073709551615/10",
+        ] {
+            assert_eq!(range(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Why a registry did not give what was asked for, and whether to ask again.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use crate::digest::Digest;
+
+use super::CredentialError;
+
+/// Why a registry did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No answer, or it broke off.
+    #[error("{what}: no answer from {host}")]
+    Transport {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// Why it failed.
+        source: reqwest::Error,
+    },
+    /// The answer is an error.
+    #[error("{what}: {host} answered {status}{detail}")]
+    Status {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The status.
+        status: StatusCode,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+        /// How long the registry asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Not allowed, or not without logging in.
+    #[error("{what}: {host} refused access ({status}){detail}; {advice}")]
+    Access {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// 401 or 403.
+        status: StatusCode,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+        /// What to do.
+        advice: String,
+    },
+    /// Not there.
+    #[error(
+        "{what}: {host} has none in {repository}{detail}; check the repository's name and the digest"
+    )]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The repository.
+        repository: String,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+    },
+    /// More bytes than admitted.
+    #[error("{what}: {host} sends more than the limit of {limit} bytes")]
+    TooLarge {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The bytes are not those of the digest.
+    #[error("{what}: what {host} sent has the digest {found}")]
+    Digest {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The digest of what came.
+        found: Digest,
+    },
+    /// A partial answer that does not begin where it was asked to.
+    #[error("{what}: {host} sent another range than asked for")]
+    Range {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+    },
+    /// An answer that says that it is longer or shorter than what is asked for.
+    #[error("{what}: {host} announces {said} bytes where there should be {left}")]
+    Length {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The length that the answer says it has.
+        said: u64,
+        /// The length of what was asked for.
+        left: u64,
+    },
+    /// A body without an error that has fewer bytes than the blob.
+    #[error("{what}: {host} ended the answer after {found} bytes")]
+    Short {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// Where in the blob the answer ended.
+        found: u64,
+    },
+    /// A URL that must not or cannot be fetched.
+    #[error(
+        "{what}: {url:?} is not an https URL, and plain HTTP was not asked for with --plain-http"
+    )]
+    Url {
+        /// What was asked for.
+        what: String,
+        /// The URL.
+        url: String,
+    },
+    /// The credentials are not to be had.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The token service gave no token.
+    #[error(
+        "{host}: cannot get a token for {repository}; check the login with `docker login {host}`"
+    )]
+    Token {
+        /// The registry.
+        host: String,
+        /// The repository.
+        repository: String,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The HTTP client cannot be made.
+    #[error("cannot set up HTTPS")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RegistryError {
+    /// Whether another try may succeed, and if so, how long the registry asks to wait.
+    pub fn transient(&self) -> Option<Option<Duration>> {
+        match self {
+            RegistryError::Transport { source, .. } => {
+                let hopeless = source.is_redirect() || is_certificate_error(source);
+                (!hopeless).then_some(None)
+            }
+            RegistryError::Status {
+                status,
+                retry_after,
+                ..
+            } => (status.is_server_error()
+                || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status))
+            .then_some(*retry_after),
+            RegistryError::Range { .. }
+            | RegistryError::Length { .. }
+            | RegistryError::Short { .. } => Some(None),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn is_certificate_error(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        // An I/O error names as its source not what it wraps, but that one's source.
+        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+/// What an error's body says (distribution spec, "Error Codes"), with a separator before it.
+pub(super) fn error_detail(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Envelope {
+        errors: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
+        return String::new();
+    };
+    let text = envelope
+        .errors
+        .iter()
+        .take(3)
+        .map(|item| format!("{} {}", item.code, item.message).trim().to_owned())
+        .collect::<Vec<_>>()
+        .join("; ");
+    // A server's text goes to a terminal.
+    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    if text.is_empty() {
+        text
+    } else {
+        format!(": {text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_a_registry_says_without_control_characters() {
+        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway"}]}"#;
+        assert_eq!(error_detail(body), ": DENIED no [31mway");
+        assert_eq!(error_detail(b"<html>"), "");
+    }
+}
