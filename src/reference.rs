@@ -149,7 +149,8 @@ fn is_host(text: &str) -> bool {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (text, None),
     };
-    let digits = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let number =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty()
@@ -164,7 +165,7 @@ fn is_host(text: &str) -> bool {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => host.split('.').all(label),
     };
-    named && port.is_none_or(digits)
+    named && port.is_none_or(number)
 }
 
 /// Whether `text` may stand between the slashes of a repository (distribution spec, "Pulling manifests").
@@ -259,6 +260,7 @@ mod tests {
             "-a.test/b",
             "a.test:/b",
             "a.test:5x/b",
+            "a.test:65536/b",
             "[::g]/b",
             &format!("a/{}", "b".repeat(300)),
             &format!("a/b:{}", "t".repeat(129)),

@@ -226,6 +226,19 @@ fn retry_after_is_heeded() {
 }
 
 #[test]
+fn a_wait_that_is_too_long_is_not_waited_for() {
+    let pull = Pull::new(
+        image(),
+        always(|seen, _| {
+            let wait = ["1", "18446744073709551615"][seen.earlier.min(1)];
+            Answer::new(503, "busy").header("Retry-After", wait)
+        }),
+    );
+    pull.fails(&[&pull.layers[0], "503"]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+}
+
+#[test]
 fn a_registry_that_stays_busy_is_given_up() {
     let pull = Pull::new(
         image(),
@@ -402,7 +415,7 @@ fn a_large_layer_without_ranges_comes_over_one_connection() {
     pull.completes();
     assert_eq!(pull.registry.count(&pull.layers[0]), 1);
 
-    // It honours the first, and then no more.
+    // It honours the first, and then no more: that must not bring the layer once for each connection.
     let data = noise(8, LARGE);
     let pull = large(move |seen, answer| {
         if seen.earlier == 0 {
@@ -412,6 +425,43 @@ fn a_large_layer_without_ranges_comes_over_one_connection() {
         }
     });
     pull.completes();
+    assert!(pull.registry.sent() < 2 * LARGE as u64);
+}
+
+#[test]
+fn a_registry_without_ranges_that_always_breaks_off_is_given_up() {
+    let data = noise(1, 3 * MEGABYTE);
+    let pull = Pull::new(
+        image(),
+        always(move |_, _| Answer::new(200, data.clone()).cut(2 * MEGABYTE, End::Reset)),
+    );
+    pull.fails(&[&pull.layers[0]]);
+    assert!(pull.registry.count(&pull.layers[0]) < 20);
+}
+
+#[test]
+fn bytes_that_an_earlier_pull_left_are_not_taken_for_right() {
+    let planted = "<html>who are you?</html>";
+    let content = image();
+    let layer = content.layers[0].clone();
+    let data = noise(1, 3 * MEGABYTE);
+    let pull = Pull::new(content, move |seen, answer| {
+        if !seen.path.ends_with(&layer) {
+            return answer;
+        }
+        match seen.earlier {
+            0 => {
+                let mut answer = Answer::new(200, planted);
+                answer.headers.clear();
+                answer
+            }
+            1 => Answer::new(403, ""),
+            _ => Answer::new(200, data.clone()),
+        }
+    });
+    pull.fails(&["403"]);
+    pull.completes();
+    pull.user.run(&["store", "verify"]).succeeded();
 }
 
 /// Answers a request for a range with its first bytes only, and says so.
@@ -526,6 +576,8 @@ fn descriptors_that_cannot_be() {
         manifest_with(&json!({"mediaType": LAYER, "digest": good, "size": size})).fails(&["size"]);
     }
     manifest_with(&json!({"mediaType": LAYER, "digest": good})).fails(&["size"]);
+    manifest_with(&json!({"mediaType": LAYER, "digest": good, "size": i64::MAX}))
+        .fails(&["reserve room", "No space left"]);
     for digest in [
         "sha256:../../x",
         "md5:d41d8cd98f00b204e9800998ecf8427e",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use oci_pull_all_e2e::faulty::{Content, End, Faulty, Flow, noise};
 use oci_pull_all_e2e::user::{User, blobs};
+use serde_json::json;
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -248,6 +249,42 @@ fn a_crowd_fetches_each_blob_once() {
         .map(|(registry, _)| registry.count(common))
         .sum();
     assert_eq!(fetched, 1, "the layer that all share crosses the wire once");
+}
+
+#[test]
+fn a_crowd_may_share_an_output() {
+    let content = image();
+    let (_registry, reference) = serve(&content);
+    let user = User::new();
+    let arguments = ["pull", &reference, "--output", "out", "--store", "store"];
+    for _ in 0..50 {
+        all_succeed((0..4).map(|_| user.spawn(&arguments)).collect());
+        assert_eq!(blobs(&user.path("out")).len(), 4);
+        fs::remove_dir_all(user.path("out")).expect("can be removed");
+    }
+    user.run(&["store", "verify", "--store", "store"])
+        .succeeded();
+}
+
+#[test]
+fn an_image_that_lies_about_a_size_takes_no_blob_from_others() {
+    let honest = image();
+    let (registry, reference) = serve(&honest);
+    let layer = honest.layers[0].clone();
+    let lie = json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": layer,
+        "size": 20 * MEGABYTE,
+    });
+    let (_liar, lying) = serve(&Content::default().finish(&[lie]));
+    let user = User::new();
+    let pull = |reference: &str, output: &str| {
+        user.run(&["pull", reference, "--output", output, "--store", "store"])
+    };
+    pull(&reference, "one").succeeded();
+    pull(&lying, "two").failed(&[&layer, "20971520 bytes"]);
+    pull(&reference, "three").succeeded();
+    assert_eq!(registry.count(&layer), 1);
 }
 
 #[test]

@@ -165,11 +165,13 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     )
     .await;
     drop(store);
-    if args.no_store {
+    let removed = if args.no_store {
         fs::remove_dir_all(&private_store)
-            .map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
-    }
+    } else {
+        Ok(())
+    };
     let report = pulled.map_err(|error| Failed(args.reference.to_string(), Box::new(error)))?;
+    removed.map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
     progress.finish(&describe(&args.reference, &report));
     if let Some(file) = &args.summary {
         write(file, &to_json(&report.summary))?;

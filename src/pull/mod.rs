@@ -163,6 +163,7 @@ pub async fn pull(
         progress,
     };
     let mut plan = planner.plan(digest).await?;
+    let writer = LayoutWriter::begin(output, &plan.root, None)?;
     let blobs = plan.blobs(selection.shallow)?;
     progress.expect(blobs.iter().map(|blob| blob.size).sum());
     let crew = Crew::new(
@@ -177,7 +178,6 @@ pub async fn pull(
 
     let manifests = plan.manifests.iter().map(|(manifest, _)| manifest);
     let all: Vec<&Descriptor> = manifests.chain(&blobs).collect();
-    let writer = LayoutWriter::begin(output, &plan.root, None)?;
     for blob in &all {
         store.place(&blob.digest, &writer.blob_path(blob)?)?;
     }

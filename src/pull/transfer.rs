@@ -162,42 +162,77 @@ struct Transfer {
     drained: Semaphore,
 }
 
+/// Which answers to a request for a range are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// A range: other connections bring the others, and all of the blob would come many times.
+    Ranges,
+    /// A range or all of the blob.
+    Any,
+}
+
+/// Why parts are got no further.
+enum Stop {
+    /// The registry sends all of the blob where it was asked for a range.
+    NoRanges,
+    /// The pull failed.
+    Failed(PullError),
+}
+
+impl From<PullError> for Stop {
+    fn from(error: PullError) -> Self {
+        Stop::Failed(error)
+    }
+}
+
 impl Transfer {
     /// Gets all that is missing.
     async fn run(self: &Arc<Self>) -> Result<(), PullError> {
+        let mut ranges = true;
         loop {
             *self.parts() = self.writer.missing().into();
             let Some(first) = self.next_run() else {
                 return Ok(());
             };
             let body = self.open(&first, &mut Backoff::default()).await?;
-            if body.is_whole() {
-                // Without ranges one connection brings everything.
-                self.get(first, Some(body)).await?;
-                continue;
-            }
-            let mut helpers = JoinSet::new();
-            for _ in 0..self.parts().len().min(self.crew.connections - 1) {
-                helpers.spawn(Arc::clone(self).help());
-            }
-            let own = async {
-                self.get(first, Some(body)).await?;
-                self.work().await?;
-                self.drained.close();
-                Ok(())
+            // Without ranges one connection brings everything.
+            ranges = ranges && !body.is_whole();
+            let got = if ranges {
+                self.get_together(first, body).await
+            } else {
+                self.get(first, Some(body), Answers::Any).await
             };
-            let others = async {
-                while let Some(helped) = helpers.join_next().await {
-                    unless_panicked(helped)?;
-                }
-                Ok::<_, PullError>(())
-            };
-            tokio::try_join!(own, others)?;
+            match got {
+                Ok(()) => {}
+                Err(Stop::NoRanges) => ranges = false,
+                Err(Stop::Failed(error)) => return Err(error),
+            }
         }
     }
 
+    /// Gets all parts, the first of which was asked for already, with what help is to be had.
+    async fn get_together(self: &Arc<Self>, first: Range<u64>, body: Body) -> Result<(), Stop> {
+        let mut helpers = JoinSet::new();
+        for _ in 0..self.parts().len().min(self.crew.connections - 1) {
+            helpers.spawn(Arc::clone(self).help());
+        }
+        let own = async {
+            self.get(first, Some(body), Answers::Ranges).await?;
+            self.work().await?;
+            self.drained.close();
+            Ok(())
+        };
+        let others = async {
+            while let Some(helped) = helpers.join_next().await {
+                unless_panicked(helped)?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(own, others).map(drop)
+    }
+
     /// Gets parts over a connection that no blob has for itself, once there is one and it is wanted.
-    async fn help(self: Arc<Self>) -> Result<(), PullError> {
+    async fn help(self: Arc<Self>) -> Result<(), Stop> {
         let connection = async {
             if let Ok(wanted) = self.wanted.acquire().await {
                 wanted.forget();
@@ -212,9 +247,9 @@ impl Transfer {
     }
 
     /// Gets one part after the other until none is left.
-    async fn work(&self) -> Result<(), PullError> {
+    async fn work(&self) -> Result<(), Stop> {
         while let Some(run) = self.next_run() {
-            self.get(run, None).await?;
+            self.get(run, None, Answers::Ranges).await?;
         }
         Ok(())
     }
@@ -241,7 +276,12 @@ impl Transfer {
     }
 
     /// Gets a run of parts, for which the registry may have been asked already.
-    async fn get(&self, run: Range<u64>, mut asked: Option<Body>) -> Result<(), PullError> {
+    async fn get(
+        &self,
+        run: Range<u64>,
+        mut asked: Option<Body>,
+        answers: Answers,
+    ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
         let mut at = run.start;
         while at < run.end {
@@ -249,9 +289,13 @@ impl Transfer {
                 Some(body) => body,
                 None => self.open(&(at..run.end), &mut backoff).await?,
             };
-            let (came, mut result) = self.receive(&mut body).await?;
-            at = at.max(came.end);
-            if came.end - came.start >= PROGRESS {
+            if body.is_whole() && answers == Answers::Ranges {
+                return Err(Stop::NoRanges);
+            }
+            let before = at;
+            let (end, mut result) = self.receive(&mut body).await?;
+            at = at.max(end);
+            if at - before >= PROGRESS {
                 backoff.reset();
             } else if at < run.end {
                 // A registry may send less than asked for, but not so little that it never ends.
@@ -297,15 +341,14 @@ impl Transfer {
         }
     }
 
-    /// Writes a body as it comes. Returns what came, and how it ended.
+    /// Writes a body as it comes. Returns where in the blob it ended, and how.
     ///
     /// The outer error is the store's, which ends the pull; the inner one is the network's.
     async fn receive(
         &self,
         body: &mut Body,
-    ) -> Result<(Range<u64>, Result<(), RegistryError>), StoreError> {
-        let start = body.range().start;
-        let mut at = start;
+    ) -> Result<(u64, Result<(), RegistryError>), PullError> {
+        let mut at = body.range().start;
         let mut clock = Clock::start();
         let result = loop {
             let bytes = match body.chunk(at).await {
@@ -323,7 +366,7 @@ impl Transfer {
                 .fetch_add(bytes.len() as u64, Ordering::Relaxed);
             self.progress.move_to(self.writer.written());
         };
-        Ok((start..at, result))
+        Ok((at, result))
     }
 }
 
@@ -364,6 +407,6 @@ impl Clock {
     }
 }
 
-fn unless_panicked<T>(result: Result<Result<T, PullError>, JoinError>) -> Result<T, PullError> {
+fn unless_panicked<T, E>(result: Result<Result<T, E>, JoinError>) -> Result<T, E> {
     result.expect("a connection's task does not panic")
 }

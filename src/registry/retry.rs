@@ -39,7 +39,7 @@ impl Backoff {
         }
         let full = (FIRST_DELAY * 2_u32.pow(self.failures - 1)).min(MAX_DELAY);
         let delay = retry_after.unwrap_or_else(|| full.mul_f64(0.5 + 0.5 * fastrand::f64()));
-        (self.since.elapsed() + delay <= MAX_TOTAL).then_some(delay)
+        (self.since.elapsed().saturating_add(delay) <= MAX_TOTAL).then_some(delay)
     }
 
     /// Progress was made: the next failure is the first again.
@@ -72,6 +72,13 @@ mod tests {
                 .after_failure(Some(MAX_TOTAL * 2))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_wait_without_end_is_none() {
+        let mut backoff = Backoff::default();
+        backoff.after_failure(None).unwrap();
+        assert_eq!(backoff.after_failure(Some(Duration::MAX)), None);
     }
 
     #[test]

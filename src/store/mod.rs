@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime};
 use crate::digest::{Algorithm, Digest};
 use crate::files::{make_directory, write_whole};
 
-use seal::Seals;
+use seal::{Held, Seals};
 
 const VERSION: &str = "1";
 
@@ -142,17 +142,22 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return failed("open", &path, Err(error)),
         };
-        if failed(
-            "read",
-            &path,
-            self.seals.check(&file, digest, size, self.trust),
-        )? {
-            // Only a hint for pruning: a store that belongs to someone else is still readable.
-            let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
-            Ok(Some(path))
-        } else {
-            failed("remove", &path, fs::remove_file(&path))?;
-            Ok(None)
+        let held = self.seals.check(&file, digest, size, self.trust);
+        match failed("read", &path, held)? {
+            Held::Blob => {
+                // Only a hint for pruning: a store that belongs to someone else is still readable.
+                let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
+                Ok(Some(path))
+            }
+            Held::OtherSize(found) => Err(StoreError::Size {
+                digest: digest.clone(),
+                expected: size,
+                found,
+            }),
+            Held::Nothing => {
+                failed("remove", &path, fs::remove_file(&path))?;
+                Ok(None)
+            }
         }
     }
 
@@ -261,21 +266,39 @@ impl Store {
     /// `target` is read-only, because it may be the very file that the store holds.
     pub fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
         let source = self.blob_path(digest);
-        if fs::symlink_metadata(target).is_ok() {
-            failed("replace", target, fs::remove_file(target))?;
-        }
-        let reflinked =
-            self.reflinks.load(Ordering::Relaxed) && reflink_copy::reflink(&source, target).is_ok();
-        self.reflinks.store(reflinked, Ordering::Relaxed);
-        if !reflinked && fs::hard_link(&source, target).is_err() {
-            failed("copy a blob to", target, fs::copy(&source, target))?;
-        }
-        if !failed("read", target, fs::metadata(target))?
-            .permissions()
-            .readonly()
+        if same_file::is_same_file(&source, target).unwrap_or(false)
+            && !fs::symlink_metadata(target).is_ok_and(|file| file.is_symlink())
         {
-            let file = failed("open", target, File::open(target))?;
-            failed("make read-only", target, seal::set(&file, digest.stamp()))?;
+            return Ok(());
+        }
+        let directory = target.parent().expect("a blob is in a directory");
+        let placed = tempfile::Builder::new()
+            .prefix(".new")
+            .make_in(directory, |new| self.copy(&source, new))
+            .and_then(|new| {
+                let name = new.path().to_owned();
+                new.persist(target).map_err(|error| error.error)?;
+                // Where another process has placed the same file, to rename it does nothing.
+                match fs::remove_file(name) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                }
+            });
+        failed("place a blob at", target, placed)
+    }
+
+    /// Makes `new`, which is not there yet, the same as `source`, read-only.
+    fn copy(&self, source: &Path, new: &Path) -> io::Result<()> {
+        let reflinked =
+            self.reflinks.load(Ordering::Relaxed) && reflink_copy::reflink(source, new).is_ok();
+        self.reflinks.store(reflinked, Ordering::Relaxed);
+        if !reflinked && fs::hard_link(source, new).is_err() {
+            fs::copy(source, new)?;
+        }
+        let mut permissions = fs::metadata(new)?.permissions();
+        if !permissions.readonly() {
+            permissions.set_readonly(true);
+            fs::set_permissions(new, permissions)?;
         }
         Ok(())
     }
@@ -305,12 +328,10 @@ impl Store {
         for blob in self.blobs()? {
             let path = self.blob_path(&blob.digest);
             let file = failed("open", &path, File::open(&path))?;
-            if !failed(
-                "read",
-                &path,
-                self.seals
-                    .check(&file, &blob.digest, blob.size, Trust::Nothing),
-            )? {
+            let held = self
+                .seals
+                .check(&file, &blob.digest, blob.size, Trust::Nothing);
+            if failed("read", &path, held)? != Held::Blob {
                 failed("remove", &path, fs::remove_file(&path))?;
                 wrong.push(blob.digest);
             }

@@ -23,6 +23,17 @@ pub enum Trust {
     Nothing,
 }
 
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// The blob.
+    Blob,
+    /// The blob, which has this many bytes and not as many as were said.
+    OtherSize(u64),
+    /// Something else.
+    Nothing,
+}
+
 /// Sets seals and recognizes them.
 #[derive(Clone, Debug)]
 pub(super) struct Seals {
@@ -45,33 +56,38 @@ impl Seals {
         }
     }
 
-    /// Whether the file holds the blob. What has no valid seal is hashed, and sealed if it does.
+    /// What the file holds. What has no valid seal is hashed, and sealed if it is the blob.
     pub(super) fn check(
         &self,
         file: &File,
         digest: &Digest,
         size: u64,
         trust: Trust,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Held> {
         let metadata = file.metadata()?;
-        if metadata.len() != size {
-            return Ok(false);
-        }
         let modified = metadata.modified()?;
         let sealed =
             modified == digest.stamp() || Some(modified) == self.stamp_of_this_boot(digest);
+        if metadata.len() != size {
+            let right = sealed && hash_reader(digest.algorithm(), file)?.0 == *digest;
+            return Ok(if right {
+                Held::OtherSize(metadata.len())
+            } else {
+                Held::Nothing
+            });
+        }
         if sealed && trust == Trust::Stamp {
-            return Ok(true);
+            return Ok(Held::Blob);
         }
         let (found, _) = hash_reader(digest.algorithm(), file)?;
         if found != *digest {
-            return Ok(false);
+            return Ok(Held::Nothing);
         }
         if !sealed {
             // A store that belongs to someone else is still readable.
             let _ = seal_for_good(file, digest);
         }
-        Ok(true)
+        Ok(Held::Blob)
     }
 
     fn stamp_of_this_boot(&self, digest: &Digest) -> Option<SystemTime> {
@@ -87,7 +103,7 @@ fn seal_for_good(file: &File, digest: &Digest) -> io::Result<()> {
 }
 
 /// Makes a file read-only and gives it the time `stamp`.
-pub(super) fn set(file: &File, stamp: SystemTime) -> io::Result<()> {
+fn set(file: &File, stamp: SystemTime) -> io::Result<()> {
     let mut permissions = file.metadata()?.permissions();
     permissions.set_readonly(true);
     file.set_permissions(permissions)?;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::digest::{Digest, Hasher};
@@ -12,12 +13,11 @@ use super::positioned::{read_exact_at, write_all_at};
 use super::seal::Seals;
 use super::{StoreError, failed, open_for_writing};
 
-/// A blob has at most so many parts, unless they would be larger than [`MAX_PART`].
+/// A blob has at most so many parts.
 const PARTS: u64 = 256;
 const MIN_PART: u64 = 4 << 20;
-const MAX_PART: u64 = 64 << 20;
 /// What is read at once of bytes that were written before they could be hashed.
-const HASH_BLOCK: usize = 256 << 10;
+const HASH_BLOCK: u64 = 256 << 10;
 /// What one call of [`Writer::write`] hashes of them at most, so that its connection is not kept.
 const HASH_AT_ONCE: u64 = 8 << 20;
 
@@ -25,9 +25,9 @@ const HASH_AT_ONCE: u64 = 8 << 20;
 ///
 /// The blob has parts of equal size, the last one excepted. Each is written from its beginning to
 /// its end, and several at once. Dropped before [`Writer::finish`], it leaves what it has for the
-/// next one to resume: in `ingest/ALGORITHM/HEX`, and in `HEX.parts`, which holds for each part how
-/// many bytes of it are there (64 bits, little endian). A blob of one part needs no such record, as
-/// the file's length says it.
+/// next one to resume: in `ingest/ALGORITHM/HEX`, and in `HEX.parts`, which holds the blob's size and for
+/// each part how many bytes of it are there (64 bits each, little endian). A blob of one part needs
+/// no such record, as the file's length says it.
 #[derive(Debug)]
 pub struct Writer {
     target: PathBuf,
@@ -37,16 +37,13 @@ pub struct Writer {
     path: PathBuf,
     /// Holds the lock.
     file: File,
-    seals: Seals,
-    written: Mutex<Written>,
-    hashed: Mutex<Hashed>,
-}
-
-/// How many bytes of each part are there.
-#[derive(Debug)]
-struct Written {
-    parts: Vec<u64>,
     record: Option<(PathBuf, File)>,
+    seals: Seals,
+    /// How many bytes of each part are there. Locked while one writes the part.
+    parts: Vec<Mutex<u64>>,
+    /// Their sum.
+    written: AtomicU64,
+    hashed: Mutex<Hashed>,
 }
 
 /// The digest of the bytes before `offset`.
@@ -66,10 +63,8 @@ impl Writer {
         size: u64,
         seals: Seals,
     ) -> Result<Self, StoreError> {
-        let part_size = size
-            .div_ceil(PARTS)
-            .next_multiple_of(1 << 20)
-            .clamp(MIN_PART, MAX_PART);
+        failed("reserve room for", &path, reserve(&file, size))?;
+        let part_size = size.div_ceil(PARTS).next_multiple_of(1 << 20).max(MIN_PART);
         let count = in_memory(size.div_ceil(part_size));
         let record = if count > 1 {
             let path = path.with_extension("parts");
@@ -78,43 +73,33 @@ impl Writer {
         } else {
             None
         };
+        let hasher = digest.algorithm().hasher();
         let writer = Writer {
-            hashed: Mutex::new(Hashed {
-                hasher: digest.algorithm().hasher(),
-                offset: 0,
-            }),
             target,
             digest,
             size,
             part_size,
             path,
             file,
+            record,
             seals,
-            written: Mutex::new(Written {
-                parts: vec![0; count],
-                record,
-            }),
+            parts: std::iter::repeat_with(Mutex::default).take(count).collect(),
+            written: AtomicU64::new(0),
+            hashed: Mutex::new(Hashed { hasher, offset: 0 }),
         };
         writer.resume()?;
-        failed(
-            "reserve room for",
-            &writer.path,
-            reserve(&writer.file, size),
-        )?;
         Ok(writer)
     }
 
     /// How many bytes of the blob are written.
     pub fn written(&self) -> u64 {
-        lock(&self.written).parts.iter().sum()
+        self.written.load(Ordering::Relaxed)
     }
 
     /// What is missing: of each part that is not whole the rest, in the blob's order.
     pub fn missing(&self) -> Vec<Range<u64>> {
-        let written = lock(&self.written);
-        (0_u64..)
-            .zip(&written.parts)
-            .map(|(part, have)| part * self.part_size + have..self.end_of(part))
+        (0..self.parts.len() as u64)
+            .map(|part| self.front(part)..self.end_of(part))
             .filter(|rest| !rest.is_empty())
             .collect()
     }
@@ -140,65 +125,57 @@ impl Writer {
     }
 
     fn write_in_part(&self, part: u64, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let have = self.front(part);
-        assert!(offset <= have, "a part is written from its beginning");
-        let end = offset + bytes.len() as u64;
-        if end > have {
-            let new = &bytes[in_memory(have - offset)..];
-            failed("write", &self.path, write_all_at(&self.file, new, have))?;
-            self.record(part, end)?;
+        let mut have = lock(&self.parts[in_memory(part)]);
+        let front = part * self.part_size + *have;
+        assert!(offset <= front, "a part is written from its beginning");
+        let new = bytes.get(in_memory(front - offset)..).unwrap_or_default();
+        if !new.is_empty() {
+            failed("write", &self.path, write_all_at(&self.file, new, front))?;
+            *have += new.len() as u64;
+            self.written.fetch_add(new.len() as u64, Ordering::Relaxed);
+            self.record(part, *have)?;
         }
-        // Where another thread is hashing, it or a later call takes these bytes too.
+        drop(have);
+        // Where another thread is hashing, it or a later call takes these bytes too. What was passed
+        // over must not be hashed from memory: the file may have other bytes there.
         match self.hashed.try_lock() {
-            Ok(mut hashed) => self.hash(&mut hashed, Some((offset, bytes)), HASH_AT_ONCE),
+            Ok(mut hashed) => self.hash(&mut hashed, (front, new), HASH_AT_ONCE),
             Err(_) => Ok(()),
         }
     }
 
     /// Up to where the part is written, as an offset in the blob.
     fn front(&self, part: u64) -> u64 {
-        part * self.part_size + lock(&self.written).parts[in_memory(part)]
+        part * self.part_size + *lock(&self.parts[in_memory(part)])
     }
 
     fn end_of(&self, part: u64) -> u64 {
         ((part + 1) * self.part_size).min(self.size)
     }
 
-    /// Notes that the part is written up to `end`, for this process and for the next one.
-    fn record(&self, part: u64, end: u64) -> Result<(), StoreError> {
-        let mut written = lock(&self.written);
-        let Written { parts, record } = &mut *written;
-        let have = &mut parts[in_memory(part)];
-        *have = (end - part * self.part_size).max(*have);
-        match record {
-            Some((path, file)) => failed(
-                "write",
-                path,
-                write_all_at(file, &have.to_le_bytes(), part * 8),
-            ),
+    /// Notes for the next process how much of the part is there.
+    fn record(&self, part: u64, have: u64) -> Result<(), StoreError> {
+        match &self.record {
+            Some((path, file)) => {
+                let noted = write_all_at(file, &have.to_le_bytes(), (part + 1) * 8);
+                failed("write", path, noted)
+            }
             None => Ok(()),
         }
     }
 
-    /// Hashes what is written behind what is hashed, `limit` bytes of it at most. `fresh` is in
-    /// memory and need not be read.
-    fn hash(
-        &self,
-        hashed: &mut Hashed,
-        fresh: Option<(u64, &[u8])>,
-        limit: u64,
-    ) -> Result<(), StoreError> {
-        if let Some((offset, bytes)) = fresh
-            && offset == hashed.offset
-        {
-            hashed.hasher.update(bytes);
-            hashed.offset += bytes.len() as u64;
+    /// Hashes what is written behind what is hashed, `limit` bytes of it at most. The bytes at the
+    /// offset `fresh.0` were written from `fresh.1`, and need not be read.
+    fn hash(&self, hashed: &mut Hashed, fresh: (u64, &[u8]), limit: u64) -> Result<(), StoreError> {
+        if fresh.0 == hashed.offset {
+            hashed.hasher.update(fresh.1);
+            hashed.offset += fresh.1.len() as u64;
         }
         let stop = hashed.offset.saturating_add(limit).min(self.size);
         let mut block = Vec::new();
         while hashed.offset < stop {
             let front = self.front(hashed.offset / self.part_size).min(stop);
-            let length = in_memory(front - hashed.offset).min(HASH_BLOCK);
+            let length = in_memory((front - hashed.offset).min(HASH_BLOCK));
             if length == 0 {
                 break;
             }
@@ -214,43 +191,57 @@ impl Writer {
     /// Takes what a former process left.
     fn resume(&self) -> Result<(), StoreError> {
         let length = failed("read", &self.path, self.file.metadata())?.len();
-        let mut written = lock(&self.written);
-        let Written { parts, record } = &mut *written;
-        match record {
-            // A blob of one part, or of none.
-            None => match parts.first_mut() {
-                Some(have) if length <= self.size => *have = length,
-                _ if length == 0 => {}
-                _ => {
-                    drop(written);
-                    return self.restart();
-                }
-            },
-            Some((path, _)) => {
-                let bytes = failed("read", path, fs::read(&*path))?;
-                for ((part, have), bytes) in (0..).zip(parts).zip(bytes.chunks_exact(8)) {
-                    let said = u64::from_le_bytes(bytes.try_into().expect("8 bytes"));
-                    let start = part * self.part_size;
-                    let possible = self.end_of(part).min(length).saturating_sub(start);
-                    *have = if said <= possible { said } else { 0 };
-                }
+        let mut left = vec![0; self.parts.len()];
+        if let Some((path, file)) = &self.record {
+            let mut bytes = vec![0; 8 * (1 + left.len())];
+            match read_exact_at(file, &mut bytes, 0) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => return failed("read", path, Err(error)),
+            }
+            let mut numbers = bytes
+                .chunks_exact(8)
+                .map(|bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes")));
+            // Of another size, it is about other parts.
+            if numbers.next() == Some(self.size) {
+                left = numbers.collect();
+            }
+        } else if let [only] = &mut left[..] {
+            *only = length;
+        }
+        if length > self.size {
+            return self.restart();
+        }
+        for (part, left) in (0..).zip(&mut left) {
+            let possible = self.end_of(part).min(length);
+            if *left > possible.saturating_sub(part * self.part_size) {
+                *left = 0;
             }
         }
-        Ok(())
+        self.set(&left)
     }
 
     /// Forgets everything written.
     pub fn restart(&self) -> Result<(), StoreError> {
         failed("truncate", &self.path, self.file.set_len(0))?;
-        let mut written = lock(&self.written);
-        if let Some((path, record)) = &written.record {
-            failed("truncate", path, record.set_len(0))?;
+        let hasher = self.digest.algorithm().hasher();
+        *lock(&self.hashed) = Hashed { hasher, offset: 0 };
+        self.set(&vec![0; self.parts.len()])
+    }
+
+    /// Says of each part how many bytes of it are there.
+    fn set(&self, numbers: &[u64]) -> Result<(), StoreError> {
+        for (part, number) in self.parts.iter().zip(numbers) {
+            *lock(part) = *number;
         }
-        written.parts.fill(0);
-        *lock(&self.hashed) = Hashed {
-            hasher: self.digest.algorithm().hasher(),
-            offset: 0,
-        };
+        self.written.store(numbers.iter().sum(), Ordering::Relaxed);
+        if let Some((path, file)) = &self.record {
+            let record: Vec<u8> = std::iter::once(&self.size)
+                .chain(numbers)
+                .flat_map(|number| number.to_le_bytes())
+                .collect();
+            failed("write", path, write_all_at(file, &record, 0))?;
+        }
         Ok(())
     }
 
@@ -264,7 +255,7 @@ impl Writer {
         }
         let found = {
             let mut hashed = lock(&self.hashed);
-            self.hash(&mut hashed, None, self.size)?;
+            self.hash(&mut hashed, (0, &[]), self.size)?;
             hashed.hasher.clone().finish()
         };
         if found != self.digest {
@@ -281,8 +272,8 @@ impl Writer {
         )?;
         // While the lock is held: the next one to get it finds the blob under its name.
         failed("name", &self.target, fs::rename(&self.path, &self.target))?;
-        if let Some((path, _)) = &lock(&self.written).record {
-            // What stays of it does no harm: without its file it counts for nothing.
+        if let Some((path, _)) = &self.record {
+            // What stays of it does no harm: it says more than the next file has.
             let _ = fs::remove_file(path);
         }
         Ok(())
@@ -301,11 +292,22 @@ impl Writer {
 /// before it is fetched, and writing to room that is there costs a third less.
 #[cfg(target_os = "linux")]
 fn reserve(file: &File, size: u64) -> io::Result<()> {
-    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
     use rustix::io::Errno;
+    use std::os::unix::fs::MetadataExt as _;
 
+    let metadata = file.metadata()?;
+    let missing = size.saturating_sub(512 * metadata.blocks());
+    if fstatvfs(file).is_ok_and(|system| missing > system.f_bavail.saturating_mul(system.f_frsize))
+    {
+        return Err(Errno::NOSPC.into());
+    }
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) {
-        Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(full.into()),
+        Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
+            // Some file systems keep what they had set aside until then.
+            file.set_len(metadata.len())?;
+            Err(full.into())
+        }
         _ => Ok(()),
     }
 }
@@ -395,6 +397,46 @@ mod tests {
         let path = directory.path().join("ingest/sha256").join(digest.hex());
         fs::write(path.with_extension("parts"), [0xff; 100]).unwrap();
         assert_eq!(open(&store, &digest, bytes.len()).written(), 0);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_hashed_as_the_file_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let bytes = vec![7; MIB];
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        open(&store, &digest, MIB).write(0, b"planted").unwrap();
+        let second = open(&store, &digest, MIB);
+        second.write(0, &bytes).unwrap();
+        assert!(matches!(second.finish(), Err(StoreError::Digest { .. })));
+    }
+
+    #[test]
+    fn what_was_left_of_another_size_counts_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let (digest, bytes) = blob();
+        let larger = open(&store, &digest, 20 * MIB);
+        larger.write(16 * MIB as u64, &[1; 1000]).unwrap();
+        drop(larger);
+        let right = open(&store, &digest, bytes.len());
+        assert_eq!(right.written(), 0);
+        write(&right, &bytes, 0..10 * MIB);
+        right.finish().unwrap();
+        let size = bytes.len() as u64;
+        let path = store.find(&digest, size).unwrap().unwrap();
+        assert_eq!(fs::metadata(path).unwrap().len(), size);
+    }
+
+    #[test]
+    fn a_size_that_no_disk_has_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let (digest, _) = blob();
+        for size in [1 << 50, i64::MAX.unsigned_abs()] {
+            let error = store.ingest(&digest, size).unwrap_err();
+            assert!(matches!(error, StoreError::Io { .. }), "{error}");
+        }
     }
 
     #[test]
