@@ -1,5 +1,6 @@
 //! What lies between the fetcher and a registry: tokens, certificates, proxies, other hosts.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock};
 
 use oci_pull_all_e2e::faulty::{Answer, Content, Faulty, digest, noise};
@@ -163,4 +164,26 @@ fn a_redirect_from_https_to_http_is_refused() {
     assert!(!user.path("out/index.json").exists());
     let blobs = |path: &str| path.contains("/blobs/");
     assert!(!plain.requests().iter().any(|request| blobs(&request.path)));
+}
+
+#[test]
+fn a_credential_helper_that_hangs_is_given_up() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::start(content, |_, _| {
+        Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+    });
+    let user = User::new();
+    let helper = user.path("docker-credential-hangs");
+    std::fs::write(&helper, "#!/bin/sh\nexec sleep 1000\n").expect("can be written");
+    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+    std::fs::write(user.path("config.json"), r#"{"credsStore": "hangs"}"#).expect("can be written");
+    let path = format!("{}:/usr/bin:/bin", user.home().display());
+    let reference = format!("{}/app@{root}", registry.host());
+    let config = ["--docker-config", "config.json"];
+    user.run_with(
+        &[("PATH", &path)],
+        &[&["pull", &reference, "--output", "out"], &config[..]].concat(),
+    )
+    .failed(&["docker-credential-hangs", "within 60 seconds"]);
 }
