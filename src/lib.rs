@@ -2,9 +2,10 @@
 //!
 //! The modules stand on each other in this order, and import only those before them: [`digest`],
 //! [`platform`], [`descriptor`], [`manifest`] and [`reference`](mod@reference) are the nouns of the
-//! OCI specs; [`store`] keeps blobs on disk; [`registry`] speaks to a registry; [`layout`] reads,
-//! writes, merges and verifies layout directories; [`image`] builds layers, images and indexes;
-//! [`progress`] shows a person what happens; [`pull`] fetches an image through all of them.
+//! OCI specs; `files` writes where others may have put links; [`store`] keeps blobs on disk;
+//! [`registry`] speaks to a registry; [`layout`] reads, writes, merges and verifies layout
+//! directories; [`image`] builds layers, images and indexes; [`progress`] shows a person what happens;
+//! [`pull`] fetches an image through all of them.
 
 #![forbid(unsafe_code)]
 

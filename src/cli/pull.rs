@@ -140,7 +140,7 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     let trust = if args.verify {
         Trust::Nothing
     } else {
-        Trust::Stamp
+        Trust::Seal
     };
     let private_store = args.output.join(".store");
     let root = if args.no_store {

@@ -60,7 +60,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
     match command {
         StoreCommand::Path(location) => println!("{}", location.path()?.display()),
         StoreCommand::Size(location) => {
-            let blobs = Store::open_existing(&location.path()?, Trust::Stamp)?.blobs()?;
+            let blobs = Store::open_existing(&location.path()?, Trust::Seal)?.blobs()?;
             let bytes = blobs.iter().map(|blob| blob.size).sum();
             println!("{} blobs, {}", blobs.len(), HumanBytes(bytes));
         }

@@ -381,7 +381,7 @@ pub fn prune(
     }
     let store = Store {
         root: root.to_owned(),
-        trust: Trust::Stamp,
+        trust: Trust::Seal,
         seals: Seals::of_this_boot(),
         reflinks: AtomicBool::new(false),
         _lock: lock,
@@ -521,7 +521,7 @@ mod tests {
 
     #[test]
     fn resumes_what_was_dropped() {
-        let (_directory, store) = store(Trust::Stamp);
+        let (_directory, store) = store(Trust::Seal);
         let (digest, bytes) = blob("hello world");
         let first = writer(&store, &digest, 11);
         first.write(0, &bytes[..5]).unwrap();
@@ -538,7 +538,7 @@ mod tests {
 
     #[test]
     fn wrong_bytes_never_get_the_name() {
-        let (_directory, store) = store(Trust::Stamp);
+        let (_directory, store) = store(Trust::Seal);
         let (digest, _) = blob("right");
         let wrong = writer(&store, &digest, 5);
         wrong.write(0, b"wrong").unwrap();
@@ -556,7 +556,7 @@ mod tests {
 
     #[test]
     fn an_altered_blob_is_not_found() {
-        for trust in [Trust::Stamp, Trust::Nothing] {
+        for trust in [Trust::Seal, Trust::Nothing] {
             let (_directory, store) = store(trust);
             let (digest, bytes) = blob("right");
             store.insert(&digest, bytes).unwrap();
@@ -570,7 +570,7 @@ mod tests {
 
     #[test]
     fn a_forged_stamp_is_found_out_without_trust() {
-        let (directory, trusting) = store(Trust::Stamp);
+        let (directory, trusting) = store(Trust::Seal);
         let (digest, bytes) = blob("right");
         trusting.insert(&digest, bytes).unwrap();
         let path = trusting.find(&digest, 5).unwrap().unwrap();
@@ -585,7 +585,7 @@ mod tests {
 
     #[test]
     fn places_read_only() {
-        let (directory, store) = store(Trust::Stamp);
+        let (directory, store) = store(Trust::Seal);
         let (digest, bytes) = blob("right");
         store.insert(&digest, bytes).unwrap();
         let target = directory.path().join("target");
@@ -596,7 +596,7 @@ mod tests {
 
     #[test]
     fn prunes_the_longest_unused_first() {
-        let (directory, store) = store(Trust::Stamp);
+        let (directory, store) = store(Trust::Seal);
         let hour = Duration::from_secs(3600);
         for (index, text) in ["aaaa", "bbbb", "cccc"].iter().enumerate() {
             let (digest, bytes) = blob(text);
@@ -612,7 +612,7 @@ mod tests {
         assert_eq!(pruned, Pruned { blobs: 1, bytes: 4 });
         let pruned = prune(directory.path(), None, Some(hour * 17 / 2), || {}).unwrap();
         assert_eq!(pruned, Pruned { blobs: 1, bytes: 4 });
-        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let store = Store::open(directory.path(), Trust::Seal).unwrap();
         assert_eq!(store.blobs().unwrap()[0].digest, blob("cccc").0);
     }
 
@@ -620,7 +620,7 @@ mod tests {
     fn a_newer_store_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("version"), "2\n").unwrap();
-        let error = Store::open(directory.path(), Trust::Stamp).unwrap_err();
+        let error = Store::open(directory.path(), Trust::Seal).unwrap_err();
         assert!(error.to_string().contains("OCI_PULL_ALL_STORE"), "{error}");
     }
 }

@@ -18,7 +18,7 @@ use crate::digest::{Algorithm, Digest, hash_reader};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Its size, and the seal set when it was verified.
-    Stamp,
+    Seal,
     /// Nothing: hash it again.
     Nothing,
 }
@@ -76,7 +76,7 @@ impl Seals {
                 Held::Nothing
             });
         }
-        if sealed && trust == Trust::Stamp {
+        if sealed && trust == Trust::Seal {
             return Ok(Held::Blob);
         }
         let (found, _) = hash_reader(digest.algorithm(), file)?;

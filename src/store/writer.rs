@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn parts_come_in_any_order_and_are_resumed() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let (digest, bytes) = blob();
         let first = open(&store, &digest, bytes.len());
         assert_eq!(first.missing().len(), 3);
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn a_record_without_its_bytes_counts_for_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let (digest, bytes) = blob();
         let first = open(&store, &digest, bytes.len());
         write(&first, &bytes, 0..4 * MIB);
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn what_is_passed_over_is_hashed_as_the_file_has_it() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let bytes = vec![7; MIB];
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         open(&store, &digest, MIB).write(0, b"planted").unwrap();
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn what_was_left_of_another_size_counts_for_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let (digest, bytes) = blob();
         let larger = open(&store, &digest, 20 * MIB);
         larger.write(16 * MIB as u64, &[1; 1000]).unwrap();
@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn a_size_that_no_disk_has_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let (digest, _) = blob();
         for size in [1 << 50, i64::MAX.unsigned_abs()] {
             let error = store.ingest(&digest, size).unwrap_err();
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn wrong_bytes_in_one_part_are_forgotten_with_all_others() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Trust::Stamp).unwrap();
+        let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let (digest, mut bytes) = blob();
         bytes[5 * MIB] ^= 1;
         let writer = open(&store, &digest, bytes.len());
