@@ -315,7 +315,13 @@ fn lengths_and_types_that_lie() {
         image(),
         always(|_, answer| answer.header("Content-Length", "5")),
     );
-    pull.fails(&[&pull.layers[0]]);
+    pull.fails(&[&pull.layers[0], "announces 5 bytes"]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+    Pull::new(
+        image(),
+        first(1, |_, answer| answer.header("Content-Length", "5")),
+    )
+    .completes();
     Pull::new(
         image(),
         always(|_, answer| answer.header("Content-Type", "text/html")),
@@ -414,6 +420,14 @@ fn a_large_layer_without_ranges_comes_over_one_connection() {
     let pull = large(move |_, answer| Answer::new(200, data.clone()).flow(answer.flow));
     pull.completes();
     assert_eq!(pull.registry.count(&pull.layers[0]), 1);
+
+    // It refuses them.
+    let pull = large(|seen, answer| match seen.range(LARGE) {
+        Some(_) => Answer::new(416, ""),
+        None => answer,
+    });
+    pull.completes();
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
 
     // It honours the first, and then no more: that must not bring the layer once for each connection.
     let data = noise(8, LARGE);

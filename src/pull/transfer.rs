@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -114,6 +114,7 @@ impl Crew {
                 progress: Arc::clone(&progress),
                 source: AtomicUsize::new(0),
                 received: AtomicU64::new(0),
+                mismeasured: AtomicBool::new(false),
                 parts: Mutex::default(),
                 wanted: Semaphore::new(1),
                 drained: Semaphore::new(0),
@@ -154,6 +155,8 @@ struct Transfer {
     /// 0 is the registry, the others are the descriptor's URLs.
     source: AtomicUsize,
     received: AtomicU64,
+    /// Whether an answer told a length that cannot be.
+    mismeasured: AtomicBool,
     /// What no connection has begun with yet.
     parts: Mutex<VecDeque<Range<u64>>>,
     /// Helpers that may begin.
@@ -310,18 +313,20 @@ impl Transfer {
 
     /// Asks the current source for a range until it answers, or until there is no hope.
     async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Body, PullError> {
-        let registry = &self.crew.registry;
         loop {
             let source = self.source.load(Ordering::Relaxed);
-            let answer = match source.checked_sub(1) {
-                None => registry.blob(&self.blob, range).await,
-                Some(url) => {
-                    let url = &self.blob.urls[url];
-                    registry.foreign_blob(&self.blob, url, range).await
-                }
-            };
+            let mut answer = self.ask(source, range).await;
+            if matches!(&answer, Err(error) if error.refuses_range()) {
+                answer = self.ask(source, &(0..self.blob.size)).await;
+            }
             let error = match answer {
                 Ok(body) => return Ok(body),
+                // As with wrong bytes, a second try may find better ones; a third would not.
+                Err(error @ RegistryError::Length { .. })
+                    if self.mismeasured.swap(true, Ordering::Relaxed) =>
+                {
+                    return Err(error.into());
+                }
                 Err(error) => error,
             };
             let elsewhere = match &error {
@@ -337,6 +342,17 @@ impl Transfer {
                     digest: self.blob.digest.clone(),
                     source: Box::new(error),
                 });
+            }
+        }
+    }
+
+    async fn ask(&self, source: usize, range: &Range<u64>) -> Result<Body, RegistryError> {
+        let registry = &self.crew.registry;
+        match source.checked_sub(1) {
+            None => registry.blob(&self.blob, range).await,
+            Some(url) => {
+                let url = &self.blob.urls[url];
+                registry.foreign_blob(&self.blob, url, range).await
             }
         }
     }

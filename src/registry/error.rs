@@ -147,6 +147,11 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether it is the range that the registry does not like (RFC 9110, 15.5.17).
+    pub fn refuses_range(&self) -> bool {
+        matches!(self, RegistryError::Status { status, .. } if *status == StatusCode::RANGE_NOT_SATISFIABLE)
+    }
+
     /// Whether another try may succeed, and if so, how long the registry asks to wait.
     pub fn transient(&self) -> Option<Option<Duration>> {
         match self {
