@@ -4,12 +4,13 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Makes the directory `relative` below `root` and returns its path. It is an error if something else
-/// than a directory is in the way.
-pub(crate) fn make_directory(root: &Path, relative: impl AsRef<Path>) -> io::Result<PathBuf> {
+/// The path of the file `relative` below `root`, whose directories are made. It is an error if something
+/// else than a directory is in the way.
+pub(crate) fn make_way(root: &Path, relative: &str) -> io::Result<PathBuf> {
     let mut path = root.to_owned();
-    for component in relative.as_ref().components() {
-        path.push(component);
+    let (directories, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+    for directory in Path::new(directories) {
+        path.push(directory);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !fs::symlink_metadata(&path)?.is_dir() {
@@ -23,7 +24,7 @@ pub(crate) fn make_directory(root: &Path, relative: impl AsRef<Path>) -> io::Res
             made => made?,
         }
     }
-    Ok(path)
+    Ok(path.join(name))
 }
 
 /// Writes a file as a whole or not at all. What was at `path` is replaced.
@@ -49,10 +50,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         fs::create_dir(root.join("elsewhere")).unwrap();
-        assert!(make_directory(root, "a/b").unwrap().is_dir());
-        assert!(make_directory(root, "a/b").is_ok());
+        assert_eq!(make_way(root, "a/b/c").unwrap(), root.join("a/b/c"));
+        assert!(root.join("a/b").is_dir());
+        assert!(make_way(root, "a/b/d").is_ok());
         symlink("elsewhere", root.join("link")).unwrap();
-        let error = make_directory(root, "link/b").unwrap_err().to_string();
+        let error = make_way(root, "link/b/c").unwrap_err().to_string();
         assert!(error.contains("link is not a directory"), "{error}");
         assert!(!root.join("elsewhere/b").exists());
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -153,6 +153,22 @@ impl Answer {
     }
 }
 
+/// The config of an image of these layers, which are not compressed.
+pub(crate) fn config_of(layers: &[Value]) -> Value {
+    let diff_ids: Vec<_> = layers.iter().map(|layer| &layer["digest"]).collect();
+    json!({
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    })
+}
+
+/// The manifest of an image, of descriptors.
+pub(crate) fn manifest_of(config: &Value, layers: &[Value]) -> Value {
+    json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers})
+}
+
 /// What a registry has: blobs and manifests by digest.
 #[derive(Clone, Debug, Default)]
 pub struct Content {
@@ -186,20 +202,9 @@ impl Content {
     /// Makes the image of what these descriptors say its layers are.
     #[must_use]
     pub fn finish(mut self, layers: &[Value]) -> Self {
-        let diff_ids: Vec<_> = layers.iter().map(|layer| layer["digest"].clone()).collect();
-        let config = json!({
-            "os": "linux",
-            "architecture": "amd64",
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
-        let config = self.add(CONFIG, config.to_string().into_bytes());
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": config,
-            "layers": layers,
-        });
-        self.with_root(MANIFEST, manifest.to_string().into_bytes())
+        let config = self.add(CONFIG, config_of(layers).to_string().into_bytes());
+        let manifest = manifest_of(&config, layers).to_string();
+        self.with_root(MANIFEST, manifest.into_bytes())
     }
 
     /// Makes this document the image.

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::link::End;
 use crate::root::{Life, Root};
+use crate::storage::data;
 
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -198,11 +199,7 @@ impl Registry {
 
     /// A manifest of the registry, read from its storage so that no request is made for it.
     pub fn manifest(&self, digest: &str) -> Value {
-        let hex = digest.strip_prefix("sha256:").expect("a sha256 digest");
-        let path = self.storage.join(format!(
-            "docker/registry/v2/blobs/sha256/{}/{hex}/data",
-            &hex[..2]
-        ));
+        let path = self.storage.join("docker/registry/v2").join(data(digest));
         let data = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         serde_json::from_slice(&data).expect("a manifest is JSON")
     }

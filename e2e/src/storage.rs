@@ -8,11 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::faulty::noise;
+use crate::faulty::{CONFIG, MANIFEST, config_of, manifest_of, noise};
 use crate::registry::text;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const BLOCK: usize = 1 << 20;
 
@@ -48,40 +46,10 @@ impl Storage {
             .zip(layers)
             .map(|(number, &size)| self.add_layer(repository, number, size, fill))
             .collect();
-        let diff_ids: Vec<_> = layers.iter().map(|layer| layer["digest"].clone()).collect();
-        let config = json!({
-            "os": "linux",
-            "architecture": "amd64",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        });
-        let config = self.add_document(repository, "_layers", CONFIG, &config);
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": config,
-            "layers": layers,
-        });
+        let config = self.add_document(repository, "_layers", CONFIG, &config_of(&layers));
+        let manifest = manifest_of(&config, &layers);
         let manifest = self.add_document(repository, "_manifests/revisions", MANIFEST, &manifest);
         text(&manifest["digest"]).to_owned()
-    }
-
-    /// The digests of the blobs of a repository that are no manifests, the largest first.
-    pub fn layers(&self, repository: &str) -> Vec<String> {
-        let links = self
-            .root
-            .join(format!("repositories/{repository}/_layers/sha256"));
-        let mut layers: Vec<_> = fs::read_dir(links)
-            .expect("the repository is there")
-            .map(|entry| {
-                let name = entry.expect("can be read").file_name();
-                let digest = format!("sha256:{}", name.to_string_lossy());
-                let data = fs::metadata(self.root.join(data(&digest))).expect("the blob is there");
-                (std::cmp::Reverse(data.len()), digest)
-            })
-            .collect();
-        layers.sort();
-        layers.into_iter().map(|(_, digest)| digest).collect()
     }
 
     fn add_layer(&self, repository: &str, number: u64, size: u64, fill: Fill) -> Value {
@@ -141,7 +109,8 @@ fn hex(digest: &str) -> &str {
     digest.strip_prefix("sha256:").expect("a sha256 digest")
 }
 
-fn data(digest: &str) -> String {
+/// Where the storage keeps a blob or a manifest, below its `docker/registry/v2`.
+pub(crate) fn data(digest: &str) -> String {
     let hex = hex(digest);
     format!("blobs/sha256/{}/{hex}/data", &hex[..2])
 }

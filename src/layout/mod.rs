@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::descriptor::{Descriptor, MediaType};
-use crate::files::{make_directory, write_whole};
+use crate::files::{make_way, write_whole};
 use crate::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 /// The file that marks a directory as a layout.
@@ -129,11 +129,8 @@ impl LayoutWriter {
 
     /// The path for the blob of `descriptor`; its directory exists.
     pub fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
-        let digest = &descriptor.digest;
-        let relative = Path::new("blobs").join(digest.algorithm().as_str());
-        let made = make_directory(&self.root, relative);
-        let directory = io_failed("make a directory in", &self.root, made)?;
-        Ok(directory.join(digest.hex()))
+        let made = make_way(&self.root, &descriptor.digest.blob_path());
+        io_failed("make a directory in", &self.root, made)
     }
 
     /// Makes the directory a layout: `index.json` is written last.

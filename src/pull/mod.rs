@@ -146,7 +146,7 @@ pub struct Image {
 
 /// Pulls the image `digest` of `registry` into a layout in `output`.
 ///
-/// Wants a runtime with a worker thread for each connection: its task hashes and writes, too.
+/// Wants a runtime with more worker threads than cores: a connection's task hashes and writes, too.
 pub async fn pull(
     registry: &Arc<Registry>,
     store: &Arc<Store>,

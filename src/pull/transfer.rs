@@ -70,20 +70,18 @@ impl Crew {
         self.unfinished.store(blobs.len(), Ordering::Relaxed);
         let mut waiting = blobs.into_iter();
         let mut fetches = JoinSet::new();
-        let mut transferred = 0;
+        let mut use_connection = |fetches: &mut JoinSet<_>| match waiting.next() {
+            Some(blob) => drop(fetches.spawn(Arc::clone(self).fetch(blob))),
+            None => self.spare.add_permits(1),
+        };
         for _ in 0..self.connections {
-            match waiting.next() {
-                Some(blob) => drop(fetches.spawn(Arc::clone(self).fetch(blob))),
-                None => self.spare.add_permits(1),
-            }
+            use_connection(&mut fetches);
         }
+        let mut transferred = 0;
         while let Some(fetched) = fetches.join_next().await {
             transferred += unless_panicked(fetched)?;
             self.unfinished.fetch_sub(1, Ordering::Relaxed);
-            match waiting.next() {
-                Some(blob) => drop(fetches.spawn(Arc::clone(self).fetch(blob))),
-                None => self.spare.add_permits(1),
-            }
+            use_connection(&mut fetches);
         }
         Ok(transferred)
     }
@@ -249,7 +247,7 @@ impl Transfer {
         }
     }
 
-    /// Gets one part after the other until none is left.
+    /// Gets one run of parts after the other until none is left.
     async fn work(&self) -> Result<(), Stop> {
         while let Some(run) = self.next_run() {
             self.get(run, None, Answers::Ranges).await?;

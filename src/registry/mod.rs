@@ -167,13 +167,8 @@ impl Registry {
         let parsed = Url::parse(url).ok().filter(|parsed| {
             parsed.scheme() == "https"
                 || (parsed.scheme() == "http"
-                    && parsed.host_str().is_some_and(|host| {
-                        let with_port = match parsed.port() {
-                            Some(port) => format!("{host}:{port}"),
-                            None => host.to_owned(),
-                        };
-                        is_loopback(&with_port) || self.options.plain_http.contains(&with_port)
-                    }))
+                    && (is_loopback(&authority(parsed))
+                        || self.options.plain_http.contains(&authority(parsed))))
         });
         let Some(parsed) = parsed else {
             return Err(RegistryError::Url {

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::{Algorithm, Digest};
-use crate::files::{make_directory, write_whole};
+use crate::files::{make_way, write_whole};
 
 use seal::{Held, Seals};
 
@@ -191,17 +191,18 @@ impl Store {
     }
 
     fn open_ingest(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
-        self.make_room("blobs", digest)?;
-        let path = self.make_room("ingest", digest)?.join(digest.hex());
+        let make_way = |relative: &str| {
+            let made = make_way(&self.root, relative);
+            failed("make a directory in", &self.root, made)
+        };
+        make_way(&digest.blob_path())?;
+        let path = make_way(&format!(
+            "ingest/{}/{}",
+            digest.algorithm().as_str(),
+            digest.hex()
+        ))?;
         let file = failed("open", &path, open_for_writing(&path))?;
         Ok((path, file))
-    }
-
-    /// Makes the directory in `room` for blobs such as that of `digest`.
-    fn make_room(&self, room: &str, digest: &Digest) -> Result<PathBuf, StoreError> {
-        let relative = Path::new(room).join(digest.algorithm().as_str());
-        let made = make_directory(&self.root, relative);
-        failed("make a directory in", &self.root, made)
     }
 
     /// What is to be done once `file`, opened at `path`, is locked. `None` if it is there no more.

@@ -68,20 +68,15 @@ impl Seals {
         let modified = metadata.modified()?;
         let sealed =
             modified == digest.stamp() || Some(modified) == self.stamp_of_this_boot(digest);
-        if metadata.len() != size {
-            let right = sealed && hash_reader(digest.algorithm(), file)?.0 == *digest;
-            return Ok(if right {
-                Held::OtherSize(metadata.len())
-            } else {
-                Held::Nothing
-            });
-        }
-        if sealed && trust == Trust::Seal {
+        let fits = metadata.len() == size;
+        if fits && sealed && trust == Trust::Seal {
             return Ok(Held::Blob);
         }
-        let (found, _) = hash_reader(digest.algorithm(), file)?;
-        if found != *digest {
+        if !(fits || sealed) || hash_reader(digest.algorithm(), file)?.0 != *digest {
             return Ok(Held::Nothing);
+        }
+        if !fits {
+            return Ok(Held::OtherSize(metadata.len()));
         }
         if !sealed {
             // A store that belongs to someone else is still readable.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use oci_pull_all_e2e::link::{End, Link};
 use oci_pull_all_e2e::nginx::Nginx;
-use oci_pull_all_e2e::registry::Registry;
+use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::storage::{Fill, Storage};
 use oci_pull_all_e2e::{checkout, tool as our_tool};
@@ -241,9 +241,8 @@ impl Bench {
 
     fn floors(&self) {
         println!("## What a machine needs for 1 GiB, at least\n");
-        let (storage, _) = self.image(&[GIB], Fill::Noise);
+        let (storage, image) = self.image(&[GIB], Fill::Noise);
         let registry = Registry::with_storage(&storage);
-        let layer = Storage::new(&storage).layers("bench").remove(0);
         let rounds = |work: &dyn Fn()| {
             let times: Vec<_> = (0..=self.rounds)
                 .map(|_| {
@@ -274,7 +273,7 @@ impl Bench {
         println!("| SHA-256, one core | {} |", rounds(&hash));
         println!("| writing a file | {} |", rounds(&|| write(false)));
         println!("| writing a file, durably | {} |", rounds(&|| write(true)));
-        let get = || discard(registry.host(), &format!("/v2/bench/blobs/{layer}"));
+        let get = || discard_layer(&registry, &image);
         println!(
             "| getting it from the registry and throwing it away | {} |",
             rounds(&get)
@@ -382,8 +381,7 @@ impl Bench {
         let (storage, image) = self.image(&[10 * GIB], Fill::Zeros);
         let registry = Registry::with_storage(&storage);
         // The first to read it would pay for bringing it into the page cache.
-        let layer = Storage::new(&storage).layers("bench").remove(0);
-        discard(registry.host(), &format!("/v2/bench/blobs/{layer}"));
+        discard_layer(&registry, &image);
         println!("| | wall, s | CPU, s | memory, MiB |");
         println!("|---|---|---|---|");
         for tool in &self.tools {
@@ -474,8 +472,12 @@ fn sync_all(directory: &Path) {
     }
 }
 
-/// Gets a document and keeps nothing of it.
-fn discard(host: &str, path: &str) {
+/// Gets the first layer of `image` (`REPOSITORY@DIGEST`) and keeps nothing of it.
+fn discard_layer(registry: &Registry, image: &str) {
+    let (repository, digest) = image.split_once('@').expect("made with a digest");
+    let layer = &registry.manifest(digest)["layers"][0]["digest"];
+    let path = format!("/v2/{repository}/blobs/{}", text(layer));
+    let host = registry.host();
     let mut stream = TcpStream::connect(host).expect("the registry listens");
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").expect("the registry listens");
     let mut buffer = vec![0; 256 * 1024];
