@@ -51,6 +51,14 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
     assert_eq!(registry.layer_bytes(&layers), []);
     assert!(!whole_base.exists());
     assert_eq!(run.count("OCILayer"), 1);
+    for query in ["query", "cquery"] {
+        let deps = workspace.succeed(&[query, "deps(//:image)"]);
+        assert!(deps.stdout.contains("//:app"), "{}", deps.stdout);
+    }
+    let deps = workspace.succeed(&["query", "deps(//:image_layout)"]);
+    assert!(deps.stdout.contains("//:image_layout"), "{}", deps.stdout);
+    assert_eq!(registry.layer_bytes(&layers), []);
+    assert!(!whole_base.exists(), "a query fetched the base");
 
     let run = workspace.succeed(&["build", "//:image_layout"]);
     assert_eq!(

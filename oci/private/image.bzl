@@ -119,7 +119,7 @@ def _pulled(ctx, base):
     source = ctx.attr.pulled_base
     if not source and OCIPulledImageInfo in ctx.attr.base:
         source = ctx.attr.base
-    return pulled_info(source, base.pulled_digest)
+    return pulled_info(ctx.label, source[OCIPulledImageInfo] if source else None, base.pulled_digest)
 
 _oci_image = rule(
     implementation = _oci_image_impl,

@@ -3,6 +3,9 @@
 load(":pull.bzl", "oci_pull")
 load(":pull_all.bzl", "oci_pull_all")
 load(":pull_repository.bzl", "PULL_ATTRS", "check_pull")
+load(":pulled_toolchains.bzl", "pulled_toolchains")
+
+PULLED_TOOLCHAINS = "oci_pulled_toolchains"
 
 _ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
 
@@ -39,11 +42,8 @@ def _oci_impl(mctx):
             owners[tag.name + "_all"] = tag.name
     for name, pull in declared.items():
         oci_pull_all(name = name + "_all", **pull.attrs)
-        oci_pull(
-            name = name,
-            pulled_base = "@{}_all//:blobs".format(name),
-            **pull.attrs
-        )
+        oci_pull(name = name, on_demand = True, **pull.attrs)
+    pulled_toolchains(name = PULLED_TOOLCHAINS, bases = declared.keys())
     return mctx.extension_metadata(reproducible = True)
 
 _pull = tag_class(

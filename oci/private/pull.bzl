@@ -3,7 +3,7 @@
 load(":pull_repository.bzl", "PULL_ATTRS", "pull")
 
 def _oci_pull_impl(rctx):
-    pull(rctx, shallow = True, pulled = rctx.attr.pulled_base or None)
+    pull(rctx, shallow = True, on_demand = rctx.attr.on_demand)
     if hasattr(rctx, "repo_metadata"):
         return rctx.repo_metadata(reproducible = True)
     return None
@@ -16,9 +16,9 @@ That is all that building and pushing an image on this base needs. For its layou
 `oci_pull_all` repository of the same image as `pulled_base` of `oci_image`, or declare both at once with
 the module extension's `oci.pull`.""",
     attrs = PULL_ATTRS | {
-        "pulled_base": attr.string(
-            doc = """The label, as a string, of the target that has the same image's blobs. It is
-depended on only by what needs layers. The module extension sets it.""",
+        "on_demand": attr.bool(
+            doc = """Whether a registered toolchain of the type `@NAME//:pulled` has the layers. The module
+extension sets it.""",
         ),
     },
 )

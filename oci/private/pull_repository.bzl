@@ -10,7 +10,17 @@ _TIMEOUT_SECONDS = 24 * 60 * 60
 # one gave it.
 _PULLED_BLOBS = str(Label(":pulled_blobs.bzl"))
 _PULLED_IMAGE = str(Label(":pulled_image.bzl"))
-_PULL_ALL_ENABLED = str(Label("//oci:pull_all_enabled"))
+
+# The rules are the repository's own, because a rule cannot depend on a toolchain type that an attribute
+# names.
+_PULLED_BZL = """\
+load({pulled_image}, "pulled_rules")
+
+pulled_image, pulled_index = pulled_rules({toolchain_type})
+"""
+
+# The name of the toolchain type in a shallow repository.
+PULLED_TOOLCHAIN_TYPE = "pulled"
 
 PULL_ATTRS = {
     "digest": attr.string(
@@ -80,13 +90,14 @@ def check_pull(attrs):
             return problem
     return None
 
-def pull(rctx, shallow, pulled = None):
+def pull(rctx, shallow, on_demand = False):
     """Fills a repository with an image as an OCI image layout and with targets for it.
 
     Args:
       rctx: the repository_ctx, with the attributes of PULL_ATTRS.
       shallow: whether to leave the layers out.
-      pulled: for a shallow repository, the label (a string) of the target with all blobs, if any.
+      on_demand: for a shallow repository, whether a toolchain of the type PULLED_TOOLCHAIN_TYPE, which is
+        made in it, has all blobs.
     """
     problem = check_pull(rctx.attr)
     if problem:
@@ -119,7 +130,11 @@ def pull(rctx, shallow, pulled = None):
         fail("{}: {}".format(_apparent_name(rctx), result.stderr.strip() or "oci-pull-all ended with code {}".format(result.return_code)))
     summary = json.decode(rctx.read("summary.json"))
     rctx.delete("summary.json")
-    rctx.file("BUILD.bazel", _build_file(_apparent_name(rctx), summary, shallow, pulled))
+    rctx.file("pulled.bzl", _PULLED_BZL.format(
+        pulled_image = repr(_PULLED_IMAGE),
+        toolchain_type = "Label({})".format(repr(":" + PULLED_TOOLCHAIN_TYPE)) if on_demand else "None",
+    ))
+    rctx.file("BUILD.bazel", _build_file(_apparent_name(rctx), summary, shallow, on_demand))
 
 def _apparent_name(rctx):
     # The name that the user gave: an attribute since Bazel 8, before that the canonical name's last
@@ -128,16 +143,19 @@ def _apparent_name(rctx):
         return rctx.original_name
     return rctx.name.replace("~", "+").split("+")[-1]
 
-def _build_file(name, summary, shallow, pulled):
+def _build_file(name, summary, shallow, on_demand):
     """Writes the targets: one for each image, one for all blobs, and one for the whole."""
     lines = [
         "load({}, \"pulled_blobs\")".format(repr(_PULLED_BLOBS)),
-        "load({}, \"pulled_image\", \"pulled_index\")".format(repr(_PULLED_IMAGE)),
+        "load(\":pulled.bzl\", \"pulled_image\", \"pulled_index\")",
         "",
         "package(default_visibility = [\"//visibility:public\"])",
         "",
         "exports_files([\"index.json\", \"oci-layout\"])",
     ]
+    pulled = None
+    if on_demand:
+        lines += _target("toolchain_type", name = PULLED_TOOLCHAIN_TYPE)
     if not shallow:
         pulled = ":blobs"
         lines += _target(
@@ -152,11 +170,6 @@ def _build_file(name, summary, shallow, pulled):
                 for image in summary["images"]
             },
         )
-    if shallow and pulled:
-        pulled = _Code("select({{{}: {}, \"//conditions:default\": None}})".format(
-            repr(_PULL_ALL_ENABLED),
-            repr(pulled),
-        ))
     root = summary["root"]
     images = []
     for image in summary["images"]:

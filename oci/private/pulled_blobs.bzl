@@ -5,15 +5,17 @@ load("//oci:providers.bzl", "OCIPulledImageInfo")
 def _pulled_blobs_impl(ctx):
     by_path = {"/".join(file.path.split("/")[-3:]): file for file in ctx.files.blobs}
     blobs = depset(ctx.files.blobs)
+    pulled = OCIPulledImageInfo(
+        blobs = blobs,
+        images = {
+            digest: depset([by_path[path] for path in paths])
+            for digest, paths in ctx.attr.images.items()
+        },
+    )
     return [
         DefaultInfo(files = blobs),
-        OCIPulledImageInfo(
-            blobs = blobs,
-            images = {
-                digest: depset([by_path[path] for path in paths])
-                for digest, paths in ctx.attr.images.items()
-            },
-        ),
+        platform_common.ToolchainInfo(pulled = pulled),
+        pulled,
     ]
 
 pulled_blobs = rule(
@@ -26,11 +28,12 @@ pulled_blobs = rule(
     provides = [OCIPulledImageInfo],
 )
 
-def pulled_info(pulled, digest):
-    """What a pulled target provides for one image.
+def pulled_info(label, pulled, digest):
+    """What a target provides of the blobs that one pulled image needs.
 
     Args:
-      pulled: a target with OCIPulledImageInfo, or None.
+      label: the target's label.
+      pulled: an OCIPulledImageInfo, or None.
       digest: the digest of the pulled image's manifest, or None.
 
     Returns:
@@ -38,16 +41,15 @@ def pulled_info(pulled, digest):
     """
     if not pulled or not digest:
         return []
-    images = pulled[OCIPulledImageInfo].images
-    if digest not in images:
-        fail("{} does not have the image {}, but {}. Pull the same digest and platforms in both.".format(
-            pulled.label,
+    if digest not in pulled.images:
+        fail("{}: its base is the image {}, but the pulled layers are those of {}. Pull the same digest and platforms in both.".format(
+            label,
             digest,
-            ", ".join(images.keys()) or "none",
+            ", ".join(pulled.images.keys()) or "no image",
         ))
     return [OCIPulledImageInfo(
-        blobs = images[digest],
-        images = {digest: images[digest]},
+        blobs = pulled.images[digest],
+        images = {digest: pulled.images[digest]},
     )]
 
 def merge_pulled_infos(targets):
