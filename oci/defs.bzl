@@ -1,11 +1,17 @@
 """The public rules and providers."""
 
 load("//oci/private:image.bzl", _oci_image = "oci_image")
+load("//oci/private:image_archive.bzl", _oci_image_archive = "oci_image_archive")
 load("//oci/private:image_index.bzl", _oci_image_index = "oci_image_index")
 load("//oci/private:image_layer.bzl", _oci_image_layer = "oci_image_layer")
 load("//oci/private:image_layout.bzl", _oci_image_layout = "oci_image_layout")
+load("//oci/private:image_rootfs.bzl", _oci_image_rootfs = "oci_image_rootfs")
+load("//oci/private:layout_test.bzl", _oci_layout_test = "oci_layout_test")
 load("//oci/private:pull.bzl", _oci_pull = "oci_pull")
 load("//oci/private:pull_all.bzl", _oci_pull_all = "oci_pull_all")
+load("//oci/private:sbom.bzl", _oci_sbom = "oci_sbom")
+load("//oci/private:sbom_toolchain.bzl", _oci_sbom_toolchain = "oci_sbom_toolchain")
+load("//oci/private:scan_test.bzl", _oci_scan_test = "oci_scan_test")
 load("//oci/private:toolchain.bzl", _oci_pull_all_toolchain = "oci_pull_all_toolchain")
 load(
     ":providers.bzl",
@@ -14,20 +20,30 @@ load(
     _OCIImageInfo = "OCIImageInfo",
     _OCIPlatformInfo = "OCIPlatformInfo",
     _OCIPulledImageInfo = "OCIPulledImageInfo",
+    _OCIRootfsInfo = "OCIRootfsInfo",
+    _OCISBOMGeneratorInfo = "OCISBOMGeneratorInfo",
     _OCIToolInfo = "OCIToolInfo",
 )
 
 oci_image = _oci_image
+oci_image_archive = _oci_image_archive
 oci_image_index = _oci_image_index
 oci_image_layer = _oci_image_layer
 oci_image_layout = _oci_image_layout
+oci_image_rootfs = _oci_image_rootfs
+oci_layout_test = _oci_layout_test
 oci_pull = _oci_pull
 oci_pull_all = _oci_pull_all
 oci_pull_all_toolchain = _oci_pull_all_toolchain
+oci_sbom = _oci_sbom
+oci_sbom_toolchain = _oci_sbom_toolchain
+oci_scan_test = _oci_scan_test
 
 OCIDescriptorInfo = _OCIDescriptorInfo
 OCIImageIndexInfo = _OCIImageIndexInfo
 OCIImageInfo = _OCIImageInfo
 OCIPlatformInfo = _OCIPlatformInfo
 OCIPulledImageInfo = _OCIPulledImageInfo
+OCIRootfsInfo = _OCIRootfsInfo
+OCISBOMGeneratorInfo = _OCISBOMGeneratorInfo
 OCIToolInfo = _OCIToolInfo

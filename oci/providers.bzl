@@ -58,3 +58,22 @@ OCIToolInfo = provider(
         "executable": "FilesToRunProvider: the `oci-pull-all` program.",
     },
 )
+
+OCISBOMGeneratorInfo = provider(
+    doc = """The program that makes SBOMs. The toolchain type `@oci_pull_all//oci:sbom_toolchain_type` has it as
+`generator`.""",
+    fields = {
+        "args_template": "list of string: its arguments, with `{layout}`, `{output}` and `{format}`.",
+        "env": "dict of string to string: its environment.",
+        "executable": "FilesToRunProvider: the program.",
+        "formats": "dict of string to string: what it calls `spdx-json` and `cyclonedx-json`.",
+    },
+)
+
+OCIRootfsInfo = provider(
+    doc = "An image's root file system. `oci_image_rootfs` provides it.",
+    fields = {
+        "layout": "Target: the image layout that the root file system is of.",
+        "platform": "string: the image's platform; empty when the layout has one image.",
+    },
+)

@@ -5,7 +5,7 @@
 //! OCI specs; `files` writes where others may have put links; [`store`] keeps blobs on disk;
 //! [`registry`] speaks to a registry; [`layout`] reads, writes, merges and verifies layout
 //! directories; [`image`] builds layers, images and indexes; [`progress`] shows a person what happens;
-//! [`pull`] fetches an image through all of them.
+//! [`pull`] fetches an image through all of them; [`scan`] runs a scanner on one.
 
 #![forbid(unsafe_code)]
 
@@ -20,4 +20,5 @@ pub mod progress;
 pub mod pull;
 pub mod reference;
 pub mod registry;
+pub mod scan;
 pub mod store;

@@ -10,12 +10,7 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
-            let mut source = error.source();
-            while let Some(cause) = source {
-                eprintln!("  cause: {cause}");
-                source = cause.source();
-            }
+            cli::print_error(error.as_ref());
             ExitCode::FAILURE
         }
     }

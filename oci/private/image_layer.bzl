@@ -38,7 +38,7 @@ def layer_action(ctx, name, arguments, inputs, compression):
 def _oci_image_layer_impl(ctx):
     arguments = ctx.actions.args()
     arguments.use_param_file("@%s")
-    arguments.set_param_file_format("multiline")
+    arguments.set_param_file_format("shell")
     if ctx.attr.mtime < 0:
         fail("{}: mtime is {}, but it counts seconds since 1970".format(ctx.label, ctx.attr.mtime))
     arguments.add("--owner", ctx.attr.owner)

@@ -23,7 +23,7 @@ def _oci_image_layout_impl(ctx):
     blobs = pulled.blobs if pulled else depset()
     sources = ctx.actions.args()
     sources.use_param_file("@%s")
-    sources.set_param_file_format("multiline")
+    sources.set_param_file_format("shell")
     sources.add("--root", descriptor)
     if ctx.attr.ref_name:
         sources.add("--ref-name", ctx.attr.ref_name)
@@ -49,29 +49,13 @@ def _oci_image_layout_impl(ctx):
         progress_message = "Merging image layout %{label}",
         toolchain = TOOLCHAIN_TYPE,
     )
-    archive = ctx.actions.declare_file(ctx.label.name + ".tar")
-    tar = ctx.actions.args()
-    tar.add_all(["layout", "merge"])
-    tar.add("--tar", archive)
-    ctx.actions.run(
-        executable = get_tool(ctx),
-        arguments = [tar, sources],
-        inputs = inputs,
-        outputs = [archive],
-        mnemonic = "OCILayoutTar",
-        progress_message = "Archiving image layout %{label}",
-        toolchain = TOOLCHAIN_TYPE,
-    )
 
     # The links lead to the pulled blobs, which must therefore be wherever the layout is.
     linked = blobs if ctx.attr.blobs == "link" else depset()
-    return [
-        DefaultInfo(
-            files = depset([layout]),
-            runfiles = ctx.runfiles(files = [layout], transitive_files = linked),
-        ),
-        OutputGroupInfo(tar = depset([archive])),
-    ]
+    return [DefaultInfo(
+        files = depset([layout]),
+        runfiles = ctx.runfiles(files = [layout], transitive_files = linked),
+    )]
 
 def _check_pulled(ctx, target, images, pulled):
     have = pulled.images if pulled else {}
@@ -91,7 +75,7 @@ oci_image_layout = rule(
 It is what security scanners read. Whatever the image stands on is pulled with all its layers, on demand,
 before the build begins; the action that puts the layout together is sandboxed and needs no network.
 
-The output group `tar` has the same layout as an archive.""",
+`oci_image_archive` makes one file of it, `oci_image_rootfs` the root file system.""",
     attrs = {
         "blobs": attr.string(
             doc = """How a pulled base's blobs get into the directory: `link`, as relative symlinks, so that

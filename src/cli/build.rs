@@ -317,7 +317,7 @@ fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
         .map(|pair| (pair[0].as_str(), pair[1].as_str()))
 }
 
-fn parse_pair(text: &str) -> std::result::Result<(String, String), String> {
+pub(super) fn parse_pair(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),

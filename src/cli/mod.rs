@@ -2,6 +2,7 @@
 
 mod build;
 mod pull;
+mod scan;
 mod store;
 
 use std::error::Error;
@@ -12,12 +13,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use oci_pull_all::layout;
+use oci_pull_all::scan::TEST_ARGUMENTS_VARIABLE;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Pull whole container images as OCI image layouts, and build and merge such layouts.
 ///
-/// An argument @FILE stands for the arguments in FILE, one a line.
+/// An argument @FILE stands for the arguments in FILE, which are written as for a POSIX shell.
 #[derive(Debug, Parser)]
 #[command(name = "oci-pull-all", version, max_term_width = 100)]
 struct Cli {
@@ -45,6 +47,8 @@ enum Command {
     Layout(LayoutCommand),
     /// Check that a directory is a valid OCI image layout, and print all that is wrong with it.
     Verify(VerifyArgs),
+    /// Run a scanner on an image, as a test.
+    Scan(scan::ScanArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,7 +68,10 @@ struct VerifyArgs {
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
-    let arguments = expand_files(std::env::args_os())?;
+    let arguments = match std::env::var_os(TEST_ARGUMENTS_VARIABLE) {
+        Some(file) => test_arguments(Path::new(&file), std::env::args_os())?,
+        None => expand_files(std::env::args_os())?,
+    };
     match Cli::parse_from(arguments).command {
         Command::Pull(args) => pull::pull(&args)?,
         Command::Resolve(args) => pull::resolve(&args)?,
@@ -74,6 +81,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Index(args) => build::index(&args)?,
         Command::Layout(LayoutCommand::Merge(args)) => build::merge(&args)?,
         Command::Verify(args) => return Ok(verify(&args)),
+        Command::Scan(args) => return scan::scan(args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -98,28 +106,49 @@ fn verify(args: &VerifyArgs) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Replaces each argument `@FILE` by the lines of the file.
+/// Replaces each argument `@FILE` by those in the file.
 fn expand_files(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
     let mut expanded = Vec::new();
     for argument in arguments {
         match argument.to_str().and_then(|text| text.strip_prefix('@')) {
-            Some(file) => {
-                let text = read_text(Path::new(file))?;
-                expanded.extend(text.lines().map(OsString::from));
-            }
+            Some(file) => expanded.extend(read_arguments(Path::new(file))?),
             None => expanded.push(argument),
         }
     }
     Ok(expanded)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+/// The rule's arguments in the file, and then the user's, which are taken as they are.
+fn test_arguments(
+    file: &Path,
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<Vec<OsString>> {
+    let mut expanded: Vec<_> = arguments.next().into_iter().collect();
+    expanded.extend(read_arguments(file)?);
+    expanded.extend(arguments);
+    Ok(expanded)
 }
 
-fn read_text(path: &Path) -> Result<String> {
-    fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let words = shlex::split(&text)
+        .ok_or_else(|| format!("{} has a quote that does not end", file.display()))?;
+    Ok(words.into_iter().map(OsString::from))
+}
+
+/// Writes an error with its causes to standard error.
+pub(crate) fn print_error(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  cause: {cause}");
+        source = cause.source();
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "the scanner ends with $1"
+exit "$1"

@@ -1,0 +1,45 @@
+"""The rule for an archive of an image."""
+
+load(":layout_input.bzl", "LAYOUT_DOC", "layout_input")
+load(":platforms.bzl", "PLATFORM_DOC", "add_platform")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+
+def _oci_image_archive_impl(ctx):
+    found = layout_input(ctx.attr.layout)
+    archive = ctx.actions.declare_file(ctx.label.name + ".tar")
+    arguments = ctx.actions.args()
+    arguments.add_all(["layout", "archive"])
+    arguments.add_all([found.layout], expand_directories = False)
+    arguments.add("--format", ctx.attr.format)
+    add_platform(ctx, arguments)
+    arguments.add_all(ctx.attr.repo_tags, before_each = "--tag")
+    arguments.add("--output", archive)
+    ctx.actions.run(
+        executable = get_tool(ctx),
+        arguments = [arguments],
+        inputs = found.inputs,
+        outputs = [archive],
+        mnemonic = "OCIArchive",
+        progress_message = "Archiving image layout %{label}",
+        toolchain = TOOLCHAIN_TYPE,
+    )
+    return [DefaultInfo(files = depset([archive]))]
+
+oci_image_archive = rule(
+    implementation = _oci_image_archive_impl,
+    doc = "Makes one file of an image layout, for tools that want an archive.",
+    attrs = {
+        "format": attr.string(
+            doc = """`oci`: the layout's files as they are (OCI image spec, image-layout.md), which may be of
+several platforms. `docker`: the same for one image, with the `manifest.json` that `docker load` reads.""",
+            default = "oci",
+            values = ["docker", "oci"],
+        ),
+        "layout": attr.label(doc = LAYOUT_DOC, mandatory = True, allow_files = True),
+        "platform": attr.string(doc = PLATFORM_DOC),
+        "repo_tags": attr.string_list(
+            doc = "The names that `docker load` gives the image, such as `example.com/app:latest`; for the format `docker` alone.",
+        ),
+    },
+    toolchains = [TOOLCHAIN_TYPE],
+)

@@ -1,0 +1,74 @@
+//! `scan`: what a scan test calls.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use oci_pull_all::scan::{Scan, ScanError};
+
+use super::build::parse_pair;
+use super::{Result, print_error};
+
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// What is scanned. {layout} in the scanner's arguments and the environment variable `OCI_LAYOUT` have its absolute
+    /// path.
+    #[arg(long, value_name = "PATH")]
+    layout: PathBuf,
+    /// The scanner's program.
+    #[arg(long, value_name = "FILE")]
+    scanner: PathBuf,
+    /// The directory for reports, {outputs}.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TEST_UNDECLARED_OUTPUTS_DIR",
+        default_value = "."
+    )]
+    outputs: PathBuf,
+    /// A directory in which the scan may keep what it needs while it runs; by default the system's.
+    #[arg(long, value_name = "DIR", env = "TEST_TMPDIR")]
+    scratch: Option<PathBuf>,
+    /// The name of a report below the directory for reports that the scanner must write. {report} in the
+    /// scanner's arguments and the variable `OCI_SCAN_REPORT` have its absolute path.
+    #[arg(long, value_name = "NAME")]
+    report: Option<String>,
+    /// The exit code of the scanner that makes the scan a success.
+    #[arg(long, value_name = "CODE", default_value_t = 0)]
+    expected_exit: i32,
+    /// A variable of the scanner's environment.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    env: Vec<(String, String)>,
+    /// The scanner's arguments.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
+    let scratch = args.scratch.unwrap_or_else(env::temp_dir);
+    let scratch = tempfile::tempdir_in(&scratch)
+        .map_err(|error| format!("cannot make a directory in {}: {error}", scratch.display()))?;
+    let scan = Scan {
+        scanner: args.scanner,
+        layout: args.layout,
+        arguments: args.arguments,
+        environment: args.env,
+        outputs: args.outputs,
+        home: env::var_os("HOME").is_none().then(|| scratch.path().into()),
+        report: args.report,
+        expected_exit: args.expected_exit,
+    };
+    match scan.run() {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Whoever reads exit codes wants the scanner's.
+        Err(error @ ScanError::End { status, .. }) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            print_error(&error);
+            Ok(code
+                .filter(|code| *code != 0)
+                .map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

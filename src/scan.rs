@@ -1,0 +1,157 @@
+//! Runs a scanner on an image as a test: what the image is to the scanner, where its report goes, and
+//! which end is a good one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// The variable in which the scanner finds what [`LAYOUT_PLACEHOLDER`] stands for.
+pub const LAYOUT_VARIABLE: &str = "OCI_LAYOUT";
+/// The variable in which the scanner finds what [`REPORT_PLACEHOLDER`] stands for.
+pub const REPORT_VARIABLE: &str = "OCI_SCAN_REPORT";
+/// The variable that names the file with a test rule's arguments: Bazel gives a test only those of the user.
+pub const TEST_ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_TEST_ARGUMENTS";
+/// Stands for the absolute path of what is scanned.
+pub const LAYOUT_PLACEHOLDER: &str = "{layout}";
+/// Stands for the absolute path of the report.
+pub const REPORT_PLACEHOLDER: &str = "{report}";
+/// Stands for the absolute path of the directory with the report.
+pub const OUTPUTS_PLACEHOLDER: &str = "{outputs}";
+
+/// Why a scan is not a success.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The file system refused.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A path that no placeholder can stand for.
+    #[error("the path {path} is not UTF-8", path = .0.display())]
+    NotUtf8(PathBuf),
+    /// The scanner does not start.
+    #[error("cannot run the scanner {scanner}", scanner = scanner.display())]
+    Start {
+        /// The scanner.
+        scanner: PathBuf,
+        /// Why it does not start.
+        source: io::Error,
+    },
+    /// The scanner ended otherwise than it should.
+    #[error("the scanner {scanner} ended with {status}, but {expected} was expected; its own output is above", scanner = scanner.display())]
+    End {
+        /// The scanner.
+        scanner: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+        /// The exit code that makes the scan a success.
+        expected: i32,
+    },
+    /// The scanner wrote no report.
+    #[error("the scanner {scanner} ended well, but wrote no report to {report}: give it {REPORT_PLACEHOLDER}, or let it write to the path in {REPORT_VARIABLE}", scanner = scanner.display(), report = report.display())]
+    NoReport {
+        /// The scanner.
+        scanner: PathBuf,
+        /// Where its report should be.
+        report: PathBuf,
+    },
+}
+
+/// A scanner, and what it is to do.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The program.
+    pub scanner: PathBuf,
+    /// What it scans.
+    pub layout: PathBuf,
+    /// Its arguments, in which the placeholders stand for paths.
+    pub arguments: Vec<String>,
+    /// Variables of its environment beside the inherited ones, in whose values the placeholders stand for
+    /// paths.
+    pub environment: Vec<(String, String)>,
+    /// Where reports go.
+    pub outputs: PathBuf,
+    /// The scanner's `HOME`, in which it may keep what it likes; the inherited one if there is none here.
+    pub home: Option<PathBuf>,
+    /// The name of a report in `outputs` that the scanner must write.
+    pub report: Option<String>,
+    /// The exit code that makes the scan a success.
+    pub expected_exit: i32,
+}
+
+impl Scan {
+    /// Runs the scanner, whose output is that of this process.
+    pub fn run(&self) -> Result<(), ScanError> {
+        let scanner = absolute(&self.scanner)?;
+        let layout = absolute(&self.layout)?;
+        let outputs = absolute(&self.outputs)?;
+        let report = self.report.as_ref().map(|name| outputs.join(name));
+        let directory = report.as_deref().and_then(Path::parent).unwrap_or(&outputs);
+        fs::create_dir_all(directory).map_err(|source| ScanError::Io {
+            action: "make",
+            path: directory.to_owned(),
+            source,
+        })?;
+
+        let mut places = vec![
+            (LAYOUT_PLACEHOLDER, text(&layout)?),
+            (OUTPUTS_PLACEHOLDER, text(&outputs)?),
+        ];
+        let mut command = Command::new(&scanner);
+        // It is for this program, and the scanner may be this program too.
+        command.env_remove(TEST_ARGUMENTS_VARIABLE);
+        command.env(LAYOUT_VARIABLE, &layout);
+        if let Some(report) = &report {
+            places.push((REPORT_PLACEHOLDER, text(report)?));
+            command.env(REPORT_VARIABLE, report);
+        }
+        // Braces that are no placeholder, such as a template's, stay.
+        let fill = |text: &String| {
+            places
+                .iter()
+                .fold(text.clone(), |text, (name, path)| text.replace(name, path))
+        };
+        if let Some(home) = &self.home {
+            command.env("HOME", absolute(home)?);
+        }
+        for (name, value) in &self.environment {
+            command.env(name, fill(value));
+        }
+        command.args(self.arguments.iter().map(fill));
+        let status = command.status().map_err(|source| ScanError::Start {
+            scanner: scanner.clone(),
+            source,
+        })?;
+
+        if status.code() != Some(self.expected_exit) {
+            return Err(ScanError::End {
+                scanner,
+                status,
+                expected: self.expected_exit,
+            });
+        }
+        match report {
+            Some(report) if !report.exists() => Err(ScanError::NoReport { scanner, report }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ScanError> {
+    std::path::absolute(path).map_err(|source| ScanError::Io {
+        action: "find",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn text(path: &Path) -> Result<&str, ScanError> {
+    path.to_str()
+        .ok_or_else(|| ScanError::NotUtf8(path.to_owned()))
+}
