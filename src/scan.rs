@@ -44,7 +44,7 @@ pub enum ScanError {
         source: io::Error,
     },
     /// The scanner ended otherwise than it should.
-    #[error("the scanner {scanner} ended with {status}, but {expected} was expected; its own output is above", scanner = scanner.display())]
+    #[error("the scanner {scanner} ended with {status}, not with {expected} as expected; its output is above", scanner = scanner.display())]
     End {
         /// The scanner.
         scanner: PathBuf,
@@ -125,19 +125,22 @@ impl Scan {
         }
         command.args(self.arguments.iter().map(fill));
         let status = command.status().map_err(|source| ScanError::Start {
-            scanner: scanner.clone(),
+            scanner: self.scanner.clone(),
             source,
         })?;
 
         if status.code() != Some(self.expected_exit) {
             return Err(ScanError::End {
-                scanner,
+                scanner: self.scanner.clone(),
                 status,
                 expected: self.expected_exit,
             });
         }
         match report {
-            Some(report) if !report.exists() => Err(ScanError::NoReport { scanner, report }),
+            Some(report) if !report.exists() => Err(ScanError::NoReport {
+                scanner: self.scanner.clone(),
+                report,
+            }),
             _ => Ok(()),
         }
     }

@@ -127,7 +127,7 @@ fn scanners_pass_and_fail_for_the_right_reason() {
         &log,
         &[
             "the scanner ends with 7",
-            "ended with exit status: 7, but 0 was expected",
+            "ended with exit status: 7, not with 0",
         ],
     );
     let log = failing(&workspace, "fails_good_end");
@@ -135,7 +135,7 @@ fn scanners_pass_and_fail_for_the_right_reason() {
         &log,
         &[
             "the scanner ends with 0",
-            "ended with exit status: 0, but 5 was expected",
+            "ended with exit status: 0, not with 5",
         ],
     );
     let log = failing(&workspace, "fails_no_report");
