@@ -4,8 +4,9 @@
 //! [`platform`], [`descriptor`], [`manifest`] and [`reference`](mod@reference) are the nouns of the
 //! OCI specs; `files` writes where others may have put links; [`store`] keeps blobs on disk;
 //! [`registry`] speaks to a registry; [`layout`] reads, writes, merges and verifies layout
-//! directories; [`image`] builds layers, images and indexes; [`progress`] shows a person what happens;
-//! [`pull`] fetches an image through all of them; [`scan`] runs a scanner on one.
+//! directories; [`image`] builds layers, images and indexes; [`rootfs`] applies an image's layers on
+//! each other; [`scan`] runs a scanner on an image; [`progress`] shows a person what happens; [`pull`]
+//! fetches an image through all of them.
 
 #![forbid(unsafe_code)]
 
@@ -20,5 +21,6 @@ pub mod progress;
 pub mod pull;
 pub mod reference;
 pub mod registry;
+pub mod rootfs;
 pub mod scan;
 pub mod store;

@@ -122,6 +122,19 @@ impl fmt::Display for Platform {
     }
 }
 
+/// The names of what an index or a layout has images for, for messages.
+pub(crate) fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
+    let names: Vec<String> = platforms
+        .filter(|platform| !platform.is_unknown())
+        .map(ToString::to_string)
+        .collect();
+    if names.is_empty() {
+        "no platforms at all".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

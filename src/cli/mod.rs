@@ -1,6 +1,7 @@
 //! The commands.
 
 mod build;
+mod layout;
 mod pull;
 mod scan;
 mod store;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use oci_pull_all::layout;
+use oci_pull_all::layout::{VerifyOptions, verify as verify_layout};
 use oci_pull_all::scan::TEST_ARGUMENTS_VARIABLE;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -55,6 +56,8 @@ enum Command {
 enum LayoutCommand {
     /// Put a layout together from a pulled base's blobs and local ones.
     Merge(build::MergeArgs),
+    /// Write the root file system of an image: its layers applied one on the other.
+    Rootfs(layout::RootfsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,6 +83,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Image(args) => build::image(&args)?,
         Command::Index(args) => build::index(&args)?,
         Command::Layout(LayoutCommand::Merge(args)) => build::merge(&args)?,
+        Command::Layout(LayoutCommand::Rootfs(args)) => layout::rootfs(&args)?,
         Command::Verify(args) => return Ok(verify(&args)),
         Command::Scan(args) => return scan::scan(args),
     }
@@ -87,10 +91,10 @@ pub(crate) fn run() -> Result<ExitCode> {
 }
 
 fn verify(args: &VerifyArgs) -> ExitCode {
-    let options = layout::VerifyOptions {
+    let options = VerifyOptions {
         sparse: args.sparse,
     };
-    let faults = layout::verify(&args.layout, options);
+    let faults = verify_layout(&args.layout, options);
     let path = args.layout.display();
     if faults.is_empty() {
         println!("{path}: valid");

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use oci_pull_all::platform::Platform;
 use oci_pull_all::scan::{Scan, ScanError};
 
 use super::build::parse_pair;
+use super::layout::unpack;
 use super::{Result, print_error};
 
 #[derive(Debug, Args)]
@@ -16,6 +18,12 @@ pub(crate) struct ScanArgs {
     /// path.
     #[arg(long, value_name = "PATH")]
     layout: PathBuf,
+    /// Unpack the root file system of an image of the layout, and scan that.
+    #[arg(long)]
+    rootfs: bool,
+    /// Which image, if the layout has several.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", requires = "rootfs")]
+    platform: Option<Platform>,
     /// The scanner's program.
     #[arg(long, value_name = "FILE")]
     scanner: PathBuf,
@@ -49,9 +57,16 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
     let scratch = args.scratch.unwrap_or_else(env::temp_dir);
     let scratch = tempfile::tempdir_in(&scratch)
         .map_err(|error| format!("cannot make a directory in {}: {error}", scratch.display()))?;
+    let layout = if args.rootfs {
+        let unpacked = scratch.path().join("rootfs");
+        unpack(&args.layout, args.platform.as_ref(), &unpacked)?;
+        unpacked
+    } else {
+        args.layout
+    };
     let scan = Scan {
         scanner: args.scanner,
-        layout: args.layout,
+        layout,
         arguments: args.arguments,
         environment: args.env,
         outputs: args.outputs,

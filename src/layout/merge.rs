@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::{Algorithm, Digest, HashingWriter, hash_reader};
+use crate::files::symlink_file;
 use crate::manifest::{Manifest, ManifestError};
 
 use super::{
@@ -311,16 +312,6 @@ fn relative(target: &Path, link: &Path) -> PathBuf {
         .skip(common)
         .map(std::path::Component::as_os_str);
     up.chain(down).collect()
-}
-
-#[cfg(unix)]
-fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-#[cfg(windows)]
-fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {
-    std::os::windows::fs::symlink_file(target, link)
 }
 
 #[cfg(test)]

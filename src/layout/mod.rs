@@ -1,11 +1,13 @@
 //! OCI image layouts: a directory of blobs with an entry point (OCI image spec, image-layout.md).
 
+mod image;
 mod merge;
 mod verify;
 
+pub use image::{FoundImage, ImageNotFound, find_image};
 pub use merge::{BlobMode, MergeError, Merged, Sources};
-pub(crate) use verify::decompress;
 pub use verify::{Fault, Options as VerifyOptions, verify};
+pub(crate) use verify::{decompress, read_layer};
 
 use std::fs;
 use std::io;

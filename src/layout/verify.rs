@@ -12,7 +12,7 @@ use crate::descriptor::{Compression, Descriptor, Kind};
 use crate::digest::{Algorithm, Digest, HashingWriter, hash_reader};
 use crate::manifest::{ImageIndex, ImageManifest, Manifest};
 
-use super::{INDEX_FILE, MARKER_FILE, Marker, VERSION, read_small};
+use super::{INDEX_FILE, MARKER_FILE, Marker, Tee, VERSION, read_small};
 
 /// One thing that is wrong with a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -347,21 +347,34 @@ fn hash_layer(
     algorithm: Algorithm,
     compression: Option<Compression>,
 ) -> io::Result<(Digest, io::Result<Option<Digest>>)> {
-    let mut raw = TeeReader {
-        inner: File::open(path)?,
-        tee: HashingWriter::new(algorithm, io::sink()),
+    let Some(compression) = compression else {
+        let (digest, _) = hash_reader(algorithm, File::open(path)?)?;
+        return Ok((digest, Ok(None)));
     };
+    read_layer(path, algorithm, compression, |reader| {
+        hash_reader(Algorithm::Sha256, reader).map(|(digest, _)| Some(digest))
+    })
+}
+
+/// Gives `work` what a layer's blob decompresses to; also returns the digest of the whole blob,
+/// however much of it `work` has read.
+pub(crate) fn read_layer<T, E: From<io::Error>>(
+    path: &Path,
+    algorithm: Algorithm,
+    compression: Compression,
+    work: impl FnOnce(Box<dyn Read + '_>) -> Result<T, E>,
+) -> io::Result<(Digest, Result<T, E>)> {
+    let hasher = HashingWriter::new(algorithm, io::sink());
+    let mut raw = Tee::new(File::open(path)?, hasher);
     let buffered = BufReader::with_capacity(256 * 1024, &mut raw);
-    let content: io::Result<Option<Digest>> = match compression {
-        None => Ok(None),
-        Some(compression) => decompress(buffered, compression)
-            .and_then(|reader| hash_reader(Algorithm::Sha256, reader))
-            .map(|(digest, _)| Some(digest)),
+    let done = match decompress(buffered, compression) {
+        Ok(reader) => work(reader),
+        Err(error) => Err(error.into()),
     };
-    // What the decompressor left unread is part of the blob all the same.
+    // What was left unread is part of the blob all the same.
     io::copy(&mut raw, &mut io::sink())?;
-    let (_, digest, _) = raw.tee.finish();
-    Ok((digest, content))
+    let (_, digest, _) = raw.into_writer().finish();
+    Ok((digest, done))
 }
 
 /// Reads what a layer's blob decompresses to.
@@ -374,19 +387,6 @@ pub(crate) fn decompress<'a>(
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
     })
-}
-
-struct TeeReader<R> {
-    inner: R,
-    tee: HashingWriter<io::Sink>,
-}
-
-impl<R: Read> Read for TeeReader<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        io::Write::write_all(&mut self.tee, &buf[..n])?;
-        Ok(n)
-    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -17,7 +17,7 @@ use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
 use crate::layout::{LayoutError, LayoutWriter};
 use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::platform::Platform;
+use crate::platform::{Platform, offered};
 use crate::progress::{BlobProgress, Progress};
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -470,16 +470,4 @@ fn parse(digest: &Digest, bytes: &[u8], by: Option<&Descriptor>) -> Result<Manif
         digest: digest.clone(),
         source,
     })
-}
-
-fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
-    let names: Vec<String> = platforms
-        .filter(|platform| !platform.is_unknown())
-        .map(ToString::to_string)
-        .collect();
-    if names.is_empty() {
-        "no platforms at all".to_owned()
-    } else {
-        names.join(", ")
-    }
 }

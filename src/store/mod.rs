@@ -15,6 +15,7 @@ mod positioned;
 mod seal;
 mod writer;
 
+pub(crate) use positioned::write_all_at;
 pub use seal::Trust;
 pub use writer::Writer;
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::os::windows::fs::FileExt;
 
 /// Writes all of `bytes` at `offset`.
-pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         #[cfg(unix)]
         let result = file.write_at(bytes, offset);

@@ -1,0 +1,309 @@
+//! Which images a layout holds, and which one is for a platform (OCI image spec, image-layout.md,
+//! "index.json", and image-index.md).
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use crate::descriptor::{Descriptor, Kind};
+use crate::digest::Digest;
+use crate::manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
+use crate::platform::{Platform, offered};
+
+use super::{INDEX_FILE, read_small};
+
+/// An image of a layout.
+#[derive(Clone, Debug)]
+pub struct FoundImage {
+    /// Its manifest's descriptor; the platform is that of the index, or else of the config.
+    pub descriptor: Descriptor,
+    /// Its manifest.
+    pub manifest: ImageManifest,
+}
+
+/// Why there is no such image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageNotFound {
+    /// A file of the layout cannot be read.
+    #[error("cannot read {file} of the layout")]
+    Io {
+        /// The file, by its path in the layout.
+        file: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A blob is not what its name says.
+    #[error("{expected} of the layout has the digest {found}")]
+    Digest {
+        /// The digest that it should have.
+        expected: Digest,
+        /// The one that it has.
+        found: Digest,
+    },
+    /// An index or a manifest is of no use.
+    #[error("{file} of the layout cannot be used")]
+    Manifest {
+        /// The file, by its path in the layout.
+        file: String,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// A config says of no platform.
+    #[error("{digest} of the layout is not an image configuration")]
+    Config {
+        /// The config.
+        digest: Digest,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// There is no image for the platform.
+    #[error("the layout has no image for {wanted}: it has {offered}")]
+    Platform {
+        /// The platform asked for.
+        wanted: Box<Platform>,
+        /// The platforms that it has.
+        offered: String,
+    },
+    /// It holds no image at all.
+    #[error("the layout has no image")]
+    None,
+    /// It holds several, and it was not said which.
+    #[error("the layout has {count} images, for {offered}: say for which platform one is wanted")]
+    Several {
+        /// How many.
+        count: usize,
+        /// Their platforms.
+        offered: String,
+    },
+    /// It holds several for the platform.
+    #[error("the layout has {count} images for {wanted}, and nothing tells which is meant")]
+    Ambiguous {
+        /// How many.
+        count: usize,
+        /// The platform asked for.
+        wanted: Box<Platform>,
+    },
+}
+
+/// The image of the layout in the directory `layout` that is for `platform`, or the only one.
+///
+/// Attestations, signatures and other artifacts are no images. An index may list manifests that the
+/// layout does not hold (image-layout.md lets a layout miss blobs).
+pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundImage, ImageNotFound> {
+    let mut images = images(layout)?;
+    let found = images
+        .iter()
+        .filter_map(|image| image.descriptor.platform.as_ref());
+    let Some(wanted) = platform else {
+        return match images.len() {
+            0 => Err(ImageNotFound::None),
+            1 => Ok(images.remove(0)),
+            count => Err(ImageNotFound::Several {
+                count,
+                offered: offered(found),
+            }),
+        };
+    };
+    let wanted = Box::new(wanted.clone());
+    let Some(best) = found
+        .clone()
+        .filter_map(|have| have.rank_for(&wanted))
+        .min()
+    else {
+        let offered = offered(found);
+        return Err(ImageNotFound::Platform { wanted, offered });
+    };
+    images.retain(|image| {
+        let have = image.descriptor.platform.as_ref();
+        have.and_then(|have| have.rank_for(&wanted)) == Some(best)
+    });
+    match images.len() {
+        1 => Ok(images.remove(0)),
+        count => Err(ImageNotFound::Ambiguous { count, wanted }),
+    }
+}
+
+/// All images of the layout, each once.
+fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
+    let bytes = read(layout, INDEX_FILE)?;
+    let mut queue = match parse(INDEX_FILE, &bytes, None)? {
+        Manifest::Index(index) => entries(index),
+        Manifest::Image(_) => Vec::new(),
+    };
+    let mut seen = HashSet::new();
+    let mut images = Vec::new();
+    while let Some(mut descriptor) = queue.pop() {
+        if !seen.insert(descriptor.digest.clone()) {
+            continue;
+        }
+        let file = descriptor.digest.blob_path();
+        let bytes = read_blob(layout, &descriptor.digest)?;
+        match parse(&file, &bytes, Some(&descriptor))? {
+            Manifest::Index(index) => {
+                let present = |entry: &Descriptor| layout.join(entry.digest.blob_path()).exists();
+                queue.extend(entries(index).into_iter().filter(present));
+            }
+            Manifest::Image(manifest) => {
+                if manifest.config.media_type.kind() != Kind::Config {
+                    continue;
+                }
+                if descriptor.platform.is_none() {
+                    descriptor.platform = Some(platform_of(layout, &manifest)?);
+                }
+                if descriptor
+                    .platform
+                    .as_ref()
+                    .is_some_and(|platform| !platform.is_unknown())
+                {
+                    images.push(FoundImage {
+                        descriptor,
+                        manifest,
+                    });
+                }
+            }
+        }
+    }
+    Ok(images)
+}
+
+/// The indexes and manifests that an index lists, the last one first.
+fn entries(index: ImageIndex) -> Vec<Descriptor> {
+    let is_manifest =
+        |entry: &Descriptor| matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest);
+    let entries = index.manifests.into_iter().rev();
+    entries.filter(is_manifest).collect()
+}
+
+fn platform_of(layout: &Path, image: &ImageManifest) -> Result<Platform, ImageNotFound> {
+    let bytes = read_blob(layout, &image.config.digest)?;
+    serde_json::from_slice(&bytes).map_err(|source| ImageNotFound::Config {
+        digest: image.config.digest.clone(),
+        source,
+    })
+}
+
+fn parse(
+    file: &str,
+    bytes: &[u8],
+    descriptor: Option<&Descriptor>,
+) -> Result<Manifest, ImageNotFound> {
+    let expected = descriptor.map(|descriptor| &descriptor.media_type);
+    Manifest::parse(bytes, expected).map_err(|source| ImageNotFound::Manifest {
+        file: file.to_owned(),
+        source,
+    })
+}
+
+fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, ImageNotFound> {
+    let bytes = read(layout, &digest.blob_path())?;
+    let found = Digest::of(digest.algorithm(), &bytes);
+    if found == *digest {
+        return Ok(bytes);
+    }
+    Err(ImageNotFound::Digest {
+        expected: digest.clone(),
+        found,
+    })
+}
+
+fn read(layout: &Path, file: &str) -> Result<Vec<u8>, ImageNotFound> {
+    read_small(&layout.join(file)).map_err(|source| ImageNotFound::Io {
+        file: file.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::descriptor::MediaType;
+    use crate::layout::{index_json, to_json};
+
+    struct Layout(tempfile::TempDir);
+
+    impl Layout {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
+            Layout(directory)
+        }
+
+        fn add(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
+            let descriptor = Descriptor::of(MediaType::new(media_type), bytes);
+            fs::write(self.0.path().join(descriptor.digest.blob_path()), bytes).unwrap();
+            descriptor
+        }
+
+        /// An image whose config says what it is for.
+        fn image(&self, os: &str, architecture: &str, note: &str) -> Descriptor {
+            let config = json!({"os": os, "architecture": architecture, "note": note});
+            let config = self.add(MediaType::OCI_CONFIG, config.to_string().as_bytes());
+            let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
+            self.add(MediaType::OCI_MANIFEST, manifest.to_string().as_bytes())
+        }
+
+        fn index(&self, manifests: &[&Descriptor]) -> Descriptor {
+            let index = json!({"schemaVersion": 2, "manifests": manifests});
+            self.add(MediaType::OCI_INDEX, &to_json(&index))
+        }
+
+        fn find(&self, root: &Descriptor, platform: Option<&str>) -> Result<Digest, String> {
+            fs::write(self.0.path().join(INDEX_FILE), index_json(root, None)).unwrap();
+            let platform = platform.map(|platform| platform.parse().unwrap());
+            find_image(self.0.path(), platform.as_ref())
+                .map(|image| image.descriptor.digest)
+                .map_err(|error| error.to_string())
+        }
+    }
+
+    #[test]
+    fn an_image_is_found_by_its_platform() {
+        let layout = Layout::new();
+        let amd64 = layout.image("linux", "amd64", "");
+        let arm = layout.image("linux", "arm64", "");
+        let attestation = layout.image("unknown", "unknown", "");
+        assert_eq!(layout.find(&amd64, None), Ok(amd64.digest.clone()));
+        assert_eq!(
+            layout.find(&amd64, Some("linux/arm64")),
+            Err("the layout has no image for linux/arm64: it has linux/amd64".to_owned())
+        );
+        let one = layout.index(&[&attestation, &amd64, &amd64]);
+        assert_eq!(layout.find(&one, None), Ok(amd64.digest.clone()));
+        let both = layout.index(&[&amd64, &one, &arm]);
+        assert_eq!(
+            layout.find(&both, Some("linux/arm64/v8")),
+            Ok(arm.digest.clone())
+        );
+        let error = layout.find(&both, None).unwrap_err();
+        assert!(
+            error.contains("2 images, for linux/amd64, linux/arm64"),
+            "{error}"
+        );
+        let none = layout.index(&[&attestation]);
+        assert_eq!(
+            layout.find(&none, None),
+            Err("the layout has no image".to_owned())
+        );
+        let twice = layout.index(&[&amd64, &layout.image("linux", "amd64", "other")]);
+        let error = layout.find(&twice, Some("linux/amd64")).unwrap_err();
+        assert!(error.contains("2 images for linux/amd64"), "{error}");
+    }
+
+    #[test]
+    fn a_sparse_layout_has_what_is_there() {
+        let layout = Layout::new();
+        let amd64 = layout.image("linux", "amd64", "");
+        let arm = layout.image("linux", "arm64", "");
+        let both = layout.index(&[&amd64, &arm]);
+        let path = layout.0.path().join(arm.digest.blob_path());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(layout.find(&both, None), Ok(amd64.digest.clone()));
+        fs::write(&path, "another").unwrap();
+        let error = layout.find(&both, None).unwrap_err();
+        assert!(error.contains("has the digest"), "{error}");
+    }
+}

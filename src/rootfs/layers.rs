@@ -1,0 +1,137 @@
+//! Reads the layers of an image, several at once, and trusts none before its digest is right.
+
+use std::fs;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::descriptor::{Compression, Descriptor, Kind};
+use crate::layout::read_layer;
+
+use super::archive::{Archive, ArchiveError, Entry};
+use super::{LayerFault, RootfsError};
+
+/// What files are read through.
+pub(super) type Reader<'a> = Archive<BufReader<Box<dyn Read + 'a>>>;
+
+/// A layer of an image in a layout.
+#[derive(Debug)]
+pub(super) struct Layer {
+    descriptor: Descriptor,
+    path: PathBuf,
+    compression: Compression,
+}
+
+impl Layer {
+    pub(super) fn new(layout: &Path, descriptor: &Descriptor) -> Result<Self, RootfsError> {
+        match descriptor.media_type.kind() {
+            Kind::Layer(compression) => Ok(Layer {
+                descriptor: descriptor.clone(),
+                path: layout.join(descriptor.digest.blob_path()),
+                compression,
+            }),
+            _ => Err(RootfsError::MediaType {
+                digest: descriptor.digest.clone(),
+                media_type: descriptor.media_type.clone(),
+            }),
+        }
+    }
+
+    /// All entries, in the archive's order.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, RootfsError> {
+        self.read(|mut archive| {
+            let mut entries = Vec::new();
+            while let Some(entry) = archive.next()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Calls `take` for each of the wanted entries, which are given by their number, in order.
+    pub(super) fn contents<T>(
+        &self,
+        wanted: &[(usize, T)],
+        take: impl Fn(&T, &mut Reader<'_>) -> Result<(), ArchiveError>,
+    ) -> Result<(), RootfsError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.read(|mut archive| {
+            let mut number = 0;
+            for (position, item) in wanted {
+                while number <= *position {
+                    if archive.next()?.is_none() {
+                        return Err(ArchiveError::Form("it changed while it was read"));
+                    }
+                    number += 1;
+                }
+                take(item, &mut archive)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn failed(&self, source: LayerFault) -> RootfsError {
+        RootfsError::Layer {
+            digest: self.descriptor.digest.clone(),
+            source,
+        }
+    }
+
+    /// Reads the whole blob. That it is another than it should be goes before what follows from that.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(Reader<'_>) -> Result<T, ArchiveError>,
+    ) -> Result<T, RootfsError> {
+        let Descriptor { digest, size, .. } = &self.descriptor;
+        let unreadable = |error| self.failed(LayerFault::Read(error));
+        let found = fs::metadata(&self.path).map_err(unreadable)?.len();
+        if found != *size {
+            return Err(self.failed(LayerFault::Size {
+                expected: *size,
+                found,
+            }));
+        }
+        let through = |reader: Box<dyn Read + '_>| {
+            work(Archive::new(BufReader::with_capacity(256 * 1024, reader)))
+        };
+        let (found, done) = read_layer(&self.path, digest.algorithm(), self.compression, through)
+            .map_err(unreadable)?;
+        if found != *digest {
+            return Err(self.failed(LayerFault::Digest(found)));
+        }
+        done.map_err(|error| self.failed(LayerFault::Archive(error)))
+    }
+}
+
+/// Does `work` for each of the layers, on all processors; returns the results in order, or the lowest
+/// layer's error.
+pub(super) fn each<T: Send>(
+    layers: &[Layer],
+    work: impl Fn(usize, &Layer) -> Result<T, RootfsError> + Sync,
+) -> Result<Vec<T>, RootfsError> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let worker = || {
+        while let number = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(layer) = layers.get(number)
+        {
+            let result = work(number, layer);
+            let mut results = results.lock().expect("no holder panics");
+            results.push((number, result));
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 1..processors.min(layers.len()) {
+            scope.spawn(worker);
+        }
+        worker();
+    });
+    let mut results = results.into_inner().expect("no holder panics");
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,140 @@
+//! The root file system of an image: its layers applied one on the other (OCI image spec, layer.md,
+//! "Applying Changesets").
+//!
+//! All layers are read twice: for their entries, which make the tree, and for the contents that are
+//! left in it. Where each content goes is known by then, so no order is forced on the second reading,
+//! and nothing but the tree is held in memory.
+
+mod archive;
+mod directory;
+mod layers;
+mod tar;
+mod tree;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::descriptor::MediaType;
+use crate::digest::Digest;
+use crate::manifest::ImageManifest;
+
+pub use archive::ArchiveError;
+
+use layers::{Layer, each};
+use tree::{Item, Kind, Source, Thing, Tree};
+
+/// Why a root file system cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RootfsError {
+    /// A layer that cannot be applied.
+    #[error("the layer {digest} cannot be applied")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// What is wrong with it.
+        source: LayerFault,
+    },
+    /// A layer of another kind.
+    #[error("the layer {digest} is not a file system layer: its media type is {media_type}")]
+    MediaType {
+        /// The layer.
+        digest: Digest,
+        /// Its media type.
+        media_type: MediaType,
+    },
+    /// The output cannot be written.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The output directory holds something.
+    #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]
+    Occupied(PathBuf),
+}
+
+/// What is wrong with a layer.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerFault {
+    /// Its blob cannot be read.
+    #[error("its blob cannot be read")]
+    Read(#[source] io::Error),
+    /// Its blob has another size.
+    #[error("its blob has {found} bytes, but the manifest says {expected}")]
+    Size {
+        /// What the manifest says.
+        expected: u64,
+        /// The size that it has.
+        found: u64,
+    },
+    /// Its blob is another one.
+    #[error("its blob has the digest {0}")]
+    Digest(Digest),
+    /// What the blob holds is of no use.
+    #[error(transparent)]
+    Archive(ArchiveError),
+}
+
+/// The root file system of an image.
+#[derive(Debug)]
+pub struct Rootfs {
+    layers: Vec<Layer>,
+    tree: Tree,
+}
+
+impl Rootfs {
+    /// The root file system of the image of `manifest` in the directory `layout`.
+    pub fn read(layout: &Path, manifest: &ImageManifest) -> Result<Self, RootfsError> {
+        let layers = manifest.layers.iter();
+        let layers: Vec<Layer> = layers
+            .map(|layer| Layer::new(layout, layer))
+            .collect::<Result<_, _>>()?;
+        let mut tree = Tree::default();
+        let entries = each(&layers, |_, layer| layer.entries())?;
+        for (number, entries) in entries.into_iter().enumerate() {
+            tree.apply(number, entries)
+                .map_err(|error| layers[number].failed(LayerFault::Archive(error)))?;
+        }
+        Ok(Rootfs { layers, tree })
+    }
+
+    /// Writes it as a tar archive to the file `output`, with all its attributes; the same bytes for
+    /// the same image.
+    pub fn write_tar(&self, output: &Path) -> Result<(), RootfsError> {
+        tar::write(self, output)
+    }
+
+    /// Writes it into the directory `output`, which is empty or made, as a user without privileges can.
+    ///
+    /// Files and directories are the user's, who may read and write them all; devices are left out.
+    pub fn write_directory(&self, output: &Path) -> Result<(), RootfsError> {
+        directory::write(self, output)
+    }
+}
+
+fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, RootfsError> {
+    result.map_err(|source| RootfsError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// What to take from each layer, given the contents that are wanted.
+fn by_layer<T>(
+    layers: &[Layer],
+    wanted: impl Iterator<Item = (Source, T)>,
+) -> Vec<Vec<(usize, T)>> {
+    let mut sorted: Vec<Vec<(usize, T)>> = layers.iter().map(|_| Vec::new()).collect();
+    for (source, content) in wanted {
+        sorted[source.layer].push((source.entry, content));
+    }
+    for layer in &mut sorted {
+        layer.sort_by_key(|(entry, _)| *entry);
+    }
+    sorted
+}

@@ -1,0 +1,610 @@
+//! The file system that layers make when one is applied on the other (OCI image spec, layer.md,
+//! "Applying Changesets", "Whiteouts", "Opaque Whiteout" and "Hardlinks").
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::archive::{ArchiveError, Content, Device, Entry, MAX_PATH, Metadata, components};
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// What aufs kept for itself, which old images hold.
+const BOOKKEEPING: &[u8] = b".wh..wh.";
+/// How many links may stand on the way to one entry; containerd's limit.
+const MAX_LINKS: usize = 255;
+const ROOT: usize = 0;
+
+/// The tree: names, and what they are names of.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    inodes: Vec<Inode>,
+}
+
+/// What a name stands for. What is no longer reached stays among the nodes until the end.
+#[derive(Debug)]
+enum Node {
+    Directory {
+        /// None if no layer has an entry of it.
+        metadata: Option<Metadata>,
+        children: BTreeMap<Vec<u8>, usize>,
+        /// The length of the path.
+        length: usize,
+    },
+    /// One of perhaps several names of an inode.
+    Inode(usize),
+}
+
+/// Anything but a directory.
+#[derive(Debug)]
+pub(super) struct Inode {
+    pub(super) kind: Kind,
+    pub(super) metadata: Metadata,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    File {
+        size: u64,
+        source: Source,
+    },
+    Symlink {
+        target: Vec<u8>,
+    },
+    Device {
+        kind: Device,
+        major: u32,
+        minor: u32,
+    },
+    Fifo,
+}
+
+/// Which entry of which layer, both counted from 0, holds a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) layer: usize,
+    pub(super) entry: usize,
+}
+
+/// A path of the tree.
+#[derive(Debug)]
+pub(super) struct Item<'a> {
+    pub(super) path: Vec<u8>,
+    pub(super) thing: Thing<'a>,
+}
+
+#[derive(Debug)]
+pub(super) enum Thing<'a> {
+    /// A directory, perhaps one that no layer has an entry of.
+    Directory(Option<&'a Metadata>),
+    /// An inode's first name.
+    Inode(&'a Inode),
+    /// Another name of an inode: which item has the first one.
+    HardLink(&'a Inode, usize),
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Tree {
+            nodes: vec![directory(0)],
+            inodes: Vec::new(),
+        }
+    }
+}
+
+fn directory(length: usize) -> Node {
+    Node::Directory {
+        metadata: None,
+        children: BTreeMap::new(),
+        length,
+    }
+}
+
+impl Tree {
+    /// Applies a layer, the one numbered `layer`, on those below it.
+    ///
+    /// Whiteouts come first: they hide what is below, wherever in the layer they stand.
+    pub(super) fn apply(&mut self, layer: usize, entries: Vec<Entry>) -> Result<(), ArchiveError> {
+        self.hide(&entries)?;
+        let mut bookkeeping = Vec::new();
+        for (position, entry) in entries.into_iter().enumerate() {
+            let (parent, name) = split(&entry.path);
+            let is_whiteout = name.starts_with(WHITEOUT) && !name.starts_with(BOOKKEEPING);
+            if is_whiteout || name == OPAQUE {
+                continue;
+            }
+            let source = Source {
+                layer,
+                entry: position,
+            };
+            // Entries may be hard links to what is to be ignored.
+            if let Some(path) = bookkeeping_part(&entry.path) {
+                bookkeeping.push(path.to_vec());
+            }
+            let (parent, name) = (parent.to_vec(), name.to_vec());
+            self.place(&parent, name, entry, source)?;
+        }
+        for path in bookkeeping {
+            let (parent, name) = split(&path);
+            if let Ok(Some(parent)) = self.find(parent) {
+                self.children(parent).remove(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// All paths, each directory before what is in it, names in the order of their bytes.
+    pub(super) fn items(&self) -> Vec<Item<'_>> {
+        let mut items = Vec::new();
+        let mut first = vec![None; self.inodes.len()];
+        let mut rest = vec![(Vec::new(), ROOT)];
+        while let Some((path, node)) = rest.pop() {
+            let thing = match &self.nodes[node] {
+                Node::Directory {
+                    metadata, children, ..
+                } => {
+                    let below = children.iter().rev().map(|(name, child)| {
+                        let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+                        ([&path, slash, name].concat(), *child)
+                    });
+                    rest.extend(below);
+                    Thing::Directory(metadata.as_ref())
+                }
+                Node::Inode(inode) => {
+                    let this = items.len();
+                    let first = *first[*inode].get_or_insert(this);
+                    let inode = &self.inodes[*inode];
+                    if first == this {
+                        Thing::Inode(inode)
+                    } else {
+                        Thing::HardLink(inode, first)
+                    }
+                }
+            };
+            items.push(Item { path, thing });
+        }
+        items
+    }
+
+    /// Takes away what the whiteouts of a layer hide.
+    fn hide(&mut self, entries: &[Entry]) -> Result<(), ArchiveError> {
+        let is_directory = |entry: &&Entry| entry.content == Content::Directory;
+        let directories: HashSet<&[u8]> = entries
+            .iter()
+            .filter(is_directory)
+            .map(|entry| entry.path.as_slice())
+            .collect();
+        let mut hidden = Vec::new();
+        for entry in entries {
+            let (parent, name) = split(&entry.path);
+            let target = match name.strip_prefix(WHITEOUT) {
+                Some(_) if name == OPAQUE => None,
+                Some(target) if !name.starts_with(BOOKKEEPING) => Some(target),
+                _ => continue,
+            };
+            if target.is_some_and(|target| matches!(target, b"" | b"." | b"..")) {
+                return Err(ArchiveError::entry(&entry.path, "is a whiteout of nothing"));
+            }
+            if self.is_replaced(parent, &directories) {
+                continue;
+            }
+            match self.find(parent) {
+                Ok(Some(parent)) => hidden.push((parent, target)),
+                // There is no such directory, so there is nothing to hide.
+                Ok(None) | Err(Obstacle::NotADirectory) => {}
+                Err(obstacle) => return Err(obstacle.of(&entry.path)),
+            }
+        }
+        for (parent, target) in hidden {
+            let children = self.children(parent);
+            match target {
+                Some(name) => drop(children.remove(name)),
+                None => children.clear(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a layer that has these directories puts one in the place of a link on the way to `path`.
+    fn is_replaced(&self, path: &[u8], directories: &HashSet<&[u8]>) -> bool {
+        let mut node = ROOT;
+        let mut end = 0;
+        for name in components(path) {
+            end += name.len();
+            let Node::Directory { children, .. } = &self.nodes[node] else {
+                return false;
+            };
+            let Some(child) = children.get(name) else {
+                return false;
+            };
+            if matches!(self.nodes[*child], Node::Inode(_)) {
+                return directories.contains(&path[..end]);
+            }
+            node = *child;
+            end += 1;
+        }
+        false
+    }
+
+    fn place(
+        &mut self,
+        parent: &[u8],
+        name: Vec<u8>,
+        entry: Entry,
+        source: Source,
+    ) -> Result<(), ArchiveError> {
+        let Entry {
+            path,
+            content,
+            metadata,
+        } = entry;
+        if path.is_empty() {
+            return match &mut self.nodes[ROOT] {
+                Node::Directory { metadata: old, .. } if content == Content::Directory => {
+                    *old = Some(metadata);
+                    Ok(())
+                }
+                _ => Err(ArchiveError::entry(
+                    b"/",
+                    "is the root, but not a directory",
+                )),
+            };
+        }
+        let parent = self
+            .make_way(parent)
+            .map_err(|obstacle| obstacle.of(&path))?;
+        let kind = match content {
+            Content::Directory => {
+                return self
+                    .place_directory(parent, name, metadata)
+                    .map_err(|obstacle| obstacle.of(&path));
+            }
+            Content::HardLink { target } => {
+                let inode = self.inode(&target).ok_or_else(|| {
+                    let target = String::from_utf8_lossy(&target);
+                    let problem = format!("is a hard link to {target:?}, which is no file here");
+                    ArchiveError::entry(&path, problem)
+                })?;
+                return self
+                    .insert(parent, name, Node::Inode(inode))
+                    .map_err(|obstacle| obstacle.of(&path));
+            }
+            Content::File { size } => Kind::File { size, source },
+            Content::Symlink { target } => Kind::Symlink { target },
+            Content::Device { kind, major, minor } => Kind::Device { kind, major, minor },
+            Content::Fifo => Kind::Fifo,
+        };
+        self.inodes.push(Inode { kind, metadata });
+        let node = Node::Inode(self.inodes.len() - 1);
+        self.insert(parent, name, node)
+            .map_err(|obstacle| obstacle.of(&path))
+    }
+
+    /// A directory takes the place of anything else, and the attributes of one that is there.
+    fn place_directory(
+        &mut self,
+        parent: usize,
+        name: Vec<u8>,
+        new: Metadata,
+    ) -> Result<(), Obstacle> {
+        let there = self.child(parent, &name);
+        if let Some(Node::Directory { metadata, .. }) = there.map(|node| &mut self.nodes[node]) {
+            *metadata = Some(new);
+            return Ok(());
+        }
+        let node = Node::Directory {
+            metadata: Some(new),
+            children: BTreeMap::new(),
+            length: self.length(parent) + 1 + name.len(),
+        };
+        self.insert(parent, name, node)
+    }
+
+    fn insert(&mut self, parent: usize, name: Vec<u8>, node: Node) -> Result<(), Obstacle> {
+        if self.length(parent) + 1 + name.len() > MAX_PATH {
+            return Err(Obstacle::TooLong);
+        }
+        let number = self.nodes.len();
+        self.nodes.push(node);
+        self.children(parent).insert(name, number);
+        Ok(())
+    }
+
+    /// What a hard link to `path` is another name of.
+    fn inode(&self, path: &[u8]) -> Option<usize> {
+        let (parent, name) = split(path);
+        let parent = self.find(parent).ok()??;
+        match self.nodes[self.child(parent, name)?] {
+            Node::Inode(inode) => Some(inode),
+            Node::Directory { .. } => None,
+        }
+    }
+
+    fn child(&self, parent: usize, name: &[u8]) -> Option<usize> {
+        match &self.nodes[parent] {
+            Node::Directory { children, .. } => children.get(name).copied(),
+            Node::Inode(_) => None,
+        }
+    }
+
+    fn children(&mut self, parent: usize) -> &mut BTreeMap<Vec<u8>, usize> {
+        match &mut self.nodes[parent] {
+            Node::Directory { children, .. } => children,
+            Node::Inode(_) => unreachable!("only directories are parents"),
+        }
+    }
+
+    fn length(&self, parent: usize) -> usize {
+        match &self.nodes[parent] {
+            Node::Directory { length, .. } => *length,
+            Node::Inode(_) => unreachable!("only directories are parents"),
+        }
+    }
+
+    /// The directory at `path`, if there is one.
+    fn find(&self, path: &[u8]) -> Result<Option<usize>, Obstacle> {
+        let (directory, missing) = self.walk(path)?;
+        Ok(missing.is_empty().then_some(directory))
+    }
+
+    /// The directory at `path`, which is made if need be.
+    fn make_way(&mut self, path: &[u8]) -> Result<usize, Obstacle> {
+        let (mut parent, missing) = self.walk(path)?;
+        for name in missing {
+            let node = directory(self.length(parent) + 1 + name.len());
+            self.insert(parent, name, node)?;
+            parent = self.nodes.len() - 1;
+        }
+        Ok(parent)
+    }
+
+    /// Follows `path` within the root as far as it leads, links included: the last directory that is
+    /// there, and the names that are not.
+    fn walk(&self, path: &[u8]) -> Result<(usize, Vec<Vec<u8>>), Obstacle> {
+        let mut way = vec![ROOT];
+        let mut missing = Vec::new();
+        let mut rest: Vec<&[u8]> = components(path).rev().collect();
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            if name == b".." {
+                // The root is its own parent.
+                if missing.pop().is_none() && way.len() > 1 {
+                    way.pop();
+                }
+                continue;
+            }
+            let child = self.child(way[way.len() - 1], name);
+            let (true, Some(child)) = (missing.is_empty(), child) else {
+                missing.push(name.to_vec());
+                continue;
+            };
+            let Node::Inode(inode) = self.nodes[child] else {
+                way.push(child);
+                continue;
+            };
+            let Kind::Symlink { target } = &self.inodes[inode].kind else {
+                return Err(Obstacle::NotADirectory);
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Obstacle::Loop);
+            }
+            if target.starts_with(b"/") {
+                way.truncate(1);
+            }
+            rest.extend(components(target).rev());
+        }
+        Ok((way[way.len() - 1], missing))
+    }
+}
+
+/// What keeps an entry from its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    NotADirectory,
+    Loop,
+    TooLong,
+}
+
+impl Obstacle {
+    fn of(self, path: &[u8]) -> ArchiveError {
+        let problem = match self {
+            Obstacle::NotADirectory => "is below what is not a directory",
+            Obstacle::Loop => "is below a link that leads in a circle, or over too many others",
+            Obstacle::TooLong => "is below a link that makes its path longer than Linux takes",
+        };
+        ArchiveError::entry(path, problem)
+    }
+}
+
+/// A path's directory and name; both are empty for the root.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+/// The path up to a name of aufs's own, if there is one in it.
+fn bookkeeping_part(path: &[u8]) -> Option<&[u8]> {
+    let mut end = 0;
+    for name in path.split(|byte| *byte == b'/') {
+        end += name.len();
+        if name.starts_with(BOOKKEEPING) {
+            return Some(&path[..end]);
+        }
+        end += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry from a text: `dir/`, `file`, `link -> target`, `name => hard link's target`.
+    fn entry(text: &str, layer: usize) -> Entry {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let (path, content) = if let Some((path, target)) = text.split_once(" -> ") {
+            let target = bytes(target);
+            (path, Content::Symlink { target })
+        } else if let Some((path, target)) = text.split_once(" => ") {
+            let target = bytes(target);
+            (path, Content::HardLink { target })
+        } else if let Some(path) = text.strip_suffix('/') {
+            (path, Content::Directory)
+        } else {
+            (text, Content::File { size: 1 })
+        };
+        let mode = u32::try_from(layer + 1).unwrap();
+        Entry {
+            path: bytes(path),
+            content,
+            metadata: Metadata {
+                mode,
+                ..Metadata::default()
+            },
+        }
+    }
+
+    fn apply(layers: &[&[&str]]) -> Result<Vec<String>, ArchiveError> {
+        let mut tree = Tree::default();
+        for (number, layer) in layers.iter().enumerate() {
+            let entries = layer.iter().map(|text| entry(text, number));
+            tree.apply(number, entries.collect())?;
+        }
+        let items = tree.items();
+        let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
+        let describe = |item: &Item| {
+            let path = text(&item.path);
+            match &item.thing {
+                Thing::Directory(None) => format!("{path}/"),
+                Thing::Directory(Some(metadata)) => format!("{path}/ {}", metadata.mode - 1),
+                Thing::HardLink(_, first) => format!("{path} => {}", text(&items[*first].path)),
+                Thing::Inode(inode) => match &inode.kind {
+                    Kind::Symlink { target } => format!("{path} -> {}", text(target)),
+                    Kind::File { source, .. } => format!("{path} {}", source.layer),
+                    _ => path,
+                },
+            }
+        };
+        Ok(items.iter().skip(1).map(describe).collect())
+    }
+
+    /// Layers and the tree that they make: `dir/ LAYER`, or `dir/` if it is implied; `file LAYER`.
+    #[test]
+    fn layers_make_a_tree() {
+        let table: &[(&[&[&str]], &[&str])] = &[
+            (&[&["a/b", "a-b", "a"]], &["a 0", "a-b 0"]),
+            (&[&["a/b", "a-b"]], &["a/", "a/b 0", "a-b 0"]),
+            (&[&["a", "b"], &["a"]], &["a 1", "b 0"]),
+            // Directories are merged, and nothing else is.
+            (&[&["d/", "d/x"], &["d/"]], &["d/ 1", "d/x 0"]),
+            (&[&["d/", "d/x"], &["d"]], &["d 1"]),
+            (&[&["d"], &["d/", "d/y"]], &["d/ 1", "d/y 1"]),
+            (&[&["e/x", "d -> e"], &["d/"]], &["d/ 1", "e/", "e/x 0"]),
+            // Whiteouts hide what is below, and only that.
+            (&[&["d/x", "d/y"], &["d/.wh.x"]], &["d/", "d/y 0"]),
+            (&[&["d/x/y"], &["d/.wh.x"]], &["d/"]),
+            (&[&["x"], &[".wh.x", "x"]], &["x 1"]),
+            (&[&["x"], &["x", ".wh.x"]], &["x 1"]),
+            (&[&["d/x"], &["d/y", ".wh.d"]], &["d/", "d/y 1"]),
+            (&[&["x"], &[".wh.y", "none/.wh.y", "x/.wh.y"]], &["x 0"]),
+            (&[&["d/x"], &["d/y", "d/.wh..wh..opq"]], &["d/", "d/y 1"]),
+            (
+                &[&["d/", "d/x/z"], &["d/.wh..wh..opq", "d/x/y"]],
+                &["d/ 0", "d/x/", "d/x/y 1"],
+            ),
+            (&[&["x", "y/z"], &[".wh..wh..opq"]], &[]),
+            (&[&["x"], &[".wh.x"], &["x"]], &["x 2"]),
+            // The bookkeeping of aufs is there for hard links only.
+            (
+                &[&[".wh..wh.plnk/1.2", "x => .wh..wh.plnk/1.2", ".wh..wh.aufs"]],
+                &["x 0"],
+            ),
+            // A hard link is another name of what it was made from.
+            (&[&["b", "a => b"]], &["a 0", "b => a"]),
+            (&[&["b"], &["a => b"]], &["a 0", "b => a"]),
+            (&[&["b", "c => b"], &[".wh.b"]], &["c 0"]),
+            (&[&["b", "c => b"], &["b"]], &["b 1", "c 0"]),
+            (&[&["b -> x", "c => b"]], &["b -> x", "c => b"]),
+            (
+                &[&["lib -> usr/lib", "usr/lib/x"], &["y => lib/x"]],
+                &[
+                    "lib -> usr/lib",
+                    "usr/",
+                    "usr/lib/",
+                    "usr/lib/x 0",
+                    "y => usr/lib/x",
+                ],
+            ),
+        ];
+        for (layers, expected) in table {
+            assert_eq!(apply(layers).unwrap(), *expected, "{layers:?}");
+        }
+    }
+
+    #[test]
+    fn links_lead_within_the_root() {
+        let place = |target: &str, entry: &str| {
+            let link = format!("d/l -> {target}");
+            let tree = apply(&[&["d/", "e/", &link], &[entry]]).unwrap();
+            tree.into_iter().find(|path| path.ends_with(" 1")).unwrap()
+        };
+        assert_eq!(place("../e", "d/l/x"), "e/x 1");
+        assert_eq!(place("/e", "d/l/x"), "e/x 1");
+        assert_eq!(place("../../../../e", "d/l/x"), "e/x 1");
+        assert_eq!(place("/../../e/./", "d/l/x"), "e/x 1");
+        assert_eq!(place("none", "d/l/x"), "d/none/x 1");
+        assert_eq!(place("none/../new", "d/l/x"), "d/new/x 1");
+        assert_eq!(place("/", "d/l/x"), "x 1");
+
+        let circle = apply(&[&["a -> b", "b -> a"], &["a/x"]]).unwrap_err();
+        assert!(circle.to_string().contains("circle"), "{circle}");
+        let below = apply(&[&["a"], &["a/x"]]).unwrap_err().to_string();
+        assert!(below.contains("\"a/x\" is below what is not"), "{below}");
+    }
+
+    #[test]
+    fn a_whiteout_goes_where_the_link_below_leads() {
+        let lower: &[&str] = &["lib -> usr/lib", "usr/lib/x", "usr/lib/y"];
+        let hidden = apply(&[lower, &["lib/.wh.x"]]).unwrap();
+        assert_eq!(
+            hidden,
+            ["lib -> usr/lib", "usr/", "usr/lib/", "usr/lib/y 0"]
+        );
+        let gone = apply(&[lower, &["lib/.wh..wh..opq"]]).unwrap();
+        assert_eq!(gone, ["lib -> usr/lib", "usr/", "usr/lib/"]);
+        for replaced in [["lib/", "lib/.wh.x"], ["lib/.wh.x", "lib/"]] {
+            let tree = apply(&[lower, &replaced]).unwrap();
+            assert_eq!(
+                tree,
+                ["lib/ 1", "usr/", "usr/lib/", "usr/lib/x 0", "usr/lib/y 0"]
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_an_error() {
+        for layers in [
+            &[&["a => b"][..]][..],
+            &[&["b/"], &["a => b"]],
+            &[&["b"], &[".wh.b"], &["a => b"]],
+            &[&["b"], &["a => b/c"]],
+        ] {
+            let error = apply(layers).unwrap_err().to_string();
+            assert!(error.contains("\"a\" is a hard link to"), "{error}");
+        }
+        for bad in [".wh.", "d/.wh..", ".wh..."] {
+            assert!(apply(&[&["d/x"], &[bad]]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_do_not_grow_without_end() {
+        let deep = vec!["d".repeat(100); 40].join("/");
+        let link = format!("l -> {deep}");
+        let below = format!("l/{deep}");
+        let error = apply(&[&[&link], &[&below]]).unwrap_err().to_string();
+        assert!(error.contains("longer than Linux takes"), "{error}");
+    }
+}
