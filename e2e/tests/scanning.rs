@@ -43,7 +43,7 @@ fn lasting(line: &str) -> String {
             Some((_, log)) => log,
             None => word.split("@sha256:").next().unwrap_or(word),
         };
-        word.trim_end_matches(|c: char| c.is_ascii_digit() || ".:s".contains(c))
+        word.trim_end_matches(|c: char| c.is_ascii_digit() || ".,:s".contains(c))
     });
     words
         .filter(|word| !word.is_empty() && !["B", "KiB", "MiB"].contains(word))
