@@ -63,6 +63,15 @@ fn what_is_no_archive_is_refused() {
 }
 
 #[test]
+fn what_is_no_file_is_refused() {
+    let user = User::new();
+    prepare(&user, "mkfifo pipe");
+    for arguments in [&["--file", "/pipe", "pipe"][..], &["--tar", "pipe"]] {
+        layer(&user, arguments).failed(&["pipe is not a regular file"]);
+    }
+}
+
+#[test]
 fn sources_share_directories_and_nothing_else() {
     let user = User::new();
     prepare(

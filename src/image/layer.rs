@@ -53,6 +53,9 @@ pub enum LayerError {
     /// Two different things at one path.
     #[error("{0:?} is given twice in the layer")]
     Conflict(String),
+    /// A local file that has no content to take, such as a named pipe.
+    #[error("{path} is not a regular file, and a layer takes only those and directories", path = .0.display())]
+    NotAFile(PathBuf),
     /// Something is placed below a path that is not a directory.
     #[error("{child:?} cannot be placed below {parent:?}, which is not a directory")]
     NotADirectory {
@@ -291,7 +294,7 @@ fn write_tar(
                 let default = if *executable { 0o755 } else { 0o644 };
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(mode.or(options.mode).unwrap_or(default));
-                let file = failed("open", source, File::open(source))?;
+                let file = open_file(source)?;
                 header.set_size(failed("read", source, file.metadata())?.len());
                 let result = tar.append_data(&mut header, path, BufReader::new(file));
                 failed("add to the layer", source, result)?;
@@ -475,10 +478,17 @@ fn without_holes(entry: &tar::Entry<'_, impl Read>) -> io::Result<Header> {
     Ok(header)
 }
 
+fn open_file(path: &Path) -> Result<File, LayerError> {
+    // To open a named pipe is to wait for who writes to it.
+    if !failed("read", path, fs::metadata(path))?.is_file() {
+        return Err(LayerError::NotAFile(path.to_owned()));
+    }
+    failed("open", path, File::open(path))
+}
+
 /// Opens an archive, whatever its compression.
 fn open_tar(path: &Path) -> Result<Box<dyn Read>, LayerError> {
-    let file = failed("open", path, File::open(path))?;
-    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut reader = BufReader::with_capacity(1 << 20, open_file(path)?);
     let head = failed("read", path, io::BufRead::fill_buf(&mut reader))?;
     let compression = match head {
         [0x1f, 0x8b, ..] => Compression::Gzip,

@@ -15,7 +15,7 @@ use crate::manifest::{ImageIndex, ImageManifest, Manifest};
 use super::{INDEX_FILE, MARKER_FILE, Marker, Tee, VERSION, read_small};
 
 /// One thing that is wrong with a layout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
     /// Where: a file of the layout, or a digest.
     pub subject: String,
@@ -48,6 +48,7 @@ pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
         root,
         options,
         faults: Vec::new(),
+        known: HashSet::new(),
         seen: HashSet::new(),
         read: HashMap::new(),
     };
@@ -65,6 +66,8 @@ struct Verifier<'a> {
     root: &'a Path,
     options: Options,
     faults: Vec<Fault>,
+    /// The same, so that none is told twice.
+    known: HashSet<Fault>,
     /// The manifests and indexes that were read.
     seen: HashSet<Digest>,
     /// The `diff_id` of each config and layer that was read.
@@ -101,7 +104,7 @@ impl Verifier<'_> {
     }
 
     fn add(&mut self, fault: Fault) {
-        if !self.faults.contains(&fault) {
+        if self.known.insert(fault.clone()) {
             self.faults.push(fault);
         }
     }
@@ -244,7 +247,7 @@ impl Verifier<'_> {
             return;
         }
         let path = self.root.join(image.config.digest.blob_path());
-        let config = fs::read(&path)
+        let config = read_small(&path)
             .map_err(|error| error.to_string())
             .and_then(|bytes| {
                 serde_json::from_slice::<Config>(&bytes).map_err(|error| error.to_string())
