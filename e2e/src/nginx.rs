@@ -1,6 +1,7 @@
-//! Debian's nginx in front of a registry, on a free loopback port.
+//! Debian's nginx on a free loopback port: in front of a registry, or as a remote cache of Bazel's.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -55,6 +56,47 @@ impl Nginx {
         Self::start(directory, "ssl", &server)
     }
 
+    /// A remote cache for Bazel's `--remote_cache=http://HOST`, empty at first.
+    pub fn cache() -> Self {
+        let directory = crate::scratch();
+        let home = directory.path().display();
+        let server = format!(
+            "root {home}/cache; access_log {home}/access.log moved;
+            location / {{
+                dav_methods PUT;
+                create_full_put_path on;
+                client_max_body_size 0;
+            }}"
+        );
+        Self::start(directory, "", &server)
+    }
+
+    /// What was sent to [`Nginx::cache`], one item for each request: the path, such as `/cas/HEX`, and
+    /// the number of bytes.
+    pub fn uploaded(&self) -> Vec<(String, u64)> {
+        self.moved("PUT")
+    }
+
+    /// What [`Nginx::cache`] had and sent out, in the manner of [`Nginx::uploaded`].
+    pub fn downloaded(&self) -> Vec<(String, u64)> {
+        self.moved("GET")
+    }
+
+    fn moved(&self, method: &str) -> Vec<(String, u64)> {
+        // The one worker ends what it does for a request, its line in the log as well, before it
+        // turns to the next.
+        let mut stream = TcpStream::connect(&self.host).expect("nginx listens");
+        write!(stream, "HEAD / HTTP/1.0\r\n\r\n").expect("nginx listens");
+        stream.read_to_end(&mut Vec::new()).expect("nginx answers");
+        let log = fs::read_to_string(self.directory.path().join("access.log"));
+        let log = log.expect("nginx writes a log");
+        log.lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .filter(|line| line[0] == method && line[2].starts_with('2'))
+            .map(|line| (line[1].to_owned(), line[3].parse().expect("a number")))
+            .collect()
+    }
+
     fn start(directory: TempDir, listen: &str, server: &str) -> Self {
         // nginx cannot choose a free port by itself, and another may take it before nginx does.
         for _ in 0..10 {
@@ -70,6 +112,8 @@ impl Nginx {
                 events {{}}
                 http {{
                     access_log off;
+                    map $request_method $moved {{ PUT $content_length; default $body_bytes_sent; }}
+                    log_format moved '$request_method $uri $status $moved';
                     client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
                     fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
                     server {{ listen {host} {listen}; {server} }}
