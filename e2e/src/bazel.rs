@@ -224,10 +224,16 @@ impl Run {
 
     /// The number of spawned actions of a kind, such as `OCILayer`.
     pub fn count(&self, mnemonic: &str) -> usize {
+        self.runners(mnemonic).len()
+    }
+
+    /// How each action of a kind came by its outputs, such as `linux-sandbox` or `remote cache hit`.
+    pub fn runners(&self, mnemonic: &str) -> Vec<&str> {
         self.spawns
             .iter()
             .filter(|spawn| spawn["mnemonic"] == mnemonic)
-            .count()
+            .map(|spawn| spawn["runner"].as_str().unwrap_or_default())
+            .collect()
     }
 
     // Where linux-sandbox does not start, Bazel takes a sandbox that does not isolate the network.

@@ -7,6 +7,7 @@
 
 pub mod bazel;
 pub mod faulty;
+pub mod layout;
 pub mod link;
 pub mod modules;
 pub mod nginx;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::layout::verify;
 use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::root::{Life, Root};
-use oci_pull_all_e2e::{scratch, tool};
+use oci_pull_all_e2e::scratch;
 use serde_json::{Value, json};
 
 const LAYOUTS: [&str; 8] = [
@@ -43,16 +44,7 @@ fn others_read_what_bazel_builds() {
     let target = Registry::empty();
 
     for (name, layout) in &layouts {
-        let verified = Command::new(tool())
-            .arg("verify")
-            .arg(&layout.0)
-            .output()
-            .expect("can be run");
-        assert!(
-            verified.status.success(),
-            "{name}: {}",
-            String::from_utf8_lossy(&verified.stderr)
-        );
+        verify(&layout.0);
         layout.agree_with_peers(name, &workspace, &target);
     }
     let [

@@ -1,9 +1,7 @@
 //! Who needs a base's layers gets them, once; who does not pays nothing for them.
 
-use std::fs;
-use std::path::Path;
-
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::layout::content;
 use oci_pull_all_e2e::registry::Registry;
 
 fn demo(registry: &Registry) -> Workspace {
@@ -14,25 +12,6 @@ fn demo(registry: &Registry) -> Workspace {
             ("IMAGE", &image),
             ("DIGEST", &registry.digest("library/debian", "stable")),
         ],
-    )
-}
-
-/// `index.json`, and the name and content of each blob.
-fn content(layout: &Path) -> (String, Vec<(String, Vec<u8>)>) {
-    let mut blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256"))
-        .expect("a layout has blobs")
-        .map(|entry| entry.expect("can be read"))
-        .map(|entry| {
-            (
-                entry.file_name().into_string().expect("hex"),
-                fs::read(entry.path()).expect("can be read"),
-            )
-        })
-        .collect();
-    blobs.sort();
-    (
-        fs::read_to_string(layout.join("index.json")).expect("a layout has an index.json"),
-        blobs,
     )
 }
 

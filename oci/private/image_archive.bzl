@@ -1,5 +1,6 @@
 """The rule for an archive of an image."""
 
+load(":caching.bzl", "CACHE_BASE", "caching_of_base")
 load(":layout_input.bzl", "LAYOUT_DOC", "layout_input")
 load(":platforms.bzl", "PLATFORM_DOC", "add_platform")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
@@ -19,6 +20,7 @@ def _oci_image_archive_impl(ctx):
         arguments = [arguments],
         inputs = found.inputs,
         outputs = [archive],
+        execution_requirements = caching_of_base(ctx),
         mnemonic = "OCIArchive",
         progress_message = "Archiving image layout %{label}",
         toolchain = TOOLCHAIN_TYPE,
@@ -29,6 +31,7 @@ oci_image_archive = rule(
     implementation = _oci_image_archive_impl,
     doc = "Makes one file of an image layout, for tools that want an archive.",
     attrs = {
+        "cache_base": CACHE_BASE,
         "format": attr.string(
             doc = """`oci`: the layout's files as they are (OCI image spec, image-layout.md), which may be of
 several platforms. `docker`: the same for one image, with the `manifest.json` that `docker load` reads.""",

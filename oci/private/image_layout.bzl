@@ -1,6 +1,7 @@
 """The rule for an OCI image layout."""
 
 load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo", "OCIPulledImageInfo")
+load(":caching.bzl", "CACHE_BASE", "caching_of_base")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load(":transitions.bzl", "pull_all_on")
 
@@ -36,6 +37,7 @@ def _oci_image_layout_impl(ctx):
         transitive = [blobs],
     )
 
+    copied = pulled and ctx.attr.blobs == "file"
     layout = ctx.actions.declare_directory(ctx.label.name)
     directory = ctx.actions.args()
     directory.add_all(["layout", "merge", "--blobs", ctx.attr.blobs])
@@ -45,6 +47,7 @@ def _oci_image_layout_impl(ctx):
         arguments = [directory, sources],
         inputs = inputs,
         outputs = [layout],
+        execution_requirements = caching_of_base(ctx) if copied else {},
         mnemonic = "OCILayout",
         progress_message = "Merging image layout %{label}",
         toolchain = TOOLCHAIN_TYPE,
@@ -79,10 +82,13 @@ before the build begins; the action that puts the layout together is sandboxed a
     attrs = {
         "blobs": attr.string(
             doc = """How a pulled base's blobs get into the directory: `link`, as relative symlinks, so that
-nothing is copied; or `file`, for consumers that cannot follow links out of the directory.""",
+nothing is copied; or `file`, for consumers that cannot follow links out of the directory.
+
+Bazel's caches get a layout with links whatever `cache_base` says: of the base, they hold the links' targets alone.""",
             default = "link",
             values = ["link", "file"],
         ),
+        "cache_base": CACHE_BASE,
         "image": attr.label(
             doc = "The image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.",
             mandatory = True,
