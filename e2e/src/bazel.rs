@@ -15,6 +15,8 @@ use crate::{checkout, modules, scratch, tool};
 #[derive(Debug)]
 pub struct Workspace {
     directory: PathBuf,
+    sources: PathBuf,
+    output: PathBuf,
     bazel: Bazel,
     environment: BTreeMap<String, String>,
     shared: Vec<PathBuf>,
@@ -60,8 +62,38 @@ impl Workspace {
         case: &str,
         values: &[(&str, &str)],
     ) -> Self {
+        let output = directory.join("output");
+        Self::make(directory, "workspace", output, bazel, case, values)
+    }
+
+    /// As [`Workspace::new`], in a directory of this name, with Bazel's output in `output`.
+    pub fn placed(name: &str, output: &Path, case: &str, values: &[(&str, &str)]) -> Self {
+        let scratch = scratch();
+        let directory = scratch.path().to_owned();
+        let output = output.to_owned();
+        let mut workspace = Self::make(
+            &directory,
+            name,
+            output.clone(),
+            Bazel::Provisioned,
+            case,
+            values,
+        );
+        workspace.share(&output);
+        workspace.scratch = Some(scratch);
+        workspace
+    }
+
+    fn make(
+        directory: &Path,
+        name: &str,
+        output: PathBuf,
+        bazel: Bazel,
+        case: &str,
+        values: &[(&str, &str)],
+    ) -> Self {
         let source = checkout().join("e2e/cases").join(case);
-        let workspace = directory.join("workspace");
+        let workspace = directory.join(name);
         copy(&source, &workspace, values);
         for made in ["home", "registry", "store"] {
             fs::create_dir_all(directory.join(made)).expect("can be made");
@@ -83,7 +115,7 @@ impl Workspace {
              build --nosandbox_debug --sandbox_default_allow_network=false\n\
              build --execution_log_json_file={log}\n\
              test --test_output=errors\n",
-            output = directory.join("output").display(),
+            output = output.display(),
             log = directory.join("spawns.json").display(),
         );
         fs::write(workspace.join(".bazelrc"), rc).expect("can be written");
@@ -96,6 +128,8 @@ impl Workspace {
         ]);
         Self {
             directory: directory.to_owned(),
+            sources: workspace,
+            output,
             bazel,
             environment,
             shared: vec![directory.to_owned()],
@@ -118,7 +152,7 @@ impl Workspace {
 
     /// A path within the workspace.
     pub fn path(&self, relative: &str) -> PathBuf {
-        self.directory.join("workspace").join(relative)
+        self.sources.join(relative)
     }
 
     /// The directory with everything of this workspace: Bazel's output, the blob store.
@@ -142,9 +176,17 @@ impl Workspace {
 
     /// Runs Bazel.
     pub fn bazel(&self, arguments: &[&str]) -> Run {
+        self.bazel_in("", arguments)
+    }
+
+    /// Runs Bazel in a directory of the workspace.
+    pub fn bazel_in(&self, directory: &str, arguments: &[&str]) -> Run {
         let log = self.directory.join("spawns.json");
         let _ = fs::remove_file(&log);
-        let output = self.command(arguments).output().expect("bazel can be run");
+        let output = self
+            .command(directory, arguments)
+            .output()
+            .expect("bazel can be run");
         let spawns = fs::read_to_string(&log).unwrap_or_default();
         let spawns = serde_json::Deserializer::from_str(&spawns)
             .into_iter()
@@ -181,13 +223,13 @@ impl Workspace {
         run.stderr
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, directory: &str, arguments: &[&str]) -> Command {
         match &self.bazel {
             Bazel::Provisioned => {
                 let shared: Vec<&Path> = self.shared.iter().map(PathBuf::as_path).collect();
                 // Bazel's server outlives its client.
                 let mut command = Root::get().command(Life::Daemon, &shared, "env");
-                command.arg(format!("--chdir={}", self.path("").display()));
+                command.arg(format!("--chdir={}", self.path(directory).display()));
                 let home = self.directory.join("home");
                 command.arg(format!("HOME={}", home.display()));
                 let variables = self.environment.iter();
@@ -197,7 +239,7 @@ impl Workspace {
             }
             Bazel::Users(program) => {
                 let mut command = Command::new(program);
-                command.current_dir(self.path(""));
+                command.current_dir(self.path(directory));
                 command.envs(&self.environment).args(arguments);
                 command
             }
@@ -207,8 +249,8 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let _ = self.command(&["shutdown"]).output();
-        make_removable(&self.directory.join("output"));
+        let _ = self.command("", &["shutdown"]).output();
+        make_removable(&self.output);
     }
 }
 
