@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::remote::RemoteExecution;
 use crate::root::{Life, Root};
 use crate::{checkout, modules, scratch, tool};
 
@@ -20,6 +21,7 @@ pub struct Workspace {
     bazel: Bazel,
     environment: BTreeMap<String, String>,
     shared: Vec<PathBuf>,
+    runner: &'static str,
     scratch: Option<TempDir>,
 }
 
@@ -133,6 +135,7 @@ impl Workspace {
             bazel,
             environment,
             shared: vec![directory.to_owned()],
+            runner: "linux-sandbox",
             scratch: None,
         }
     }
@@ -148,6 +151,19 @@ impl Workspace {
     /// Lets Bazel see a directory, at the same path as outside.
     pub fn share(&mut self, directory: &Path) {
         self.shared.push(directory.to_owned());
+    }
+
+    /// Has all actions run by this engine from now on.
+    pub fn use_remote(&mut self, engine: &RemoteExecution) {
+        self.runner = "remote";
+        let rc = format!(
+            "build --remote_executor={} --remote_default_exec_properties=OSFamily=linux\n\
+             build --spawn_strategy=remote\n",
+            engine.address()
+        );
+        let path = self.path(".bazelrc");
+        let before = fs::read_to_string(&path).expect("can be read");
+        fs::write(&path, before + &rc).expect("can be written");
     }
 
     /// A path within the workspace.
@@ -194,7 +210,7 @@ impl Workspace {
             .collect();
         let run = Run::new(&output, spawns);
         if matches!(self.bazel, Bazel::Provisioned) {
-            run.check_sandboxed();
+            run.check_runners(self.runner);
         }
         run
     }
@@ -279,12 +295,12 @@ impl Run {
     }
 
     // Where linux-sandbox does not start, Bazel takes a sandbox that does not isolate the network.
-    fn check_sandboxed(&self) {
+    fn check_runners(&self, expected: &str) {
         for spawn in &self.spawns {
             let runner = spawn["runner"].as_str().unwrap_or_default();
             assert!(
-                runner == "linux-sandbox" || runner.ends_with("cache hit"),
-                "an action ran under {runner:?}, not under linux-sandbox: {}",
+                runner == expected || runner.ends_with("cache hit"),
+                "an action ran under {runner:?}, not under {expected}: {}",
                 spawn["progressMessage"],
             );
         }

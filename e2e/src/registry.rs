@@ -1,29 +1,27 @@
 //! Debian's `docker-registry` on a free loopback port.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::link::End;
+use crate::log::Log;
 use crate::root::{Life, Root};
 use crate::storage::data;
 
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running registry. It ends when dropped.
 #[derive(Debug)]
 pub struct Registry {
     process: Child,
-    lines: mpsc::Receiver<String>,
-    log: Vec<String>,
+    log: Log,
     host: String,
     storage: PathBuf,
     directory: TempDir,
@@ -149,21 +147,9 @@ impl Registry {
             .stderr(Stdio::piped())
             .spawn()
             .expect("docker-registry can be run");
-        let (send, lines) = mpsc::channel();
-        let out = process.stdout.take().expect("piped");
-        let err = process.stderr.take().expect("piped");
-        forward(out, send.clone());
-        forward(err, send);
-        let mut registry = Self {
-            process,
-            lines,
-            log: Vec::new(),
-            host: String::new(),
-            storage,
-            directory,
-        };
+        let mut log = Log::of(&mut process);
         let listening = format!("listening on {address}:");
-        let line = registry.wait_for(&listening);
+        let line = log.wait_for(&listening);
         let port: String = line
             .split(&listening)
             .nth(1)
@@ -171,8 +157,13 @@ impl Registry {
             .chars()
             .take_while(char::is_ascii_digit)
             .collect();
-        registry.host = format!("{address}:{port}");
-        registry
+        Self {
+            process,
+            log,
+            host: format!("{address}:{port}"),
+            storage,
+            directory,
+        }
     }
 
     /// The certificate of a registry with TLS, which nobody has signed but itself.
@@ -239,8 +230,9 @@ impl Registry {
         stream
             .read_to_end(&mut Vec::new())
             .expect("the registry answers");
-        self.wait_for(&nonce.to_string());
+        self.log.wait_for(&nonce.to_string());
         self.log
+            .seen()
             .iter()
             .filter_map(|line| Request::parse(line))
             .filter(|r| !r.path.starts_with("/v2/?"))
@@ -261,23 +253,6 @@ impl Registry {
             .map(|(digest, _)| (digest.clone(), sent(digest)))
             .filter(|(_, bytes)| *bytes > 0)
             .collect()
-    }
-
-    fn wait_for(&mut self, text: &str) -> String {
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.log.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(error) => panic!(
-                    "docker-registry did not write {text:?} ({error}), but:\n{}",
-                    self.log.join("\n")
-                ),
-            }
-        }
     }
 }
 
@@ -303,16 +278,6 @@ impl Request {
             bytes: answer.next()?.parse().ok()?,
         })
     }
-}
-
-fn forward(stream: impl std::io::Read + Send + 'static, lines: mpsc::Sender<String>) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if lines.send(line).is_err() {
-                break;
-            }
-        }
-    });
 }
 
 /// A JSON value that must be a string.

@@ -102,4 +102,23 @@ impl Root {
         command.stdin(Stdio::null());
         command
     }
+
+    /// A command in the root that sees nothing of the machine: it has no network, `/tmp` and `/run` of its
+    /// own, and of the machine's directories only `mounts`, each at the given path below `/run`. It ends
+    /// with its parent, and its children end with it.
+    pub fn isolated(&self, mounts: &[(&Path, &str)]) -> Command {
+        let mut command = Command::new("bwrap");
+        command.arg("--ro-bind").arg(self.path()).arg("/");
+        command.args(["--dev", "/dev", "--proc", "/proc"]);
+        command.args(["--tmpfs", "/tmp", "--tmpfs", "/run"]);
+        for (outside, inside) in mounts {
+            command.arg("--bind").arg(outside).arg(inside);
+        }
+        command.args(["--unshare-pid", "--unshare-ipc", "--unshare-net"]);
+        command.args(["--die-with-parent", "--clearenv"]);
+        command.args(["--setenv", "PATH", "/usr/bin:/bin"]);
+        command.args(["--setenv", "LC_ALL", "C.UTF-8"]);
+        command.stdin(Stdio::null());
+        command
+    }
 }
