@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::registry::Registry;
 use crate::remote::RemoteExecution;
 use crate::root::{Life, Root};
 use crate::{checkout, modules, scratch, tool};
@@ -55,6 +56,13 @@ impl Workspace {
         let mut workspace = Self::in_directory(&directory, Bazel::Provisioned, case, values);
         workspace.scratch = Some(scratch);
         workspace
+    }
+
+    /// The case `demo` on a base image of this registry.
+    pub fn demo(registry: &Registry) -> Self {
+        let image = format!("{}/library/debian", registry.host());
+        let digest = registry.digest("library/debian", "stable");
+        Self::new("demo", &[("IMAGE", &image), ("DIGEST", &digest)])
     }
 
     /// As [`Workspace::new`], in a directory that stays.
@@ -184,6 +192,24 @@ impl Workspace {
     /// The path of an output, without the links that Bazel makes in the workspace.
     pub fn output(&self, relative: &str) -> PathBuf {
         PathBuf::from(self.info("bazel-bin")).join(relative)
+    }
+
+    /// The content of an output that is a layout: `index.json`, and the name and content of each blob.
+    pub fn layout(&self, relative: &str) -> (String, Vec<(String, Vec<u8>)>) {
+        let layout = self.output(relative);
+        let mut blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256"))
+            .expect("a layout has blobs")
+            .map(|entry| entry.expect("can be read"))
+            .map(|entry| {
+                (
+                    entry.file_name().into_string().expect("hex"),
+                    fs::read(entry.path()).expect("can be read"),
+                )
+            })
+            .collect();
+        blobs.sort();
+        let index = fs::read_to_string(layout.join("index.json"));
+        (index.expect("a layout has an index.json"), blobs)
     }
 
     fn info(&self, key: &str) -> String {

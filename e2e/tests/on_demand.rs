@@ -4,17 +4,6 @@ use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::layout::content;
 use oci_pull_all_e2e::registry::Registry;
 
-fn demo(registry: &Registry) -> Workspace {
-    let image = format!("{}/library/debian", registry.host());
-    Workspace::new(
-        "demo",
-        &[
-            ("IMAGE", &image),
-            ("DIGEST", &registry.digest("library/debian", "stable")),
-        ],
-    )
-}
-
 #[test]
 fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
     let mut registry = Registry::with_base_images();
@@ -23,7 +12,7 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
         layers.iter().any(|(_, size)| *size >= 50_000_000),
         "a base worth its name: {layers:?}"
     );
-    let workspace = demo(&registry);
+    let workspace = Workspace::demo(&registry);
     let whole_base = workspace.external().join("oci_pull_all~~oci~base_all");
 
     let run = workspace.succeed(&["build", "//:image", "//:index"]);
@@ -61,7 +50,7 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
     let run = workspace.succeed(&["run", program, "--", "--version"]);
     assert_eq!(run.stdout.trim(), "oci-pull-all 0.1.0");
 
-    let mut second = demo(&registry);
+    let mut second = Workspace::demo(&registry);
     second.share(workspace.directory());
     second.set_env(
         "OCI_PULL_ALL_STORE",
@@ -78,10 +67,11 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
 #[test]
 fn two_machines_make_the_same_layout() {
     let registry = Registry::with_base_images();
-    let [first, second] = [demo(&registry), demo(&registry)].map(|workspace| {
-        workspace.succeed(&["build", "//:image_layout"]);
-        content(&workspace.output("image_layout"))
-    });
+    let [first, second] =
+        [Workspace::demo(&registry), Workspace::demo(&registry)].map(|workspace| {
+            workspace.succeed(&["build", "//:image_layout"]);
+            workspace.layout("image_layout")
+        });
     assert!(
         first.1.len() >= 5,
         "a manifest, a config, two layers of the base and one of its own"

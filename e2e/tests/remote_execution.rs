@@ -1,53 +1,125 @@
 //! All actions on a worker that has nothing but their inputs.
 
-use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::registry::Registry;
-use oci_pull_all_e2e::remote::RemoteExecution;
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
 
-fn demo(registry: &Registry) -> Workspace {
-    let image = format!("{}/library/debian", registry.host());
-    Workspace::new(
-        "demo",
-        &[
-            ("IMAGE", &image),
-            ("DIGEST", &registry.digest("library/debian", "stable")),
-        ],
-    )
+use oci_pull_all_e2e::bazel::{Run, Workspace};
+use oci_pull_all_e2e::registry::{Registry, text};
+use oci_pull_all_e2e::remote::RemoteExecution;
+use oci_pull_all_e2e::{checkout, tool};
+
+const TARGETS: [&str; 4] = ["build", "//:image", "//:index", "//:image_layout"];
+
+/// What is brought back to the client by default.
+const OUTPUTS: [&str; 3] = [
+    "image.manifest.json",
+    "image.config.json",
+    "index.index.json",
+];
+
+fn outputs(workspace: &Workspace) -> Vec<Vec<u8>> {
+    let read = |name| fs::read(workspace.output(name)).expect("the output is there");
+    OUTPUTS.map(read).into()
+}
+
+fn mnemonics(run: &Run) -> BTreeSet<&str> {
+    let mnemonics = run.spawns.iter().map(|spawn| text(&spawn["mnemonic"]));
+    mnemonics.collect()
+}
+
+fn verifies(workspace: &Workspace, layout: &str) {
+    let verified = Command::new(tool())
+        .arg("verify")
+        .arg(workspace.output(layout))
+        .output()
+        .expect("can be run");
+    let messages = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success(), "{layout}: {messages}");
+}
+
+/// Nothing that is asked of the worker depends on where this machine keeps things.
+fn names_no_path_of_this_machine(workspace: &Workspace, run: &Run) {
+    let directory = workspace.directory().display().to_string();
+    let checkout = checkout().display().to_string();
+    let home = std::env::var("HOME").expect("a home") + "/";
+    for spawn in &run.spawns {
+        // Whatever the log has: arguments, environment, inputs and outputs.
+        let all = spawn.to_string();
+        for path in [&directory, &checkout, &home] {
+            assert!(!all.contains(path), "{path} in {all}");
+        }
+    }
 }
 
 #[test]
 fn a_worker_makes_what_this_machine_makes() {
     let registry = Registry::with_base_images();
+    let base = registry.layers(&registry.digest("library/debian", "stable"));
+    let largest = base.iter().map(|(_, size)| *size).max().expect("layers");
     let engine = RemoteExecution::start();
-    let mut workspace = demo(&registry);
+    let local = Workspace::demo(&registry);
+    local.succeed(&TARGETS);
+    let expected = (outputs(&local), local.layout("image_layout"));
+
+    let mut workspace = Workspace::demo(&registry);
     workspace.use_remote(&engine);
-    let run = workspace.succeed(&[
-        "build",
-        "--verbose_failures",
-        "//:image",
-        "//:index",
-        "//:image_layout",
-    ]);
-    println!("{}", run.stderr);
-    for spawn in &run.spawns {
-        println!("{}", serde_json::to_string_pretty(spawn).unwrap());
+    let built = workspace.succeed(&TARGETS);
+    assert_eq!(
+        mnemonics(&built),
+        BTreeSet::from(["OCILayer", "OCIImage", "OCIIndex", "OCILayout"])
+    );
+    let tested = workspace.succeed(&["test", "//:scan"]);
+    assert_eq!(mnemonics(&tested), BTreeSet::from(["TestRunner"]));
+    for run in [&built, &tested] {
+        assert!(run.spawns.iter().all(|spawn| spawn["runner"] == "remote"));
+        names_no_path_of_this_machine(&workspace, run);
     }
-    let out = std::process::Command::new("ls")
-        .args(["-laR"])
-        .arg(workspace.output("image_layout"))
-        .output()
-        .unwrap();
-    println!("{}", String::from_utf8_lossy(&out.stdout));
-    let run = workspace.bazel(&["test", "//:scan"]);
-    println!("{}", run.stderr);
+    verifies(&workspace, "image_layout");
+    assert!((outputs(&workspace), workspace.layout("image_layout")) == expected);
+    let uploaded = engine.uploaded();
+    assert!(
+        (largest..2 * largest).contains(&uploaded),
+        "the base goes to the worker once, for the layout and for the scan: {uploaded} bytes"
+    );
+    assert!(
+        engine.downloaded() < largest,
+        "no layer of the base comes back: {} bytes",
+        engine.downloaded()
+    );
+
+    let mut another = Workspace::demo(&registry);
+    another.use_remote(&engine);
+    let mut arguments = TARGETS.to_vec();
+    arguments.push("--remote_download_outputs=all");
+    let run = another.succeed(&arguments);
     for spawn in &run.spawns {
-        println!("{}", serde_json::to_string_pretty(spawn).unwrap());
+        assert_eq!(spawn["runner"], "remote cache hit", "{spawn}");
     }
-    let out = std::process::Command::new("ls")
-        .args(["-laR"])
-        .arg(workspace.output("image_layout"))
-        .output()
-        .unwrap();
-    println!("{}", String::from_utf8_lossy(&out.stdout));
-    println!("{:?}", engine.stored());
+    verifies(&another, "image_layout");
+    assert!((outputs(&another), another.layout("image_layout")) == expected);
+    assert!(engine.uploaded() < 2 * largest);
+}
+
+#[test]
+fn a_worker_sees_nothing_of_the_client() {
+    let registry = Registry::with_base_images();
+    let engine = RemoteExecution::start();
+    let mut workspace = Workspace::demo(&registry);
+    workspace.use_remote(&engine);
+    let package = workspace.path("paths");
+    fs::create_dir(&package).expect("can be made");
+    let rules = ["workspace/serve.sh", "store", "output"].map(|path| {
+        let name = path.split('/').next().expect("a name");
+        let path = workspace.directory().join(path);
+        format!(
+            "genrule(name = \"{name}\", outs = [\"{name}.txt\"], cmd = \"ls {} > $@\")\n",
+            path.display()
+        )
+    });
+    fs::write(package.join("BUILD.bazel"), rules.concat()).expect("can be written");
+    for name in ["workspace", "store", "output"] {
+        let messages = workspace.fail(&["build", &format!("//paths:{name}")]);
+        assert!(messages.contains("No such file or directory"), "{messages}");
+    }
 }
