@@ -79,24 +79,6 @@ impl RemoteExecution {
         self.door.outgoing.load(Ordering::Relaxed)
     }
 
-    /// The sizes of all files in the content-addressed storage.
-    pub fn stored(&self) -> Vec<u64> {
-        let mut sizes = Vec::new();
-        let mut directories = vec![self.path("cas/cas")];
-        while let Some(directory) = directories.pop() {
-            for entry in fs::read_dir(directory).into_iter().flatten() {
-                let entry = entry.expect("can be read");
-                let metadata = entry.metadata().expect("can be read");
-                if metadata.is_dir() {
-                    directories.push(entry.path());
-                } else {
-                    sizes.push(metadata.len());
-                }
-            }
-        }
-        sizes
-    }
-
     fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join(relative)
     }
@@ -216,18 +198,18 @@ impl Door {
                 let Ok(server) = UnixStream::connect(&socket) else {
                     continue;
                 };
-                let (incoming, outgoing) = (Arc::clone(&incoming), Arc::clone(&outgoing));
-                let ends = (client.try_clone(), server.try_clone());
-                let (Ok(client2), Ok(server2)) = ends else {
-                    continue;
-                };
+                let client = Arc::new(client);
+                let server = Arc::new(server);
+                let (to, from) = (Arc::clone(&server), Arc::clone(&client));
+                let counter = Arc::clone(&incoming);
                 std::thread::spawn(move || {
-                    let _ = count(&client, &server, &incoming);
-                    let _ = server.shutdown(Shutdown::Write);
+                    let _ = count(&*from, &*to, &counter);
+                    let _ = to.shutdown(Shutdown::Write);
                 });
+                let counter = Arc::clone(&outgoing);
                 std::thread::spawn(move || {
-                    let _ = count(&server2, &client2, &outgoing);
-                    let _ = client2.shutdown(Shutdown::Both);
+                    let _ = count(&*server, &*client, &counter);
+                    let _ = client.shutdown(Shutdown::Both);
                 });
             }
         });
@@ -260,11 +242,15 @@ impl Process {
     }
 
     fn wait_for_socket(&mut self, socket: &Path) {
-        while UnixStream::connect(socket).is_err() {
-            if self.process.try_wait().expect("can be asked").is_some() {
-                self.log
-                    .wait_for(&format!("listening at {}", socket.display()));
-            }
+        while let Err(error) = UnixStream::connect(socket) {
+            let ended = self.process.try_wait().expect("can be asked");
+            // A socket's path is at most 107 bytes long.
+            let hopeless = error.kind() == io::ErrorKind::InvalidInput;
+            assert!(
+                ended.is_none() && !hopeless,
+                "{}: {error} ({ended:?})",
+                socket.display()
+            );
             std::thread::yield_now();
         }
     }

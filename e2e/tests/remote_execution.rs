@@ -123,3 +123,43 @@ fn a_worker_sees_nothing_of_the_client() {
         assert!(messages.contains("No such file or directory"), "{messages}");
     }
 }
+
+#[test]
+fn layouts_of_all_kinds_are_made_remotely() {
+    const LAYOUTS: [&str; 8] = [
+        "explicit_layout",
+        "files_layout",
+        "no_base_layout",
+        "on_docker_layout",
+        "compressions_layout",
+        "stacked_layout",
+        "index_layout",
+        "base_layout",
+    ];
+    let registry = Registry::with_base_images();
+    let [debian, docker_debian] = ["library/debian", "library/debian-docker"]
+        .map(|repository| registry.digest(repository, "stable"));
+    let values = [
+        ("HOST", registry.host()),
+        ("DEBIAN", debian.as_str()),
+        ("DOCKER_DEBIAN", docker_debian.as_str()),
+    ];
+    let engine = RemoteExecution::start();
+    let local = Workspace::new("layouts", &values);
+    let mut remote = Workspace::new("layouts", &values);
+    remote.use_remote(&engine);
+    let labels = LAYOUTS.map(|name| format!("//:{name}"));
+    let mut arguments = vec!["build", "--output_groups=+tar"];
+    arguments.extend(labels.iter().map(String::as_str));
+    local.succeed(&arguments);
+    let run = remote.succeed(&arguments);
+    names_no_path_of_this_machine(&remote, &run);
+    for name in LAYOUTS {
+        verifies(&remote, name);
+        assert!(remote.layout(name) == local.layout(name), "{name}");
+        let [ours, theirs] = [&remote, &local]
+            .map(|workspace| fs::read(workspace.output(&format!("{name}.tar"))))
+            .map(|archive| archive.expect("the archive is there"));
+        assert!(ours == theirs, "{name}.tar");
+    }
+}
