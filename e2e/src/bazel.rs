@@ -194,24 +194,6 @@ impl Workspace {
         PathBuf::from(self.info("bazel-bin")).join(relative)
     }
 
-    /// The content of an output that is a layout: `index.json`, and the name and content of each blob.
-    pub fn layout(&self, relative: &str) -> (String, Vec<(String, Vec<u8>)>) {
-        let layout = self.output(relative);
-        let mut blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256"))
-            .expect("a layout has blobs")
-            .map(|entry| entry.expect("can be read"))
-            .map(|entry| {
-                (
-                    entry.file_name().into_string().expect("hex"),
-                    fs::read(entry.path()).expect("can be read"),
-                )
-            })
-            .collect();
-        blobs.sort();
-        let index = fs::read_to_string(layout.join("index.json"));
-        (index.expect("a layout has an index.json"), blobs)
-    }
-
     fn info(&self, key: &str) -> String {
         self.succeed(&["info", key]).stdout.trim_end().to_owned()
     }

@@ -70,7 +70,7 @@ fn two_machines_make_the_same_layout() {
     let [first, second] =
         [Workspace::demo(&registry), Workspace::demo(&registry)].map(|workspace| {
             workspace.succeed(&["build", "//:image_layout"]);
-            workspace.layout("image_layout")
+            content(&workspace.output("image_layout"))
         });
     assert!(
         first.1.len() >= 5,

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
+use oci_pull_all_e2e::checkout;
+use oci_pull_all_e2e::layout::{content, verify};
 use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::remote::RemoteExecution;
-use oci_pull_all_e2e::{checkout, tool};
 
 const TARGETS: [&str; 4] = ["build", "//:image", "//:index", "//:image_layout"];
 
@@ -26,16 +26,6 @@ fn outputs(workspace: &Workspace) -> Vec<Vec<u8>> {
 fn mnemonics(run: &Run) -> BTreeSet<&str> {
     let mnemonics = run.spawns.iter().map(|spawn| text(&spawn["mnemonic"]));
     mnemonics.collect()
-}
-
-fn verifies(workspace: &Workspace, layout: &str) {
-    let verified = Command::new(tool())
-        .arg("verify")
-        .arg(workspace.output(layout))
-        .output()
-        .expect("can be run");
-    let messages = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success(), "{layout}: {messages}");
 }
 
 /// Nothing that is asked of the worker depends on where this machine keeps things.
@@ -60,7 +50,7 @@ fn a_worker_makes_what_this_machine_makes() {
     let engine = RemoteExecution::start();
     let local = Workspace::demo(&registry);
     local.succeed(&TARGETS);
-    let expected = (outputs(&local), local.layout("image_layout"));
+    let expected = (outputs(&local), content(&local.output("image_layout")));
 
     let mut workspace = Workspace::demo(&registry);
     workspace.use_remote(&engine);
@@ -75,8 +65,13 @@ fn a_worker_makes_what_this_machine_makes() {
         assert!(run.spawns.iter().all(|spawn| spawn["runner"] == "remote"));
         names_no_path_of_this_machine(&workspace, run);
     }
-    verifies(&workspace, "image_layout");
-    assert!((outputs(&workspace), workspace.layout("image_layout")) == expected);
+    verify(&workspace.output("image_layout"));
+    assert!(
+        (
+            outputs(&workspace),
+            content(&workspace.output("image_layout"))
+        ) == expected
+    );
     let uploaded = engine.uploaded();
     assert!(
         (largest..2 * largest).contains(&uploaded),
@@ -96,8 +91,8 @@ fn a_worker_makes_what_this_machine_makes() {
     for spawn in &run.spawns {
         assert_eq!(spawn["runner"], "remote cache hit", "{spawn}");
     }
-    verifies(&another, "image_layout");
-    assert!((outputs(&another), another.layout("image_layout")) == expected);
+    verify(&another.output("image_layout"));
+    assert!((outputs(&another), content(&another.output("image_layout"))) == expected);
     assert!(engine.uploaded() < 2 * largest);
 }
 
@@ -155,8 +150,11 @@ fn layouts_of_all_kinds_are_made_remotely() {
     let run = remote.succeed(&arguments);
     names_no_path_of_this_machine(&remote, &run);
     for name in LAYOUTS {
-        verifies(&remote, name);
-        assert!(remote.layout(name) == local.layout(name), "{name}");
+        verify(&remote.output(name));
+        assert!(
+            content(&remote.output(name)) == content(&local.output(name)),
+            "{name}"
+        );
         let [ours, theirs] = [&remote, &local]
             .map(|workspace| fs::read(workspace.output(&format!("{name}.tar"))))
             .map(|archive| archive.expect("the archive is there"));

@@ -1,6 +1,7 @@
 """The rule for an image's root file system."""
 
 load("//oci:providers.bzl", "OCIRootfsInfo")
+load(":caching.bzl", "CACHE_BASE", "caching_of_base")
 load(":layout_input.bzl", "LAYOUT_DOC", "layout_input")
 load(":platforms.bzl", "PLATFORM_DOC", "add_platform")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
@@ -18,6 +19,7 @@ def _oci_image_rootfs_impl(ctx):
         arguments = [arguments],
         inputs = found.inputs,
         outputs = [archive],
+        execution_requirements = caching_of_base(ctx),
         mnemonic = "OCIRootfs",
         progress_message = "Flattening image layout %{label}",
         toolchain = TOOLCHAIN_TYPE,
@@ -37,6 +39,7 @@ links and hard links are as in the image; owners, devices and set-ID bits are le
 
 Nothing is written outside of the root, whatever the layers hold. Provides OCIRootfsInfo.""",
     attrs = {
+        "cache_base": CACHE_BASE,
         "layout": attr.label(doc = LAYOUT_DOC, mandatory = True, allow_files = True),
         "platform": attr.string(doc = PLATFORM_DOC),
     },
