@@ -31,6 +31,10 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     let mut end = 0;
     let mut wanted = Vec::new();
     for item in &items {
+        // The root is not something that an archive must have.
+        if item.path.is_empty() && matches!(item.thing, Thing::Directory(None)) {
+            continue;
+        }
         let headers = headers(item, &items);
         failed("write", output, write_all_at(file, &headers, end))?;
         end += headers.len() as u64;
