@@ -138,6 +138,64 @@ impl FromStr for Reference {
     }
 }
 
+/// A reference with a tag and no digest: a name that an image may be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    written: String,
+    reference: Reference,
+    tag: String,
+}
+
+/// Why a string is not a name for an image.
+#[derive(Debug, thiserror::Error)]
+pub enum TaggedError {
+    /// It is no reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// It has a digest, which nobody can give.
+    #[error("{0:?} has a digest: expected NAME:TAG, such as team/app:v1")]
+    Digest(String),
+}
+
+impl Tagged {
+    /// The name as written, with its tag.
+    pub fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    /// The reference in full.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+}
+
+impl FromStr for Tagged {
+    type Err = TaggedError;
+
+    fn from_str(text: &str) -> Result<Self, TaggedError> {
+        let reference: Reference = text.parse()?;
+        let (None, Some(tag)) = (reference.digest(), reference.tag()) else {
+            return Err(TaggedError::Digest(text.to_owned()));
+        };
+        let tag = tag.to_owned();
+        let written = if text.ends_with(&format!(":{tag}")) {
+            text.to_owned()
+        } else {
+            format!("{text}:{tag}")
+        };
+        Ok(Tagged {
+            written,
+            reference,
+            tag,
+        })
+    }
+}
+
 /// Whether the part before the first slash is a registry and not the beginning of a repository.
 fn is_host_like(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':'])
@@ -240,6 +298,26 @@ mod tests {
             name("r.test:443/a__b/c--d.e"),
             pair("r.test:443", "a__b/c--d.e")
         );
+    }
+
+    #[test]
+    fn a_name_keeps_its_form_and_has_a_tag() {
+        let name = |text: &str| text.parse::<Tagged>().unwrap();
+        assert_eq!(name("app").as_str(), "app:latest");
+        assert_eq!(
+            name("localhost:5000/app").as_str(),
+            "localhost:5000/app:latest"
+        );
+        let full = name("team/app:v1");
+        assert_eq!((full.as_str(), full.tag()), ("team/app:v1", "v1"));
+        assert_eq!(full.reference().to_string(), "docker.io/team/app:v1");
+        for bad in [
+            &format!("app@{DIGEST}"),
+            &format!("app:v1@{DIGEST}"),
+            "App:v1",
+        ] {
+            assert!(bad.parse::<Tagged>().is_err(), "{bad}");
+        }
     }
 
     #[test]

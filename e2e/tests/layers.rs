@@ -156,17 +156,29 @@ fn an_archived_layout_holds_only_what_was_said() {
         "--local",
         "layer.json",
         "layer.tar.gz",
-        "--tar",
-        "layout.tar",
+        "--output",
+        "layout",
     ]);
     user.run(&merge).succeeded();
+    let archive = [
+        "layout",
+        "archive",
+        "layout",
+        "--format",
+        "oci",
+        "--output",
+        "layout.tar",
+    ];
+    user.run(&archive).succeeded();
 
     let mut data = fs::read(user.path("layer.tar.gz")).expect("there");
+    let blob = format!("layout/blobs/{}", digest(&data).replace(':', "/"));
     let middle = data.len() / 2;
     data[middle] ^= 1;
-    fs::write(user.path("layer.tar.gz"), data).expect("can be written");
-    user.run(&merge)
-        .failed(&["layer.tar.gz", "was given as sha256:", "but it has sha256:"]);
+    fs::remove_file(user.path(&blob)).expect("there");
+    fs::write(user.path(&blob), data).expect("can be written");
+    user.run(&archive)
+        .failed(&[&blob, "was given as sha256:", "but it has sha256:"]);
 }
 
 #[test]

@@ -242,11 +242,8 @@ pub(crate) fn index(args: &IndexArgs) -> Result<()> {
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
     /// The directory for the layout.
-    #[arg(long, value_name = "DIR", conflicts_with = "tar")]
-    output: Option<PathBuf>,
-    /// The file for the layout as a tar archive.
-    #[arg(long, value_name = "FILE", required_unless_present = "output")]
-    tar: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
     /// The descriptor of the image or index.
     #[arg(long, value_name = "FILE")]
     root: PathBuf,
@@ -288,16 +285,11 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
     }
     let root = read_descriptor(&args.root)?;
     let ref_name = args.ref_name.as_deref();
-    if let Some(directory) = &args.output {
-        let mode = match args.blobs {
-            BlobsArg::Link => BlobMode::Link,
-            BlobsArg::File => BlobMode::File,
-        };
-        sources.write_directory(&root, ref_name, mode, directory)?;
-    }
-    if let Some(file) = &args.tar {
-        sources.write_tar(&root, ref_name, file)?;
-    }
+    let mode = match args.blobs {
+        BlobsArg::Link => BlobMode::Link,
+        BlobsArg::File => BlobMode::File,
+    };
+    sources.write_directory(&root, ref_name, mode, &args.output)?;
     Ok(())
 }
 

@@ -1,13 +1,52 @@
-//! `layout rootfs`: what is made of a layout.
+//! `layout archive` and `layout rootfs`: what is made of a layout.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use oci_pull_all::layout::find_image;
+use clap::{Args, ValueEnum};
+use oci_pull_all::layout::{self, Format, find_image};
 use oci_pull_all::platform::Platform;
+use oci_pull_all::reference::Tagged;
 use oci_pull_all::rootfs::Rootfs;
 
 use super::Result;
+
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveArgs {
+    /// The layout's directory.
+    layout: PathBuf,
+    /// The file for the archive.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Who is to read the archive.
+    #[arg(long, value_enum)]
+    format: FormatArg,
+    /// Which image: with `oci`, that one alone; with `docker`, if the layout has several.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// A name that the image gets when a `docker` archive is loaded. May be repeated.
+    #[arg(long, value_name = "NAME:TAG")]
+    tag: Vec<Tagged>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    /// The layout as it is.
+    Oci,
+    /// One image, as `docker save` writes it since version 25: a layout that `docker load` reads too.
+    Docker,
+}
+
+pub(crate) fn archive(args: &ArchiveArgs) -> Result<()> {
+    let format = match args.format {
+        FormatArg::Oci if !args.tag.is_empty() => {
+            return Err("--tag is for archives with --format docker".into());
+        }
+        FormatArg::Oci => Format::Oci,
+        FormatArg::Docker => Format::Docker(&args.tag),
+    };
+    layout::archive(&args.layout, args.platform.as_ref(), format, &args.output)?;
+    Ok(())
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct RootfsArgs {

@@ -56,6 +56,8 @@ enum Command {
 enum LayoutCommand {
     /// Put a layout together from a pulled base's blobs and local ones.
     Merge(build::MergeArgs),
+    /// Write a layout, or one image of it, as an archive.
+    Archive(layout::ArchiveArgs),
     /// Write the root file system of an image: its layers applied one on the other.
     Rootfs(layout::RootfsArgs),
 }
@@ -83,6 +85,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Image(args) => build::image(&args)?,
         Command::Index(args) => build::index(&args)?,
         Command::Layout(LayoutCommand::Merge(args)) => build::merge(&args)?,
+        Command::Layout(LayoutCommand::Archive(args)) => layout::archive(&args)?,
         Command::Layout(LayoutCommand::Rootfs(args)) => layout::rootfs(&args)?,
         Command::Verify(args) => return Ok(verify(&args)),
         Command::Scan(args) => return scan::scan(args),

@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::descriptor::{Descriptor, Kind};
-use crate::digest::{Algorithm, Digest, HashingWriter, hash_reader};
+use crate::digest::{Algorithm, Digest, hash_reader};
 use crate::files::symlink_file;
 use crate::manifest::{Manifest, ManifestError};
 
-use super::{
-    INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, Tee, index_json, io_failed, marker_json,
-    read_small,
-};
+use super::{LayoutError, LayoutWriter, io_failed, read_small};
 
 /// How a pulled blob gets into the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +64,13 @@ pub struct Sources {
 }
 
 #[derive(Clone, Debug)]
-struct Source {
-    path: PathBuf,
+pub(super) struct Source {
+    pub(super) path: PathBuf,
     pulled: bool,
 }
+
+/// Blobs by their path in a layout.
+pub(super) type Reachable<'a> = BTreeMap<String, (Descriptor, &'a Source)>;
 
 /// What a merge put together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,58 +153,11 @@ impl Sources {
         Ok(merged)
     }
 
-    /// Writes the layout of `root` as a tar archive to the file `output`; the same bytes for the
-    /// same image.
-    pub fn write_tar(
-        &self,
-        root: &Descriptor,
-        ref_name: Option<&str>,
-        output: &Path,
-    ) -> Result<Merged, MergeError> {
-        let file = io_failed("write", output, File::create(output))?;
-        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file));
-        let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(size);
-            header.set_mode(0o644);
-            header.set_entry_type(tar::EntryType::Regular);
-            io_failed("write", output, tar.append_data(&mut header, path, bytes))
-        };
-        for (name, bytes) in [
-            (MARKER_FILE, marker_json()),
-            (INDEX_FILE, index_json(root, ref_name)),
-        ] {
-            append(name, bytes.len() as u64, &mut bytes.as_slice())?;
-        }
-        let blobs = self.reachable(root)?;
-        let mut merged = Merged {
-            blobs: blobs.len(),
-            copied: 0,
-        };
-        for (path, (descriptor, source)) in &blobs {
-            let file = io_failed("open", &source.path, File::open(&source.path))?;
-            let found = io_failed("read", &source.path, file.metadata())?.len();
-            check_size(descriptor, &source.path, found)?;
-            let hasher = HashingWriter::new(descriptor.digest.algorithm(), io::sink());
-            let mut blob = Tee::new(BufReader::new(file), hasher);
-            append(path, descriptor.size, &mut blob)?;
-            let (_, found, _) = blob.into_writer().finish();
-            check_digest(descriptor, &source.path, &found)?;
-            merged.copied += descriptor.size;
-        }
-        let mut writer = io_failed("write", output, tar.into_inner())?;
-        io_failed("write", output, io::Write::flush(&mut writer))?;
-        Ok(merged)
-    }
-
     /// The blobs that `root` needs, by their path in a layout.
     ///
     /// An index may list manifests that were not pulled, because only some platforms were asked for
     /// (image-layout.md lets a layout miss blobs); at least one of them must be there.
-    fn reachable(
-        &self,
-        root: &Descriptor,
-    ) -> Result<BTreeMap<String, (Descriptor, &Source)>, MergeError> {
+    pub(super) fn reachable(&self, root: &Descriptor) -> Result<Reachable<'_>, MergeError> {
         let mut blobs = BTreeMap::new();
         let mut queue = vec![root.clone()];
         while let Some(descriptor) = queue.pop() {
@@ -253,7 +205,11 @@ impl Sources {
         Ok(blobs)
     }
 
-    fn find(&self, role: &'static str, descriptor: &Descriptor) -> Result<&Source, MergeError> {
+    pub(super) fn find(
+        &self,
+        role: &'static str,
+        descriptor: &Descriptor,
+    ) -> Result<&Source, MergeError> {
         self.blobs
             .get(&descriptor.digest)
             .ok_or_else(|| MergeError::Missing {
@@ -263,7 +219,11 @@ impl Sources {
     }
 }
 
-fn check_size(descriptor: &Descriptor, path: &Path, found: u64) -> Result<(), MergeError> {
+pub(super) fn check_size(
+    descriptor: &Descriptor,
+    path: &Path,
+    found: u64,
+) -> Result<(), MergeError> {
     if found == descriptor.size {
         return Ok(());
     }
@@ -274,7 +234,11 @@ fn check_size(descriptor: &Descriptor, path: &Path, found: u64) -> Result<(), Me
     })
 }
 
-fn check_digest(descriptor: &Descriptor, path: &Path, found: &Digest) -> Result<(), MergeError> {
+pub(super) fn check_digest(
+    descriptor: &Descriptor,
+    path: &Path,
+    found: &Digest,
+) -> Result<(), MergeError> {
     if *found == descriptor.digest {
         return Ok(());
     }

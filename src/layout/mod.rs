@@ -1,9 +1,11 @@
 //! OCI image layouts: a directory of blobs with an entry point (OCI image spec, image-layout.md).
 
+mod archive;
 mod image;
 mod merge;
 mod verify;
 
+pub use archive::{ArchiveError, Format, archive};
 pub use image::{FoundImage, ImageNotFound, find_image};
 pub use merge::{BlobMode, MergeError, Merged, Sources};
 pub use verify::{Fault, Options as VerifyOptions, verify};
@@ -44,18 +46,24 @@ pub fn marker_json() -> Vec<u8> {
 ///
 /// An image's platform is left out: the entry is the image, whatever it is for.
 pub fn index_json(root: &Descriptor, ref_name: Option<&str>) -> Vec<u8> {
+    let name = ref_name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
+    index_of([entry(root, name)])
+}
+
+/// An entry of an `index.json` for `root`.
+fn entry(root: &Descriptor, annotations: impl IntoIterator<Item = (String, String)>) -> Descriptor {
     let mut entry = Descriptor::new(root.media_type.clone(), root.digest.clone(), root.size);
     entry.platform.clone_from(&root.platform);
-    if let Some(name) = ref_name {
-        entry
-            .annotations
-            .insert(REF_NAME.to_owned(), name.to_owned());
-    }
+    entry.annotations.extend(annotations);
+    entry
+}
+
+fn index_of(entries: impl IntoIterator<Item = Descriptor>) -> Vec<u8> {
     to_json(&ImageIndex {
         schema_version: 2,
         media_type: Some(MediaType::new(MediaType::OCI_INDEX)),
         artifact_type: None,
-        manifests: vec![entry],
+        manifests: entries.into_iter().collect(),
         subject: None,
         annotations: std::collections::BTreeMap::new(),
     })

@@ -1,0 +1,206 @@
+//! Layouts as tar archives (OCI image spec, image-layout.md), and as those that `docker save` writes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::descriptor::{Descriptor, Kind};
+use crate::digest::HashingWriter;
+use crate::manifest::{Manifest, ManifestError};
+use crate::platform::Platform;
+use crate::reference::Tagged;
+
+use super::merge::{Reachable, check_digest, check_size};
+use super::{
+    FoundImage, INDEX_FILE, ImageNotFound, LayoutError, MARKER_FILE, MergeError, REF_NAME, Sources,
+    Tee, entry, find_image, index_of, io_failed, marker_json, read_small, to_json,
+};
+
+/// The file that lists the images of an archive to Docker.
+const DOCKER_FILE: &str = "manifest.json";
+/// The annotation by which containerd names an image that it imports.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Who is to read an archive.
+#[derive(Clone, Copy, Debug)]
+pub enum Format<'a> {
+    /// Whoever reads layouts.
+    Oci,
+    /// `docker load` as well, which gives the image these names.
+    Docker(&'a [Tagged]),
+}
+
+/// Why a layout cannot be archived.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It lacks something, or the archive cannot be written.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// It lacks the image.
+    #[error(transparent)]
+    Image(#[from] ImageNotFound),
+    /// Its `index.json` is of no use.
+    #[error("{INDEX_FILE} of the layout cannot be used")]
+    Index(#[source] ManifestError),
+    /// What is to be loaded is no image.
+    #[error("the layer {digest} is not a file system layer, so Docker could not load it: its media type is {media_type}", digest = .0.digest, media_type = .0.media_type)]
+    MediaType(Box<Descriptor>),
+}
+
+impl From<LayoutError> for ArchiveError {
+    fn from(error: LayoutError) -> Self {
+        ArchiveError::Merge(error.into())
+    }
+}
+
+/// One image, as Docker's `manifest.json` lists it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    repo_tags: Vec<String>,
+    layers: Vec<String>,
+}
+
+/// Writes the layout in the directory `layout` to the file `output`; the same bytes for the same
+/// layout. With a platform, only the image for it; an archive for Docker always has only one.
+pub fn archive(
+    layout: &Path,
+    platform: Option<&Platform>,
+    format: Format<'_>,
+    output: &Path,
+) -> Result<(), ArchiveError> {
+    let sources = sources(layout)?;
+    let image = match (format, platform) {
+        (Format::Oci, None) => {
+            let (index, roots) = index(layout)?;
+            return write(&sources, &roots, &[(INDEX_FILE, index)], output);
+        }
+        _ => find_image(layout, platform)?,
+    };
+    let root = &image.descriptor;
+    let files = match format {
+        Format::Oci => vec![(INDEX_FILE, index_of([entry(root, [])]))],
+        Format::Docker(tags) => vec![
+            (INDEX_FILE, named_index(root, tags)),
+            (DOCKER_FILE, to_json(&[docker_image(&image, tags)?])),
+        ],
+    };
+    write(&sources, std::slice::from_ref(root), &files, output)
+}
+
+/// All blobs of a layout.
+fn sources(layout: &Path) -> Result<Sources, ArchiveError> {
+    let mut sources = Sources::default();
+    let list = |path: &Path| {
+        let paths = fs::read_dir(path).and_then(|entries| {
+            let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+            paths.collect::<io::Result<Vec<_>>>()
+        });
+        io_failed("list", path, paths)
+    };
+    for algorithm in list(&layout.join("blobs"))? {
+        for blob in list(&algorithm)? {
+            sources.add_pulled(blob)?;
+        }
+    }
+    Ok(sources)
+}
+
+/// The bytes of a layout's `index.json`, and the manifests that it lists.
+fn index(layout: &Path) -> Result<(Vec<u8>, Vec<Descriptor>), ArchiveError> {
+    let path = layout.join(INDEX_FILE);
+    let bytes = io_failed("read", &path, read_small(&path))?;
+    let manifests = match Manifest::parse(&bytes, None).map_err(ArchiveError::Index)? {
+        Manifest::Index(index) => index.manifests,
+        Manifest::Image(image) => {
+            let found = image
+                .media_type
+                .map_or(String::new(), |found| found.to_string());
+            return Err(ArchiveError::Index(ManifestError::MediaType(found)));
+        }
+    };
+    Ok((bytes, manifests))
+}
+
+/// An `index.json` with an entry for each of an image's names, as Docker's containerd store needs it.
+fn named_index(root: &Descriptor, tags: &[Tagged]) -> Vec<u8> {
+    if tags.is_empty() {
+        return index_of([entry(root, [])]);
+    }
+    index_of(tags.iter().map(|tag| {
+        let names = [
+            (IMAGE_NAME.to_owned(), tag.reference().to_string()),
+            (REF_NAME.to_owned(), tag.tag().to_owned()),
+        ];
+        entry(root, names)
+    }))
+}
+
+fn docker_image(image: &FoundImage, tags: &[Tagged]) -> Result<DockerImage, ArchiveError> {
+    let layers = &image.manifest.layers;
+    if let Some(other) = layers
+        .iter()
+        .find(|layer| !matches!(layer.media_type.kind(), Kind::Layer(_)))
+    {
+        return Err(ArchiveError::MediaType(Box::new(other.clone())));
+    }
+    Ok(DockerImage {
+        config: image.manifest.config.digest.blob_path(),
+        repo_tags: tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+        layers: layers
+            .iter()
+            .map(|layer| layer.digest.blob_path())
+            .collect(),
+    })
+}
+
+fn write(
+    sources: &Sources,
+    roots: &[Descriptor],
+    files: &[(&str, Vec<u8>)],
+    output: &Path,
+) -> Result<(), ArchiveError> {
+    let mut blobs: Reachable<'_> = BTreeMap::new();
+    for root in roots {
+        if matches!(root.media_type.kind(), Kind::Index | Kind::Manifest) {
+            blobs.extend(sources.reachable(root)?);
+        } else {
+            let source = sources.find("artifact", root)?;
+            blobs.insert(root.digest.blob_path(), (root.clone(), source));
+        }
+    }
+    let file = io_failed("write", output, File::create(output))?;
+    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file));
+    let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_entry_type(tar::EntryType::Regular);
+        io_failed("write", output, tar.append_data(&mut header, path, bytes))
+    };
+    append(
+        MARKER_FILE,
+        marker_json().len() as u64,
+        &mut marker_json().as_slice(),
+    )?;
+    for (name, bytes) in files {
+        append(name, bytes.len() as u64, &mut bytes.as_slice())?;
+    }
+    for (path, (descriptor, source)) in &blobs {
+        let file = io_failed("open", &source.path, File::open(&source.path))?;
+        let found = io_failed("read", &source.path, file.metadata())?.len();
+        check_size(descriptor, &source.path, found)?;
+        let hasher = HashingWriter::new(descriptor.digest.algorithm(), io::sink());
+        let mut blob = Tee::new(BufReader::new(file), hasher);
+        append(path, descriptor.size, &mut blob)?;
+        let (_, found, _) = blob.into_writer().finish();
+        check_digest(descriptor, &source.path, &found)?;
+    }
+    let mut writer = io_failed("write", output, tar.into_inner())?;
+    io_failed("write", output, io::Write::flush(&mut writer))?;
+    Ok(())
+}
