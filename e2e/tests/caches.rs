@@ -83,8 +83,8 @@ fn layouts_are_cached_without_their_base(case: &Case) {
     let links = ["//:link_1", "//:link_2", "//:link_3"];
     let files = ["//:file_1", "//:file_2", "//:file_3"];
     let workspace = &case.workspace;
-    workspace.succeed(&[&["build", &remote][..], &links, &files].concat());
-    workspace.succeed(&[&["build", &remote, "--output_groups=tar"][..], &links].concat());
+    let archives = ["//:archive_1", "//:archive_2", "//:archive_3"];
+    workspace.succeed(&[&["build", &remote][..], &links, &files, &archives].concat());
     let uploaded = cache.uploaded();
     assert!(uploaded.iter().any(|(path, _)| path.starts_with("/ac/")));
     // An archive is large, under a digest of its own.

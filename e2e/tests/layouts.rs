@@ -187,11 +187,11 @@ fn what_the_attributes_say(registry: &Registry, explicit: &Layout) {
 }
 
 fn the_archive_holds_the_same(workspace: &Workspace, layout: &Layout) {
-    workspace.succeed(&["build", "//:index_layout", "--output_groups=tar"]);
+    workspace.succeed(&["build", "//:index_archive"]);
     let unpacked = scratch();
     let tar = Command::new("tar")
         .args(["-C", &unpacked.path().display().to_string(), "-xf"])
-        .arg(workspace.output("index_layout.tar"))
+        .arg(workspace.output("index_archive.tar"))
         .output()
         .expect("tar can be run");
     assert!(tar.status.success(), "{tar:?}");

