@@ -1,6 +1,6 @@
 //! Layouts as tar archives (OCI image spec, image-layout.md), and as those that `docker save` writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::Path;
@@ -173,22 +173,31 @@ fn write(
             blobs.insert(root.digest.blob_path(), (root.clone(), source));
         }
     }
+    // Some readers unpack an archive to where its entries lead, and make no directory of their own.
+    let directories: BTreeSet<&str> = blobs
+        .keys()
+        .flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..=end]))
+        .collect();
     let file = io_failed("write", output, File::create(output))?;
     let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file));
     let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
+        let (kind, mode) = if path.ends_with('/') {
+            (tar::EntryType::Directory, 0o755)
+        } else {
+            (tar::EntryType::Regular, 0o644)
+        };
         let mut header = tar::Header::new_ustar();
         header.set_size(size);
-        header.set_mode(0o644);
-        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(mode);
+        header.set_entry_type(kind);
         io_failed("write", output, tar.append_data(&mut header, path, bytes))
     };
-    append(
-        MARKER_FILE,
-        marker_json().len() as u64,
-        &mut marker_json().as_slice(),
-    )?;
-    for (name, bytes) in files {
+    let marker = (MARKER_FILE, marker_json());
+    for (name, bytes) in std::iter::once(&marker).chain(files) {
         append(name, bytes.len() as u64, &mut bytes.as_slice())?;
+    }
+    for directory in directories {
+        append(directory, 0, &mut io::empty())?;
     }
     for (path, (descriptor, source)) in &blobs {
         let file = io_failed("open", &source.path, File::open(&source.path))?;
