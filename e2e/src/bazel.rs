@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,6 +24,7 @@ pub struct Workspace {
     environment: BTreeMap<String, String>,
     shared: Vec<PathBuf>,
     runner: &'static str,
+    local: Vec<String>,
     scratch: Option<TempDir>,
 }
 
@@ -44,6 +46,8 @@ pub struct Run {
     pub stderr: String,
     /// Standard output, such as the result of a query.
     pub stdout: String,
+    /// How long it took.
+    pub wall: Duration,
     /// The spawned actions, as in the execution log.
     pub spawns: Vec<Value>,
 }
@@ -160,6 +164,7 @@ impl Workspace {
             environment,
             shared: vec![directory.to_owned()],
             runner: "linux-sandbox",
+            local: Vec::new(),
             scratch: None,
         }
     }
@@ -180,14 +185,23 @@ impl Workspace {
     /// Has all actions run by this engine from now on.
     pub fn use_remote(&mut self, engine: &RemoteExecution) {
         self.runner = "remote";
-        let rc = format!(
+        self.append_rc(&format!(
             "build --remote_executor={} --remote_default_exec_properties=OSFamily=linux\n\
              build --spawn_strategy=remote\n",
             engine.address()
-        );
+        ));
+    }
+
+    /// Lets actions of a kind, such as `CopyFile`, run outside of the sandbox.
+    pub fn run_locally(&mut self, mnemonic: &str) {
+        self.append_rc(&format!("build --strategy={mnemonic}=local\n"));
+        self.local.push(mnemonic.to_owned());
+    }
+
+    fn append_rc(&self, lines: &str) {
         let path = self.path(".bazelrc");
         let before = fs::read_to_string(&path).expect("can be read");
-        fs::write(&path, before + &rc).expect("can be written");
+        fs::write(&path, before + lines).expect("can be written");
     }
 
     /// A path within the workspace.
@@ -223,18 +237,18 @@ impl Workspace {
     pub fn bazel_in(&self, directory: &str, arguments: &[&str]) -> Run {
         let log = self.directory.join("spawns.json");
         let _ = fs::remove_file(&log);
-        let output = self
-            .command(directory, arguments)
-            .output()
-            .expect("bazel can be run");
+        let mut command = self.command(directory, arguments);
+        let begin = Instant::now();
+        let output = command.output().expect("bazel can be run");
+        let wall = begin.elapsed();
         let spawns = fs::read_to_string(&log).unwrap_or_default();
         let spawns = serde_json::Deserializer::from_str(&spawns)
             .into_iter()
             .map_while(Result::ok)
             .collect();
-        let run = Run::new(&output, spawns);
+        let run = Run::new(&output, wall, spawns);
         if matches!(self.bazel, Bazel::Provisioned) {
-            run.check_runners(self.runner);
+            run.check_runners(self.runner, &self.local);
         }
         run
     }
@@ -295,8 +309,9 @@ impl Drop for Workspace {
 }
 
 impl Run {
-    fn new(output: &Output, spawns: Vec<Value>) -> Self {
+    fn new(output: &Output, wall: Duration, spawns: Vec<Value>) -> Self {
         Self {
+            wall,
             success: output.status.success(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -319,11 +334,14 @@ impl Run {
     }
 
     // Where linux-sandbox does not start, Bazel takes a sandbox that does not isolate the network.
-    fn check_runners(&self, expected: &str) {
+    fn check_runners(&self, expected: &str, local: &[String]) {
         for spawn in &self.spawns {
             let runner = spawn["runner"].as_str().unwrap_or_default();
+            let may_be_local = local.iter().any(|mnemonic| spawn["mnemonic"] == **mnemonic);
             assert!(
-                runner == expected || runner.ends_with("cache hit"),
+                runner == expected
+                    || runner.ends_with("cache hit")
+                    || (runner == "local" && may_be_local),
                 "an action ran under {runner:?}, not under {expected}: {}",
                 spawn["progressMessage"],
             );

@@ -1,4 +1,5 @@
-//! Measures pulls beside those of other people's tools, in one run, and prints Markdown tables.
+//! Measures pulls beside those of other people's tools, and merges beside other ways to make a layout,
+//! in one run, and prints Markdown tables.
 //!
 //! usage: bench [--rounds N] [MEASUREMENT]…
 //!
@@ -8,6 +9,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
+mod merge;
+
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use oci_pull_all_e2e::bazel::make_removable;
 use oci_pull_all_e2e::link::{End, Link};
 use oci_pull_all_e2e::nginx::Nginx;
 use oci_pull_all_e2e::registry::{Registry, text};
@@ -32,7 +36,7 @@ const LINK_BITS: f64 = 100e6;
 const LINK_ROUND_TRIP: f64 = 0.04;
 
 type Measurement = (&'static str, fn(&Bench));
-const MEASUREMENTS: [Measurement; 8] = [
+const MEASUREMENTS: [Measurement; 9] = [
     ("floors", Bench::floors),
     ("layers", Bench::layers),
     ("one-layer", Bench::one_layer),
@@ -40,6 +44,7 @@ const MEASUREMENTS: [Measurement; 8] = [
     ("limited", Bench::limited),
     ("link", Bench::link),
     ("warm", Bench::warm),
+    ("merge", Bench::merge),
     ("huge", Bench::huge),
 ];
 
@@ -145,7 +150,8 @@ impl Bench {
     }
 
     fn clean(&self) {
-        for name in ["out", "store", "file", "storage"] {
+        make_removable(&self.path("merge"));
+        for name in ["out", "store", "file", "storage", "merge"] {
             remove(&self.path(name));
         }
     }
