@@ -177,7 +177,8 @@ fn scans_run_remotely() {
     let engine = RemoteExecution::start();
     let mut workspace = Workspace::scans(&registry);
     workspace.use_remote(&engine);
-    let run = workspace.succeed(&["test", "//..."]);
+    // Without it, Bazel gives every test the client's PATH.
+    let run = workspace.succeed(&["test", "//...", "--incompatible_strict_action_env"]);
     assert!(run.spawns.iter().all(|spawn| spawn["runner"] == "remote"));
     names_no_path_of_this_machine(&workspace, &run);
     for test in ["fails_clamav_base", "fails_clamav_local"] {

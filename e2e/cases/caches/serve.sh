@@ -1,2 +1,1 @@
-#!/bin/sh
-echo "serving on port $APP_PORT"
+../demo/serve.sh
