@@ -79,14 +79,16 @@ fn sources_share_directories_and_nothing_else() {
         "mkdir opt; echo x >opt/x; echo f >f; tar -cf below.tar opt; tar -cf again.tar opt/x; tar -cf f.tar f; mkdir g; mv f g; cp -r g f; tar -cf dir.tar f; rm -r f; printf f >f",
     );
     layer(&user, &["--tar", "below.tar", "--file", "/opt", "f"])
-        .failed(&["\"/opt\" is given twice"]);
+        .failed(&["\"/opt\" is given twice", "by f, and by below.tar"]);
     layer(&user, &["--tar", "again.tar", "--symlink", "/opt", "/usr"]).failed(&[
         "/opt/x",
         "/opt",
         "not a directory",
     ]);
-    layer(&user, &["--tar", "below.tar", "--tar", "again.tar"])
-        .failed(&["\"/opt/x\" is given twice"]);
+    layer(&user, &["--tar", "below.tar", "--tar", "again.tar"]).failed(&[
+        "\"/opt/x\" is given twice",
+        "by below.tar, and by again.tar",
+    ]);
     layer(&user, &["--tar", "f.tar", "--tar", "dir.tar"]).failed(&["\"/f\" is given twice"]);
     layer(
         &user,
@@ -160,6 +162,7 @@ fn an_archived_layout_holds_only_what_was_said() {
         "layout",
     ]);
     user.run(&merge).succeeded();
+    user.run(&merge).failed(&["layout is not empty"]);
     let archive = [
         "layout",
         "archive",

@@ -1,6 +1,7 @@
 //! Reproducible file system layers (OCI image spec, layer.md).
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -51,8 +52,15 @@ pub enum LayerError {
         name: String,
     },
     /// Two different things at one path.
-    #[error("{0:?} is given twice in the layer")]
-    Conflict(String),
+    #[error("{path:?} is given twice in the layer: by {first}, and by {second}")]
+    Conflict {
+        /// The path.
+        path: String,
+        /// What has it.
+        first: String,
+        /// What is to have it too.
+        second: String,
+    },
     /// A local file that has no content to take, such as a named pipe.
     #[error("{path} is not a regular file, and a layer takes only those and directories", path = .0.display())]
     NotAFile(PathBuf),
@@ -124,6 +132,17 @@ pub enum Entry {
     },
 }
 
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Directory => f.write_str("a directory"),
+            Entry::EmptyFile => f.write_str("an empty file"),
+            Entry::File { source, .. } => write!(f, "{}", source.display()),
+            Entry::Symlink { target } => write!(f, "a symbolic link to {target}"),
+        }
+    }
+}
+
 /// What a layer holds: entries by path, then archives.
 #[derive(Clone, Debug, Default)]
 pub struct LayerContent {
@@ -166,7 +185,11 @@ impl LayerContent {
             }
         }
         match self.entries.get(&name) {
-            Some(present) if *present != entry => Err(LayerError::Conflict(format!("/{name}"))),
+            Some(present) if *present != entry => Err(LayerError::Conflict {
+                path: format!("/{name}"),
+                first: present.to_string(),
+                second: entry.to_string(),
+            }),
             _ => {
                 self.entries.insert(name, entry);
                 Ok(())
@@ -338,15 +361,18 @@ fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
 }
 
 /// What stands where in a layer, and which source put it there: an archive's number, or none.
-struct Places(HashMap<String, Place>);
+struct Places<'a> {
+    content: &'a LayerContent,
+    places: HashMap<String, Place>,
+}
 
 struct Place {
     is_directory: bool,
     source: Option<usize>,
 }
 
-impl Places {
-    fn of(content: &LayerContent) -> Self {
+impl<'a> Places<'a> {
+    fn of(content: &'a LayerContent) -> Self {
         let entries = content.entries.iter();
         let places = entries.map(|(name, entry)| {
             let is_directory = *entry == Entry::Directory;
@@ -359,7 +385,15 @@ impl Places {
                 },
             )
         });
-        Places(places.collect())
+        let places = places.collect();
+        Places { content, places }
+    }
+
+    fn describe(&self, name: &str, source: Option<usize>) -> String {
+        match source {
+            Some(archive) => self.content.tars[archive].display().to_string(),
+            None => self.content.entries[name].to_string(),
+        }
     }
 
     /// Takes the place for an archive; tells whether there is something to write.
@@ -368,7 +402,7 @@ impl Places {
     fn take(&mut self, name: &str, is_directory: bool, archive: usize) -> Result<bool, LayerError> {
         let source = Some(archive);
         for (end, _) in name.match_indices('/') {
-            let parent = self.0.entry(name[..end].to_owned()).or_insert(Place {
+            let parent = self.places.entry(name[..end].to_owned()).or_insert(Place {
                 is_directory: true,
                 source,
             });
@@ -379,12 +413,16 @@ impl Places {
                 });
             }
         }
-        match self.0.get(name) {
+        match self.places.get(name) {
             Some(place) if place.source != source => {
                 if place.is_directory && is_directory {
                     Ok(false)
                 } else {
-                    Err(LayerError::Conflict(format!("/{name}")))
+                    Err(LayerError::Conflict {
+                        path: format!("/{name}"),
+                        first: self.describe(name, place.source),
+                        second: self.describe(name, source),
+                    })
                 }
             }
             _ => {
@@ -392,7 +430,7 @@ impl Places {
                     is_directory,
                     source,
                 };
-                self.0.insert(name.to_owned(), place);
+                self.places.insert(name.to_owned(), place);
                 Ok(true)
             }
         }
@@ -401,7 +439,7 @@ impl Places {
 
 /// Copies an archive's entry with its metadata; only its path is brought into the layer's form.
 fn append_entry(
-    places: &mut Places,
+    places: &mut Places<'_>,
     number: usize,
     archive: &Path,
     tar: &mut tar::Builder<impl Write>,
@@ -680,7 +718,7 @@ mod tests {
         content.add("/b", link.clone()).unwrap();
         assert!(matches!(
             content.add("/a", link),
-            Err(LayerError::Conflict(_))
+            Err(LayerError::Conflict { .. })
         ));
         assert!(matches!(
             content.add("/b/c", Entry::Directory),

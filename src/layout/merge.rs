@@ -26,6 +26,9 @@ pub enum MergeError {
     /// The layout cannot be written.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The output directory holds something.
+    #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]
+    Occupied(PathBuf),
     /// A blob was not given.
     #[error("the {role} {digest} of the image is not among the blobs given")]
     Missing {
@@ -130,6 +133,9 @@ impl Sources {
         mode: BlobMode,
         output: &Path,
     ) -> Result<Merged, MergeError> {
+        if fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(MergeError::Occupied(output.to_owned()));
+        }
         let writer = LayoutWriter::begin(output, root, ref_name)?;
         let blobs = self.reachable(root)?;
         let mut merged = Merged {
