@@ -1,7 +1,7 @@
 """The rule for an image."""
 
 load("//oci:providers.bzl", "OCIDescriptorInfo", "OCIImageIndexInfo", "OCIImageInfo", "OCIPlatformInfo", "OCIPulledImageInfo")
-load(":image_layer.bzl", "layer_action")
+load(":image_tars.bzl", "TarLayersInfo", "image_tars")
 load(":pairs.bzl", "pairs")
 load(":platforms.bzl", "platform_rank", "platform_to_string")
 load(":pulled_blobs.bzl", "pulled_info")
@@ -13,16 +13,8 @@ def _oci_image_impl(ctx):
     platform = _wanted_platform(ctx)
     base = _choose_base(ctx, platform) if ctx.attr.base else None
     layers = [layer[OCIDescriptorInfo] for layer in ctx.attr.layers]
-    for index, archive in enumerate(ctx.files.tars):
-        content = ctx.actions.args()
-        content.add("--tar", archive)
-        layers.append(layer_action(
-            ctx,
-            name = "{}.{}".format(ctx.label.name, index),
-            arguments = content,
-            inputs = depset([archive]),
-            compression = "gzip",
-        ))
+    for target in ctx.attr.tar_layers:
+        layers += target[TarLayersInfo].layers
 
     manifest = ctx.actions.declare_file(ctx.label.name + ".manifest.json")
     config = ctx.actions.declare_file(ctx.label.name + ".config.json")
@@ -136,7 +128,7 @@ _oci_image = rule(
         "os": attr.string(),
         "pulled_base": attr.label(providers = [OCIPulledImageInfo]),
         "stop_signal": attr.string(),
-        "tars": attr.label_list(allow_files = True, cfg = pull_all_off),
+        "tar_layers": attr.label_list(providers = [TarLayersInfo], cfg = pull_all_off),
         "user": attr.string(),
         "variant": attr.string(),
         "volumes": attr.string_list(),
@@ -206,6 +198,15 @@ def oci_image(
             Label("//oci:pull_all_enabled"): pulled_base,
             "//conditions:default": None,
         })
+    tar_layers = []
+    if tars:
+        tar_layers = [name + ".tars"]
+        image_tars(
+            name = tar_layers[0],
+            tars = tars,
+            visibility = ["//visibility:private"],
+            **{key: value for key, value in kwargs.items() if key != "visibility"}
+        )
     _oci_image(
         name = name,
         annotations = annotations,
@@ -220,7 +221,7 @@ def oci_image(
         os = os,
         pulled_base = pulled_base,
         stop_signal = stop_signal,
-        tars = tars,
+        tar_layers = tar_layers,
         user = user,
         variant = variant,
         volumes = volumes,

@@ -2,16 +2,16 @@
 
 load("//oci:providers.bzl", "OCIRootfsInfo")
 load(":caching.bzl", "CACHE_BASE", "caching_of_base")
-load(":layout_input.bzl", "LAYOUT_DOC", "layout_input")
+load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load(":platforms.bzl", "PLATFORM_DOC", "add_platform")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
 def _oci_image_rootfs_impl(ctx):
-    found = layout_input(ctx.attr.layout)
+    found = layout_input(ctx)
     archive = ctx.actions.declare_file(ctx.label.name + ".tar")
     arguments = ctx.actions.args()
     arguments.add_all(["layout", "rootfs"])
-    arguments.add_all([found.layout], expand_directories = False)
+    arguments.add_all([found.path], expand_directories = False)
     add_platform(ctx, arguments)
     arguments.add("--tar", archive)
     ctx.actions.run(
@@ -35,12 +35,13 @@ oci_image_rootfs = rule(
 
 Its output is a tar archive, which has what no directory that Bazel can carry has: owners, devices, and links
 that dangle or lead to `/`. In an `oci_scan_test` it is a directory, unpacked when the test runs: symbolic
-links and hard links are as in the image; owners, devices and set-ID bits are left out.
+links and hard links are as in the image; owners, devices and set-ID bits are left out. Such a test does not
+need the archive: `tags = ["manual"]` keeps `bazel build //...` from making it.
 
 Nothing is written outside of the root, whatever the layers hold. Provides OCIRootfsInfo.""",
     attrs = {
         "cache_base": CACHE_BASE,
-        "layout": attr.label(doc = LAYOUT_DOC, mandatory = True, allow_files = True),
+        "layout": LAYOUT_ATTR,
         "platform": attr.string(doc = PLATFORM_DOC),
     },
     provides = [OCIRootfsInfo],

@@ -1,24 +1,58 @@
 """How a rule takes an image layout."""
 
-def layout_input(target):
-    """Finds the layout of a target.
+load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo", "OCIRootfsInfo")
+
+def single_input(label, target):
+    """Finds the one file or directory of a target.
 
     Args:
-      target: a target with one directory, such as an `oci_image_layout`.
+      label: the label of the target that takes it.
+      target: a target with one file or directory.
 
     Returns:
-      A struct with `layout`, the File, and `inputs`, a depset of the files that an action or a test that
-      reads the layout needs: a linked layout's blobs are among them.
+      A struct with `path`, the File, and `inputs`, a depset of the files that an action or a test that
+      reads it needs: a linked layout's blobs are among them.
     """
+    if OCIImageInfo in target or OCIImageIndexInfo in target:
+        fail("{}: {} is an image, of which there is no layout yet: make an oci_image_layout with image = \"{}\", and name that".format(
+            label,
+            target.label,
+            target.label,
+        ))
     files = target[DefaultInfo].files.to_list()
     if len(files) != 1:
-        fail("{} has {} files, but an image layout is one directory, such as an oci_image_layout".format(
+        fail("{}: {} has {} files, but one is wanted, such as the directory of an oci_image_layout".format(
+            label,
             target.label,
             len(files) or "no",
         ))
     return struct(
-        layout = files[0],
         inputs = depset(files, transitive = [target[DefaultInfo].default_runfiles.files]),
+        path = files[0],
     )
 
-LAYOUT_DOC = "The image layout: an `oci_image_layout`, or another target with one directory that is one."
+def layout_input(ctx):
+    """Finds the layout that the attribute `layout` names.
+
+    Args:
+      ctx: the context of a rule with `layout = LAYOUT_ATTR` among its attributes.
+
+    Returns:
+      As single_input.
+    """
+    found = single_input(ctx.label, ctx.attr.layout)
+
+    # Whether a source is a directory is not known before it is read.
+    if OCIRootfsInfo in ctx.attr.layout or not (found.path.is_directory or found.path.is_source):
+        fail("{}: {} is {}, which is not a directory, as an image layout is: name an oci_image_layout".format(
+            ctx.label,
+            ctx.attr.layout.label,
+            found.path.short_path,
+        ))
+    return found
+
+LAYOUT_ATTR = attr.label(
+    doc = "The image layout: an `oci_image_layout`, or another target with one directory that is one.",
+    mandatory = True,
+    allow_files = True,
+)

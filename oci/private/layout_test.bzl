@@ -1,15 +1,15 @@
 """The test that a layout is what the OCI image spec says."""
 
-load(":layout_input.bzl", "LAYOUT_DOC", "layout_input")
+load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load(":test_program.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_program")
 
 def _oci_layout_test_impl(ctx):
-    found = layout_input(ctx.attr.layout)
+    found = layout_input(ctx)
     arguments = ctx.actions.args()
     arguments.add("verify")
     if ctx.attr.sparse:
         arguments.add("--sparse")
-    arguments.add_all([found.layout], map_each = runfiles_path, expand_directories = False)
+    arguments.add_all([found.path], map_each = runfiles_path, expand_directories = False)
     return test_program(ctx, arguments, ctx.runfiles(transitive_files = found.inputs))
 
 oci_layout_test = rule(
@@ -19,7 +19,7 @@ oci_layout_test = rule(
 It reads every blob: presence, size, digest and media type of all that the layout's index leads to, and that
 each image's `diff_ids` are those of its layers. A test that fails prints all faults.""",
     attrs = {
-        "layout": attr.label(doc = LAYOUT_DOC, mandatory = True, allow_files = True),
+        "layout": LAYOUT_ATTR,
         "sparse": attr.bool(
             doc = """Whether an index may list manifests that the layout does not hold, as long as it holds
 one of them: so it is when a base's index was pulled for some `platforms` only, and is itself the image of

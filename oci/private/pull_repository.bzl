@@ -127,7 +127,7 @@ def pull(rctx, shallow, on_demand = False):
     # and whoever asks for them.
     result = rctx.execute(command, timeout = _TIMEOUT_SECONDS, quiet = False)
     if result.return_code != 0:
-        fail("{}: {}".format(_apparent_name(rctx), result.stderr.strip() or "oci-pull-all ended with code {}".format(result.return_code)))
+        fail("{}: {}".format(_apparent_name(rctx), _error(result.stderr) or "oci-pull-all ended with code {}".format(result.return_code)))
     summary = json.decode(rctx.read("summary.json"))
     rctx.delete("summary.json")
     rctx.file("pulled.bzl", _PULLED_BZL.format(
@@ -135,6 +135,12 @@ def pull(rctx, shallow, on_demand = False):
         toolchain_type = "Label({})".format(repr(":" + PULLED_TOOLCHAIN_TYPE)) if on_demand else "None",
     ))
     rctx.file("BUILD.bazel", _build_file(_apparent_name(rctx), summary, shallow, on_demand))
+
+def _error(stderr):
+    """What the program wrote of its failure, without its progress, which the user has seen."""
+    lines = stderr.strip().split("\n")
+    begin = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    return "\n".join(lines[begin[0]:] if begin else lines)
 
 def _apparent_name(rctx):
     # The name that the user gave: an attribute since Bazel 8, before that the canonical name's last

@@ -1,6 +1,6 @@
 """The rule for a software bill of materials."""
 
-load(":layout_input.bzl", "LAYOUT_DOC", "layout_input")
+load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load(":sbom_toolchain.bzl", "SBOM_FORMATS", "SBOM_TOOLCHAIN_TYPE")
 
 def _oci_sbom_impl(ctx):
@@ -14,14 +14,14 @@ def _oci_sbom_impl(ctx):
             ", ".join(generator.formats),
             ctx.attr.format,
         ))
-    found = layout_input(ctx.attr.layout)
+    found = layout_input(ctx)
     output = ctx.actions.declare_file(ctx.label.name + SBOM_FORMATS[ctx.attr.format])
     arguments = ctx.actions.args()
     for template in generator.args_template:
         _add(
             arguments,
             template.replace("{format}", generator.formats[ctx.attr.format]),
-            {"{layout}": found.layout, "{output}": output},
+            {"{layout}": found.path, "{output}": output},
         )
     ctx.actions.run(
         executable = generator.executable,
@@ -56,7 +56,7 @@ its bytes may differ from build to build.""",
             default = "spdx-json",
             values = SBOM_FORMATS.keys(),
         ),
-        "layout": attr.label(doc = LAYOUT_DOC, mandatory = True, allow_files = True),
+        "layout": LAYOUT_ATTR,
     },
     toolchains = [config_common.toolchain_type(SBOM_TOOLCHAIN_TYPE, mandatory = False)],
 )

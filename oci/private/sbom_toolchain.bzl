@@ -12,8 +12,8 @@ SBOM_FORMATS = {
 
 def _oci_sbom_toolchain_impl(ctx):
     for argument in ctx.attr.args_template:
-        if "{layout}" in argument and "{output}" in argument:
-            fail("{}: {} has both {{layout}} and {{output}}: make two arguments of it".format(ctx.label, repr(argument)))
+        if argument.count("{layout}") + argument.count("{output}") > 1:
+            fail("{}: {} has {{layout}} and {{output}} more than once: make several words of it".format(ctx.label, repr(argument)))
     for placeholder in ["{layout}", "{output}"]:
         if not [argument for argument in ctx.attr.args_template if placeholder in argument]:
             fail("{}: no word of args_template has {}, so the generator would not know it".format(ctx.label, placeholder))
@@ -50,7 +50,7 @@ toolchain(
     attrs = {
         "args_template": attr.string_list(
             doc = """The generator's arguments. `{layout}` stands for the path of the layout, `{output}` for
-that of the file to write, and `{format}` for the format's name.""",
+that of the file to write, each in a word of its own, and `{format}` for the format's name.""",
             mandatory = True,
         ),
         "env": attr.string_dict(doc = "The generator's environment."),

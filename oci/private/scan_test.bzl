@@ -1,7 +1,7 @@
 """The test that runs a scanner on an image."""
 
 load("//oci:providers.bzl", "OCIRootfsInfo")
-load(":layout_input.bzl", "layout_input")
+load(":layout_input.bzl", "single_input")
 load(":test_program.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_program")
 
 def _oci_scan_test_impl(ctx):
@@ -13,19 +13,26 @@ def _oci_scan_test_impl(ctx):
         if target[OCIRootfsInfo].platform:
             arguments.add("--platform", target[OCIRootfsInfo].platform)
         target = target[OCIRootfsInfo].layout
-    found = layout_input(target)
-    arguments.add_all("--layout", [found.layout], map_each = runfiles_path, expand_directories = False)
+    if not ctx.executable.scanner:
+        fail("{}: the scanner {} is not a program".format(ctx.label, ctx.attr.scanner.label))
+    found = single_input(ctx.label, target)
+    arguments.add_all("--layout", [found.path], map_each = runfiles_path, expand_directories = False)
     arguments.add_all("--scanner", [ctx.executable.scanner], map_each = runfiles_path)
     if ctx.attr.report:
-        if ctx.attr.report.startswith("/") or ".." in ctx.attr.report.split("/"):
-            fail("{}: report is {}, but it must be a file name, such as \"report.json\", in the test's outputs".format(
+        if [part for part in ctx.attr.report.split("/") if part in ("", ".", "..")]:
+            fail("{}: report is {}, but it must be the path of a file in the test's outputs, such as \"report.json\"".format(
                 ctx.label,
                 repr(ctx.attr.report),
             ))
         arguments.add("--report", ctx.attr.report)
+    if not 0 <= ctx.attr.expected_exit or ctx.attr.expected_exit > 255:
+        fail("{}: expected_exit is {}, but exit codes are 0 to 255".format(ctx.label, ctx.attr.expected_exit))
     arguments.add(ctx.attr.expected_exit, format = "--expected-exit=%s")
     for name, value in ctx.attr.env.items():
-        arguments.add(name + "=" + ctx.expand_location(value, ctx.attr.data), format = "--env=%s")
+        if not name or "=" in name:
+            fail("{}: env has the variable {}, whose name is empty or has an '=' in it".format(ctx.label, repr(name)))
+        value = ctx.expand_make_variables("env", ctx.expand_location(value, ctx.attr.data), {})
+        arguments.add(name + "=" + value, format = "--env=%s")
     arguments.add("--")
 
     runfiles = ctx.runfiles(
@@ -58,7 +65,7 @@ with the scanner's code, or with 1 if that is 0.
             allow_files = True,
         ),
         "env": attr.string_dict(
-            doc = "Variables of the scanner's environment. Values may hold `$(rootpath LABEL)` of what is in `data`.",
+            doc = "Variables of the scanner's environment. Values may hold `$(rootpath LABEL)` of what is in `data`, and `$$` for a dollar sign.",
         ),
         "expected_exit": attr.int(
             doc = "The exit code of the scanner that makes the test a success.",
