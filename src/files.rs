@@ -1,8 +1,10 @@
 //! Writing below a directory of ours, in which others may have put symlinks: none is followed.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// The path of the file `relative` below `root`, whose directories are made. It is an error if something
 /// else than a directory is in the way.
@@ -27,16 +29,57 @@ pub(crate) fn make_way(root: &Path, relative: &str) -> io::Result<PathBuf> {
     Ok(path.join(name))
 }
 
+/// Opens a file to read it: not a named pipe, which would be to wait, nor a device, which may have no end.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(path)
+}
+
 /// Writes a file as a whole or not at all. What was at `path` is replaced.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = builder.tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let file = WholeFile::begin(path)?;
+    file.file().write_all(bytes)?;
+    file.finish()
+}
+
+/// A file that has its name once all of it is written, and leaves nothing if it never is.
+#[derive(Debug)]
+pub(crate) struct WholeFile<'a> {
+    temporary: NamedTempFile,
+    path: &'a Path,
+}
+
+impl<'a> WholeFile<'a> {
+    /// Begins the file that will be at `path`, in the place of a file that is there.
+    pub(crate) fn begin(path: &'a Path) -> io::Result<Self> {
+        // A device or a pipe would be taken away from those who use it.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(io::Error::other(
+                "it is there and is not a regular file, so it cannot be replaced",
+            ));
+        }
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let temporary = builder.tempfile_in(directory.unwrap_or(Path::new(".")))?;
+        Ok(WholeFile { temporary, path })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.temporary
+            .persist(self.path)
+            .map_err(|error| error.error)?;
+        Ok(())
+    }
 }
 
 /// Makes a symbolic link to a file.

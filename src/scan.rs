@@ -35,8 +35,19 @@ pub enum ScanError {
     /// A path that no placeholder can stand for.
     #[error("the path {path} is not UTF-8", path = .0.display())]
     NotUtf8(PathBuf),
+    /// There is nothing to scan.
+    #[error("there is no {path} to scan", path = .0.display())]
+    NoLayout(PathBuf),
+    /// An argument or a variable speaks of a report, but none is declared.
+    #[error(
+        "{text:?} has {REPORT_PLACEHOLDER}, but no report is named: set report = \"NAME\", or --report"
+    )]
+    NoReportName {
+        /// The argument or variable.
+        text: String,
+    },
     /// The scanner does not start.
-    #[error("cannot run the scanner {scanner}", scanner = scanner.display())]
+    #[error("cannot run the scanner {scanner}: it must be an executable program, and if a script, its interpreter must be there", scanner = scanner.display())]
     Start {
         /// The scanner.
         scanner: PathBuf,
@@ -90,6 +101,9 @@ impl Scan {
     pub fn run(&self) -> Result<(), ScanError> {
         let scanner = absolute(&self.scanner)?;
         let layout = absolute(&self.layout)?;
+        if !layout.exists() {
+            return Err(ScanError::NoLayout(self.layout.clone()));
+        }
         let outputs = absolute(&self.outputs)?;
         let report = self.report.as_ref().map(|name| outputs.join(name));
         let directory = report.as_deref().and_then(Path::parent).unwrap_or(&outputs);
@@ -107,7 +121,23 @@ impl Scan {
         // It is for this program, and the scanner may be this program too.
         command.env_remove(TEST_ARGUMENTS_VARIABLE);
         command.env(LAYOUT_VARIABLE, &layout);
+        let values = self.environment.iter().map(|(_, value)| value);
+        if report.is_none()
+            && let Some(text) = values
+                .chain(&self.arguments)
+                .find(|text| text.contains(REPORT_PLACEHOLDER))
+        {
+            return Err(ScanError::NoReportName { text: text.clone() });
+        }
         if let Some(report) = &report {
+            // One of an earlier run would be taken for this one's.
+            if report.exists() {
+                fs::remove_file(report).map_err(|source| ScanError::Io {
+                    action: "remove",
+                    path: report.clone(),
+                    source,
+                })?;
+            }
             places.push((REPORT_PLACEHOLDER, text(report)?));
             command.env(REPORT_VARIABLE, report);
         }
@@ -137,7 +167,7 @@ impl Scan {
             });
         }
         match report {
-            Some(report) if !report.exists() => Err(ScanError::NoReport {
+            Some(report) if !report.is_file() => Err(ScanError::NoReport {
                 scanner: self.scanner.clone(),
                 report,
             }),

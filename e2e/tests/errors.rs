@@ -180,6 +180,53 @@ fn a_base_without_layers() {
 }
 
 #[test]
+fn what_cannot_be_scanned() {
+    let case = Case::new();
+    case.declare_base(&case.good());
+    for (target, expected) in [
+        (
+            "scan_of_pulled",
+            &["base//:base is an image", "make an oci_image_layout"][..],
+        ),
+        (
+            "scan_of_image",
+            &["//:image is an image", "make an oci_image_layout"],
+        ),
+        ("scan_of_two_files", &["//:two_files has 2 files"]),
+        (
+            "archive_of_pulled",
+            &["base//:base is an image", "make an oci_image_layout"],
+        ),
+        (
+            "sbom_of_rootfs",
+            &["//:rootfs is rootfs.tar", "not a directory"],
+        ),
+        (
+            "layout_test_of_archive",
+            &["archive.tar", "not a directory"],
+        ),
+        ("sbom_without_generator", &["make an oci_sbom_toolchain"]),
+        ("scan_with_env", &["the variable \"A=B\""]),
+        ("scan_with_exit", &["expected_exit is 256"]),
+        ("scan_with_report", &["report is \"../report.txt\""]),
+        ("scan_with_directory", &["report is \"sub/\""]),
+        ("scan_with_no_program", &["//:two_files"]),
+        ("oci_tags", &["repo_tags are for format = \"docker\""]),
+        ("no_tag", &["\"example.com:5000/app\"", "a name and a tag"]),
+        (
+            "template_twice",
+            &["\"{layout}:{layout}\"", "more than once"],
+        ),
+        (
+            "template_no_output",
+            &["no word of args_template has {output}"],
+        ),
+    ] {
+        case.assert_fails(&format!("//:{target}"), expected);
+    }
+}
+
+#[test]
 fn a_store_for_one_repository_alone() {
     let mut case = Case::new();
     case.declare_base(&case.good());

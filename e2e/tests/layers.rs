@@ -67,7 +67,7 @@ fn what_is_no_file_is_refused() {
     let user = User::new();
     prepare(&user, "mkfifo pipe");
     for arguments in [&["--file", "/pipe", "pipe"][..], &["--tar", "pipe"]] {
-        layer(&user, arguments).failed(&["pipe is not a regular file"]);
+        layer(&user, arguments).failed(&["cannot open pipe", "it is not a regular file"]);
     }
 }
 
@@ -198,4 +198,62 @@ fn a_blob_of_the_base_that_lost_bytes_is_not_linked() {
     fs::write(user.path(&blob), &data[1..]).expect("can be written");
     user.run(&[&merge[..], &["short"]].concat())
         .failed(&[&blob, "bytes"]);
+}
+
+#[test]
+fn a_blob_that_is_no_file_is_a_fault() {
+    let user = User::new();
+    let mut merge = merge_of_one_layer(&user);
+    merge.extend([
+        "--local",
+        "layer.json",
+        "layer.tar.gz",
+        "--output",
+        "layout",
+    ]);
+    user.run(&merge).succeeded();
+    user.run(&["verify", "layout"]).succeeded();
+    let layer = digest(&fs::read(user.path("layer.tar.gz")).expect("there"));
+    let blob = format!("layout/blobs/{}", layer.replace(':', "/"));
+    for (script, problem) in [
+        ("mkfifo", "it is not a regular file"),
+        ("ln -s /dev/zero", "it is not a regular file"),
+        (
+            "ln -s ../nothing",
+            "it is a link to ../nothing, which is not there",
+        ),
+    ] {
+        prepare(&user, &format!("rm {blob}; {script} {blob}"));
+        user.run(&["verify", "layout"]).failed(&[&layer, problem]);
+    }
+    prepare(&user, "rm layout/index.json; mkfifo layout/index.json");
+    user.run(&["verify", "layout"])
+        .failed(&["index.json", "it is not a regular file"]);
+}
+
+#[test]
+fn an_archive_is_written_whole_and_over_files_alone() {
+    let user = User::new();
+    let mut merge = merge_of_one_layer(&user);
+    merge.extend([
+        "--local",
+        "layer.json",
+        "layer.tar.gz",
+        "--output",
+        "layout",
+    ]);
+    user.run(&merge).succeeded();
+    prepare(&user, "mkfifo pipe; echo old >archive.tar");
+    let archive = ["layout", "archive", "layout", "--format", "oci", "--output"];
+    let rootfs = ["layout", "rootfs", "layout", "--tar"];
+    for command in [&archive[..], &rootfs] {
+        user.run(&[command, &["pipe"]].concat())
+            .failed(&["cannot write pipe", "not a regular file"]);
+    }
+    let layer = digest(&fs::read(user.path("layer.tar.gz")).expect("there"));
+    let blob = format!("layout/blobs/{}", layer.replace(':', "/"));
+    prepare(&user, &format!("echo wrong >{blob}"));
+    user.run(&[&archive[..], &["archive.tar"]].concat())
+        .failed(&[&blob]);
+    assert_eq!(fs::read(user.path("archive.tar")).expect("there"), b"old\n");
 }

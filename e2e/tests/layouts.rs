@@ -96,6 +96,9 @@ fn others_read_what_bazel_builds() {
 
     the_archive_holds_the_same(&workspace, &index);
     unpacks(&workspace, &files);
+
+    let run = workspace.succeed(&["build", "//:explicit"]);
+    assert_eq!(run.count("OCILayer"), 0, "layers are built once");
 }
 
 fn without_a_base(no_base: &Layout) {

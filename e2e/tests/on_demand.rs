@@ -1,7 +1,7 @@
 //! Who needs a base's layers gets them, once; who does not pays nothing for them.
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::layout::content;
+use oci_pull_all_e2e::layout::{content, verify as verify_layout};
 use oci_pull_all_e2e::registry::Registry;
 
 #[test]
@@ -49,6 +49,12 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
     let program = "@oci_pull_all//oci:oci-pull-all";
     let run = workspace.succeed(&["run", program, "--", "--version"]);
     assert_eq!(run.stdout.trim(), "oci-pull-all 0.1.0");
+    // The program's repository is all that Bazel keeps in the execution root for this.
+    let verify = ["run", program, "--", "verify", "bazel-bin/image_layout"];
+    let messages = workspace.fail(&verify);
+    assert!(messages.contains("build the layout again"), "{messages}");
+    workspace.succeed(&["build", "//:image_layout"]);
+    verify_layout(&workspace.output("image_layout"));
 
     let mut second = Workspace::demo(&registry);
     second.share(workspace.directory());

@@ -205,6 +205,43 @@ fn nothing_is_written_outside() {
     assert_eq!(listing(&user, "outside", " %T@ %n"), before);
 }
 
+/// A record of a pax header.
+fn record(key: &str, value: &str) -> Vec<u8> {
+    let rest = format!(" {key}={value}\n");
+    let digits = (1..20)
+        .find(|digits| (rest.len() + digits).to_string().len() == *digits)
+        .expect("it has a length");
+    format!("{}{rest}", rest.len() + digits).into_bytes()
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    let user = User::new();
+    let path = record("path", &"n".repeat(300));
+    let layer = Layer::new()
+        .file("a/b", "b")
+        .symlink("l", "a")
+        .add(EntryType::XHeader, "pax", 0, "", &path)
+        .file("x", "x");
+    image(&user, &[layer]);
+    unpack(&user).failed(&["cannot write the root file system", "name too long"]);
+    assert_eq!(listing(&user, "rootfs", ""), "");
+}
+
+#[test]
+fn memory_is_bounded_whatever_links_make_of_names() {
+    let user = User::new();
+    let target = record("linkpath", &"d/".repeat(1900));
+    let mut layer = Layer::new()
+        .add(EntryType::XHeader, "pax", 0, "", &target)
+        .symlink("l", "");
+    for number in 0..145_000 {
+        layer = layer.file(&format!("l/{number}"), "");
+    }
+    image(&user, &[layer]);
+    unpack(&user).failed(&["names and attributes", "512 MiB"]);
+}
+
 /// An image with a bit of everything that layers can do to each other.
 fn changed_image(user: &User) {
     let base = Layer::new()

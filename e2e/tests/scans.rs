@@ -7,6 +7,7 @@ use std::process::Command;
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::registry::Registry;
 use oci_pull_all_e2e::scratch;
+use oci_pull_all_e2e::user::User;
 use serde_json::Value;
 
 /// A file of a test's outputs, which Bazel zips.
@@ -123,6 +124,8 @@ fn scanners_pass_and_fail_for_the_right_reason() {
             "ended with exit status: 0, not with 5",
         ],
     );
+    let log = failing(&workspace, "fails_undeclared_report");
+    in_order(&log, &["\"{report}\" has {report}, but no report is named"]);
     let log = failing(&workspace, "fails_no_report");
     in_order(&log, &["the scanner ends with 0", "wrote no report"]);
     let log = failing(&workspace, "fails_no_layout");
@@ -134,4 +137,19 @@ fn scanners_pass_and_fail_for_the_right_reason() {
             "not valid",
         ],
     );
+}
+
+#[test]
+fn the_command_scans_what_is_there() {
+    let user = User::new();
+    fs::write(user.path("layout"), "").expect("can be written");
+    fs::write(user.path("@x"), "").expect("can be written");
+    let scan = ["scan", "--scanner", "/usr/bin/cp", "--report", "r.txt"];
+    let run = |more: &[&str]| user.run(&[&scan[..], more].concat());
+    run(&["--layout", "missing", "--", "@x", "{report}"]).failed(&["there is no missing"]);
+    run(&["--layout", "layout", "--", "@x", "{report}"]).succeeded();
+    run(&["--layout", "layout", "--", "--version"]).failed(&["wrote no report"]);
+    run(&["--layout", "layout", "--expected-exit", "256"]).failed(&["256"]);
+    user.run(&["scan", "--layout", "layout", "--scanner", "nowhere"])
+        .failed(&["cannot run the scanner nowhere"]);
 }

@@ -14,9 +14,8 @@ def single_input(label, target):
       reads it needs: a linked layout's blobs are among them.
     """
     if OCIImageInfo in target or OCIImageIndexInfo in target:
-        fail("{}: {} is an image, of which there is no layout yet: make an oci_image_layout with image = \"{}\", and name that".format(
+        fail("{}: {} is an image and not a layout: make an oci_image_layout of it, and name that".format(
             label,
-            target.label,
             target.label,
         ))
     files = target[DefaultInfo].files.to_list()

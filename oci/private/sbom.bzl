@@ -4,6 +4,7 @@ load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load(":sbom_toolchain.bzl", "SBOM_FORMATS", "SBOM_TOOLCHAIN_TYPE")
 
 def _oci_sbom_impl(ctx):
+    found = layout_input(ctx)
     toolchain = ctx.toolchains[SBOM_TOOLCHAIN_TYPE]
     if not toolchain:
         fail("{}: no program is registered that makes SBOMs: make an oci_sbom_toolchain of one, and register it with register_toolchains in MODULE.bazel".format(ctx.label))
@@ -14,7 +15,6 @@ def _oci_sbom_impl(ctx):
             ", ".join(generator.formats),
             ctx.attr.format,
         ))
-    found = layout_input(ctx)
     output = ctx.actions.declare_file(ctx.label.name + SBOM_FORMATS[ctx.attr.format])
     arguments = ctx.actions.args()
     for template in generator.args_template:

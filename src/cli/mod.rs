@@ -73,9 +73,11 @@ struct VerifyArgs {
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
-    let arguments = match std::env::var_os(TEST_ARGUMENTS_VARIABLE) {
-        Some(file) => test_arguments(Path::new(&file), std::env::args_os())?,
-        None => expand_files(std::env::args_os())?,
+    let arguments = if let Some(file) = std::env::var_os(TEST_ARGUMENTS_VARIABLE) {
+        test_arguments(Path::new(&file), std::env::args_os())?
+    } else {
+        enter_working_directory()?;
+        expand_files(std::env::args_os())?
     };
     match Cli::parse_from(arguments).command {
         Command::Pull(args) => pull::pull(&args)?,
@@ -108,20 +110,38 @@ fn verify(args: &VerifyArgs) -> ExitCode {
     }
     eprintln!("{path}: not valid, faults: {}", faults.len());
     if faults.iter().all(|fault| fault.left_out) {
-        eprintln!("it is valid with --sparse, which accepts that other platforms were left out");
+        eprintln!(
+            "it is valid with --sparse (in an oci_layout_test, sparse = True), which accepts that other platforms were left out"
+        );
     }
     ExitCode::FAILURE
 }
 
-/// Replaces each argument `@FILE` by those in the file.
-fn expand_files(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
+/// Under `bazel run`, paths are relative to where the user is, not to where Bazel starts the program.
+fn enter_working_directory() -> Result<()> {
+    if let Some(directory) = std::env::var_os("BUILD_WORKING_DIRECTORY") {
+        std::env::set_current_dir(&directory)
+            .map_err(|error| format!("cannot enter {}: {error}", directory.display()))?;
+    }
+    Ok(())
+}
+
+/// Replaces each argument `@FILE` before a `--` by those in the file.
+fn expand_files(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
     let mut expanded = Vec::new();
-    for argument in arguments {
-        match argument.to_str().and_then(|text| text.strip_prefix('@')) {
-            Some(file) => expanded.extend(read_arguments(Path::new(file))?),
-            None => expanded.push(argument),
+    for argument in arguments.by_ref() {
+        let file = argument.to_str().and_then(|text| text.strip_prefix('@'));
+        if let Some(file) = file {
+            expanded.extend(read_arguments(Path::new(file))?);
+            continue;
+        }
+        let ends_options = argument == "--";
+        expanded.push(argument);
+        if ends_options {
+            break;
         }
     }
+    expanded.extend(arguments);
     Ok(expanded)
 }
 

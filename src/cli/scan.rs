@@ -1,6 +1,7 @@
 //! `scan`: what a scan test calls.
 
 use std::env;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,7 +45,7 @@ pub(crate) struct ScanArgs {
     report: Option<String>,
     /// The exit code of the scanner that makes the scan a success.
     #[arg(long, value_name = "CODE", default_value_t = 0)]
-    expected_exit: i32,
+    expected_exit: u8,
     /// A variable of the scanner's environment.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     env: Vec<(String, String)>,
@@ -57,6 +58,9 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
     let scratch = args.scratch.unwrap_or_else(env::temp_dir);
     let scratch = tempfile::tempdir_in(&scratch)
         .map_err(|error| format!("cannot make a directory in {}: {error}", scratch.display()))?;
+    let home = scratch.path().join("home");
+    fs::create_dir(&home)?;
+    let home = env::var_os("HOME").is_none().then_some(home);
     let layout = if args.rootfs {
         let unpacked = scratch.path().join("rootfs");
         unpack(&args.layout, args.platform.as_ref(), &unpacked)?;
@@ -70,9 +74,9 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         arguments: args.arguments,
         environment: args.env,
         outputs: args.outputs,
-        home: env::var_os("HOME").is_none().then(|| scratch.path().into()),
+        home,
         report: args.report,
-        expected_exit: args.expected_exit,
+        expected_exit: args.expected_exit.into(),
     };
     match scan.run() {
         Ok(()) => Ok(ExitCode::SUCCESS),

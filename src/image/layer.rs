@@ -11,6 +11,7 @@ use tar::{EntryType, Header};
 
 use crate::descriptor::{Compression, Descriptor, MediaType};
 use crate::digest::{Algorithm, HashingWriter};
+use crate::files::open_regular;
 use crate::layout::{Tee, decompress};
 
 use super::DIFF_ID;
@@ -35,6 +36,14 @@ pub enum LayerError {
     /// A path that no layer can hold.
     #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
     Path(String),
+    /// An archive has such a path.
+    #[error("{archive} has an entry that no layer can have", archive = archive.display())]
+    Entry {
+        /// The archive.
+        archive: PathBuf,
+        /// What is wrong with the entry.
+        source: Box<LayerError>,
+    },
     /// What should be an archive is none.
     #[error("{path} is not a whole tar archive; it may be plain, or compressed by gzip or zstd", path = path.display())]
     NotATar {
@@ -61,9 +70,6 @@ pub enum LayerError {
         /// What is to have it too.
         second: String,
     },
-    /// A local file that has no content to take, such as a named pipe.
-    #[error("{path} is not a regular file, and a layer takes only those and directories", path = .0.display())]
-    NotAFile(PathBuf),
     /// Something is placed below a path that is not a directory.
     #[error("{child:?} cannot be placed below {parent:?}, which is not a directory")]
     NotADirectory {
@@ -317,7 +323,7 @@ fn write_tar(
                 let default = if *executable { 0o755 } else { 0o644 };
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(mode.or(options.mode).unwrap_or(default));
-                let file = open_file(source)?;
+                let file = failed("open", source, open_regular(source))?;
                 header.set_size(failed("read", source, file.metadata())?.len());
                 let result = tar.append_data(&mut header, path, BufReader::new(file));
                 failed("add to the layer", source, result)?;
@@ -351,13 +357,21 @@ fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
     let mut archive = tar::Archive::new(&mut tee);
     for entry in archive.entries().map_err(not_a_tar)? {
         let name = entry.map_err(not_a_tar)?.path_bytes().into_owned();
-        normal(&String::from_utf8_lossy(&name))?;
+        entry_name(path, &String::from_utf8_lossy(&name))?;
     }
     io::copy(&mut tee, &mut io::sink()).map_err(not_a_tar)?;
     if tee.count() == 0 {
         return Err(not_a_tar(io::ErrorKind::UnexpectedEof.into()));
     }
     Ok(())
+}
+
+/// The path in the layer of an archive's entry.
+fn entry_name(archive: &Path, name: &str) -> Result<String, LayerError> {
+    normal(name).map_err(|source| LayerError::Entry {
+        archive: archive.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 /// What stands where in a layer, and which source put it there: an archive's number, or none.
@@ -451,7 +465,7 @@ fn append_entry(
             name: String::from_utf8_lossy(bytes).into_owned(),
         })
     };
-    let name = normal(&text(&entry.path_bytes())?)?;
+    let name = entry_name(archive, &text(&entry.path_bytes())?)?;
     let kind = entry.header().entry_type();
     if name.is_empty()
         || kind == EntryType::XGlobalHeader
@@ -516,17 +530,9 @@ fn without_holes(entry: &tar::Entry<'_, impl Read>) -> io::Result<Header> {
     Ok(header)
 }
 
-fn open_file(path: &Path) -> Result<File, LayerError> {
-    // To open a named pipe is to wait for who writes to it.
-    if !failed("read", path, fs::metadata(path))?.is_file() {
-        return Err(LayerError::NotAFile(path.to_owned()));
-    }
-    failed("open", path, File::open(path))
-}
-
 /// Opens an archive, whatever its compression.
 fn open_tar(path: &Path) -> Result<Box<dyn Read>, LayerError> {
-    let mut reader = BufReader::with_capacity(1 << 20, open_file(path)?);
+    let mut reader = BufReader::with_capacity(1 << 20, failed("open", path, open_regular(path))?);
     let head = failed("read", path, io::BufRead::fill_buf(&mut reader))?;
     let compression = match head {
         [0x1f, 0x8b, ..] => Compression::Gzip,

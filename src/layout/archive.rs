@@ -1,7 +1,7 @@
 //! Layouts as tar archives (OCI image spec, image-layout.md), and as those that `docker save` writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufReader};
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::HashingWriter;
+use crate::files::{WholeFile, open_regular};
 use crate::manifest::{Manifest, ManifestError};
 use crate::platform::Platform;
 use crate::reference::Tagged;
@@ -178,8 +179,8 @@ fn write(
         .keys()
         .flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..=end]))
         .collect();
-    let file = io_failed("write", output, File::create(output))?;
-    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file));
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
+    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, whole.file()));
     let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
         let (kind, mode) = if path.ends_with('/') {
             (tar::EntryType::Directory, 0o755)
@@ -200,7 +201,7 @@ fn write(
         append(directory, 0, &mut io::empty())?;
     }
     for (path, (descriptor, source)) in &blobs {
-        let file = io_failed("open", &source.path, File::open(&source.path))?;
+        let file = io_failed("open", &source.path, open_regular(&source.path))?;
         let found = io_failed("read", &source.path, file.metadata())?.len();
         check_size(descriptor, &source.path, found)?;
         let hasher = HashingWriter::new(descriptor.digest.algorithm(), io::sink());
@@ -211,5 +212,7 @@ fn write(
     }
     let mut writer = io_failed("write", output, tar.into_inner())?;
     io_failed("write", output, io::Write::flush(&mut writer))?;
+    drop(writer);
+    io_failed("write", output, whole.finish())?;
     Ok(())
 }

@@ -68,7 +68,7 @@ pub enum ImageNotFound {
     #[error("the layout has no image")]
     None,
     /// It holds several, and it was not said which.
-    #[error("the layout has {count} images, for {offered}: say for which platform one is wanted")]
+    #[error("the layout has {count} images, for {offered}: name a platform to choose one of them")]
     Several {
         /// How many.
         count: usize,

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::descriptor::{Descriptor, MediaType};
-use crate::files::{make_way, write_whole};
+use crate::files::{make_way, open_regular, write_whole};
 use crate::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 /// The file that marks a directory as a layout.
@@ -156,13 +156,16 @@ impl LayoutWriter {
 
 /// Reads a manifest's file; one that is larger than a manifest may be is an error.
 pub(crate) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let size = fs::metadata(path)?.len();
+    let mut file = open_regular(path)?;
+    let size = file.metadata()?.len();
     if size > MAX_MANIFEST_SIZE {
         return Err(io::Error::other(format!(
             "it has {size} bytes, more than the limit of 4 MiB"
         )));
     }
-    fs::read(path)
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// A reader that also writes what is read from it.

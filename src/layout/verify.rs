@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::descriptor::{Compression, Descriptor, Kind};
 use crate::digest::{Algorithm, Digest, HashingWriter, hash_reader};
+use crate::files::open_regular;
 use crate::manifest::{ImageIndex, ImageManifest, Manifest};
 
 use super::{INDEX_FILE, MARKER_FILE, Marker, Tee, VERSION, read_small};
@@ -103,6 +104,23 @@ impl Verifier<'_> {
         });
     }
 
+    /// Whether a blob is a link to nothing, which is a fault then.
+    fn dangles(&mut self, digest: &Digest, path: &Path) -> bool {
+        let Ok(target) = fs::read_link(path) else {
+            return false;
+        };
+        if path.exists() {
+            return false;
+        }
+        let problem = format!(
+            "it is a link to {}, which is not there. Bazel takes a base's files away when it builds what \
+             does not need them: build the layout again, or set blobs = \"file\" for one without links",
+            target.display()
+        );
+        self.fault(digest, problem);
+        true
+    }
+
     fn add(&mut self, fault: Fault) {
         if self.known.insert(fault.clone()) {
             self.faults.push(fault);
@@ -128,10 +146,13 @@ impl Verifier<'_> {
                     );
                     continue;
                 };
-                if self.seen.contains(&digest) || self.read.contains_key(&digest) {
+                if self.seen.contains(&digest)
+                    || self.read.contains_key(&digest)
+                    || self.dangles(&digest, &file)
+                {
                     continue;
                 }
-                match File::open(&file).and_then(|file| hash_reader(digest.algorithm(), file)) {
+                match open_regular(&file).and_then(|file| hash_reader(digest.algorithm(), file)) {
                     Ok((found, _)) if found == digest => {}
                     Ok((found, _)) => {
                         self.fault(subject, format!("its content has the digest {found}"));
@@ -173,7 +194,8 @@ impl Verifier<'_> {
 
     fn check_index(&mut self, subject: &str, index: &ImageIndex, may_be_sparse: bool) {
         let root = self.root;
-        let present = |entry: &Descriptor| root.join(entry.digest.blob_path()).exists();
+        let present =
+            |entry: &Descriptor| fs::symlink_metadata(root.join(entry.digest.blob_path())).is_ok();
         let sparse = may_be_sparse && index.manifests.iter().any(present);
         if index.manifests.is_empty() {
             self.fault(subject, "it lists no manifests");
@@ -191,7 +213,13 @@ impl Verifier<'_> {
     fn check_content(&mut self, parent: &str, descriptor: &Descriptor) {
         let kind = descriptor.media_type.kind();
         let path = self.root.join(descriptor.digest.blob_path());
+        if self.dangles(&descriptor.digest, &path) {
+            return;
+        }
         match fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => {
+                return self.fault(&descriptor.digest, "it is not a regular file");
+            }
             Ok(metadata) if metadata.len() != descriptor.size => {
                 let (found, expected) = (metadata.len(), descriptor.size);
                 let problem = format!("it has {found} bytes, but {parent} says {expected}");
@@ -351,7 +379,7 @@ fn hash_layer(
     compression: Option<Compression>,
 ) -> io::Result<(Digest, io::Result<Option<Digest>>)> {
     let Some(compression) = compression else {
-        let (digest, _) = hash_reader(algorithm, File::open(path)?)?;
+        let (digest, _) = hash_reader(algorithm, open_regular(path)?)?;
         return Ok((digest, Ok(None)));
     };
     read_layer(path, algorithm, compression, |reader| {
@@ -368,7 +396,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     work: impl FnOnce(Box<dyn Read + '_>) -> Result<T, E>,
 ) -> io::Result<(Digest, Result<T, E>)> {
     let hasher = HashingWriter::new(algorithm, io::sink());
-    let mut raw = Tee::new(File::open(path)?, hasher);
+    let mut raw = Tee::new(open_regular(path)?, hasher);
     let buffered = BufReader::with_capacity(256 * 1024, &mut raw);
     let done = match decompress(buffered, compression) {
         Ok(reader) => work(reader),

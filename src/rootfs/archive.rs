@@ -6,10 +6,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
+use super::MAX_MEMORY;
+
 /// The size of a header, and what all data is padded to.
 pub(super) const BLOCK: usize = 512;
 /// The most that a long name, a pax header or the map of a sparse file may have; Go's limit.
 const MAX_SPECIAL: u64 = 1 << 20;
+/// What is kept of an entry beside its name, its target and its attributes, more or less.
+const ENTRY_MEMORY: usize = 300;
 /// The longest path that Linux takes, without the NUL at its end.
 pub(super) const MAX_PATH: usize = 4095;
 
@@ -19,6 +23,12 @@ pub enum ArchiveError {
     /// It cannot be read or decompressed.
     #[error("it cannot be read")]
     Read(#[from] io::Error),
+    /// What is made of it cannot be written.
+    #[error("what it holds cannot be written")]
+    Write(#[source] io::Error),
+    /// There is too much of it.
+    #[error("the names and attributes of the image's files take more than {} MiB", MAX_MEMORY >> 20)]
+    TooMuch,
     /// It is not a tar archive, or not all of one.
     #[error("it is not a whole tar archive: {0}")]
     Form(&'static str),
@@ -49,6 +59,21 @@ pub(super) struct Entry {
     pub(super) path: Vec<u8>,
     pub(super) content: Content,
     pub(super) metadata: Metadata,
+}
+
+impl Entry {
+    /// How much memory it takes, more or less.
+    pub(super) fn memory(&self) -> u64 {
+        let target = match &self.content {
+            Content::Symlink { target } | Content::HardLink { target } => target.len(),
+            _ => 0,
+        };
+        let xattrs = self.metadata.xattrs.iter();
+        let xattrs: usize = xattrs
+            .map(|(name, value)| ENTRY_MEMORY + name.len() + value.len())
+            .sum();
+        (ENTRY_MEMORY + self.path.len() + target + xattrs) as u64
+    }
 }
 
 /// What an entry is.
@@ -208,7 +233,7 @@ impl<R: BufRead> Archive<R> {
                 }
                 let wanted = usize::try_from(end - offset).unwrap_or(usize::MAX);
                 let count = buffer.len().min(wanted);
-                write(&buffer[..count], offset)?;
+                write(&buffer[..count], offset).map_err(ArchiveError::Write)?;
                 self.reader.consume(count);
                 self.left -= count as u64;
                 offset += count as u64;

@@ -19,6 +19,26 @@ use super::{Kind, Rootfs, RootfsError, Thing, by_layer, each, failed};
 
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     begin(output)?;
+    let written = fill(rootfs, output);
+    if written.is_err() {
+        clear(output);
+    }
+    written
+}
+
+/// Takes away all that was written: it is of no use, and in the way of another try.
+fn clear(output: &Path) {
+    let Ok(entries) = fs::read_dir(output) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if fs::remove_file(&path).is_err() {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     let items = rootfs.tree.items();
     let mut paths = Vec::with_capacity(items.len());
     for item in &items {
@@ -99,9 +119,10 @@ impl NewFile<'_> {
         };
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).open(self.path);
-        let file = file.map_err(failed)?;
+        let write = |error| ArchiveError::Write(failed(error));
+        let file = file.map_err(write)?;
         archive.data(|bytes, offset| write_all_at(&file, bytes, offset).map_err(failed))?;
-        self.finish(&file).map_err(failed)?;
+        self.finish(&file).map_err(write)?;
         Ok(())
     }
 

@@ -4,14 +4,14 @@ use std::fs;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::descriptor::{Compression, Descriptor, Kind};
 use crate::layout::read_layer;
 
 use super::archive::{Archive, ArchiveError, Entry};
-use super::{LayerFault, RootfsError};
+use super::{LayerFault, MAX_MEMORY, RootfsError};
 
 /// What files are read through.
 pub(super) type Reader<'a> = Archive<BufReader<Box<dyn Read + 'a>>>;
@@ -39,11 +39,15 @@ impl Layer {
         }
     }
 
-    /// All entries, in the archive's order.
-    pub(super) fn entries(&self) -> Result<Vec<Entry>, RootfsError> {
+    /// All entries, in the archive's order. What they take is added to `memory`, which all layers share.
+    pub(super) fn entries(&self, memory: &AtomicU64) -> Result<Vec<Entry>, RootfsError> {
         self.read(|mut archive| {
             let mut entries = Vec::new();
             while let Some(entry) = archive.next()? {
+                let more = entry.memory();
+                if memory.fetch_add(more, Ordering::Relaxed) + more > MAX_MEMORY {
+                    return Err(ArchiveError::TooMuch);
+                }
                 entries.push(entry);
             }
             Ok(entries)
@@ -103,7 +107,10 @@ impl Layer {
         if found != *digest {
             return Err(self.failed(LayerFault::Digest(found)));
         }
-        done.map_err(|error| self.failed(LayerFault::Archive(error)))
+        done.map_err(|error| match error {
+            ArchiveError::Write(error) => RootfsError::Write(error),
+            error => self.failed(LayerFault::Archive(error)),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use crate::descriptor::MediaType;
 use crate::digest::Digest;
@@ -22,6 +23,9 @@ pub use archive::ArchiveError;
 
 use layers::{Layer, each};
 use tree::{Item, Kind, Source, Thing, Tree};
+
+/// The most memory that the names, links and attributes of an image's files may take, more or less.
+const MAX_MEMORY: u64 = 512 << 20;
 
 /// Why a root file system cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,9 @@ pub enum RootfsError {
         /// Why it failed.
         source: io::Error,
     },
+    /// A file of the output cannot be written.
+    #[error("cannot write the root file system")]
+    Write(#[source] io::Error),
     /// The output directory holds something.
     #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]
     Occupied(PathBuf),
@@ -94,7 +101,8 @@ impl Rootfs {
             .map(|layer| Layer::new(layout, layer))
             .collect::<Result<_, _>>()?;
         let mut tree = Tree::default();
-        let entries = each(&layers, |_, layer| layer.entries())?;
+        let memory = AtomicU64::new(0);
+        let entries = each(&layers, |_, layer| layer.entries(&memory))?;
         for (number, entries) in entries.into_iter().enumerate() {
             tree.apply(number, entries)
                 .map_err(|error| layers[number].failed(LayerFault::Archive(error)))?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ::tar::{EntryType, Header};
 
+use crate::files::WholeFile;
 use crate::store::write_all_at;
 
 use super::archive::{BLOCK, Device, Metadata, Time, padding};
@@ -16,16 +17,9 @@ use super::{Item, Kind, Rootfs, RootfsError, Thing, by_layer, each, failed};
 const IMPLIED: u32 = 0o755;
 
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
-    let directory = match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     // An archive that lacks contents must not be taken for a whole one.
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = failed("write", output, builder.tempfile_in(directory))?;
-    let file = temporary.as_file();
+    let whole = failed("write", output, WholeFile::begin(output))?;
+    let file = whole.file();
 
     let items = rootfs.tree.items();
     let mut end = 0;
@@ -54,9 +48,7 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
             archive.data(|bytes, offset| write_all_at(file, bytes, start + offset))
         })
     })?;
-    let persisted = temporary.persist(output).map_err(|error| error.error);
-    failed("write", output, persisted)?;
-    Ok(())
+    failed("write", output, whole.finish())
 }
 
 /// The header of an entry and the extended ones before it.

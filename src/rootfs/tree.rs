@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::MAX_MEMORY;
 use super::archive::{ArchiveError, Content, Device, Entry, MAX_PATH, Metadata, components};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -18,6 +19,8 @@ const ROOT: usize = 0;
 pub(super) struct Tree {
     nodes: Vec<Node>,
     inodes: Vec<Inode>,
+    /// The length of all paths, which may be much longer than those of the entries that links led there.
+    length: u64,
 }
 
 /// What a name stands for. What is no longer reached stays among the nodes until the end.
@@ -87,6 +90,7 @@ impl Default for Tree {
         Tree {
             nodes: vec![directory(0)],
             inodes: Vec::new(),
+            length: 0,
         }
     }
 }
@@ -300,8 +304,13 @@ impl Tree {
     }
 
     fn insert(&mut self, parent: usize, name: Vec<u8>, node: Node) -> Result<(), Obstacle> {
-        if self.length(parent) + 1 + name.len() > MAX_PATH {
+        let length = self.length(parent) + 1 + name.len();
+        if length > MAX_PATH {
             return Err(Obstacle::TooLong);
+        }
+        self.length += length as u64;
+        if self.length > MAX_MEMORY {
+            return Err(Obstacle::TooMany);
         }
         let number = self.nodes.len();
         self.nodes.push(node);
@@ -403,6 +412,7 @@ enum Obstacle {
     NotADirectory,
     Loop,
     TooLong,
+    TooMany,
 }
 
 impl Obstacle {
@@ -411,6 +421,7 @@ impl Obstacle {
             Obstacle::NotADirectory => "is below what is not a directory",
             Obstacle::Loop => "is below a link that leads in a circle, or over too many others",
             Obstacle::TooLong => "is below a link that makes its path longer than Linux takes",
+            Obstacle::TooMany => return ArchiveError::TooMuch,
         };
         ArchiveError::entry(path, problem)
     }
