@@ -50,8 +50,8 @@ oci_scan_test = rule(
 
 The scanner runs in the test's sandbox, and its output is the test's. In the words of `args`, and in the
 values of `env`, `{layout}` stands for the absolute path of what is scanned, `{report}` for that of the
-report and `{outputs}` for that of the directory of the test's undeclared outputs
-(`bazel-testlogs/PACKAGE/NAME/test.outputs`). The scanner finds the first two in the environment too, as
+report and `{outputs}` for that of the directory of the test's undeclared outputs, which Bazel keeps in
+`bazel-testlogs/PACKAGE/NAME/test.outputs`. The scanner finds the first two in the environment too, as
 `OCI_LAYOUT` and `OCI_SCAN_REPORT`. `HOME` is an empty directory, unless the test's environment has one.
 
 The test succeeds if the scanner ends with the code `expected_exit` and has written the report; else it ends
