@@ -4,10 +4,16 @@ load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo")
 load(":pairs.bzl", "pairs")
 load(":pulled_blobs.bzl", "merge_pulled_infos")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load(":transitions.bzl", "each_platform")
 
 def _oci_image_index_impl(ctx):
     images = []
-    for target in ctx.attr.images:
+    targets = [
+        target
+        for number in sorted(ctx.split_attr.images)
+        for target in ctx.split_attr.images[number]
+    ]
+    for target in targets:
         if OCIImageInfo in target:
             images.append(target[OCIImageInfo])
         else:
@@ -32,7 +38,7 @@ def _oci_image_index_impl(ctx):
     return [
         DefaultInfo(files = depset([index])),
         OCIImageIndexInfo(descriptor = descriptor, images = images, index = index),
-    ] + merge_pulled_infos(ctx.attr.images)
+    ] + merge_pulled_infos(targets)
 
 oci_image_index = rule(
     implementation = _oci_image_index_impl,
@@ -46,7 +52,13 @@ Provides OCIImageIndexInfo, and OCIPulledImageInfo where `oci_image_layout` depe
 taken. No two may be for one platform.""",
             mandatory = True,
             allow_empty = False,
+            cfg = each_platform,
             providers = [[OCIImageInfo], [OCIImageIndexInfo]],
+        ),
+        "platforms": attr.label_list(
+            doc = """The platforms, `platform` targets, for each of which the images are built: one
+`oci_image` then becomes an image for each, on the base's image that fits it. Without any, the images are
+for the target platform, or for what they say themselves.""",
         ),
     },
     provides = [OCIImageIndexInfo],

@@ -3,7 +3,7 @@
 load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo", "OCIPulledImageInfo")
 load(":caching.bzl", "CACHE_BASE", "caching_of_base")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
-load(":transitions.bzl", "pull_all_on")
+load(":transitions.bzl", "layout_transition")
 
 def _oci_image_layout_impl(ctx):
     target = ctx.attr.image[0] if type(ctx.attr.image) == "list" else ctx.attr.image
@@ -93,7 +93,11 @@ Bazel's caches get a layout with links whatever `cache_base` says: of the base, 
             doc = "The image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.",
             mandatory = True,
             providers = [[OCIImageInfo], [OCIImageIndexInfo]],
-            cfg = pull_all_on,
+            cfg = layout_transition,
+        ),
+        "platform": attr.label(
+            doc = """The platform, a `platform` target, that the image is built for, instead of the target
+platform: for the layout of one of the images that an `oci_image_index` makes of the same `oci_image`.""",
         ),
         "ref_name": attr.string(
             doc = """The image's name within the layout (annotation
