@@ -12,8 +12,25 @@ use crate::platform::Platform;
 
 /// The media type of a content, in the OCI image spec's names or in Docker's schema 2 names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct MediaType(String);
+
+impl TryFrom<String> for MediaType {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        if name.chars().any(char::is_control) {
+            return Err("a media type has control characters");
+        }
+        Ok(MediaType(name))
+    }
+}
+
+impl From<MediaType> for String {
+    fn from(media_type: MediaType) -> Self {
+        media_type.0
+    }
+}
 
 /// What a media type says about the content's role in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +48,7 @@ pub enum Kind {
 }
 
 /// How a layer's tar archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// Not compressed.
     None,

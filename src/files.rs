@@ -1,4 +1,5 @@
-//! Writing below a directory of ours, in which others may have put symlinks: none is followed.
+//! Writing below a directory of ours, in which others may have put symlinks: none is followed. And
+//! reading, which follows them, but only to files.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -131,7 +131,7 @@ impl Scan {
         }
         if let Some(report) = &report {
             // One of an earlier run would be taken for this one's.
-            if report.exists() {
+            if fs::symlink_metadata(report).is_ok() {
                 fs::remove_file(report).map_err(|source| ScanError::Io {
                     action: "remove",
                     path: report.clone(),
@@ -141,12 +141,7 @@ impl Scan {
             places.push((REPORT_PLACEHOLDER, text(report)?));
             command.env(REPORT_VARIABLE, report);
         }
-        // Braces that are no placeholder, such as a template's, stay.
-        let fill = |text: &String| {
-            places
-                .iter()
-                .fold(text.clone(), |text, (name, path)| text.replace(name, path))
-        };
+        let fill = |text: &String| fill(text, &places);
         if let Some(home) = &self.home {
             command.env("HOME", absolute(home)?);
         }
@@ -184,7 +179,41 @@ fn absolute(path: &Path) -> Result<PathBuf, ScanError> {
     })
 }
 
+/// Replaces the placeholders. Braces that are none, such as a template's, stay.
+fn fill(text: &str, places: &[(&str, &str)]) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find('{') {
+        filled.push_str(&rest[..begin]);
+        rest = &rest[begin..];
+        let found = places.iter().find(|(name, _)| rest.starts_with(name));
+        let (name, path) = found.copied().unwrap_or(("{", "{"));
+        filled.push_str(path);
+        rest = &rest[name.len()..];
+    }
+    filled + rest
+}
+
 fn text(path: &Path) -> Result<&str, ScanError> {
     path.to_str()
         .ok_or_else(|| ScanError::NotUtf8(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled_once() {
+        let places = [
+            (LAYOUT_PLACEHOLDER, "/a/{report}"),
+            (REPORT_PLACEHOLDER, "/r"),
+        ];
+        assert_eq!(
+            fill("{{layout}:{layout}{x}{", &places),
+            "{/a/{report}:/a/{report}{x}{"
+        );
+        assert_eq!(fill("{report}", &places), "/r");
+        assert_eq!(fill("é{report}é", &places), "é/ré");
+    }
 }

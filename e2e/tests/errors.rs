@@ -210,7 +210,7 @@ fn what_cannot_be_scanned() {
         ("scan_with_exit", &["expected_exit is 256"]),
         ("scan_with_report", &["report is \"../report.txt\""]),
         ("scan_with_directory", &["report is \"sub/\""]),
-        ("scan_with_no_program", &["//:two_files"]),
+        ("scan_with_no_program", &["//:two_files is not a program"]),
         ("oci_tags", &["repo_tags are for format = \"docker\""]),
         ("no_tag", &["\"example.com:5000/app\"", "a name and a tag"]),
         (

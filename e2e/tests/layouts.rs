@@ -97,6 +97,7 @@ fn others_read_what_bazel_builds() {
     the_archive_holds_the_same(&workspace, &index);
     unpacks(&workspace, &files);
 
+    workspace.succeed(&["test", "//:rootfs_scan"]);
     let run = workspace.succeed(&["build", "//:explicit"]);
     assert_eq!(run.count("OCILayer"), 0, "layers are built once");
 }

@@ -5,11 +5,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
+use oci_pull_all_e2e::faulty::digest;
+use oci_pull_all_e2e::layout::{add_blob, write_index};
 use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::user::User;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -56,18 +57,6 @@ impl Layer {
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
-}
-
-fn add_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
-    let digest = digest(bytes);
-    let path = layout.join("blobs").join(digest.replace(':', "/"));
-    fs::create_dir_all(path.parent().expect("it has one")).expect("can be made");
-    fs::write(path, bytes).expect("can be written");
-    json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
-}
-
 /// Makes the layout `layout` of an image of these layers.
 fn image(user: &User, layers: &[Layer]) {
     let layout = user.path("layout");
@@ -93,10 +82,7 @@ fn write_layout(layout: &Path, layers: &[Value], diff_ids: &[String]) {
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
     let mut manifest = document("manifest", &manifest);
     manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
-    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
-    fs::write(layout.join("index.json"), index.to_string()).expect("can be written");
-    let marker = json!({"imageLayoutVersion": "1.0.0"});
-    fs::write(layout.join("oci-layout"), marker.to_string()).expect("can be written");
+    write_index(layout, &[manifest]);
 }
 
 fn unpack(user: &User) -> oci_pull_all_e2e::user::Ran {

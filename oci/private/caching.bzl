@@ -4,7 +4,8 @@ CACHE_BASE = attr.bool(
     doc = """Whether Bazel's remote and disk caches may hold an output that has a pulled base's bytes in it.
 
 By default they do not: whoever makes one has its base already, so that to make it again is sooner done than to
-fetch it, and a cache would be sent the base for each of them. It is of use with remote execution, where the
+fetch it, and a cache would be sent the base for each of them. An archive and a root file system are not cached by
+default even if no base was pulled. It is of use with remote execution, where the
 base goes to the remote cache in any case, as an input. The action may run remotely either way.""",
 )
 

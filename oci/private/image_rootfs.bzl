@@ -35,7 +35,7 @@ oci_image_rootfs = rule(
 
 Its output is a tar archive, which has what no directory that Bazel can carry has: owners, devices, and links
 that dangle or lead to `/`. In an `oci_scan_test` it is a directory, unpacked when the test runs: symbolic
-links and hard links are as in the image; owners, devices and set-ID bits are left out. Such a test does not
+links and hard links are as in the image; owners, devices, named pipes, extended attributes and set-ID bits are left out. Such a test does not
 need the archive: `tags = ["manual"]` keeps `bazel build //...` from making it.
 
 Nothing is written outside of the root, whatever the layers hold. Provides OCIRootfsInfo.""",

@@ -16,6 +16,8 @@ def _oci_impl(mctx):
         where = "{}@{}".format(module.name, module.version) if module.version else (module.name or "the root module")
         for tag in module.tags.pull:
             problem = check_pull(tag)
+            if tag.name == PULLED_TOOLCHAINS:
+                problem = "the extension keeps this name for itself: choose another"
             if problem:
                 fail("oci.pull(name = {}) in {}: {}".format(repr(tag.name), where, problem))
             attrs = {name: getattr(tag, name) for name in _ATTRS}

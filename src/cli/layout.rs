@@ -59,7 +59,7 @@ pub(crate) struct RootfsArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "output")]
     tar: Option<PathBuf>,
     /// The directory to unpack into, which must be empty or not there. All in it belongs to you, who
-    /// may read and write it; devices are left out.
+    /// may read and write it; devices and named pipes are left out.
     #[arg(long, value_name = "DIR", conflicts_with = "tar")]
     output: Option<PathBuf>,
 }

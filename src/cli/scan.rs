@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -41,7 +41,7 @@ pub(crate) struct ScanArgs {
     scratch: Option<PathBuf>,
     /// The name of a report below the directory for reports that the scanner must write. {report} in the
     /// scanner's arguments and the variable `OCI_SCAN_REPORT` have its absolute path.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_report)]
     report: Option<String>,
     /// The exit code of the scanner that makes the scan a success.
     #[arg(long, value_name = "CODE", default_value_t = 0)]
@@ -90,4 +90,12 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn parse_report(name: &str) -> std::result::Result<String, String> {
+    let mut parts = Path::new(name).components().peekable();
+    if parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(name.to_owned());
+    }
+    Err("expected the path of a file below the directory for reports".to_owned())
 }

@@ -104,8 +104,15 @@ fn sources(layout: &Path) -> Result<Sources, ArchiveError> {
         io_failed("list", path, paths)
     };
     for algorithm in list(&layout.join("blobs"))? {
+        if !algorithm.is_dir() {
+            continue;
+        }
         for blob in list(&algorithm)? {
-            sources.add_pulled(blob)?;
+            // What else lies there is no part of the layout.
+            match sources.add_pulled(blob) {
+                Err(MergeError::Name(_)) => {}
+                added => added?,
+            }
         }
     }
     Ok(sources)

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
@@ -25,10 +25,10 @@ pub struct FoundImage {
 #[derive(Debug, thiserror::Error)]
 pub enum ImageNotFound {
     /// A file of the layout cannot be read.
-    #[error("cannot read {file} of the layout")]
+    #[error("cannot read {path}", path = path.display())]
     Io {
-        /// The file, by its path in the layout.
-        file: String,
+        /// The file.
+        path: PathBuf,
         /// Why it failed.
         source: io::Error,
     },
@@ -91,13 +91,18 @@ pub enum ImageNotFound {
 /// layout does not hold (image-layout.md lets a layout miss blobs).
 pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundImage, ImageNotFound> {
     let mut images = images(layout)?;
+    let is_one = |images: &[FoundImage]| {
+        let mut digests = images.iter().map(|image| &image.descriptor.digest);
+        let first = digests.next();
+        first.is_some() && digests.all(|digest| Some(digest) == first)
+    };
     let found = images
         .iter()
         .filter_map(|image| image.descriptor.platform.as_ref());
     let Some(wanted) = platform else {
         return match images.len() {
             0 => Err(ImageNotFound::None),
-            1 => Ok(images.remove(0)),
+            _ if is_one(&images) => Ok(images.remove(0)),
             count => Err(ImageNotFound::Several {
                 count,
                 offered: offered(found),
@@ -118,22 +123,23 @@ pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundIma
         have.and_then(|have| have.rank_for(&wanted)) == Some(best)
     });
     match images.len() {
-        1 => Ok(images.remove(0)),
+        _ if is_one(&images) => Ok(images.remove(0)),
         count => Err(ImageNotFound::Ambiguous { count, wanted }),
     }
 }
 
-/// All images of the layout, each once.
+/// All images of the layout, each once for each of its platforms.
 fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
     let bytes = read(layout, INDEX_FILE)?;
     let mut queue = match parse(INDEX_FILE, &bytes, None)? {
         Manifest::Index(index) => entries(index),
         Manifest::Image(_) => Vec::new(),
     };
+    // One image may be for several platforms.
     let mut seen = HashSet::new();
     let mut images = Vec::new();
     while let Some(mut descriptor) = queue.pop() {
-        if !seen.insert(descriptor.digest.clone()) {
+        if !seen.insert((descriptor.digest.clone(), descriptor.platform.clone())) {
             continue;
         }
         let file = descriptor.digest.blob_path();
@@ -207,10 +213,8 @@ fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, ImageNotFound> {
 }
 
 fn read(layout: &Path, file: &str) -> Result<Vec<u8>, ImageNotFound> {
-    read_small(&layout.join(file)).map_err(|source| ImageNotFound::Io {
-        file: file.to_owned(),
-        source,
-    })
+    let path = layout.join(file);
+    read_small(&path).map_err(|source| ImageNotFound::Io { path, source })
 }
 
 #[cfg(test)]

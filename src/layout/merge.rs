@@ -1,6 +1,6 @@
 //! Puts an image together from blobs that lie in several places: a pulled base's and local ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -165,8 +165,13 @@ impl Sources {
     /// (image-layout.md lets a layout miss blobs); at least one of them must be there.
     pub(super) fn reachable(&self, root: &Descriptor) -> Result<Reachable<'_>, MergeError> {
         let mut blobs = BTreeMap::new();
+        // What is a manifest may be a layer as well.
+        let mut visited = HashSet::new();
         let mut queue = vec![root.clone()];
         while let Some(descriptor) = queue.pop() {
+            if !visited.insert(descriptor.digest.clone()) {
+                continue;
+            }
             let source = self.find("manifest", &descriptor)?;
             let path = descriptor.digest.blob_path();
             let bytes = io_failed("read", &source.path, read_small(&source.path))?;
@@ -179,9 +184,7 @@ impl Sources {
                         source,
                     }
                 })?;
-            if blobs.insert(path, (descriptor, source)).is_some() {
-                continue;
-            }
+            blobs.insert(path, (descriptor, source));
             match manifest {
                 Manifest::Image(image) => {
                     let layers = image.layers.into_iter().map(|layer| ("layer", layer));
@@ -191,13 +194,15 @@ impl Sources {
                     }
                 }
                 Manifest::Index(index) => {
-                    let manifests: Vec<Descriptor> = index
-                        .manifests
-                        .into_iter()
-                        .filter(|entry| {
+                    let (manifests, others): (Vec<Descriptor>, Vec<Descriptor>) =
+                        index.manifests.into_iter().partition(|entry| {
                             matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest)
-                        })
-                        .collect();
+                        });
+                    for other in others {
+                        if let Some(source) = self.blobs.get(&other.digest) {
+                            blobs.insert(other.digest.blob_path(), (other, source));
+                        }
+                    }
                     let present = |entry: &&Descriptor| self.blobs.contains_key(&entry.digest);
                     match manifests.first() {
                         Some(first) if !manifests.iter().any(|entry| present(&entry)) => {

@@ -1,10 +1,11 @@
 //! Checks a layout against the OCI image spec, and finds all its faults, not the first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::fs;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::Deserialize;
 
@@ -50,7 +51,9 @@ pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
         options,
         faults: Vec::new(),
         known: HashSet::new(),
+        queue: VecDeque::new(),
         seen: HashSet::new(),
+        judged: HashSet::new(),
         read: HashMap::new(),
     };
     if !root.is_dir() {
@@ -59,6 +62,9 @@ pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
     }
     verifier.check_marker();
     verifier.check_entry_point();
+    while let Some((parent, descriptor)) = verifier.queue.pop_front() {
+        verifier.check_content(&parent, &descriptor);
+    }
     verifier.check_unreferenced();
     verifier.faults
 }
@@ -69,10 +75,14 @@ struct Verifier<'a> {
     faults: Vec<Fault>,
     /// The same, so that none is told twice.
     known: HashSet<Fault>,
+    /// What is still to be checked, and what points to it.
+    queue: VecDeque<(Rc<str>, Descriptor)>,
     /// The manifests and indexes that were read.
     seen: HashSet<Digest>,
-    /// The `diff_id` of each config and layer that was read.
-    read: HashMap<Digest, Option<Digest>>,
+    /// The blobs whose content was compared with their digest, or has a fault already.
+    judged: HashSet<Digest>,
+    /// The `diff_id` of each config and layer that was read, which depends on what it was taken for.
+    read: HashMap<(Digest, Option<Compression>), Option<Digest>>,
 }
 
 #[derive(Deserialize)]
@@ -129,27 +139,21 @@ impl Verifier<'_> {
 
     /// Every blob must be what its name says, needed or not.
     fn check_unreferenced(&mut self) {
+        const NO_BLOB: &str = "its path is not that of a blob, blobs/ALGORITHM/HEX";
+        let name = |path: &Path| path.file_name().map(|name| name.display().to_string());
         for directory in list(&self.root.join("blobs")) {
+            let algorithm = name(&directory).unwrap_or_default();
+            if !directory.is_dir() {
+                self.fault(format!("blobs/{algorithm}"), NO_BLOB);
+            }
             for file in list(&directory) {
-                let subject = file
-                    .strip_prefix(self.root)
-                    .unwrap_or(&file)
-                    .display()
-                    .to_string();
-                let digest: Option<Digest> = subject
-                    .strip_prefix("blobs/")
-                    .and_then(|name| name.replacen('/', ":", 1).parse().ok());
-                let Some(digest) = digest else {
-                    self.fault(
-                        subject,
-                        "its path is not that of a blob, blobs/ALGORITHM/HEX",
-                    );
+                let hex = name(&file).unwrap_or_default();
+                let subject = format!("blobs/{algorithm}/{hex}");
+                let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>() else {
+                    self.fault(subject, NO_BLOB);
                     continue;
                 };
-                if self.seen.contains(&digest)
-                    || self.read.contains_key(&digest)
-                    || self.dangles(&digest, &file)
-                {
+                if self.judged.contains(&digest) || self.dangles(&digest, &file) {
                     continue;
                 }
                 match open_regular(&file).and_then(|file| hash_reader(digest.algorithm(), file)) {
@@ -200,47 +204,52 @@ impl Verifier<'_> {
         if index.manifests.is_empty() {
             self.fault(subject, "it lists no manifests");
         }
+        let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
             if present(entry) || !sparse {
-                self.check_content(subject, entry);
+                self.queue.push_back((parent.clone(), entry.clone()));
             } else if !self.options.sparse {
                 self.missing(subject, &entry.digest, true);
             }
         }
     }
 
-    /// Checks a content that `parent` points to, and all that it points to.
-    fn check_content(&mut self, parent: &str, descriptor: &Descriptor) {
-        let kind = descriptor.media_type.kind();
+    /// Checks that a content which `parent` points to is there, with its size.
+    fn check_presence(&mut self, parent: &str, descriptor: &Descriptor) -> bool {
         let path = self.root.join(descriptor.digest.blob_path());
         if self.dangles(&descriptor.digest, &path) {
-            return;
+            return false;
         }
-        match fs::metadata(&path) {
-            Ok(metadata) if !metadata.is_file() => {
-                return self.fault(&descriptor.digest, "it is not a regular file");
-            }
+        let problem = match fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => "it is not a regular file".to_owned(),
             Ok(metadata) if metadata.len() != descriptor.size => {
                 let (found, expected) = (metadata.len(), descriptor.size);
-                let problem = format!("it has {found} bytes, but {parent} says {expected}");
-                return self.fault(&descriptor.digest, problem);
+                format!("it has {found} bytes, but {parent} says {expected}")
             }
-            Ok(_) => {}
+            Ok(_) => return true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return self.missing(parent, &descriptor.digest, false);
+                self.missing(parent, &descriptor.digest, false);
+                return false;
             }
-            Err(error) => {
-                return self.fault(&descriptor.digest, format!("cannot be read: {error}"));
-            }
-        }
-        if !matches!(kind, Kind::Index | Kind::Manifest) {
-            // A layer's digest is checked together with its diff_id, in one reading; that of anything
-            // else with those of the unreferenced.
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        self.fault(&descriptor.digest, problem);
+        self.judged.insert(descriptor.digest.clone());
+        false
+    }
+
+    /// Checks a content that `parent` points to, and all that it points to but what it puts in the queue.
+    fn check_content(&mut self, parent: &str, descriptor: &Descriptor) {
+        let is_manifest = matches!(descriptor.media_type.kind(), Kind::Index | Kind::Manifest);
+        // The digest of what is no manifest is checked with those of the unreferenced.
+        if !self.check_presence(parent, descriptor)
+            || !is_manifest
+            || !self.seen.insert(descriptor.digest.clone())
+        {
             return;
         }
-        if !self.seen.insert(descriptor.digest.clone()) {
-            return;
-        }
+        self.judged.insert(descriptor.digest.clone());
+        let path = self.root.join(descriptor.digest.blob_path());
         let subject = descriptor.digest.to_string();
         let bytes = match read_small(&path) {
             Ok(bytes) => bytes,
@@ -262,7 +271,7 @@ impl Verifier<'_> {
     fn check_image(&mut self, subject: &str, image: &ImageManifest) {
         let before = self.faults.len();
         for blob in std::iter::once(&image.config).chain(&image.layers) {
-            self.check_content(subject, blob);
+            self.check_presence(subject, blob);
         }
         let is_image = image.config.media_type.kind() == Kind::Config;
         let layers: Vec<Option<Digest>> = image
@@ -343,7 +352,8 @@ impl Verifier<'_> {
                 return None;
             }
         };
-        if let Some(diff_id) = self.read.get(&descriptor.digest) {
+        let read = (descriptor.digest.clone(), compression);
+        if let Some(diff_id) = self.read.get(&read) {
             return diff_id.clone();
         }
         if !path.exists() {
@@ -366,7 +376,8 @@ impl Verifier<'_> {
                 None
             }
         };
-        self.read.insert(descriptor.digest.clone(), diff_id.clone());
+        self.judged.insert(descriptor.digest.clone());
+        self.read.insert(read, diff_id.clone());
         diff_id
     }
 }

@@ -12,6 +12,8 @@ use super::MAX_MEMORY;
 pub(super) const BLOCK: usize = 512;
 /// The most that a long name, a pax header or the map of a sparse file may have; Go's limit.
 const MAX_SPECIAL: u64 = 1 << 20;
+/// The most that the holes of a sparse file may have: whoever reads it reads zeros for them.
+const MAX_HOLES: u64 = 64 << 30;
 /// What is kept of an entry beside its name, its target and its attributes, more or less.
 const ENTRY_MEMORY: usize = 300;
 /// The longest path that Linux takes, without the NUL at its end.
@@ -27,7 +29,7 @@ pub enum ArchiveError {
     #[error("what it holds cannot be written")]
     Write(#[source] io::Error),
     /// There is too much of it.
-    #[error("the names and attributes of the image's files take more than {} MiB", MAX_MEMORY >> 20)]
+    #[error("the names and attributes of the image's files take more than {} MiB, or links make too much of them", MAX_MEMORY >> 20)]
     TooMuch,
     /// It is not a tar archive, or not all of one.
     #[error("it is not a whole tar archive: {0}")]
@@ -374,6 +376,9 @@ impl<R: BufRead> Archive<R> {
         }
         if sum != self.left || size >= 1 << 62 {
             return Err(fault("is a sparse file with an impossible map"));
+        }
+        if size - sum > MAX_HOLES {
+            return Err(fault("is a sparse file with holes of more than 64 GiB"));
         }
         self.pieces = pieces;
         Ok(size)

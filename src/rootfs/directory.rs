@@ -68,7 +68,7 @@ fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     for (item, path) in items.iter().zip(&paths) {
         match item.thing {
             Thing::HardLink(inode, first) if matches!(inode.kind, Kind::File { .. }) => {
-                failed("link", path, fs::hard_link(&paths[first], path))?;
+                failed("link", path, link(&paths[first], path))?;
             }
             Thing::Inode(inode) | Thing::HardLink(inode, _) => {
                 if let Kind::Symlink { target } = &inode.kind {
@@ -80,6 +80,17 @@ fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
         }
     }
     Ok(())
+}
+
+/// Makes another name of a file, or a copy where the file has as many names as the system takes.
+fn link(first: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(first, path) {
+        Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
+            fs::copy(first, path)?;
+            File::open(path)?.set_modified(fs::metadata(first)?.modified()?)
+        }
+        linked => linked,
+    }
 }
 
 /// Makes the output, unless it is there and empty.

@@ -39,6 +39,11 @@ impl Layer {
         }
     }
 
+    /// Whether this is the same blob as another.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.path == other.path && self.compression == other.compression
+    }
+
     /// All entries, in the archive's order. What they take is added to `memory`, which all layers share.
     pub(super) fn entries(&self, memory: &AtomicU64) -> Result<Vec<Entry>, RootfsError> {
         self.read(|mut archive| {

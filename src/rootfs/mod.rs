@@ -102,8 +102,22 @@ impl Rootfs {
             .collect::<Result<_, _>>()?;
         let mut tree = Tree::default();
         let memory = AtomicU64::new(0);
-        let entries = each(&layers, |_, layer| layer.entries(&memory))?;
-        for (number, entries) in entries.into_iter().enumerate() {
+        // A layer that is there several times is read once.
+        let first = |layer: &Layer| layers.iter().position(|other| other.is(layer));
+        let mut read = each(&layers, |number, layer| {
+            if first(layer) == Some(number) {
+                layer.entries(&memory)
+            } else {
+                Ok(Vec::new())
+            }
+        })?;
+        for (number, layer) in layers.iter().enumerate() {
+            let from = first(layer).unwrap_or(number);
+            let entries = if layers[number + 1..].iter().any(|other| other.is(layer)) {
+                read[from].clone()
+            } else {
+                std::mem::take(&mut read[from])
+            };
             tree.apply(number, entries)
                 .map_err(|error| layers[number].failed(LayerFault::Archive(error)))?;
         }
@@ -118,7 +132,8 @@ impl Rootfs {
 
     /// Writes it into the directory `output`, which is empty or made, as a user without privileges can.
     ///
-    /// Files and directories are the user's, who may read and write them all; devices are left out.
+    /// Files and directories are the user's, who may read and write them all; devices, named pipes and extended
+    /// attributes are left out.
     pub fn write_directory(&self, output: &Path) -> Result<(), RootfsError> {
         directory::write(self, output)
     }

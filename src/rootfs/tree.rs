@@ -1,6 +1,7 @@
 //! The file system that layers make when one is applied on the other (OCI image spec, layer.md,
 //! "Applying Changesets", "Whiteouts", "Opaque Whiteout" and "Hardlinks").
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 
 use super::MAX_MEMORY;
@@ -12,6 +13,8 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const BOOKKEEPING: &[u8] = b".wh..wh.";
 /// How many links may stand on the way to one entry; containerd's limit.
 const MAX_LINKS: usize = 255;
+/// How many names may be followed in all: links can make of few entries more than time is for.
+const MAX_STEPS: u64 = 100_000_000;
 const ROOT: usize = 0;
 
 /// The tree: names, and what they are names of.
@@ -21,6 +24,8 @@ pub(super) struct Tree {
     inodes: Vec<Inode>,
     /// The length of all paths, which may be much longer than those of the entries that links led there.
     length: u64,
+    /// How many names were followed.
+    steps: Cell<u64>,
 }
 
 /// What a name stands for. What is no longer reached stays among the nodes until the end.
@@ -91,6 +96,7 @@ impl Default for Tree {
             nodes: vec![directory(0)],
             inodes: Vec::new(),
             length: 0,
+            steps: Cell::new(0),
         }
     }
 }
@@ -374,6 +380,10 @@ impl Tree {
         let mut rest: Vec<&[u8]> = components(path).rev().collect();
         let mut links = 0;
         while let Some(name) = rest.pop() {
+            self.steps.set(self.steps.get() + 1);
+            if self.steps.get() > MAX_STEPS {
+                return Err(Obstacle::TooMany);
+            }
             if name == b".." {
                 // The root is its own parent.
                 if missing.pop().is_none() && way.len() > 1 {
