@@ -62,18 +62,33 @@ impl Workspace {
         workspace
     }
 
-    /// The case `demo` on a base image of this registry.
-    pub fn demo(registry: &Registry) -> Self {
+    /// A case on the base image `library/debian` of this registry.
+    pub fn on_debian(case: &str, registry: &Registry) -> Self {
         let image = format!("{}/library/debian", registry.host());
         let digest = registry.digest("library/debian", "stable");
-        Self::new("demo", &[("IMAGE", &image), ("DIGEST", &digest)])
+        Self::new(case, &[("IMAGE", &image), ("DIGEST", &digest)])
     }
 
-    /// The case `scans` on a base image of this registry, with the scanners on its PATH.
+    /// The case `demo`.
+    pub fn demo(registry: &Registry) -> Self {
+        Self::on_debian("demo", registry)
+    }
+
+    /// The case `layouts`, on both base images.
+    pub fn layouts(registry: &Registry) -> Self {
+        let [debian, docker_debian] = ["library/debian", "library/debian-docker"]
+            .map(|repository| registry.digest(repository, "stable"));
+        let values = [
+            ("HOST", registry.host()),
+            ("DEBIAN", &debian),
+            ("DOCKER_DEBIAN", &docker_debian),
+        ];
+        Self::new("layouts", &values)
+    }
+
+    /// The case `scans`, with the scanners on its PATH.
     pub fn scans(registry: &Registry) -> Self {
-        let image = format!("{}/library/debian", registry.host());
-        let digest = registry.digest("library/debian", "stable");
-        let mut workspace = Self::new("scans", &[("IMAGE", &image), ("DIGEST", &digest)]);
+        let mut workspace = Self::on_debian("scans", registry);
         workspace.provide_syft();
         workspace
     }

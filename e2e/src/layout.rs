@@ -9,6 +9,18 @@ use serde_json::{Value, json};
 use crate::faulty::digest;
 use crate::tool;
 
+/// The layouts that the case `layouts` makes.
+pub const LAYOUTS: [&str; 8] = [
+    "explicit_layout",
+    "files_layout",
+    "no_base_layout",
+    "on_docker_layout",
+    "compressions_layout",
+    "stacked_layout",
+    "index_layout",
+    "base_layout",
+];
+
 /// `index.json`, and the name and content of each blob, links followed.
 pub fn content(layout: &Path) -> (String, Vec<(String, Vec<u8>)>) {
     let mut blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256"))

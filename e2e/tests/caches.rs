@@ -18,7 +18,7 @@ impl Case {
         let registry = Registry::with_base_images();
         let digest = registry.digest("library/debian", "stable");
         let layers = registry.layers(&digest);
-        let workspace = workspace(&registry);
+        let workspace = Workspace::on_debian("caches", &registry);
         Self {
             registry,
             layers,
@@ -52,16 +52,6 @@ impl Case {
         let layers = layers.filter(|digest| names.contains(digest));
         layers.map(|digest| (digest.as_str(), 1)).collect()
     }
-}
-
-fn workspace(registry: &Registry) -> Workspace {
-    Workspace::new(
-        "caches",
-        &[
-            ("IMAGE", &format!("{}/library/debian", registry.host())),
-            ("DIGEST", &registry.digest("library/debian", "stable")),
-        ],
-    )
 }
 
 fn remote(cache: &Nginx) -> String {
@@ -102,7 +92,7 @@ fn layouts_are_cached_without_their_base(case: &Case) {
     assert!(content(&link) == content(&file));
 
     // The links are relative, so they are right in every output base.
-    let mut second = self::workspace(&case.registry);
+    let mut second = Workspace::on_debian("caches", &case.registry);
     second.share(workspace.directory());
     second.set_env(
         "OCI_PULL_ALL_STORE",

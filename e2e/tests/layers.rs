@@ -150,18 +150,19 @@ fn merge_of_one_layer(user: &User) -> Vec<&'static str> {
     ]
 }
 
+/// Makes the layout `layout` of an image of one layer; returns the arguments that made it.
+fn layout_of_one_layer(user: &User) -> Vec<&'static str> {
+    let mut merge = merge_of_one_layer(user);
+    merge.extend(["--local", "layer.json", "layer.tar.gz"]);
+    merge.extend(["--output", "layout"]);
+    user.run(&merge).succeeded();
+    merge
+}
+
 #[test]
 fn an_archived_layout_holds_only_what_was_said() {
     let user = User::new();
-    let mut merge = merge_of_one_layer(&user);
-    merge.extend([
-        "--local",
-        "layer.json",
-        "layer.tar.gz",
-        "--output",
-        "layout",
-    ]);
-    user.run(&merge).succeeded();
+    let merge = layout_of_one_layer(&user);
     user.run(&merge).failed(&["layout is not empty"]);
     let archive = [
         "layout",
@@ -203,15 +204,7 @@ fn a_blob_of_the_base_that_lost_bytes_is_not_linked() {
 #[test]
 fn a_blob_that_is_no_file_is_a_fault() {
     let user = User::new();
-    let mut merge = merge_of_one_layer(&user);
-    merge.extend([
-        "--local",
-        "layer.json",
-        "layer.tar.gz",
-        "--output",
-        "layout",
-    ]);
-    user.run(&merge).succeeded();
+    layout_of_one_layer(&user);
     user.run(&["verify", "layout"]).succeeded();
     let layer = digest(&fs::read(user.path("layer.tar.gz")).expect("there"));
     let blob = format!("layout/blobs/{}", layer.replace(':', "/"));
@@ -234,15 +227,7 @@ fn a_blob_that_is_no_file_is_a_fault() {
 #[test]
 fn an_archive_is_written_whole_and_over_files_alone() {
     let user = User::new();
-    let mut merge = merge_of_one_layer(&user);
-    merge.extend([
-        "--local",
-        "layer.json",
-        "layer.tar.gz",
-        "--output",
-        "layout",
-    ]);
-    user.run(&merge).succeeded();
+    layout_of_one_layer(&user);
     prepare(&user, "mkfifo pipe; echo old >archive.tar");
     let archive = ["layout", "archive", "layout", "--format", "oci", "--output"];
     let rootfs = ["layout", "rootfs", "layout", "--tar"];

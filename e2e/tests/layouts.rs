@@ -5,37 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::layout::verify;
+use oci_pull_all_e2e::layout::{LAYOUTS, verify};
 use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::scratch;
 use serde_json::{Value, json};
 
-const LAYOUTS: [&str; 8] = [
-    "explicit_layout",
-    "files_layout",
-    "no_base_layout",
-    "on_docker_layout",
-    "compressions_layout",
-    "stacked_layout",
-    "index_layout",
-    "base_layout",
-];
-
 #[test]
 fn others_read_what_bazel_builds() {
     let registry = Registry::with_base_images();
-    let workspace = Workspace::new(
-        "layouts",
-        &[
-            ("HOST", registry.host()),
-            ("DEBIAN", &registry.digest("library/debian", "stable")),
-            (
-                "DOCKER_DEBIAN",
-                &registry.digest("library/debian-docker", "stable"),
-            ),
-        ],
-    );
+    let workspace = Workspace::layouts(&registry);
     let labels = LAYOUTS.map(|name| format!("//:{name}"));
     let mut arguments = vec!["build"];
     arguments.extend(labels.iter().map(String::as_str));

@@ -24,8 +24,7 @@ fn an_index_has_an_image_for_each_platform() {
     let registry = Registry::with_base_images();
     let digest = registry.digest("library/debian", "stable");
     let base = registry.manifest(&digest);
-    let image = format!("{}/library/debian", registry.host());
-    let workspace = Workspace::new("platforms", &[("IMAGE", &image), ("DIGEST", &digest)]);
+    let workspace = Workspace::on_debian("platforms", &registry);
 
     workspace.succeed(&["test", "//..."]);
     let layout = workspace.output("index_layout");

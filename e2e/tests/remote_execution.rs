@@ -5,7 +5,7 @@ use std::fs;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
 use oci_pull_all_e2e::checkout;
-use oci_pull_all_e2e::layout::{content, verify};
+use oci_pull_all_e2e::layout::{LAYOUTS, content, verify};
 use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::remote::RemoteExecution;
 
@@ -121,16 +121,6 @@ fn a_worker_sees_nothing_of_the_client() {
 
 #[test]
 fn layouts_of_all_kinds_are_made_remotely() {
-    const LAYOUTS: [&str; 8] = [
-        "explicit_layout",
-        "files_layout",
-        "no_base_layout",
-        "on_docker_layout",
-        "compressions_layout",
-        "stacked_layout",
-        "index_layout",
-        "base_layout",
-    ];
     const ARCHIVES: [&str; 4] = [
         "explicit_archive",
         "index_archive",
@@ -138,16 +128,9 @@ fn layouts_of_all_kinds_are_made_remotely() {
         "rootfs",
     ];
     let registry = Registry::with_base_images();
-    let [debian, docker_debian] = ["library/debian", "library/debian-docker"]
-        .map(|repository| registry.digest(repository, "stable"));
-    let values = [
-        ("HOST", registry.host()),
-        ("DEBIAN", debian.as_str()),
-        ("DOCKER_DEBIAN", docker_debian.as_str()),
-    ];
     let engine = RemoteExecution::start();
-    let local = Workspace::new("layouts", &values);
-    let mut remote = Workspace::new("layouts", &values);
+    let local = Workspace::layouts(&registry);
+    let mut remote = Workspace::layouts(&registry);
     remote.use_remote(&engine);
     let labels = LAYOUTS.iter().chain(&ARCHIVES);
     let labels: Vec<_> = labels.map(|name| format!("//:{name}")).collect();

@@ -1,28 +1,17 @@
 """The rule for an image's root file system."""
 
 load("//oci:providers.bzl", "OCIRootfsInfo")
-load(":caching.bzl", "CACHE_BASE", "caching_of_base")
-load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
-load(":platforms.bzl", "PLATFORM_DOC", "add_platform")
-load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load(":layout_archive.bzl", "LAYOUT_ARCHIVE_ATTRS", "layout_archive")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE")
 
 def _oci_image_rootfs_impl(ctx):
-    found = layout_input(ctx)
-    archive = ctx.actions.declare_file(ctx.label.name + ".tar")
-    arguments = ctx.actions.args()
-    arguments.add_all(["layout", "rootfs"])
-    arguments.add_all([found.path], expand_directories = False)
-    add_platform(ctx, arguments)
-    arguments.add("--tar", archive)
-    ctx.actions.run(
-        executable = get_tool(ctx),
-        arguments = [arguments],
-        inputs = found.inputs,
-        outputs = [archive],
-        execution_requirements = caching_of_base(ctx),
+    archive = layout_archive(
+        ctx,
+        command = "rootfs",
+        options = ctx.actions.args(),
+        output_flag = "--tar",
         mnemonic = "OCIRootfs",
         progress_message = "Flattening image layout %{label}",
-        toolchain = TOOLCHAIN_TYPE,
     )
     return [
         DefaultInfo(files = depset([archive])),
@@ -35,15 +24,12 @@ oci_image_rootfs = rule(
 
 Its output is a tar archive, which has what no directory that Bazel can carry has: owners, devices, and links
 that dangle or lead to `/`. In an `oci_scan_test` it is a directory, unpacked when the test runs: symbolic
-links and hard links are as in the image; owners, devices, named pipes, extended attributes and set-ID bits are left out. Such a test does not
-need the archive: `tags = ["manual"]` keeps `bazel build //...` from making it.
+links and hard links are as in the image; owners, devices, named pipes, extended attributes and set-ID bits
+are left out. Such a test does not need the archive: `tags = ["manual"]` keeps `bazel build //...` from making
+it.
 
 Nothing is written outside of the root, whatever the layers hold. Provides OCIRootfsInfo.""",
-    attrs = {
-        "cache_base": CACHE_BASE,
-        "layout": LAYOUT_ATTR,
-        "platform": attr.string(doc = PLATFORM_DOC),
-    },
+    attrs = LAYOUT_ARCHIVE_ATTRS,
     provides = [OCIRootfsInfo],
     toolchains = [TOOLCHAIN_TYPE],
 )
