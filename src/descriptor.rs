@@ -129,6 +129,14 @@ impl MediaType {
         }
     }
 
+    /// Whether it is of a layer that registries must not distribute (media-types.md, layer.md,
+    /// "Non-Distributable Layers"; Docker's "foreign" layers).
+    pub fn is_nondistributable(&self) -> bool {
+        self.layer_parts().is_some_and(|(base, _)| {
+            matches!(base, Self::OCI_FOREIGN_LAYER | Self::DOCKER_FOREIGN_LAYER)
+        })
+    }
+
     fn layer_parts(&self) -> Option<(&'static str, Compression)> {
         [
             Self::OCI_LAYER,

@@ -5,8 +5,9 @@
 //! OCI specs; `files` writes where others may have put links; [`store`] keeps blobs on disk;
 //! [`registry`] speaks to a registry; [`layout`] reads, writes, merges and verifies layout
 //! directories; [`image`] builds layers, images and indexes; [`rootfs`] applies an image's layers on
-//! each other; [`scan`] runs a scanner on an image; [`progress`] shows a person what happens; [`pull`]
-//! fetches an image through all of them.
+//! each other; [`scan`] runs a scanner on an image; [`stamp`] fills in what a build knows of itself;
+//! [`progress`] shows a person what happens; [`pull`]
+//! fetches an image through all of them; [`push`] sends one to a registry.
 
 #![forbid(unsafe_code)]
 
@@ -19,8 +20,10 @@ pub mod manifest;
 pub mod platform;
 pub mod progress;
 pub mod pull;
+pub mod push;
 pub mod reference;
 pub mod registry;
 pub mod rootfs;
 pub mod scan;
+pub mod stamp;
 pub mod store;

@@ -196,6 +196,36 @@ impl FromStr for Tagged {
     }
 }
 
+/// A tag (distribution spec, "Pulling manifests").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag(String);
+
+/// Why a string is not a tag.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} is not a tag: it has up to 128 ASCII letters, digits and ._-, and begins with none of .-"
+)]
+pub struct TagError(String);
+
+impl Tag {
+    /// The tag as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = TagError;
+
+    fn from_str(text: &str) -> Result<Self, TagError> {
+        if is_tag(text) {
+            Ok(Tag(text.to_owned()))
+        } else {
+            Err(TagError(text.to_owned()))
+        }
+    }
+}
+
 /// Whether the part before the first slash is a registry and not the beginning of a repository.
 fn is_host_like(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':'])

@@ -11,7 +11,7 @@ pub const LAYOUT_VARIABLE: &str = "OCI_LAYOUT";
 /// The variable in which the scanner finds what [`REPORT_PLACEHOLDER`] stands for.
 pub const REPORT_VARIABLE: &str = "OCI_SCAN_REPORT";
 /// The variable that names the file with a test rule's arguments: Bazel gives a test only those of the user.
-pub const TEST_ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_TEST_ARGUMENTS";
+pub const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
 /// Stands for the absolute path of what is scanned.
 pub const LAYOUT_PLACEHOLDER: &str = "{layout}";
 /// Stands for the absolute path of the report.
@@ -119,7 +119,7 @@ impl Scan {
         ];
         let mut command = Command::new(&scanner);
         // It is for this program, and the scanner may be this program too.
-        command.env_remove(TEST_ARGUMENTS_VARIABLE);
+        command.env_remove(ARGUMENTS_VARIABLE);
         command.env(LAYOUT_VARIABLE, &layout);
         let values = self.environment.iter().map(|(_, value)| value);
         if report.is_none()

@@ -25,6 +25,8 @@ pub struct Seen {
     pub path: String,
     /// The headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// The body, where its length was told.
+    pub body: Vec<u8>,
     /// How many requests for this path came before.
     pub earlier: usize,
 }
@@ -342,6 +344,7 @@ fn serve(stream: TcpStream, log: &Log, answer: impl Fn(&Seen) -> Answer) -> std:
         method: method.to_owned(),
         path: path.to_owned(),
         headers: BTreeMap::new(),
+        body: Vec::new(),
         earlier: 0,
     };
     loop {
@@ -354,6 +357,11 @@ fn serve(stream: TcpStream, log: &Log, answer: impl Fn(&Seen) -> Answer) -> std:
             .headers
             .insert(name.to_lowercase(), value.to_owned());
     }
+    let length = request.headers.get("content-length");
+    request
+        .body
+        .resize(length.map_or(0, |length| length.parse().unwrap_or(0)), 0);
+    reader.read_exact(&mut request.body)?;
     {
         let mut seen = log.seen.lock().expect("no thread panicked");
         request.earlier = seen

@@ -1,7 +1,8 @@
 """The test that a layout is what the OCI image spec says."""
 
 load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
-load(":test_program.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_program")
+load(":run_program.bzl", "runfiles_path")
+load(":test_program.bzl", "TEST_EXEC_GROUPS", "test_program")
 
 def _oci_layout_test_impl(ctx):
     found = layout_input(ctx)

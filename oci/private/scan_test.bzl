@@ -2,7 +2,8 @@
 
 load("//oci:providers.bzl", "OCIRootfsInfo")
 load(":layout_input.bzl", "single_input")
-load(":test_program.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_program")
+load(":run_program.bzl", "runfiles_path")
+load(":test_program.bzl", "TEST_EXEC_GROUPS", "test_program")
 
 def _oci_scan_test_impl(ctx):
     target = ctx.attr.layout

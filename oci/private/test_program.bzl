@@ -1,5 +1,6 @@
 """How a test rule's test is the `oci-pull-all` program with the rule's own arguments."""
 
+load(":run_program.bzl", "run_program")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE")
 
 # The program must run where the test runs.
@@ -16,28 +17,5 @@ def test_program(ctx, arguments, runfiles):
     Returns:
       A list of providers.
     """
-    tool = ctx.exec_groups["test"].toolchains[TOOLCHAIN_TYPE].tool.executable.executable
-    program = ctx.actions.declare_file(ctx.label.name + (".exe" if tool.extension == "exe" else ""))
-    ctx.actions.symlink(output = program, target_file = tool, is_executable = True)
-    file = ctx.actions.declare_file(ctx.label.name + ".arguments")
-    arguments.set_param_file_format("shell")
-    ctx.actions.write(file, arguments)
-    return [
-        DefaultInfo(
-            executable = program,
-            files = depset([program]),
-            runfiles = ctx.runfiles([file]).merge(runfiles),
-        ),
-        RunEnvironmentInfo({"OCI_PULL_ALL_TEST_ARGUMENTS": file.short_path}),
-    ]
-
-def runfiles_path(file):
-    """The path of a file in a test, where runfiles are, for `map_each`.
-
-    Args:
-      file: a File.
-
-    Returns:
-      A string.
-    """
-    return file.short_path
+    tool = ctx.exec_groups["test"].toolchains[TOOLCHAIN_TYPE].tool.executable
+    return run_program(ctx, tool, arguments, runfiles)

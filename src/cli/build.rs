@@ -240,6 +240,29 @@ pub(crate) fn index(args: &IndexArgs) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct LocalBlobs {
+    /// A local blob: its descriptor and its file.
+    #[arg(long, num_args = 2, value_names = ["DESCRIPTOR", "FILE"], action = clap::ArgAction::Append)]
+    local: Vec<PathBuf>,
+    /// A small local blob, whose digest is computed: a manifest, a config or an index.
+    #[arg(long, value_name = "FILE")]
+    local_file: Vec<PathBuf>,
+}
+
+impl LocalBlobs {
+    pub(super) fn sources(&self) -> Result<Sources> {
+        let mut sources = Sources::default();
+        for pair in self.local.chunks_exact(2) {
+            sources.add_local(&read_descriptor(&pair[0])?, pair[1].clone());
+        }
+        for file in &self.local_file {
+            sources.add_local_file(file.clone())?;
+        }
+        Ok(sources)
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
     /// The directory for the layout.
     #[arg(long, value_name = "DIR")]
@@ -247,12 +270,8 @@ pub(crate) struct MergeArgs {
     /// The descriptor of the image or index.
     #[arg(long, value_name = "FILE")]
     root: PathBuf,
-    /// A local blob: its descriptor and its file.
-    #[arg(long, num_args = 2, value_names = ["DESCRIPTOR", "FILE"], action = clap::ArgAction::Append)]
-    local: Vec<PathBuf>,
-    /// A small local blob, whose digest is computed: a manifest, a config or an index.
-    #[arg(long, value_name = "FILE")]
-    local_file: Vec<PathBuf>,
+    #[command(flatten)]
+    local: LocalBlobs,
     /// A blob of a pulled base, whose path ends in blobs/ALGORITHM/HEX.
     #[arg(long, value_name = "FILE")]
     blob: Vec<PathBuf>,
@@ -273,15 +292,9 @@ enum BlobsArg {
 }
 
 pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
-    let mut sources = Sources::default();
+    let mut sources = args.local.sources()?;
     for blob in &args.blob {
         sources.add_pulled(blob.clone())?;
-    }
-    for pair in args.local.chunks_exact(2) {
-        sources.add_local(&read_descriptor(&pair[0])?, pair[1].clone());
-    }
-    for file in &args.local_file {
-        sources.add_local_file(file.clone())?;
     }
     let root = read_descriptor(&args.root)?;
     let ref_name = args.ref_name.as_deref();
@@ -293,7 +306,7 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
     Ok(())
 }
 
-fn read_descriptor(path: &Path) -> Result<Descriptor> {
+pub(super) fn read_descriptor(path: &Path) -> Result<Descriptor> {
     serde_json::from_slice(&read(path)?)
         .map_err(|error| format!("{} is not a content descriptor: {error}", path.display()).into())
 }
@@ -303,7 +316,7 @@ fn read_descriptors(paths: &[PathBuf]) -> Result<Vec<Descriptor>> {
 }
 
 /// The values of a flag that takes two.
-fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
     values
         .chunks_exact(2)
         .map(|pair| (pair[0].as_str(), pair[1].as_str()))

@@ -3,6 +3,7 @@
 mod build;
 mod layout;
 mod pull;
+mod push;
 mod scan;
 mod store;
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use oci_pull_all::layout::{VerifyOptions, verify as verify_layout};
-use oci_pull_all::scan::TEST_ARGUMENTS_VARIABLE;
+use oci_pull_all::scan::ARGUMENTS_VARIABLE;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -50,6 +51,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Run a scanner on an image, as a test.
     Scan(scan::ScanArgs),
+    /// Push an image that was built, and what its base has, to a registry.
+    Push(Box<push::PushArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,8 +76,8 @@ struct VerifyArgs {
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
-    let arguments = if let Some(file) = std::env::var_os(TEST_ARGUMENTS_VARIABLE) {
-        test_arguments(Path::new(&file), std::env::args_os())?
+    let arguments = if let Some(file) = std::env::var_os(ARGUMENTS_VARIABLE) {
+        rule_arguments(Path::new(&file), std::env::args_os())?
     } else {
         enter_working_directory()?;
         expand_files(std::env::args_os())?
@@ -91,6 +94,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Layout(LayoutCommand::Rootfs(args)) => layout::rootfs(&args)?,
         Command::Verify(args) => return Ok(verify(&args)),
         Command::Scan(args) => return scan::scan(args),
+        Command::Push(args) => push::push(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -117,9 +121,21 @@ fn verify(args: &VerifyArgs) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Under `bazel run`, paths are relative to where the user is, not to where Bazel starts the program.
+/// Where the user is under `bazel run`, which is not where Bazel starts the program.
+const WORKING_DIRECTORY_VARIABLE: &str = "BUILD_WORKING_DIRECTORY";
+
+/// A path that only users write: relative to where they are, even where the paths of a rule are among the
+/// arguments.
+fn users_path(path: &Path) -> PathBuf {
+    match std::env::var_os(WORKING_DIRECTORY_VARIABLE) {
+        Some(directory) => Path::new(&directory).join(path),
+        None => path.to_owned(),
+    }
+}
+
+/// Under `bazel run`, paths are relative to where the user is.
 fn enter_working_directory() -> Result<()> {
-    if let Some(directory) = std::env::var_os("BUILD_WORKING_DIRECTORY") {
+    if let Some(directory) = std::env::var_os(WORKING_DIRECTORY_VARIABLE) {
         std::env::set_current_dir(&directory)
             .map_err(|error| format!("cannot enter {}: {error}", directory.display()))?;
     }
@@ -146,7 +162,7 @@ fn expand_files(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsS
 }
 
 /// The rule's arguments in the file, and then the user's, which are taken as they are.
-fn test_arguments(
+fn rule_arguments(
     file: &Path,
     mut arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>> {

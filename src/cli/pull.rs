@@ -21,7 +21,7 @@ use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
 use super::store::StoreLocation;
-use super::{Result, write};
+use super::{Result, users_path, write};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArgs {
@@ -39,10 +39,10 @@ pub(crate) struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    fn options(&self) -> Result<Options> {
+    pub(super) fn options(&self) -> Result<Options> {
         Ok(Options {
             keychain: match &self.docker_config {
-                Some(file) => Keychain::of_file(file)?,
+                Some(file) => Keychain::of_file(&users_path(file))?,
                 None => Keychain::from_env(),
             },
             plain_http: self.plain_http.iter().cloned().collect(),
@@ -87,7 +87,7 @@ pub(crate) struct PullArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ProgressMode {
+pub(super) enum ProgressMode {
     /// Bars on a terminal, else lines.
     Auto,
     /// A bar for each active blob, and a total.
@@ -118,14 +118,19 @@ pub(crate) struct ResolveArgs {
 }
 
 pub(crate) fn pull(args: &PullArgs) -> Result<()> {
+    transfer(args.concurrency, pull_with(args))
+}
+
+/// Runs what uses so many connections.
+pub(super) fn transfer<T>(connections: u16, work: impl Future<Output = Result<T>>) -> Result<T> {
     // Connections hash and write by themselves, so there are more than there are cores.
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = (2 * cores).min(args.concurrency.into());
+    let workers = (2 * cores).min(connections.into());
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()?;
-    let result = runtime.block_on(pull_with(args));
+    let result = runtime.block_on(work);
     // One that failed does not wait for what its threads wait for.
     runtime.shutdown_background();
     result
@@ -195,12 +200,16 @@ fn describe(reference: &Reference, report: &Report) -> String {
         report.blobs,
         HumanBytes(report.transferred),
         HumanBytes(report.from_store),
-        if report.elapsed.as_secs() < 60 {
-            format!("{:.1} s", report.elapsed.as_secs_f64())
-        } else {
-            HumanDuration(report.elapsed).to_string()
-        }
+        in_words(report.elapsed)
     )
+}
+
+pub(super) fn in_words(elapsed: Duration) -> String {
+    if elapsed.as_secs() < 60 {
+        format!("{:.1} s", elapsed.as_secs_f64())
+    } else {
+        HumanDuration(elapsed).to_string()
+    }
 }
 
 /// The error for a reference without a digest, with the digest to pin if the registry tells.

@@ -9,7 +9,7 @@ use directories::ProjectDirs;
 use indicatif::HumanBytes;
 use oci_pull_all::store::{Store, Trust, prune};
 
-use super::Result;
+use super::{Result, users_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreLocation {
@@ -21,7 +21,9 @@ pub(crate) struct StoreLocation {
 impl StoreLocation {
     pub(crate) fn path(&self) -> Result<PathBuf> {
         match &self.store {
-            Some(path) if !path.as_os_str().is_empty() => Ok(std::path::absolute(path)?),
+            Some(path) if !path.as_os_str().is_empty() => {
+                Ok(std::path::absolute(users_path(path))?)
+            }
             _ => ProjectDirs::from("", "", "oci_pull_all")
                 .map(|dirs| dirs.cache_dir().join("store"))
                 .ok_or_else(|| {

@@ -74,11 +74,26 @@ pub fn archive(
     format: Format<'_>,
     output: &Path,
 ) -> Result<(), ArchiveError> {
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
+    write_archive(layout, platform, format, whole.file(), output)?;
+    io_failed("write", output, whole.finish())?;
+    Ok(())
+}
+
+/// As [`archive`], to a writer, which errors call `output`.
+pub fn write_archive(
+    layout: &Path,
+    platform: Option<&Platform>,
+    format: Format<'_>,
+    writer: impl io::Write,
+    output: &Path,
+) -> Result<(), ArchiveError> {
     let sources = sources(layout)?;
     let image = match (format, platform) {
         (Format::Oci, None) => {
             let (index, roots) = index(layout)?;
-            return write(&sources, &roots, &[(INDEX_FILE, index)], output);
+            let files = [(INDEX_FILE, index)];
+            return write(&sources, &roots, &files, writer, output);
         }
         _ => find_image(layout, platform)?,
     };
@@ -90,7 +105,8 @@ pub fn archive(
             (DOCKER_FILE, to_json(&[docker_image(&image, tags)?])),
         ],
     };
-    write(&sources, std::slice::from_ref(root), &files, output)
+    let roots = std::slice::from_ref(root);
+    write(&sources, roots, &files, writer, output)
 }
 
 /// All blobs of a layout.
@@ -170,6 +186,7 @@ fn write(
     sources: &Sources,
     roots: &[Descriptor],
     files: &[(&str, Vec<u8>)],
+    writer: impl io::Write,
     output: &Path,
 ) -> Result<(), ArchiveError> {
     let mut blobs: Reachable<'_> = BTreeMap::new();
@@ -186,8 +203,7 @@ fn write(
         .keys()
         .flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..=end]))
         .collect();
-    let whole = io_failed("write", output, WholeFile::begin(output))?;
-    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, whole.file()));
+    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, writer));
     let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
         let (kind, mode) = if path.ends_with('/') {
             (tar::EntryType::Directory, 0o755)
@@ -219,7 +235,5 @@ fn write(
     }
     let mut writer = io_failed("write", output, tar.into_inner())?;
     io_failed("write", output, io::Write::flush(&mut writer))?;
-    drop(writer);
-    io_failed("write", output, whole.finish())?;
     Ok(())
 }

@@ -125,6 +125,11 @@ impl Sources {
         Ok(())
     }
 
+    /// The path of a blob, if it was given.
+    pub fn path(&self, digest: &Digest) -> Option<&Path> {
+        self.blobs.get(digest).map(|source| source.path.as_path())
+    }
+
     /// Writes the layout of `root` into the directory `output`.
     pub fn write_directory(
         &self,

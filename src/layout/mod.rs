@@ -5,7 +5,7 @@ mod image;
 mod merge;
 mod verify;
 
-pub use archive::{ArchiveError, Format, archive};
+pub use archive::{ArchiveError, Format, archive, write_archive};
 pub use image::{FoundImage, ImageNotFound, find_image};
 pub use merge::{BlobMode, MergeError, Merged, Sources};
 pub use verify::{Fault, Options as VerifyOptions, verify};

@@ -441,16 +441,16 @@ impl Planner<'_> {
 }
 
 /// Waits before the next try, or gives the error back when there should be none.
-async fn wait_after(
+pub(crate) async fn wait_after(
     backoff: &mut Backoff,
     error: RegistryError,
     progress: &BlobProgress,
-) -> Result<(), PullError> {
+) -> Result<(), RegistryError> {
     let delay = error
         .transient()
         .and_then(|retry_after| backoff.after_failure(retry_after));
     let Some(delay) = delay else {
-        return Err(error.into());
+        return Err(error);
     };
     progress.message("trying again");
     tokio::time::sleep(delay).await;

@@ -303,7 +303,9 @@ impl Transfer {
                 result = result.and(Err(body.ended_at(at)));
             }
             if let Err(error) = result {
-                wait_after(&mut backoff, error, &self.progress).await?;
+                wait_after(&mut backoff, error, &self.progress)
+                    .await
+                    .map_err(PullError::from)?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Why a registry did not give what was asked for, and whether to ask again.
+//! Why a registry did not do what was asked of it, and whether to ask again.
 
 use std::error::Error as _;
 use std::io;
@@ -11,7 +11,7 @@ use crate::digest::Digest;
 
 use super::CredentialError;
 
-/// Why a registry did not give what was asked for.
+/// Why a registry did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// No answer, or it broke off.
@@ -65,6 +65,50 @@ pub enum RegistryError {
         repository: String,
         /// What the registry said, with a separator before it, or nothing.
         detail: String,
+    },
+    /// There is nothing to push to.
+    #[error(
+        "{what}: {host} has no repository {repository}, and does not make it{detail}; check its name, or make it first"
+    )]
+    NoRepository {
+        /// What was pushed.
+        what: String,
+        /// To whom.
+        host: String,
+        /// The repository.
+        repository: String,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+    },
+    /// Pushes are not taken at all.
+    #[error("{what}: {host} takes no pushes ({status}){detail}; it may be a mirror, or read-only")]
+    ReadOnly {
+        /// What was pushed.
+        what: String,
+        /// To whom.
+        host: String,
+        /// 405.
+        status: StatusCode,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+    },
+    /// It is not said where an upload goes (distribution spec, "Pushing blobs").
+    #[error("{what}: {host} takes an upload but does not say at which location")]
+    NoLocation {
+        /// What was pushed.
+        what: String,
+        /// To whom.
+        host: String,
+    },
+    /// An upload stands still.
+    #[error("{what}: {host} has taken nothing for {seconds} s")]
+    Idle {
+        /// What was pushed.
+        what: String,
+        /// To whom.
+        host: String,
+        /// For how long.
+        seconds: u64,
     },
     /// More bytes than admitted.
     #[error("{what}: {host} sends more than the limit of {limit} bytes")]
@@ -168,7 +212,8 @@ impl RegistryError {
             .then_some(*retry_after),
             RegistryError::Range { .. }
             | RegistryError::Length { .. }
-            | RegistryError::Short { .. } => Some(None),
+            | RegistryError::Short { .. }
+            | RegistryError::Idle { .. } => Some(None),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! A registry's repository: its manifests and blobs (OCI distribution spec, "Pull").
+//! A registry's repository: its manifests and blobs (OCI distribution spec, "Pull" and "Push").
 //!
 //! The token flow is `oci_client`'s. Manifests and blobs are asked for beside it, with the same HTTP
 //! library, because it neither bounds what it reads nor verifies what it resumes.
@@ -8,12 +8,14 @@ mod challenge;
 mod credentials;
 mod error;
 mod retry;
+mod upload;
 
 pub use body::Body;
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use error::RegistryError;
 pub use retry::Backoff;
+pub use upload::{Mount, Upload};
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,8 +27,9 @@ use oci_client::RegistryOperation;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use reqwest::header::{self, HeaderMap, HeaderValue};
-use reqwest::{Method, Response, StatusCode, Url, redirect};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::descriptor::{Descriptor, MediaType};
@@ -59,8 +62,18 @@ pub struct Options {
 pub struct Registry {
     reference: Reference,
     options: Options,
+    purpose: Purpose,
     connection: OnceCell<Connection>,
+    uploads: OnceCell<reqwest::Client>,
     access: Mutex<Access>,
+}
+
+/// What a registry's token service is asked to permit.
+#[derive(Debug)]
+enum Purpose {
+    Pull,
+    /// To push, and to read what is mounted from these repositories.
+    Push(Vec<String>),
 }
 
 /// Made at the first request: a pull that finds all in the store needs none.
@@ -80,10 +93,22 @@ struct Access {
 impl Registry {
     /// The repository of `reference`; nothing is asked of it yet.
     pub fn new(reference: Reference, options: Options) -> Self {
+        Self::with_purpose(reference, options, Purpose::Pull)
+    }
+
+    /// As [`Registry::new`], to push to, and to mount blobs from `sources`, which are repositories of the
+    /// same registry.
+    pub fn for_push(reference: Reference, options: Options, sources: Vec<String>) -> Self {
+        Self::with_purpose(reference, options, Purpose::Push(sources))
+    }
+
+    fn with_purpose(reference: Reference, options: Options, purpose: Purpose) -> Self {
         Registry {
             reference,
             options,
+            purpose,
             connection: OnceCell::new(),
+            uploads: OnceCell::new(),
             access: Mutex::default(),
         }
     }
@@ -93,15 +118,7 @@ impl Registry {
     }
 
     async fn connect(&self) -> Result<Connection, RegistryError> {
-        // Fails only when a provider is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(self.options.idle_timeout)
-            .redirect(redirect_policy())
-            .build()
-            .map_err(|error| RegistryError::Client(error.into()))?;
+        let http = client(|builder| builder.read_timeout(self.options.idle_timeout))?;
         let host = self.reference.api_host();
         let scheme = if self.options.plain_http.contains(self.reference.registry())
             || (is_loopback(host) && !speaks_tls(&http, host).await)
@@ -176,7 +193,9 @@ impl Registry {
                 url: url.to_owned(),
             });
         };
-        let response = self.send(&what, parsed, part(blob, range), None).await?;
+        let request = self.connection().await?.http.get(parsed);
+        let request = reading(&what, part(blob, range), request);
+        let response = self.send(&what, request, None).await?;
         let response = self.accept(&what, response).await?;
         Body::new(what, response, blob.size, range)
     }
@@ -188,57 +207,59 @@ impl Registry {
         path: &str,
         range: Option<&Range<u64>>,
     ) -> Result<Response, RegistryError> {
+        let shape = |request| reading(what, range, request);
+        let response = self.ask(what, Method::GET, path, shape).await?;
+        self.accept(what, response).await
+    }
+
+    /// A request below `/v2/REPOSITORY/`, authorized as need be. The answer may be an error.
+    async fn ask(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let url = self.url(what, path).await?;
+        let http = &self.connection().await?.http;
+        let request = || shape(http.request(method.clone(), url.clone()));
+        let (generation, authorization) = self.authorization().await;
+        let response = self.send(what, request(), authorization).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || !same_host(response.url(), &url) {
+            return Ok(response);
+        }
+        match self.authorize(generation, response.headers()).await? {
+            Some(authorization) => self.send(what, request(), Some(authorization)).await,
+            None => Ok(response),
+        }
+    }
+
+    async fn url(&self, what: &str, path: &str) -> Result<Url, RegistryError> {
         let url = format!(
             "{}://{}/v2/{}/{path}",
             self.connection().await?.scheme,
             self.reference.api_host(),
             self.reference.repository()
         );
-        let url = Url::parse(&url).map_err(|_| RegistryError::Url {
+        Url::parse(&url).map_err(|_| RegistryError::Url {
             what: what.to_owned(),
             url: url.clone(),
-        })?;
-        let (generation, authorization) = {
-            let access = self.access.lock().await;
-            (access.generation, access.header.clone())
-        };
-        let response = self.send(what, url.clone(), range, authorization).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || !same_host(response.url(), &url) {
-            return self.accept(what, response).await;
-        }
-        match self.authorize(generation, response.headers()).await? {
-            Some(authorization) => {
-                let response = self.send(what, url, range, Some(authorization)).await?;
-                self.accept(what, response).await
-            }
-            None => self.accept(what, response).await,
-        }
+        })
+    }
+
+    /// The current `Authorization` header, and which one it is.
+    async fn authorization(&self) -> (u64, Option<HeaderValue>) {
+        let access = self.access.lock().await;
+        (access.generation, access.header.clone())
     }
 
     async fn send(
         &self,
         what: &str,
-        url: Url,
-        range: Option<&Range<u64>>,
+        request: RequestBuilder,
         authorization: Option<HeaderValue>,
     ) -> Result<Response, RegistryError> {
-        let http = &self.connection().await?.http;
-        let mut request = http.request(Method::GET, url);
-        if what.starts_with("blob") {
-            // A proxy that compresses would change the bytes and break ranges.
-            request = request.header(header::ACCEPT_ENCODING, "identity");
-        } else {
-            request = request.header(header::ACCEPT, MediaType::MANIFESTS.join(", "));
-        }
-        if let Some(range) = range {
-            let range = format!("bytes={}-{}", range.start, range.end - 1);
-            request = request.header(header::RANGE, range);
-        }
-        if let Some(mut value) = authorization {
-            value.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        request
+        authorized(request, authorization)
             .send()
             .await
             .map_err(|source| self.transport(what, source))
@@ -346,22 +367,55 @@ impl Registry {
             (Challenge::Bearer { realm, service }, Some(Credential::IdentityToken(token))) => Some(
                 format!("Bearer {}", self.exchange(&realm, &service, &token).await?),
             ),
-            (Challenge::Bearer { .. }, Some(Credential::Password { user, password })) => self
-                .token(RegistryAuth::Basic(user, password))
-                .await?
-                .map(|token| format!("Bearer {token}")),
-            (Challenge::Bearer { .. }, None) => self
-                .token(RegistryAuth::Anonymous)
-                .await?
-                .map(|token| format!("Bearer {token}")),
+            (Challenge::Bearer { realm, service }, credential) => {
+                let password = match credential {
+                    Some(Credential::Password { user, password }) => Some((user, password)),
+                    _ => None,
+                };
+                let token = match self.scopes().as_slice() {
+                    [_] => self.token(password).await?,
+                    scopes => {
+                        let all = self.token_of(&realm, &service, scopes, password.clone());
+                        match all.await {
+                            Ok(token) => Some(token),
+                            // Some refuse all when one of the repositories may not be read.
+                            Err(_) => self.token(password).await?,
+                        }
+                    }
+                };
+                token.map(|token| format!("Bearer {token}"))
+            }
         };
         access.header = value.and_then(|value| HeaderValue::from_str(&value).ok());
         access.generation += 1;
         Ok(access.header.clone())
     }
 
-    /// A pull token by the distribution's token flow.
-    async fn token(&self, auth: RegistryAuth) -> Result<Option<String>, RegistryError> {
+    /// What the token service is asked for (the distribution's token specification, "scope").
+    fn scopes(&self) -> Vec<String> {
+        let scope = |repository: &str, actions: &str| format!("repository:{repository}:{actions}");
+        let repository = self.reference.repository();
+        match &self.purpose {
+            Purpose::Pull => vec![scope(repository, "pull")],
+            Purpose::Push(sources) => std::iter::once(scope(repository, "pull,push"))
+                .chain(sources.iter().map(|source| scope(source, "pull")))
+                .collect(),
+        }
+    }
+
+    /// A token for this repository by the distribution's token flow.
+    async fn token(
+        &self,
+        password: Option<(String, String)>,
+    ) -> Result<Option<String>, RegistryError> {
+        let auth = match password {
+            Some((user, password)) => RegistryAuth::Basic(user, password),
+            None => RegistryAuth::Anonymous,
+        };
+        let operation = match self.purpose {
+            Purpose::Pull => RegistryOperation::Pull,
+            Purpose::Push(_) => RegistryOperation::Push,
+        };
         let host = self.reference.api_host().to_owned();
         let client = oci_client::Client::try_from(ClientConfig {
             protocol: match self.connection().await?.scheme {
@@ -375,16 +429,37 @@ impl Registry {
         })
         .map_err(|error| RegistryError::Client(error.into()))?;
         client
-            .auth(
-                &self.reference.as_oci_client(),
-                &auth,
-                RegistryOperation::Pull,
-            )
+            .auth(&self.reference.as_oci_client(), &auth, operation)
             .await
             .map_err(|error| self.token_error(error.into()))
     }
 
-    /// A pull token for an identity token (the distribution's `OAuth2` flow), which `oci_client` lacks.
+    /// A token for several scopes, which `oci_client` lacks.
+    async fn token_of(
+        &self,
+        realm: &str,
+        service: &str,
+        scopes: &[String],
+        password: Option<(String, String)>,
+    ) -> Result<String, RegistryError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(alias = "access_token")]
+            token: String,
+        }
+        let realm = self.token_service(realm).await?;
+        let query: Vec<_> = std::iter::once(("service", service))
+            .chain(scopes.iter().map(|scope| ("scope", scope.as_str())))
+            .collect();
+        let mut request = self.connection().await?.http.get(realm).query(&query);
+        if let Some((user, password)) = password {
+            request = request.basic_auth(user, Some(password));
+        }
+        let answer: Answer = self.token_answer(request).await?;
+        Ok(answer.token)
+    }
+
+    /// A token for an identity token (the distribution's `OAuth2` flow), which `oci_client` lacks.
     async fn exchange(
         &self,
         realm: &str,
@@ -395,33 +470,41 @@ impl Registry {
         struct Answer {
             access_token: String,
         }
-        let connection = self.connection().await?;
-        let realm = Url::parse(realm)
+        let realm = self.token_service(realm).await?;
+        let scope = self.scopes().join(" ");
+        let request = self.connection().await?.http.post(realm).form(&[
+            ("grant_type", "refresh_token"),
+            ("service", service),
+            ("scope", &scope),
+            ("client_id", "oci-pull-all"),
+            ("refresh_token", refresh_token),
+        ]);
+        let answer: Answer = self.token_answer(request).await?;
+        Ok(answer.access_token)
+    }
+
+    async fn token_service(&self, realm: &str) -> Result<Url, RegistryError> {
+        let scheme = self.connection().await?.scheme;
+        Url::parse(realm)
             .ok()
-            .filter(|url| url.scheme() == "https" || connection.scheme == "http")
+            .filter(|url| url.scheme() == "https" || scheme == "http")
             .ok_or_else(|| RegistryError::Url {
                 what: "token service".to_owned(),
                 url: realm.to_owned(),
-            })?;
-        let scope = format!("repository:{}:pull", self.reference.repository());
-        let response = connection
-            .http
-            .post(realm)
-            .form(&[
-                ("grant_type", "refresh_token"),
-                ("service", service),
-                ("scope", &scope),
-                ("client_id", "oci-pull-all"),
-                ("refresh_token", refresh_token),
-            ])
+            })
+    }
+
+    async fn token_answer<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, RegistryError> {
+        let response = request
             .send()
             .await
             .and_then(Response::error_for_status)
             .map_err(|error| self.token_error(error.without_url().into()))?;
         let body = self.read("token", response, MAX_MANIFEST_SIZE).await?;
-        let answer: Answer =
-            serde_json::from_slice(&body).map_err(|error| self.token_error(error.into()))?;
-        Ok(answer.access_token)
+        serde_json::from_slice(&body).map_err(|error| self.token_error(error.into()))
     }
 
     fn token_error(&self, source: Box<dyn std::error::Error + Send + Sync>) -> RegistryError {
@@ -452,6 +535,47 @@ impl Registry {
             // A storage service's URL holds a signature.
             source: source.without_url(),
         }
+    }
+}
+
+fn client(
+    configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, RegistryError> {
+    // Fails only when a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(redirect_policy());
+    configure(builder)
+        .build()
+        .map_err(|error| RegistryError::Client(error.into()))
+}
+
+/// What is asked of a blob, or of a part of it, or of a manifest.
+fn reading(what: &str, range: Option<&Range<u64>>, request: RequestBuilder) -> RequestBuilder {
+    let request = if what.starts_with("blob") {
+        // A proxy that compresses would change the bytes and break ranges.
+        request.header(header::ACCEPT_ENCODING, "identity")
+    } else {
+        request.header(header::ACCEPT, MediaType::MANIFESTS.join(", "))
+    };
+    match range {
+        Some(range) => {
+            let range = format!("bytes={}-{}", range.start, range.end - 1);
+            request.header(header::RANGE, range)
+        }
+        None => request,
+    }
+}
+
+fn authorized(request: RequestBuilder, authorization: Option<HeaderValue>) -> RequestBuilder {
+    match authorization {
+        Some(mut value) => {
+            value.set_sensitive(true);
+            request.header(header::AUTHORIZATION, value)
+        }
+        None => request,
     }
 }
 

@@ -11,7 +11,7 @@ test "$IN" = "in $1"
 test "$PLACE" = "$5"
 test "$LINES" = "one
 two"
-test -z "${OCI_PULL_ALL_TEST_ARGUMENTS:-}"
+test -z "${OCI_PULL_ALL_ARGUMENTS:-}"
 test "$PRICE" = "5$"
 test -d "$HOME"
 test -z "$(ls -A "$HOME")"

@@ -1,0 +1,167 @@
+//! `push`: what sends an image to a registry.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use indicatif::HumanBytes;
+use oci_pull_all::digest::Digest;
+use oci_pull_all::progress::Progress;
+use oci_pull_all::push::{self, Image, Report};
+use oci_pull_all::reference::{Reference, Tag};
+use oci_pull_all::registry::Registry;
+use oci_pull_all::stamp::Status;
+use oci_pull_all::store::{Store, Trust};
+
+use super::build::{LocalBlobs, pairs, read_descriptor};
+use super::pull::{ProgressMode, RegistryArgs, in_words, transfer};
+use super::store::StoreLocation;
+use super::{Result, read};
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// Where the image is pushed to: REGISTRY/REPOSITORY. If repeated, the last one counts.
+    #[arg(long, value_name = "REPOSITORY", value_parser = parse_repository, overrides_with = "repository")]
+    repository: Reference,
+    /// A tag that is to point to the image. {NAME} in it stands for a value of the build's status. May be
+    /// repeated.
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// A file with one more tag on each line.
+    #[arg(long, value_name = "FILE")]
+    tag_file: Vec<PathBuf>,
+    /// A file with the build's status, as Bazel writes it: a name and a value on each line.
+    #[arg(long, value_name = "FILE")]
+    status: Vec<PathBuf>,
+    /// The descriptor of the image or index.
+    #[arg(long, value_name = "FILE")]
+    root: PathBuf,
+    #[command(flatten)]
+    local: LocalBlobs,
+    /// What the manifest of this descriptor names and is no local blob is in this repository, from which
+    /// the base was pulled.
+    #[arg(long, num_args = 2, value_names = ["DESCRIPTOR", "REPOSITORY"], action = clap::ArgAction::Append)]
+    from: Vec<String>,
+    #[command(flatten)]
+    store: StoreLocation,
+    /// How many connections are used at once.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrency: u16,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
+    progress: ProgressMode,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// Names the image that an error is about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot push to {0}")]
+struct Failed(String, #[source] push::PushError);
+
+pub(crate) fn push(args: &PushArgs) -> Result<()> {
+    transfer(args.concurrency, push_with(args))
+}
+
+async fn push_with(args: &PushArgs) -> Result<()> {
+    let tags = tags(args)?;
+    let root = read_descriptor(&args.root)?;
+    let image = Image {
+        sources: args.local.sources()?,
+        origins: origins(args)?,
+        root: root.clone(),
+    };
+    let options = args.registry.options()?;
+    let target = &args.repository;
+    let mut mounted: Vec<String> = image
+        .origins
+        .values()
+        .map(|origin| origin.reference())
+        .filter(|from| from.registry() == target.registry())
+        .map(|from| from.repository().to_owned())
+        .filter(|from| from != target.repository())
+        .collect();
+    mounted.sort();
+    mounted.dedup();
+    let registry = Arc::new(Registry::for_push(target.clone(), options, mounted));
+    // A machine that has pulled nothing has no store.
+    let path = args.store.path().ok().filter(|path| path.exists());
+    let store = path.map(|path| Store::open_existing(&path, Trust::Seal));
+    let progress = Progress::new(args.progress.into());
+    let name = format!("{}/{}", target.registry(), target.repository());
+    let pushed = push::push(
+        &registry,
+        image,
+        &tags,
+        store.transpose()?,
+        args.concurrency.into(),
+        &progress,
+    );
+    let report = pushed.await.map_err(|error| Failed(name.clone(), error))?;
+    progress.finish(&describe(&name, &tags, &report));
+    println!("{name}@{}", root.digest);
+    Ok(())
+}
+
+fn tags(args: &PushArgs) -> Result<Vec<Tag>> {
+    let mut status = Status::default();
+    for file in &args.status {
+        status.add(&String::from_utf8_lossy(&read(file)?));
+    }
+    let mut written = args.tag.clone();
+    for file in &args.tag_file {
+        let text = String::from_utf8_lossy(&read(file)?).into_owned();
+        let lines = text.lines().map(str::trim);
+        written.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let mut seen = HashSet::new();
+    written.retain(|tag| seen.insert(tag.clone()));
+    let tags = written.iter().map(|tag| Ok(status.fill(tag)?.parse()?));
+    tags.collect()
+}
+
+/// One client for each repository that bases were pulled from.
+fn origins(args: &PushArgs) -> Result<HashMap<Digest, Arc<Registry>>> {
+    let mut registries: HashMap<&str, Arc<Registry>> = HashMap::new();
+    let mut origins = HashMap::new();
+    for (descriptor, repository) in pairs(&args.from) {
+        let registry = if let Some(registry) = registries.get(repository) {
+            Arc::clone(registry)
+        } else {
+            let reference = parse_repository(repository)?;
+            let registry = Arc::new(Registry::new(reference, args.registry.options()?));
+            registries.insert(repository, Arc::clone(&registry));
+            registry
+        };
+        let descriptor = read_descriptor(descriptor.as_ref())?;
+        origins.insert(descriptor.digest, registry);
+    }
+    Ok(origins)
+}
+
+fn parse_repository(text: &str) -> std::result::Result<Reference, String> {
+    let reference: Reference = text.parse().map_err(|error| format!("{error}"))?;
+    let tagged = |tag: &str| text.ends_with(&format!(":{tag}"));
+    if reference.digest().is_some() || reference.tag().is_some_and(tagged) {
+        return Err("it has a tag or a digest: name the repository alone".to_owned());
+    }
+    Ok(reference)
+}
+
+fn describe(name: &str, tags: &[Tag], report: &Report) -> String {
+    let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
+    format!(
+        "{name}: {}, {} blobs, {} present, {} mounted, {} sent, {}",
+        if tags.is_empty() {
+            "no tag".to_owned()
+        } else {
+            tags.join(" ")
+        },
+        report.blobs,
+        report.present,
+        report.mounted,
+        HumanBytes(report.sent),
+        in_words(report.elapsed)
+    )
+}

@@ -1,0 +1,277 @@
+//! A blob's bytes on their way to a registry.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use crate::descriptor::Descriptor;
+use crate::digest::Hasher;
+use crate::files::open_regular;
+use crate::progress::BlobProgress;
+use crate::pull::wait_after;
+use crate::registry::{Backoff, Body, Registry, RegistryError};
+
+use super::{PushError, base_failed, read_failed};
+
+const PIECE: usize = 256 * 1024;
+/// Bytes that make a failed request worth another round of tries.
+const PROGRESS: u64 = 256 * 1024;
+
+/// A blob's bytes, verified while they go out: the last ones do only if all are right, so that no registry
+/// ever gets wrong bytes as a whole.
+pub(super) struct Outgoing {
+    blob: Descriptor,
+    bytes: Origin,
+    at: u64,
+    hasher: Hasher,
+    progress: Arc<BlobProgress>,
+}
+
+enum Origin {
+    File(File, PathBuf),
+    Registry(Box<Incoming>),
+}
+
+/// A blob that comes from another registry; a connection that breaks is replaced.
+struct Incoming {
+    registry: Arc<Registry>,
+    /// The answer, and where in the blob its next bytes begin.
+    body: Option<(Body, u64)>,
+    backoff: Backoff,
+    /// Where in the blob the last failure was.
+    failed_at: u64,
+}
+
+/// Why the bytes ended before their time.
+#[derive(Clone, Default)]
+pub(super) struct Fault(Arc<Mutex<Option<PushError>>>);
+
+impl Fault {
+    pub(super) fn take(&self) -> Option<PushError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set(&self, error: PushError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+impl Outgoing {
+    pub(super) fn of_file(
+        blob: &Descriptor,
+        path: &Path,
+        progress: &Arc<BlobProgress>,
+    ) -> Result<Self, PushError> {
+        let opened = open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (size, file) = opened.map_err(|source| read_failed(path, source))?;
+        let outgoing = Self::new(blob, Origin::File(file, path.to_owned()), progress);
+        if size == blob.size {
+            Ok(outgoing)
+        } else {
+            Err(outgoing.wrong_size(size))
+        }
+    }
+
+    pub(super) fn of_registry(
+        blob: &Descriptor,
+        registry: &Arc<Registry>,
+        progress: &Arc<BlobProgress>,
+    ) -> Self {
+        let incoming = Incoming {
+            registry: Arc::clone(registry),
+            body: None,
+            backoff: Backoff::default(),
+            failed_at: 0,
+        };
+        Self::new(blob, Origin::Registry(Box::new(incoming)), progress)
+    }
+
+    fn new(blob: &Descriptor, bytes: Origin, progress: &Arc<BlobProgress>) -> Self {
+        Outgoing {
+            blob: blob.clone(),
+            bytes,
+            at: 0,
+            hasher: blob.digest.algorithm().hasher(),
+            progress: Arc::clone(progress),
+        }
+    }
+
+    /// The bytes as a stream, and what tells why it ended with an error.
+    pub(super) fn into_stream(
+        self,
+    ) -> (
+        impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        Fault,
+    ) {
+        let fault = Fault::default();
+        let told = fault.clone();
+        let stream = stream::try_unfold(self, move |mut outgoing| {
+            let told = told.clone();
+            async move {
+                match outgoing.next().await {
+                    Ok(bytes) => Ok(bytes.map(|bytes| (bytes, outgoing))),
+                    Err(error) => {
+                        let text = error.to_string();
+                        told.set(error);
+                        Err(io::Error::other(text))
+                    }
+                }
+            }
+        });
+        (stream, fault)
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, PushError> {
+        if self.at == self.blob.size {
+            return Ok(None);
+        }
+        let bytes = match &mut self.bytes {
+            Origin::File(file, path) => {
+                read_piece(file).map_err(|source| read_failed(path, source))?
+            }
+            Origin::Registry(incoming) => incoming
+                .next(&self.blob, self.at, &self.progress)
+                .await
+                .map_err(|source| base_failed(&incoming.registry, source))?,
+        };
+        let end = self.at + bytes.len() as u64;
+        if bytes.is_empty() || end > self.blob.size {
+            return Err(self.wrong_size(end));
+        }
+        self.hasher.update(&bytes);
+        self.at = end;
+        if end == self.blob.size {
+            let hasher = self.blob.digest.algorithm().hasher();
+            let found = std::mem::replace(&mut self.hasher, hasher).finish();
+            if found != self.blob.digest {
+                return Err(PushError::Wrong {
+                    place: self.place(),
+                    expected: self.blob.digest.to_string(),
+                    found: found.to_string(),
+                });
+            }
+        }
+        self.progress.move_to(end);
+        Ok(Some(bytes))
+    }
+
+    fn wrong_size(&self, found: u64) -> PushError {
+        PushError::Wrong {
+            place: self.place(),
+            expected: format!("{} with {} bytes", self.blob.digest, self.blob.size),
+            found: format!("{found} bytes"),
+        }
+    }
+
+    fn place(&self) -> String {
+        match &self.bytes {
+            Origin::File(_, path) => path.display().to_string(),
+            Origin::Registry(incoming) => {
+                let reference = incoming.registry.reference();
+                let (registry, repository) = (reference.registry(), reference.repository());
+                format!("a blob of {registry}/{repository}")
+            }
+        }
+    }
+}
+
+fn read_piece(file: &mut File) -> io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(PIECE);
+    file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+    Ok(piece.into())
+}
+
+impl Incoming {
+    /// The bytes of `blob` from `at`; at least one.
+    async fn next(
+        &mut self,
+        blob: &Descriptor,
+        at: u64,
+        progress: &BlobProgress,
+    ) -> Result<Bytes, RegistryError> {
+        loop {
+            match self.try_next(blob, at).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => {
+                    self.body = None;
+                    if at - self.failed_at >= PROGRESS {
+                        self.backoff.reset();
+                    }
+                    self.failed_at = at;
+                    wait_after(&mut self.backoff, error, progress).await?;
+                }
+            }
+        }
+    }
+
+    async fn try_next(&mut self, blob: &Descriptor, at: u64) -> Result<Bytes, RegistryError> {
+        let (body, position) = match &mut self.body {
+            Some(open) => open,
+            closed => {
+                let body = self.registry.blob(blob, &(at..blob.size)).await?;
+                let begin = body.range().start;
+                closed.insert((body, begin))
+            }
+        };
+        loop {
+            let Some(mut bytes) = body.chunk(*position).await? else {
+                return Err(body.ended_at(*position));
+            };
+            let begin = *position;
+            *position += bytes.len() as u64;
+            // A registry without ranges begins anew.
+            if *position > at {
+                let known = usize::try_from(at - begin.min(at)).unwrap_or(usize::MAX);
+                return Ok(bytes.split_off(known.min(bytes.len())));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::TryStreamExt as _;
+
+    use super::*;
+    use crate::descriptor::MediaType;
+    use crate::progress::{Mode, Progress};
+
+    /// What goes out of a file that is to be the blob of `content`, and how it ends.
+    async fn sent(content: &[u8], file: &[u8]) -> (usize, Option<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        std::fs::write(&path, file).unwrap();
+        let blob = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), content);
+        let progress = Arc::new(Progress::new(Mode::None).blob(&blob.digest, blob.size));
+        let outgoing = match Outgoing::of_file(&blob, &path, &progress) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return (0, Some(error.to_string())),
+        };
+        let (stream, fault) = outgoing.into_stream();
+        let mut stream = Box::pin(stream);
+        let mut sent = 0;
+        while let Ok(Some(bytes)) = stream.try_next().await {
+            sent += bytes.len();
+        }
+        (sent, fault.take().map(|error| error.to_string()))
+    }
+
+    #[tokio::test]
+    async fn wrong_bytes_never_go_out_as_a_whole() {
+        let content = vec![1; 2 * PIECE + 1];
+        assert_eq!(sent(&content, &content).await, (content.len(), None));
+        assert_eq!(sent(b"", b"").await, (0, None));
+        let mut wrong = content.clone();
+        wrong[0] = 2;
+        let (count, fault) = sent(&content, &wrong).await;
+        assert_eq!(count, 2 * PIECE);
+        assert!(fault.is_some_and(|fault| fault.contains("should be sha256:")));
+        let (count, fault) = sent(&content, &content[1..]).await;
+        assert_eq!(count, 0);
+        assert!(fault.is_some_and(|fault| fault.contains(&format!("{} bytes", 2 * PIECE))));
+    }
+}

@@ -1,0 +1,482 @@
+//! Pushes an image to a registry: its blobs, then its manifests, then its tags (OCI distribution spec,
+//! "Push").
+//!
+//! What the repository has is not sent again, so a push that is begun anew goes on where the last one
+//! ended. A base's blobs need not be on this machine: they are mounted from the repository that the base
+//! was pulled from, or else pass through memory.
+
+mod body;
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use crate::descriptor::{Descriptor, Kind};
+use crate::digest::Digest;
+use crate::files::open_regular;
+use crate::layout::Sources;
+use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::progress::{BlobProgress, Progress};
+use crate::pull::wait_after;
+use crate::reference::Tag;
+use crate::registry::{Backoff, Mount, Registry, RegistryError};
+use crate::store::{Store, StoreError};
+
+use body::Outgoing;
+
+/// Why a push failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The registry that is pushed to.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The base is not to be had.
+    #[error("cannot get what the image has of its base {base}")]
+    Base {
+        /// The base's registry and repository.
+        base: String,
+        /// Why.
+        source: Box<RegistryError>,
+    },
+    /// A manifest is of no use.
+    #[error("the manifest {digest} cannot be used")]
+    Manifest {
+        /// The manifest.
+        digest: Digest,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// A blob is nowhere.
+    #[error(
+        "the {role} {digest} of the image is not among the files given, and it is not said which repository it was pulled from"
+    )]
+    Missing {
+        /// What it is in the image.
+        role: &'static str,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Bytes are not those of the descriptor.
+    #[error("{place} should be {expected}, but it has {found}")]
+    Wrong {
+        /// Where they come from.
+        place: String,
+        /// The digest or size that they should have.
+        expected: String,
+        /// The one that they have.
+        found: String,
+    },
+    /// A tag stays where it is.
+    #[error("the tag {tag} points to {now}, and the registry does not move it to {wanted}")]
+    Tag {
+        /// The tag.
+        tag: String,
+        /// What it points to.
+        now: Digest,
+        /// What it should point to.
+        wanted: Digest,
+        /// What the registry says.
+        source: Box<RegistryError>,
+    },
+}
+
+/// What is pushed.
+#[derive(Debug)]
+pub struct Image {
+    /// The image's or the index's manifest.
+    pub root: Descriptor,
+    /// The blobs that lie here.
+    pub sources: Sources,
+    /// By the digest of a manifest, where what it names and does not lie here was pulled from.
+    pub origins: HashMap<Digest, Arc<Registry>>,
+}
+
+/// What a push did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// The number of different blobs, without the manifests.
+    pub blobs: usize,
+    /// How many of them the repository got from another one of its registry.
+    pub mounted: usize,
+    /// How many of them the repository had.
+    pub present: usize,
+    /// Bytes of blobs that were sent.
+    pub sent: u64,
+    /// The time it took.
+    pub elapsed: Duration,
+}
+
+/// How a blob came to be in the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Present,
+    Mounted,
+    Sent,
+}
+
+/// Pushes `image` to the repository `target`, and has `tags` point to it.
+///
+/// Blobs of a base are taken from `store` where it has them. Wants a runtime with more worker threads than
+/// cores: a connection's task reads and hashes, too.
+pub async fn push(
+    target: &Arc<Registry>,
+    image: Image,
+    tags: &[Tag],
+    store: Option<Store>,
+    connections: usize,
+    progress: &Progress,
+) -> Result<Report, PushError> {
+    let started = Instant::now();
+    let mut plan = Plan::of(&image, progress).await?;
+    // The sooner a large blob begins, the sooner the last one ends.
+    plan.blobs.sort_by_key(|(blob, _)| Reverse(blob.size));
+    progress.expect(plan.blobs.iter().map(|(blob, _)| blob.size).sum());
+    let pusher = Arc::new(Pusher {
+        target: Arc::clone(target),
+        sources: image.sources,
+        store,
+        progress: progress.clone(),
+    });
+    let mut report = Report {
+        blobs: plan.blobs.len(),
+        ..Report::default()
+    };
+    let mut waiting = plan.blobs.into_iter();
+    let mut running = JoinSet::new();
+    let begin = |(blob, origin): (Descriptor, Option<Arc<Registry>>), running: &mut JoinSet<_>| {
+        let pusher = Arc::clone(&pusher);
+        running.spawn(async move {
+            let outcome = pusher.push_blob(&blob, origin.as_ref()).await?;
+            Ok::<_, PushError>((blob.size, outcome))
+        });
+    };
+    for blob in waiting.by_ref().take(connections) {
+        begin(blob, &mut running);
+    }
+    while let Some(pushed) = running.join_next().await {
+        match pushed.expect("a connection's task does not panic")? {
+            (_, Outcome::Present) => report.present += 1,
+            (_, Outcome::Mounted) => report.mounted += 1,
+            (size, Outcome::Sent) => report.sent += size,
+        }
+        if let Some(blob) = waiting.next() {
+            begin(blob, &mut running);
+        }
+    }
+    for (descriptor, bytes) in &plan.manifests {
+        pusher.push_manifest(descriptor, bytes).await?;
+    }
+    let (root, bytes) = plan.manifests.last().expect("the root is the last one");
+    for tag in tags {
+        pusher.push_tag(tag, root, bytes).await?;
+    }
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// What belongs to an image.
+struct Plan {
+    /// Each manifest behind those that it names: some registries take no manifest without what it names.
+    manifests: Vec<(Descriptor, Bytes)>,
+    /// The configs and layers, each once, and where those that do not lie here come from.
+    blobs: Vec<(Descriptor, Option<Arc<Registry>>)>,
+}
+
+/// A step on the way through an image.
+enum Step {
+    Enter(Descriptor, Option<Arc<Registry>>),
+    Leave(Descriptor, Bytes),
+}
+
+impl Plan {
+    async fn of(image: &Image, progress: &Progress) -> Result<Self, PushError> {
+        let mut plan = Plan {
+            manifests: Vec::new(),
+            blobs: Vec::new(),
+        };
+        let mut seen = HashSet::new();
+        let mut steps = vec![Step::Enter(image.root.clone(), None)];
+        while let Some(step) = steps.pop() {
+            let (descriptor, above) = match step {
+                Step::Enter(descriptor, above) => (descriptor, above),
+                Step::Leave(descriptor, bytes) => {
+                    plan.manifests.push((descriptor, bytes));
+                    continue;
+                }
+            };
+            if !seen.insert(descriptor.digest.clone()) {
+                continue;
+            }
+            let origin = image.origins.get(&descriptor.digest).cloned().or(above);
+            let bytes = read_manifest(image, &descriptor, origin.as_ref(), progress).await?;
+            let manifest =
+                Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
+                    PushError::Manifest {
+                        digest: descriptor.digest.clone(),
+                        source,
+                    }
+                })?;
+            steps.push(Step::Leave(descriptor, bytes));
+            match manifest {
+                Manifest::Index(index) => {
+                    let manifests = index.manifests.into_iter().rev();
+                    steps.extend(
+                        manifests
+                            .filter(|entry| {
+                                matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest)
+                            })
+                            .map(|entry| Step::Enter(entry, origin.clone())),
+                    );
+                }
+                Manifest::Image(manifest) => {
+                    let layers = manifest.layers.into_iter().map(|layer| ("layer", layer));
+                    for (role, blob) in std::iter::once(("config", manifest.config)).chain(layers) {
+                        if blob.media_type.is_nondistributable() && !blob.urls.is_empty() {
+                            continue;
+                        }
+                        if origin.is_none() && image.sources.path(&blob.digest).is_none() {
+                            let digest = blob.digest;
+                            return Err(PushError::Missing { role, digest });
+                        }
+                        if seen.insert(blob.digest.clone()) {
+                            plan.blobs.push((blob, origin.clone()));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// The bytes of a manifest, which lies here or where the base was pulled from.
+async fn read_manifest(
+    image: &Image,
+    descriptor: &Descriptor,
+    origin: Option<&Arc<Registry>>,
+    progress: &Progress,
+) -> Result<Bytes, PushError> {
+    let digest = &descriptor.digest;
+    if descriptor.size > MAX_MANIFEST_SIZE {
+        return Err(PushError::Manifest {
+            digest: digest.clone(),
+            source: ManifestError::Size(descriptor.size),
+        });
+    }
+    let Some(path) = image.sources.path(digest) else {
+        let Some(origin) = origin else {
+            return Err(PushError::Missing {
+                role: "manifest",
+                digest: digest.clone(),
+            });
+        };
+        let progress = progress.blob(digest, 0);
+        let mut backoff = Backoff::default();
+        return loop {
+            match origin.manifest(digest).await {
+                Ok(bytes) => break Ok(bytes),
+                Err(error) => wait_after(&mut backoff, error, &progress)
+                    .await
+                    .map_err(|source| base_failed(origin, source))?,
+            }
+        };
+    };
+    let read = || {
+        open_regular(path)?;
+        fs::read(path)
+    };
+    let bytes = read().map_err(|source| PushError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let found = Digest::of(digest.algorithm(), &bytes);
+    if found != *digest {
+        return Err(PushError::Wrong {
+            place: path.display().to_string(),
+            expected: digest.to_string(),
+            found: found.to_string(),
+        });
+    }
+    Ok(bytes.into())
+}
+
+fn base_failed(origin: &Registry, source: RegistryError) -> PushError {
+    let reference = origin.reference();
+    PushError::Base {
+        base: format!("{}/{}", reference.registry(), reference.repository()),
+        source: Box::new(source),
+    }
+}
+
+struct Pusher {
+    target: Arc<Registry>,
+    sources: Sources,
+    store: Option<Store>,
+    progress: Progress,
+}
+
+impl Pusher {
+    async fn push_blob(
+        &self,
+        blob: &Descriptor,
+        origin: Option<&Arc<Registry>>,
+    ) -> Result<Outcome, PushError> {
+        let progress = Arc::new(self.progress.blob(&blob.digest, blob.size));
+        let mut backoff = Backoff::default();
+        loop {
+            match self.try_blob(blob, origin, &progress).await {
+                Ok(outcome) => {
+                    progress.move_to(blob.size);
+                    return Ok(outcome);
+                }
+                Err(PushError::Registry(error)) => {
+                    progress.move_to(0);
+                    wait_after(&mut backoff, error, &progress).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn try_blob(
+        &self,
+        blob: &Descriptor,
+        origin: Option<&Arc<Registry>>,
+        progress: &Arc<BlobProgress>,
+    ) -> Result<Outcome, PushError> {
+        if self.target.has_blob(&blob.digest).await? {
+            return Ok(Outcome::Present);
+        }
+        let path = self.sources.path(&blob.digest);
+        let mut upload = None;
+        if path.is_none()
+            && let Some(from) = origin.and_then(|origin| self.mountable(origin))
+        {
+            match self.target.mount(&blob.digest, from).await {
+                Ok(Mount::Mounted) => return Ok(Outcome::Mounted),
+                Ok(Mount::Upload(location)) => upload = Some(location),
+                Err(error) if error.transient().is_some() => return Err(error.into()),
+                // What one may not mount, one may still send.
+                Err(_) => {}
+            }
+        }
+        let outgoing = match (path, self.stored(blob)?, origin) {
+            (Some(path), ..) => Outgoing::of_file(blob, path, progress)?,
+            (None, Some(path), _) => Outgoing::of_file(blob, &path, progress)?,
+            (None, None, Some(origin)) => Outgoing::of_registry(blob, origin, progress),
+            (None, None, None) => {
+                return Err(PushError::Missing {
+                    role: "blob",
+                    digest: blob.digest.clone(),
+                });
+            }
+        };
+        let upload = match upload {
+            Some(upload) => upload,
+            None => self.target.begin_upload(&blob.digest).await?,
+        };
+        let (body, fault) = outgoing.into_stream();
+        let uploaded = self.target.upload(blob, upload, body).await;
+        // What ended the body is the cause of what the registry says of it.
+        match fault.take() {
+            Some(fault) => Err(fault),
+            None => uploaded.map(|()| Outcome::Sent).map_err(PushError::from),
+        }
+    }
+
+    /// The repository to mount from, if the blobs of `origin` can be mounted.
+    fn mountable<'a>(&self, origin: &'a Registry) -> Option<&'a str> {
+        let (from, to) = (origin.reference(), self.target.reference());
+        let mountable = from.registry() == to.registry() && from.repository() != to.repository();
+        mountable.then(|| from.repository())
+    }
+
+    /// Where the store has a blob.
+    fn stored(&self, blob: &Descriptor) -> Result<Option<PathBuf>, StoreError> {
+        match &self.store {
+            Some(store) => store.find(&blob.digest, blob.size),
+            None => Ok(None),
+        }
+    }
+
+    async fn push_manifest(&self, descriptor: &Descriptor, bytes: &Bytes) -> Result<(), PushError> {
+        let reference = descriptor.digest.to_string();
+        self.persist(&descriptor.digest, async || {
+            if self.target.has_manifest(&descriptor.digest).await? {
+                return Ok(());
+            }
+            self.target
+                .put_manifest(&reference, &descriptor.media_type, bytes)
+                .await
+        })
+        .await
+        .map_err(PushError::from)
+    }
+
+    async fn push_tag(&self, tag: &Tag, root: &Descriptor, bytes: &Bytes) -> Result<(), PushError> {
+        let now = self
+            .persist(&root.digest, async || {
+                self.target.tagged(tag.as_str()).await
+            })
+            .await?;
+        if now.as_ref() == Some(&root.digest) {
+            return Ok(());
+        }
+        let put = async || {
+            self.target
+                .put_manifest(tag.as_str(), &root.media_type, bytes)
+                .await
+        };
+        match (self.persist(&root.digest, put).await, now) {
+            (Ok(()), _) => Ok(()),
+            (Err(source), Some(now)) => Err(PushError::Tag {
+                tag: tag.as_str().to_owned(),
+                now,
+                wanted: root.digest.clone(),
+                source: Box::new(source),
+            }),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// Tries until it succeeds, or until there is no hope.
+    async fn persist<T>(
+        &self,
+        digest: &Digest,
+        mut attempt: impl AsyncFnMut() -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let progress = self.progress.blob(digest, 0);
+        let mut backoff = Backoff::default();
+        loop {
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) => wait_after(&mut backoff, error, &progress).await?,
+            }
+        }
+    }
+}
+
+fn read_failed(path: &Path, source: io::Error) -> PushError {
+    PushError::Read {
+        path: path.to_owned(),
+        source,
+    }
+}
