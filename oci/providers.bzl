@@ -27,6 +27,7 @@ pulled base's layers are not among them.""",
         "platform": "OCIPlatformInfo: what the image is for.",
         "pulled_digest": """string: the manifest digest of the pulled image at the bottom, whose layers
 the layout needs from OCIPulledImageInfo; None when there is none.""",
+        "pulled_from": "OCIPulledFromInfo: where that image was pulled from; None when there is none.",
     },
 )
 
@@ -36,6 +37,16 @@ OCIImageIndexInfo = provider(
         "descriptor": "File: the index's content descriptor, as JSON.",
         "images": "list of OCIImageInfo: the images.",
         "index": "File: the image index.",
+        "pulled_from": """OCIPulledFromInfo: where the index was pulled from, when it is a pulled one; else
+None.""",
+    },
+)
+
+OCIPulledFromInfo = provider(
+    doc = "Where a base was pulled from. A push takes the base's layers from there, if it needs them at all.",
+    fields = {
+        "plain_http": "bool: whether the registry is spoken to without TLS.",
+        "repository": "string: the registry and the repository, such as `docker.io/library/debian`.",
     },
 )
 

@@ -63,6 +63,7 @@ def _oci_image_impl(ctx):
         DefaultInfo(files = depset([manifest, config])),
         OCIImageInfo(
             pulled_digest = base.pulled_digest if base else None,
+            pulled_from = base.pulled_from if base else None,
             config = config,
             descriptor = descriptor,
             layers = all_layers,

@@ -37,7 +37,7 @@ def _oci_image_index_impl(ctx):
     )
     return [
         DefaultInfo(files = depset([index])),
-        OCIImageIndexInfo(descriptor = descriptor, images = images, index = index),
+        OCIImageIndexInfo(descriptor = descriptor, images = images, index = index, pulled_from = None),
     ] + merge_pulled_infos(targets)
 
 oci_image_index = rule(

@@ -134,7 +134,7 @@ def pull(rctx, shallow, on_demand = False):
         pulled_image = repr(_PULLED_IMAGE),
         toolchain_type = "Label({})".format(repr(":" + PULLED_TOOLCHAIN_TYPE)) if on_demand else "None",
     ))
-    rctx.file("BUILD.bazel", _build_file(_apparent_name(rctx), summary, shallow, on_demand))
+    rctx.file("BUILD.bazel", _build_file(rctx, name, summary, shallow, on_demand))
 
 def _error(stderr):
     """What the program wrote of its failure, without its progress, which the user has seen."""
@@ -149,8 +149,9 @@ def _apparent_name(rctx):
         return rctx.original_name
     return rctx.name.replace("~", "+").split("+")[-1]
 
-def _build_file(name, summary, shallow, on_demand):
+def _build_file(rctx, source, summary, shallow, on_demand):
     """Writes the targets: one for each image, one for all blobs, and one for the whole."""
+    name = _apparent_name(rctx)
     lines = [
         "load({}, \"pulled_blobs\")".format(repr(_PULLED_BLOBS)),
         "load(\":pulled.bzl\", \"pulled_image\", \"pulled_index\")",
@@ -193,7 +194,9 @@ def _build_file(name, summary, shallow, on_demand):
             manifest_size = image["manifest"]["size"],
             media_type = image["manifest"]["mediaType"],
             os = platform["os"],
+            plain_http = rctx.attr.plain_http,
             pulled = pulled,
+            source = source,
             variant = platform.get("variant", ""),
         )
     if images != [":" + name]:
@@ -205,7 +208,9 @@ def _build_file(name, summary, shallow, on_demand):
             index = _blob(root),
             manifest_size = root["size"],
             media_type = root["mediaType"],
+            plain_http = rctx.attr.plain_http,
             pulled = pulled,
+            source = source,
         )
     return "\n".join(lines) + "\n"
 

@@ -1,17 +1,22 @@
 """The rules for the images and the index of a pulled repository."""
 
-load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo", "OCIPlatformInfo", "OCIPulledImageInfo")
+load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo", "OCIPlatformInfo", "OCIPulledFromInfo", "OCIPulledImageInfo")
 load(":pulled_blobs.bzl", "pulled_info")
 
 _DESCRIPTOR_ATTRS = {
     "digest": attr.string(doc = "The manifest's digest.", mandatory = True),
     "manifest_size": attr.int(doc = "The manifest's size in bytes.", mandatory = True),
     "media_type": attr.string(doc = "The manifest's media type.", mandatory = True),
+    "plain_http": attr.bool(doc = "Whether the registry is spoken to without TLS."),
     "pulled": attr.label(
         doc = "The target that has the blobs, if it is in the same repository.",
         providers = [OCIPulledImageInfo],
     ),
+    "source": attr.string(doc = "The image's registry and repository.", mandatory = True),
 }
+
+def _pulled_from(ctx):
+    return OCIPulledFromInfo(plain_http = ctx.attr.plain_http, repository = ctx.attr.source)
 
 def _pulled(ctx, toolchain_type):
     """The blobs' OCIPulledImageInfo, or None where they are not wanted."""
@@ -49,6 +54,7 @@ def _pulled_image_impl(ctx, toolchain_type):
             manifest = ctx.file.manifest,
             platform = platform,
             pulled_digest = ctx.attr.digest,
+            pulled_from = _pulled_from(ctx),
         ),
     ] + pulled_info(ctx.label, _pulled(ctx, toolchain_type), ctx.attr.digest)
 
@@ -60,6 +66,7 @@ def _pulled_index_impl(ctx, toolchain_type):
             descriptor = _write_descriptor(ctx),
             images = [image[OCIImageInfo] for image in ctx.attr.images],
             index = ctx.file.index,
+            pulled_from = _pulled_from(ctx),
         ),
     ] + ([pulled] if pulled else [])
 

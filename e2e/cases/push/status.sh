@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "BUILD_USER_NUMBER 17"

@@ -1,0 +1,522 @@
+//! What goes over the wire when an image is pushed, as the registries saw it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::faulty::{Answer, Content, End, Faulty, Flow, PIECE, Seen, noise};
+use oci_pull_all_e2e::registry::{CREDENTIALS, Registry, Request, text};
+use oci_pull_all_e2e::root::{Life, Root};
+use oci_pull_all_e2e::user::{Ran, User};
+use serde_json::{Value, json};
+
+const BASE: &str = "library/debian";
+
+/// The case `push`, with the base at `source`, to push to `target`.
+fn workspace(source: &Registry, digest: &str, target: &Registry) -> Workspace {
+    let values = [
+        ("SOURCE", source.host()),
+        ("DIGEST", digest),
+        ("TARGET", target.host()),
+    ];
+    Workspace::new("push", &values)
+}
+
+/// Gives `target` all of the base image that `source` has.
+fn copy_base(source: &Registry, target: &Registry) {
+    let copied = Root::get()
+        .command(Life::Child, &[], "skopeo")
+        .args(["copy", "--quiet", "--all"])
+        .args(["--src-tls-verify=false", "--dest-tls-verify=false"])
+        .arg(format!("docker://{}/{BASE}:stable", source.host()))
+        .arg(format!("docker://{}/{BASE}:stable", target.host()))
+        .output()
+        .expect("skopeo can be run");
+    assert!(copied.status.success(), "{copied:?}");
+}
+
+/// The digest in what a push prints, `REPOSITORY@DIGEST`.
+fn pushed<'a>(stdout: &'a str, repository: &str) -> &'a str {
+    let digest = stdout.trim().strip_prefix(repository);
+    digest
+        .and_then(|digest| digest.strip_prefix('@'))
+        .unwrap_or_else(|| panic!("not {repository}@…: {stdout}"))
+}
+
+/// Has the program pull an image, which must be whole.
+fn check_image(reference: &str) {
+    let user = User::new();
+    user.run(&["pull", reference, "--output", "layout"])
+        .succeeded();
+    user.run(&["verify", "layout"]).succeeded();
+}
+
+fn hex(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").expect("a sha256 digest")
+}
+
+/// The requests by this method that name this digest.
+fn about<'a>(requests: &'a [Request], method: &str, digest: &str) -> Vec<&'a Request> {
+    requests
+        .iter()
+        .filter(|request| request.method == method && request.path.contains(hex(digest)))
+        .collect()
+}
+
+fn methods(requests: &[Request]) -> Vec<&str> {
+    let mut methods: Vec<_> = requests.iter().map(|r| r.method.as_str()).collect();
+    methods.sort_unstable();
+    methods.dedup();
+    methods
+}
+
+/// The layers of the base's image for amd64.
+fn amd64_layers(registry: &Registry, index: &str) -> Vec<(String, u64)> {
+    let index = registry.manifest(index);
+    let manifests = index["manifests"].as_array().expect("an index");
+    let amd64 = manifests
+        .iter()
+        .find(|entry| entry["platform"]["architecture"] == "amd64")
+        .expect("the base has an image for amd64");
+    let image = registry.manifest(text(&amd64["digest"]));
+    let layers = image["layers"].as_array().expect("layers").iter();
+    layers
+        .map(|layer| {
+            let size = layer["size"].as_u64().expect("a size");
+            (text(&layer["digest"]).to_owned(), size)
+        })
+        .collect()
+}
+
+#[test]
+fn a_base_of_the_same_registry_is_mounted() {
+    let source = Registry::with_base_images();
+    let digest = source.digest(BASE, "stable");
+    let mut registry = Registry::empty();
+    copy_base(&source, &registry);
+    let layers = amd64_layers(&source, &digest);
+    let workspace = workspace(&registry, &digest, &registry);
+    let whole_base = workspace.external().join("oci_pull_all~~oci~base_all");
+    workspace.succeed(&["build", "//:push"]);
+
+    let before = registry.requests().len();
+    let run = workspace.succeed(&["run", "//:push"]);
+    let repository = format!("{}/team/app", registry.host());
+    let image = pushed(&run.stdout, &repository).to_owned();
+    let requests = registry.requests().split_off(before);
+    for (layer, _) in &layers {
+        let asked = about(&requests, "POST", layer);
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        assert!(asked[0].path.contains("from=library%2Fdebian"), "{asked:?}");
+        assert_eq!(asked[0].status, 201);
+        for method in ["GET", "PUT"] {
+            assert_eq!(about(&requests, method, layer), Vec::<&Request>::new());
+        }
+    }
+    let sent = |request: &&Request| request.method == "PUT" && request.path.contains("/blobs/");
+    assert_eq!(
+        requests.iter().filter(sent).count(),
+        2,
+        "the config and the local layer"
+    );
+    for tag in ["latest", "v1"] {
+        assert_eq!(registry.digest("team/app", tag), image);
+    }
+    check_image(&format!("{repository}@{image}"));
+
+    let before = registry.requests().len();
+    workspace.succeed(&["run", "//:push"]);
+    let requests = registry.requests().split_off(before);
+    assert_eq!(methods(&requests), ["HEAD"], "all is there");
+
+    workspace.succeed(&["run", "//:push", "--", "--tag", "v2"]);
+    assert_eq!(registry.digest("team/app", "v2"), image);
+    assert!(!whole_base.exists(), "a push fetched the base");
+}
+
+#[test]
+fn a_base_of_another_registry_passes_through() {
+    let mut source = Registry::with_base_images();
+    let digest = source.digest(BASE, "stable");
+    let layers = amd64_layers(&source, &digest);
+    let target = Registry::empty();
+    let workspace = workspace(&source, &digest, &target);
+    let whole_base = workspace.external().join("oci_pull_all~~oci~base_all");
+
+    let run = workspace.succeed(&["run", "//:push"]);
+    let repository = format!("{}/team/app", target.host());
+    check_image(&format!(
+        "{repository}@{}",
+        pushed(&run.stdout, &repository)
+    ));
+    assert_eq!(source.layer_bytes(&layers), layers, "each byte once");
+    assert!(!whole_base.exists(), "a push fetched the base");
+
+    workspace.succeed(&["build", "//:layout"]);
+    let known = source.requests().len();
+    let other = format!("{}/team/other", target.host());
+    let run = workspace.succeed(&["run", "//:push", "--", "--repository", &other]);
+    check_image(&format!("{other}@{}", pushed(&run.stdout, &other)));
+    assert_eq!(
+        source.requests().len(),
+        known,
+        "the store has the base's layers now"
+    );
+}
+
+#[test]
+fn an_index_goes_with_all_its_images_and_its_tags_are_stamped() {
+    let source = Registry::with_base_images();
+    let digest = source.digest(BASE, "stable");
+    let target = Registry::empty();
+    let workspace = workspace(&source, &digest, &target);
+    // What is stamped only when it runs cannot fail a build.
+    workspace.succeed(&["build", "//:push", "//:push_index", "//:copy"]);
+    let messages = workspace.fail(&["run", "//:push_index"]);
+    assert!(messages.contains("--embed_label sets it"), "{messages}");
+    let stamped = ["run", "//:push_index", "--embed_label=v3"];
+    let messages = workspace.fail(&stamped);
+    for expected in ["BUILD_USER_NUMBER", "--workspace_status_command"] {
+        assert!(messages.contains(expected), "{messages}");
+    }
+    let status = format!(
+        "--workspace_status_command={}",
+        workspace.path("status.sh").display()
+    );
+    let run = workspace.succeed(&[&stamped[..], &[&status]].concat());
+    let repository = format!("{}/team/index", target.host());
+    let index = pushed(&run.stdout, &repository).to_owned();
+    for tag in ["v3-17", "release", "stable"] {
+        assert_eq!(target.digest("team/index", tag), index);
+    }
+    check_image(&format!("{repository}@{index}"));
+
+    // A pulled index has an attestation, which is no image that a build could name.
+    let run = workspace.succeed(&["run", "//:copy"]);
+    let repository = format!("{}/copied/debian", target.host());
+    assert_eq!(pushed(&run.stdout, &repository), digest);
+    check_image(&format!("{repository}@{digest}"));
+
+    let messages = workspace.fail(&["build", "//:push_to_tag"]);
+    for expected in ["/team/app:v1", "without a tag", "remote_tags"] {
+        assert!(messages.contains(expected), "{messages}");
+    }
+}
+
+/// A user who has an image's manifest and config, but none of its layers, which are at `origin`.
+struct Shallow {
+    user: User,
+    manifest: String,
+    config: String,
+    from: String,
+}
+
+impl Shallow {
+    fn pull(origin: &str, digest: &str) -> Self {
+        let user = User::new();
+        let from = format!("{origin}/base");
+        let reference = format!("{from}@{digest}");
+        user.run(&["pull", &reference, "--shallow", "--output", "base"])
+            .succeeded();
+        let manifest = format!("base/blobs/sha256/{}", hex(digest));
+        let bytes = fs::read(user.path(&manifest)).expect("there");
+        let parsed: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let config = text(&parsed["config"]["digest"]);
+        let root = json!({"mediaType": parsed["mediaType"], "digest": digest, "size": bytes.len()});
+        fs::write(user.path("root.json"), root.to_string()).expect("can be written");
+        Self {
+            manifest,
+            config: format!("base/blobs/sha256/{}", hex(config)),
+            from,
+            user,
+        }
+    }
+
+    fn arguments<'a>(&'a self, target: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments = vec!["push", "--repository", target, "--root", "root.json"];
+        arguments.extend(["--local-file", &self.manifest, "--local-file", &self.config]);
+        arguments.extend(["--from", "root.json", &self.from]);
+        arguments.extend(more);
+        arguments
+    }
+
+    fn push(&self, target: &str, more: &[&str]) -> Ran {
+        self.user.run(&self.arguments(target, more))
+    }
+}
+
+#[test]
+fn a_push_that_was_killed_goes_on() {
+    let content = Content::image(&[noise(1, 600_000), noise(2, 300_000)]);
+    let [first, second] = [content.layers[0].clone(), content.layers[1].clone()];
+    let image = content.digest.clone();
+    let good = Arc::new(AtomicBool::new(false));
+    let (reached, second_began) = mpsc::channel();
+    let reached = Mutex::new(reached);
+    let origin = Faulty::start(content, {
+        let (good, second) = (Arc::clone(&good), second.clone());
+        move |seen: &Seen, answer: Answer| {
+            if !seen.path.ends_with(&second) || good.load(Ordering::SeqCst) {
+                return answer;
+            }
+            let reached = Mutex::new(reached.lock().expect("no thread panicked").clone());
+            answer.flow(Flow::new(move |_| {
+                let _ = reached.lock().expect("no thread panicked").send(());
+                false
+            }))
+        }
+    });
+    let mut target = Registry::empty();
+    let repository = format!("{}/team/app", target.host());
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let one = ["--concurrency", "1", "--tag", "v1"];
+    let mut killed = shallow.user.spawn(&shallow.arguments(&repository, &one));
+    second_began
+        .recv()
+        .expect("the second layer is asked for, behind the first");
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+
+    good.store(true, Ordering::SeqCst);
+    let ran = shallow.push(&repository, &one).succeeded();
+    assert_eq!(pushed(&ran.stdout, &repository), image);
+    assert!(ran.stderr.contains("3 blobs, 1 present"), "{}", ran.stderr);
+    let requests = target.requests();
+    let finished = |digest: &str| {
+        let puts = about(&requests, "PUT", digest);
+        puts.iter().filter(|request| request.status == 201).count()
+    };
+    assert_eq!((finished(&first), finished(&second)), (1, 1));
+    assert_eq!(origin.count(&first), 1);
+    assert_eq!(target.digest("team/app", "v1"), image);
+    check_image(&format!("{repository}@{image}"));
+}
+
+#[test]
+fn a_connection_to_the_base_that_breaks_is_replaced() {
+    let content = Content::image(&[noise(3, 20 * PIECE)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, {
+        let layer = layer.clone();
+        move |seen: &Seen, answer: Answer| match seen.earlier {
+            0 if seen.path.ends_with(&layer) => answer.cut(10 * PIECE, End::Close),
+            _ => answer,
+        }
+    });
+    let mut target = Registry::empty();
+    let repository = format!("{}/team/app", target.host());
+    let shallow = Shallow::pull(&origin.host(), &image);
+    shallow.push(&repository, &[]).succeeded();
+    let asked = origin.seen();
+    let ranges: Vec<_> = asked
+        .iter()
+        .filter(|seen| seen.path.ends_with(&layer))
+        .map(|seen| seen.range(20 * PIECE).map(|range| range.start))
+        .collect();
+    assert_eq!(ranges, [None, Some(10 * PIECE)]);
+    assert_eq!(about(&target.requests(), "PUT", &layer).len(), 1);
+    check_image(&format!("{repository}@{image}"));
+}
+
+#[test]
+fn wrong_bytes_of_a_base_are_not_pushed() {
+    let content = Content::image(&[noise(4, 5 * PIECE)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, {
+        let layer = layer.clone();
+        move |seen: &Seen, answer: Answer| {
+            if seen.path.ends_with(&layer) {
+                Answer::new(200, noise(5, 5 * PIECE))
+            } else {
+                answer
+            }
+        }
+    });
+    let mut target = Registry::empty();
+    let repository = format!("{}/team/app", target.host());
+    let shallow = Shallow::pull(&origin.host(), &image);
+    shallow
+        .push(&repository, &["--tag", "v1"])
+        .failed(&["cannot push to", &origin.host(), &layer]);
+    let requests = target.requests();
+    let made = |request: &&Request| request.method == "PUT" && request.path.contains("/manifests/");
+    assert_eq!(requests.iter().filter(made).count(), 0);
+    assert!(
+        about(&requests, "PUT", &layer)
+            .iter()
+            .all(|request| request.status != 201)
+    );
+}
+
+/// Writes a Docker configuration with a password for `host`.
+fn log_in(path: &Path, host: &str, password: &str) {
+    let auths = json!({"auths": {host: {"username": CREDENTIALS.0, "password": password}}});
+    fs::write(path, auths.to_string()).expect("can be written");
+}
+
+#[test]
+fn what_a_registry_refuses_is_told() {
+    let content = Content::image(&[noise(6, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let guarded = Registry::with_password();
+    let repository = format!("{}/team/app", guarded.host());
+    shallow.push(&repository, &[]).failed(&[
+        &format!("cannot push to {repository}"),
+        "(401",
+        "no credentials were found",
+        "docker login",
+    ]);
+    let auth = shallow.user.path("auth.json");
+    log_in(&auth, guarded.host(), "wrong");
+    let with_auth = ["--docker-config", "auth.json"];
+    shallow.push(&repository, &with_auth).failed(&[
+        "(401",
+        "the credentials found for",
+        "do not serve",
+    ]);
+    log_in(&auth, guarded.host(), CREDENTIALS.1);
+    shallow
+        .push(&repository, &with_auth)
+        .failed(&["(405", "takes no pushes", "read-only"]);
+    shallow
+        .push("example.com/team/app:v1", &[])
+        .failed(&["it has a tag or a digest"]);
+    shallow
+        .push(&repository, &["--tag", ".v1"])
+        .failed(&["\".v1\" is not a tag"]);
+    let root = ["push", "--repository", &repository, "--root", "root.json"];
+    shallow
+        .user
+        .run(&root)
+        .failed(&[&image, "not among the files given", "it is not said"]);
+}
+
+/// A registry that has nothing, takes nothing, and answers to `path` what `special` says.
+fn target(special: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> Faulty {
+    Faulty::start(Content::default(), move |seen: &Seen, answer| {
+        special(seen).unwrap_or(answer)
+    })
+}
+
+#[test]
+fn a_tag_that_cannot_be_moved_is_told_with_what_it_points_to() {
+    let content = Content::image(&[noise(7, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let other = format!("sha256:{}", "0".repeat(64));
+    let immutable = target({
+        let other = other.clone();
+        move |seen| match (seen.method.as_str(), seen.path.ends_with("/manifests/v1")) {
+            ("HEAD", true) => {
+                Some(Answer::new(200, "").header("Docker-Content-Digest", other.as_str()))
+            }
+            ("HEAD", false) => Some(Answer::new(200, "")),
+            _ => {
+                let body = r#"{"errors":[{"code":"TAG_INVALID","message":"it is immutable"}]}"#;
+                Some(Answer::new(400, body))
+            }
+        }
+    });
+    let repository = format!("{}/team/app", immutable.host());
+    shallow.push(&repository, &["--tag", "v1"]).failed(&[
+        &format!("the tag v1 points to {other}"),
+        "does not move it",
+        "TAG_INVALID it is immutable",
+    ]);
+}
+
+#[test]
+fn a_token_is_for_the_push_and_for_what_is_mounted() {
+    let content = Content::image(&[noise(8, 100)]);
+    let image = content.digest.clone();
+    let registry = Faulty::start(content, move |seen: &Seen, answer| {
+        let host = seen.headers["host"].as_str();
+        if seen.path.starts_with("/token?") {
+            return Answer::new(200, r#"{"token": "permit"}"#);
+        }
+        if seen.path.starts_with("/v2/base/") {
+            return answer;
+        }
+        if seen.headers.get("authorization").map(String::as_str) != Some("Bearer permit") {
+            let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"here\"");
+            return Answer::new(401, "").header("WWW-Authenticate", challenge);
+        }
+        match seen.method.as_str() {
+            "HEAD" => Answer::new(404, ""),
+            "POST" if !seen.path.contains("mount=") => {
+                Answer::new(202, "").header("Location", "uploads/1")
+            }
+            _ => Answer::new(201, ""),
+        }
+    });
+    let shallow = Shallow::pull(&registry.host(), &image);
+    log_in(
+        &shallow.user.path("auth.json"),
+        &registry.host(),
+        CREDENTIALS.1,
+    );
+    let repository = format!("{}/team/app", registry.host());
+    let ran = shallow
+        .push(&repository, &["--docker-config", "auth.json"])
+        .succeeded();
+    assert!(ran.stderr.contains("1 mounted"), "{}", ran.stderr);
+    let seen = registry.seen();
+    let token = seen.iter().find(|seen| seen.path.starts_with("/token?"));
+    let token = token.expect("a token is asked for");
+    for scope in [
+        "scope=repository%3Ateam%2Fapp%3Apull%2Cpush",
+        "scope=repository%3Abase%3Apull",
+        "service=here",
+    ] {
+        assert!(token.path.contains(scope), "{}", token.path);
+    }
+    assert!(token.headers["authorization"].starts_with("Basic "));
+    let put = seen.iter().find(|seen| seen.path.contains("/uploads/1?"));
+    let config = fs::read(shallow.user.path(&shallow.config)).expect("there");
+    assert_eq!(put.expect("the config is sent").body, config);
+}
+
+#[test]
+fn an_upload_elsewhere_gets_no_credentials() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let elsewhere = target(|_| Some(Answer::new(201, "")));
+    let location = format!("http://{}/put?state=a%2Fb", elsewhere.host());
+    let registry = target(move |seen| {
+        if !seen.headers.contains_key("authorization") {
+            let answer = Answer::new(401, "");
+            return Some(answer.header("WWW-Authenticate", "Basic realm=\"here\""));
+        }
+        match (seen.method.as_str(), seen.path.contains("/blobs/")) {
+            ("HEAD", _) => Some(Answer::new(404, "")),
+            ("POST", true) => Some(Answer::new(202, "").header("Location", location.as_str())),
+            _ => Some(Answer::new(201, "")),
+        }
+    });
+    log_in(
+        &shallow.user.path("auth.json"),
+        &registry.host(),
+        CREDENTIALS.1,
+    );
+    let repository = format!("{}/team/app", registry.host());
+    shallow
+        .push(&repository, &["--docker-config", "auth.json"])
+        .succeeded();
+    let uploads = elsewhere.seen();
+    assert_eq!(uploads.len(), 2, "the config and the layer");
+    for upload in uploads {
+        assert!(
+            upload.path.starts_with("/put?state=a%2Fb&digest=sha256%3A"),
+            "{}",
+            upload.path
+        );
+        assert!(!upload.headers.contains_key("authorization"));
+    }
+}
