@@ -6,7 +6,7 @@
 //! [`registry`] speaks to a registry; [`layout`] reads, writes, merges and verifies layout
 //! directories; [`image`] builds layers, images and indexes; [`rootfs`] applies an image's layers on
 //! each other; [`scan`] runs a scanner on an image; [`stamp`] fills in what a build knows of itself;
-//! [`progress`] shows a person what happens; [`pull`]
+//! [`load`] gives an image to a container engine; [`progress`] shows a person what happens; [`pull`]
 //! fetches an image through all of them; [`push`] sends one to a registry.
 
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ pub mod digest;
 mod files;
 pub mod image;
 pub mod layout;
+pub mod load;
 pub mod manifest;
 pub mod platform;
 pub mod progress;

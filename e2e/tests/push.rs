@@ -520,3 +520,40 @@ fn an_upload_elsewhere_gets_no_credentials() {
         assert!(!upload.headers.contains_key("authorization"));
     }
 }
+
+#[test]
+fn an_engine_loads_an_image_from_a_pipe() {
+    let source = Registry::with_base_images();
+    let digest = source.digest(BASE, "stable");
+    let mut workspace = workspace(&source, &digest, &source);
+    let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
+    let messages = workspace.fail(&["run", "//:load"]);
+    assert!(
+        messages.contains("none of docker, podman, nerdctl is on PATH"),
+        "{messages}"
+    );
+    let messages = workspace.fail(&["run", "//:load", "--", "--loader", "bin/refuses"]);
+    for expected in ["no engine is running", "refuses load ended with", "3"] {
+        assert!(messages.contains(expected), "{messages}");
+    }
+    workspace.set_env("PATH", Some(&path));
+    let run = workspace.succeed(&["run", "//:load", "--", "--tag", "team/app:mine"]);
+    assert_eq!(run.stdout, "loaded\n");
+    for tag in ["v1", "mine"] {
+        let archive = workspace.path("loaded.tar");
+        let inspected = Root::get()
+            .command(Life::Child, &[workspace.directory()], "skopeo")
+            .arg("inspect")
+            .arg(format!(
+                "docker-archive:{}:team/app:{tag}",
+                archive.display()
+            ))
+            .output()
+            .expect("skopeo can be run");
+        assert!(inspected.status.success(), "{inspected:?}");
+        let inspected: Value = serde_json::from_slice(&inspected.stdout).expect("JSON");
+        assert_eq!(inspected["Architecture"], "amd64");
+        let layers = inspected["Layers"].as_array().expect("layers");
+        assert_eq!(layers.len(), amd64_layers(&source, &digest).len() + 1);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod build;
 mod layout;
+mod load;
 mod pull;
 mod push;
 mod scan;
@@ -53,6 +54,8 @@ enum Command {
     Scan(scan::ScanArgs),
     /// Push an image that was built, and what its base has, to a registry.
     Push(Box<push::PushArgs>),
+    /// Load an image of a layout into a local Docker, podman or containerd.
+    Load(load::LoadArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,6 +98,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Verify(args) => return Ok(verify(&args)),
         Command::Scan(args) => return scan::scan(args),
         Command::Push(args) => push::push(&args)?,
+        Command::Load(args) => load::load(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
