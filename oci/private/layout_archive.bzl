@@ -2,7 +2,7 @@
 
 load(":caching.bzl", "CACHE_BASE", "caching_of_base")
 load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
-load(":platforms.bzl", "check_platform")
+load(":platforms.bzl", "PLATFORM_ATTR", "add_platform")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
 def layout_archive(ctx, command, options, output_flag, mnemonic, progress_message):
@@ -24,11 +24,7 @@ def layout_archive(ctx, command, options, output_flag, mnemonic, progress_messag
     arguments = ctx.actions.args()
     arguments.add_all(["layout", command])
     arguments.add_all([found.path], expand_directories = False)
-    if ctx.attr.platform:
-        problem = check_platform(ctx.attr.platform)
-        if problem:
-            fail("{}: platform: {}".format(ctx.label, problem))
-        arguments.add("--platform", ctx.attr.platform)
+    add_platform(ctx, arguments)
     arguments.add(output_flag, archive)
     ctx.actions.run(
         executable = get_tool(ctx),
@@ -45,8 +41,5 @@ def layout_archive(ctx, command, options, output_flag, mnemonic, progress_messag
 LAYOUT_ARCHIVE_ATTRS = {
     "cache_base": CACHE_BASE,
     "layout": LAYOUT_ATTR,
-    "platform": attr.string(
-        doc = """Which image of the layout, such as `linux/arm64/v8`. It may be left out when there is only
-one.""",
-    ),
+    "platform": PLATFORM_ATTR,
 }

@@ -1,7 +1,7 @@
 """The rule that loads an image into a local container engine."""
 
 load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
-load(":platforms.bzl", "PLATFORM_DOC", "add_platform")
+load(":platforms.bzl", "PLATFORM_ATTR", "add_platform")
 load(":run_program.bzl", "run_program", "runfiles_path")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
@@ -28,7 +28,7 @@ Arguments after `--` are added to the rule's, such as `-- --loader podman` or `-
             doc = """The program whose `load` reads an archive of `docker save` from its standard input: a name
 on PATH, or a path. By default it is `docker`, `podman` or `nerdctl`, the first that is on PATH.""",
         ),
-        "platform": attr.string(doc = PLATFORM_DOC),
+        "platform": PLATFORM_ATTR,
         "repo_tags": attr.string_list(
             doc = "The names that the image gets, such as `example.com/app:latest`.",
         ),

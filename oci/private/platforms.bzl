@@ -74,3 +74,23 @@ def platform_rank(have, wanted):
         difference = levels[wanted_variant] - levels[have_variant]
         return difference if difference > 0 else None
     return None
+
+PLATFORM_ATTR = attr.string(
+    doc = """Which image of the layout, such as `linux/arm64/v8`. It may be left out when there is only
+one.""",
+)
+
+def add_platform(ctx, arguments):
+    """Adds the attribute `platform` to a program's arguments.
+
+    Args:
+      ctx: the context of a rule with `platform = PLATFORM_ATTR` among its attributes.
+      arguments: an Args.
+    """
+    platform = ctx.attr.platform
+    if not platform:
+        return
+    problem = check_platform(platform)
+    if problem:
+        fail("{}: platform: {}".format(ctx.label, problem))
+    arguments.add("--platform", platform)
