@@ -37,6 +37,7 @@ pub fn write_registry(directory: &Path, root: &Path) -> String {
     wanted.extend(pair(&[
         ("bazel_skylib", "1.7.1"),
         ("rules_shell", "0.3.0"),
+        ("stardoc", "0.8.1"),
         ("oci_pull_all", "0.1.0"),
     ]));
     let mut done = BTreeSet::new();
@@ -87,6 +88,7 @@ fn source(directory: &Path, root: &Path, name: &str) -> Source {
         "bazel_features" => "tools/features",
         "bazel_skylib" => "tools/skylib",
         "platforms" => "tools/platforms",
+        "stardoc" => "tools/stardoc",
         _ => &format!("rules/{}", name.trim_start_matches("rules_")),
     };
     let inside = Path::new("/usr/share/bazel").join(relative);
