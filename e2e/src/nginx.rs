@@ -36,6 +36,22 @@ impl Nginx {
         )
     }
 
+    /// Passes requests on to `upstream` (`HOST:PORT`) if their bodies have no more than `limit` bytes.
+    pub fn admitting(upstream: &str, limit: u64) -> Self {
+        let directory = crate::scratch();
+        Self::start(
+            directory,
+            "",
+            &format!(
+                "location / {{
+                    proxy_pass http://{upstream};
+                    proxy_set_header Host $http_host;
+                    client_max_body_size {limit};
+                }}"
+            ),
+        )
+    }
+
     /// Passes requests on to `upstream` over TLS with the certificate and key in these files, but for
     /// blobs: it sends who asks for them to the same path of `upstream` over plain HTTP.
     pub fn downgrading(upstream: &str, certificate: &Path, key: &Path) -> Self {

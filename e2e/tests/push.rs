@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::faulty::{Answer, Content, End, Faulty, Flow, PIECE, Seen, noise};
+use oci_pull_all_e2e::nginx::Nginx;
 use oci_pull_all_e2e::registry::{CREDENTIALS, Registry, Request, text};
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::user::{Ran, User};
@@ -318,6 +319,27 @@ fn a_connection_to_the_base_that_breaks_is_replaced() {
     assert_eq!(ranges, [None, Some(10 * PIECE)]);
     assert_eq!(about(&target.requests(), "PUT", &layer).len(), 1);
     check_image(&format!("{repository}@{image}"));
+}
+
+#[test]
+fn a_blob_that_is_too_long_for_one_request_is_sent_in_chunks() {
+    let content = Content::image(&[noise(10, 2_500_000)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let mut target = Registry::empty();
+    let proxy = Nginx::admitting(target.host(), 1 << 20);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let repository = format!("{}/team/app", proxy.host());
+    shallow.push(&repository, &[]).succeeded();
+    let requests = target.requests();
+    let chunks = requests.iter().filter(|request| request.method == "PATCH");
+    assert_eq!(chunks.count(), 3);
+    assert_eq!(about(&requests, "PUT", &layer).len(), 1);
+    check_image(&format!("{repository}@{image}"));
+
+    let proxy = Nginx::admitting(target.host(), 1000);
+    let repository = format!("{}/team/other", proxy.host());
+    shallow.push(&repository, &[]).failed(&[&layer, "413"]);
 }
 
 #[test]

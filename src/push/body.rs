@@ -122,7 +122,8 @@ impl Outgoing {
                 }
             }
         });
-        (stream, fault)
+        // Whatever holds it would be large with it.
+        (Box::pin(stream), fault)
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, PushError> {

@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,6 +31,10 @@ use crate::registry::{Backoff, Mount, Registry, RegistryError};
 use crate::store::{Store, StoreError};
 
 use body::Outgoing;
+
+/// The lengths of the requests that a blob is sent in; the next is tried where one is too long for the
+/// registry, or for what stands before it. Few registries take chunks as well as whole blobs.
+const CHUNKS: [Option<usize>; 3] = [None, Some(16 << 20), Some(1 << 20)];
 
 /// Why a push failed.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +159,7 @@ pub async fn push(
         sources: image.sources,
         store,
         progress: progress.clone(),
+        chunks: AtomicUsize::new(0),
     });
     let mut report = Report {
         blobs: plan.blobs.len(),
@@ -331,6 +337,8 @@ struct Pusher {
     sources: Sources,
     store: Option<Store>,
     progress: Progress,
+    /// Which of [`CHUNKS`] the registry takes, as far as is known.
+    chunks: AtomicUsize,
 }
 
 impl Pusher {
@@ -342,10 +350,17 @@ impl Pusher {
         let progress = Arc::new(self.progress.blob(&blob.digest, blob.size));
         let mut backoff = Backoff::default();
         loop {
-            match self.try_blob(blob, origin, &progress).await {
+            let chunks = self.chunks.load(Ordering::Relaxed);
+            match self.try_blob(blob, origin, CHUNKS[chunks], &progress).await {
                 Ok(outcome) => {
                     progress.move_to(blob.size);
                     return Ok(outcome);
+                }
+                Err(PushError::Registry(error))
+                    if error.refuses_length() && chunks + 1 < CHUNKS.len() =>
+                {
+                    progress.move_to(0);
+                    self.chunks.fetch_max(chunks + 1, Ordering::Relaxed);
                 }
                 Err(PushError::Registry(error)) => {
                     progress.move_to(0);
@@ -360,6 +375,7 @@ impl Pusher {
         &self,
         blob: &Descriptor,
         origin: Option<&Arc<Registry>>,
+        chunk: Option<usize>,
         progress: &Arc<BlobProgress>,
     ) -> Result<Outcome, PushError> {
         if self.target.has_blob(&blob.digest).await? {
@@ -394,7 +410,11 @@ impl Pusher {
             None => self.target.begin_upload(&blob.digest).await?,
         };
         let (body, fault) = outgoing.into_stream();
-        let uploaded = self.target.upload(blob, upload, body).await;
+        let target = &self.target;
+        let uploaded = match chunk {
+            None => target.upload(blob, upload, body).await,
+            Some(length) => target.upload_in_chunks(blob, upload, length, body).await,
+        };
         // What ended the body is the cause of what the registry says of it.
         match fault.take() {
             Some(fault) => Err(fault),

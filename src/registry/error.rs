@@ -100,6 +100,14 @@ pub enum RegistryError {
         /// To whom.
         host: String,
     },
+    /// What was to be sent is not to be had.
+    #[error("{what}: it ended before its time")]
+    Body {
+        /// What was pushed.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
     /// An upload stands still.
     #[error("{what}: {host} has taken nothing for {seconds} s")]
     Idle {
@@ -194,6 +202,12 @@ impl RegistryError {
     /// Whether it is the range that the registry does not like (RFC 9110, 15.5.17).
     pub fn refuses_range(&self) -> bool {
         matches!(self, RegistryError::Status { status, .. } if *status == StatusCode::RANGE_NOT_SATISFIABLE)
+    }
+
+    /// Whether it is the length of what was sent that the registry, or what stands before it, does not like
+    /// (RFC 9110, 15.5.14).
+    pub fn refuses_length(&self) -> bool {
+        matches!(self, RegistryError::Status { status, .. } if *status == StatusCode::PAYLOAD_TOO_LARGE)
     }
 
     /// Whether another try may succeed, and if so, how long the registry asks to wait.

@@ -4,20 +4,37 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt as _};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt as _, stream};
 use reqwest::header;
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::descriptor::{Descriptor, MediaType};
 use crate::digest::Digest;
 
-use super::{Registry, RegistryError, authority, authorized, client, reading, same_host};
+use super::{Registry, RegistryError, authority, client, reading, same_host};
+
+/// The longest chunk that a registry may want, in bytes: it is kept in memory.
+const MAX_CHUNK: usize = 64 << 20;
+/// The length in which a chunk is handed to the network, to see whether it goes on.
+const PIECE: usize = 64 << 10;
 
 /// Where the registry says that a blob is to be sent. It may be another host.
 #[derive(Debug)]
 pub struct Upload {
     location: Url,
+    /// No chunk but the last one may be shorter (`OCI-Chunk-Min-Length`).
+    least_chunk: usize,
+}
+
+impl Upload {
+    /// Where the last request of the upload goes to.
+    fn end(self, digest: &Digest) -> Url {
+        let mut url = self.location;
+        url.query_pairs_mut()
+            .append_pair("digest", &digest.to_string());
+        url
+    }
 }
 
 /// How a registry answers a wish to mount a blob.
@@ -80,7 +97,7 @@ impl Registry {
     pub async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RegistryError> {
         let what = format!("blob {digest} of {from}");
         let query = [("mount", digest.to_string()), ("from", from.to_owned())];
-        let shape = |request: reqwest::RequestBuilder| {
+        let shape = |request: RequestBuilder| {
             let request = request.query(&query);
             request.header(header::CONTENT_LENGTH, 0)
         };
@@ -97,7 +114,7 @@ impl Registry {
     /// Asks where to send a blob ("Pushing a blob monolithically", "POST then PUT").
     pub async fn begin_upload(&self, digest: &Digest) -> Result<Upload, RegistryError> {
         let what = format!("blob {digest}");
-        let shape = |request: reqwest::RequestBuilder| request.header(header::CONTENT_LENGTH, 0);
+        let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, 0);
         let response = self
             .ask(&what, Method::POST, "blobs/uploads/", shape)
             .await?;
@@ -113,18 +130,27 @@ impl Registry {
                 host: authority(response.url()),
             });
         };
+        let least_chunk = response.headers().get("oci-chunk-min-length");
+        let least_chunk = least_chunk
+            .and_then(|length| length.to_str().ok()?.parse().ok())
+            .filter(|length| *length <= MAX_CHUNK)
+            .unwrap_or(1);
         let scheme = self.connection().await?.scheme;
         let location = response.url().join(value).ok();
         location
             .filter(|url| url.scheme() == "https" || url.scheme() == scheme)
-            .map(|location| Upload { location })
+            .map(|location| Upload {
+                location,
+                least_chunk,
+            })
             .ok_or_else(|| RegistryError::Url {
                 what: what.to_owned(),
                 url: value.to_owned(),
             })
     }
 
-    /// Sends a blob, whose bytes `body` brings. The registry checks their digest.
+    /// Sends a blob, whose bytes `body` brings, in one request ("Pushing a blob monolithically"). The
+    /// registry checks their digest.
     pub async fn upload(
         &self,
         blob: &Descriptor,
@@ -132,12 +158,76 @@ impl Registry {
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), RegistryError> {
         let what = format!("blob {}", blob.digest);
-        let own = self.url(&what, "").await?;
-        let mut url = upload.location;
-        url.query_pairs_mut()
-            .append_pair("digest", &blob.digest.to_string());
-        let host = authority(&url);
-        let authorization = if same_host(&url, &own) {
+        let url = upload.end(&blob.digest);
+        let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, blob.size);
+        self.send_to(&what, Method::PUT, url, shape, body)
+            .await
+            .map(drop)
+    }
+
+    /// As [`Registry::upload`], in several requests, each with at most `length` bytes ("Pushing a blob in
+    /// chunks").
+    pub async fn upload_in_chunks(
+        &self,
+        blob: &Descriptor,
+        mut upload: Upload,
+        length: usize,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), RegistryError> {
+        let what = format!("blob {}", blob.digest);
+        let length = length.max(upload.least_chunk);
+        let mut body = Box::pin(body);
+        let mut chunk = BytesMut::new();
+        let mut at = 0;
+        loop {
+            let more = body.try_next().await;
+            let more = more.map_err(|source| RegistryError::Body {
+                what: what.clone(),
+                source,
+            })?;
+            let ended = more.is_none();
+            chunk.extend(more);
+            while chunk.len() >= length || (ended && !chunk.is_empty()) {
+                let bytes = chunk.split_to(length.min(chunk.len())).freeze();
+                let end = at + bytes.len() as u64;
+                let shape = |request: RequestBuilder| {
+                    request
+                        .header(header::CONTENT_LENGTH, bytes.len())
+                        .header(header::CONTENT_RANGE, format!("{at}-{}", end - 1))
+                };
+                let pieces = (0..bytes.len()).step_by(PIECE).map(|begin| {
+                    let end = bytes.len().min(begin + PIECE);
+                    Ok(bytes.slice(begin..end))
+                });
+                let pieces = stream::iter(pieces.collect::<Vec<_>>());
+                let response = self
+                    .send_to(&what, Method::PATCH, upload.location, shape, pieces)
+                    .await?;
+                upload = self.location(&what, &response).await?;
+                at = end;
+            }
+            if ended {
+                break;
+            }
+        }
+        let url = upload.end(&blob.digest);
+        let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, 0);
+        self.send_to(&what, Method::PUT, url, shape, stream::empty())
+            .await
+            .map(drop)
+    }
+
+    /// A request with bytes of a blob to a location, which gets a credential only if it is of the registry
+    /// itself.
+    async fn send_to(
+        &self,
+        what: &str,
+        method: Method,
+        url: Url,
+        shape: impl FnOnce(RequestBuilder) -> RequestBuilder,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<Response, RegistryError> {
+        let authorization = if same_host(&url, &self.url(what, "").await?) {
             self.authorization().await.1
         } else {
             None
@@ -147,27 +237,25 @@ impl Registry {
         let body = body.inspect_ok(move |bytes| {
             counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         });
-        // That client's limit of the time until an answer would be one of the time that an upload takes.
+        // Another client's limit of the time until an answer would be one of the time that an upload takes.
         let http = self
             .uploads
-            .get_or_try_init(async || client(|builder| builder));
+            .get_or_try_init(async || client(|builder| builder))
+            .await?;
+        let host = authority(&url);
         let request = http
-            .await?
-            .put(url)
-            .header(header::CONTENT_LENGTH, blob.size)
+            .request(method, url)
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(body));
         let response = tokio::select! {
-            response = authorized(request, authorization).send() => {
-                response.map_err(|source| self.transport(&what, source))?
-            }
+            response = self.send(what, shape(request), authorization) => response?,
             () = self.stands_still(&taken) => return Err(RegistryError::Idle {
-                what,
+                what: what.to_owned(),
                 host,
                 seconds: self.options.idle_timeout.as_secs(),
             }),
         };
-        self.accept_push(&what, response).await.map(drop)
+        self.accept_push(what, response).await
     }
 
     /// Waits until the number has been the same for a while.
@@ -196,7 +284,7 @@ impl Registry {
             format!("tag {reference}")
         };
         let path = format!("manifests/{reference}");
-        let shape = |request: reqwest::RequestBuilder| {
+        let shape = |request: RequestBuilder| {
             let request = request.header(header::CONTENT_TYPE, media_type.as_str());
             request.body(bytes.clone())
         };
