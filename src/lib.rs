@@ -18,6 +18,7 @@ pub mod image;
 pub mod layout;
 pub mod load;
 pub mod manifest;
+pub mod module_file;
 pub mod platform;
 pub mod progress;
 pub mod pull;

@@ -12,6 +12,8 @@ const DOCKER_HUB: &str = "docker.io";
 /// The longest name of a registry and a repository that registries take, in bytes.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
+const TAG_RULE: &str =
+    "a tag has up to 128 ASCII letters, digits and ._-, and begins with none of .-";
 
 /// The name of an image in a registry, with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,9 @@ pub enum ReferenceError {
     /// The part after `@` is not a digest.
     #[error("{0:?} has a malformed digest")]
     Digest(String, #[source] DigestError),
+    /// What should be a tag is none.
+    #[error("{0:?} is not a tag: {TAG_RULE}")]
+    Tag(String),
 }
 
 impl Reference {
@@ -63,6 +68,18 @@ impl Reference {
     /// The digest.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
+    }
+
+    /// The same repository by a tag, and by nothing else.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
+        if !is_tag(tag) {
+            return Err(ReferenceError::Tag(tag.to_owned()));
+        }
+        Ok(Reference {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        })
     }
 
     /// The same repository in the form that `oci_client` takes.
@@ -121,9 +138,7 @@ impl FromStr for Reference {
             return Err(malformed("its name is longer than 255 characters"));
         }
         if !tag.as_deref().is_none_or(is_tag) {
-            return Err(malformed(
-                "a tag has up to 128 ASCII letters, digits and ._-, and begins with none of .-",
-            ));
+            return Err(malformed(TAG_RULE));
         }
         let tag = match (tag, &digest) {
             (None, None) => Some("latest".to_owned()),
@@ -328,6 +343,15 @@ mod tests {
             name("r.test:443/a__b/c--d.e"),
             pair("r.test:443", "a__b/c--d.e")
         );
+    }
+
+    #[test]
+    fn another_tag_takes_the_place_of_tag_and_digest() {
+        let reference: Reference = format!("a.test/b:v1@{DIGEST}").parse().unwrap();
+        assert_eq!(reference.with_tag("v2").unwrap().to_string(), "a.test/b:v2");
+        for bad in ["", "a/b", "v1@x", "a b"] {
+            assert!(reference.with_tag(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
