@@ -45,6 +45,17 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
+/// Writes a file that is there anew, as a whole or not at all. A link stays one, and what may be done with
+/// the file stays as it was.
+pub(crate) fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let file = WholeFile::begin(&path)?;
+    file.file().write_all(bytes)?;
+    let permissions = fs::metadata(&path)?.permissions();
+    file.file().set_permissions(permissions)?;
+    file.finish()
+}
+
 /// A file that has its name once all of it is written, and leaves nothing if it never is.
 #[derive(Debug)]
 pub(crate) struct WholeFile<'a> {
@@ -119,5 +130,11 @@ mod tests {
         write_whole(&root.join("file"), b"ours").unwrap();
         assert_eq!(fs::read(root.join("file")).unwrap(), b"ours");
         assert_eq!(fs::read(root.join("elsewhere/file")).unwrap(), b"theirs");
+
+        fs::remove_file(root.join("file")).unwrap();
+        symlink("elsewhere/file", root.join("file")).unwrap();
+        rewrite(&root.join("file"), b"new").unwrap();
+        assert_eq!(fs::read(root.join("elsewhere/file")).unwrap(), b"new");
+        assert!(root.join("file").is_symlink());
     }
 }

@@ -7,7 +7,8 @@
 //! directories; [`image`] builds layers, images and indexes; [`rootfs`] applies an image's layers on
 //! each other; [`scan`] runs a scanner on an image; [`stamp`] fills in what a build knows of itself;
 //! [`load`] gives an image to a container engine; [`progress`] shows a person what happens; [`pull`]
-//! fetches an image through all of them; [`push`] sends one to a registry.
+//! fetches an image through all of them; [`push`] sends one to a registry. [`module_file`] reads what a
+//! `MODULE.bazel` pins, and [`pin`] the files of a workspace.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod layout;
 pub mod load;
 pub mod manifest;
 pub mod module_file;
+pub mod pin;
 pub mod platform;
 pub mod progress;
 pub mod pull;

@@ -304,7 +304,7 @@ impl ModuleFile {
             })
             .filter_map(|statement| {
                 let is_code = |token: &&Token| !matches!(token.kind, Kind::Newline | Kind::Comment);
-                Call::parse(self, statement.iter().filter(is_code).collect())
+                Call::parse(self, &statement.iter().filter(is_code).collect::<Vec<_>>())
             })
     }
 
@@ -360,7 +360,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn parse(file: &'a ModuleFile, statement: Vec<&'a Token>) -> Option<Self> {
+    fn parse(file: &'a ModuleFile, statement: &[&'a Token]) -> Option<Self> {
         let open = statement
             .iter()
             .position(|token| token.kind == Kind::Open)

@@ -220,7 +220,7 @@ fn a_tag_is_refused_with_the_digest_to_pin() {
     assert_eq!(resolved.lines().next(), Some(debian.digest.as_str()));
     for line in [
         "oci.pull(",
-        &format!("    digest = \"{}\",", debian.digest),
+        &format!("    digest = \"{}\",  # stable", debian.digest),
         &format!("    image = \"{}\",", debian.image),
         "        \"linux/arm64/v8\",",
         "use_repo(oci, \"debian\")",

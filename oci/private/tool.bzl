@@ -13,6 +13,11 @@ package(default_visibility = ["//visibility:public"])
 
 exports_files(["{executable}"])
 
+alias(
+    name = "program",
+    actual = "{executable}",
+)
+
 oci_pull_all_toolchain(
     name = "host_tool",
     tool = "{executable}",

@@ -3,6 +3,7 @@
 mod build;
 mod layout;
 mod load;
+mod pin;
 mod pull;
 mod push;
 mod scan;
@@ -36,6 +37,11 @@ enum Command {
     Pull(pull::PullArgs),
     /// Print the digest that a tag points to now, and the lines for MODULE.bazel that pin it.
     Resolve(pull::ResolveArgs),
+    /// Replace the digests in MODULE.bazel by those that their tags point to now.
+    ///
+    /// The tag of an image stands alone in a comment on the line of its digest:
+    /// digest = "sha256:…",  # stable
+    Pin(pin::PinArgs),
     /// Look after the store of blobs that all pulls share.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -88,6 +94,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     match Cli::parse_from(arguments).command {
         Command::Pull(args) => pull::pull(&args)?,
         Command::Resolve(args) => pull::resolve(&args)?,
+        Command::Pin(args) => return pin::pin(&args),
         Command::Store(command) => return store::run(&command),
         Command::Layer(args) => build::layer(&args)?,
         Command::Image(args) => build::image(&args)?,

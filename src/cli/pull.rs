@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -39,6 +39,10 @@ pub(crate) struct RegistryArgs {
 }
 
 impl RegistryArgs {
+    pub(super) fn docker_config(&self) -> Option<&Path> {
+        self.docker_config.as_deref()
+    }
+
     pub(super) fn options(&self) -> Result<Options> {
         Ok(Options {
             keychain: match &self.docker_config {
@@ -256,7 +260,11 @@ fn module_lines(reference: &Reference, digest: &Digest, manifest: &Manifest) -> 
         "oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")".to_owned(),
         "oci.pull(".to_owned(),
         format!("    name = \"{name}\","),
-        format!("    digest = \"{digest}\","),
+        match reference.tag() {
+            // What `pin` resolves.
+            Some(tag) => format!("    digest = \"{digest}\",  # {tag}"),
+            None => format!("    digest = \"{digest}\","),
+        },
         format!(
             "    image = \"{}/{}\",",
             reference.registry(),

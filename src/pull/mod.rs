@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::task;
 
 use crate::descriptor::{Descriptor, Kind};
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 use crate::layout::{LayoutError, LayoutWriter};
 use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::platform::{Platform, offered};
@@ -193,6 +193,66 @@ pub async fn pull(
     })
 }
 
+/// What is known of an image before its layers are pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The bytes of its layers, each counted once.
+    pub size: u64,
+    /// The day on which the newest of its images was made, such as `2026-01-31`, if one says so.
+    pub created: Option<String>,
+}
+
+/// What a tag points to now: the manifest's digest. The manifest is kept in the store.
+pub async fn resolve(
+    registry: &Registry,
+    store: &Arc<Store>,
+    tag: &str,
+    progress: &Progress,
+) -> Result<Digest, PullError> {
+    let mut backoff = Backoff::default();
+    let (bytes, digest) = loop {
+        match registry.resolve(tag).await {
+            Ok(resolved) => break resolved,
+            Err(error) => {
+                // The tag's digest is what is asked for.
+                let progress = progress.blob(&Digest::of(Algorithm::Sha256, b""), 0);
+                wait_after(&mut backoff, error, &progress).await?;
+            }
+        }
+    };
+    parse(&digest, &bytes, None)?;
+    let (store, key) = (store.clone(), digest.clone());
+    blocking(move || store.insert(&key, &bytes)).await?;
+    Ok(digest)
+}
+
+/// Describes the image `digest` of `registry`, whose manifests and configs are then in the store.
+pub async fn describe(
+    registry: &Arc<Registry>,
+    store: &Arc<Store>,
+    digest: &Digest,
+    selection: &Selection,
+    progress: &Progress,
+) -> Result<Description, PullError> {
+    let planner = Planner {
+        registry,
+        store,
+        selection,
+        progress,
+    };
+    let mut plan = planner.plan(digest).await?;
+    let crew = Crew::new(
+        Arc::clone(registry),
+        Arc::clone(store),
+        progress.clone(),
+        selection.connections,
+    );
+    crew.fetch_all(plan.blobs(true)?).await?;
+    plan.fill_platforms(store)?;
+    plan.check_platform(&selection.platforms)?;
+    plan.describe(store)
+}
+
 /// What belongs to an image.
 struct Plan {
     root: Descriptor,
@@ -285,6 +345,30 @@ impl Plan {
                 offered: offered(std::iter::once(platform)),
             }),
         }
+    }
+
+    fn describe(&self, store: &Store) -> Result<Description, PullError> {
+        #[derive(Deserialize)]
+        struct Config {
+            created: Option<String>,
+        }
+        let mut layers: HashMap<&Digest, u64> = HashMap::new();
+        let mut created = None;
+        for (_, image) in self.images() {
+            let sizes = image.layers.iter().map(|layer| (&layer.digest, layer.size));
+            layers.extend(sizes);
+            let config = &image.config;
+            if config.media_type.kind() == Kind::Config {
+                let bytes = store.read(&config.digest, MAX_CONFIG_SIZE)?;
+                let config = serde_json::from_slice::<Config>(&bytes.unwrap_or_default());
+                let day = config.ok().and_then(|config| day(&config.created?));
+                created = created.max(day);
+            }
+        }
+        Ok(Description {
+            size: layers.values().sum(),
+            created,
+        })
     }
 
     fn summary(&self) -> Summary {
@@ -438,6 +522,19 @@ impl Planner<'_> {
         blocking(move || store.insert(&key, &content)).await?;
         Ok((bytes, true))
     }
+}
+
+/// The day of a time in RFC 3339.
+fn day(time: &str) -> Option<String> {
+    let day = time.get(..10).filter(|_| time[10..].starts_with('T'))?;
+    let fits = |(byte, form): (u8, u8)| match form {
+        b'd' => byte.is_ascii_digit(),
+        _ => byte == form,
+    };
+    day.bytes()
+        .zip(*b"dddd-dd-dd")
+        .all(fits)
+        .then(|| day.to_owned())
 }
 
 /// Waits before the next try, or gives the error back when there should be none.
