@@ -217,6 +217,16 @@ impl Content {
         self
     }
 
+    /// What a good registry answers who asks for this digest.
+    pub fn answer_to(&self, digest: &str) -> Answer {
+        self.answer(&Seen {
+            method: "GET".to_owned(),
+            path: format!("/{digest}"),
+            headers: BTreeMap::new(),
+            earlier: 0,
+        })
+    }
+
     /// What a good registry answers: manifests and blobs by digest, with ranges.
     fn answer(&self, seen: &Seen) -> Answer {
         let wanted = seen.path.rsplit('/').next().unwrap_or_default();
