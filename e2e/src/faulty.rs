@@ -223,6 +223,7 @@ impl Content {
             method: "GET".to_owned(),
             path: format!("/{digest}"),
             headers: BTreeMap::new(),
+            body: Vec::new(),
             earlier: 0,
         })
     }

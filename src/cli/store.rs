@@ -7,6 +7,9 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use directories::ProjectDirs;
 use indicatif::HumanBytes;
+use oci_pull_all::bundle;
+use oci_pull_all::platform::Platform;
+use oci_pull_all::reference::Reference;
 use oci_pull_all::store::{Store, Trust, prune};
 
 use super::{Result, users_path};
@@ -41,6 +44,12 @@ pub(crate) enum StoreCommand {
     Size(StoreLocation),
     /// Hash every blob again, and remove those that are wrong.
     Verify(StoreLocation),
+    /// Write images that were pulled to an archive, for the store of another machine.
+    ///
+    /// The archive is an OCI image layout, which other tools read as well.
+    Export(ExportArgs),
+    /// Take the blobs of such an archive, or of any archive of an OCI image layout, into the store.
+    Import(ImportArgs),
     /// Remove blobs that were not used for long, and what killed pulls left half-written.
     Prune(PruneArgs),
 }
@@ -56,6 +65,33 @@ pub(crate) struct PruneArgs {
     /// Remove the blobs that no pull used for this long, such as 30d or 12h.
     #[arg(long, value_name = "AGE", value_parser = parse_age)]
     older_than: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").args(["images", "all"]).required(true))]
+pub(crate) struct ExportArgs {
+    /// The images, by digest: REGISTRY/REPOSITORY@DIGEST.
+    #[arg(value_name = "IMAGE@DIGEST")]
+    images: Vec<Reference>,
+    /// Export everything that the store has.
+    #[arg(long)]
+    all: bool,
+    /// Export only this platform's images, such as linux/arm64/v8. May be repeated.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "all")]
+    platform: Vec<Platform>,
+    /// The file for the archive.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    location: StoreLocation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The archive.
+    archive: PathBuf,
+    #[command(flatten)]
+    location: StoreLocation,
 }
 
 pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
@@ -76,6 +112,35 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
             println!("{} blobs, all right", store.blobs()?.len());
+        }
+        StoreCommand::Export(args) => {
+            let store = Store::open_existing(&args.location.path()?, Trust::Seal)?;
+            let moved = if args.all {
+                bundle::export_all(&store, &args.output)?
+            } else {
+                bundle::export_images(&store, &args.images, &args.platform, &args.output)?
+            };
+            println!(
+                "exported {} blobs, {}",
+                moved.blobs,
+                HumanBytes(moved.bytes)
+            );
+        }
+        StoreCommand::Import(args) => {
+            let store = Store::open(&args.location.path()?, Trust::Seal)?;
+            let imported = bundle::import(&store, &args.archive)?;
+            for fault in &imported.refused {
+                eprintln!("error: a blob was refused: {fault}");
+            }
+            println!(
+                "imported {} blobs, {}; {} were there",
+                imported.added.blobs,
+                HumanBytes(imported.added.bytes),
+                imported.present.blobs
+            );
+            if !imported.refused.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         StoreCommand::Prune(args) => {
             let path = args.location.path()?;

@@ -198,6 +198,16 @@ fn write(
             blobs.insert(root.digest.blob_path(), (root.clone(), source));
         }
     }
+    Ok(write_blobs(&blobs, files, writer, output)?)
+}
+
+/// Writes blobs, and files beside them that make them a layout.
+pub(crate) fn write_blobs(
+    blobs: &Reachable<'_>,
+    files: &[(&str, Vec<u8>)],
+    writer: impl io::Write,
+    output: &Path,
+) -> Result<(), MergeError> {
     // Some readers unpack an archive to where its entries lead, and make no directory of their own.
     let directories: BTreeSet<&str> = blobs
         .keys()
@@ -223,7 +233,7 @@ fn write(
     for directory in directories {
         append(directory, 0, &mut io::empty())?;
     }
-    for (path, (descriptor, source)) in &blobs {
+    for (path, (descriptor, source)) in blobs {
         let file = io_failed("open", &source.path, open_regular(&source.path))?;
         let found = io_failed("read", &source.path, file.metadata())?.len();
         check_size(descriptor, &source.path, found)?;

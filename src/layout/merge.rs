@@ -67,13 +67,13 @@ pub struct Sources {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     pub(super) path: PathBuf,
     pulled: bool,
 }
 
 /// Blobs by their path in a layout.
-pub(super) type Reachable<'a> = BTreeMap<String, (Descriptor, &'a Source)>;
+pub(crate) type Reachable<'a> = BTreeMap<String, (Descriptor, &'a Source)>;
 
 /// What a merge put together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,6 +169,15 @@ impl Sources {
     /// An index may list manifests that were not pulled, because only some platforms were asked for
     /// (image-layout.md lets a layout miss blobs); at least one of them must be there.
     pub(super) fn reachable(&self, root: &Descriptor) -> Result<Reachable<'_>, MergeError> {
+        self.reachable_of(root, &|_| true)
+    }
+
+    /// As [`Sources::reachable`], without the manifests of an index that are not `wanted`.
+    pub(crate) fn reachable_of(
+        &self,
+        root: &Descriptor,
+        wanted: &dyn Fn(&Descriptor) -> bool,
+    ) -> Result<Reachable<'_>, MergeError> {
         let mut blobs = BTreeMap::new();
         // What is a manifest may be a layer as well.
         let mut visited = HashSet::new();
@@ -208,6 +217,7 @@ impl Sources {
                             blobs.insert(other.digest.blob_path(), (other, source));
                         }
                     }
+                    let manifests: Vec<_> = manifests.into_iter().filter(wanted).collect();
                     let present = |entry: &&Descriptor| self.blobs.contains_key(&entry.digest);
                     match manifests.first() {
                         Some(first) if !manifests.iter().any(|entry| present(&entry)) => {
@@ -221,7 +231,7 @@ impl Sources {
         Ok(blobs)
     }
 
-    pub(super) fn find(
+    pub(crate) fn find(
         &self,
         role: &'static str,
         descriptor: &Descriptor,

@@ -5,8 +5,10 @@ mod image;
 mod merge;
 mod verify;
 
+pub(crate) use archive::write_blobs;
 pub use archive::{ArchiveError, Format, archive, write_archive};
 pub use image::{FoundImage, ImageNotFound, find_image};
+pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
 pub use verify::{Fault, Options as VerifyOptions, verify};
 pub(crate) use verify::{decompress, read_layer};
@@ -51,14 +53,17 @@ pub fn index_json(root: &Descriptor, ref_name: Option<&str>) -> Vec<u8> {
 }
 
 /// An entry of an `index.json` for `root`.
-fn entry(root: &Descriptor, annotations: impl IntoIterator<Item = (String, String)>) -> Descriptor {
+pub(crate) fn entry(
+    root: &Descriptor,
+    annotations: impl IntoIterator<Item = (String, String)>,
+) -> Descriptor {
     let mut entry = Descriptor::new(root.media_type.clone(), root.digest.clone(), root.size);
     entry.platform.clone_from(&root.platform);
     entry.annotations.extend(annotations);
     entry
 }
 
-fn index_of(entries: impl IntoIterator<Item = Descriptor>) -> Vec<u8> {
+pub(crate) fn index_of(entries: impl IntoIterator<Item = Descriptor>) -> Vec<u8> {
     to_json(&ImageIndex {
         schema_version: 2,
         media_type: Some(MediaType::new(MediaType::OCI_INDEX)),

@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::task;
 
-use crate::descriptor::{Descriptor, Kind};
+use crate::descriptor::{Descriptor, Kind, best_for};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::{LayoutError, LayoutWriter};
 use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
@@ -452,15 +452,14 @@ impl Planner<'_> {
     fn select(&self, images: Vec<Descriptor>) -> Result<Vec<Descriptor>, PullError> {
         let mut chosen = HashSet::new();
         for wanted in &self.selection.platforms {
-            let rank = |image: &Descriptor| image.platform.as_ref()?.rank_for(wanted);
-            let Some(best) = images.iter().filter_map(rank).min() else {
+            let fitting = best_for(&images, wanted);
+            if fitting.is_empty() {
                 return Err(PullError::Platform {
                     wanted: Box::new(wanted.clone()),
                     offered: offered(images.iter().filter_map(|image| image.platform.as_ref())),
                 });
-            };
-            let fitting = images.iter().filter(|image| rank(image) == Some(best));
-            chosen.extend(fitting.map(|image| image.digest.clone()));
+            }
+            chosen.extend(fitting.into_iter().map(|image| image.digest.clone()));
         }
         Ok(images
             .into_iter()

@@ -55,11 +55,11 @@ impl ArchiveError {
 
 /// One entry of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The path in its one form: components joined by slashes, none of them `.` or `..`; empty for
     /// the root.
-    pub(super) path: Vec<u8>,
-    pub(super) content: Content,
+    pub(crate) path: Vec<u8>,
+    pub(crate) content: Content,
     pub(super) metadata: Metadata,
 }
 
@@ -80,7 +80,7 @@ impl Entry {
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     File {
         size: u64,
     },
@@ -100,14 +100,14 @@ pub(super) enum Content {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Device {
+pub(crate) enum Device {
     Character,
     Block,
 }
 
 /// The attributes that a layer has of a file (layer.md, "File Attributes").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -117,13 +117,13 @@ pub(super) struct Metadata {
 
 /// A point in time: seconds since 1970, rounded down, and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Time {
+pub(crate) struct Time {
     pub(super) seconds: i64,
     pub(super) nanoseconds: u32,
 }
 
 /// An archive that is being read.
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: R,
     /// How much of the current entry's data is still to come.
     left: u64,
@@ -177,7 +177,7 @@ impl Extensions {
 }
 
 impl<R: BufRead> Archive<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Archive {
             reader,
             left: 0,
@@ -188,7 +188,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// The next entry; none at the archive's end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
         if self.ended {
             return Ok(None);
         }
@@ -222,7 +222,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// Gives the current file's data to `write`, each piece with its offset in the file.
-    pub(super) fn data(
+    pub(crate) fn data(
         &mut self,
         mut write: impl FnMut(&[u8], u64) -> io::Result<()>,
     ) -> Result<(), ArchiveError> {

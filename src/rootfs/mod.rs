@@ -20,6 +20,7 @@ use crate::digest::Digest;
 use crate::manifest::ImageManifest;
 
 pub use archive::ArchiveError;
+pub(crate) use archive::{Archive, Content};
 
 use layers::{Layer, each};
 use tree::{Item, Kind, Source, Thing, Tree};

@@ -129,7 +129,7 @@ impl Store {
     }
 
     /// Where the blob of `digest` is, or would be.
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join(digest.blob_path())
     }
 

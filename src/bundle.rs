@@ -1,0 +1,355 @@
+//! Blobs of a store as an archive, for a machine that has no network.
+//!
+//! The archive is an OCI image layout (image-layout.md) of the images that it was made for, so other
+//! tools read it too.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::descriptor::{Descriptor, Kind, MediaType, best_for};
+use crate::digest::Digest;
+use crate::files::{WholeFile, open_regular};
+use crate::layout::{
+    INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, io_failed, write_blobs,
+};
+use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::rootfs::{Archive, ArchiveError, Content};
+use crate::store::{Ingest, Store, StoreError};
+
+/// Why blobs cannot be moved.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An image that nothing in the store is known by.
+    #[error("{0} has no digest: expected REGISTRY/REPOSITORY@DIGEST")]
+    NoDigest(String),
+    /// The store has a part of an image at most.
+    #[error(
+        "the store lacks the {role} {digest} of {image}: pull the image first, all of it, or name with --platform what was pulled"
+    )]
+    Lacks {
+        /// The image.
+        image: String,
+        /// What it is in the image.
+        role: &'static str,
+        /// The blob.
+        digest: Digest,
+    },
+    /// Nothing in the store is for a platform.
+    #[error("the store has no image for {wanted} of {image}: pull it first")]
+    Platform {
+        /// The image.
+        image: String,
+        /// The platform.
+        wanted: Box<Platform>,
+    },
+    /// What was named is not an image.
+    #[error("{image} is no image that can be exported")]
+    Manifest {
+        /// The image.
+        image: String,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// The archive cannot be written, or a blob is wrong.
+    #[error(transparent)]
+    Write(#[from] MergeError),
+    /// There is nothing to export.
+    #[error("the store has no blobs")]
+    Empty,
+    /// The archive cannot be opened.
+    #[error("cannot open {path}", path = path.display())]
+    Open {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The archive cannot be read to its end.
+    #[error("cannot read {path} to its end; the blobs before stay in the store", path = path.display())]
+    Read {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ArchiveError,
+    },
+    /// Some other archive.
+    #[error("{path} has no file blobs/ALGORITHM/HEX: it is not an archive of an OCI image layout", path = .0.display())]
+    NoBlobs(PathBuf),
+}
+
+/// What was moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The number of blobs.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What an import found.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// What the store did not have.
+    pub added: Moved,
+    /// What it had.
+    pub present: Moved,
+    /// The blobs that are not what their names say, which the store did not take, and how they differ.
+    pub refused: Vec<StoreError>,
+}
+
+/// Writes `images`, all that the store has of them, to the file `output`; with platforms, only the
+/// images for these.
+pub fn export_images(
+    store: &Store,
+    images: &[Reference],
+    platforms: &[Platform],
+    output: &Path,
+) -> Result<Moved, BundleError> {
+    let sources = sources(store)?;
+    let mut blobs = BTreeMap::new();
+    let mut entries = Vec::new();
+    for image in images {
+        let digest = image
+            .digest()
+            .ok_or_else(|| BundleError::NoDigest(image.to_string()))?;
+        let Some((root, manifest)) = manifest(store, digest).map_err(|error| match error {
+            Unusable::Store(error) => error.into(),
+            Unusable::Manifest(source) => BundleError::Manifest {
+                image: image.to_string(),
+                source,
+            },
+        })?
+        else {
+            return Err(BundleError::Lacks {
+                image: image.to_string(),
+                role: "manifest",
+                digest: digest.clone(),
+            });
+        };
+        let chosen = match manifest {
+            Manifest::Index(index) if !platforms.is_empty() => {
+                Some(choose(store, image, index.manifests, platforms)?)
+            }
+            _ => None,
+        };
+        let wanted = |entry: &Descriptor| {
+            let chosen = chosen.as_ref();
+            entry.media_type.kind() == Kind::Index
+                || chosen.is_none_or(|chosen| chosen.contains(&entry.digest))
+        };
+        let reachable = sources.reachable_of(&root, &wanted);
+        blobs.extend(reachable.map_err(|error| match error {
+            MergeError::Missing { role, digest } => BundleError::Lacks {
+                image: image.to_string(),
+                role,
+                digest,
+            },
+            error => error.into(),
+        })?);
+        let name = (REF_NAME.to_owned(), image.to_string());
+        entries.push(entry(&root, [name]));
+    }
+    write(&blobs, entries, output)
+}
+
+/// Writes all blobs of the store to the file `output`, as a layout of the images that it has whole.
+pub fn export_all(store: &Store, output: &Path) -> Result<Moved, BundleError> {
+    let sources = sources(store)?;
+    let mut manifests = BTreeMap::new();
+    let mut inner = HashSet::new();
+    let mut blobs: Reachable<'_> = BTreeMap::new();
+    for blob in store.blobs()? {
+        if let Ok(Some((root, manifest))) = manifest(store, &blob.digest) {
+            if let Manifest::Index(index) = manifest {
+                inner.extend(index.manifests.into_iter().map(|entry| entry.digest));
+            }
+            manifests.insert(blob.digest.clone(), root);
+        }
+        let media_type = MediaType::new("application/octet-stream");
+        let descriptor = Descriptor::new(media_type, blob.digest, blob.size);
+        let source = sources.find("blob", &descriptor)?;
+        blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
+    }
+    if blobs.is_empty() {
+        return Err(BundleError::Empty);
+    }
+    // What lacks something goes along, for a pull to complete, but is no image of the layout.
+    let whole = manifests.values().filter(|root| {
+        !inner.contains(&root.digest) && sources.reachable_of(root, &|_| true).is_ok()
+    });
+    write(&blobs, whole.map(|root| entry(root, [])), output)
+}
+
+/// Takes the blobs of an archive of a layout into the store.
+///
+/// Each is verified, and a wrong one keeps nobody from the others. What the store has is passed over,
+/// so an import that broke off is done again.
+pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
+    let failed = |source| BundleError::Read {
+        path: archive.to_owned(),
+        source,
+    };
+    let file: File = open_regular(archive).map_err(|source| BundleError::Open {
+        path: archive.to_owned(),
+        source,
+    })?;
+    let mut reader = Archive::new(BufReader::with_capacity(1 << 20, file));
+    let mut imported = Imported::default();
+    while let Some(file) = reader.next().map_err(failed)? {
+        let (Content::File { size }, Some(digest)) = (file.content, digest_of(&file.path)) else {
+            continue;
+        };
+        let writer = match store.ingest(&digest, size) {
+            Ok(Ingest::Present) => {
+                imported.present.add(size);
+                continue;
+            }
+            Ok(Ingest::Writer(writer)) => writer,
+            Err(error @ StoreError::Size { .. }) => {
+                imported.refused.push(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // What was left half-written may be wrong, and these bytes cost little.
+        writer.restart()?;
+        let mut end = 0;
+        let mut stored = Ok(());
+        reader
+            .data(|bytes, offset| {
+                // A file with holes is none that anybody makes of a blob: it ends up too short.
+                if stored.is_ok() && offset == end {
+                    stored = writer.write(offset, bytes);
+                    end += bytes.len() as u64;
+                }
+                Ok(())
+            })
+            .map_err(failed)?;
+        stored?;
+        match writer.finish() {
+            Ok(()) => imported.added.add(size),
+            Err(error @ (StoreError::Size { .. } | StoreError::Digest { .. })) => {
+                writer.restart()?;
+                imported.refused.push(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if imported.added.blobs + imported.present.blobs + imported.refused.len() == 0 {
+        return Err(BundleError::NoBlobs(archive.to_owned()));
+    }
+    Ok(imported)
+}
+
+impl Moved {
+    fn add(&mut self, bytes: u64) {
+        self.blobs += 1;
+        self.bytes += bytes;
+    }
+}
+
+fn sources(store: &Store) -> Result<Sources, BundleError> {
+    let mut sources = Sources::default();
+    for blob in store.blobs()? {
+        sources.add_pulled(store.blob_path(&blob.digest))?;
+    }
+    Ok(sources)
+}
+
+enum Unusable {
+    Store(StoreError),
+    Manifest(ManifestError),
+}
+
+/// A manifest of the store with its descriptor, if it is there.
+fn manifest(store: &Store, digest: &Digest) -> Result<Option<(Descriptor, Manifest)>, Unusable> {
+    let bytes = store
+        .read(digest, MAX_MANIFEST_SIZE)
+        .map_err(Unusable::Store)?;
+    let Some(bytes) = bytes else {
+        return Ok(None);
+    };
+    let manifest = Manifest::parse(&bytes, None).map_err(Unusable::Manifest)?;
+    let media_type = manifest.media_type().clone();
+    let root = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
+    Ok(Some((root, manifest)))
+}
+
+/// The manifests below an index that are for these platforms.
+fn choose(
+    store: &Store,
+    image: &Reference,
+    mut level: Vec<Descriptor>,
+    platforms: &[Platform],
+) -> Result<BTreeSet<Digest>, BundleError> {
+    let mut images = Vec::new();
+    let mut seen = HashSet::new();
+    while let Some(descriptor) = level.pop() {
+        if !seen.insert(descriptor.digest.clone()) {
+            continue;
+        }
+        match descriptor.media_type.kind() {
+            Kind::Manifest => images.push(descriptor),
+            Kind::Index => {
+                if let Ok(Some((_, Manifest::Index(index)))) = manifest(store, &descriptor.digest) {
+                    level.extend(index.manifests);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut chosen = BTreeSet::new();
+    for wanted in platforms {
+        let fitting = best_for(&images, wanted);
+        if fitting.is_empty() {
+            return Err(BundleError::Platform {
+                image: image.to_string(),
+                wanted: Box::new(wanted.clone()),
+            });
+        }
+        for image_of_platform in fitting {
+            let digest = &image_of_platform.digest;
+            if !store.blob_path(digest).exists() {
+                return Err(BundleError::Lacks {
+                    image: image.to_string(),
+                    role: "manifest",
+                    digest: digest.clone(),
+                });
+            }
+            chosen.insert(digest.clone());
+        }
+    }
+    Ok(chosen)
+}
+
+fn write(
+    blobs: &Reachable<'_>,
+    images: impl IntoIterator<Item = Descriptor>,
+    output: &Path,
+) -> Result<Moved, BundleError> {
+    let files = [(INDEX_FILE, index_of(images))];
+    let whole = io_failed("write", output, WholeFile::begin(output)).map_err(MergeError::from)?;
+    write_blobs(blobs, &files, whole.file(), output)?;
+    io_failed("write", output, whole.finish()).map_err(MergeError::from)?;
+    let mut moved = Moved::default();
+    for (descriptor, _) in blobs.values() {
+        moved.add(descriptor.size);
+    }
+    Ok(moved)
+}
+
+/// The digest that a path of a layout is for.
+fn digest_of(path: &[u8]) -> Option<Digest> {
+    let (algorithm, hex) = str::from_utf8(path)
+        .ok()?
+        .strip_prefix("blobs/")?
+        .split_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
+}
