@@ -82,6 +82,21 @@ impl Reference {
         })
     }
 
+    /// The same image below `prefix`, which may be empty, in another registry.
+    pub(crate) fn moved(&self, registry: &str, prefix: &str) -> Self {
+        let repository = if prefix.is_empty() {
+            self.repository.clone()
+        } else {
+            format!("{prefix}/{}", self.repository)
+        };
+        Reference {
+            registry: registry.to_owned(),
+            repository,
+            tag: self.tag.clone(),
+            digest: self.digest.clone(),
+        }
+    }
+
     /// The same repository in the form that `oci_client` takes.
     pub(crate) fn as_oci_client(&self) -> oci_client::Reference {
         oci_client::Reference::with_tag(
@@ -115,10 +130,7 @@ impl FromStr for Reference {
             Some((host, path)) if is_host_like(host) => (host, path),
             _ => (DOCKER_HUB, name),
         };
-        let registry = match registry {
-            "index.docker.io" => DOCKER_HUB,
-            registry => registry,
-        };
+        let registry = normal_registry(registry);
         let repository = if registry == DOCKER_HUB && !path.contains('/') {
             format!("library/{path}")
         } else {
@@ -241,13 +253,21 @@ impl FromStr for Tag {
     }
 }
 
+/// The one name of a registry that may have two.
+pub(crate) fn normal_registry(registry: &str) -> &str {
+    match registry {
+        "index.docker.io" => DOCKER_HUB,
+        registry => registry,
+    }
+}
+
 /// Whether the part before the first slash is a registry and not the beginning of a repository.
 fn is_host_like(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':'])
 }
 
 /// Whether `text` is a host name, an IPv4 address or an IPv6 address in brackets, perhaps with a port.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (text, None),
@@ -272,7 +292,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Whether `text` may stand between the slashes of a repository (distribution spec, "Pulling manifests").
-fn is_component(text: &str) -> bool {
+pub(crate) fn is_component(text: &str) -> bool {
     let is_separator =
         |text: &str| matches!(text, "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

@@ -37,6 +37,15 @@ the user's own ones.""",
         doc = """The image's name without tag and digest, such as `docker.io/library/debian`. Either
 this or `registry` and `repository` must be given.""",
     ),
+    "mirrors": attr.string_list(
+        doc = """Where to ask before the registry, in this order: `mirror.example.com/hub` has this image as
+`mirror.example.com/hub/REPOSITORY`. Whatever a mirror sends is verified; what none of them gives comes from the
+registry. `http://` before a mirror speaks plain HTTP to it.
+
+This is the project's choice. A site that has mirrors for all pulls sets the environment variable
+`OCI_PULL_ALL_MIRRORS`, such as `docker.io=mirror.example.com/hub,quay.io=mirror.example.com/quay`; they are asked
+before these.""",
+    ),
     "plain_http": attr.bool(
         doc = """Whether to speak plain HTTP to the registry. A registry on the machine's loopback
 needs no permission.""",
@@ -114,6 +123,7 @@ def pull(rctx, shallow, on_demand = False):
     if shallow:
         command.append("--shallow")
     command.extend(["--platform=" + platform for platform in rctx.attr.platforms])
+    command.extend(["--mirror=" + mirror for mirror in rctx.attr.mirrors])
     if rctx.attr.plain_http:
         command.append("--plain-http=" + name.split("/")[0])
     if rctx.attr.docker_config:

@@ -125,10 +125,12 @@ async fn resolve(
         })?;
         options.keychain = Keychain::of_file(&file)?;
     }
-    let registry = Arc::new(Registry::new(reference.clone(), options));
+    // A tag is what its registry says, and no mirror.
+    let origin = Registry::new(reference.clone(), options);
+    let upstream = Arc::new(Upstream::new(origin, []));
     let progress = Progress::new(Mode::None);
     let tag = reference.tag().expect("it has one");
-    let digest = pull::resolve(&registry, store, tag, &progress).await?;
+    let digest = pull::resolve(upstream.origin(), store, tag, &progress).await?;
     let selection = Selection {
         platforms: image.platforms.clone(),
         shallow: true,
@@ -138,7 +140,7 @@ async fn resolve(
     let description = if args.check && digest.to_string() == image.digest {
         None
     } else {
-        let description = pull::describe(&registry, store, &digest, &selection, &progress).await;
+        let description = pull::describe(&upstream, store, &digest, &selection, &progress).await;
         Some(description.map_err(Box::<PullError>::new)?)
     };
     Ok(Resolved {

@@ -14,9 +14,9 @@ use oci_pull_all::layout::to_json;
 use oci_pull_all::manifest::{Manifest, ManifestError};
 use oci_pull_all::platform::Platform;
 use oci_pull_all::progress::{Mode, Progress};
-use oci_pull_all::pull::{self, Report, Selection};
+use oci_pull_all::pull::{self, Report, Selection, Upstream};
 use oci_pull_all::reference::Reference;
-use oci_pull_all::registry::{Keychain, Options, Registry};
+use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Options, Registry};
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
@@ -88,7 +88,43 @@ pub(crate) struct PullArgs {
     progress: ProgressMode,
     #[command(flatten)]
     registry: RegistryArgs,
+    /// Ask this mirror first, which has the repository below its prefix. What it does not have, the
+    /// registry is asked for. http:// before it speaks plain HTTP. May be repeated.
+    #[arg(long, value_name = "HOST[/PREFIX]")]
+    mirror: Vec<Mirror>,
+    /// The mirrors of this site, REGISTRY=HOST[/PREFIX], separated by commas. They are asked before
+    /// those of --mirror.
+    #[arg(long, value_name = "MIRRORS", env = MIRRORS_VARIABLE)]
+    site_mirrors: Option<String>,
 }
+
+/// What holds a site's mirrors.
+const MIRRORS_VARIABLE: &str = "OCI_PULL_ALL_MIRRORS";
+
+impl PullArgs {
+    fn upstream(&self) -> Result<Upstream> {
+        let site: Mirrors = match &self.site_mirrors {
+            Some(text) => text.parse().map_err(BadMirrors)?,
+            None => Mirrors::default(),
+        };
+        let options = self.registry.options()?;
+        let mirrors = site.of(self.reference.registry()).chain(&self.mirror);
+        let mirrors = mirrors.map(|mirror| {
+            let mut options = options.clone();
+            if mirror.plain_http() {
+                options.plain_http.insert(mirror.host().to_owned());
+            }
+            Registry::new(mirror.reference(&self.reference), options)
+        });
+        let origin = Registry::new(self.reference.clone(), options.clone());
+        Ok(Upstream::new(origin, mirrors))
+    }
+}
+
+/// Names where a site's mirrors come from.
+#[derive(Debug, thiserror::Error)]
+#[error("the mirrors of {MIRRORS_VARIABLE} or --site-mirrors cannot be used")]
+struct BadMirrors(#[source] MirrorsError);
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ProgressMode {
@@ -141,10 +177,9 @@ pub(super) fn transfer<T>(connections: u16, work: impl Future<Output = Result<T>
 }
 
 async fn pull_with(args: &PullArgs) -> Result<()> {
-    let registry = Registry::new(args.reference.clone(), args.registry.options()?);
-    let registry = Arc::new(registry);
+    let upstream = Arc::new(args.upstream()?);
     let Some(digest) = args.reference.digest() else {
-        return Err(refuse_tag(&registry).await);
+        return Err(refuse_tag(upstream.origin()).await);
     };
     let trust = if args.verify {
         Trust::Nothing
@@ -165,7 +200,7 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     };
     let progress = Progress::new(args.progress.into());
     let pulled = pull::pull(
-        &registry,
+        &upstream,
         &store,
         digest,
         &selection,

@@ -11,7 +11,7 @@ pub use image::{FoundImage, ImageNotFound, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
 pub use verify::{Fault, Options as VerifyOptions, verify};
-pub(crate) use verify::{decompress, read_layer};
+pub(crate) use verify::{chain, decompress, read_layer};
 
 use std::fs;
 use std::io;

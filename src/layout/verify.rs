@@ -431,7 +431,8 @@ pub(crate) fn decompress<'a>(
     })
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

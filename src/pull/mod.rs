@@ -1,7 +1,10 @@
 //! Pulls an image by digest: plans what belongs to it, then fetches it into the store and places it
 //! in a layout.
 
+mod sources;
 mod transfer;
+
+pub use sources::Upstream;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -22,6 +25,7 @@ use crate::progress::{BlobProgress, Progress};
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
 
+use sources::Choice;
 use transfer::Crew;
 
 /// Manifests of one image; more are taken for an attack.
@@ -144,11 +148,11 @@ pub struct Image {
     pub layers: Vec<Descriptor>,
 }
 
-/// Pulls the image `digest` of `registry` into a layout in `output`.
+/// Pulls the image `digest` of `upstream` into a layout in `output`.
 ///
 /// Wants a runtime with more worker threads than cores: a connection's task hashes and writes, too.
 pub async fn pull(
-    registry: &Arc<Registry>,
+    upstream: &Arc<Upstream>,
     store: &Arc<Store>,
     digest: &Digest,
     selection: &Selection,
@@ -157,7 +161,7 @@ pub async fn pull(
 ) -> Result<Report, PullError> {
     let started = Instant::now();
     let planner = Planner {
-        registry,
+        upstream,
         store,
         selection,
         progress,
@@ -167,7 +171,7 @@ pub async fn pull(
     let blobs = plan.blobs(selection.shallow)?;
     progress.expect(blobs.iter().map(|blob| blob.size).sum());
     let crew = Crew::new(
-        Arc::clone(registry),
+        Arc::clone(upstream),
         Arc::clone(store),
         progress.clone(),
         selection.connections,
@@ -226,23 +230,23 @@ pub async fn resolve(
     Ok(digest)
 }
 
-/// Describes the image `digest` of `registry`, whose manifests and configs are then in the store.
+/// Describes the image `digest` of `upstream`, whose manifests and configs are then in the store.
 pub async fn describe(
-    registry: &Arc<Registry>,
+    upstream: &Arc<Upstream>,
     store: &Arc<Store>,
     digest: &Digest,
     selection: &Selection,
     progress: &Progress,
 ) -> Result<Description, PullError> {
     let planner = Planner {
-        registry,
+        upstream,
         store,
         selection,
         progress,
     };
     let mut plan = planner.plan(digest).await?;
     let crew = Crew::new(
-        Arc::clone(registry),
+        Arc::clone(upstream),
         Arc::clone(store),
         progress.clone(),
         selection.connections,
@@ -392,7 +396,7 @@ impl Plan {
 }
 
 struct Planner<'a> {
-    registry: &'a Registry,
+    upstream: &'a Arc<Upstream>,
     store: &'a Arc<Store>,
     selection: &'a Selection,
     progress: &'a Progress,
@@ -483,7 +487,7 @@ impl Planner<'_> {
         .await
     }
 
-    /// A manifest from the store, or else from the registry, and whether it came from there.
+    /// A manifest from the store, or else over the network, and whether it came so.
     async fn manifest(
         &self,
         digest: &Digest,
@@ -502,10 +506,12 @@ impl Planner<'_> {
         }
         let progress = self.progress.blob(digest, 0);
         let mut backoff = Backoff::default();
+        let choice = Choice::new(self.upstream, self.progress);
         let bytes = loop {
-            match self.registry.manifest(digest).await {
+            let place = choice.place();
+            match self.upstream.registry(place).manifest(digest).await {
                 Ok(bytes) => break bytes,
-                Err(error) => wait_after(&mut backoff, error, &progress).await?,
+                Err(error) => choice.failed(place, error, &mut backoff, &progress).await?,
             }
         };
         if let Some(size) = size

@@ -6,7 +6,7 @@
 //! itself help with the parts of others.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +17,10 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::descriptor::Descriptor;
 use crate::progress::{BlobProgress, Progress};
-use crate::registry::{Backoff, Body, Registry, RegistryError};
+use crate::registry::{Backoff, Body, RegistryError};
 use crate::store::{Ingest, Store, StoreError, Writer};
 
+use super::sources::{Choice, Upstream};
 use super::{PullError, blocking, wait_after};
 
 /// Bytes that make a failed request worth another round of tries; less may be a registry that lies.
@@ -29,10 +30,12 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// What one request asks for at most, unless a part is larger. The connections that a blob gets later
 /// must find something to do.
 const MAX_RUN: u64 = 32 << 20;
+/// How often in a row a mirror's answers may break off before others are asked.
+const MAX_BREAKS: u32 = 2;
 
 /// Where blobs come from and where they go.
 pub(super) struct Crew {
-    registry: Arc<Registry>,
+    upstream: Arc<Upstream>,
     store: Arc<Store>,
     progress: Progress,
     connections: usize,
@@ -45,13 +48,13 @@ pub(super) struct Crew {
 impl Crew {
     /// A crew that uses at most so many `connections` at once.
     pub(super) fn new(
-        registry: Arc<Registry>,
+        upstream: Arc<Upstream>,
         store: Arc<Store>,
         progress: Progress,
         connections: usize,
     ) -> Arc<Self> {
         Arc::new(Crew {
-            registry,
+            upstream,
             store,
             progress,
             connections,
@@ -96,7 +99,7 @@ impl Crew {
     async fn fetch(self: Arc<Self>, blob: Descriptor) -> Result<u64, PullError> {
         let progress = Arc::new(self.progress.blob(&blob.digest, blob.size));
         let mut transferred = 0;
-        let mut mismatched = false;
+        let choice = Arc::new(Choice::new(&self.upstream, &self.progress));
         loop {
             progress.message("waiting for another process");
             let Some(writer) = self.ingest(&blob).await? else {
@@ -110,6 +113,8 @@ impl Crew {
                 blob: blob.clone(),
                 writer,
                 progress: Arc::clone(&progress),
+                choice: Arc::clone(&choice),
+                senders: Mutex::default(),
                 source: AtomicUsize::new(0),
                 received: AtomicU64::new(0),
                 mismeasured: AtomicBool::new(false),
@@ -121,8 +126,8 @@ impl Crew {
             transferred += transfer.received.load(Ordering::Relaxed);
             match transfer.writer.finish() {
                 Ok(()) => return Ok(transferred),
-                // The bytes are forgotten, and a second try may find better ones; a third would not.
-                Err(StoreError::Digest { .. }) if !mismatched => mismatched = true,
+                // The bytes are forgotten.
+                Err(StoreError::Digest { .. }) if choice.wrong(&transfer.senders()) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -150,7 +155,10 @@ struct Transfer {
     blob: Descriptor,
     writer: Writer,
     progress: Arc<BlobProgress>,
-    /// 0 is the registry, the others are the descriptor's URLs.
+    choice: Arc<Choice>,
+    /// The places that sent bytes of it.
+    senders: Mutex<BTreeSet<usize>>,
+    /// 0 is the registry or a mirror, the others are the descriptor's URLs.
     source: AtomicUsize,
     received: AtomicU64,
     /// Whether an answer told a length that cannot be.
@@ -161,6 +169,13 @@ struct Transfer {
     wanted: Semaphore,
     /// Closed when no part is left to begin with.
     drained: Semaphore,
+}
+
+/// An answer on its way.
+struct Answer {
+    body: Body,
+    /// Who gives it, if it is not a URL of the descriptor.
+    place: Option<usize>,
 }
 
 /// Which answers to a request for a range are taken.
@@ -195,13 +210,13 @@ impl Transfer {
             let Some(first) = self.next_run() else {
                 return Ok(());
             };
-            let body = self.open(&first, &mut Backoff::default()).await?;
+            let answer = self.open(&first, &mut Backoff::default()).await?;
             // Without ranges one connection brings everything.
-            ranges = ranges && !body.is_whole();
+            ranges = ranges && !answer.body.is_whole();
             let got = if ranges {
-                self.get_together(first, body).await
+                self.get_together(first, answer).await
             } else {
-                self.get(first, Some(body), Answers::Any).await
+                self.get(first, Some(answer), Answers::Any).await
             };
             match got {
                 Ok(()) => {}
@@ -212,13 +227,13 @@ impl Transfer {
     }
 
     /// Gets all parts, the first of which was asked for already, with what help is to be had.
-    async fn get_together(self: &Arc<Self>, first: Range<u64>, body: Body) -> Result<(), Stop> {
+    async fn get_together(self: &Arc<Self>, first: Range<u64>, answer: Answer) -> Result<(), Stop> {
         let mut helpers = JoinSet::new();
         for _ in 0..self.parts().len().min(self.crew.connections - 1) {
             helpers.spawn(Arc::clone(self).help());
         }
         let own = async {
-            self.get(first, Some(body), Answers::Ranges).await?;
+            self.get(first, Some(answer), Answers::Ranges).await?;
             self.work().await?;
             self.drained.close();
             Ok(())
@@ -276,66 +291,103 @@ impl Transfer {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gets a run of parts, for which the registry may have been asked already.
+    fn senders(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets a run of parts, for which somebody may have been asked already.
     async fn get(
         &self,
         run: Range<u64>,
-        mut asked: Option<Body>,
+        mut asked: Option<Answer>,
         answers: Answers,
     ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
+        let mut breaks = 0;
         let mut at = run.start;
         while at < run.end {
-            let mut body = match asked.take() {
-                Some(body) => body,
+            let Answer { mut body, place } = match asked.take() {
+                Some(answer) => answer,
                 None => self.open(&(at..run.end), &mut backoff).await?,
             };
             if body.is_whole() && answers == Answers::Ranges {
                 return Err(Stop::NoRanges);
             }
+            self.senders().extend(place);
             let before = at;
             let (end, mut result) = self.receive(&mut body).await?;
             at = at.max(end);
             if at - before >= PROGRESS {
                 backoff.reset();
+                breaks = 0;
             } else if at < run.end {
                 // A registry may send less than asked for, but not so little that it never ends.
                 result = result.and(Err(body.ended_at(at)));
             }
-            if let Err(error) = result {
-                wait_after(&mut backoff, error, &self.progress)
+            let Err(error) = result else {
+                continue;
+            };
+            breaks += 1;
+            match place {
+                Some(place) if self.is_mirror(place) && breaks >= MAX_BREAKS => {
+                    breaks = 0;
+                    let choice = &self.choice;
+                    choice
+                        .failed(place, error, &mut backoff, &self.progress)
+                        .await?;
+                }
+                _ => wait_after(&mut backoff, error, &self.progress)
                     .await
-                    .map_err(PullError::from)?;
+                    .map_err(PullError::from)?,
             }
         }
         Ok(())
     }
 
-    /// Asks the current source for a range until it answers, or until there is no hope.
-    async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Body, PullError> {
+    fn is_mirror(&self, place: usize) -> bool {
+        self.crew.upstream.is_mirror(place)
+    }
+
+    /// Asks one source after the other for a range until one answers, or until there is no hope.
+    async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Answer, PullError> {
         loop {
             let source = self.source.load(Ordering::Relaxed);
-            let mut answer = self.ask(source, range).await;
-            if matches!(&answer, Err(error) if error.refuses_range()) {
-                answer = self.ask(source, &(0..self.blob.size)).await;
+            let place = (source == 0).then(|| self.choice.place());
+            let mut body = self.ask(source, place, range).await;
+            if matches!(&body, Err(error) if error.refuses_range()) {
+                body = self.ask(source, place, &(0..self.blob.size)).await;
             }
-            let error = match answer {
-                Ok(body) => return Ok(body),
+            let error = match body {
+                Ok(body) => return Ok(Answer { body, place }),
                 // As with wrong bytes, a second try may find better ones; a third would not.
                 Err(error @ RegistryError::Length { .. })
-                    if self.mismeasured.swap(true, Ordering::Relaxed) =>
+                    if !place.is_some_and(|place| self.is_mirror(place))
+                        && self.mismeasured.swap(true, Ordering::Relaxed) =>
                 {
                     return Err(error.into());
                 }
                 Err(error) => error,
             };
-            let elsewhere = match &error {
-                RegistryError::NotFound { .. } if source == 0 => !self.blob.urls.is_empty(),
-                error => source > 0 && error.transient().is_none(),
-            };
-            if !elsewhere {
+            let error = if let Some(place) = place {
+                let choice = &self.choice;
+                match choice.failed(place, error, backoff, &self.progress).await {
+                    Err(PullError::Registry(error @ RegistryError::NotFound { .. }))
+                        if !self.blob.urls.is_empty() =>
+                    {
+                        error
+                    }
+                    result => {
+                        result?;
+                        continue;
+                    }
+                }
+            } else if error.transient().is_some() {
                 wait_after(backoff, error, &self.progress).await?;
-            } else if source < self.blob.urls.len() {
+                continue;
+            } else {
+                error
+            };
+            if source < self.blob.urls.len() {
                 self.source.store(source + 1, Ordering::Relaxed);
             } else {
                 return Err(PullError::Foreign {
@@ -346,15 +398,19 @@ impl Transfer {
         }
     }
 
-    async fn ask(&self, source: usize, range: &Range<u64>) -> Result<Body, RegistryError> {
-        let registry = &self.crew.registry;
-        match source.checked_sub(1) {
-            None => registry.blob(&self.blob, range).await,
-            Some(url) => {
-                let url = &self.blob.urls[url];
-                registry.foreign_blob(&self.blob, url, range).await
-            }
+    async fn ask(
+        &self,
+        source: usize,
+        place: Option<usize>,
+        range: &Range<u64>,
+    ) -> Result<Body, RegistryError> {
+        let upstream = &self.crew.upstream;
+        if let Some(place) = place {
+            return upstream.registry(place).blob(&self.blob, range).await;
         }
+        let url = &self.blob.urls[source - 1];
+        let origin = upstream.origin();
+        origin.foreign_blob(&self.blob, url, range).await
     }
 
     /// Writes a body as it comes. Returns where in the blob it ended, and how.

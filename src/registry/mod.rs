@@ -7,6 +7,7 @@ mod body;
 mod challenge;
 mod credentials;
 mod error;
+mod mirrors;
 mod retry;
 mod upload;
 
@@ -14,6 +15,7 @@ pub use body::Body;
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use error::RegistryError;
+pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
 pub use retry::Backoff;
 pub use upload::{Mount, Upload};
 
