@@ -60,6 +60,9 @@ is an `oci_pull_all` repository itself.""",
 `blobs/ALGORITHM/HEX` (OCI image spec, image-layout.md).""",
         "images": """dict of string to depset of File: the same blobs by the digest of the image
 manifest that needs them, so that one platform's image does not carry the others' layers.""",
+        "referrers": """dict of string to depset of File: the blobs of what refers to a manifest, by its digest. Those
+of an image that is built on a base are not among them.""",
+        "referrers_indexes": "depset of File: the `index.json` of each layout that lists them.",
     },
 )
 

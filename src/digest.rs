@@ -89,6 +89,12 @@ impl Digest {
         format!("blobs/{}/{}", self.algorithm.as_str(), self.hex)
     }
 
+    /// The tag that lists what refers to the manifest (distribution spec, "Referrers Tag Schema").
+    pub fn referrers_tag(&self) -> String {
+        let hex = &self.hex[..self.hex.len().min(64)];
+        format!("{}-{hex}", self.algorithm.as_str())
+    }
+
     /// The modification time that marks a file as once verified against this digest.
     ///
     /// Any later write gives the file another time, so one `stat` tells whether the bytes are still

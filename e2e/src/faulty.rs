@@ -201,6 +201,15 @@ impl Content {
         descriptor
     }
 
+    /// The descriptor of a document that it has.
+    ///
+    /// # Panics
+    /// If it has none of this digest.
+    pub fn descriptor(&self, digest: &str) -> Value {
+        let (media_type, data) = &self.documents[digest];
+        json!({"mediaType": media_type, "digest": digest, "size": data.len()})
+    }
+
     /// Makes the image of what these descriptors say its layers are.
     #[must_use]
     pub fn finish(mut self, layers: &[Value]) -> Self {
@@ -228,13 +237,14 @@ impl Content {
         })
     }
 
-    /// What a good registry answers: manifests and blobs by digest, with ranges.
+    /// What a good registry answers: manifests and blobs by digest, with ranges. It has no referrers API.
     fn answer(&self, seen: &Seen) -> Answer {
         let wanted = seen.path.rsplit('/').next().unwrap_or_default();
         if seen.path == "/v2/" {
             return Answer::new(200, "{}");
         }
-        let Some((media_type, data)) = self.documents.get(wanted) else {
+        let found = self.documents.get(wanted);
+        let Some((media_type, data)) = found.filter(|_| !seen.path.contains("/referrers/")) else {
             return Answer::new(404, r#"{"errors":[{"code":"NOT_FOUND"}]}"#);
         };
         let answer = match seen.range(data.len()) {

@@ -21,7 +21,8 @@ def _oci_image_layout_impl(ctx):
 
     small += [file for image in images for file in (image.manifest, image.config)]
     layers = depset(transitive = [image.layers for image in images], order = "preorder").to_list()
-    blobs = pulled.blobs if pulled else depset()
+    blobs = depset(transitive = [pulled.blobs] + pulled.referrers.values()) if pulled else depset()
+    referrers_indexes = pulled.referrers_indexes if pulled else depset()
     sources = ctx.actions.args()
     sources.use_param_file("@%s")
     sources.set_param_file_format("shell")
@@ -32,9 +33,10 @@ def _oci_image_layout_impl(ctx):
     for layer in layers:
         sources.add_all("--local", [layer.descriptor, layer.blob])
     sources.add_all(blobs, before_each = "--blob")
+    sources.add_all(referrers_indexes, before_each = "--referrers")
     inputs = depset(
         [descriptor] + small + [file for layer in layers for file in (layer.descriptor, layer.blob)],
-        transitive = [blobs],
+        transitive = [blobs, referrers_indexes],
     )
 
     copied = pulled and ctx.attr.blobs == "file"

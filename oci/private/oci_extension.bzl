@@ -2,7 +2,7 @@
 
 load(":pull.bzl", "oci_pull")
 load(":pull_all.bzl", "oci_pull_all")
-load(":pull_repository.bzl", "PULL_ATTRS", "check_pull")
+load(":pull_repository.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "check_pull")
 load(":pulled_toolchains.bzl", "pulled_toolchains")
 
 PULLED_TOOLCHAINS = "oci_pulled_toolchains"
@@ -21,6 +21,7 @@ def _oci_impl(mctx):
             if problem:
                 fail("oci.pull(name = {}) in {}: {}".format(repr(tag.name), where, problem))
             attrs = {name: getattr(tag, name) for name in _ATTRS}
+            all_attrs = {name: getattr(tag, name) for name in REFERRERS_ATTRS}
             for name in [tag.name, tag.name + "_all"]:
                 if owners.get(name, tag.name) != tag.name:
                     fail("oci.pull(name = {}) in {} makes the repository {}, and so does oci.pull(name = {}) in {}: give one of them another name".format(
@@ -32,18 +33,18 @@ def _oci_impl(mctx):
                     ))
             if tag.name in declared:
                 other = declared[tag.name]
-                if other.where == where or other.attrs != attrs:
+                if other.where == where or other.attrs != attrs or other.all_attrs != all_attrs:
                     fail("oci.pull(name = {}) stands twice, in {} and in {}: give one of them another name, and in use_repo too".format(
                         repr(tag.name),
                         other.where,
                         where,
                     ))
                 continue
-            declared[tag.name] = struct(attrs = attrs, where = where)
+            declared[tag.name] = struct(all_attrs = all_attrs, attrs = attrs, where = where)
             owners[tag.name] = tag.name
             owners[tag.name + "_all"] = tag.name
     for name, pull in declared.items():
-        oci_pull_all(name = name + "_all", **pull.attrs)
+        oci_pull_all(name = name + "_all", **(pull.attrs | pull.all_attrs))
         oci_pull(name = name, on_demand = True, **pull.attrs)
     pulled_toolchains(name = PULLED_TOOLCHAINS, bases = declared.keys())
     return mctx.extension_metadata(reproducible = True)
@@ -54,7 +55,7 @@ _pull = tag_class(
 It makes two repositories: `@NAME`, with the image's manifests and configs, to be used as `base` of
 `oci_image`; and `@NAME_all`, with all layers, which Bazel fetches only when something needs them, such as
 an `oci_image_layout` on that base. Only `@NAME` need be in `use_repo`.""",
-    attrs = {name: PULL_ATTRS[name] for name in _ATTRS} | {
+    attrs = {name: PULL_ATTRS[name] for name in _ATTRS} | REFERRERS_ATTRS | {
         "name": attr.string(doc = "The repository's name.", mandatory = True),
     },
 )

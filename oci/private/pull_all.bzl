@@ -1,11 +1,11 @@
 """The repository rule for a whole base image."""
 
-load(":pull_repository.bzl", "PULL_ATTRS", "pull")
+load(":pull_repository.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "pull")
 
 def _oci_pull_all_impl(rctx):
     pull(rctx, shallow = False)
     if hasattr(rctx, "repo_metadata"):
-        return rctx.repo_metadata(reproducible = True)
+        return rctx.repo_metadata(reproducible = not rctx.attr.referrers)
     return None
 
 oci_pull_all = repository_rule(
@@ -15,5 +15,5 @@ oci_pull_all = repository_rule(
 The target `@NAME` serves as `base` and as `pulled_base` of `oci_image`, and as `image` of
 `oci_image_layout`. Blobs are kept in a store that all workspaces of the user share, so the same image is
 downloaded once.""",
-    attrs = PULL_ATTRS,
+    attrs = PULL_ATTRS | REFERRERS_ATTRS,
 )

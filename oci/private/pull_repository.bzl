@@ -59,6 +59,16 @@ image index keeps its digest in any case.""",
     "_tool": attr.label(default = Label("@oci_pull_all_tool//:BUILD.bazel")),
 }
 
+REFERRERS_ATTRS = {
+    "referrers": attr.bool(
+        doc = """Whether to pull what refers to the image and to its index as well: signatures, SBOMs and
+attestations (OCI distribution spec, "Listing Referrers"). They are in the layouts of the pulled base itself, in which
+`oras discover --oci-layout` finds them, and not in those of images built on it, which are other images.
+
+The digest says nothing of them: what was pushed since comes with the next fetch of the repository.""",
+    ),
+}
+
 def image_name(attrs):
     """The image's name without tag and digest.
 
@@ -103,7 +113,7 @@ def pull(rctx, shallow, on_demand = False):
     """Fills a repository with an image as an OCI image layout and with targets for it.
 
     Args:
-      rctx: the repository_ctx, with the attributes of PULL_ATTRS.
+      rctx: the repository_ctx, with the attributes of PULL_ATTRS and, unless it is shallow, of REFERRERS_ATTRS.
       shallow: whether to leave the layers out.
       on_demand: for a shallow repository, whether a toolchain of the type PULLED_TOOLCHAIN_TYPE, which is
         made in it, has all blobs.
@@ -122,6 +132,8 @@ def pull(rctx, shallow, on_demand = False):
     ]
     if shallow:
         command.append("--shallow")
+    elif rctx.attr.referrers:
+        command.append("--referrers")
     command.extend(["--platform=" + platform for platform in rctx.attr.platforms])
     command.extend(["--mirror=" + mirror for mirror in rctx.attr.mirrors])
     if rctx.attr.plain_http:
@@ -185,6 +197,11 @@ def _build_file(rctx, source, summary, shallow, on_demand):
                     for descriptor in [image["manifest"], image["config"]] + image["layers"]
                 ]
                 for image in summary["images"]
+            },
+            index = ":index.json",
+            referrers = {
+                referring["subject"]: [_blob(descriptor) for descriptor in referring["blobs"]]
+                for referring in summary["referrers"]
             },
         )
     root = summary["root"]

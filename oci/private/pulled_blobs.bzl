@@ -11,6 +11,11 @@ def _pulled_blobs_impl(ctx):
             digest: depset([by_path[path] for path in paths])
             for digest, paths in ctx.attr.images.items()
         },
+        referrers = {
+            digest: depset([by_path[path] for path in paths])
+            for digest, paths in ctx.attr.referrers.items()
+        },
+        referrers_indexes = depset([ctx.file.index] if ctx.attr.referrers else []),
     )
     return [
         DefaultInfo(files = blobs),
@@ -24,17 +29,20 @@ pulled_blobs = rule(
     attrs = {
         "blobs": attr.label_list(doc = "All blobs.", allow_files = True, mandatory = True),
         "images": attr.string_list_dict(doc = "The digest of each image manifest, and the paths of the blobs it needs."),
+        "index": attr.label(doc = "The layout's `index.json`.", allow_single_file = True, mandatory = True),
+        "referrers": attr.string_list_dict(doc = "The digests of manifests, and the paths of the blobs of what refers to each."),
     },
     provides = [OCIPulledImageInfo],
 )
 
-def pulled_info(label, pulled, digest):
+def pulled_info(label, pulled, digest, referrers = False):
     """What a target provides of the blobs that one pulled image needs.
 
     Args:
       label: the target's label.
       pulled: an OCIPulledImageInfo, or None.
       digest: the digest of the pulled image's manifest, or None.
+      referrers: whether what refers to that image belongs to the target's, because it is the same.
 
     Returns:
       A list of no or one OCIPulledImageInfo.
@@ -47,9 +55,12 @@ def pulled_info(label, pulled, digest):
             digest,
             ", ".join(pulled.images.keys()) or "no image",
         ))
+    referring = referrers and digest in pulled.referrers
     return [OCIPulledImageInfo(
         blobs = pulled.images[digest],
         images = {digest: pulled.images[digest]},
+        referrers = {digest: pulled.referrers[digest]} if referring else {},
+        referrers_indexes = pulled.referrers_indexes if referring else depset(),
     )]
 
 def merge_pulled_infos(targets):
@@ -65,9 +76,13 @@ def merge_pulled_infos(targets):
     if not infos:
         return []
     images = {}
+    referrers = {}
     for info in infos:
         images.update(info.images)
+        referrers.update(info.referrers)
     return [OCIPulledImageInfo(
         blobs = depset(transitive = [info.blobs for info in infos]),
         images = images,
+        referrers = referrers,
+        referrers_indexes = depset(transitive = [info.referrers_indexes for info in infos]),
     )]

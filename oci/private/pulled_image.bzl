@@ -56,7 +56,7 @@ def _pulled_image_impl(ctx, toolchain_type):
             pulled_digest = ctx.attr.digest,
             pulled_from = _pulled_from(ctx),
         ),
-    ] + pulled_info(ctx.label, _pulled(ctx, toolchain_type), ctx.attr.digest)
+    ] + pulled_info(ctx.label, _pulled(ctx, toolchain_type), ctx.attr.digest, referrers = True)
 
 def _pulled_index_impl(ctx, toolchain_type):
     pulled = _pulled(ctx, toolchain_type)

@@ -275,6 +275,10 @@ pub(crate) struct MergeArgs {
     /// A blob of a pulled base, whose path ends in blobs/ALGORITHM/HEX.
     #[arg(long, value_name = "FILE")]
     blob: Vec<PathBuf>,
+    /// The index.json of a pulled base's layout. What refers to the image's manifests, by what it lists,
+    /// is in the layout, too.
+    #[arg(long, value_name = "FILE")]
+    referrers: Vec<PathBuf>,
     /// The image's name within the layout (annotation org.opencontainers.image.ref.name).
     #[arg(long, value_name = "NAME")]
     ref_name: Option<String>,
@@ -295,6 +299,9 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
     let mut sources = args.local.sources()?;
     for blob in &args.blob {
         sources.add_pulled(blob.clone())?;
+    }
+    for index in &args.referrers {
+        sources.add_referrers(index)?;
     }
     let root = read_descriptor(&args.root)?;
     let ref_name = args.ref_name.as_deref();

@@ -10,7 +10,7 @@ use indicatif::HumanBytes;
 use oci_pull_all::digest::Digest;
 use oci_pull_all::pin::{MODULE_FILE, Pinned, Workspace};
 use oci_pull_all::progress::{Mode, Progress};
-use oci_pull_all::pull::{self, Description, PullError, Selection};
+use oci_pull_all::pull::{self, Description, PullError, Selection, Upstream};
 use oci_pull_all::reference::Reference;
 use oci_pull_all::registry::{Keychain, Registry};
 use oci_pull_all::store::{Store, Trust};
@@ -134,6 +134,7 @@ async fn resolve(
     let selection = Selection {
         platforms: image.platforms.clone(),
         shallow: true,
+        referrers: false,
         connections: CONNECTIONS,
     };
     // A registry counts manifests, and CI checks often.

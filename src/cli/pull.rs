@@ -56,19 +56,29 @@ impl RegistryArgs {
 }
 
 #[derive(Debug, Args)]
+struct SelectionArgs {
+    /// Pull manifests and configs only, no layers.
+    #[arg(long)]
+    shallow: bool,
+    /// Pull what refers to the image and to its index as well: signatures, SBOMs and attestations. The
+    /// image's digest says nothing of them, so there may be others tomorrow.
+    #[arg(long, conflicts_with = "shallow")]
+    referrers: bool,
+    /// Pull only this platform's image, such as linux/arm64/v8. The index stays as it is. May be
+    /// repeated.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Vec<Platform>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PullArgs {
     /// The image, by digest: REGISTRY/REPOSITORY@DIGEST.
     reference: Reference,
     /// The directory for the layout.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// Pull manifests and configs only, no layers.
-    #[arg(long)]
-    shallow: bool,
-    /// Pull only this platform's image, such as linux/arm64/v8. The index stays as it is. May be
-    /// repeated.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Vec<Platform>,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Write what was pulled, as JSON, to this file.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
@@ -194,8 +204,9 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     };
     let store = Arc::new(Store::open(&root, trust)?);
     let selection = Selection {
-        platforms: args.platform.clone(),
-        shallow: args.shallow,
+        platforms: args.selection.platform.clone(),
+        shallow: args.selection.shallow,
+        referrers: args.selection.referrers,
         connections: args.concurrency.into(),
     };
     let progress = Progress::new(args.progress.into());

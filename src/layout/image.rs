@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
 use crate::platform::{Platform, offered};
 
+use super::referrers::is_list;
 use super::{INDEX_FILE, read_small};
 
 /// An image of a layout.
@@ -132,7 +133,11 @@ pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundIma
 fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
     let bytes = read(layout, INDEX_FILE)?;
     let mut queue = match parse(INDEX_FILE, &bytes, None)? {
-        Manifest::Index(index) => entries(index),
+        Manifest::Index(index) => {
+            let mut entries = entries(index);
+            entries.retain(|entry| !is_list(entry));
+            entries
+        }
         Manifest::Image(_) => Vec::new(),
     };
     // One image may be for several platforms.
@@ -225,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::descriptor::MediaType;
-    use crate::layout::{index_json, to_json};
+    use crate::layout::{Referrers, index_json, to_json};
 
     struct Layout(tempfile::TempDir);
 
@@ -256,7 +261,8 @@ mod tests {
         }
 
         fn find(&self, root: &Descriptor, platform: Option<&str>) -> Result<Digest, String> {
-            fs::write(self.0.path().join(INDEX_FILE), index_json(root, None)).unwrap();
+            let index = index_json(root, None, &Referrers::default());
+            fs::write(self.0.path().join(INDEX_FILE), index).unwrap();
             let platform = platform.map(|platform| platform.parse().unwrap());
             find_image(self.0.path(), platform.as_ref())
                 .map(|image| image.descriptor.digest)

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::descriptor::{Descriptor, Kind};
+use crate::descriptor::{Descriptor, Kind, MediaType};
 use crate::digest::{Algorithm, Digest, hash_reader};
 use crate::files::symlink_file;
 use crate::manifest::{Manifest, ManifestError};
 
-use super::{LayoutError, LayoutWriter, io_failed, read_small};
+use super::{LayoutError, LayoutWriter, Referrers, io_failed, read_small};
 
 /// How a pulled blob gets into the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,14 @@ pub enum MergeError {
     /// A path does not say which blob it is.
     #[error("{path} does not end in blobs/ALGORITHM/HEX", path = .0.display())]
     Name(PathBuf),
+    /// A layout's `index.json` is of no use.
+    #[error("{path} cannot be used", path = path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
     /// A manifest is of no use.
     #[error("the manifest {digest} cannot be used")]
     Manifest {
@@ -64,6 +72,7 @@ pub enum MergeError {
 #[derive(Debug, Default)]
 pub struct Sources {
     blobs: HashMap<Digest, Source>,
+    referrers: Referrers,
 }
 
 #[derive(Clone, Debug)]
@@ -130,7 +139,22 @@ impl Sources {
         self.blobs.get(digest).map(|source| source.path.as_path())
     }
 
-    /// Writes the layout of `root` into the directory `output`.
+    /// Adds what refers to manifests, as the `index.json` of a pulled base's layout lists it.
+    pub fn add_referrers(&mut self, index: &Path) -> Result<(), MergeError> {
+        let bytes = io_failed("read", index, read_small(index))?;
+        let expected = MediaType::new(MediaType::OCI_INDEX);
+        match Manifest::parse(&bytes, Some(&expected)) {
+            Ok(Manifest::Index(index)) => self.referrers.extend(Referrers::of_index(&index)),
+            Ok(Manifest::Image(_)) => unreachable!("an index was expected"),
+            Err(source) => {
+                let path = index.to_owned();
+                return Err(MergeError::Index { path, source });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the layout of `root`, with what refers to its manifests, into the directory `output`.
     pub fn write_directory(
         &self,
         root: &Descriptor,
@@ -141,8 +165,9 @@ impl Sources {
         if fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(MergeError::Occupied(output.to_owned()));
         }
-        let writer = LayoutWriter::begin(output, root, ref_name)?;
-        let blobs = self.reachable(root)?;
+        let mut blobs = self.reachable(root)?;
+        let referrers = self.add_referring(&mut blobs)?;
+        let writer = LayoutWriter::begin(output, root, ref_name, &referrers)?;
         let mut merged = Merged {
             blobs: blobs.len(),
             copied: 0,
@@ -162,6 +187,23 @@ impl Sources {
         }
         writer.finish()?;
         Ok(merged)
+    }
+
+    /// Adds what refers to `blobs`, and what refers to that, as far as it is known.
+    fn add_referring<'a>(&'a self, blobs: &mut Reachable<'a>) -> Result<Referrers, MergeError> {
+        let mut found = Referrers::default();
+        let mut subjects: Vec<Digest> = digests(blobs);
+        while let Some(subject) = subjects.pop() {
+            let Some(index) = self.referrers.of(&subject) else {
+                continue;
+            };
+            let mut referring = self.reachable(index)?;
+            found.add(&subject, index.clone());
+            referring.retain(|path, _| !blobs.contains_key(path));
+            subjects.extend(digests(&referring));
+            blobs.append(&mut referring);
+        }
+        Ok(found)
     }
 
     /// The blobs that `root` needs, by their path in a layout.
@@ -243,6 +285,11 @@ impl Sources {
                 digest: descriptor.digest.clone(),
             })
     }
+}
+
+fn digests(blobs: &Reachable<'_>) -> Vec<Digest> {
+    let descriptors = blobs.values().map(|(descriptor, _)| descriptor);
+    descriptors.map(|blob| blob.digest.clone()).collect()
 }
 
 pub(super) fn check_size(

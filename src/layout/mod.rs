@@ -3,6 +3,7 @@
 mod archive;
 mod image;
 mod merge;
+mod referrers;
 mod verify;
 
 pub(crate) use archive::write_blobs;
@@ -10,6 +11,7 @@ pub use archive::{ArchiveError, Format, archive, write_archive};
 pub use image::{FoundImage, ImageNotFound, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
+pub use referrers::{Referrers, referrers_index};
 pub use verify::{Fault, Options as VerifyOptions, verify};
 pub(crate) use verify::{chain, decompress, read_layer};
 
@@ -44,12 +46,17 @@ pub fn marker_json() -> Vec<u8> {
     })
 }
 
-/// The content of an `index.json` that lists `root`, named `ref_name` if given.
+/// The content of an `index.json` that lists `root`, named `ref_name` if given, and the indexes of what
+/// refers to its manifests.
 ///
 /// An image's platform is left out: the entry is the image, whatever it is for.
-pub fn index_json(root: &Descriptor, ref_name: Option<&str>) -> Vec<u8> {
+pub fn index_json(root: &Descriptor, ref_name: Option<&str>, referrers: &Referrers) -> Vec<u8> {
     let name = ref_name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
-    index_of([entry(root, name)])
+    let lists = referrers.0.iter().map(|(tag, index)| {
+        let tag = (REF_NAME.to_owned(), tag.clone());
+        entry(index, [tag])
+    });
+    index_of([entry(root, name)].into_iter().chain(lists))
 }
 
 /// An entry of an `index.json` for `root`.
@@ -126,8 +133,9 @@ impl LayoutWriter {
         root: &Path,
         image: &Descriptor,
         ref_name: Option<&str>,
+        referrers: &Referrers,
     ) -> Result<Self, LayoutError> {
-        let index = index_json(image, ref_name);
+        let index = index_json(image, ref_name, referrers);
         let index_path = root.join(INDEX_FILE);
         match fs::read(&index_path) {
             Ok(present) if present != index => return Err(LayoutError::Occupied(root.to_owned())),
@@ -146,6 +154,12 @@ impl LayoutWriter {
     pub fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
         let made = make_way(&self.root, &descriptor.digest.blob_path());
         io_failed("make a directory in", &self.root, made)
+    }
+
+    /// Writes a small blob.
+    pub fn write_blob(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), LayoutError> {
+        let path = self.blob_path(descriptor)?;
+        io_failed("write", &path, write_whole(&path, bytes))
     }
 
     /// Makes the directory a layout: `index.json` is written last.

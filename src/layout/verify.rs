@@ -455,7 +455,7 @@ fn list(directory: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
     use crate::descriptor::MediaType;
-    use crate::layout::{index_json, marker_json};
+    use crate::layout::{Referrers, index_json, marker_json};
 
     /// An index may list what is neither a manifest nor an index.
     #[test]
@@ -467,7 +467,8 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "as it was").unwrap();
         fs::write(root.join(MARKER_FILE), marker_json()).unwrap();
-        fs::write(root.join(INDEX_FILE), index_json(&artifact, None)).unwrap();
+        let index = index_json(&artifact, None, &Referrers::default());
+        fs::write(root.join(INDEX_FILE), index).unwrap();
         assert_eq!(verify(root, Options::default()), []);
 
         fs::write(&path, "as it is!").unwrap();

@@ -1,9 +1,11 @@
 //! Pulls an image by digest: plans what belongs to it, then fetches it into the store and places it
 //! in a layout.
 
+mod referrers;
 mod sources;
 mod transfer;
 
+pub use referrers::{ReferrersError, Referring};
 pub use sources::Upstream;
 
 use std::collections::{HashMap, HashSet};
@@ -25,6 +27,7 @@ use crate::progress::{BlobProgress, Progress};
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
 
+use referrers::Found;
 use sources::Choice;
 use transfer::Crew;
 
@@ -82,6 +85,9 @@ pub enum PullError {
     /// The image has no end.
     #[error("the image has more than {MAX_MANIFESTS} manifests")]
     TooManyManifests,
+    /// What refers to the image.
+    #[error(transparent)]
+    Referrers(#[from] ReferrersError),
     /// The platform is not to be had.
     #[error("the image has none for {wanted}; it offers {offered}")]
     Platform {
@@ -107,6 +113,8 @@ pub struct Selection {
     pub platforms: Vec<Platform>,
     /// Manifests and configs, but no layers.
     pub shallow: bool,
+    /// What refers to the image as well: signatures, SBOMs and attestations.
+    pub referrers: bool,
     /// How many connections are used at once.
     pub connections: usize,
 }
@@ -133,6 +141,8 @@ pub struct Summary {
     pub root: Descriptor,
     /// The image manifests that have a platform, in the index's order.
     pub images: Vec<Image>,
+    /// What refers to the root, to anything below it and to these images, where it was pulled.
+    pub referrers: Vec<Referring>,
 }
 
 /// One image of a pull.
@@ -167,7 +177,10 @@ pub async fn pull(
         progress,
     };
     let mut plan = planner.plan(digest).await?;
-    let writer = LayoutWriter::begin(output, &plan.root, None)?;
+    if selection.referrers {
+        planner.add_referrers(&mut plan).await?;
+    }
+    let writer = LayoutWriter::begin(output, &plan.root, None, &plan.referrers.indexes())?;
     let blobs = plan.blobs(selection.shallow)?;
     progress.expect(blobs.iter().map(|blob| blob.size).sum());
     let crew = Crew::new(
@@ -180,17 +193,20 @@ pub async fn pull(
     plan.fill_platforms(store)?;
     plan.check_platform(&selection.platforms)?;
 
-    let manifests = plan.manifests.iter().map(|(manifest, _)| manifest);
-    let all: Vec<&Descriptor> = manifests.chain(&blobs).collect();
-    for blob in &all {
+    let manifests = plan.manifests.iter().chain(plan.referrers.manifests());
+    let manifests = manifests.map(|(manifest, _)| (&manifest.digest, manifest));
+    let blobs = blobs.iter().map(|blob| (&blob.digest, blob));
+    let all: HashMap<&Digest, &Descriptor> = manifests.chain(blobs).collect();
+    for blob in all.values() {
         store.place(&blob.digest, &writer.blob_path(blob)?)?;
     }
+    let indexes = plan.referrers.write(&writer)?;
     writer.finish()?;
     let transferred = plan.transferred.values().sum::<u64>() + fetched;
-    let total: u64 = all.iter().map(|blob| blob.size).sum();
+    let total: u64 = all.values().map(|blob| blob.size).sum();
     Ok(Report {
         summary: plan.summary(),
-        blobs: all.len(),
+        blobs: all.len() + indexes,
         transferred,
         from_store: total.saturating_sub(transferred),
         elapsed: started.elapsed(),
@@ -264,6 +280,7 @@ struct Plan {
     manifests: Vec<(Descriptor, Manifest)>,
     /// The bytes of the manifests that came over the network.
     transferred: HashMap<Digest, u64>,
+    referrers: Found,
 }
 
 impl Plan {
@@ -288,19 +305,27 @@ impl Plan {
     fn blobs(&self, shallow: bool) -> Result<Vec<Descriptor>, PullError> {
         let mut seen: HashMap<&Digest, u64> = HashMap::new();
         let mut blobs = Vec::new();
-        for (_, image) in self.images() {
-            let layers = if shallow { &[][..] } else { &image.layers };
-            for blob in std::iter::once(&image.config).chain(layers) {
-                match seen.insert(&blob.digest, blob.size) {
-                    None => blobs.push(blob.clone()),
-                    Some(size) if size == blob.size => {}
-                    Some(size) => {
-                        return Err(PullError::Sizes {
-                            digest: blob.digest.clone(),
-                            one: size,
-                            other: blob.size,
-                        });
-                    }
+        let images = self.images().flat_map(|(_, image)| {
+            let layers = if shallow { 0 } else { image.layers.len() };
+            blobs_of(image).take(1 + layers)
+        });
+        let referring = self
+            .referrers
+            .manifests()
+            .filter_map(|(_, manifest)| match manifest {
+                Manifest::Image(image) => Some(image),
+                Manifest::Index(_) => None,
+            });
+        for blob in images.chain(referring.flat_map(blobs_of)) {
+            match seen.insert(&blob.digest, blob.size) {
+                None => blobs.push(blob.clone()),
+                Some(size) if size == blob.size => {}
+                Some(size) => {
+                    return Err(PullError::Sizes {
+                        digest: blob.digest.clone(),
+                        one: size,
+                        other: blob.size,
+                    });
                 }
             }
         }
@@ -388,11 +413,24 @@ impl Plan {
                 layers: image.layers.iter().map(bare).collect(),
             })
         });
+        let images: Vec<Image> = images.collect();
+        let all = self.manifests.iter().map(|(manifest, _)| &manifest.digest);
+        let all: Vec<&Digest> = all.collect();
+        let each = images.iter().map(|image| &image.manifest.digest);
+        let each = each.filter(|digest| **digest != self.root.digest);
+        let referrers = std::iter::once(self.referrers.referring(&all))
+            .chain(each.map(|digest| self.referrers.referring(&[digest])));
         Summary {
             root: bare(&self.root),
-            images: images.collect(),
+            referrers: referrers.flatten().collect(),
+            images,
         }
     }
+}
+
+/// The config of an image and its layers, lowest first.
+fn blobs_of(image: &ImageManifest) -> impl Iterator<Item = &Descriptor> {
+    std::iter::once(&image.config).chain(&image.layers)
 }
 
 struct Planner<'a> {
@@ -413,6 +451,7 @@ impl Planner<'_> {
             root: root.clone(),
             manifests: Vec::new(),
             transferred: HashMap::new(),
+            referrers: Found::default(),
         };
         let mut seen = HashSet::from([digest.clone()]);
         let mut images = Vec::new();

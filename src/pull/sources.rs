@@ -19,6 +19,8 @@ use super::{PullError, wait_after};
 pub struct Upstream {
     /// The mirrors in their order, and then the origin.
     places: Vec<Place>,
+    /// Whether the origin was asked what refers to a manifest, and could not be reached.
+    cut_off: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Upstream {
         });
         Upstream {
             places: places.collect(),
+            cut_off: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +61,21 @@ impl Upstream {
 
     fn last(&self) -> usize {
         self.places.len() - 1
+    }
+
+    /// Whether only mirrors can be asked what refers to a manifest.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the origin cannot be reached, and tells what that means, once.
+    pub(super) fn cut_off(&self, error: &RegistryError, progress: &Progress) {
+        if !self.cut_off.swap(true, Ordering::Relaxed) {
+            progress.note(&format!(
+                "what refers to the image is only what the mirrors have: {}",
+                chain(error)
+            ));
+        }
     }
 
     /// Tells of a mirror's failure, if none was told of it before.
@@ -133,6 +151,11 @@ impl Choice {
             Some(error) => Ok(wait_after(backoff, error, progress).await?),
             None => Ok(()),
         }
+    }
+
+    /// A mirror does not have the content, which says nothing of the others.
+    pub(super) fn lacks(&self, place: usize) {
+        self.state().gone.insert(place);
     }
 
     /// Notes a failure. Nothing if another place is to be asked at once, else the error to wait after or

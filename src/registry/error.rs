@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::digest::Digest;
+use crate::manifest::ManifestError;
 
 use super::CredentialError;
 
@@ -167,6 +168,36 @@ pub enum RegistryError {
         host: String,
         /// Where in the blob the answer ended.
         found: u64,
+    },
+    /// A list of referrers that is none.
+    #[error("{what}: what {host} sent is not an image index")]
+    List {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// The next page of a list is not the registry's.
+    #[error("{what}: {host} has the next page at {next:?}, which is not there")]
+    NextPage {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// Where the next page is said to be.
+        next: String,
+    },
+    /// A list without end.
+    #[error("{what}: {host} sends more than {limit} pages")]
+    Pages {
+        /// What was asked for.
+        what: String,
+        /// Whom.
+        host: String,
+        /// The limit.
+        limit: usize,
     },
     /// A URL that must not or cannot be fetched.
     #[error(

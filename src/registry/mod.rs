@@ -8,6 +8,7 @@ mod challenge;
 mod credentials;
 mod error;
 mod mirrors;
+mod referrers;
 mod retry;
 mod upload;
 
@@ -209,8 +210,19 @@ impl Registry {
         path: &str,
         range: Option<&Range<u64>>,
     ) -> Result<Response, RegistryError> {
+        let url = self.url(what, path).await?;
+        self.get_url(what, url, range).await
+    }
+
+    /// A GET of the registry itself, authorized as need be.
+    async fn get_url(
+        &self,
+        what: &str,
+        url: Url,
+        range: Option<&Range<u64>>,
+    ) -> Result<Response, RegistryError> {
         let shape = |request| reading(what, range, request);
-        let response = self.ask(what, Method::GET, path, shape).await?;
+        let response = self.ask_url(what, Method::GET, url, shape).await?;
         self.accept(what, response).await
     }
 
@@ -223,6 +235,16 @@ impl Registry {
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
         let url = self.url(what, path).await?;
+        self.ask_url(what, method, url, shape).await
+    }
+
+    async fn ask_url(
+        &self,
+        what: &str,
+        method: Method,
+        url: Url,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
         let http = &self.connection().await?.http;
         let request = || shape(http.request(method.clone(), url.clone()));
         let (generation, authorization) = self.authorization().await;

@@ -1,0 +1,279 @@
+//! What refers to an image: signatures, SBOMs, attestations, and what refers to those.
+//!
+//! The image's digest says nothing of them: who may write to the repository may add some at any time.
+//! What comes is as the digests in the list say, and says itself that it refers to the image.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+
+use crate::descriptor::{Descriptor, Kind};
+use crate::digest::Digest;
+use crate::layout::{LayoutError, LayoutWriter, Referrers, referrers_index};
+use crate::manifest::Manifest;
+use crate::registry::{Backoff, RegistryError};
+
+use super::sources::Choice;
+use super::{Plan, Planner, PullError, blobs_of};
+
+/// Manifests that refer to an image, directly or not; more are taken for an attack, as are those below.
+const MAX_REFERRERS: usize = 1000;
+/// What refers to what refers to an image, and so on.
+const MAX_DEPTH: usize = 4;
+/// Bytes of all blobs of all referrers.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// Why what refers to an image cannot be pulled.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferrersError {
+    /// The registry lists what refers to something else, or to nothing.
+    #[error(
+        "the registry says that {referrer} refers to {subject}, but its manifest does not say so"
+    )]
+    Subject {
+        /// What is listed.
+        referrer: Digest,
+        /// What it should refer to.
+        subject: Digest,
+    },
+    /// There are too many.
+    #[error("more than {MAX_REFERRERS} manifests refer to the image")]
+    TooMany,
+    /// They refer to each other without end.
+    #[error(
+        "what refers to the image is referred to itself, and so on, more than {MAX_DEPTH} times"
+    )]
+    TooDeep,
+    /// They are too large.
+    #[error("what refers to the image has {0} bytes, more than the limit of 1 GiB")]
+    TooLarge(u64),
+}
+
+/// What refers to the manifests of an image.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The manifests that refer to each subject, those of the image first.
+    lists: Vec<(Digest, Vec<Digest>)>,
+    /// These manifests, and those that indexes among them list.
+    manifests: HashMap<Digest, (Descriptor, Manifest)>,
+}
+
+/// What refers to one manifest, as build rules read it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Referring {
+    /// The manifest that is referred to.
+    pub subject: Digest,
+    /// The manifests that refer to it, or to those, with their blobs and the indexes that list them.
+    pub blobs: Vec<Descriptor>,
+}
+
+impl Found {
+    /// The manifests, each once.
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &(Descriptor, Manifest)> {
+        self.manifests.values()
+    }
+
+    fn index(&self, list: &[Digest]) -> (Descriptor, Vec<u8>) {
+        let manifests = list.iter().map(|digest| &self.manifests[digest]);
+        referrers_index(manifests.map(|(descriptor, manifest)| (descriptor, manifest)))
+    }
+
+    /// The indexes that list them.
+    pub(super) fn indexes(&self) -> Referrers {
+        let mut indexes = Referrers::default();
+        for (subject, list) in &self.lists {
+            indexes.add(subject, self.index(list).0);
+        }
+        indexes
+    }
+
+    /// Writes those indexes; returns how many they are.
+    pub(super) fn write(&self, writer: &LayoutWriter) -> Result<usize, LayoutError> {
+        for (_, list) in &self.lists {
+            let (descriptor, bytes) = self.index(list);
+            writer.write_blob(&descriptor, &bytes)?;
+        }
+        Ok(self.lists.len())
+    }
+
+    /// All that refers to any of `subjects`, which are under the name of the first.
+    pub(super) fn referring(&self, subjects: &[&Digest]) -> Option<Referring> {
+        let mut blobs: HashMap<Digest, Descriptor> = HashMap::new();
+        let mut queue: Vec<&Digest> = subjects.to_vec();
+        let mut seen: HashSet<&Digest> = queue.iter().copied().collect();
+        while let Some(digest) = queue.pop() {
+            let mut add = |blob: &Descriptor| {
+                let bare = Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size);
+                blobs.insert(blob.digest.clone(), bare);
+            };
+            let mut next = Vec::new();
+            if let Some((descriptor, manifest)) = self.manifests.get(digest) {
+                add(descriptor);
+                match manifest {
+                    Manifest::Image(image) => blobs_of(image).for_each(&mut add),
+                    Manifest::Index(index) => {
+                        next.extend(index.manifests.iter().map(|entry| &entry.digest));
+                    }
+                }
+            }
+            if let Some((_, list)) = self.lists.iter().find(|(subject, _)| subject == digest) {
+                add(&self.index(list).0);
+                next.extend(list);
+            }
+            queue.extend(next.into_iter().filter(|digest| seen.insert(digest)));
+        }
+        let mut blobs: Vec<_> = blobs.into_values().collect();
+        blobs.sort_by_key(|blob| blob.digest.to_string());
+        (!blobs.is_empty()).then(|| Referring {
+            subject: subjects[0].clone(),
+            blobs,
+        })
+    }
+}
+
+impl Planner<'_> {
+    /// Finds what refers to the manifests of `plan`, level by level.
+    pub(super) async fn add_referrers(&self, plan: &mut Plan) -> Result<(), PullError> {
+        let subjects = plan.manifests.iter().map(|(subject, _)| &subject.digest);
+        let mut subjects: Vec<Digest> = subjects.cloned().collect();
+        let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
+        for depth in 0.. {
+            let lists = stream::iter(subjects.into_iter().map(|subject| async {
+                let list = self.referrers_of(&subject).await?;
+                Ok::<_, PullError>((subject, list))
+            }));
+            let connections = self.selection.connections;
+            let lists: Vec<_> = lists.buffered(connections).try_collect().await?;
+            subjects = Vec::new();
+            for (subject, list) in lists {
+                if list.is_empty() {
+                    continue;
+                }
+                if depth == MAX_DEPTH {
+                    return Err(ReferrersError::TooDeep.into());
+                }
+                let digests: Vec<_> = list.iter().map(|entry| entry.digest.clone()).collect();
+                self.add_manifests(plan, list).await?;
+                for digest in &digests {
+                    let (_, manifest) = &plan.referrers.manifests[digest];
+                    let says = match manifest {
+                        Manifest::Image(image) => &image.subject,
+                        Manifest::Index(index) => &index.subject,
+                    };
+                    if says.as_ref().is_none_or(|says| says.digest != subject) {
+                        let referrer = digest.clone();
+                        return Err(ReferrersError::Subject { referrer, subject }.into());
+                    }
+                }
+                subjects.extend(
+                    digests
+                        .iter()
+                        .filter(|one| seen.insert((*one).clone()))
+                        .cloned(),
+                );
+                plan.referrers.lists.push((subject, digests));
+            }
+            if subjects.is_empty() {
+                break;
+            }
+        }
+        let images = plan
+            .referrers
+            .manifests()
+            .filter_map(|(_, manifest)| match manifest {
+                Manifest::Image(image) => Some(image),
+                Manifest::Index(_) => None,
+            });
+        let blobs: HashMap<_, _> = images
+            .flat_map(blobs_of)
+            .map(|blob| (&blob.digest, blob.size))
+            .collect();
+        let size = blobs
+            .values()
+            .fold(0, |sum: u64, size| sum.saturating_add(*size));
+        if size > MAX_SIZE {
+            return Err(ReferrersError::TooLarge(size).into());
+        }
+        Ok(())
+    }
+
+    /// Gets manifests that refer to something, and those that indexes among them list.
+    async fn add_manifests(
+        &self,
+        plan: &mut Plan,
+        mut descriptors: Vec<Descriptor>,
+    ) -> Result<(), PullError> {
+        loop {
+            descriptors.retain(|entry| !plan.referrers.manifests.contains_key(&entry.digest));
+            if plan.referrers.manifests.len() + descriptors.len() > MAX_REFERRERS {
+                return Err(ReferrersError::TooMany.into());
+            }
+            if descriptors.is_empty() {
+                return Ok(());
+            }
+            let manifests = self.manifests(std::mem::take(&mut descriptors)).await?;
+            for (descriptor, manifest, came) in manifests {
+                if came {
+                    let (digest, size) = (descriptor.digest.clone(), descriptor.size);
+                    plan.transferred.insert(digest, size);
+                }
+                if let Manifest::Index(index) = &manifest {
+                    let entries = index.manifests.iter().filter(|entry| is_manifest(entry));
+                    descriptors.extend(entries.cloned());
+                }
+                let digest = descriptor.digest.clone();
+                plan.referrers
+                    .manifests
+                    .insert(digest, (descriptor, manifest));
+            }
+        }
+    }
+
+    /// The manifests that refer to `subject`, each once, by their digests.
+    async fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>, PullError> {
+        let progress = self.progress.blob(subject, 0);
+        let mut backoff = Backoff::default();
+        let choice = Choice::new(self.upstream, self.progress);
+        let mut lacking = false;
+        let mut list = loop {
+            let place = choice.place();
+            let is_origin = !self.upstream.is_mirror(place);
+            if is_origin && lacking && self.upstream.is_cut_off() {
+                return Ok(Vec::new());
+            }
+            match self.upstream.registry(place).referrers(subject).await {
+                Ok(Some(list)) => break list,
+                Ok(None) if is_origin => return Ok(Vec::new()),
+                // It may have the image alone, so the others are asked.
+                Ok(None) => {
+                    choice.lacks(place);
+                    lacking = true;
+                }
+                // But where only mirrors can be reached, their word must do.
+                Err(error @ RegistryError::Transport { .. }) if is_origin && lacking => {
+                    self.upstream.cut_off(&error, self.progress);
+                }
+                Err(error) => choice.failed(place, error, &mut backoff, &progress).await?,
+            }
+        };
+        let all = list.len();
+        list.retain(is_manifest);
+        if list.len() < all {
+            self.progress.note(&format!(
+                "of what refers to {subject}, {} are neither manifests nor indexes, and are left out",
+                all - list.len()
+            ));
+        }
+        list.sort_by_key(|entry| entry.digest.to_string());
+        list.dedup_by(|one, other| one.digest == other.digest);
+        if list.len() > MAX_REFERRERS {
+            return Err(ReferrersError::TooMany.into());
+        }
+        Ok(list)
+    }
+}
+
+fn is_manifest(entry: &Descriptor) -> bool {
+    matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest)
+}

@@ -1,0 +1,145 @@
+//! What refers to a manifest (OCI distribution spec, "Listing Referrers" and "Referrers Tag Schema").
+
+use reqwest::Response;
+use reqwest::header::{self, HeaderMap};
+
+use crate::descriptor::{Descriptor, Kind, MediaType};
+use crate::digest::Digest;
+use crate::manifest::{MAX_MANIFEST_SIZE, Manifest};
+
+use super::{Registry, RegistryError, same_host};
+
+/// Pages of one list; more are taken for an attack.
+const MAX_PAGES: usize = 100;
+
+impl Registry {
+    /// The manifests that refer to the one of `digest`, in the registry's order, as the registry says:
+    /// nothing of it is verified. `None` where the registry has neither the API nor the tag that stands
+    /// in for it.
+    pub async fn referrers(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        let what = format!("referrers of {digest}");
+        let first = self.url(&what, &format!("referrers/{digest}")).await?;
+        let mut url = first.clone();
+        let mut found = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let response = match self.get_url(&what, url.clone(), None).await {
+                Err(RegistryError::NotFound { .. }) if url == first => {
+                    return self.referrers_by_tag(&what, digest).await;
+                }
+                response => response?,
+            };
+            // A registry without the API may answer all that it does not know with a page for people.
+            if url == first && !is_index(response.headers()) {
+                return self.referrers_by_tag(&what, digest).await;
+            }
+            let next = next_page(response.headers())
+                .map(|next| (next.to_owned(), response.url().join(next)));
+            found.extend(self.read_list(&what, response).await?);
+            url = match next {
+                None => return Ok(Some(found)),
+                Some((_, Ok(next))) if same_host(&next, &first) => next,
+                Some((next, _)) => {
+                    return Err(RegistryError::NextPage {
+                        what,
+                        host: self.host(),
+                        next,
+                    });
+                }
+            };
+        }
+        Err(RegistryError::Pages {
+            what,
+            host: self.host(),
+            limit: MAX_PAGES,
+        })
+    }
+
+    async fn referrers_by_tag(
+        &self,
+        what: &str,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        let tag = digest.referrers_tag();
+        match self.get(what, &format!("manifests/{tag}"), None).await {
+            Ok(response) => self.read_list(what, response).await.map(Some),
+            Err(RegistryError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read_list(
+        &self,
+        what: &str,
+        response: Response,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let bytes = self.read(what, response, MAX_MANIFEST_SIZE).await?;
+        let expected = MediaType::new(MediaType::OCI_INDEX);
+        match Manifest::parse(&bytes, Some(&expected)) {
+            Ok(Manifest::Index(index)) => Ok(index.manifests),
+            Ok(Manifest::Image(_)) => unreachable!("an index was expected"),
+            Err(source) => Err(RegistryError::List {
+                what: what.to_owned(),
+                host: self.host(),
+                source,
+            }),
+        }
+    }
+}
+
+fn is_index(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|name| MediaType::new(name).kind() == Kind::Index)
+}
+
+/// The target of the link to the next page (RFC 8288), not yet resolved.
+fn next_page(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(header::LINK).into_iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split('<').skip(1))
+        .filter_map(|link| link.split_once('>'))
+        .find(|(_, parameters)| {
+            parameters.split(';').any(|parameter| {
+                let parameter = parameter.trim_matches([' ', ',']);
+                parameter
+                    .split_once('=')
+                    .is_some_and(|(name, value)| name == "rel" && value.trim_matches('"') == "next")
+            })
+        })
+        .map(|(target, _)| target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_next_page_among_links() {
+        let next = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::LINK, value.parse().unwrap());
+            next_page(&headers).map(str::to_owned)
+        };
+        let page = Some("/v2/a/referrers/x?last=1,2".to_owned());
+        for value in [
+            r#"</v2/a/referrers/x?last=1,2>; rel="next""#,
+            "</v2/a/referrers/x?last=1,2>;rel=next",
+            r#"</help>; rel="help", </v2/a/referrers/x?last=1,2>; title=a; rel="next", </>; rel="up""#,
+        ] {
+            assert_eq!(next(value), page, "{value}");
+        }
+        for value in [
+            "",
+            "/next; rel=next",
+            "</next; rel=next",
+            r#"</>; rel="prev""#,
+        ] {
+            assert_eq!(next(value), None, "{value}");
+        }
+    }
+}
