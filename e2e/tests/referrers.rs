@@ -474,8 +474,11 @@ fn bazel_keeps_them_in_layouts_of_the_base_itself() {
     let mixed = workspace.output("mixed_layout");
     assert_eq!(names(&mixed), tags_of(&[image]));
     assert_eq!(discovered(&mixed, image).len(), 1);
-    let built = workspace.output("built_layout");
-    assert_eq!(names(&built), Vec::<String>::new());
+    for (layout, count) in [("built_layout", 3), ("bare_layout", 4)] {
+        let layout = workspace.output(layout);
+        assert_eq!(names(&layout), Vec::<String>::new());
+        assert_eq!(blobs(&layout).len(), count);
+    }
     let archive = fs::metadata(workspace.output("archive.tar")).expect("there");
     assert!(archive.len() > 0);
 }

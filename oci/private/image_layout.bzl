@@ -21,8 +21,11 @@ def _oci_image_layout_impl(ctx):
 
     small += [file for image in images for file in (image.manifest, image.config)]
     layers = depset(transitive = [image.layers for image in images], order = "preorder").to_list()
-    blobs = depset(transitive = [pulled.blobs] + pulled.referrers.values()) if pulled else depset()
-    referrers_indexes = pulled.referrers_indexes if pulled else depset()
+    blobs = pulled.blobs if pulled else depset()
+    referrers_indexes = depset()
+    if pulled and ctx.attr.referrers:
+        blobs = depset(transitive = [blobs] + pulled.referrers.values())
+        referrers_indexes = pulled.referrers_indexes
     sources = ctx.actions.args()
     sources.use_param_file("@%s")
     sources.set_param_file_format("shell")
@@ -104,6 +107,12 @@ platform: for the layout of one of the images that an `oci_image_index` makes of
         "ref_name": attr.string(
             doc = """The image's name within the layout (annotation
 `org.opencontainers.image.ref.name`), by which tools choose it.""",
+        ),
+        "referrers": attr.bool(
+            doc = """Whether what refers to a pulled base is in the layout of that base itself, where it was pulled
+(`referrers` of `oci.pull`). `index.json` lists it beside the image, and not all programs take a layout whose `index.json`
+has several entries: False is for them.""",
+            default = True,
         ),
     },
     toolchains = [TOOLCHAIN_TYPE],

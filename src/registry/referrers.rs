@@ -40,7 +40,11 @@ impl Registry {
             found.extend(self.read_list(&what, response).await?);
             url = match next {
                 None => return Ok(Some(found)),
-                Some((_, Ok(next))) if same_host(&next, &first) => next,
+                Some((_, Ok(next)))
+                    if next.scheme() == first.scheme() && same_host(&next, &first) =>
+                {
+                    next
+                }
                 Some((next, _)) => {
                     return Err(RegistryError::NextPage {
                         what,
