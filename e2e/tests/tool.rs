@@ -39,4 +39,11 @@ fn cargo_builds_the_tool_in_the_repository_phase() {
         .join("oci_pull_all~~tool~oci_pull_all_tool");
     assert!(tools.join("target/release/oci-pull-all").exists());
     assert!(workspace.output("image_layout/index.json").exists());
+
+    // It is vendored as well, for a machine without cargo.
+    let vendored = "--vendor_dir=vendored";
+    workspace.succeed(&["vendor", vendored, "//:image_layout"]);
+    workspace.set_env("PATH", Some("/usr/bin:/bin"));
+    workspace.succeed(&["clean", "--expunge"]);
+    workspace.succeed(&["build", vendored, "//:image_layout"]);
 }
