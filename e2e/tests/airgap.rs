@@ -10,6 +10,7 @@ use oci_pull_all_e2e::layout::{content as layout_content, verify};
 use oci_pull_all_e2e::registry::Registry;
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::user::{Ran, User, blobs};
+use tar::EntryType::{GNUSparse, Regular, Symlink};
 
 fn serve(content: &Content) -> (Faulty, String) {
     let registry = Faulty::start(content.clone(), |_, answer| answer);
@@ -215,7 +216,6 @@ fn what_a_hostile_archive_says_leads_nowhere() {
         fs::write(user.path("blobs.tar"), bytes).expect("can be written");
         user.run(&["store", "import", "blobs.tar"])
     };
-    use tar::EntryType::{GNUSparse, Regular, Symlink};
     archive(&[("blobs/sha256/../../version", Regular, b"9")]).failed(&["blobs.tar"]);
     archive(&[
         ("version", Regular, b"9"),
