@@ -39,9 +39,9 @@ impl Layer {
         }
     }
 
-    /// Whether this is the same blob as another.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        self.path == other.path && self.compression == other.compression
+    /// What makes it the same layer as another.
+    pub(super) fn id(&self) -> (&Path, Compression) {
+        (&self.path, self.compression)
     }
 
     /// All entries, in the archive's order. What they take is added to `memory`, which all layers share.

@@ -11,6 +11,7 @@ mod layers;
 mod tar;
 mod tree;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -104,23 +105,26 @@ impl Rootfs {
         let mut tree = Tree::default();
         let memory = AtomicU64::new(0);
         // A layer that is there several times is read once.
-        let first = |layer: &Layer| layers.iter().position(|other| other.is(layer));
+        let mut places: HashMap<_, (usize, usize)> = HashMap::new();
+        for (number, layer) in layers.iter().enumerate() {
+            places.entry(layer.id()).or_insert((number, number)).1 = number;
+        }
         let mut read = each(&layers, |number, layer| {
-            if first(layer) == Some(number) {
+            if places[&layer.id()].0 == number {
                 layer.entries(&memory)
             } else {
                 Ok(Vec::new())
             }
         })?;
         for (number, layer) in layers.iter().enumerate() {
-            let from = first(layer).unwrap_or(number);
-            let entries = if layers[number + 1..].iter().any(|other| other.is(layer)) {
-                read[from].clone()
+            let (first, last) = places[&layer.id()];
+            let entries = if number == last {
+                std::mem::take(&mut read[first])
             } else {
-                std::mem::take(&mut read[from])
+                read[first].clone()
             };
             tree.apply(number, entries)
-                .map_err(|error| layers[number].failed(LayerFault::Archive(error)))?;
+                .map_err(|error| layer.failed(LayerFault::Archive(error)))?;
         }
         Ok(Rootfs { layers, tree })
     }
