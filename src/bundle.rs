@@ -8,14 +8,14 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::descriptor::{Descriptor, Kind, MediaType, best_for};
+use crate::descriptor::{Descriptor, Kind, MediaType};
 use crate::digest::Digest;
 use crate::files::{WholeFile, open_regular};
 use crate::layout::{
     INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, io_failed, write_blobs,
 };
 use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::platform::Platform;
+use crate::platform::{Platform, best_for};
 use crate::reference::Reference;
 use crate::rootfs::{Archive, ArchiveError, Content};
 use crate::store::{Ingest, Store, StoreError};
@@ -307,7 +307,7 @@ fn choose(
     }
     let mut chosen = BTreeSet::new();
     for wanted in platforms {
-        let fitting = best_for(&images, wanted);
+        let fitting = best_for(&images, |image| image.platform.as_ref(), wanted);
         if fitting.is_empty() {
             return Err(BundleError::Platform {
                 image: image.to_string(),

@@ -232,18 +232,6 @@ impl Descriptor {
     }
 }
 
-/// Those of an index's images that serve a machine of the platform `wanted` best; none if none does.
-pub(crate) fn best_for<'a>(images: &'a [Descriptor], wanted: &Platform) -> Vec<&'a Descriptor> {
-    let rank = |image: &Descriptor| image.platform.as_ref()?.rank_for(wanted);
-    let Some(best) = images.iter().filter_map(rank).min() else {
-        return Vec::new();
-    };
-    images
-        .iter()
-        .filter(|image| rank(image) == Some(best))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -122,6 +122,22 @@ impl fmt::Display for Platform {
     }
 }
 
+/// Those of `items` that serve `wanted` best, in their order; none if none serves it.
+pub(crate) fn best_for<'a, T>(
+    items: &'a [T],
+    platform: impl Fn(&T) -> Option<&Platform>,
+    wanted: &Platform,
+) -> Vec<&'a T> {
+    let rank = |item: &T| platform(item)?.rank_for(wanted);
+    let Some(best) = items.iter().filter_map(rank).min() else {
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter(|item| rank(item) == Some(best))
+        .collect()
+}
+
 /// The names of what an index or a layout has images for, for messages.
 pub(crate) fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
     let names: Vec<String> = platforms

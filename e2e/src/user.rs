@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::root::{Life, Root};
 use crate::{scratch, tool};
 
 /// A user of the command, with a home and a store of their own.
@@ -71,6 +72,18 @@ impl User {
             .command(bwrap, &[("PATH", "/usr/bin:/bin")], arguments)
             .output();
         Ran::new(&output.expect("bwrap can be run"))
+    }
+
+    /// Runs another program, that of the Debian root, in the home.
+    pub fn run_in_root(&self, program: &str, arguments: &[&str]) -> Output {
+        Root::get()
+            .command(Life::Child, &[self.home()], "sh")
+            .args(["-euc", "cd \"$0\"; exec \"$@\""])
+            .arg(self.home())
+            .arg(program)
+            .args(arguments)
+            .output()
+            .expect("can be run")
     }
 
     /// Starts the fetcher and lets it run.

@@ -1,10 +1,8 @@
 //! Archives of layouts, as other people's tools read them.
 
 use std::fs;
-use std::process::Output;
 
 use oci_pull_all_e2e::registry::Registry;
-use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::user::{Ran, User};
 use serde_json::Value;
 
@@ -31,19 +29,8 @@ fn archive(user: &User, arguments: &[&str]) -> Ran {
     user.run(&[&first, arguments].concat())
 }
 
-fn run_in_root(user: &User, program: &str, arguments: &[&str]) -> Output {
-    Root::get()
-        .command(Life::Child, &[user.home()], "sh")
-        .args(["-euc", "cd \"$0\"; exec \"$@\""])
-        .arg(user.home())
-        .arg(program)
-        .args(arguments)
-        .output()
-        .expect("can be run")
-}
-
 fn succeeds(user: &User, program: &str, arguments: &[&str]) -> String {
-    let output = run_in_root(user, program, arguments);
+    let output = user.run_in_root(program, arguments);
     assert!(
         output.status.success(),
         "{program} {arguments:?}: {output:?}"
@@ -152,7 +139,7 @@ fn one_image_of_many_can_be_archived() {
     }
     archive(&user, &["--format", "oci"]).succeeded();
     fs::create_dir(user.path("unpacked")).expect("can be made");
-    let tar = run_in_root(&user, "tar", &["-xf", "image.tar", "-C", "unpacked"]);
+    let tar = user.run_in_root("tar", &["-xf", "image.tar", "-C", "unpacked"]);
     assert!(tar.status.success(), "{tar:?}");
     user.run(&["verify", "unpacked"]).succeeded();
     assert_eq!(

@@ -8,7 +8,6 @@ use std::process::Command;
 use oci_pull_all_e2e::faulty::digest;
 use oci_pull_all_e2e::layout::{add_blob, write_index};
 use oci_pull_all_e2e::registry::{Registry, text};
-use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::user::User;
 use serde_json::{Value, json};
 use tar::EntryType;
@@ -387,14 +386,7 @@ fn a_layer_that_is_another_is_not_read() {
 }
 
 fn run_in_root(user: &User, program: &str, arguments: &[&str]) {
-    let output = Root::get()
-        .command(Life::Child, &[user.home()], "sh")
-        .args(["-euc", "cd \"$0\"; exec \"$@\""])
-        .arg(user.home())
-        .arg(program)
-        .args(arguments)
-        .output()
-        .expect("can be run");
+    let output = user.run_in_root(program, arguments);
     assert!(output.status.success(), "{program}: {output:?}");
 }
 

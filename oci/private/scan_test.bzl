@@ -26,7 +26,7 @@ def _oci_scan_test_impl(ctx):
                 repr(ctx.attr.report),
             ))
         arguments.add("--report", ctx.attr.report)
-    if not 0 <= ctx.attr.expected_exit or ctx.attr.expected_exit > 255:
+    if ctx.attr.expected_exit < 0 or ctx.attr.expected_exit > 255:
         fail("{}: expected_exit is {}, but exit codes are 0 to 255".format(ctx.label, ctx.attr.expected_exit))
     arguments.add(ctx.attr.expected_exit, format = "--expected-exit=%s")
     for name, value in ctx.attr.env.items():

@@ -70,6 +70,17 @@ struct SelectionArgs {
     platform: Vec<Platform>,
 }
 
+/// What all that moves blobs takes.
+#[derive(Debug, Args)]
+pub(super) struct TransferArgs {
+    /// How many connections are used at once. A pull fetches large blobs over several.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) concurrency: u16,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
+    pub(super) progress: ProgressMode,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
     /// The image, by digest: REGISTRY/REPOSITORY@DIGEST.
@@ -90,12 +101,8 @@ pub(crate) struct PullArgs {
     /// Hash again what the store has, instead of trusting its time stamps.
     #[arg(long)]
     verify: bool,
-    /// How many connections are used at once. Large blobs are fetched over several.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
-    concurrency: u16,
-    /// How progress is shown.
-    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
-    progress: ProgressMode,
+    #[command(flatten)]
+    transfer: TransferArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     /// Ask this mirror first, which has the repository below its prefix. What it does not have, the
@@ -168,7 +175,7 @@ pub(crate) struct ResolveArgs {
 }
 
 pub(crate) fn pull(args: &PullArgs) -> Result<()> {
-    transfer(args.concurrency, pull_with(args))
+    transfer(args.transfer.concurrency, pull_with(args))
 }
 
 /// Runs what uses so many connections.
@@ -207,9 +214,9 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
         platforms: args.selection.platform.clone(),
         shallow: args.selection.shallow,
         referrers: args.selection.referrers,
-        connections: args.concurrency.into(),
+        connections: args.transfer.concurrency.into(),
     };
-    let progress = Progress::new(args.progress.into());
+    let progress = Progress::new(args.transfer.progress.into());
     let pulled = pull::pull(
         &upstream,
         &store,

@@ -15,7 +15,7 @@ use oci_pull_all::stamp::Status;
 use oci_pull_all::store::{Store, Trust};
 
 use super::build::{LocalBlobs, pairs, read_descriptor};
-use super::pull::{ProgressMode, RegistryArgs, in_words, transfer};
+use super::pull::{RegistryArgs, TransferArgs, in_words, transfer};
 use super::store::StoreLocation;
 use super::{Result, read};
 
@@ -45,12 +45,8 @@ pub(crate) struct PushArgs {
     from: Vec<String>,
     #[command(flatten)]
     store: StoreLocation,
-    /// How many connections are used at once.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
-    concurrency: u16,
-    /// How progress is shown.
-    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
-    progress: ProgressMode,
+    #[command(flatten)]
+    transfer: TransferArgs,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -61,7 +57,7 @@ pub(crate) struct PushArgs {
 struct Failed(String, #[source] push::PushError);
 
 pub(crate) fn push(args: &PushArgs) -> Result<()> {
-    transfer(args.concurrency, push_with(args))
+    transfer(args.transfer.concurrency, push_with(args))
 }
 
 async fn push_with(args: &PushArgs) -> Result<()> {
@@ -88,14 +84,14 @@ async fn push_with(args: &PushArgs) -> Result<()> {
     // A machine that has pulled nothing has no store.
     let path = args.store.path().ok().filter(|path| path.exists());
     let store = path.map(|path| Store::open_existing(&path, Trust::Seal));
-    let progress = Progress::new(args.progress.into());
+    let progress = Progress::new(args.transfer.progress.into());
     let name = format!("{}/{}", target.registry(), target.repository());
     let pushed = push::push(
         &registry,
         image,
         &tags,
         store.transpose()?,
-        args.concurrency.into(),
+        args.transfer.concurrency.into(),
         &progress,
     );
     let report = pushed.await.map_err(|error| Failed(name.clone(), error))?;

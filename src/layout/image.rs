@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::Digest;
 use crate::manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
-use crate::platform::{Platform, offered};
+use crate::platform::{Platform, best_for, offered};
 
 use super::referrers::is_list;
 use super::{INDEX_FILE, read_small};
@@ -20,6 +20,12 @@ pub struct FoundImage {
     pub descriptor: Descriptor,
     /// Its manifest.
     pub manifest: ImageManifest,
+}
+
+impl FoundImage {
+    fn platform(&self) -> Option<&Platform> {
+        self.descriptor.platform.as_ref()
+    }
 }
 
 /// Why there is no such image.
@@ -91,42 +97,33 @@ pub enum ImageNotFound {
 /// Attestations, signatures and other artifacts are no images. An index may list manifests that the
 /// layout does not hold (image-layout.md lets a layout miss blobs).
 pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundImage, ImageNotFound> {
-    let mut images = images(layout)?;
-    let is_one = |images: &[FoundImage]| {
-        let mut digests = images.iter().map(|image| &image.descriptor.digest);
-        let first = digests.next();
-        first.is_some() && digests.all(|digest| Some(digest) == first)
+    let images = images(layout)?;
+    let fitting = match platform {
+        Some(wanted) => best_for(&images, FoundImage::platform, wanted),
+        None => images.iter().collect(),
     };
-    let found = images
-        .iter()
-        .filter_map(|image| image.descriptor.platform.as_ref());
-    let Some(wanted) = platform else {
-        return match images.len() {
-            0 => Err(ImageNotFound::None),
-            _ if is_one(&images) => Ok(images.remove(0)),
-            count => Err(ImageNotFound::Several {
-                count,
-                offered: offered(found),
-            }),
-        };
-    };
-    let wanted = Box::new(wanted.clone());
-    let Some(best) = found
-        .clone()
-        .filter_map(|have| have.rank_for(&wanted))
-        .min()
-    else {
-        let offered = offered(found);
-        return Err(ImageNotFound::Platform { wanted, offered });
-    };
-    images.retain(|image| {
-        let have = image.descriptor.platform.as_ref();
-        have.and_then(|have| have.rank_for(&wanted)) == Some(best)
-    });
-    match images.len() {
-        _ if is_one(&images) => Ok(images.remove(0)),
-        count => Err(ImageNotFound::Ambiguous { count, wanted }),
+    // One image may be there for several platforms.
+    if let Some((first, rest)) = fitting.split_first()
+        && rest
+            .iter()
+            .all(|image| image.descriptor.digest == first.descriptor.digest)
+    {
+        return Ok((*first).clone());
     }
+    let count = fitting.len();
+    let offered = || offered(images.iter().filter_map(FoundImage::platform));
+    Err(match platform.cloned().map(Box::new) {
+        None if count == 0 => ImageNotFound::None,
+        None => ImageNotFound::Several {
+            count,
+            offered: offered(),
+        },
+        Some(wanted) if count == 0 => ImageNotFound::Platform {
+            wanted,
+            offered: offered(),
+        },
+        Some(wanted) => ImageNotFound::Ambiguous { count, wanted },
+    })
 }
 
 /// All images of the layout, each once for each of its platforms.

@@ -18,11 +18,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::task;
 
-use crate::descriptor::{Descriptor, Kind, best_for};
+use crate::descriptor::{Descriptor, Kind};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::{LayoutError, LayoutWriter};
 use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::platform::{Platform, offered};
+use crate::platform::{Platform, best_for, offered};
 use crate::progress::{BlobProgress, Progress};
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -183,15 +183,7 @@ pub async fn pull(
     let writer = LayoutWriter::begin(output, &plan.root, None, &plan.referrers.indexes())?;
     let blobs = plan.blobs(selection.shallow)?;
     progress.expect(blobs.iter().map(|blob| blob.size).sum());
-    let crew = Crew::new(
-        Arc::clone(upstream),
-        Arc::clone(store),
-        progress.clone(),
-        selection.connections,
-    );
-    let fetched = crew.fetch_all(blobs.clone()).await?;
-    plan.fill_platforms(store)?;
-    plan.check_platform(&selection.platforms)?;
+    let fetched = planner.fetch(&mut plan, blobs.clone()).await?;
 
     let manifests = plan.manifests.iter().chain(plan.referrers.manifests());
     let manifests = manifests.map(|(manifest, _)| (&manifest.digest, manifest));
@@ -261,15 +253,8 @@ pub async fn describe(
         progress,
     };
     let mut plan = planner.plan(digest).await?;
-    let crew = Crew::new(
-        Arc::clone(upstream),
-        Arc::clone(store),
-        progress.clone(),
-        selection.connections,
-    );
-    crew.fetch_all(plan.blobs(true)?).await?;
-    plan.fill_platforms(store)?;
-    plan.check_platform(&selection.platforms)?;
+    let configs = plan.blobs(true)?;
+    planner.fetch(&mut plan, configs).await?;
     plan.describe(store)
 }
 
@@ -491,11 +476,26 @@ impl Planner<'_> {
         Ok(plan)
     }
 
+    /// Brings `blobs`, among which are all configs, into the store, and the platforms that configs tell
+    /// into the plan; returns how many bytes came over the network.
+    async fn fetch(&self, plan: &mut Plan, blobs: Vec<Descriptor>) -> Result<u64, PullError> {
+        let crew = Crew::new(
+            Arc::clone(self.upstream),
+            Arc::clone(self.store),
+            self.progress.clone(),
+            self.selection.connections,
+        );
+        let fetched = crew.fetch_all(blobs).await?;
+        plan.fill_platforms(self.store)?;
+        plan.check_platform(&self.selection.platforms)?;
+        Ok(fetched)
+    }
+
     /// The manifests of an index that are asked for: for each platform those that fit best.
     fn select(&self, images: Vec<Descriptor>) -> Result<Vec<Descriptor>, PullError> {
         let mut chosen = HashSet::new();
         for wanted in &self.selection.platforms {
-            let fitting = best_for(&images, wanted);
+            let fitting = best_for(&images, |image| image.platform.as_ref(), wanted);
             if fitting.is_empty() {
                 return Err(PullError::Platform {
                     wanted: Box::new(wanted.clone()),
