@@ -43,6 +43,19 @@ pub fn tool() -> PathBuf {
     tool
 }
 
+/// Where this user keeps what is costly to make, as the scripts in `e2e` do.
+///
+/// # Panics
+/// If there is no home.
+pub fn cache() -> PathBuf {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(
+            || std::env::home_dir().expect("a home").join(".cache"),
+            PathBuf::from,
+        )
+        .join("oci_pull_all/e2e")
+}
+
 /// A directory of the test's own, removed when dropped.
 ///
 /// # Panics

@@ -86,7 +86,7 @@ fn nothing_but_the_digests_changes() {
 
     let check = user.run(&["pin", "--check", "debian", "docker"]);
     assert!(check.stdout.contains(&debian), "{}", check.stdout);
-    check.failed(&["outdated: debian docker", "oci:pin -- debian docker"]);
+    check.failed(&["outdated: debian docker", "//:pin -- debian docker"]);
     case.expect([OLD; 3]);
 
     user.run(&["pin", "nobody"])
@@ -186,7 +186,7 @@ fn bazel_pins_what_it_then_builds_on() {
     fs::write(&module, followed.replace(&digest, OLD)).expect("can be written");
     workspace.fail(&["build", "//:image"]);
 
-    let pin = "@oci_pull_all//oci:pin";
+    let pin = "@oci_pull_all//:pin";
     let messages = workspace.fail(&["run", pin, "--", "--check"]);
     assert!(messages.contains("outdated: base"), "{messages}");
     let run = workspace.succeed(&["run", pin, "--", "base"]);

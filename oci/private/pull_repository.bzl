@@ -26,7 +26,7 @@ PULL_ATTRS = {
     "digest": attr.string(
         doc = """The digest of the image or of the image index: `sha256:` and 64 hex digits (OCI image
 spec, descriptor.md, "Digests"). `bazel run @oci_pull_all//oci:oci-pull-all -- resolve IMAGE:TAG` prints it, and
-`bazel run @oci_pull_all//oci:pin -- NAME` replaces it by the one that the tag in the comment on its line points to now.""",
+`bazel run @oci_pull_all//:pin -- NAME` replaces it by the one that the tag in the comment on its line points to now.""",
         mandatory = True,
     ),
     "docker_config": attr.label(

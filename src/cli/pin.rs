@@ -79,7 +79,7 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
         let names: Vec<&str> = outdated.iter().map(|(pinned, _)| &*pinned.name).collect();
         let names = names.join(" ");
         eprintln!(
-            "error: outdated: {names}\nto pin what is new: bazel run @oci_pull_all//oci:pin -- {names}"
+            "error: outdated: {names}\nto pin what is new: bazel run @oci_pull_all//:pin -- {names}"
         );
         return Ok(ExitCode::FAILURE);
     }
