@@ -246,7 +246,8 @@ impl Workspace {
         self.set_env("BUILDOZER", program.to_str());
     }
 
-    fn append_rc(&self, lines: &str) {
+    /// Adds lines to the `.bazelrc`.
+    pub fn append_rc(&self, lines: &str) {
         let path = self.path(".bazelrc");
         let before = fs::read_to_string(&path).expect("can be read");
         fs::write(&path, before + lines).expect("can be written");

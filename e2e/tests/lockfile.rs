@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::checkout;
 use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::scratch;
 use oci_pull_all_e2e::storage::{Fill, Storage};
@@ -12,6 +14,9 @@ use tempfile::TempDir;
 
 const UPDATE: &str = "--lockfile_mode=update";
 const ERROR: &str = "--lockfile_mode=error";
+
+/// Bazel's warning where `use_repo` names other repositories than the extension says.
+const INCORRECT: &str = "reported incorrect imports";
 
 const TOOL: &str = "oci_pull_all~~tool~oci_pull_all_tool";
 const ONE: [&str; 2] = ["oci_pull_all~~oci~one", "oci_pull_all~~oci~one_all"];
@@ -200,9 +205,8 @@ fn mod_tidy_imports_what_is_pulled() {
     let images = Images::new(&[1000, 2000], &[3000]);
     let mut workspace = images.workspace();
     workspace.provide_buildozer();
-    let incorrect = "reported incorrect imports";
     let run = workspace.succeed(&["build", "//..."]);
-    assert!(!run.stderr.contains(incorrect), "{}", run.stderr);
+    assert!(!run.stderr.contains(INCORRECT), "{}", run.stderr);
 
     let three = images.add("three", &[5000]);
     let dev = pull("three", images.registry.host(), &three).replace("oci.", "oci_dev.");
@@ -222,7 +226,26 @@ fn mod_tidy_imports_what_is_pulled() {
         assert!(tidied.contains(line), "{tidied}");
     }
     let run = workspace.succeed(&["build", "//...", "@three"]);
-    assert!(!run.stderr.contains(incorrect), "{}", run.stderr);
+    assert!(!run.stderr.contains(INCORRECT), "{}", run.stderr);
     workspace.succeed(&["mod", "tidy"]);
     assert_eq!(read(&workspace.path("MODULE.bazel")), tidied);
+}
+
+#[test]
+fn the_module_itself_is_tidy() {
+    let registry = Registry::with_base_images();
+    let mut workspace = Workspace::demo(&registry);
+    workspace.provide_buildozer();
+    let sources = ["MODULE.bazel", "BUILD.bazel", "Cargo.toml", "oci"];
+    let copied = Command::new("cp")
+        .arg("-R")
+        .args(sources.map(|name| checkout().join(name)))
+        .arg(workspace.path(""))
+        .status();
+    assert!(copied.expect("cp can be run").success());
+    let run = workspace.succeed(&["build", "//oci:all"]);
+    assert!(!run.stderr.contains(INCORRECT), "{}", run.stderr);
+    let before = read(&workspace.path("MODULE.bazel"));
+    workspace.succeed(&["mod", "tidy"]);
+    assert_eq!(read(&workspace.path("MODULE.bazel")), before);
 }
