@@ -12,7 +12,6 @@ const FLIPPED: &[&str] = &[
     "--noenable_workspace",
     "--nolegacy_external_runfiles",
     "--incompatible_disallow_empty_glob",
-    "--incompatible_java_info_merge_runtime_module_flags",
     "--incompatible_no_implicit_watch_label",
     "--incompatible_use_plus_in_repo_names",
     "--experimental_platform_in_output_dir",

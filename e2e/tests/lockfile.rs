@@ -210,11 +210,11 @@ fn mod_tidy_imports_what_is_pulled() {
 
     let three = images.add("three", &[5000]);
     let dev = pull("three", images.registry.host(), &three).replace("oci.", "oci_dev.");
+    let extension =
+        "use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\", dev_dependency = True)";
     edit(&workspace, |module| {
         let module = module.replace("\"one\", \"two\")", "\"two\", \"gone\")");
-        format!(
-            "{module}\noci_dev = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\", dev_dependency = True)\n{dev}"
-        )
+        format!("{module}\noci_dev = {extension}\n{dev}")
     });
     workspace.fail(&["build", "//:one"]);
     workspace.succeed(&["mod", "tidy"]);
