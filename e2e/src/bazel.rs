@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -213,7 +213,41 @@ impl Workspace {
         self.local.push(mnemonic.to_owned());
     }
 
-    fn append_rc(&self, lines: &str) {
+    /// Has Bazel write `MODULE.bazel.lock`, which Debian's cannot by itself: `e2e/lock/Adapter.java` says why.
+    pub fn enable_lock(&self) {
+        let made = self.directory.join("lock");
+        let agent = made.join("agent.jar");
+        fs::create_dir_all(&made).expect("can be made");
+        let script = "javac -d \"$1\" -cp /usr/share/bazel/A-server.jar:/usr/share/java/gson.jar \"$0\"/Adapter.java\n\
+                      jar cfm \"$1/agent.jar\" \"$0\"/MANIFEST -C \"$1\" com";
+        let output = Root::get()
+            .command(Life::Child, &[&self.directory], "sh")
+            .args(["-euc", script])
+            .args([&checkout().join("e2e/lock"), &made])
+            .output()
+            .expect("javac can be run");
+        assert!(output.status.success(), "{output:?}");
+        self.append_rc(&format!(
+            "startup --host_jvm_args=-javaagent:{}\n",
+            agent.display()
+        ));
+    }
+
+    /// Puts buildozer where `bazel mod tidy` finds it.
+    pub fn provide_buildozer(&mut self) {
+        let output = Command::new(checkout().join("e2e/buildozer"))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("e2e/buildozer can be run");
+        assert!(output.status.success(), "buildozer cannot be had");
+        let program = String::from_utf8(output.stdout).expect("a path in UTF-8");
+        let program = Path::new(program.trim_end());
+        self.share(program.parent().expect("in a directory"));
+        self.set_env("BUILDOZER", program.to_str());
+    }
+
+    /// Adds lines to the `.bazelrc`.
+    pub fn append_rc(&self, lines: &str) {
         let path = self.path(".bazelrc");
         let before = fs::read_to_string(&path).expect("can be read");
         fs::write(&path, before + lines).expect("can be written");

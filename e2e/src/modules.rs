@@ -14,9 +14,13 @@ use crate::checkout;
 /// Modules that a graph names and none of our builds reads from.
 const STUBS: [&str; 4] = ["apple_support", "buildozer", "protobuf", "zlib"];
 
+/// What `bazel mod tidy` runs, if the environment names it.
 const BUILDOZER_EXTENSION: &str = r#"
 def _repository_impl(rctx):
     rctx.file("BUILD.bazel", "")
+    program = rctx.getenv("BUILDOZER")
+    if program:
+        rctx.symlink(program, "buildozer.exe")
 
 _repository = repository_rule(implementation = _repository_impl)
 
@@ -77,7 +81,9 @@ fn source(directory: &Path, root: &Path, name: &str) -> Source {
     if STUBS.contains(&name) {
         let stub = directory.join("stubs").join(name);
         fs::create_dir_all(&stub).expect("can be made");
-        fs::write(stub.join("BUILD.bazel"), "").expect("can be written");
+        for empty in ["BUILD.bazel", "MODULE.bazel"] {
+            fs::write(stub.join(empty), "").expect("can be written");
+        }
         fs::write(stub.join("buildozer_binary.bzl"), BUILDOZER_EXTENSION).expect("can be written");
         return Source {
             outside: stub.clone(),

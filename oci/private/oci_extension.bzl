@@ -12,9 +12,15 @@ _ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
 def _oci_impl(mctx):
     declared = {}
     owners = {}
+    direct = []
+    direct_dev = []
     for module in mctx.modules:
         where = "{}@{}".format(module.name, module.version) if module.version else (module.name or "the root module")
+        if module.is_root and module.name == "oci_pull_all":
+            direct.append(PULLED_TOOLCHAINS)
         for tag in module.tags.pull:
+            if module.is_root:
+                (direct_dev if mctx.is_dev_dependency(tag) else direct).append(tag.name)
             problem = check_pull(tag)
             if tag.name == PULLED_TOOLCHAINS:
                 problem = "the extension keeps this name for itself: choose another"
@@ -47,14 +53,18 @@ def _oci_impl(mctx):
         oci_pull_all(name = name + "_all", **(pull.attrs | pull.all_attrs))
         oci_pull(name = name, on_demand = True, **pull.attrs)
     pulled_toolchains(name = PULLED_TOOLCHAINS, bases = declared.keys())
-    return mctx.extension_metadata(reproducible = True)
+    return mctx.extension_metadata(
+        reproducible = True,
+        root_module_direct_deps = direct,
+        root_module_direct_dev_deps = direct_dev,
+    )
 
 _pull = tag_class(
     doc = """Declares a base image.
 
 It makes two repositories: `@NAME`, with the image's manifests and configs, to be used as `base` of
 `oci_image`; and `@NAME_all`, with all layers, which Bazel fetches only when something needs them, such as
-an `oci_image_layout` on that base. Only `@NAME` need be in `use_repo`.""",
+an `oci_image_layout` on that base. Only `@NAME` is to be in `use_repo`: `bazel mod tidy` puts it there.""",
     attrs = {name: PULL_ATTRS[name] for name in _ATTRS} | REFERRERS_ATTRS | {
         "name": attr.string(doc = "The repository's name.", mandatory = True),
     },
