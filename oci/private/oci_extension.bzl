@@ -47,7 +47,20 @@ def _oci_impl(mctx):
         oci_pull_all(name = name + "_all", **(pull.attrs | pull.all_attrs))
         oci_pull(name = name, on_demand = True, **pull.attrs)
     pulled_toolchains(name = PULLED_TOOLCHAINS, bases = declared.keys())
-    return mctx.extension_metadata(reproducible = True)
+    direct = {False: [], True: []}
+    for module in mctx.modules:
+        if module.is_root:
+            for tag in module.tags.pull:
+                direct[mctx.is_dev_dependency(tag)].append(tag.name)
+            if module.name == "oci_pull_all":
+                direct[False].append(PULLED_TOOLCHAINS)
+
+    # What use_repo lacks, Bazel tells, and `bazel mod tidy` writes.
+    return mctx.extension_metadata(
+        reproducible = True,
+        root_module_direct_deps = direct[False],
+        root_module_direct_dev_deps = direct[True],
+    )
 
 _pull = tag_class(
     doc = """Declares a base image.
