@@ -95,15 +95,31 @@ impl User {
     }
 }
 
-/// Each mistake by its heading on the page; it returns what Bazel wrote.
-const MISTAKES: &[(&str, fn(&mut User) -> String)] = &[
+/// A heading of the page, and what makes the mistake and returns what Bazel wrote.
+type Mistake = (&'static str, fn(&mut User) -> String);
+
+const MISTAKES: &[Mistake] = &[
     ("A tag where the digest belongs", |user| {
-        user.declare_base(HOST, "digest = \"stable\"");
-        user.build("//:image")
+        let host = user.registry.host().to_owned();
+        user.declare_base(&host, "digest = \"stable\"");
+        let messages = user.build("//:image");
+        // The command that it names works in that workspace.
+        let program = "@oci_pull_all//oci:oci-pull-all";
+        let image = format!("{host}/library/debian:stable");
+        let resolved = user
+            .workspace
+            .succeed(&["run", program, "--", "resolve", &image]);
+        assert!(
+            resolved.stdout.contains(&user.digest),
+            "{}",
+            resolved.stdout
+        );
+        messages
     }),
     ("A tag in the image's name", |user| {
         user.declare(&format!(
-            "oci.pull(name = \"debian\", image = \"{HOST}/library/debian:stable\", digest = \"{NOTHING}\")"
+            "oci.pull(name = \"debian\", image = \"{HOST}/library/debian:stable\", digest = \"{NOTHING}\")\n\
+             use_repo(oci, \"debian\")"
         ));
         user.build("//:image")
     }),
@@ -130,7 +146,8 @@ const MISTAKES: &[(&str, fn(&mut User) -> String)] = &[
         user.build("//:image")
     }),
     ("A digest that the registry does not have", |user| {
-        user.pull_from(&user.registry.host().to_owned())
+        let host = user.registry.host().to_owned();
+        user.pull_from(&host)
     }),
     ("A repository that the registry does not have", |user| {
         let host = user.registry.host();
@@ -162,7 +179,7 @@ const MISTAKES: &[(&str, fn(&mut User) -> String)] = &[
         user.log_in(&json!({"auths": {registry.host(): login}}));
         user.pull_from(registry.host())
     }),
-    ("No token", |user| {
+    ("A login that the token service refuses", |user| {
         let registry = refusing_tokens();
         let login = json!({"username": "tester", "password": "wrong"});
         user.log_in(&json!({"auths": {registry.host(): login}}));
@@ -178,6 +195,12 @@ const MISTAKES: &[(&str, fn(&mut User) -> String)] = &[
     ("A credential helper that is not installed", |user| {
         user.log_in(&json!({"credsStore": "desktop"}));
         user.pull_from(Registry::with_password().host())
+    }),
+    ("A rate limit", |user| {
+        let message = "You have reached your unauthenticated pull rate limit.";
+        let body = error_body("TOOMANYREQUESTS", message);
+        let registry = answering(&Answer::new(429, body).header("Retry-After", "21600"));
+        user.pull_from(&registry.host())
     }),
     ("A registry whose name is not known", |user| {
         user.pull_from("registry.invalid")
@@ -202,12 +225,6 @@ const MISTAKES: &[(&str, fn(&mut User) -> String)] = &[
         let host = user.registry.host().replace("127.0.0.1", "0.0.0.0");
         user.pull_from(&host)
     }),
-    ("A rate limit", |user| {
-        let message = "You have reached your unauthenticated pull rate limit.";
-        let body = error_body("TOOMANYREQUESTS", message);
-        let registry = answering(&Answer::new(429, body).header("Retry-After", "21600"));
-        user.pull_from(&registry.host())
-    }),
     ("A store that cannot be written", |user| {
         // Bazel sees the checkout as a file system that is read-only.
         let store = checkout().join("store").display().to_string();
@@ -221,19 +238,6 @@ const MISTAKES: &[(&str, fn(&mut User) -> String)] = &[
     ("An `OCI_PULL_ALL_TOOL` that is not there", |user| {
         user.set("OCI_PULL_ALL_TOOL", "/opt/oci-pull-all");
         user.build_with("//:image", "")
-    }),
-    ("A Bazel that is too old", |user| {
-        // There is one Bazel, so the module asks for another.
-        let module = fs::read_to_string(checkout().join("MODULE.bazel")).expect("can be read");
-        let (before, after) = module.split_once(">=7.").expect("asks for a version of Bazel");
-        let newer = user.workspace.path("newer");
-        fs::create_dir_all(&newer).expect("can be made");
-        fs::write(newer.join("MODULE.bazel"), format!("{before}>=99.{after}")).expect("can be written");
-        user.declare(&format!(
-            "local_path_override(module_name = \"oci_pull_all\", path = \"{}\")",
-            newer.display()
-        ));
-        user.build("//:image")
     }),
     ("A base that has no image for the target platform", |user| {
         user.build_with("//:image_for_s390x", "")
@@ -341,9 +345,14 @@ fn the_page_on_mistakes_is_true() {
         user.come_to_reason();
         assert!(!lines.is_empty(), "{heading} shows nothing");
         for line in lines {
-            let count = output.lines().filter(|written| is_shown_as(written, line)).count();
+            let count = output
+                .lines()
+                .filter(|written| is_shown_as(written, line))
+                .count();
             if count != 1 {
-                wrong.push(format!("{heading}:\n{line}\nis there {count} times in\n{output}"));
+                wrong.push(format!(
+                    "{heading}:\n{line}\nis there {count} times in\n{output}"
+                ));
             }
         }
     }

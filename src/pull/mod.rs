@@ -89,7 +89,9 @@ pub enum PullError {
     #[error(transparent)]
     Referrers(#[from] ReferrersError),
     /// The platform is not to be had.
-    #[error("the image has none for {wanted}, which was asked for; set platforms to some of what it offers: {offered}{advice}")]
+    #[error(
+        "the image has none for {wanted}; set platforms to some of what it offers: {offered}{advice}"
+    )]
     Platform {
         /// The platform asked for.
         wanted: Box<Platform>,

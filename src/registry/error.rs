@@ -212,9 +212,7 @@ pub enum RegistryError {
     #[error(transparent)]
     Credential(#[from] CredentialError),
     /// The token service gave no token.
-    #[error(
-        "{host}: cannot get a token for {repository}; {advice}"
-    )]
+    #[error("{host}: cannot get a token for {repository}; {advice}")]
     Token {
         /// The registry.
         host: String,
@@ -287,10 +285,10 @@ pub(super) fn error_detail(body: &[u8]) -> String {
         .join("; ");
     // A server's text goes to a terminal.
     let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-    if text.is_empty() {
-        text
-    } else {
-        format!(": {text}")
+    // The message goes on after it.
+    match text.trim_end_matches('.') {
+        "" => String::new(),
+        text => format!(": {text}"),
     }
 }
 
@@ -300,7 +298,7 @@ mod tests {
 
     #[test]
     fn shows_what_a_registry_says_without_control_characters() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway"}]}"#;
+        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway."}]}"#;
         assert_eq!(error_detail(body), ": DENIED no [31mway");
         assert_eq!(error_detail(b"<html>"), "");
     }

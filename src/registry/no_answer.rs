@@ -26,7 +26,7 @@ impl NoAnswer {
     }
 
     fn advice(&self) -> &'static str {
-        if find(&self.0, |error| is_unknown_issuer(error)) {
+        if find(&self.0, is_unknown_issuer) {
             "if its certificate, or that of a proxy, is signed by an authority of your own, set SSL_CERT_FILE to a PEM file with that authority's"
         } else if speaks_no_tls(&self.0) {
             "if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
