@@ -5,9 +5,6 @@ use std::fs;
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::registry::Registry;
 
-const DIGEST_OF_NOTHING: &str =
-    "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-
 /// A workspace whose declaration of bases is yet to be written.
 struct Case {
     workspace: Workspace,
@@ -30,7 +27,6 @@ impl Case {
         let module = format!(
             "bazel_dep(name = \"oci_pull_all\", version = \"0.1.0\")\n\
              oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n\
-             oci_pull = use_repo_rule(\"@oci_pull_all//oci:defs.bzl\", \"oci_pull\")\n\
              {pulls}\n"
         );
         fs::write(self.workspace.path("MODULE.bazel"), module).expect("can be written");
@@ -63,11 +59,7 @@ fn a_declaration_that_cannot_be_meant() {
     let case = Case::new();
     let image = case.image();
 
-    for digest in [
-        "sha256:123",
-        "latest",
-        "md5:00000000000000000000000000000000",
-    ] {
+    for digest in ["sha256:123", "md5:00000000000000000000000000000000"] {
         case.declare_base(&format!("{image}, digest = \"{digest}\""));
         case.assert_fails(
             "//:image",
@@ -82,12 +74,6 @@ fn a_declaration_that_cannot_be_meant() {
     let upper = case.digest.to_uppercase().replace("SHA256", "sha256");
     case.declare_base(&format!("{image}, digest = \"{upper}\""));
     case.assert_fails("//:image", &["is not a digest", "lower-case"]);
-
-    case.declare_base(&format!(
-        "image = \"debian:stable\", digest = \"{}\"",
-        case.digest
-    ));
-    case.assert_fails("//:image", &["\"debian:stable\" has a tag"]);
 
     case.declare_base(&format!(
         "registry = \"docker.io\", digest = \"{}\"",
@@ -105,15 +91,6 @@ fn a_declaration_that_cannot_be_meant() {
     );
 
     let pull = format!("oci.pull(name = \"base\", {})\n", case.good());
-    case.declare(&format!("{pull}{pull}use_repo(oci, \"base\")"));
-    case.assert_fails(
-        "//:image",
-        &[
-            "oci.pull(name = \"base\") stands twice",
-            "give one of them another name",
-        ],
-    );
-
     let other = pull.replace("\"base\"", "\"base_all\"");
     case.declare(&format!("{pull}{other}use_repo(oci, \"base\")"));
     case.assert_fails(
@@ -126,57 +103,14 @@ fn a_declaration_that_cannot_be_meant() {
 }
 
 #[test]
-fn an_image_that_is_not_to_be_had() {
+fn an_image_that_cannot_be_built() {
     let case = Case::new();
-
-    case.declare_base(&format!("{}, platforms = [\"linux/s390x\"]", case.good()));
-    case.assert_fails(
-        "//:image",
-        &["linux/s390x", "linux/amd64", "linux/arm64/v8"],
-    );
-
-    case.declare_base(&format!(
-        "{}, digest = \"{DIGEST_OF_NOTHING}\"",
-        case.image()
-    ));
-    case.assert_fails(
-        "//:image",
-        &[
-            DIGEST_OF_NOTHING,
-            "check the repository's name and the digest",
-        ],
-    );
-
     case.declare_base(&case.good());
-    case.assert_fails(
-        "//:for_s390x",
-        &[
-            "//:for_s390x",
-            "no image for linux/s390x",
-            "linux/amd64, linux/arm64/v8",
-        ],
-    );
     case.assert_fails(
         "//:half_a_platform",
         &["os and architecture must be set both"],
     );
     case.assert_fails("//:same_platform_twice", &["linux/amd64"]);
-}
-
-#[test]
-fn a_base_without_layers() {
-    let case = Case::new();
-    case.declare(&format!("oci_pull(name = \"base\", {})", case.good()));
-    case.workspace.succeed(&["build", "//:image"]);
-    case.assert_fails(
-        "//:image_layout",
-        &[
-            "//:image_layout",
-            "//:image (image sha256:",
-            "set pulled_base",
-            "oci_pull_all",
-        ],
-    );
 }
 
 #[test]
@@ -187,10 +121,6 @@ fn what_cannot_be_scanned() {
         (
             "scan_of_pulled",
             &["base//:base is an image", "make an oci_image_layout"][..],
-        ),
-        (
-            "scan_of_image",
-            &["//:image is an image", "make an oci_image_layout"],
         ),
         ("scan_of_two_files", &["//:two_files has 2 files"]),
         (
@@ -239,20 +169,17 @@ fn a_store_for_one_repository_alone() {
 }
 
 #[test]
-fn a_tool_that_is_not_there() {
+fn a_tool_by_a_relative_path() {
     let mut case = Case::new();
     case.declare_base(&case.good());
-    for path in ["/no/such/tool", "relative/oci-pull-all"] {
-        case.workspace.set_env("OCI_PULL_ALL_TOOL", Some(path));
-        case.assert_fails(
-            "//:image",
-            &[
-                &format!("OCI_PULL_ALL_TOOL is \"{path}\""),
-                "absolute path",
-                "unset it",
-            ],
-        );
-    }
-    case.workspace.set_env("OCI_PULL_ALL_TOOL", None);
-    case.assert_fails("//:image", &["no cargo on PATH", "https://rustup.rs"]);
+    let path = "relative/oci-pull-all";
+    case.workspace.set_env("OCI_PULL_ALL_TOOL", Some(path));
+    case.assert_fails(
+        "//:image",
+        &[
+            &format!("OCI_PULL_ALL_TOOL is \"{path}\""),
+            "absolute path",
+            "unset it",
+        ],
+    );
 }

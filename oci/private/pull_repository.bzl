@@ -97,13 +97,15 @@ def check_pull(attrs):
     name = image_name(attrs)
     if not name:
         return "the image is not named clearly: give either image = \"docker.io/library/debian\", or registry = \"docker.io\" and repository = \"library/debian\""
+    resolve = "`bazel run @oci_pull_all//oci:oci-pull-all -- resolve {}`".format
     last = name.split("/")[-1]
     if "@" in name or ":" in last:
-        return "{} has a tag or a digest: write the name alone, and the digest in the attribute digest".format(repr(name))
+        return "{} has a tag or a digest: write the name alone, and in the attribute digest what {} prints".format(repr(name), resolve(name))
     algorithm, _, hex = attrs.digest.partition(":")
     digits = {"sha256": 64, "sha512": 128}.get(algorithm)
     if digits == None or len(hex) != digits or [c for c in hex.elems() if c not in "0123456789abcdef"]:
-        return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits; `bazel run @oci_pull_all//oci:oci-pull-all -- resolve {}:TAG` prints the one of a tag".format(repr(attrs.digest), name)
+        tag = attrs.digest if ":" not in attrs.digest else "TAG"
+        return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits, which {} prints".format(repr(attrs.digest), resolve(name + ":" + tag))
     for platform in attrs.platforms:
         problem = check_platform(platform)
         if problem:
@@ -150,7 +152,7 @@ def pull(rctx, shallow, on_demand = False):
     # and whoever asks for them.
     result = rctx.execute(command, timeout = _TIMEOUT_SECONDS, quiet = False)
     if result.return_code != 0:
-        fail("{}: {}".format(_apparent_name(rctx), _error(result.stderr) or "oci-pull-all ended with code {}".format(result.return_code)))
+        fail("{}: {}".format(_apparent_name(rctx), _failure(result)))
     summary = json.decode(rctx.read("summary.json"))
     rctx.delete("summary.json")
     rctx.file("pulled.bzl", _PULLED_BZL.format(
@@ -159,11 +161,11 @@ def pull(rctx, shallow, on_demand = False):
     ))
     rctx.file("BUILD.bazel", _build_file(rctx, name, summary, shallow, on_demand))
 
-def _error(stderr):
-    """What the program wrote of its failure, without its progress, which the user has seen."""
-    lines = stderr.strip().split("\n")
-    begin = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    return "\n".join(lines[begin[0]:] if begin else lines)
+def _failure(result):
+    """What to say of a pull that failed, in one line, because Bazel repeats it three times."""
+    if [line for line in result.stderr.split("\n") if line.startswith("error: ")]:
+        return "it was not pulled; what begins with \"error:\" above says why, and what to do"
+    return "it was not pulled: oci-pull-all ended with code {} and said no more than what is above".format(result.return_code)
 
 def _apparent_name(rctx):
     # The name that the user gave: an attribute since Bazel 8, before that the canonical name's last

@@ -89,12 +89,16 @@ pub enum PullError {
     #[error(transparent)]
     Referrers(#[from] ReferrersError),
     /// The platform is not to be had.
-    #[error("the image has none for {wanted}; it offers {offered}")]
+    #[error(
+        "the image has none for {wanted}; set platforms to some of what it offers: {offered}{advice}"
+    )]
     Platform {
         /// The platform asked for.
         wanted: Box<Platform>,
         /// What there is, in words.
         offered: String,
+        /// What to do, with a separator before it, or nothing.
+        advice: &'static str,
     },
     /// Every source of a foreign layer failed; the last one's reason.
     #[error("the layer {digest} is neither in the registry nor at any of its URLs")]
@@ -357,6 +361,7 @@ impl Plan {
             Some(wanted) => Err(PullError::Platform {
                 wanted: Box::new(wanted.clone()),
                 offered: offered(std::iter::once(platform)),
+                advice: " (the digest is that of one image; that of the index has more)",
             }),
         }
     }
@@ -500,6 +505,7 @@ impl Planner<'_> {
                 return Err(PullError::Platform {
                     wanted: Box::new(wanted.clone()),
                     offered: offered(images.iter().filter_map(|image| image.platform.as_ref())),
+                    advice: "",
                 });
             }
             chosen.extend(fitting.into_iter().map(|image| image.digest.clone()));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
-use super::RegistryError;
+use super::{NoAnswer, RegistryError};
 
 /// The bytes of a blob, or of a part of it, as they come.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Body {
         let chunk = chunk.map_err(|source| RegistryError::Transport {
             what: self.what.clone(),
             host: self.host.clone(),
-            source: source.without_url(),
+            why: NoAnswer::new(source),
         })?;
         let left = self.range.end.saturating_sub(position);
         match chunk {

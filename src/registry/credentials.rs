@@ -87,8 +87,15 @@ pub enum CredentialError {
         name: String,
     },
     /// A helper cannot be run.
-    #[error("cannot run the credential helper docker-credential-{0}: is it on PATH?")]
-    HelperSpawn(String, #[source] io::Error),
+    #[error("the credentials file {path} names the credential helper docker-credential-{name}, which cannot be run; put it on PATH, or take it out of the file and log in again", path = .path.display())]
+    HelperSpawn {
+        /// The file.
+        path: PathBuf,
+        /// The helper.
+        name: String,
+        /// Why it cannot be run.
+        source: io::Error,
+    },
     /// A helper ran and failed.
     #[error("the credential helper docker-credential-{name} failed for {address}: {message}")]
     HelperFailed {
@@ -143,7 +150,7 @@ impl Keychain {
             };
             let credential = match AuthFile::parse(path, &text)?.find(reference)? {
                 Some(Found::Credential(credential)) => Some(credential),
-                Some(Found::Helper { name, address }) => run_helper(&name, &address).await?,
+                Some(Found::Helper { name, address }) => run_helper(path, &name, &address).await?,
                 None => None,
             };
             if credential.is_some() {
@@ -338,7 +345,11 @@ struct HelperResponse {
     secret: String,
 }
 
-async fn run_helper(name: &str, address: &str) -> Result<Option<Credential>, CredentialError> {
+async fn run_helper(
+    path: &Path,
+    name: &str,
+    address: &str,
+) -> Result<Option<Credential>, CredentialError> {
     let failed = |message: &str| CredentialError::HelperFailed {
         name: name.to_owned(),
         address: address.to_owned(),
@@ -351,7 +362,11 @@ async fn run_helper(name: &str, address: &str) -> Result<Option<Credential>, Cre
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| CredentialError::HelperSpawn(name.to_owned(), error))?;
+        .map_err(|source| CredentialError::HelperSpawn {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            source,
+        })?;
     let mut stdin = child.stdin.take().expect("stdin is piped");
     let stdout = child.stdout.take().expect("stdout is piped");
     let mut output = Vec::new();

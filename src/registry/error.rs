@@ -1,6 +1,5 @@
 //! Why a registry did not do what was asked of it, and whether to ask again.
 
-use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
@@ -10,20 +9,20 @@ use serde::Deserialize;
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
 
-use super::CredentialError;
+use super::{CredentialError, NoAnswer};
 
 /// Why a registry did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// No answer, or it broke off.
-    #[error("{what}: no answer from {host}")]
+    #[error("{what}: no answer from {host}: {why}")]
     Transport {
         /// What was asked for.
         what: String,
         /// Whom.
         host: String,
         /// Why it failed.
-        source: reqwest::Error,
+        why: NoAnswer,
     },
     /// The answer is an error.
     #[error("{what}: {host} answered {status}{detail}")]
@@ -213,14 +212,14 @@ pub enum RegistryError {
     #[error(transparent)]
     Credential(#[from] CredentialError),
     /// The token service gave no token.
-    #[error(
-        "{host}: cannot get a token for {repository}; check the login with `docker login {host}`"
-    )]
+    #[error("{host}: cannot get a token for {repository}; {advice}")]
     Token {
         /// The registry.
         host: String,
         /// The repository.
         repository: String,
+        /// What to do.
+        advice: String,
         /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -244,10 +243,7 @@ impl RegistryError {
     /// Whether another try may succeed, and if so, how long the registry asks to wait.
     pub fn transient(&self) -> Option<Option<Duration>> {
         match self {
-            RegistryError::Transport { source, .. } => {
-                let hopeless = source.is_redirect() || is_certificate_error(source);
-                (!hopeless).then_some(None)
-            }
+            RegistryError::Transport { why, .. } => (!why.is_final()).then_some(None),
             RegistryError::Status {
                 status,
                 retry_after,
@@ -262,22 +258,6 @@ impl RegistryError {
             _ => None,
         }
     }
-}
-
-pub(super) fn is_certificate_error(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return true;
-        }
-        // An I/O error names as its source not what it wraps, but that one's source.
-        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
-        cause = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
 }
 
 /// What an error's body says (distribution spec, "Error Codes"), with a separator before it.
@@ -305,10 +285,10 @@ pub(super) fn error_detail(body: &[u8]) -> String {
         .join("; ");
     // A server's text goes to a terminal.
     let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-    if text.is_empty() {
-        text
-    } else {
-        format!(": {text}")
+    // The message goes on after it.
+    match text.trim_end_matches('.') {
+        "" => String::new(),
+        text => format!(": {text}"),
     }
 }
 
@@ -318,7 +298,7 @@ mod tests {
 
     #[test]
     fn shows_what_a_registry_says_without_control_characters() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway"}]}"#;
+        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway."}]}"#;
         assert_eq!(error_detail(body), ": DENIED no [31mway");
         assert_eq!(error_detail(b"<html>"), "");
     }

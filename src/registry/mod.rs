@@ -8,6 +8,7 @@ mod challenge;
 mod credentials;
 mod error;
 mod mirrors;
+mod no_answer;
 mod referrers;
 mod retry;
 mod upload;
@@ -17,6 +18,7 @@ pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use error::RegistryError;
 pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
+pub use no_answer::NoAnswer;
 pub use retry::Backoff;
 pub use upload::{Mount, Upload};
 
@@ -41,7 +43,8 @@ use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::reference::Reference;
 
 use body::authority;
-use error::{error_detail, is_certificate_error};
+use error::error_detail;
+use no_answer::is_certificate_error;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 10;
@@ -305,7 +308,6 @@ impl Registry {
             Ok(body) => error_detail(&body),
             Err(_) => String::new(),
         };
-        let registry = self.reference.registry();
         Err(match status {
             StatusCode::NOT_FOUND => RegistryError::NotFound {
                 what,
@@ -318,15 +320,17 @@ impl Registry {
                 host,
                 status,
                 detail,
-                advice: match self.options.keychain.find(&self.reference).await? {
-                    Some(_) => format!(
-                        "the credentials found for {registry} do not serve for {}: log in again with `docker login {registry}`",
-                        self.reference.repository()
-                    ),
-                    None => format!(
-                        "no credentials were found for {registry}: log in with `docker login {registry}`, or check the repository's name"
-                    ),
-                },
+                advice: self.login_advice(status).await?,
+            },
+            StatusCode::TOO_MANY_REQUESTS => RegistryError::Status {
+                what,
+                host,
+                status,
+                detail: format!(
+                    "{detail}; wait, or log in with `docker login {}` if you are not, or name a mirror in OCI_PULL_ALL_MIRRORS",
+                    self.reference.registry()
+                ),
+                retry_after,
             },
             _ => RegistryError::Status {
                 what,
@@ -335,6 +339,24 @@ impl Registry {
                 detail,
                 retry_after,
             },
+        })
+    }
+
+    /// What to do about a refusal.
+    async fn login_advice(&self, status: StatusCode) -> Result<String, RegistryError> {
+        let registry = self.reference.registry();
+        let repository = self.reference.repository();
+        let login = self.options.keychain.find(&self.reference).await?;
+        Ok(match (login, status) {
+            (None, _) => format!(
+                "no credentials were found for {registry}: log in with `docker login {registry}`, or check the repository's name"
+            ),
+            (Some(_), StatusCode::FORBIDDEN) => format!(
+                "the credentials found for {registry} do not permit this in {repository}: ask its owner for the right, or log in as another user with `docker login {registry}`"
+            ),
+            (Some(_), _) => format!(
+                "the credentials found for {registry} do not serve for {repository}: log in again with `docker login {registry}`, or check the repository's name"
+            ),
         })
     }
 
@@ -452,10 +474,13 @@ impl Registry {
             ..ClientConfig::default()
         })
         .map_err(|error| RegistryError::Client(error.into()))?;
-        client
+        match client
             .auth(&self.reference.as_oci_client(), &auth, operation)
             .await
-            .map_err(|error| self.token_error(error.into()))
+        {
+            Ok(token) => Ok(token),
+            Err(error) => Err(self.token_error(error.into()).await?),
+        }
     }
 
     /// A token for several scopes, which `oci_client` lacks.
@@ -522,21 +547,28 @@ impl Registry {
         &self,
         request: RequestBuilder,
     ) -> Result<T, RegistryError> {
-        let response = request
-            .send()
-            .await
-            .and_then(Response::error_for_status)
-            .map_err(|error| self.token_error(error.without_url().into()))?;
+        let response = request.send().await.and_then(Response::error_for_status);
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => return Err(self.token_error(error.without_url().into()).await?),
+        };
         let body = self.read("token", response, MAX_MANIFEST_SIZE).await?;
-        serde_json::from_slice(&body).map_err(|error| self.token_error(error.into()))
+        match serde_json::from_slice(&body) {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.token_error(error.into()).await?),
+        }
     }
 
-    fn token_error(&self, source: Box<dyn std::error::Error + Send + Sync>) -> RegistryError {
-        RegistryError::Token {
-            host: self.reference.registry().to_owned(),
+    async fn token_error(
+        &self,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> Result<RegistryError, RegistryError> {
+        Ok(RegistryError::Token {
+            host: self.host(),
             repository: self.reference.repository().to_owned(),
+            advice: self.login_advice(StatusCode::UNAUTHORIZED).await?,
             source,
-        }
+        })
     }
 
     fn host(&self) -> String {
@@ -556,8 +588,7 @@ impl Registry {
         RegistryError::Transport {
             what: what.to_owned(),
             host: host.unwrap_or_else(|| self.host()),
-            // A storage service's URL holds a signature.
-            source: source.without_url(),
+            why: NoAnswer::new(source),
         }
     }
 }

@@ -36,7 +36,7 @@ const VERSION: &str = "1";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refused.
-    #[error("the store could not {action} {path}", path = path.display())]
+    #[error("the store could not {action} {path}; make room there and let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory", path = path.display())]
     Io {
         /// What was tried.
         action: &'static str,

@@ -1,0 +1,106 @@
+//! Why there was no answer, and what to do about it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::iter;
+
+use rustls::{CertificateError, InvalidMessage};
+
+/// Why there was no answer: the root of what the HTTP library says.
+#[derive(Debug)]
+pub struct NoAnswer(reqwest::Error);
+
+impl NoAnswer {
+    /// The library's error, without its URL: that of a storage service holds a signature.
+    pub(super) fn new(error: reqwest::Error) -> Self {
+        NoAnswer(error.without_url())
+    }
+
+    /// Whether it would be the same the next time.
+    pub(super) fn is_final(&self) -> bool {
+        self.0.is_redirect()
+            || is_certificate_error(&self.0)
+            || speaks_no_tls(&self.0)
+            || wants_proxy_login(&self.0)
+    }
+
+    fn advice(&self) -> &'static str {
+        if find(&self.0, is_unknown_issuer) {
+            "if its certificate, or that of a proxy, is signed by an authority of your own, set SSL_CERT_FILE to a PEM file with that authority's"
+        } else if speaks_no_tls(&self.0) {
+            "if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
+        } else if wants_proxy_login(&self.0) {
+            "write the login into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
+        } else if goes_through_proxy(&self.0) {
+            "it was asked through a proxy: correct HTTPS_PROXY, or name the registry's host in NO_PROXY"
+        } else if self.0.is_connect() {
+            "check the registry's name and the network; if only a proxy leads there, set HTTPS_PROXY"
+        } else {
+            ""
+        }
+    }
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(root) = causes(&self.0).last() {
+            write!(f, "{root}")?;
+        }
+        match self.advice() {
+            "" => Ok(()),
+            advice => write!(f, "; {advice}"),
+        }
+    }
+}
+
+pub(super) fn is_certificate_error(error: &reqwest::Error) -> bool {
+    find(error, |error| {
+        matches!(error, rustls::Error::InvalidCertificate(_))
+    })
+}
+
+fn is_unknown_issuer(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
+    )
+}
+
+fn speaks_no_tls(error: &reqwest::Error) -> bool {
+    find(error, |error| {
+        matches!(
+            error,
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
+        )
+    })
+}
+
+// The HTTP library's own type for what happens at a proxy is private.
+const TUNNEL: &str = "tunnel error: ";
+
+fn goes_through_proxy(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| cause.to_string().starts_with(TUNNEL))
+}
+
+fn wants_proxy_login(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let text = cause.to_string();
+        text.strip_prefix(TUNNEL) == Some("proxy authorization required")
+    })
+}
+
+fn find(error: &reqwest::Error, is: impl Fn(&rustls::Error) -> bool) -> bool {
+    causes(error).any(|cause| cause.downcast_ref().is_some_and(&is))
+}
+
+/// An error and what it comes from, the root last.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    iter::successors(Some(error as &(dyn Error + 'static)), |&error| {
+        // An I/O error names as its source not what it wraps, but that one's source.
+        match error.downcast_ref().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        }
+    })
+}
