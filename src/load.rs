@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::layout::{ArchiveError, Format, write_archive};
+use crate::layout::{ArchiveError, Format, copy_archive, names_in_archive, write_archive};
 use crate::platform::Platform;
 use crate::reference::Tagged;
 
-/// The programs whose `load` reads a `docker save` archive, in the order in which they are looked for.
-pub const LOADERS: [&str; 3] = ["docker", "podman", "nerdctl"];
+/// The programs that load a `docker save` archive, in the order in which they are looked for.
+pub const LOADERS: [&str; 4] = ["docker", "podman", "nerdctl", "ctr"];
 
 /// Why an image is not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +26,27 @@ pub enum LoadError {
     /// The archive cannot be made, or the program does not read it to its end.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// What a layout's image may be told is told of an archive.
+    #[error("{archive} is an archive of one image, which has its names: set the names and the platform where it is made", archive = .0.display())]
+    Settled(PathBuf),
+    /// containerd would say that all is well, and have no image.
+    #[error("{program} loads no image that has no name: give it one, such as example.com/app:latest", program = .0.display())]
+    NoName(OsString),
     /// The program failed.
-    #[error("{program} load ended with {status}", program = .program.display())]
+    #[error("{program} {arguments} ended with {status}", program = .program.display(), arguments = .arguments.join(" "))]
     End {
         /// The program.
         program: OsString,
+        /// Its arguments.
+        arguments: &'static [&'static str],
         /// How it ended.
         status: ExitStatus,
     },
 }
 
 /// Has `loader`, or the first of [`LOADERS`] on PATH, load an image of the layout in the directory
-/// `layout` under the names `tags`. The program's output is that of this process.
+/// `layout` under the names `tags`, or that of the archive `layout` under the names that it has there.
+/// The program's output is that of this process.
 pub fn load(
     layout: &Path,
     platform: Option<&Platform>,
@@ -48,14 +57,37 @@ pub fn load(
         Some(loader) => loader.to_owned(),
         None => find().ok_or(LoadError::NoLoader)?,
     };
+    let is_archive = layout.is_file();
+    let has_name = if is_archive {
+        if platform.is_some() || !tags.is_empty() {
+            return Err(LoadError::Settled(layout.to_owned()));
+        }
+        !names_in_archive(layout)?.is_empty()
+    } else {
+        !tags.is_empty()
+    };
+    let of_containerd = Path::new(&program).file_stem() == Some(OsStr::new("ctr"));
+    if of_containerd && !has_name {
+        return Err(LoadError::NoName(program));
+    }
+    let arguments: &[&str] = if of_containerd {
+        // Else it leaves out an image that is not for this machine.
+        &["images", "import", "--all-platforms", "-"]
+    } else {
+        &["load"]
+    };
     let mut child = Command::new(&program)
-        .arg("load")
+        .args(arguments)
         .stdin(Stdio::piped())
         .spawn()
         .map_err(|error| LoadError::Spawn(program.clone(), error))?;
     let stdin = child.stdin.take().expect("stdin is piped");
     let output = PathBuf::from(&program);
-    let written = write_archive(layout, platform, Format::Docker(tags), stdin, &output);
+    let written = if is_archive {
+        copy_archive(layout, stdin, &output)
+    } else {
+        write_archive(layout, platform, Format::Docker(tags), stdin, &output)
+    };
     let hung_up = written.as_ref().is_err_and(is_broken_pipe);
     if written.is_err() && !hung_up {
         // It must not take a part of the archive for the whole.
@@ -64,12 +96,17 @@ pub fn load(
     let status = child
         .wait()
         .map_err(|error| LoadError::Spawn(program.clone(), error))?;
+    let ended = LoadError::End {
+        program,
+        arguments,
+        status,
+    };
     match written {
         // It has said why it did not read on.
-        _ if hung_up && !status.success() => Err(LoadError::End { program, status }),
+        _ if hung_up && !status.success() => Err(ended),
         Err(error) => Err(error.into()),
         Ok(()) if status.success() => Ok(()),
-        Ok(()) => Err(LoadError::End { program, status }),
+        Ok(()) => Err(ended),
     }
 }
 

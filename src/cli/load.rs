@@ -12,7 +12,7 @@ use super::{Result, users_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The layout's directory.
+    /// The layout's directory, or an archive of one image in the format docker.
     layout: PathBuf,
     /// Which image, if the layout has several.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", overrides_with = "platform")]
@@ -20,8 +20,8 @@ pub(crate) struct LoadArgs {
     /// A name that the image gets. May be repeated.
     #[arg(long, value_name = "NAME:TAG")]
     tag: Vec<Tagged>,
-    /// The program whose `load` reads an archive of `docker save`; by default docker, podman or nerdctl,
-    /// the first that is on PATH.
+    /// The program that loads the image: docker, podman, nerdctl or ctr, by default the first that is on
+    /// PATH, or another whose `load` reads an archive of `docker save`.
     #[arg(long, value_name = "PROGRAM", overrides_with = "loader")]
     loader: Option<OsString>,
 }

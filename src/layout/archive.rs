@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, BufReader};
-use std::path::Path;
+use std::io::{self, BufReader, Read as _};
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::digest::HashingWriter;
 use crate::files::{WholeFile, open_regular};
-use crate::manifest::{Manifest, ManifestError};
+use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::platform::Platform;
 use crate::reference::Tagged;
 
@@ -46,6 +46,12 @@ pub enum ArchiveError {
     /// Its `index.json` is of no use.
     #[error("{INDEX_FILE} of the layout cannot be used")]
     Index(#[source] ManifestError),
+    /// Docker cannot load it.
+    #[error("{archive} has no {DOCKER_FILE}, by which engines load an archive: make it in the format docker", archive = .0.display())]
+    NotDocker(PathBuf),
+    /// The images that it lists cannot be told.
+    #[error("{DOCKER_FILE} of {archive} cannot be used", archive = .0.display())]
+    DockerFile(PathBuf, #[source] serde_json::Error),
     /// What is to be loaded is no image.
     #[error("the layer {digest} is not a file system layer, so Docker could not load it: its media type is {media_type}", digest = .0.digest, media_type = .0.media_type)]
     MediaType(Box<Descriptor>),
@@ -107,6 +113,43 @@ pub fn write_archive(
     };
     let roots = std::slice::from_ref(root);
     write(&sources, roots, &files, writer, output)
+}
+
+/// The names of the images of an archive that `docker load` reads.
+pub fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
+    /// The part of a [`DockerImage`] that matters, which is null where `docker save` knew no names.
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "RepoTags")]
+        tags: Option<Vec<String>>,
+    }
+    let file = io_failed("open", archive, open_regular(archive))?;
+    let mut tar = tar::Archive::new(file);
+    for entry in io_failed("read", archive, tar.entries_with_seek())? {
+        let entry = io_failed("read", archive, entry)?;
+        if *entry.path_bytes() != *DOCKER_FILE.as_bytes() {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let read = entry.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes);
+        io_failed("read", archive, read)?;
+        let images: Vec<Named> = serde_json::from_slice(&bytes)
+            .map_err(|error| ArchiveError::DockerFile(archive.to_owned(), error))?;
+        let names = images.into_iter().filter_map(|image| image.tags);
+        return Ok(names.flatten().collect());
+    }
+    Err(ArchiveError::NotDocker(archive.to_owned()))
+}
+
+/// Copies an archive to a writer, which errors call `output`.
+pub fn copy_archive(
+    archive: &Path,
+    mut writer: impl io::Write,
+    output: &Path,
+) -> Result<(), ArchiveError> {
+    let mut file = io_failed("open", archive, open_regular(archive))?;
+    io_failed("write", output, io::copy(&mut file, &mut writer))?;
+    Ok(())
 }
 
 /// All blobs of a layout.

@@ -7,7 +7,7 @@ mod referrers;
 mod verify;
 
 pub(crate) use archive::write_blobs;
-pub use archive::{ArchiveError, Format, archive, write_archive};
+pub use archive::{ArchiveError, Format, archive, copy_archive, names_in_archive, write_archive};
 pub use image::{FoundImage, ImageNotFound, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
