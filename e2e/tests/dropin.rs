@@ -6,6 +6,7 @@ use oci_pull_all_e2e::bazel::{Run, Workspace};
 use oci_pull_all_e2e::layout::{add_blob, content, verify, write_index};
 use oci_pull_all_e2e::page::{blocks, write_files};
 use oci_pull_all_e2e::registry::Registry;
+use oci_pull_all_e2e::remote::RemoteExecution;
 use oci_pull_all_e2e::user::User;
 use oci_pull_all_e2e::{checkout, scratch};
 use serde_json::{Value, json};
@@ -141,6 +142,18 @@ oci_complete_layout(name = "shallow", layout = ":index_without_base", pulled_bas
         messages.contains(":debian has no layers: name a base"),
         "{messages}"
     );
+}
+
+#[test]
+fn both_are_scanned_on_a_worker() {
+    let registry = Registry::with_base_images();
+    let engine = RemoteExecution::start();
+    for ruleset in ["rules_oci", "rules_img"] {
+        let (mut workspace, commands) = section(ruleset, &registry);
+        workspace.use_remote(&engine);
+        let test = commands.last().expect("the section has a command");
+        assert_eq!(passed(&run(&workspace, test)), 2);
+    }
 }
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
