@@ -1,5 +1,6 @@
 """The public rules and providers."""
 
+load("//oci/private:complete_layout.bzl", _oci_complete_layout = "oci_complete_layout")
 load("//oci/private:image.bzl", _oci_image = "oci_image")
 load("//oci/private:image_archive.bzl", _oci_image_archive = "oci_image_archive")
 load("//oci/private:image_index.bzl", _oci_image_index = "oci_image_index")
@@ -28,6 +29,7 @@ load(
     _OCIToolInfo = "OCIToolInfo",
 )
 
+oci_complete_layout = _oci_complete_layout
 oci_image = _oci_image
 oci_image_archive = _oci_image_archive
 oci_image_index = _oci_image_index

@@ -163,7 +163,8 @@ impl Workspace {
             output = output.display(),
             log = directory.join("spawns.json").display(),
         );
-        fs::write(workspace.join(".bazelrc"), rc).expect("can be written");
+        let own = fs::read_to_string(workspace.join(".bazelrc")).unwrap_or_default();
+        fs::write(workspace.join(".bazelrc"), rc + &own).expect("can be written");
         let environment = BTreeMap::from([
             (
                 "OCI_PULL_ALL_STORE".to_owned(),

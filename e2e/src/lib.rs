@@ -13,6 +13,7 @@ pub mod link;
 pub mod log;
 pub mod modules;
 pub mod nginx;
+pub mod page;
 pub mod proxy;
 pub mod registry;
 pub mod remote;

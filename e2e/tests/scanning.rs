@@ -1,40 +1,13 @@
 //! `docs/scanning.md`: its files make a workspace, its commands run in it, and write what it shows.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
+use oci_pull_all_e2e::page::{blocks, write_files};
 use oci_pull_all_e2e::registry::Registry;
 use oci_pull_all_e2e::{checkout, scratch};
 
 const IMAGE: &str = "docker.io/library/debian";
-
-/// The language and the text of each fenced block.
-fn blocks(page: &str) -> Vec<(&str, &str)> {
-    page.split("\n```")
-        .skip(1)
-        .step_by(2)
-        .filter_map(|block| block.split_once('\n'))
-        .collect()
-}
-
-/// Writes the files that the page shows; each has its name in its first comment.
-fn write_files(page: &str, directory: &Path) {
-    for (language, text) in blocks(page) {
-        let comment = text
-            .lines()
-            .find_map(|line| line.strip_prefix("# "))
-            .and_then(|comment| comment.split(':').next());
-        let Some(name) = comment.filter(|_| language != "console") else {
-            continue;
-        };
-        let path = directory.join(name);
-        fs::write(&path, text).expect("can be written");
-        let mode = if language == "sh" { 0o755 } else { 0o644 };
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("can be set");
-    }
-}
 
 /// A line without what differs from run to run: numbers, times and the machine's paths.
 fn lasting(line: &str) -> String {

@@ -14,6 +14,16 @@ layout_transition = transition(
     outputs = [_PLATFORMS, _PULL_ALL],
 )
 
+def _pull_all_on_impl(_settings, _attr):
+    return {_PULL_ALL: True}
+
+# oci_complete_layout puts it on the base alone: what builds the layout must not be built twice.
+pull_all_on = transition(
+    implementation = _pull_all_on_impl,
+    inputs = [],
+    outputs = [_PULL_ALL],
+)
+
 def _pull_all_off_impl(_settings, _attr):
     return {_PULL_ALL: False}
 

@@ -295,6 +295,15 @@ enum BlobsArg {
     File,
 }
 
+impl From<BlobsArg> for BlobMode {
+    fn from(blobs: BlobsArg) -> Self {
+        match blobs {
+            BlobsArg::Link => BlobMode::Link,
+            BlobsArg::File => BlobMode::File,
+        }
+    }
+}
+
 pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
     let mut sources = args.local.sources()?;
     for blob in &args.blob {
@@ -305,11 +314,31 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
     }
     let root = read_descriptor(&args.root)?;
     let ref_name = args.ref_name.as_deref();
-    let mode = match args.blobs {
-        BlobsArg::Link => BlobMode::Link,
-        BlobsArg::File => BlobMode::File,
-    };
-    sources.write_directory(&root, ref_name, mode, &args.output)?;
+    sources.write_directory(&root, ref_name, args.blobs.into(), &args.output)?;
+    Ok(())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompleteArgs {
+    /// The layout that lacks its base's blobs.
+    layout: PathBuf,
+    /// The directory for the complete one.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// A blob of the pulled base, whose path ends in blobs/ALGORITHM/HEX.
+    #[arg(long, value_name = "FILE")]
+    blob: Vec<PathBuf>,
+    /// How the pulled base's blobs get into the directory.
+    #[arg(long, value_enum, default_value_t = BlobsArg::Link)]
+    blobs: BlobsArg,
+}
+
+pub(crate) fn complete(args: &CompleteArgs) -> Result<()> {
+    let mut sources = Sources::default();
+    for blob in &args.blob {
+        sources.add_pulled(blob.clone())?;
+    }
+    sources.complete(&args.layout, args.blobs.into(), &args.output)?;
     Ok(())
 }
 

@@ -68,6 +68,8 @@ enum Command {
 enum LayoutCommand {
     /// Put a layout together from a pulled base's blobs and local ones.
     Merge(build::MergeArgs),
+    /// Make a layout that lacks its base's blobs whole, with those of a pulled base.
+    Complete(build::CompleteArgs),
     /// Write a layout, or one image of it, as an archive.
     Archive(layout::ArchiveArgs),
     /// Write the root file system of an image: its layers applied one on the other.
@@ -100,6 +102,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Image(args) => build::image(&args)?,
         Command::Index(args) => build::index(&args)?,
         Command::Layout(LayoutCommand::Merge(args)) => build::merge(&args)?,
+        Command::Layout(LayoutCommand::Complete(args)) => build::complete(&args)?,
         Command::Layout(LayoutCommand::Archive(args)) => layout::archive(&args)?,
         Command::Layout(LayoutCommand::Rootfs(args)) => layout::rootfs(&args)?,
         Command::Verify(args) => return Ok(verify(&args)),

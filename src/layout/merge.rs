@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::descriptor::{Descriptor, Kind, MediaType};
 use crate::digest::{Algorithm, Digest, hash_reader};
 use crate::files::symlink_file;
-use crate::manifest::{Manifest, ManifestError};
+use crate::manifest::{ImageIndex, Manifest, ManifestError};
 
-use super::{LayoutError, LayoutWriter, Referrers, io_failed, read_small};
+use super::{INDEX_FILE, LayoutError, LayoutWriter, Referrers, io_failed, read_small};
 
 /// How a pulled blob gets into the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,16 @@ pub enum MergeError {
     /// A path does not say which blob it is.
     #[error("{path} does not end in blobs/ALGORITHM/HEX", path = .0.display())]
     Name(PathBuf),
+    /// Neither a layout nor the pulled base has a blob.
+    #[error("the {role} {digest} is neither in {layout} nor among the blobs of the pulled base: is that the base of the layout's image, with the same digest and for the same platform?", layout = layout.display())]
+    Incomplete {
+        /// What it is in the image.
+        role: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// The layout.
+        layout: PathBuf,
+    },
     /// A layout's `index.json` is of no use.
     #[error("{path} cannot be used", path = path.display())]
     Index {
@@ -119,14 +130,7 @@ impl Sources {
     ///
     /// Its bytes were verified when it was pulled, and are not read again.
     pub fn add_pulled(&mut self, path: PathBuf) -> Result<(), MergeError> {
-        let mut parts = path.iter().rev().map(|part| part.to_str());
-        let digest = match (parts.next(), parts.next(), parts.next()) {
-            (Some(Some(hex)), Some(Some(algorithm)), Some(Some("blobs"))) => {
-                format!("{algorithm}:{hex}").parse().ok()
-            }
-            _ => None,
-        };
-        let Some(digest) = digest else {
+        let Some(digest) = digest_of_path(&path) else {
             return Err(MergeError::Name(path));
         };
         let source = Source { path, pulled: true };
@@ -141,14 +145,23 @@ impl Sources {
 
     /// Adds what refers to manifests, as the `index.json` of a pulled base's layout lists it.
     pub fn add_referrers(&mut self, index: &Path) -> Result<(), MergeError> {
-        let bytes = io_failed("read", index, read_small(index))?;
-        let expected = MediaType::new(MediaType::OCI_INDEX);
-        match Manifest::parse(&bytes, Some(&expected)) {
-            Ok(Manifest::Index(index)) => self.referrers.extend(Referrers::of_index(&index)),
-            Ok(Manifest::Image(_)) => unreachable!("an index was expected"),
-            Err(source) => {
-                let path = index.to_owned();
-                return Err(MergeError::Index { path, source });
+        let (index, _) = read_index(index)?;
+        self.referrers.extend(Referrers::of_index(&index));
+        Ok(())
+    }
+
+    /// Adds the blobs of the layout in the directory `layout` that were not given yet.
+    fn add_layout(&mut self, layout: &Path) -> Result<(), MergeError> {
+        let blobs = layout.join("blobs");
+        for algorithm in io_failed("list", &blobs, files_in(&blobs))? {
+            for blob in io_failed("list", &algorithm, files_in(&algorithm))? {
+                if let Some(digest) = digest_of_path(&blob) {
+                    let source = Source {
+                        path: blob,
+                        pulled: false,
+                    };
+                    self.blobs.entry(digest).or_insert(source);
+                }
             }
         }
         Ok(())
@@ -162,31 +175,37 @@ impl Sources {
         mode: BlobMode,
         output: &Path,
     ) -> Result<Merged, MergeError> {
-        if fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(MergeError::Occupied(output.to_owned()));
-        }
+        check_empty(output)?;
         let mut blobs = self.reachable(root)?;
         let referrers = self.add_referring(&mut blobs)?;
         let writer = LayoutWriter::begin(output, root, ref_name, &referrers)?;
-        let mut merged = Merged {
-            blobs: blobs.len(),
-            copied: 0,
-        };
-        for (descriptor, source) in blobs.values() {
-            let target = writer.blob_path(descriptor)?;
-            if source.pulled && mode == BlobMode::Link {
-                // Its bytes are not read, but a power loss may have left it shorter than it was.
-                let found = io_failed("read", &source.path, fs::metadata(&source.path))?.len();
-                check_size(descriptor, &source.path, found)?;
-                let link = relative(&source.path, &target);
-                io_failed("link", &target, symlink_file(&link, &target))?;
-            } else {
-                copy_verified(descriptor, &source.path, &target)?;
-                merged.copied += descriptor.size;
-            }
-        }
-        writer.finish()?;
-        Ok(merged)
+        place(&blobs, mode, writer)
+    }
+
+    /// Writes the images of the directory `layout`, which may miss what was given to this, into the
+    /// directory `output`, with the same `index.json`.
+    pub fn complete(
+        mut self,
+        layout: &Path,
+        mode: BlobMode,
+        output: &Path,
+    ) -> Result<Merged, MergeError> {
+        check_empty(output)?;
+        self.add_layout(layout)?;
+        let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
+        let mut blobs = BTreeMap::new();
+        let mut queue = Vec::new();
+        self.enqueue(index, &|_| true, &mut blobs, &mut queue)
+            .and_then(|()| self.follow(queue, &|_| true, &mut blobs))
+            .map_err(|error| match error {
+                MergeError::Missing { role, digest } => MergeError::Incomplete {
+                    role,
+                    digest,
+                    layout: layout.to_owned(),
+                },
+                error => error,
+            })?;
+        place(&blobs, mode, LayoutWriter::begin_with(output, bytes)?)
     }
 
     /// Adds what refers to `blobs`, and what refers to that, as far as it is known.
@@ -221,9 +240,19 @@ impl Sources {
         wanted: &dyn Fn(&Descriptor) -> bool,
     ) -> Result<Reachable<'_>, MergeError> {
         let mut blobs = BTreeMap::new();
+        self.follow(vec![root.clone()], wanted, &mut blobs)?;
+        Ok(blobs)
+    }
+
+    /// Adds the manifests in `queue`, and what they need, to `blobs`.
+    fn follow<'a>(
+        &'a self,
+        mut queue: Vec<Descriptor>,
+        wanted: &dyn Fn(&Descriptor) -> bool,
+        blobs: &mut Reachable<'a>,
+    ) -> Result<(), MergeError> {
         // What is a manifest may be a layer as well.
         let mut visited = HashSet::new();
-        let mut queue = vec![root.clone()];
         while let Some(descriptor) = queue.pop() {
             if !visited.insert(descriptor.digest.clone()) {
                 continue;
@@ -249,28 +278,39 @@ impl Sources {
                         blobs.insert(blob.digest.blob_path(), (blob, source));
                     }
                 }
-                Manifest::Index(index) => {
-                    let (manifests, others): (Vec<Descriptor>, Vec<Descriptor>) =
-                        index.manifests.into_iter().partition(|entry| {
-                            matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest)
-                        });
-                    for other in others {
-                        if let Some(source) = self.blobs.get(&other.digest) {
-                            blobs.insert(other.digest.blob_path(), (other, source));
-                        }
-                    }
-                    let manifests: Vec<_> = manifests.into_iter().filter(wanted).collect();
-                    let present = |entry: &&Descriptor| self.blobs.contains_key(&entry.digest);
-                    match manifests.first() {
-                        Some(first) if !manifests.iter().any(|entry| present(&entry)) => {
-                            self.find("manifest", first)?;
-                        }
-                        _ => queue.extend(manifests.iter().filter(present).cloned()),
-                    }
-                }
+                Manifest::Index(index) => self.enqueue(index, wanted, blobs, &mut queue)?,
             }
         }
-        Ok(blobs)
+        Ok(())
+    }
+
+    /// Adds the manifests that an index lists to `queue`, as far as they are there, and its other
+    /// blobs to `blobs`.
+    fn enqueue<'a>(
+        &'a self,
+        index: ImageIndex,
+        wanted: &dyn Fn(&Descriptor) -> bool,
+        blobs: &mut Reachable<'a>,
+        queue: &mut Vec<Descriptor>,
+    ) -> Result<(), MergeError> {
+        let (manifests, others): (Vec<Descriptor>, Vec<Descriptor>) = index
+            .manifests
+            .into_iter()
+            .partition(|entry| matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest));
+        for other in others {
+            if let Some(source) = self.blobs.get(&other.digest) {
+                blobs.insert(other.digest.blob_path(), (other, source));
+            }
+        }
+        let manifests: Vec<_> = manifests.into_iter().filter(wanted).collect();
+        let present = |entry: &&Descriptor| self.blobs.contains_key(&entry.digest);
+        match manifests.first() {
+            Some(first) if !manifests.iter().any(|entry| present(&entry)) => {
+                self.find("manifest", first)?;
+            }
+            _ => queue.extend(manifests.iter().filter(present).cloned()),
+        }
+        Ok(())
     }
 
     pub(crate) fn find(
@@ -285,6 +325,71 @@ impl Sources {
                 digest: descriptor.digest.clone(),
             })
     }
+}
+
+/// The digest that a path which ends in blobs/ALGORITHM/HEX says.
+fn digest_of_path(path: &Path) -> Option<Digest> {
+    let mut parts = path.iter().rev().map(|part| part.to_str());
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(Some(hex)), Some(Some(algorithm)), Some(Some("blobs"))) => {
+            format!("{algorithm}:{hex}").parse().ok()
+        }
+        _ => None,
+    }
+}
+
+fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect()
+}
+
+/// An `index.json`, and its bytes.
+fn read_index(path: &Path) -> Result<(ImageIndex, Vec<u8>), MergeError> {
+    let bytes = io_failed("read", path, read_small(path))?;
+    let expected = MediaType::new(MediaType::OCI_INDEX);
+    match Manifest::parse(&bytes, Some(&expected)) {
+        Ok(Manifest::Index(index)) => Ok((index, bytes)),
+        Ok(Manifest::Image(_)) => unreachable!("an index was expected"),
+        Err(source) => Err(MergeError::Index {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn check_empty(output: &Path) -> Result<(), MergeError> {
+    if fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(MergeError::Occupied(output.to_owned()));
+    }
+    Ok(())
+}
+
+/// Writes `blobs` into the layout.
+fn place(
+    blobs: &Reachable<'_>,
+    mode: BlobMode,
+    writer: LayoutWriter,
+) -> Result<Merged, MergeError> {
+    let mut merged = Merged {
+        blobs: blobs.len(),
+        copied: 0,
+    };
+    for (descriptor, source) in blobs.values() {
+        let target = writer.blob_path(descriptor)?;
+        if source.pulled && mode == BlobMode::Link {
+            // Its bytes are not read, but a power loss may have left it shorter than it was.
+            let found = io_failed("read", &source.path, fs::metadata(&source.path))?.len();
+            check_size(descriptor, &source.path, found)?;
+            let link = relative(&source.path, &target);
+            io_failed("link", &target, symlink_file(&link, &target))?;
+        } else {
+            copy_verified(descriptor, &source.path, &target)?;
+            merged.copied += descriptor.size;
+        }
+    }
+    writer.finish()?;
+    Ok(merged)
 }
 
 fn digests(blobs: &Reachable<'_>) -> Vec<Digest> {

@@ -135,7 +135,11 @@ impl LayoutWriter {
         ref_name: Option<&str>,
         referrers: &Referrers,
     ) -> Result<Self, LayoutError> {
-        let index = index_json(image, ref_name, referrers);
+        Self::begin_with(root, index_json(image, ref_name, referrers))
+    }
+
+    /// As [`LayoutWriter::begin`], with these bytes for `index.json`.
+    fn begin_with(root: &Path, index: Vec<u8>) -> Result<Self, LayoutError> {
         let index_path = root.join(INDEX_FILE);
         match fs::read(&index_path) {
             Ok(present) if present != index => return Err(LayoutError::Occupied(root.to_owned())),

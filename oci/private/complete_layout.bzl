@@ -1,0 +1,68 @@
+"""The rule that makes a layout of another ruleset whole."""
+
+load("//oci:providers.bzl", "OCIPulledImageInfo")
+load(":caching.bzl", "CACHE_BASE", "caching_of_base")
+load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load(":transitions.bzl", "pull_all_on")
+
+def _oci_complete_layout_impl(ctx):
+    found = layout_input(ctx)
+    base = ctx.attr.pulled_base[0] if type(ctx.attr.pulled_base) == "list" else ctx.attr.pulled_base
+    if OCIPulledImageInfo not in base:
+        fail("{}: {} has no layers: name a base of oci.pull of the module extension @oci_pull_all//oci:extensions.bzl, an oci_pull_all repository, or an oci_image on one of these".format(ctx.label, base.label))
+    blobs = base[OCIPulledImageInfo].blobs
+
+    layout = ctx.actions.declare_directory(ctx.label.name)
+    directories = ctx.actions.args()
+    directories.add_all(["layout", "complete", "--blobs", ctx.attr.blobs])
+    directories.add_all([found.path], expand_directories = False)
+    directories.add_all("--output", [layout], expand_directories = False)
+    pulled = ctx.actions.args()
+    pulled.use_param_file("@%s")
+    pulled.set_param_file_format("shell")
+    pulled.add_all(blobs, before_each = "--blob")
+    ctx.actions.run(
+        executable = get_tool(ctx),
+        arguments = [directories, pulled],
+        inputs = depset(transitive = [found.inputs, blobs]),
+        outputs = [layout],
+        execution_requirements = caching_of_base(ctx) if ctx.attr.blobs == "file" else {},
+        mnemonic = "OCICompleteLayout",
+        progress_message = "Completing image layout %{label}",
+        toolchain = TOOLCHAIN_TYPE,
+    )
+
+    # The links lead to the pulled blobs, which must therefore be wherever the layout is.
+    linked = blobs if ctx.attr.blobs == "link" else depset()
+    return [DefaultInfo(
+        files = depset([layout]),
+        runfiles = ctx.runfiles(files = [layout], transitive_files = linked),
+    )]
+
+oci_complete_layout = rule(
+    implementation = _oci_complete_layout_impl,
+    doc = """Makes a layout that lacks its base's layers whole.
+
+It is for images that another ruleset builds on a base without having its layers, such as the `oci_layout` of rules_img
+with a shallow base. The layers come from `pulled_base`, on demand, before the build begins; `index.json` stays as
+it is. An image of `oci_image` needs no such step: `oci_image_layout` makes its layout.""",
+    attrs = {
+        "blobs": attr.string(
+            doc = """How the pulled base's blobs get into the directory, as in `oci_image_layout`: `link` or
+`file`. All others are copied, and verified.""",
+            default = "link",
+            values = ["link", "file"],
+        ),
+        "cache_base": CACHE_BASE,
+        "layout": LAYOUT_ATTR,
+        "pulled_base": attr.label(
+            doc = """Where the layers of the base are: a base of `oci.pull` (`@NAME`), an `oci_pull_all` repository,
+or an `oci_image` on one of these, of which it takes the one platform that is built for. What the base has is taken from
+there even if the layout has it too.""",
+            mandatory = True,
+            cfg = pull_all_on,
+        ),
+    },
+    toolchains = [TOOLCHAIN_TYPE],
+)
