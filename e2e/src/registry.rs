@@ -51,42 +51,20 @@ impl Registry {
 
     /// As [`Registry::with_base_images`], for those who know [`CREDENTIALS`].
     pub fn with_password() -> Self {
-        Self::start(Some(Root::get().registry_storage()), |directory| {
-            let path = directory.join("htpasswd");
-            // The password by bcrypt with cost 4.
-            let hash = "$2b$04$w0/t05f5abhEC7WORwcJ5e6fLablhna3RvHRT4gSo472gwWiGZEZa";
-            std::fs::write(&path, format!("{}:{hash}\n", CREDENTIALS.0)).expect("can be written");
-            json!({"auth": {"htpasswd": {"realm": "tests", "path": path}}})
-        })
+        Self::start(Some(Root::get().registry_storage()), password)
     }
 
     /// As [`Registry::with_base_images`], by TLS with [`Registry::certificate`].
     pub fn with_tls() -> Self {
-        Self::start(Some(Root::get().registry_storage()), |directory| {
-            let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
-            let made = Root::get()
-                .command(Life::Child, &[directory], "openssl")
-                .args([
-                    "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-                ])
-                .args([
-                    "-subj",
-                    "/CN=tests",
-                    "-addext",
-                    "subjectAltName=IP:127.0.0.1",
-                ])
-                .args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"])
-                .arg(&certificate)
-                .arg("-keyout")
-                .arg(&key)
-                .output()
-                .expect("openssl can be run");
-            assert!(made.status.success(), "{made:?}");
-            json!({"http": {
-                "addr": "127.0.0.1:0",
-                "tls": {"certificate": certificate, "key": key},
-            }})
-        })
+        Self::start(Some(Root::get().registry_storage()), tls)
+    }
+
+    /// As [`Registry::with_tls`], for those who know [`CREDENTIALS`].
+    pub fn private() -> Self {
+        Self::start(
+            Some(Root::get().registry_storage()),
+            |directory| json!({"auth": password(directory)["auth"], "http": tls(directory)["http"]}),
+        )
     }
 
     /// A registry on a storage of the caller's, which it leaves as it is.
@@ -278,6 +256,42 @@ impl Request {
             bytes: answer.next()?.parse().ok()?,
         })
     }
+}
+
+/// The part of a registry's configuration by which it asks for [`CREDENTIALS`].
+fn password(directory: &Path) -> Value {
+    let path = directory.join("htpasswd");
+    // The password by bcrypt with cost 4.
+    let hash = "$2b$04$w0/t05f5abhEC7WORwcJ5e6fLablhna3RvHRT4gSo472gwWiGZEZa";
+    std::fs::write(&path, format!("{}:{hash}\n", CREDENTIALS.0)).expect("can be written");
+    json!({"auth": {"htpasswd": {"realm": "tests", "path": path}}})
+}
+
+/// The part of a registry's configuration by which it speaks TLS, with a certificate made for it.
+fn tls(directory: &Path) -> Value {
+    let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+    let made = Root::get()
+        .command(Life::Child, &[directory], "openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=tests",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"])
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .expect("openssl can be run");
+    assert!(made.status.success(), "{made:?}");
+    json!({"http": {
+        "addr": "127.0.0.1:0",
+        "tls": {"certificate": certificate, "key": key},
+    }})
 }
 
 /// A JSON value that must be a string.
