@@ -18,7 +18,7 @@ pub const LOADERS: [&str; 4] = ["docker", "podman", "nerdctl", "ctr"];
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No program of [`LOADERS`] is there.
-    #[error("none of {names} is on PATH: install one of them, or name another program", names = LOADERS.join(", "))]
+    #[error("none of {names} is on PATH: install one of them, or name another program by loader (--loader)", names = LOADERS.join(", "))]
     NoLoader,
     /// The program cannot be run.
     #[error("cannot run {program}: is it on PATH?", program = .0.display())]
@@ -26,12 +26,17 @@ pub enum LoadError {
     /// The archive cannot be made, or the program does not read it to its end.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// What a layout's image may be told is told of an archive.
-    #[error("{archive} is an archive of one image, which has its names: set the names and the platform where it is made", archive = .0.display())]
+    /// A name or a platform was given with an archive, which has its own.
+    #[error("{archive} is an archive, and has the names and the platforms of its images in it: set them where it is made", archive = .0.display())]
     Settled(PathBuf),
     /// containerd would say that all is well, and have no image.
-    #[error("{program} loads no image that has no name: give it one, such as example.com/app:latest", program = .0.display())]
-    NoName(OsString),
+    #[error("{image} has no name, without which {program} loads no image: give it one, such as example.com/app:latest, by repo_tags (--tag), or where it is made if it is an archive", image = .image.display(), program = .program.display())]
+    NoName {
+        /// The layout or the archive.
+        image: PathBuf,
+        /// The program.
+        program: OsString,
+    },
     /// The program failed.
     #[error("{program} {arguments} ended with {status}", program = .program.display(), arguments = .arguments.join(" "))]
     End {
@@ -68,7 +73,10 @@ pub fn load(
     };
     let of_containerd = Path::new(&program).file_stem() == Some(OsStr::new("ctr"));
     if of_containerd && !has_name {
-        return Err(LoadError::NoName(program));
+        return Err(LoadError::NoName {
+            image: layout.to_owned(),
+            program,
+        });
     }
     let arguments: &[&str] = if of_containerd {
         // Else it leaves out an image that is not for this machine.

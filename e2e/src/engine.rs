@@ -1,6 +1,7 @@
 //! Debian's container engines, each with its images in a directory of the test's own.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -63,6 +64,10 @@ impl Engine {
     /// Docker.
     pub fn docker(store: DockerStore) -> Self {
         let directory = scratch();
+        let [driver, feature] = match store {
+            DockerStore::Layers => ["vfs", "false"],
+            DockerStore::Containerd => ["native", "true"],
+        };
         let daemon = start(
             &directory,
             &[
@@ -70,16 +75,10 @@ impl Engine {
                 "--bridge=none",
                 "--iptables=false",
                 "--ip6tables=false",
-                "--host=unix:///run/engine/socket",
-                "--data-root=/run/engine/data",
-                match store {
-                    DockerStore::Layers => "--storage-driver=vfs",
-                    DockerStore::Containerd => "--storage-driver=native",
-                },
-                match store {
-                    DockerStore::Layers => "--feature=containerd-snapshotter=false",
-                    DockerStore::Containerd => "--feature=containerd-snapshotter=true",
-                },
+                &format!("--host=unix://{INSIDE}/socket"),
+                &format!("--data-root={INSIDE}/data"),
+                &format!("--storage-driver={driver}"),
+                &format!("--feature=containerd-snapshotter={feature}"),
             ],
             "API listen on",
         );
@@ -108,8 +107,11 @@ impl Engine {
              snapshotter = \"native\"\n"
         );
         fs::write(directory.path().join("config.toml"), config).expect("can be written");
-        let command = ["containerd", "--config=/run/engine/config.toml"];
-        let daemon = start(&directory, &command, "containerd successfully booted");
+        let daemon = start(
+            &directory,
+            &["containerd", &format!("--config={INSIDE}/config.toml")],
+            "containerd successfully booted",
+        );
         let socket = directory.path().join("socket");
         let environment = vec![
             ("CONTAINERD_ADDRESS", socket.display().to_string()),
@@ -130,7 +132,7 @@ impl Engine {
     }
 
     /// The directory in which it has all that it has, and its socket.
-    pub fn directory(&self) -> &std::path::Path {
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 

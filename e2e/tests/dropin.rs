@@ -191,6 +191,8 @@ fn a_layout_is_completed_with_what_it_lacks() {
     let empty = vec![0; 1024];
     let (manifest, layer) = image(&user, &empty);
     write_index(&user.path("layout"), &[manifest]);
+    // No part of a layout, as a desktop leaves it.
+    fs::write(user.path("layout/blobs/.DS_Store"), "").expect("can be written");
     let complete = ["layout", "complete", "layout", "--output", "whole"];
     user.run(&complete).failed(&[
         &format!(

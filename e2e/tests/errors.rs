@@ -59,7 +59,13 @@ fn a_declaration_that_cannot_be_meant() {
     let case = Case::new();
     let image = case.image();
 
-    for digest in ["sha256:123", "md5:00000000000000000000000000000000"] {
+    let hex = case.digest.trim_start_matches("sha256:");
+    for digest in [
+        "",
+        hex,
+        "sha256:123",
+        "md5:00000000000000000000000000000000",
+    ] {
         case.declare_base(&format!("{image}, digest = \"{digest}\""));
         case.assert_fails(
             "//:image",
@@ -67,6 +73,7 @@ fn a_declaration_that_cannot_be_meant() {
                 "oci.pull(name = \"base\") in",
                 &format!("\"{digest}\" is not a digest"),
                 "oci-pull-all -- resolve",
+                "/library/debian:TAG`",
             ],
         );
     }

@@ -197,8 +197,10 @@ fn what_no_engine_could_load_is_told() {
     user.run(&["load", "layout"])
         .failed(&["none of docker, podman, nerdctl, ctr is on PATH"]);
     for nameless in ["layout", "nameless.tar"] {
-        user.run(&["load", nameless, "--loader", "ctr"])
-            .failed(&["ctr loads no image that has no name"]);
+        user.run(&["load", nameless, "--loader", "ctr"]).failed(&[
+            &format!("{nameless} has no name"),
+            "without which ctr loads no image",
+        ]);
     }
     user.run(&["load", "oci.tar", "--loader", "podman"])
         .failed(&["oci.tar has no manifest.json", "in the format docker"]);

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::checkout;
 use oci_pull_all_e2e::registry::{Registry, text};
-use oci_pull_all_e2e::scratch;
 use oci_pull_all_e2e::storage::{Fill, Storage};
+use oci_pull_all_e2e::{checkout, scratch};
 use serde_json::Value;
 use tempfile::TempDir;
 

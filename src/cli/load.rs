@@ -12,7 +12,7 @@ use super::{Result, users_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The layout's directory, or an archive of one image in the format docker.
+    /// The layout's directory, or an archive in the format docker.
     layout: PathBuf,
     /// Which image, if the layout has several.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", overrides_with = "platform")]

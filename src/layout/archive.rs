@@ -1,7 +1,6 @@
 //! Layouts as tar archives (OCI image spec, image-layout.md), and as those that `docker save` writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -94,7 +93,8 @@ pub fn write_archive(
     writer: impl io::Write,
     output: &Path,
 ) -> Result<(), ArchiveError> {
-    let sources = sources(layout)?;
+    let mut sources = Sources::default();
+    sources.add_layout(layout)?;
     let image = match (format, platform) {
         (Format::Oci, None) => {
             let (index, roots) = index(layout)?;
@@ -150,31 +150,6 @@ pub fn copy_archive(
     let mut file = io_failed("open", archive, open_regular(archive))?;
     io_failed("write", output, io::copy(&mut file, &mut writer))?;
     Ok(())
-}
-
-/// All blobs of a layout.
-fn sources(layout: &Path) -> Result<Sources, ArchiveError> {
-    let mut sources = Sources::default();
-    let list = |path: &Path| {
-        let paths = fs::read_dir(path).and_then(|entries| {
-            let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-            paths.collect::<io::Result<Vec<_>>>()
-        });
-        io_failed("list", path, paths)
-    };
-    for algorithm in list(&layout.join("blobs"))? {
-        if !algorithm.is_dir() {
-            continue;
-        }
-        for blob in list(&algorithm)? {
-            // What else lies there is no part of the layout.
-            match sources.add_pulled(blob) {
-                Err(MergeError::Name(_)) => {}
-                added => added?,
-            }
-        }
-    }
-    Ok(sources)
 }
 
 /// The bytes of a layout's `index.json`, and the manifests that it lists.

@@ -151,10 +151,14 @@ impl Sources {
     }
 
     /// Adds the blobs of the layout in the directory `layout` that were not given yet.
-    fn add_layout(&mut self, layout: &Path) -> Result<(), MergeError> {
+    pub(super) fn add_layout(&mut self, layout: &Path) -> Result<(), MergeError> {
         let blobs = layout.join("blobs");
         for algorithm in io_failed("list", &blobs, files_in(&blobs))? {
+            if !algorithm.is_dir() {
+                continue;
+            }
             for blob in io_failed("list", &algorithm, files_in(&algorithm))? {
+                // What else lies there is no part of the layout.
                 if let Some(digest) = digest_of_path(&blob) {
                     let source = Source {
                         path: blob,
