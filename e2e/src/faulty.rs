@@ -25,7 +25,7 @@ pub struct Seen {
     pub path: String,
     /// The headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
-    /// The body, where its length was told.
+    /// The body, where its length was told, as far as it came.
     pub body: Vec<u8>,
     /// How many requests for this path came before.
     pub earlier: usize,
@@ -379,10 +379,9 @@ fn serve(stream: TcpStream, log: &Log, answer: impl Fn(&Seen) -> Answer) -> std:
             .insert(name.to_lowercase(), value.to_owned());
     }
     let length = request.headers.get("content-length");
-    request
-        .body
-        .resize(length.map_or(0, |length| length.parse().unwrap_or(0)), 0);
-    reader.read_exact(&mut request.body)?;
+    let length = length.map_or(0, |length| length.parse().unwrap_or(0));
+    // What came before a break is seen.
+    let _ = (&mut reader).take(length).read_to_end(&mut request.body);
     {
         let mut seen = log.seen.lock().expect("no thread panicked");
         request.earlier = seen

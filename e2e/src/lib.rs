@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bazel;
+pub mod cutting;
 pub mod engine;
 pub mod faulty;
 pub mod layout;

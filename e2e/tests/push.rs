@@ -1,12 +1,14 @@
 //! What goes over the wire when an image is pushed, as the registries saw it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::faulty::{Answer, Content, End, Faulty, Flow, PIECE, Seen, noise};
+use oci_pull_all_e2e::cutting::Cutting;
+use oci_pull_all_e2e::faulty::{self, Answer, Content, End, Faulty, Flow, PIECE, Seen, noise};
 use oci_pull_all_e2e::nginx::Nginx;
 use oci_pull_all_e2e::registry::{CREDENTIALS, Registry, Request, text};
 use oci_pull_all_e2e::root::{Life, Root};
@@ -422,6 +424,160 @@ fn target(special: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> 
     Faulty::start(Content::default(), move |seen: &Seen, answer| {
         special(seen).unwrap_or(answer)
     })
+}
+
+/// A registry that keeps what it gets of an upload, in however many requests it comes, and answers `told`
+/// of their number who asks how many bytes that are.
+fn keeping(told: fn(usize) -> Answer) -> Faulty {
+    #[derive(Default)]
+    struct Kept {
+        uploads: Vec<Vec<u8>>,
+        documents: HashMap<String, Answer>,
+    }
+    let kept = Mutex::new(Kept::default());
+    target(move |seen| {
+        let mut kept = kept.lock().expect("no thread panicked");
+        let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
+        let (room, name) = path.rsplit_once('/')?;
+        // Each answer leads to another location, and only the last one is right.
+        let location = format!("{}", kept.uploads.len());
+        let next = |answer: Answer| answer.header("Location", location.as_str());
+        let upload = name.parse().ok().and_then(|number: usize| {
+            let upload = kept.uploads.get_mut(number)?;
+            Some(std::mem::take(upload))
+        });
+        Some(match (seen.method.as_str(), room.ends_with("/uploads")) {
+            ("POST", _) => {
+                kept.uploads.push(Vec::new());
+                next(Answer::new(202, ""))
+            }
+            ("GET", true) => {
+                let upload = upload?;
+                let answer = next(told(upload.len()));
+                kept.uploads.push(upload);
+                answer
+            }
+            ("PATCH", true) => {
+                let mut upload = upload?;
+                let begin = seen.headers["content-range"].split('-').next()?.to_owned();
+                if begin != upload.len().to_string() {
+                    return Some(Answer::new(416, ""));
+                }
+                upload.extend(&seen.body);
+                kept.uploads.push(upload);
+                next(Answer::new(202, ""))
+            }
+            ("PUT", true) => {
+                let mut upload = upload?;
+                upload.extend(&seen.body);
+                let digest = faulty::digest(&upload);
+                if query.ends_with(&digest.replace(':', "%3A")) {
+                    kept.documents.insert(digest, Answer::new(200, upload));
+                    Answer::new(201, "")
+                } else {
+                    let number: usize = name.parse().ok()?;
+                    kept.uploads[number] = upload;
+                    Answer::new(400, "")
+                }
+            }
+            ("PUT", false) => {
+                let manifest = Answer::new(200, seen.body.clone());
+                let manifest = manifest.header("Content-Type", &seen.headers["content-type"]);
+                kept.documents.insert(name.to_owned(), manifest);
+                Answer::new(201, "")
+            }
+            _ => kept.documents.get(name)?.clone(),
+        })
+    })
+}
+
+/// What a registry that has `length` bytes of an upload says of it.
+fn range(length: usize) -> Answer {
+    let last = length.saturating_sub(1);
+    Answer::new(204, "").header("Range", format!("0-{last}"))
+}
+
+/// Pushes an image with one layer of 8 MB to `target` by a connection that breaks off when 5 MB of the
+/// layer have passed, and returns how many bytes passed in all, and where in the layer the base's registry
+/// was asked to begin.
+fn push_by_a_bad_line(seed: u64, target: &str, local: bool) -> (u64, Vec<usize>) {
+    let layer = noise(seed, 8_000_000);
+    let content = Content::image(std::slice::from_ref(&layer));
+    let (digest, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let put = format!("digest=sha256%3A{}", hex(&digest));
+    let line = Cutting::before(target, &put, 5_000_000);
+    let repository = format!("{}/team/app", line.host());
+    let mut arguments = vec!["--concurrency", "1"];
+    if local {
+        fs::write(shallow.user.path("layer"), &layer).expect("can be written");
+        arguments.extend(["--local-file", "layer"]);
+    }
+    shallow.push(&repository, &arguments).succeeded();
+    check_image(&format!("{target}/team/app@{image}"));
+    let asked = origin.seen();
+    let begins = asked
+        .iter()
+        .filter(|seen| seen.path.ends_with(&digest))
+        .map(|seen| seen.range(layer.len()).map_or(0, |range| range.start))
+        .collect();
+    (line.passed(), begins)
+}
+
+#[test]
+fn an_upload_that_breaks_off_goes_on_where_the_registry_has_it() {
+    for local in [true, false] {
+        let target = keeping(range);
+        let (passed, begins) = push_by_a_bad_line(11, &target.host(), local);
+        assert!(passed < 9_000_000, "{passed} bytes");
+        match begins[..] {
+            [] => assert!(local),
+            // The head of the request passed as well, and a little is read again to verify the layer.
+            [0, second] => assert!((3_900_000..5_000_000).contains(&second), "{second}"),
+            _ => panic!("{begins:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_upload_begins_anew_where_the_registry_does_not_say_what_it_has() {
+    let answers: [fn(usize) -> Answer; 7] = [
+        |_| Answer::new(404, ""),
+        |_| Answer::new(503, ""),
+        |_| Answer::none(End::Reset),
+        |_| Answer::new(204, ""),
+        |_| range(0),
+        |length| range(length - 1000),
+        |_| range(9_000_000),
+    ];
+    for told in answers {
+        let target = keeping(told);
+        let (passed, _) = push_by_a_bad_line(12, &target.host(), true);
+        assert!(passed > 13_000_000, "{passed} bytes");
+    }
+    // This one keeps what came, and does not go on with it.
+    let target = Registry::empty();
+    push_by_a_bad_line(12, target.host(), false);
+}
+
+#[test]
+fn a_chunk_that_breaks_off_is_sent_again_alone() {
+    let content = Content::image(&[noise(13, 2_500_000)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let mut target = Registry::empty();
+    // nginx passes on a chunk when it has all of it.
+    let proxy = Nginx::admitting(target.host(), 1 << 20);
+    let line = Cutting::before(proxy.host(), "content-range: 1048576-", 500_000);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let repository = format!("{}/team/app", line.host());
+    shallow.push(&repository, &[]).succeeded();
+    let requests = target.requests();
+    let chunks = requests.iter().filter(|request| request.method == "PATCH");
+    assert_eq!(chunks.count(), 3);
+    assert_eq!(about(&requests, "PUT", &layer).len(), 1);
+    check_image(&format!("{}/team/app@{image}", target.host()));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A blob's bytes on their way to a registry.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +20,10 @@ use super::{PushError, base_failed, read_failed};
 
 const PIECE: usize = 256 * 1024;
 /// Bytes that make a failed request worth another round of tries.
-const PROGRESS: u64 = 256 * 1024;
+pub(super) const PROGRESS: u64 = 256 * 1024;
+
+/// The distance between two [`Marks`].
+const MARK: u64 = 1 << 20;
 
 /// A blob's bytes, verified while they go out: the last ones do only if all are right, so that no registry
 /// ever gets wrong bytes as a whole.
@@ -27,8 +31,34 @@ pub(super) struct Outgoing {
     blob: Descriptor,
     bytes: Origin,
     at: u64,
+    /// The registry has what is before.
+    begin: u64,
     hasher: Hasher,
+    marks: Marks,
     progress: Arc<BlobProgress>,
+}
+
+/// Hashers as they were at places in a blob, so that one that goes out from its middle can be verified as a
+/// whole without its beginning being had again.
+#[derive(Clone, Default)]
+pub(super) struct Marks(Arc<Mutex<BTreeMap<u64, Hasher>>>);
+
+impl Marks {
+    /// Keeps the first hasher behind each [`MARK`] bytes.
+    fn add(&self, at: u64, hasher: &Hasher) {
+        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = marks.range(..=at).next_back().map_or(0, |(last, _)| *last);
+        if at - last >= MARK {
+            marks.insert(at, hasher.clone());
+        }
+    }
+
+    /// The last one that is not behind `at`.
+    fn before(&self, at: u64) -> Option<(u64, Hasher)> {
+        let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = marks.range(..=at).next_back();
+        last.map(|(at, hasher)| (*at, hasher.clone()))
+    }
 }
 
 enum Origin {
@@ -95,9 +125,26 @@ impl Outgoing {
             blob: blob.clone(),
             bytes,
             at: 0,
+            begin: 0,
             hasher: blob.digest.algorithm().hasher(),
+            marks: Marks::default(),
             progress: Arc::clone(progress),
         }
+    }
+
+    /// Those from `begin`, where `marks` are of bytes of this blob that went out before.
+    pub(super) fn from(mut self, begin: u64, marks: &Marks) -> Result<Self, PushError> {
+        self.begin = begin;
+        self.marks = marks.clone();
+        if let Some((at, hasher)) = marks.before(begin) {
+            (self.at, self.hasher) = (at, hasher);
+        }
+        if let Origin::File(file, path) = &mut self.bytes {
+            let sought = file.seek(SeekFrom::Start(self.at));
+            sought.map_err(|source| read_failed(path, source))?;
+        }
+        self.progress.move_to(self.at);
+        Ok(self)
     }
 
     /// The bytes as a stream, and what tells why it ended with an error.
@@ -127,9 +174,17 @@ impl Outgoing {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, PushError> {
-        if self.at == self.blob.size {
-            return Ok(None);
+        while self.at < self.blob.size {
+            let at = self.at;
+            let mut bytes = self.next_verified().await?;
+            if self.at > self.begin {
+                return Ok(Some(bytes.split_off(behind(self.begin, at, &bytes))));
+            }
         }
+        Ok(None)
+    }
+
+    async fn next_verified(&mut self) -> Result<Bytes, PushError> {
         let bytes = match &mut self.bytes {
             Origin::File(file, path) => {
                 read_piece(file).map_err(|source| read_failed(path, source))?
@@ -145,9 +200,9 @@ impl Outgoing {
         }
         self.hasher.update(&bytes);
         self.at = end;
+        self.marks.add(end, &self.hasher);
         if end == self.blob.size {
-            let hasher = self.blob.digest.algorithm().hasher();
-            let found = std::mem::replace(&mut self.hasher, hasher).finish();
+            let found = self.hasher.clone().finish();
             if found != self.blob.digest {
                 return Err(PushError::Wrong {
                     place: self.place(),
@@ -157,7 +212,7 @@ impl Outgoing {
             }
         }
         self.progress.move_to(end);
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     fn wrong_size(&self, found: u64) -> PushError {
@@ -178,6 +233,12 @@ impl Outgoing {
             }
         }
     }
+}
+
+/// Where in `bytes`, which begin at `begin` in a blob, `at` is.
+fn behind(at: u64, begin: u64, bytes: &Bytes) -> usize {
+    let known = usize::try_from(at.saturating_sub(begin)).unwrap_or(usize::MAX);
+    known.min(bytes.len())
 }
 
 fn read_piece(file: &mut File) -> io::Result<Bytes> {
@@ -226,8 +287,7 @@ impl Incoming {
             *position += bytes.len() as u64;
             // A registry without ranges begins anew.
             if *position > at {
-                let known = usize::try_from(at - begin.min(at)).unwrap_or(usize::MAX);
-                return Ok(bytes.split_off(known.min(bytes.len())));
+                return Ok(bytes.split_off(behind(at, begin, &bytes)));
             }
         }
     }
@@ -274,5 +334,32 @@ mod tests {
         let (count, fault) = sent(&content, &content[1..]).await;
         assert_eq!(count, 0);
         assert!(fault.is_some_and(|fault| fault.contains(&format!("{} bytes", 2 * PIECE))));
+    }
+    #[tokio::test]
+    async fn what_goes_on_in_the_middle_is_verified_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        let mut content = vec![1; 3 << 20];
+        let blob = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), &content);
+        let progress = Arc::new(Progress::new(Mode::None).blob(&blob.digest, blob.size));
+        let marks = Marks::default();
+        let rest = async |content: &[u8], begin: u64| {
+            std::fs::write(&path, content).unwrap();
+            let outgoing = Outgoing::of_file(&blob, &path, &progress).unwrap();
+            let (stream, fault) = outgoing.from(begin, &marks).unwrap().into_stream();
+            let rest: Result<Vec<Bytes>, _> = stream.try_collect().await;
+            let length = rest.map(|rest| rest.iter().map(Bytes::len).sum::<usize>());
+            (length.ok(), fault.take().is_some())
+        };
+        // Without marks it is read from its beginning.
+        assert_eq!(rest(&content, 2_500_000).await, (Some(645_728), false));
+        for (begin, length) in [(3 << 20, 0), (1, (3 << 20) - 1), (2 << 20, 1 << 20)] {
+            assert_eq!(rest(&content, begin).await, (Some(length), false));
+        }
+        // What is before a mark is not read.
+        content[0] = 2;
+        assert_eq!(rest(&content, 2_500_000).await, (Some(645_728), false));
+        content[3_000_000] = 2;
+        assert_eq!(rest(&content, 2_500_000).await, (None, true));
     }
 }

@@ -27,10 +27,10 @@ use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::progress::{BlobProgress, Progress};
 use crate::pull::wait_after;
 use crate::reference::Tag;
-use crate::registry::{Backoff, Mount, Registry, RegistryError};
+use crate::registry::{Backoff, Mount, Registry, RegistryError, Upload};
 use crate::store::{Store, StoreError};
 
-use body::Outgoing;
+use body::{Marks, Outgoing, PROGRESS};
 
 /// The lengths of the requests that a blob is sent in; the next is tried where one is too long for the
 /// registry, or for what stands before it. Few registries take chunks as well as whole blobs.
@@ -341,30 +341,51 @@ struct Pusher {
     chunks: AtomicUsize,
 }
 
+/// A blob that is under way.
+struct Transfer<'a> {
+    blob: &'a Descriptor,
+    origin: Option<&'a Arc<Registry>>,
+    progress: Arc<BlobProgress>,
+    backoff: Backoff,
+    /// The upload that broke off.
+    broken: Option<Upload>,
+    /// The most that the registry had of an upload that broke off.
+    furthest: u64,
+    /// Whether the registry refused what was sent to go on.
+    refused: bool,
+    marks: Marks,
+}
+
 impl Pusher {
     async fn push_blob(
         &self,
         blob: &Descriptor,
         origin: Option<&Arc<Registry>>,
     ) -> Result<Outcome, PushError> {
-        let progress = Arc::new(self.progress.blob(&blob.digest, blob.size));
-        let mut backoff = Backoff::default();
+        let mut transfer = Transfer {
+            blob,
+            origin,
+            progress: Arc::new(self.progress.blob(&blob.digest, blob.size)),
+            backoff: Backoff::default(),
+            broken: None,
+            furthest: 0,
+            refused: false,
+            marks: Marks::default(),
+        };
         loop {
             let chunks = self.chunks.load(Ordering::Relaxed);
-            match self.try_blob(blob, origin, CHUNKS[chunks], &progress).await {
+            match self.try_blob(&mut transfer, CHUNKS[chunks]).await {
                 Ok(outcome) => {
-                    progress.move_to(blob.size);
+                    transfer.progress.move_to(blob.size);
                     return Ok(outcome);
                 }
                 Err(PushError::Registry(error))
                     if error.refuses_length() && chunks + 1 < CHUNKS.len() =>
                 {
-                    progress.move_to(0);
                     self.chunks.fetch_max(chunks + 1, Ordering::Relaxed);
                 }
                 Err(PushError::Registry(error)) => {
-                    progress.move_to(0);
-                    wait_after(&mut backoff, error, &progress).await?;
+                    wait_after(&mut transfer.backoff, error, &transfer.progress).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -373,17 +394,26 @@ impl Pusher {
 
     async fn try_blob(
         &self,
-        blob: &Descriptor,
-        origin: Option<&Arc<Registry>>,
+        transfer: &mut Transfer<'_>,
         chunk: Option<usize>,
-        progress: &Arc<BlobProgress>,
     ) -> Result<Outcome, PushError> {
+        let (blob, origin) = (transfer.blob, transfer.origin);
         if self.target.has_blob(&blob.digest).await? {
             return Ok(Outcome::Present);
         }
-        let path = self.sources.path(&blob.digest);
+        if let Some(upload) = self.resume(transfer).await {
+            match self.send(transfer, upload, chunk).await {
+                // It may take anew what it does not take the rest of.
+                Err(PushError::Registry(error))
+                    if error.transient().is_none() && !error.refuses_length() =>
+                {
+                    transfer.refused = true;
+                }
+                sent => return sent,
+            }
+        }
         let mut upload = None;
-        if path.is_none()
+        if self.sources.path(&blob.digest).is_none()
             && let Some(from) = origin.and_then(|origin| self.mountable(origin))
         {
             match self.target.mount(&blob.digest, from).await {
@@ -394,7 +424,33 @@ impl Pusher {
                 Err(_) => {}
             }
         }
-        let outgoing = match (path, self.stored(blob)?, origin) {
+        let upload = match upload {
+            Some(upload) => upload,
+            None => self.target.begin_upload(&blob.digest).await?,
+        };
+        self.send(transfer, upload, chunk).await
+    }
+
+    /// The upload that broke off, if the registry goes on with it.
+    async fn resume(&self, transfer: &mut Transfer<'_>) -> Option<Upload> {
+        let broken = transfer.broken.take()?;
+        let upload = self.target.resume_upload(transfer.blob, &broken).await?;
+        if upload.received() >= transfer.furthest + PROGRESS {
+            transfer.furthest = upload.received();
+            transfer.backoff.reset();
+        }
+        Some(upload)
+    }
+
+    async fn send(
+        &self,
+        transfer: &mut Transfer<'_>,
+        mut upload: Upload,
+        chunk: Option<usize>,
+    ) -> Result<Outcome, PushError> {
+        let (blob, progress) = (transfer.blob, &transfer.progress);
+        let path = self.sources.path(&blob.digest);
+        let outgoing = match (path, self.stored(blob)?, transfer.origin) {
             (Some(path), ..) => Outgoing::of_file(blob, path, progress)?,
             (None, Some(path), _) => Outgoing::of_file(blob, &path, progress)?,
             (None, None, Some(origin)) => Outgoing::of_registry(blob, origin, progress),
@@ -405,21 +461,27 @@ impl Pusher {
                 });
             }
         };
-        let upload = match upload {
-            Some(upload) => upload,
-            None => self.target.begin_upload(&blob.digest).await?,
-        };
+        let outgoing = outgoing.from(upload.received(), &transfer.marks)?;
         let (body, fault) = outgoing.into_stream();
         let target = &self.target;
-        let uploaded = match chunk {
-            None => target.upload(blob, upload, body).await,
-            Some(length) => target.upload_in_chunks(blob, upload, length, body).await,
+        let sent = match chunk {
+            None => target.upload(blob, &mut upload, body).await,
+            Some(length) => {
+                let sent = target.upload_in_chunks(blob, &mut upload, length, body);
+                sent.await
+            }
         };
         // What ended the body is the cause of what the registry says of it.
-        match fault.take() {
-            Some(fault) => Err(fault),
-            None => uploaded.map(|()| Outcome::Sent).map_err(PushError::from),
+        if let Some(fault) = fault.take() {
+            return Err(fault);
         }
+        let Err(error) = sent else {
+            return Ok(Outcome::Sent);
+        };
+        if error.transient().is_some() && !transfer.refused {
+            transfer.broken = Some(upload);
+        }
+        Err(error.into())
     }
 
     /// The repository to mount from, if the blobs of `origin` can be mounted.

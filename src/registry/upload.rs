@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, TryStreamExt as _, stream};
-use reqwest::header;
+use reqwest::header::{self, HeaderValue};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::descriptor::{Descriptor, MediaType};
@@ -19,18 +19,26 @@ const MAX_CHUNK: usize = 64 << 20;
 /// The length in which a chunk is handed to the network, to see whether it goes on.
 const PIECE: usize = 64 << 10;
 
-/// Where the registry says that a blob is to be sent. It may be another host.
+/// A blob that is being sent.
 #[derive(Debug)]
 pub struct Upload {
+    /// Where the registry says that it is to be sent. It may be another host.
     location: Url,
+    /// The bytes that the registry has.
+    received: u64,
     /// No chunk but the last one may be shorter (`OCI-Chunk-Min-Length`).
     least_chunk: usize,
 }
 
 impl Upload {
+    /// How many bytes of the blob the registry has.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Where the last request of the upload goes to.
-    fn end(self, digest: &Digest) -> Url {
-        let mut url = self.location;
+    fn end(&self, digest: &Digest) -> Url {
+        let mut url = self.location.clone();
         url.query_pairs_mut()
             .append_pair("digest", &digest.to_string());
         url
@@ -97,10 +105,7 @@ impl Registry {
     pub async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RegistryError> {
         let what = format!("blob {digest} of {from}");
         let query = [("mount", digest.to_string()), ("from", from.to_owned())];
-        let shape = |request: RequestBuilder| {
-            let request = request.query(&query);
-            request.header(header::CONTENT_LENGTH, 0)
-        };
+        let shape = |request: RequestBuilder| empty(request.query(&query));
         let response = self
             .ask(&what, Method::POST, "blobs/uploads/", shape)
             .await?;
@@ -114,12 +119,38 @@ impl Registry {
     /// Asks where to send a blob ("Pushing a blob monolithically", "POST then PUT").
     pub async fn begin_upload(&self, digest: &Digest) -> Result<Upload, RegistryError> {
         let what = format!("blob {digest}");
-        let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, 0);
         let response = self
-            .ask(&what, Method::POST, "blobs/uploads/", shape)
+            .ask(&what, Method::POST, "blobs/uploads/", empty)
             .await?;
         let response = self.accept_push(&what, response).await?;
         self.location(&what, &response).await
+    }
+
+    /// Asks what the registry has of an upload that broke off ("Pushing a blob in chunks", the status of an
+    /// upload). If it says nothing of use, the blob is to be sent anew.
+    pub async fn resume_upload(&self, blob: &Descriptor, broken: &Upload) -> Option<Upload> {
+        let response = self.upload_status(blob, broken).await.ok()?;
+        let received = received(response.headers().get(header::RANGE)?.to_str().ok()?)?;
+        let what = format!("blob {}", blob.digest);
+        let upload = self.location(&what, &response).await.ok()?;
+        (received <= blob.size).then_some(Upload {
+            received,
+            least_chunk: broken.least_chunk,
+            ..upload
+        })
+    }
+
+    async fn upload_status(
+        &self,
+        blob: &Descriptor,
+        upload: &Upload,
+    ) -> Result<Response, RegistryError> {
+        let what = format!("blob {}", blob.digest);
+        let url = upload.location.clone();
+        let authorization = self.authorization_at(&what, &url).await?;
+        let request = self.connection().await?.http.get(url);
+        let response = self.send(&what, request, authorization).await?;
+        self.accept_push(&what, response).await
     }
 
     async fn location(&self, what: &str, response: &Response) -> Result<Upload, RegistryError> {
@@ -141,6 +172,7 @@ impl Registry {
             .filter(|url| url.scheme() == "https" || url.scheme() == scheme)
             .map(|location| Upload {
                 location,
+                received: 0,
                 least_chunk,
             })
             .ok_or_else(|| RegistryError::Url {
@@ -149,20 +181,23 @@ impl Registry {
             })
     }
 
-    /// Sends a blob, whose bytes `body` brings, in one request ("Pushing a blob monolithically"). The
-    /// registry checks their digest.
+    /// Sends what the registry does not have of a blob, whose bytes `body` brings, in one request ("Pushing
+    /// a blob monolithically"). The registry checks their digest.
+    ///
+    /// If that fails, `upload` tells with what to go on.
     pub async fn upload(
         &self,
         blob: &Descriptor,
-        upload: Upload,
+        upload: &mut Upload,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), RegistryError> {
-        let what = format!("blob {}", blob.digest);
-        let url = upload.end(&blob.digest);
-        let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, blob.size);
-        self.send_to(&what, Method::PUT, url, shape, body)
-            .await
-            .map(drop)
+        if upload.received == 0 {
+            return self.end_upload(blob, upload, blob.size, body).await;
+        }
+        if upload.received < blob.size {
+            self.send_chunk(blob, upload, blob.size, body).await?;
+        }
+        self.end_upload(blob, upload, 0, stream::empty()).await
     }
 
     /// As [`Registry::upload`], in several requests, each with at most `length` bytes ("Pushing a blob in
@@ -170,55 +205,92 @@ impl Registry {
     pub async fn upload_in_chunks(
         &self,
         blob: &Descriptor,
-        mut upload: Upload,
+        upload: &mut Upload,
         length: usize,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), RegistryError> {
-        let what = format!("blob {}", blob.digest);
         let length = length.max(upload.least_chunk);
         let mut body = Box::pin(body);
         let mut chunk = BytesMut::new();
-        let mut at = 0;
         loop {
             let more = body.try_next().await;
             let more = more.map_err(|source| RegistryError::Body {
-                what: what.clone(),
+                what: format!("blob {}", blob.digest),
                 source,
             })?;
             let ended = more.is_none();
             chunk.extend(more);
             while chunk.len() >= length || (ended && !chunk.is_empty()) {
                 let bytes = chunk.split_to(length.min(chunk.len())).freeze();
-                let end = at + bytes.len() as u64;
-                let shape = |request: RequestBuilder| {
-                    request
-                        .header(header::CONTENT_LENGTH, bytes.len())
-                        .header(header::CONTENT_RANGE, format!("{at}-{}", end - 1))
-                };
+                let end = upload.received + bytes.len() as u64;
                 let pieces = (0..bytes.len()).step_by(PIECE).map(|begin| {
                     let end = bytes.len().min(begin + PIECE);
                     Ok(bytes.slice(begin..end))
                 });
                 let pieces = stream::iter(pieces.collect::<Vec<_>>());
-                let response = self
-                    .send_to(&what, Method::PATCH, upload.location, shape, pieces)
-                    .await?;
-                upload = self.location(&what, &response).await?;
-                at = end;
+                self.send_chunk(blob, upload, end, pieces).await?;
             }
             if ended {
                 break;
             }
         }
+        self.end_upload(blob, upload, 0, stream::empty()).await
+    }
+
+    /// Sends the bytes up to `end` behind those that the registry has.
+    async fn send_chunk(
+        &self,
+        blob: &Descriptor,
+        upload: &mut Upload,
+        end: u64,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), RegistryError> {
+        let what = format!("blob {}", blob.digest);
+        let begin = upload.received;
+        let shape = |request: RequestBuilder| {
+            request
+                .header(header::CONTENT_LENGTH, end - begin)
+                .header(header::CONTENT_RANGE, format!("{begin}-{}", end - 1))
+        };
+        let url = upload.location.clone();
+        let response = self.send_to(&what, Method::PATCH, url, shape, body).await?;
+        *upload = Upload {
+            received: end,
+            ..self.location(&what, &response).await?
+        };
+        Ok(())
+    }
+
+    /// Ends an upload with the last `length` bytes.
+    async fn end_upload(
+        &self,
+        blob: &Descriptor,
+        upload: &Upload,
+        length: u64,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), RegistryError> {
+        let what = format!("blob {}", blob.digest);
         let url = upload.end(&blob.digest);
-        let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, 0);
-        self.send_to(&what, Method::PUT, url, shape, stream::empty())
+        let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, length);
+        self.send_to(&what, Method::PUT, url, shape, body)
             .await
             .map(drop)
     }
 
-    /// A request with bytes of a blob to a location, which gets a credential only if it is of the registry
-    /// itself.
+    /// The `Authorization` header for a location, which gets one only if it is of the registry itself.
+    async fn authorization_at(
+        &self,
+        what: &str,
+        location: &Url,
+    ) -> Result<Option<HeaderValue>, RegistryError> {
+        Ok(if same_host(location, &self.url(what, "").await?) {
+            self.authorization().await.1
+        } else {
+            None
+        })
+    }
+
+    /// A request with bytes of a blob to a location.
     async fn send_to(
         &self,
         what: &str,
@@ -227,11 +299,7 @@ impl Registry {
         shape: impl FnOnce(RequestBuilder) -> RequestBuilder,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<Response, RegistryError> {
-        let authorization = if same_host(&url, &self.url(what, "").await?) {
-            self.authorization().await.1
-        } else {
-            None
-        };
+        let authorization = self.authorization_at(what, &url).await?;
         let taken = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&taken);
         let body = body.inspect_ok(move |bytes| {
@@ -319,6 +387,32 @@ impl Registry {
                 detail,
             }),
             other => other,
+        }
+    }
+}
+
+fn empty(request: RequestBuilder) -> RequestBuilder {
+    request.header(header::CONTENT_LENGTH, 0)
+}
+
+/// How many bytes of an upload a registry has that tells it so: `0-LAST`. What has none is told as `0-0`
+/// by some, so that may be none or one.
+fn received(range: &str) -> Option<u64> {
+    let range = range.strip_prefix("bytes=").unwrap_or(range);
+    let last: u64 = range.strip_prefix("0-")?.parse().ok()?;
+    (last > 0).then(|| last.checked_add(1)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_a_registry_has_of_an_upload() {
+        assert_eq!(received("0-9"), Some(10));
+        assert_eq!(received("bytes=0-9"), Some(10));
+        for nothing in ["0-0", "0--1", "5-9", "0-18446744073709551615", "0", ""] {
+            assert_eq!(received(nothing), None, "{nothing}");
         }
     }
 }
