@@ -54,7 +54,7 @@ fn the_page_on_ci_is_true() {
         .workspace
         .succeed(&["cquery", "--output=files", program])
         .stdout;
-    job.workspace.succeed(&["build", program]);
+    job.workspace.succeed(&job.arguments("build @oci_pull_all"));
     let root = job.workspace.succeed(&["info", "execution_root"]).stdout;
     let kept = cache.path().join("oci-pull-all");
     fs::copy(Path::new(root.trim_end()).join(listed.trim_end()), &kept).expect("can be copied");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::engine::{DockerStore, Engine};
@@ -194,9 +195,17 @@ fn what_no_engine_could_load_is_told() {
         let arguments: Vec<&str> = command.split(' ').collect();
         user.run(&arguments).succeeded();
     }
+    // As `tar -c .` names what is in an archive.
+    let repack =
+        "mkdir unpacked && tar -xf nameless.tar -C unpacked && tar -cf dotted.tar -C unpacked .";
+    let repacked = Command::new("sh")
+        .args(["-c", repack])
+        .current_dir(user.home())
+        .status();
+    assert!(repacked.expect("sh can be run").success());
     user.run(&["load", "layout"])
         .failed(&["none of docker, podman, nerdctl, ctr is on PATH"]);
-    for nameless in ["layout", "nameless.tar"] {
+    for nameless in ["layout", "nameless.tar", "dotted.tar"] {
         user.run(&["load", nameless, "--loader", "ctr"]).failed(&[
             &format!("{nameless} has no name"),
             "without which ctr loads no image",
@@ -204,9 +213,22 @@ fn what_no_engine_could_load_is_told() {
     }
     user.run(&["load", "oci.tar", "--loader", "podman"])
         .failed(&["oci.tar has no manifest.json", "in the format docker"]);
+    fs::write(user.path("text.tar"), "no tar\n".repeat(100)).expect("can be written");
+    user.run(&["load", "text.tar", "--loader", "podman"])
+        .failed(&["text.tar is not a tar archive, or is compressed"]);
     for settled in [["--tag", "app:v1"], ["--platform", "linux/amd64"]] {
         let load = ["load", "nameless.tar", "--loader", "podman"];
         user.run(&[&load[..], &settled].concat())
             .failed(&["nameless.tar is an archive", "where it is made"]);
+    }
+    let layer = fs::read_to_string(user.path("layer.json")).expect("can be read");
+    let layer: Value = serde_json::from_str(&layer).expect("JSON");
+    let layer = text(&layer["digest"]);
+    let blob = user.path("layout/blobs").join(layer.replace(':', "/"));
+    fs::remove_file(blob).expect("can be removed");
+    for format in ["docker", "oci"] {
+        let archive = ["layout", "archive", "layout", "--output", "lacking.tar"];
+        user.run(&[&archive[..], &["--format", format]].concat())
+            .failed(&[layer, "is not in layout", "oci_complete_layout"]);
     }
 }

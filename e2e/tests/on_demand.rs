@@ -71,6 +71,15 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
 }
 
 #[test]
+fn what_stands_on_no_base_needs_no_registry() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let values = [("IMAGE", "127.0.0.1:1/library/debian"), ("DIGEST", &digest)];
+    let workspace = Workspace::new("demo", &values);
+    let run = workspace.succeed(&["build", "//:app"]);
+    assert_eq!(run.count("OCILayer"), 1);
+}
+
+#[test]
 fn two_machines_make_the_same_layout() {
     let registry = Registry::with_base_images();
     let [first, second] =

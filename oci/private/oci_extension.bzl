@@ -2,10 +2,8 @@
 
 load(":pull.bzl", "oci_pull")
 load(":pull_all.bzl", "oci_pull_all")
-load(":pull_repository.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "check_pull")
+load(":pull_repository.bzl", "PULLED_TOOLCHAINS", "PULL_ATTRS", "REFERRERS_ATTRS", "check_pull")
 load(":pulled_toolchains.bzl", "pulled_toolchains")
-
-PULLED_TOOLCHAINS = "oci_pulled_toolchains"
 
 _ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
 

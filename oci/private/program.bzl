@@ -16,7 +16,7 @@ program = rule(
     doc = "The host's program, with the arguments in `args` before the user's.",
     executable = True,
     attrs = {
-        # Not by a toolchain: to look for one is to fetch the declared bases, and `bazel run` runs on the host.
+        # Not by a toolchain, which is for the exec platform: `bazel run` runs on the host.
         "_program": attr.label(
             default = Label("@oci_pull_all_tool//:program"),
             executable = True,

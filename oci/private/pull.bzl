@@ -17,7 +17,7 @@ That is all that building and pushing an image on this base needs. For its layou
 the module extension's `oci.pull`.""",
     attrs = PULL_ATTRS | {
         "on_demand": attr.bool(
-            doc = """Whether a registered toolchain of the type `@NAME//:pulled` has the layers. The module
+            doc = """Whether the toolchain of this base in `@oci_pulled_toolchains` has the layers. The module
 extension sets it.""",
         ),
     },

@@ -19,8 +19,8 @@ load({pulled_image}, "pulled_rules")
 pulled_image, pulled_index = pulled_rules({toolchain_type})
 """
 
-# The name of the toolchain type in a shallow repository.
-PULLED_TOOLCHAIN_TYPE = "pulled"
+# The repository with a toolchain and its type for each base of the module extension.
+PULLED_TOOLCHAINS = "oci_pulled_toolchains"
 
 PULL_ATTRS = {
     "digest": attr.string(
@@ -120,8 +120,7 @@ def pull(rctx, shallow, on_demand = False):
     Args:
       rctx: the repository_ctx, with the attributes of PULL_ATTRS and, unless it is shallow, of REFERRERS_ATTRS.
       shallow: whether to leave the layers out.
-      on_demand: for a shallow repository, whether a toolchain of the type PULLED_TOOLCHAIN_TYPE, which is
-        made in it, has all blobs.
+      on_demand: for a shallow repository, whether a toolchain of PULLED_TOOLCHAINS has all blobs.
     """
     problem = check_pull(rctx.attr)
     if problem:
@@ -159,9 +158,9 @@ def pull(rctx, shallow, on_demand = False):
     rctx.delete("summary.json")
     rctx.file("pulled.bzl", _PULLED_BZL.format(
         pulled_image = repr(_PULLED_IMAGE),
-        toolchain_type = "Label({})".format(repr(":" + PULLED_TOOLCHAIN_TYPE)) if on_demand else "None",
+        toolchain_type = "Label({})".format(repr(_pulled_toolchain_type(rctx))) if on_demand else "None",
     ))
-    rctx.file("BUILD.bazel", _build_file(rctx, name, summary, shallow, on_demand))
+    rctx.file("BUILD.bazel", _build_file(rctx, name, summary, shallow))
 
 def _failure(result):
     """What to say of a pull that failed, in one line, because Bazel repeats it three times."""
@@ -176,7 +175,10 @@ def _apparent_name(rctx):
         return rctx.original_name
     return rctx.name.replace("~", "+").split("+")[-1]
 
-def _build_file(rctx, source, summary, shallow, on_demand):
+def _pulled_toolchain_type(rctx):
+    return "@{}//types:{}".format(PULLED_TOOLCHAINS, _apparent_name(rctx))
+
+def _build_file(rctx, source, summary, shallow):
     """Writes the targets: one for each image, one for all blobs, and one for the whole."""
     name = _apparent_name(rctx)
     lines = [
@@ -188,8 +190,6 @@ def _build_file(rctx, source, summary, shallow, on_demand):
         "exports_files([\"index.json\", \"oci-layout\"])",
     ]
     pulled = None
-    if on_demand:
-        lines += _target("toolchain_type", name = PULLED_TOOLCHAIN_TYPE)
     if not shallow:
         pulled = ":blobs"
         lines += _target(

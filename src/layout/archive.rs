@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::descriptor::{Descriptor, Kind};
-use crate::digest::HashingWriter;
+use crate::digest::{Digest, HashingWriter};
 use crate::files::{WholeFile, open_regular};
 use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::platform::Platform;
@@ -39,12 +39,25 @@ pub enum ArchiveError {
     /// It lacks something, or the archive cannot be written.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// It lacks a blob.
+    #[error("the {role} {digest} is not in {layout}; if that is a layout without its base's layers, make it whole with oci_complete_layout", layout = layout.display())]
+    Lacks {
+        /// What it is in the image.
+        role: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// The layout.
+        layout: PathBuf,
+    },
     /// It lacks the image.
     #[error(transparent)]
     Image(#[from] ImageNotFound),
     /// Its `index.json` is of no use.
     #[error("{INDEX_FILE} of the layout cannot be used")]
     Index(#[source] ManifestError),
+    /// It is another kind of file.
+    #[error("{archive} is not a tar archive, or is compressed: name what `docker save` writes, uncompressed", archive = .0.display())]
+    NotTar(PathBuf),
     /// Docker cannot load it.
     #[error("{archive} has no {DOCKER_FILE}, by which engines load an archive: make it in the format docker", archive = .0.display())]
     NotDocker(PathBuf),
@@ -59,6 +72,20 @@ pub enum ArchiveError {
 impl From<LayoutError> for ArchiveError {
     fn from(error: LayoutError) -> Self {
         ArchiveError::Merge(error.into())
+    }
+}
+
+impl ArchiveError {
+    /// A blob that was not found is one that the layout lacks.
+    fn of(self, layout: &Path) -> Self {
+        match self {
+            ArchiveError::Merge(MergeError::Missing { role, digest }) => ArchiveError::Lacks {
+                role,
+                digest,
+                layout: layout.to_owned(),
+            },
+            error => error,
+        }
     }
 }
 
@@ -99,7 +126,8 @@ pub fn write_archive(
         (Format::Oci, None) => {
             let (index, roots) = index(layout)?;
             let files = [(INDEX_FILE, index)];
-            return write(&sources, &roots, &files, writer, output);
+            let written = write(&sources, &roots, &files, writer, output);
+            return written.map_err(|error| error.of(layout));
         }
         _ => find_image(layout, platform)?,
     };
@@ -112,7 +140,7 @@ pub fn write_archive(
         ],
     };
     let roots = std::slice::from_ref(root);
-    write(&sources, roots, &files, writer, output)
+    write(&sources, roots, &files, writer, output).map_err(|error| error.of(layout))
 }
 
 /// The names of the images of an archive that `docker load` reads.
@@ -125,9 +153,14 @@ pub fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
     }
     let file = io_failed("open", archive, open_regular(archive))?;
     let mut tar = tar::Archive::new(file);
-    for entry in io_failed("read", archive, tar.entries_with_seek())? {
+    for (index, entry) in io_failed("read", archive, tar.entries_with_seek())?.enumerate() {
+        // What is wrong with the first header is told by bytes of the file.
+        if index == 0 && entry.is_err() {
+            return Err(ArchiveError::NotTar(archive.to_owned()));
+        }
         let entry = io_failed("read", archive, entry)?;
-        if *entry.path_bytes() != *DOCKER_FILE.as_bytes() {
+        let path = entry.path_bytes();
+        if path.strip_prefix(b"./").unwrap_or(&path) != DOCKER_FILE.as_bytes() {
             continue;
         }
         let mut bytes = Vec::new();
