@@ -293,6 +293,30 @@ fn a_token_that_expires_is_renewed() {
 }
 
 #[test]
+fn a_token_service_that_resets_is_asked_again() {
+    let host = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let realm = std::sync::Arc::clone(&host);
+    let pull = Pull::new(image(), move |seen, answer| {
+        if seen.path.starts_with("/token") {
+            return match seen.earlier {
+                0 | 1 => Answer::none(End::Reset),
+                _ => Answer::new(200, r#"{"token": "good"}"#),
+            };
+        }
+        if seen.headers.contains_key("authorization") {
+            return answer;
+        }
+        let realm = realm.get().expect("set before any request");
+        Answer::new(401, "{}").header(
+            "WWW-Authenticate",
+            format!("Bearer realm=\"http://{realm}/token\",service=\"s\""),
+        )
+    });
+    host.set(pull.registry.host()).expect("set once");
+    pull.completes();
+}
+
+#[test]
 fn wrong_bytes_of_the_right_length_are_never_kept() {
     let spoil = |_: &Seen, mut answer: Answer| {
         let length = answer.body.len();

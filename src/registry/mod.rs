@@ -30,6 +30,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use oci_client::RegistryOperation;
 use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
@@ -479,6 +480,7 @@ impl Registry {
             .await
         {
             Ok(token) => Ok(token),
+            Err(OciDistributionError::RequestError(error)) => Err(self.no_token(error).await?),
             Err(error) => Err(self.token_error(error.into()).await?),
         }
     }
@@ -550,12 +552,21 @@ impl Registry {
         let response = request.send().await.and_then(Response::error_for_status);
         let response = match response {
             Ok(response) => response,
-            Err(error) => return Err(self.token_error(error.without_url().into()).await?),
+            Err(error) => return Err(self.no_token(error).await?),
         };
         let body = self.read("token", response, MAX_MANIFEST_SIZE).await?;
         match serde_json::from_slice(&body) {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.token_error(error.into()).await?),
+        }
+    }
+
+    /// A token service that cannot be reached is one more host that gave no answer: no login helps.
+    async fn no_token(&self, error: reqwest::Error) -> Result<RegistryError, RegistryError> {
+        if error.is_status() || error.is_decode() {
+            self.token_error(error.without_url().into()).await
+        } else {
+            Ok(self.transport("token", error))
         }
     }
 
