@@ -1,10 +1,11 @@
-//! A connection that breaks on its way to a server.
+//! Connections that break on their way to a server.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Passes on what clients and a server say, until it breaks one connection. It lives as long as the test's
+/// Passes on what clients and a server say, and breaks some connections. It lives as long as the test's
 /// process.
 #[derive(Debug)]
 pub struct Cutting {
@@ -16,16 +17,23 @@ pub struct Cutting {
 struct Count {
     /// Bytes that clients sent since the first of them said the words waited for.
     passed: Option<u64>,
-    cut: u64,
+    /// How many of them pass between two breaks.
+    each: u64,
+    /// How many breaks are to come.
+    breaks: u64,
 }
 
 impl Cutting {
-    /// In front of `upstream` (`HOST:PORT`): the connection by which a client first says `words`, in one
-    /// write, breaks when `cut` bytes have passed, with these.
-    pub fn before(upstream: &str, words: &str, cut: u64) -> Self {
+    /// In front of `upstream` (`HOST:PORT`): when `each` bytes have passed since a client first said
+    /// `words`, in one write, the connection of the last of them breaks, and so on, `breaks` times.
+    pub fn before(upstream: &str, words: &str, each: u64, breaks: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let count = Arc::new(Mutex::new(Count { passed: None, cut }));
+        let count = Arc::new(Mutex::new(Count {
+            passed: None,
+            each,
+            breaks,
+        }));
         let (upstream, words) = (upstream.to_owned(), words.to_owned());
         let shared = Arc::clone(&count);
         std::thread::spawn(move || {
@@ -34,9 +42,7 @@ impl Cutting {
                 let (words, count) = (words.clone(), Arc::clone(&shared));
                 std::thread::spawn(move || {
                     // Either side may hang up at any time.
-                    let _ = pass(&client, &server, words.as_bytes(), &count);
-                    let _ = server.shutdown(Shutdown::Both);
-                    let _ = client.shutdown(Shutdown::Both);
+                    let _ = pass(&client, &server, |bytes| count_in(&count, &words, bytes));
                 });
             }
         });
@@ -55,42 +61,57 @@ impl Cutting {
     }
 }
 
-/// Passes on what the client says, until one of them ends it or the connection is to break.
+/// Passes on what the client says, until one of them ends it or `break_in` tells behind which of the bytes at
+/// hand the connection is to break.
 fn pass(
-    client: &TcpStream,
-    server: &TcpStream,
-    words: &[u8],
-    count: &Mutex<Count>,
+    mut client: &TcpStream,
+    mut server: &TcpStream,
+    break_in: impl Fn(&[u8]) -> Option<usize>,
 ) -> std::io::Result<()> {
-    let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut from_server, &mut to_client);
-        let _ = to_client.shutdown(Shutdown::Both);
-    });
-    let (mut client, mut server) = (client, server);
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let length = client.read(&mut buffer)?;
-        let bytes = &buffer[..length];
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let left = {
-            let mut count = count.lock().expect("no thread panicked");
-            let said = bytes.windows(words.len()).any(|window| window == words);
-            let before = count.passed.or(said.then_some(0));
-            count.passed = before.map(|before| before + length as u64);
-            // What comes after the break passes.
-            before
-                .and_then(|before| count.cut.checked_sub(before))
-                .filter(|left| *left > 0 && *left <= length as u64)
-        };
-        match left {
-            Some(left) => {
-                let left = usize::try_from(left).expect("no more than the buffer");
-                return server.write_all(&bytes[..left]);
+    let broken = Arc::new(AtomicBool::new(false));
+    let answers = std::thread::spawn({
+        let (mut server, mut client) = (server.try_clone()?, client.try_clone()?);
+        let broken = Arc::clone(&broken);
+        move || {
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(length @ 1..) = server.read(&mut buffer) {
+                if !broken.load(Ordering::SeqCst) && client.write_all(&buffer[..length]).is_err() {
+                    break;
+                }
             }
-            None => server.write_all(bytes)?,
+            let _ = client.shutdown(Shutdown::Both);
         }
+    });
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = client.read(&mut buffer) {
+        let bytes = &buffer[..length];
+        if let Some(end) = break_in(bytes) {
+            broken.store(true, Ordering::SeqCst);
+            server.write_all(&bytes[..end])?;
+            break;
+        }
+        server.write_all(bytes)?;
     }
+    // The client learns of the break when the server is done with what came.
+    server.shutdown(Shutdown::Write)?;
+    let _ = answers.join();
+    Ok(())
+}
+
+fn count_in(count: &Mutex<Count>, words: &str, bytes: &[u8]) -> Option<usize> {
+    let mut count = count.lock().expect("no thread panicked");
+    let mut windows = bytes.windows(words.len());
+    let said = count.passed.is_some() || windows.any(|window| window == words.as_bytes());
+    if !said {
+        return None;
+    }
+    let before = count.passed.unwrap_or(0);
+    let after = before + bytes.len() as u64;
+    count.passed = Some(after);
+    let next = (before / count.each + 1) * count.each;
+    if next > after || count.breaks == 0 {
+        return None;
+    }
+    count.breaks -= 1;
+    usize::try_from(next - before).ok()
 }

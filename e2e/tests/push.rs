@@ -439,7 +439,7 @@ fn keeping(told: fn(usize) -> Answer) -> Faulty {
         let mut kept = kept.lock().expect("no thread panicked");
         let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
         let (room, name) = path.rsplit_once('/')?;
-        // Each answer leads to another location, and only the last one is right.
+        // Each good answer leads to another location, and only the last one is right.
         let location = format!("{}", kept.uploads.len());
         let next = |answer: Answer| answer.header("Location", location.as_str());
         let upload = name.parse().ok().and_then(|number: usize| {
@@ -464,8 +464,13 @@ fn keeping(told: fn(usize) -> Answer) -> Faulty {
                     return Some(Answer::new(416, ""));
                 }
                 upload.extend(&seen.body);
-                kept.uploads.push(upload);
-                next(Answer::new(202, ""))
+                if seen.body.len().to_string() == seen.headers["content-length"] {
+                    kept.uploads.push(upload);
+                    next(Answer::new(202, ""))
+                } else {
+                    kept.uploads[name.parse::<usize>().ok()?] = upload;
+                    Answer::new(400, "")
+                }
             }
             ("PUT", true) => {
                 let mut upload = upload?;
@@ -497,17 +502,22 @@ fn range(length: usize) -> Answer {
     Answer::new(204, "").header("Range", format!("0-{last}"))
 }
 
-/// Pushes an image with one layer of 8 MB to `target` by a connection that breaks off when 5 MB of the
-/// layer have passed, and returns how many bytes passed in all, and where in the layer the base's registry
-/// was asked to begin.
-fn push_by_a_bad_line(seed: u64, target: &str, local: bool) -> (u64, Vec<usize>) {
+/// Pushes an image with one layer of 8 MB to `target` by a line that breaks each time when so many bytes
+/// have passed, and returns how many passed in all, and where in the layer the base's registry was asked to
+/// begin.
+fn push_by_a_bad_line(
+    seed: u64,
+    target: &str,
+    local: bool,
+    (each, breaks): (u64, u64),
+) -> (u64, Vec<usize>) {
     let layer = noise(seed, 8_000_000);
     let content = Content::image(std::slice::from_ref(&layer));
     let (digest, image) = (content.layers[0].clone(), content.digest.clone());
     let origin = Faulty::start(content, |_: &Seen, answer| answer);
     let shallow = Shallow::pull(&origin.host(), &image);
     let put = format!("digest=sha256%3A{}", hex(&digest));
-    let line = Cutting::before(target, &put, 5_000_000);
+    let line = Cutting::before(target, &put, each, breaks);
     let repository = format!("{}/team/app", line.host());
     let mut arguments = vec!["--concurrency", "1"];
     if local {
@@ -529,7 +539,7 @@ fn push_by_a_bad_line(seed: u64, target: &str, local: bool) -> (u64, Vec<usize>)
 fn an_upload_that_breaks_off_goes_on_where_the_registry_has_it() {
     for local in [true, false] {
         let target = keeping(range);
-        let (passed, begins) = push_by_a_bad_line(11, &target.host(), local);
+        let (passed, begins) = push_by_a_bad_line(11, &target.host(), local, (5_000_000, 1));
         assert!(passed < 9_000_000, "{passed} bytes");
         match begins[..] {
             [] => assert!(local),
@@ -538,6 +548,13 @@ fn an_upload_that_breaks_off_goes_on_where_the_registry_has_it() {
             _ => panic!("{begins:?}"),
         }
     }
+}
+
+#[test]
+fn an_upload_that_breaks_more_often_than_is_tried_gets_there() {
+    let target = keeping(range);
+    let (passed, _) = push_by_a_bad_line(14, &target.host(), true, (500_000, 12));
+    assert!(passed < 9_000_000, "{passed} bytes");
 }
 
 #[test]
@@ -553,12 +570,12 @@ fn an_upload_begins_anew_where_the_registry_does_not_say_what_it_has() {
     ];
     for told in answers {
         let target = keeping(told);
-        let (passed, _) = push_by_a_bad_line(12, &target.host(), true);
+        let (passed, _) = push_by_a_bad_line(12, &target.host(), true, (5_000_000, 1));
         assert!(passed > 13_000_000, "{passed} bytes");
     }
     // This one keeps what came, and does not go on with it.
     let target = Registry::empty();
-    push_by_a_bad_line(12, target.host(), false);
+    push_by_a_bad_line(12, target.host(), false, (5_000_000, 1));
 }
 
 #[test]
@@ -569,7 +586,7 @@ fn a_chunk_that_breaks_off_is_sent_again_alone() {
     let mut target = Registry::empty();
     // nginx passes on a chunk when it has all of it.
     let proxy = Nginx::admitting(target.host(), 1 << 20);
-    let line = Cutting::before(proxy.host(), "content-range: 1048576-", 500_000);
+    let line = Cutting::before(proxy.host(), "content-range: 1048576-", 500_000, 1);
     let shallow = Shallow::pull(&origin.host(), &image);
     let repository = format!("{}/team/app", line.host());
     shallow.push(&repository, &[]).succeeded();
