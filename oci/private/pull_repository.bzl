@@ -104,7 +104,6 @@ def check_pull(attrs):
     algorithm, _, hex = attrs.digest.partition(":")
     digits = {"sha256": 64, "sha512": 128}.get(algorithm)
     if digits == None or len(hex) != digits or [c for c in hex.elems() if c not in "0123456789abcdef"]:
-
         # Nothing at all, or a digest without its algorithm, is no tag either.
         tag = "TAG" if ":" in attrs.digest or len(attrs.digest) in (0, 64) else attrs.digest
         return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits, which {} prints".format(repr(attrs.digest), resolve(name + ":" + tag))
