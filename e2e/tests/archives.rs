@@ -147,3 +147,17 @@ fn one_image_of_many_can_be_archived() {
         json_of(&user, "layout/index.json")
     );
 }
+
+#[test]
+fn a_directory_that_is_no_layout_is_named() {
+    let user = User::new();
+    fs::create_dir(user.path("empty")).expect("can be made");
+    for command in [
+        "layout archive empty --format oci --output out.tar",
+        "layout complete empty --output out",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        user.run(&arguments)
+            .failed(&["empty is not an OCI image layout: it has no file oci-layout"]);
+    }
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use oci_pull_all_e2e::registry::{CREDENTIALS, Registry, text};
+use oci_pull_all_e2e::tool;
 use oci_pull_all_e2e::user::{User, blobs};
 use serde_json::{Value, json};
 
@@ -401,4 +402,21 @@ fn what_cannot_be_meant_is_refused() {
     user.run(&["verify", "no-such-directory"])
         .failed(&["no-such-directory"]);
     assert!(!user.path("out/index.json").exists());
+}
+
+#[test]
+fn who_reads_no_further_is_no_error() {
+    let registry = Registry::with_base_images();
+    let image = format!("{}/library/debian:stable", registry.host());
+    let user = User::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(tool())
+        .args(["resolve", &image])
+        .env("HOME", user.home())
+        .stdout(writer)
+        .output()
+        .expect("the program can be run");
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && messages.is_empty(), "{messages}");
 }

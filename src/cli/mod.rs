@@ -11,7 +11,9 @@ mod store;
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +22,16 @@ use oci_pull_all::layout::{VerifyOptions, verify as verify_layout};
 use oci_pull_all::scan::ARGUMENTS_VARIABLE;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Writes a line to the standard output. Who has closed it, such as `head`, wants no more of it.
+fn say(line: impl Display) -> Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to the standard output: {error}").into())
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Pull whole container images as OCI image layouts, and build and merge such layouts.
 ///
@@ -105,7 +117,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Layout(LayoutCommand::Complete(args)) => build::complete(&args)?,
         Command::Layout(LayoutCommand::Archive(args)) => layout::archive(&args)?,
         Command::Layout(LayoutCommand::Rootfs(args)) => layout::rootfs(&args)?,
-        Command::Verify(args) => return Ok(verify(&args)),
+        Command::Verify(args) => return verify(&args),
         Command::Scan(args) => return scan::scan(args),
         Command::Push(args) => push::push(&args)?,
         Command::Load(args) => load::load(&args)?,
@@ -113,15 +125,15 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn verify(args: &VerifyArgs) -> ExitCode {
+fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let options = VerifyOptions {
         sparse: args.sparse,
     };
     let faults = verify_layout(&args.layout, options);
     let path = args.layout.display();
     if faults.is_empty() {
-        println!("{path}: valid");
-        return ExitCode::SUCCESS;
+        say(format_args!("{path}: valid"))?;
+        return Ok(ExitCode::SUCCESS);
     }
     for fault in &faults {
         eprintln!("error: {fault}");
@@ -132,7 +144,7 @@ fn verify(args: &VerifyArgs) -> ExitCode {
             "it is valid with --sparse (in an oci_layout_test, sparse = True), which accepts that other platforms were left out"
         );
     }
-    ExitCode::FAILURE
+    Ok(ExitCode::FAILURE)
 }
 
 /// Where the user is under `bazel run`, which is not where Bazel starts the program.

@@ -17,7 +17,7 @@ use oci_pull_all::store::{Store, Trust};
 
 use super::pull::RegistryArgs;
 use super::store::StoreLocation;
-use super::{Result, print_error};
+use super::{Result, print_error, say};
 
 /// How many connections bring manifests and configs.
 const CONNECTIONS: usize = 8;
@@ -64,7 +64,7 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
     for pinned in workspace.pinned(&args.names)? {
         match resolve(args, &workspace, &store, &pinned).await {
             Ok(resolved) => {
-                print(&pinned, &resolved);
+                print(&pinned, &resolved)?;
                 if resolved.digest.to_string() != pinned.image.digest {
                     outdated.push((pinned, resolved.digest));
                 }
@@ -151,17 +151,22 @@ async fn resolve(
     })
 }
 
-fn print(pinned: &Pinned, resolved: &Resolved) {
-    println!("{}: {}", pinned.name, resolved.reference);
+fn print(pinned: &Pinned, resolved: &Resolved) -> Result<()> {
+    say(format_args!("{}: {}", pinned.name, resolved.reference))?;
     let before = &pinned.image.digest;
     let after = resolved.digest.to_string();
     if *before == after {
-        println!("  unchanged: {after}");
+        say(format_args!("  unchanged: {after}"))?;
     } else {
-        println!("  old: {before}\n  new: {after}");
+        say(format_args!("  old: {before}\n  new: {after}"))?;
     }
     if let Some(Description { size, created }) = &resolved.description {
         let created = created.as_ref().map(|day| format!(", created {day}"));
-        println!("  {}{}", HumanBytes(*size), created.unwrap_or_default());
+        say(format_args!(
+            "  {}{}",
+            HumanBytes(*size),
+            created.unwrap_or_default()
+        ))?;
     }
+    Ok(())
 }

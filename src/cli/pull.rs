@@ -21,7 +21,7 @@ use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
 use super::store::StoreLocation;
-use super::{Result, users_path, write};
+use super::{Result, say, users_path, write};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArgs {
@@ -293,10 +293,8 @@ pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
     };
     let manifest = Manifest::parse(&bytes, None)
         .map_err(|error| Unusable(args.reference.to_string(), error))?;
-    println!("{digest}");
-    println!();
-    print!("{}", module_lines(&args.reference, &digest, &manifest));
-    Ok(())
+    let lines = module_lines(&args.reference, &digest, &manifest);
+    say(format_args!("{digest}\n\n{}", lines.trim_end()))
 }
 
 fn module_lines(reference: &Reference, digest: &Digest, manifest: &Manifest) -> String {

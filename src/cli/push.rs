@@ -17,7 +17,7 @@ use oci_pull_all::store::{Store, Trust};
 use super::build::{LocalBlobs, pairs, read_descriptor};
 use super::pull::{RegistryArgs, TransferArgs, in_words, transfer};
 use super::store::StoreLocation;
-use super::{Result, read};
+use super::{Result, read, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -96,7 +96,7 @@ async fn push_with(args: &PushArgs) -> Result<()> {
     );
     let report = pushed.await.map_err(|error| Failed(name.clone(), error))?;
     progress.finish(&describe(&name, &tags, &report));
-    println!("{name}@{}", root.digest);
+    say(format_args!("{name}@{}", root.digest))?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use oci_pull_all::platform::Platform;
 use oci_pull_all::reference::Reference;
 use oci_pull_all::store::{Store, Trust, prune};
 
-use super::{Result, users_path};
+use super::{Result, say, users_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreLocation {
@@ -96,11 +96,11 @@ pub(crate) struct ImportArgs {
 
 pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
     match command {
-        StoreCommand::Path(location) => println!("{}", location.path()?.display()),
+        StoreCommand::Path(location) => say(format_args!("{}", location.path()?.display()))?,
         StoreCommand::Size(location) => {
             let blobs = Store::open_existing(&location.path()?, Trust::Seal)?.blobs()?;
             let bytes = blobs.iter().map(|blob| blob.size).sum();
-            println!("{} blobs, {}", blobs.len(), HumanBytes(bytes));
+            say(format_args!("{} blobs, {}", blobs.len(), HumanBytes(bytes)))?;
         }
         StoreCommand::Verify(location) => {
             let store = Store::open_existing(&location.path()?, Trust::Nothing)?;
@@ -111,7 +111,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             if !wrong.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
-            println!("{} blobs, all right", store.blobs()?.len());
+            say(format_args!("{} blobs, all right", store.blobs()?.len()))?;
         }
         StoreCommand::Export(args) => {
             let store = Store::open_existing(&args.location.path()?, Trust::Seal)?;
@@ -120,11 +120,11 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             } else {
                 bundle::export_images(&store, &args.images, &args.platform, &args.output)?
             };
-            println!(
+            say(format_args!(
                 "exported {} blobs, {}",
                 moved.blobs,
                 HumanBytes(moved.bytes)
-            );
+            ))?;
         }
         StoreCommand::Import(args) => {
             let store = Store::open(&args.location.path()?, Trust::Seal)?;
@@ -132,12 +132,12 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             for fault in &imported.refused {
                 eprintln!("error: a blob was refused: {fault}");
             }
-            println!(
+            say(format_args!(
                 "imported {} blobs, {}; {} were there",
                 imported.added.blobs,
                 HumanBytes(imported.added.bytes),
                 imported.present.blobs
-            );
+            ))?;
             if !imported.refused.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
@@ -147,11 +147,11 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             let pruned = prune(&path, args.max_size, args.older_than, || {
                 eprintln!("waiting for the pulls that use the store");
             })?;
-            println!(
+            say(format_args!(
                 "removed {} blobs, {}",
                 pruned.blobs,
                 HumanBytes(pruned.bytes)
-            );
+            ))?;
         }
     }
     Ok(ExitCode::SUCCESS)

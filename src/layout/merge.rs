@@ -10,7 +10,7 @@ use crate::digest::{Algorithm, Digest, hash_reader};
 use crate::files::symlink_file;
 use crate::manifest::{ImageIndex, Manifest, ManifestError};
 
-use super::{INDEX_FILE, LayoutError, LayoutWriter, Referrers, io_failed, read_small};
+use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, Referrers, io_failed, read_small};
 
 /// How a pulled blob gets into the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub enum MergeError {
         /// The one that it has.
         found: String,
     },
+    /// A directory is no layout.
+    #[error("{path} is not an OCI image layout: it has no file {MARKER_FILE}", path = .0.display())]
+    NoLayout(PathBuf),
     /// A path does not say which blob it is.
     #[error("{path} does not end in blobs/ALGORITHM/HEX", path = .0.display())]
     Name(PathBuf),
@@ -152,6 +155,9 @@ impl Sources {
 
     /// Adds the blobs of the layout in the directory `layout` that were not given yet.
     pub(super) fn add_layout(&mut self, layout: &Path) -> Result<(), MergeError> {
+        if !layout.join(MARKER_FILE).is_file() {
+            return Err(MergeError::NoLayout(layout.to_owned()));
+        }
         let blobs = layout.join("blobs");
         for algorithm in io_failed("list", &blobs, files_in(&blobs))? {
             if !algorithm.is_dir() {
