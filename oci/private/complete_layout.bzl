@@ -1,9 +1,10 @@
 """The rule that makes a layout of another ruleset whole."""
 
 load("//oci:providers.bzl", "OCIPulledImageInfo")
-load(":caching.bzl", "CACHE_BASE", "caching_of_base")
+load(":caching.bzl", "CACHE_BASE")
+load(":layout_directory.bzl", "layout_directory")
 load(":layout_input.bzl", "LAYOUT_ATTR", "layout_input")
-load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE")
 load(":transitions.bzl", "pull_all_on")
 
 def _oci_complete_layout_impl(ctx):
@@ -13,31 +14,17 @@ def _oci_complete_layout_impl(ctx):
         fail("{}: {} has no layers: name a base of oci.pull of the module extension @oci_pull_all//oci:extensions.bzl, an oci_pull_all repository, or an oci_image on one of these".format(ctx.label, base.label))
     blobs = base[OCIPulledImageInfo].blobs
 
-    layout = ctx.actions.declare_directory(ctx.label.name)
-    directories = ctx.actions.args()
-    directories.add_all(["layout", "complete", "--blobs", ctx.attr.blobs])
-    directories.add_all([found.path], expand_directories = False)
-    directories.add_all("--output", [layout], expand_directories = False)
-    pulled = ctx.actions.args()
-    pulled.use_param_file("@%s")
-    pulled.set_param_file_format("shell")
-    pulled.add_all(blobs, before_each = "--blob")
-    ctx.actions.run(
-        executable = get_tool(ctx),
-        arguments = [directories, pulled],
-        inputs = depset(transitive = [found.inputs, blobs]),
-        outputs = [layout],
-        execution_requirements = caching_of_base(ctx) if ctx.attr.blobs == "file" else {},
+    sources = ctx.actions.args()
+    sources.add_all([found.path], expand_directories = False)
+    sources.add_all(blobs, before_each = "--blob")
+    return [layout_directory(
+        ctx,
+        "complete",
+        sources,
+        inputs = found.inputs,
+        blobs = blobs,
         mnemonic = "OCICompleteLayout",
         progress_message = "Completing image layout %{label}",
-        toolchain = TOOLCHAIN_TYPE,
-    )
-
-    # The links lead to the pulled blobs, which must therefore be wherever the layout is.
-    linked = blobs if ctx.attr.blobs == "link" else depset()
-    return [DefaultInfo(
-        files = depset([layout]),
-        runfiles = ctx.runfiles(files = [layout], transitive_files = linked),
     )]
 
 oci_complete_layout = rule(

@@ -1,8 +1,9 @@
 """The rule for an OCI image layout."""
 
 load("//oci:providers.bzl", "OCIImageIndexInfo", "OCIImageInfo", "OCIPulledImageInfo")
-load(":caching.bzl", "CACHE_BASE", "caching_of_base")
-load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load(":caching.bzl", "CACHE_BASE")
+load(":layout_directory.bzl", "layout_directory")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE")
 load(":transitions.bzl", "layout_transition")
 
 def _oci_image_layout_impl(ctx):
@@ -27,8 +28,6 @@ def _oci_image_layout_impl(ctx):
         blobs = depset(transitive = [blobs] + pulled.referrers.values())
         referrers_indexes = pulled.referrers_indexes
     sources = ctx.actions.args()
-    sources.use_param_file("@%s")
-    sources.set_param_file_format("shell")
     sources.add("--root", descriptor)
     if ctx.attr.ref_name:
         sources.add("--ref-name", ctx.attr.ref_name)
@@ -37,32 +36,17 @@ def _oci_image_layout_impl(ctx):
         sources.add_all("--local", [layer.descriptor, layer.blob])
     sources.add_all(blobs, before_each = "--blob")
     sources.add_all(referrers_indexes, before_each = "--referrers")
-    inputs = depset(
-        [descriptor] + small + [file for layer in layers for file in (layer.descriptor, layer.blob)],
-        transitive = [blobs, referrers_indexes],
-    )
-
-    copied = pulled and ctx.attr.blobs == "file"
-    layout = ctx.actions.declare_directory(ctx.label.name)
-    directory = ctx.actions.args()
-    directory.add_all(["layout", "merge", "--blobs", ctx.attr.blobs])
-    directory.add_all("--output", [layout], expand_directories = False)
-    ctx.actions.run(
-        executable = get_tool(ctx),
-        arguments = [directory, sources],
-        inputs = inputs,
-        outputs = [layout],
-        execution_requirements = caching_of_base(ctx) if copied else {},
+    return [layout_directory(
+        ctx,
+        "merge",
+        sources,
+        inputs = depset(
+            [descriptor] + small + [file for layer in layers for file in (layer.descriptor, layer.blob)],
+            transitive = [referrers_indexes],
+        ),
+        blobs = blobs,
         mnemonic = "OCILayout",
         progress_message = "Merging image layout %{label}",
-        toolchain = TOOLCHAIN_TYPE,
-    )
-
-    # The links lead to the pulled blobs, which must therefore be wherever the layout is.
-    linked = blobs if ctx.attr.blobs == "link" else depset()
-    return [DefaultInfo(
-        files = depset([layout]),
-        runfiles = ctx.runfiles(files = [layout], transitive_files = linked),
     )]
 
 def _check_pulled(ctx, target, images, pulled):

@@ -96,8 +96,7 @@ async fn push_with(args: &PushArgs) -> Result<()> {
     );
     let report = pushed.await.map_err(|error| Failed(name.clone(), error))?;
     progress.finish(&describe(&name, &tags, &report));
-    say(format_args!("{name}@{}", root.digest))?;
-    Ok(())
+    say(format_args!("{name}@{}", root.digest))
 }
 
 fn tags(args: &PushArgs) -> Result<Vec<Tag>> {
