@@ -1,0 +1,3 @@
+//! File systems, disks and boots, as bubblewrap makes them.
+
+mod store;
