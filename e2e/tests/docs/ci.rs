@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::{checkout, scratch};
-use oci_pull_all_support::Registry;
 
 struct Job {
     workspace: Workspace,
@@ -14,7 +14,7 @@ struct Job {
 }
 
 impl Job {
-    fn new(registry: &Registry, cache: &Path) -> Self {
+    fn new(registry: &DockerRegistry, cache: &Path) -> Self {
         let mut workspace = Workspace::on_debian("demo", registry);
         workspace.share(cache);
         let store = cache.join("oci_pull_all").display().to_string();
@@ -37,7 +37,7 @@ impl Job {
 
 #[test]
 fn the_page_on_ci_is_true() {
-    let registry = Registry::with_base_images();
+    let mut registry = DockerRegistry::with_base_images();
     let cache = scratch();
 
     let job = Job::new(&registry, cache.path());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use oci_pull_all_e2e::checkout;
-use oci_pull_all_support::Registry;
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 
 #[test]
 fn the_demo_ends_with_the_path_of_a_whole_layout() {
@@ -38,7 +38,7 @@ fn the_demo_ends_with_the_path_of_a_whole_layout() {
         .expect("the demo builds it");
     assert!(lines[image + 1].ends_with(": 0 bytes of layers"), "{text}");
 
-    let registry = Registry::with_base_images();
+    let registry = DockerRegistry::with_base_images();
     let digest = registry.digest("library/debian-docker", "stable");
     let image = format!("{}/library/debian-docker", registry.host());
     let (success, text, messages) = demo(&[&format!("{image}@{digest}")]);

@@ -3,15 +3,15 @@
 use std::fs;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::layout::verify;
 use oci_pull_all_e2e::page::{blocks, write_files};
 use oci_pull_all_e2e::remote::RemoteExecution;
 use oci_pull_all_e2e::{checkout, scratch};
-use oci_pull_all_support::Registry;
 use oci_pull_all_support::layout::content;
 
 /// The workspace of one section of the page, on a small stand-in for the ruleset, and its commands.
-fn section(ruleset: &str, registry: &Registry) -> (Workspace, Vec<String>) {
+fn section(ruleset: &str, registry: &DockerRegistry) -> (Workspace, Vec<String>) {
     let page = fs::read_to_string(checkout().join("docs/other-rulesets.md")).expect("can be read");
     let section = page
         .split("\n## ")
@@ -61,7 +61,7 @@ fn passed(run: &Run) -> usize {
 
 #[test]
 fn an_image_of_rules_oci_stands_on_a_pulled_base_and_is_scanned() {
-    let registry = Registry::with_base_images();
+    let registry = DockerRegistry::with_base_images();
     let (workspace, commands) = section("rules_oci", &registry);
     let [test] = &commands[..] else {
         panic!("the section has one command: {commands:?}");
@@ -81,7 +81,7 @@ fn an_image_of_rules_oci_stands_on_a_pulled_base_and_is_scanned() {
 
 #[test]
 fn a_shallow_image_of_rules_img_gets_its_base_on_demand() {
-    let registry = Registry::with_base_images();
+    let mut registry = DockerRegistry::with_base_images();
     let layers = registry.layers(&registry.digest("library/debian", "stable"));
     let (workspace, commands) = section("rules_img", &registry);
     let [build, test] = &commands[..] else {
@@ -145,7 +145,7 @@ oci_complete_layout(name = "shallow", layout = ":index_without_base", pulled_bas
 
 #[test]
 fn both_are_scanned_on_a_worker() {
-    let registry = Registry::with_base_images();
+    let registry = DockerRegistry::with_base_images();
     let engine = RemoteExecution::start();
     for ruleset in ["rules_oci", "rules_img"] {
         let (mut workspace, commands) = section(ruleset, &registry);

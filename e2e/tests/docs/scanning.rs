@@ -3,9 +3,9 @@
 use std::fs;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::page::{blocks, write_files};
 use oci_pull_all_e2e::{checkout, scratch};
-use oci_pull_all_support::Registry;
 
 const IMAGE: &str = "docker.io/library/debian";
 
@@ -43,7 +43,7 @@ fn shows(block: &str, run: &Run, host: &str) {
 
 #[test]
 fn the_page_on_scanning_is_true() {
-    let registry = Registry::with_base_images();
+    let registry = DockerRegistry::with_base_images();
     let page = fs::read_to_string(checkout().join("docs/scanning.md")).expect("can be read");
     let runs: Vec<_> = blocks(&page)
         .into_iter()

@@ -1,7 +1,7 @@
 //! `docs/troubleshooting.md`: each mistake on the page is made, and Bazel says what the page shows.
 
 use std::fs;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::{checkout, program};
@@ -94,11 +94,21 @@ impl User {
     }
 }
 
-/// A heading of the page, and what makes the mistake and returns what Bazel wrote.
-type Mistake = (&'static str, fn(&mut User) -> String);
+/// Has each mistake made by a test of its own.
+macro_rules! mistakes {
+    ($($name:ident $heading:literal $make:expr)*) => {
+        /// The headings of the page.
+        const HEADINGS: &[&str] = &[$($heading),*];
 
-const MISTAKES: &[Mistake] = &[
-    ("A tag where the digest belongs", |user| {
+        $(#[test]
+        fn $name() {
+            is_shown_as_on_the_page($heading, $make);
+        })*
+    };
+}
+
+mistakes! {
+    a_tag_where_the_digest_belongs "A tag where the digest belongs" |user| {
         let host = user.registry.host().to_owned();
         user.declare_base(&host, "digest = \"stable\"");
         let messages = user.build("//:image");
@@ -114,52 +124,52 @@ const MISTAKES: &[Mistake] = &[
             resolved.stdout
         );
         messages
-    }),
-    ("A tag in the image's name", |user| {
+    }
+    a_tag_in_the_image_s_name "A tag in the image's name" |user| {
         user.declare(&format!(
             "oci.pull(name = \"debian\", image = \"{HOST}/library/debian:stable\", digest = \"{NOTHING}\")\n\
              use_repo(oci, \"debian\")"
         ));
         user.build("//:image")
-    }),
-    ("Two bases of one name", |user| {
+    }
+    two_bases_of_one_name "Two bases of one name" |user| {
         let pull = format!(
             "oci.pull(name = \"debian\", image = \"{HOST}/library/debian\", digest = \"{NOTHING}\")\n"
         );
         user.declare(&format!("{pull}{pull}use_repo(oci, \"debian\")"));
         user.build("//:image")
-    }),
-    ("A base that is not in `use_repo`", |user| {
+    }
+    a_base_that_is_not_in_use_repo "A base that is not in `use_repo`" |user| {
         let (host, digest) = (user.registry.host(), &user.digest);
         user.declare(&format!(
             "oci.pull(name = \"debian\", image = \"{host}/library/debian\", digest = \"{digest}\")"
         ));
         user.build("//:image")
-    }),
-    ("A base that `use_repo` renames", |user| {
+    }
+    a_base_that_use_repo_renames "A base that `use_repo` renames" |user| {
         let (host, digest) = (user.registry.host(), &user.digest);
         user.declare(&format!(
             "oci.pull(name = \"stable\", image = \"{host}/library/debian\", digest = \"{digest}\")\n\
              use_repo(oci, debian = \"stable\")"
         ));
         user.build("//:image")
-    }),
-    ("A digest that the registry does not have", |user| {
+    }
+    a_digest_that_the_registry_does_not_have "A digest that the registry does not have" |user| {
         let host = user.registry.host().to_owned();
         user.pull_from(&host)
-    }),
-    ("A repository that the registry does not have", |user| {
+    }
+    a_repository_that_the_registry_does_not_have "A repository that the registry does not have" |user| {
         let host = user.registry.host();
         user.declare(&format!(
             "oci.pull(name = \"debian\", image = \"{host}/library/debain\", digest = \"{NOTHING}\")\n\
              use_repo(oci, \"debian\")"
         ));
         user.build("//:image")
-    }),
-    ("A platform that the image does not have", |user| {
+    }
+    a_platform_that_the_image_does_not_have "A platform that the image does not have" |user| {
         user.build_with("//:image", ", platforms = [\"linux/s390x\"]")
-    }),
-    ("The digest of one image, and several platforms", |user| {
+    }
+    the_digest_of_one_image_and_several_platforms "The digest of one image, and several platforms" |user| {
         let index = user.registry.manifest(&user.digest);
         let image = text(&index["manifests"][0]["digest"]);
         let host = user.registry.host().to_owned();
@@ -168,101 +178,101 @@ const MISTAKES: &[Mistake] = &[
             &format!("digest = \"{image}\", platforms = [\"linux/amd64\", \"linux/arm64/v8\"]"),
         );
         user.build("//:image")
-    }),
-    ("No login", |user| {
+    }
+    no_login "No login" |user| {
         user.pull_from(Registry::with_password().host())
-    }),
-    ("A login that is wrong or has expired", |user| {
+    }
+    a_login_that_is_wrong_or_has_expired "A login that is wrong or has expired" |user| {
         let registry = Registry::with_password();
         let login = json!({"username": "tester", "password": "wrong"});
         user.log_in(&json!({"auths": {registry.host(): login}}));
         user.pull_from(registry.host())
-    }),
-    ("A login that the token service refuses", |user| {
+    }
+    a_login_that_the_token_service_refuses "A login that the token service refuses" |user| {
         let registry = refusing_tokens();
         let login = json!({"username": "tester", "password": "wrong"});
         user.log_in(&json!({"auths": {registry.host(): login}}));
         user.pull_from(&registry.host())
-    }),
-    ("A login without the right", |user| {
+    }
+    a_login_without_the_right "A login without the right" |user| {
         let message = "requested access to the resource is denied";
         let registry = answering(&Answer::new(403, error_body("DENIED", message)));
         let login = json!({"username": "tester", "password": "secret"});
         user.log_in(&json!({"auths": {registry.host(): login}}));
         user.pull_from(&registry.host())
-    }),
-    ("A credential helper that is not installed", |user| {
+    }
+    a_credential_helper_that_is_not_installed "A credential helper that is not installed" |user| {
         user.log_in(&json!({"credsStore": "desktop"}));
         user.pull_from(Registry::with_password().host())
-    }),
-    ("A rate limit", |user| {
+    }
+    a_rate_limit "A rate limit" |user| {
         let message = "You have reached your unauthenticated pull rate limit.";
         let body = error_body("TOOMANYREQUESTS", message);
         let registry = answering(&Answer::new(429, body).header("Retry-After", "21600"));
         user.pull_from(&registry.host())
-    }),
-    ("A registry whose name is not known", |user| {
+    }
+    a_registry_whose_name_is_not_known "A registry whose name is not known" |user| {
         user.pull_from("registry.invalid")
-    }),
-    ("A registry that does not listen", |user| {
+    }
+    a_registry_that_does_not_listen "A registry that does not listen" |user| {
         user.pull_from("127.0.0.1:1")
-    }),
-    ("A proxy that does not listen", |user| {
+    }
+    a_proxy_that_does_not_listen "A proxy that does not listen" |user| {
         user.set("HTTPS_PROXY", "http://127.0.0.1:1");
         user.pull_from(HOST)
-    }),
-    ("A proxy that wants a login", |user| {
+    }
+    a_proxy_that_wants_a_login "A proxy that wants a login" |user| {
         let proxy = answering(&Answer::new(407, ""));
         user.set("HTTPS_PROXY", &format!("http://{}", proxy.host()));
         user.pull_from(HOST)
-    }),
-    ("A certificate of an authority of your own", |user| {
+    }
+    a_certificate_of_an_authority_of_your_own "A certificate of an authority of your own" |user| {
         user.pull_from(Registry::with_tls().host())
-    }),
-    ("A registry that speaks plain HTTP", |user| {
+    }
+    a_registry_that_speaks_plain_http "A registry that speaks plain HTTP" |user| {
         // Leads to loopback, but is none by its name.
         let host = user.registry.host().replace("127.0.0.1", "0.0.0.0");
         user.pull_from(&host)
-    }),
-    ("A store that cannot be written", |user| {
+    }
+    a_store_that_cannot_be_written "A store that cannot be written" |user| {
         // Bazel sees the checkout as a file system that is read-only.
         let store = checkout().join("store").display().to_string();
         user.set("OCI_PULL_ALL_STORE", &store);
         user.build_with("//:image", "")
-    }),
-    ("No cargo", |user| {
+    }
+    no_cargo "No cargo" |user| {
         user.workspace.set_env("OCI_PULL_ALL_TOOL", None);
         user.build_with("//:image", "")
-    }),
-    ("An `OCI_PULL_ALL_TOOL` that is not there", |user| {
+    }
+    an_oci_pull_all_tool_that_is_not_there "An `OCI_PULL_ALL_TOOL` that is not there" |user| {
         user.set("OCI_PULL_ALL_TOOL", "/opt/oci-pull-all");
         user.build_with("//:image", "")
-    }),
-    ("A base that has no image for the target platform", |user| {
+    }
+    a_base_that_has_no_image_for_the_target_platform "A base that has no image for the target platform" |user| {
         user.build_with("//:image_for_s390x", "")
-    }),
-    ("A layout of a base that has no layers", |user| {
+    }
+    a_layout_of_a_base_that_has_no_layers "A layout of a base that has no layers" |user| {
         let (host, digest) = (user.registry.host(), &user.digest);
         user.declare(&format!(
             "oci_pull(name = \"debian\", image = \"{host}/library/debian\", digest = \"{digest}\")"
         ));
         user.build("//:image_layout")
-    }),
-    ("A path that a layer has twice", |user| {
+    }
+    a_path_that_a_layer_has_twice "A path that a layer has twice" |user| {
         user.build_with("//:app", "")
-    }),
-    ("A tar among the layers", |user| {
+    }
+    a_tar_among_the_layers "A tar among the layers" |user| {
         user.build_with("//:image_of_tar", "")
-    }),
-    ("A scan of an image", |user| {
+    }
+    a_scan_of_an_image "A scan of an image" |user| {
         user.build_with("//:scan_of_image", "")
-    }),
-    ("A scan that does not run", |user| {
+    }
+    a_scan_that_does_not_run "A scan that does not run" |user| {
         let host = user.registry.host().to_owned();
         user.declare_base(&host, &format!("digest = \"{}\"", user.digest));
         user.workspace.succeed(&["build", "//:scan"]).stderr
-    }),
-];
+    }
+}
 
 fn error_body(code: &str, message: &str) -> String {
     json!({"errors": [{"code": code, "message": message}]}).to_string()
@@ -313,7 +323,7 @@ fn entries(page: &str) -> Vec<(&str, Vec<String>)> {
 }
 
 /// Whether a line of Bazel's is this one of the page, in which `…` stands for anything.
-fn is_shown_as(written: &str, shown: &str) -> bool {
+fn matches(written: &str, shown: &str) -> bool {
     let mut parts = shown.split('…');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = written.strip_prefix(first) else {
@@ -329,31 +339,31 @@ fn is_shown_as(written: &str, shown: &str) -> bool {
     rest.is_empty() || shown.ends_with('…')
 }
 
-#[test]
-fn the_page_on_mistakes_is_true() {
-    let page = fs::read_to_string(checkout().join("docs/troubleshooting.md")).expect("can be read");
-    let entries = entries(&page);
-    let headings: Vec<_> = entries.iter().map(|(heading, _)| *heading).collect();
-    let mistakes: Vec<_> = MISTAKES.iter().map(|(heading, _)| *heading).collect();
-    assert_eq!(headings, mistakes);
+fn page() -> String {
+    fs::read_to_string(checkout().join("docs/troubleshooting.md")).expect("can be read")
+}
 
-    let mut user = User::new();
-    let mut wrong = Vec::new();
-    for ((heading, lines), (_, make)) in entries.iter().zip(MISTAKES) {
-        let output = make(&mut user).replace(&user.host, HOST);
-        user.come_to_reason();
-        assert!(!lines.is_empty(), "{heading} shows nothing");
-        for line in lines {
-            let count = output
-                .lines()
-                .filter(|written| is_shown_as(written, line))
-                .count();
-            if count != 1 {
-                wrong.push(format!(
-                    "{heading}:\n{line}\nis there {count} times in\n{output}"
-                ));
-            }
-        }
+/// Makes a mistake, and looks for what the page shows under its heading.
+fn is_shown_as_on_the_page(heading: &str, make: fn(&mut User) -> String) {
+    static USER: LazyLock<Mutex<User>> = LazyLock::new(|| Mutex::new(User::new()));
+    let mut user = USER.lock().unwrap_or_else(PoisonError::into_inner);
+    user.come_to_reason();
+    let output = make(&mut user).replace(&user.host, HOST);
+    let page = page();
+    let entry = entries(&page)
+        .into_iter()
+        .find(|(found, _)| *found == heading);
+    let (_, lines) = entry.expect("the page has the heading");
+    assert!(!lines.is_empty(), "{heading} shows nothing");
+    for line in lines {
+        let written = output.lines().filter(|written| matches(written, &line));
+        assert_eq!(written.count(), 1, "how often {line:?} is in\n{output}");
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn each_mistake_of_the_page_is_made() {
+    let page = page();
+    let headings: Vec<_> = entries(&page).iter().map(|(heading, _)| *heading).collect();
+    assert_eq!(headings, HEADINGS);
 }

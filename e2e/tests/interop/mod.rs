@@ -1,6 +1,8 @@
 //! The program, the rules and other people's programs, each of which reads what the other wrote.
 
 mod archives;
+mod caches;
+mod layouts;
 mod load;
 mod referrers;
 mod remote_execution;

@@ -1,66 +1,115 @@
-//! Layouts of many kinds, built by Bazel and read by other people's tools.
+//! Layouts of many kinds, as Bazel builds them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+use std::sync::LazyLock;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::layout::{LAYOUTS, verify};
-use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::scratch;
 use oci_pull_all_support::{Registry, text};
 use serde_json::{Value, json};
 
-#[test]
-fn others_read_what_bazel_builds() {
+/// The case of all tests here, with all of its layouts built.
+struct Case {
+    registry: Registry,
+    workspace: Workspace,
+}
+
+static CASE: LazyLock<Case> = LazyLock::new(|| {
     let registry = Registry::with_base_images();
     let workspace = Workspace::layouts(&registry);
     let labels = LAYOUTS.map(|name| format!("//:{name}"));
-    let mut arguments = vec!["build"];
-    arguments.extend(labels.iter().map(String::as_str));
-    workspace.succeed(&arguments);
-    let layouts = LAYOUTS.map(|name| (name, Layout(workspace.output(name))));
-    let target = Registry::empty();
-
-    for (name, layout) in &layouts {
-        verify(&layout.0);
-        layout.agree_with_peers(name, &workspace, &target);
+    let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+    workspace.succeed(&[&["build"][..], &labels].concat());
+    Case {
+        registry,
+        workspace,
     }
-    let [
-        explicit,
-        files,
-        no_base,
-        on_docker,
-        compressions,
-        stacked,
-        index,
-        base,
-    ] = layouts.map(|(_, layout)| layout);
+});
 
-    what_the_attributes_say(&registry, &explicit);
-    assert!(files.same_bytes(&explicit));
-    assert!(explicit.links() > 0);
+fn layout(name: &str) -> Layout {
+    Layout(CASE.workspace.output(name))
+}
+
+#[test]
+fn each_is_valid() {
+    for name in LAYOUTS {
+        verify(&CASE.workspace.output(name));
+    }
+}
+
+#[test]
+fn links_and_files_hold_the_same() {
+    let (links, files) = (layout("explicit_layout"), layout("files_layout"));
+    assert!(files.same_bytes(&links));
+    assert!(links.links() > 0);
     assert_eq!(files.links(), 0);
+}
 
-    without_a_base(&no_base);
-    of_media_types(&on_docker, &compressions);
-    let stacked_config = stacked.config(&stacked.root());
-    let env = stacked_config["config"]["Env"]
-        .as_array()
-        .expect("an environment");
+#[test]
+fn an_archive_holds_the_same() {
+    CASE.workspace.succeed(&["build", "//:index_archive"]);
+    let unpacked = scratch();
+    let tar = Command::new("tar")
+        .args(["-C", &unpacked.path().display().to_string(), "-xf"])
+        .arg(CASE.workspace.output("index_archive.tar"))
+        .output()
+        .expect("tar can be run");
+    assert!(tar.status.success(), "{tar:?}");
+    let archived = Layout(unpacked.path().to_owned());
+    assert!(archived.same_bytes(&layout("index_layout")));
+    assert_eq!(archived.links(), 0);
+}
+
+#[test]
+fn an_image_without_a_base_has_the_platform_that_it_is_given() {
+    let image = layout("no_base_layout");
+    let config = image.config(&image.root());
+    assert_eq!(
+        [&config["os"], &config["architecture"], &config["variant"]],
+        ["linux", "arm64", "v8"]
+    );
+    assert_eq!(image.root()["layers"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn an_image_on_a_base_in_dockers_format_is_in_that_of_oci() {
+    let manifest = layout("on_docker_layout").root();
+    let oci = |name: &str| format!("application/vnd.oci.image.{name}");
+    assert_eq!(manifest["mediaType"], oci("manifest.v1+json"));
+    assert_eq!(manifest["config"]["mediaType"], oci("config.v1+json"));
+    for layer in manifest["layers"].as_array().expect("layers") {
+        assert_eq!(layer["mediaType"], oci("layer.v1.tar+gzip"));
+    }
+}
+
+#[test]
+fn a_layers_media_type_is_that_of_its_compression() {
+    let layers = layout("compressions_layout").root()["layers"].clone();
+    let oci = |name: &str| format!("application/vnd.oci.image.layer.v1.{name}");
+    assert_eq!(layers[2]["mediaType"], oci("tar+zstd"));
+    assert_eq!(layers[3]["mediaType"], oci("tar"));
+}
+
+#[test]
+fn an_image_on_an_image_has_its_layers_and_its_own_environment() {
+    let (stacked, below) = (layout("stacked_layout"), layout("explicit_layout"));
+    let config = stacked.config(&stacked.root());
+    let env = config["config"]["Env"].as_array().expect("an environment");
     assert!(
         env.contains(&json!("GREETING=stacked")) && !env.contains(&json!("GREETING=a b=c")),
         "{env:?}"
     );
-    assert_eq!(stacked.root()["layers"], explicit.root()["layers"]);
+    assert_eq!(stacked.root()["layers"], below.root()["layers"]);
+}
 
-    let entries = index.root()["manifests"].clone();
-    let platforms: Vec<_> = entries
-        .as_array()
-        .expect("manifests")
-        .iter()
-        .map(|e| e["platform"].clone())
-        .collect();
+#[test]
+fn an_index_lists_the_platforms_of_its_images() {
+    let entries = layout("index_layout").root()["manifests"].clone();
+    let entries = entries.as_array().expect("manifests").iter();
+    let platforms: Vec<_> = entries.map(|entry| entry["platform"].clone()).collect();
     assert_eq!(
         platforms,
         [
@@ -68,56 +117,31 @@ fn others_read_what_bazel_builds() {
             json!({"os": "linux", "architecture": "arm64", "variant": "v8"}),
         ]
     );
-    assert_eq!(
-        base.descriptor()["digest"],
-        registry.digest("library/debian-docker", "stable")
-    );
-
-    the_archive_holds_the_same(&workspace, &index);
-    unpacks(&workspace, &files);
-
-    workspace.succeed(&["test", "//:rootfs_scan"]);
-    let run = workspace.succeed(&["build", "//:explicit"]);
-    assert_eq!(run.count("OCILayer"), 0, "layers are built once");
 }
 
-fn without_a_base(no_base: &Layout) {
-    let config = no_base.config(&no_base.root());
+#[test]
+fn a_layout_of_a_base_has_the_bases_digest() {
     assert_eq!(
-        [&config["os"], &config["architecture"], &config["variant"]],
-        ["linux", "arm64", "v8"]
-    );
-    assert_eq!(no_base.root()["layers"].as_array().map(Vec::len), Some(1));
-}
-
-fn of_media_types(on_docker: &Layout, compressions: &Layout) {
-    let manifest = on_docker.root();
-    assert_eq!(
-        manifest["mediaType"],
-        "application/vnd.oci.image.manifest.v1+json"
-    );
-    assert_eq!(
-        manifest["config"]["mediaType"],
-        "application/vnd.oci.image.config.v1+json"
-    );
-    for layer in manifest["layers"].as_array().expect("layers") {
-        assert_eq!(
-            layer["mediaType"],
-            "application/vnd.oci.image.layer.v1.tar+gzip"
-        );
-    }
-    let layers = compressions.root()["layers"].clone();
-    assert_eq!(
-        layers[2]["mediaType"],
-        "application/vnd.oci.image.layer.v1.tar+zstd"
-    );
-    assert_eq!(
-        layers[3]["mediaType"],
-        "application/vnd.oci.image.layer.v1.tar"
+        layout("base_layout").descriptor()["digest"],
+        CASE.registry.digest("library/debian-docker", "stable")
     );
 }
 
-fn what_the_attributes_say(registry: &Registry, explicit: &Layout) {
+#[test]
+fn a_root_file_system_is_scanned_as_an_archive() {
+    CASE.workspace.succeed(&["test", "//:rootfs_scan"]);
+}
+
+#[test]
+fn layers_are_built_once() {
+    let _ = &*CASE;
+    let run = CASE.workspace.succeed(&["build", "//:explicit"]);
+    assert_eq!(run.count("OCILayer"), 0);
+}
+
+#[test]
+fn attributes_reach_the_manifest_and_the_config() {
+    let (registry, explicit) = (&CASE.registry, layout("explicit_layout"));
     let manifest = explicit.root();
     let index = registry.manifest(&registry.digest("library/debian", "stable"));
     let base = registry.manifest(text(&index["manifests"][0]["digest"]));
@@ -166,87 +190,6 @@ fn what_the_attributes_say(registry: &Registry, explicit: &Layout) {
     assert!(
         history.len() > 2
             && history[..2] == base_config["history"].as_array().expect("history")[..]
-    );
-}
-
-fn the_archive_holds_the_same(workspace: &Workspace, layout: &Layout) {
-    workspace.succeed(&["build", "//:index_archive"]);
-    let unpacked = scratch();
-    let tar = Command::new("tar")
-        .args(["-C", &unpacked.path().display().to_string(), "-xf"])
-        .arg(workspace.output("index_archive.tar"))
-        .output()
-        .expect("tar can be run");
-    assert!(tar.status.success(), "{tar:?}");
-    let archived = Layout(unpacked.path().to_owned());
-    assert!(archived.same_bytes(layout));
-    assert_eq!(archived.links(), 0);
-}
-
-/// What a container on the image would see.
-fn unpacks(workspace: &Workspace, layout: &Layout) {
-    let bundle = scratch();
-    let unpack = Root::get()
-        .command(
-            Life::Child,
-            &[workspace.directory(), bundle.path()],
-            "umoci",
-        )
-        .args(["unpack", "--image"])
-        .arg(format!("{}:explicit:latest", layout.0.display()))
-        .arg(bundle.path().join("bundle"))
-        .output()
-        .expect("umoci can be run");
-    succeeded("umoci unpack", &unpack);
-    let rootfs = bundle.path().join("bundle/rootfs");
-    let stat = Command::new("stat")
-        .current_dir(&rootfs)
-        .args(["--format=%n %F %a %u:%g %Y"])
-        .args([
-            "opt/message",
-            "opt/program",
-            "opt/assets/assets/sub/below.txt",
-            "usr/bin/program",
-        ])
-        .args(["var/lib/app", "message.txt"])
-        .output()
-        .expect("stat can be run");
-    assert_eq!(
-        String::from_utf8_lossy(&stat.stdout)
-            .lines()
-            .collect::<Vec<_>>(),
-        [
-            "opt/message regular file 444 1000:1001 86400",
-            "opt/program regular file 555 1000:1001 86400",
-            "opt/assets/assets/sub/below.txt regular file 444 1000:1001 86400",
-            "usr/bin/program symbolic link 777 1000:1001 86400",
-            "var/lib/app directory 755 1000:1001 86400",
-            "message.txt regular file 640 5:6 7",
-        ],
-        "{}",
-        String::from_utf8_lossy(&stat.stderr)
-    );
-    assert_eq!(
-        fs::read_to_string(rootfs.join("etc/oci_pull_all_base")).expect("the base's file"),
-        "the tests' base image\n"
-    );
-    for file in [
-        "opt/linked.runfiles/_main/links/link.txt",
-        "opt/linked.runfiles/root-link.txt",
-        "opt/source-directory/below.txt",
-    ] {
-        assert!(rootfs.join(file).is_file(), "{file}");
-    }
-    let ran = Command::new("chroot")
-        .arg(&rootfs)
-        .arg("/opt/program")
-        .output()
-        .expect("chroot can be run");
-    assert_eq!(
-        String::from_utf8_lossy(&ran.stdout),
-        "a message\n",
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
     );
 }
 
@@ -301,83 +244,4 @@ impl Layout {
             && names(&ours) == names(&theirs)
             && ours.iter().zip(&theirs).all(|(a, b)| read(a) == read(b))
     }
-
-    /// skopeo, crane and oras each bring the layout to a registry, under the digest that we gave it.
-    fn agree_with_peers(&self, name: &str, workspace: &Workspace, registry: &Registry) {
-        let descriptor = self.descriptor();
-        let digest = text(&descriptor["digest"]);
-        let layout = self.0.display().to_string();
-        let run = |program: &str, arguments: &[&str]| {
-            let output = Root::get()
-                .command(Life::Child, &[workspace.directory()], program)
-                .args(arguments)
-                .output()
-                .expect("can be run");
-            succeeded(
-                &format!("{name}: {program} {}", arguments.join(" ")),
-                &output,
-            )
-        };
-        let remote = |program: &str| format!("{}/{program}/{name}", registry.host());
-
-        run("skopeo", &["inspect", "--raw", &format!("oci:{layout}")]);
-        let skopeo = remote("skopeo");
-        let to = format!("docker://{skopeo}:v1");
-        run(
-            "skopeo",
-            &[
-                "copy",
-                "--quiet",
-                "--all",
-                "--preserve-digests",
-                "--dest-tls-verify=false",
-                &format!("oci:{layout}"),
-                &to,
-            ],
-        );
-        assert_eq!(
-            run("crane", &["digest", "--insecure", &format!("{skopeo}:v1")]),
-            digest,
-            "{name}"
-        );
-
-        // crane pushes `index.json` where the layout is of an index, and thereby ours below it.
-        let crane = remote("crane");
-        let tag = format!("{crane}:v1");
-        let mut push = vec!["push", "--insecure", &layout, &tag];
-        if self.root()["manifests"].is_array() {
-            push.push("--index");
-        }
-        run("crane", &push);
-        let pushed = format!("{crane}@{digest}");
-        assert_eq!(run("crane", &["digest", "--insecure", &pushed]), digest);
-        // crane validates gzip layers only.
-        if name != "compressions_layout" {
-            run("crane", &["validate", "--insecure", "--remote", &pushed]);
-        }
-
-        let oras = format!("{}:v1", remote("oras"));
-        let from = format!("{layout}@{digest}");
-        run(
-            "oras",
-            &[
-                "cp",
-                "--no-tty",
-                "--from-oci-layout",
-                "--to-plain-http",
-                &from,
-                &oras,
-            ],
-        );
-        assert_eq!(run("crane", &["digest", "--insecure", &oras]), digest);
-    }
-}
-
-fn succeeded(what: &str, output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{what}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

@@ -2,7 +2,6 @@
 
 mod airgap;
 mod bazel_next;
-mod caches;
 mod errors;
 mod fifty;
 mod layouts;

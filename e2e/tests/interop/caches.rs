@@ -1,6 +1,7 @@
 //! What Bazel's remote cache gets of a layout, and what comes back from it.
 
 use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::layout::verify;
@@ -25,6 +26,12 @@ impl Case {
             layers,
             workspace,
         }
+    }
+
+    /// The one of all tests here, each of which has it to itself.
+    fn shared() -> MutexGuard<'static, Self> {
+        static CASE: LazyLock<Mutex<Case>> = LazyLock::new(|| Mutex::new(Case::new()));
+        CASE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The layers of the base among what was moved, and how often each was.
@@ -60,15 +67,8 @@ fn remote(cache: &Nginx) -> String {
 }
 
 #[test]
-fn a_remote_cache_gets_the_base_only_where_it_is_asked_to() {
-    let case = Case::new();
-    layouts_are_cached_without_their_base(&case);
-    minimal_downloads_suffice_for_a_scan(&case);
-    the_base_is_cached_on_demand(&case);
-    the_disk_cache_gets_no_base_either(&case);
-}
-
-fn layouts_are_cached_without_their_base(case: &Case) {
+fn layouts_are_cached_without_their_base() {
+    let case = Case::shared();
     let cache = Nginx::cache();
     let remote = remote(&cache);
     let links = ["//:link_1", "//:link_2", "//:link_3"];
@@ -106,7 +106,9 @@ fn layouts_are_cached_without_their_base(case: &Case) {
     assert!(content(&cached) == content(&file));
 }
 
-fn minimal_downloads_suffice_for_a_scan(case: &Case) {
+#[test]
+fn minimal_downloads_suffice_for_a_scan() {
+    let case = Case::shared();
     let cache = Nginx::cache();
     let remote = remote(&cache);
     let test = ["test", &remote, "--remote_download_minimal"];
@@ -128,7 +130,9 @@ fn minimal_downloads_suffice_for_a_scan(case: &Case) {
     assert_eq!(case.of_base(&cache.downloaded()), BTreeMap::new());
 }
 
-fn the_base_is_cached_on_demand(case: &Case) {
+#[test]
+fn the_base_is_cached_on_demand() {
+    let case = Case::shared();
     let cache = Nginx::cache();
     let remote = remote(&cache);
     let workspace = &case.workspace;
@@ -167,7 +171,9 @@ fn the_base_is_cached_on_demand(case: &Case) {
     assert_eq!(case.of_base(&cache.downloaded()), once);
 }
 
-fn the_disk_cache_gets_no_base_either(case: &Case) {
+#[test]
+fn the_disk_cache_gets_no_base_either() {
+    let case = Case::shared();
     let workspace = &case.workspace;
     let directory = workspace.directory().join("disk");
     let disk = format!("--disk_cache={}", directory.display());
