@@ -8,15 +8,15 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
-use crate::digest::Digest;
 use crate::files::{WholeFile, open_regular};
 use crate::layout::{
     INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, io_failed, write_blobs,
 };
-use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::platform::{Platform, best_for};
-use crate::reference::Reference;
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::platform::{Platform, best_for};
+use crate::oci::reference::Reference;
 use crate::rootfs::{Archive, ArchiveError, Content};
 use crate::store::{Ingest, Store, StoreError};
 

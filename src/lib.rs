@@ -1,8 +1,7 @@
 //! Pulls whole container images as OCI image layouts, and builds and merges such layouts.
 //!
-//! The modules stand on each other in this order, and import only those before them: [`digest`],
-//! [`platform`], [`descriptor`], [`manifest`] and [`reference`](mod@reference) are the nouns of the
-//! OCI specs; `files` writes where others may have put links; [`store`] keeps blobs on disk;
+//! The modules stand on each other in this order, and import only those before them: [`oci`] has the
+//! documents of the OCI specifications; `files` writes where others may have put links; [`store`] keeps blobs on disk;
 //! [`registry`] speaks to a registry; [`layout`] reads, writes, merges and verifies layout
 //! directories; [`image`] builds layers, images and indexes; [`rootfs`] applies an image's layers on
 //! each other; [`bundle`] moves blobs from one store to another as an archive; [`scan`] runs a scanner on
@@ -14,20 +13,16 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
-pub mod descriptor;
-pub mod digest;
 mod files;
 pub mod image;
 pub mod layout;
 pub mod load;
-pub mod manifest;
 pub mod module_file;
+pub mod oci;
 pub mod pin;
-pub mod platform;
 pub mod progress;
 pub mod pull;
 pub mod push;
-pub mod reference;
 pub mod registry;
 pub mod rootfs;
 pub mod scan;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::layout::{ArchiveError, Format, copy_archive, names_in_archive, write_archive};
-use crate::platform::Platform;
-use crate::reference::Tagged;
+use crate::oci::platform::Platform;
+use crate::oci::reference::Tagged;
 
 /// The programs that load a `docker save` archive, in the order in which they are looked for.
 pub const LOADERS: [&str; 4] = ["docker", "podman", "nerdctl", "ctr"];

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use crate::digest::Digest;
-use crate::platform::{Platform, PlatformError};
-use crate::reference::{Reference, ReferenceError};
+use crate::oci::digest::Digest;
+use crate::oci::platform::{Platform, PlatformError};
+use crate::oci::reference::{Reference, ReferenceError};
 
 /// The name of this project's module.
 const MODULE: &str = "oci_pull_all";
@@ -509,7 +509,7 @@ fn string(text: &str, prefix: usize) -> (Option<Kind>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Algorithm;
+    use crate::oci::digest::Algorithm;
 
     const HEAD: &str = "bazel_dep(name = 'oci_pull_all', version = '0.1.0')\n\
                         oci = use_extension('@oci_pull_all//oci:extensions.bzl', 'oci')\n";

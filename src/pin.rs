@@ -5,9 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
 use crate::files::rewrite;
 use crate::module_file::{Declared, DeclaredImage, ModuleFile, Unreadable};
+use crate::oci::digest::Digest;
 
 /// The file that makes a directory a module.
 pub const MODULE_FILE: &str = "MODULE.bazel";

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use oci_pull_all::descriptor::{Compression, Descriptor};
 use oci_pull_all::image::{
     Base, ConfigChanges, Entry, LayerContent, LayerOptions, Owner, build_image, build_index,
     build_layer,
 };
 use oci_pull_all::layout::{BlobMode, Sources, to_json};
-use oci_pull_all::platform::Platform;
+use oci_pull_all::oci::descriptor::{Compression, Descriptor};
+use oci_pull_all::oci::platform::Platform;
 
 use super::{Result, read, write};
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanDuration};
-use oci_pull_all::digest::Digest;
 use oci_pull_all::layout::to_json;
-use oci_pull_all::manifest::{Manifest, ManifestError};
-use oci_pull_all::platform::Platform;
+use oci_pull_all::oci::digest::Digest;
+use oci_pull_all::oci::manifest::{Manifest, ManifestError};
+use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::progress::{Mode, Progress};
 use oci_pull_all::pull::{self, Report, Selection, Upstream};
-use oci_pull_all::reference::Reference;
 use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Options, Registry};
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use oci_pull_all::platform::Platform;
+use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::scan::{Scan, ScanError};
 
 use super::build::parse_pair;

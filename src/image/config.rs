@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use crate::descriptor::{Descriptor, MediaType};
-use crate::digest::Digest;
 use crate::layout::to_json;
-use crate::manifest::{ImageManifest, Manifest, ManifestError};
-use crate::platform::Platform;
+use crate::oci::descriptor::{Descriptor, MediaType};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{ImageManifest, Manifest, ManifestError};
+use crate::oci::platform::Platform;
 
 use super::DIFF_ID;
 
@@ -333,11 +333,11 @@ fn array<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Algorithm;
+    use crate::oci::digest::Algorithm;
 
     fn layer(content: &str) -> Descriptor {
         let mut layer = Descriptor::of(
-            MediaType::layer(crate::descriptor::Compression::Gzip),
+            MediaType::layer(crate::oci::descriptor::Compression::Gzip),
             content.as_bytes(),
         );
         let diff_id = Digest::of(Algorithm::Sha256, format!("{content} raw").as_bytes());

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
 use crate::layout::to_json;
-use crate::manifest::ImageIndex;
-use crate::platform::Platform;
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::manifest::ImageIndex;
+use crate::oci::platform::Platform;
 
 /// Why an index cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum IndexError {
     #[error("{digest} is {media_type}, not an image manifest")]
     NotAnImage {
         /// The content.
-        digest: crate::digest::Digest,
+        digest: crate::oci::digest::Digest,
         /// Its media type.
         media_type: MediaType,
     },

@@ -9,10 +9,10 @@ use std::str::FromStr;
 
 use tar::{EntryType, Header};
 
-use crate::descriptor::{Compression, Descriptor, MediaType};
-use crate::digest::{Algorithm, HashingWriter};
 use crate::files::open_regular;
 use crate::layout::{Tee, decompress};
+use crate::oci::descriptor::{Compression, Descriptor, MediaType};
+use crate::oci::digest::{Algorithm, HashingWriter};
 
 use super::DIFF_ID;
 
@@ -688,7 +688,7 @@ mod tests {
                 .unwrap()
                 .read_to_end(&mut raw)
                 .unwrap();
-            let diff_id = crate::digest::Digest::of(Algorithm::Sha256, &raw);
+            let diff_id = crate::oci::digest::Digest::of(Algorithm::Sha256, &raw);
             assert_eq!(built.annotations[DIFF_ID], diff_id.to_string());
             diff_id
         };

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::descriptor::{Descriptor, Kind};
-use crate::digest::{Digest, HashingWriter};
 use crate::files::{WholeFile, open_regular};
-use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::platform::Platform;
-use crate::reference::Tagged;
+use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::digest::{Digest, HashingWriter};
+use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::platform::Platform;
+use crate::oci::reference::Tagged;
 
 use super::merge::{Reachable, check_digest, check_size};
 use super::{

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::descriptor::{Descriptor, Kind};
-use crate::digest::Digest;
-use crate::manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
-use crate::platform::{Platform, best_for, offered};
+use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
+use crate::oci::platform::{Platform, best_for, offered};
 
 use super::referrers::is_list;
 use super::{INDEX_FILE, read_small};
@@ -226,8 +226,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::descriptor::MediaType;
     use crate::layout::{Referrers, index_json, to_json};
+    use crate::oci::descriptor::MediaType;
 
     struct Layout(tempfile::TempDir);
 

@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
-use crate::digest::{Algorithm, Digest, hash_reader};
 use crate::files::symlink_file;
-use crate::manifest::{ImageIndex, Manifest, ManifestError};
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::digest::{Algorithm, Digest, hash_reader};
+use crate::oci::manifest::{ImageIndex, Manifest, ManifestError};
 
 use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, Referrers, io_failed, read_small};
 

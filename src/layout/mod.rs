@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::descriptor::{Descriptor, MediaType};
 use crate::files::{make_way, open_regular, write_whole};
-use crate::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
+use crate::oci::descriptor::{Descriptor, MediaType};
+use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 /// The file that marks a directory as a layout.
 pub const MARKER_FILE: &str = "oci-layout";

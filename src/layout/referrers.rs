@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
-use crate::digest::Digest;
-use crate::manifest::{ImageIndex, Manifest};
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{ImageIndex, Manifest};
 
 use super::{REF_NAME, index_of};
 

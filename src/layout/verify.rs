@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use crate::descriptor::{Compression, Descriptor, Kind};
-use crate::digest::{Algorithm, Digest, HashingWriter, hash_reader};
 use crate::files::open_regular;
-use crate::manifest::{ImageIndex, ImageManifest, Manifest};
+use crate::oci::descriptor::{Compression, Descriptor, Kind};
+use crate::oci::digest::{Algorithm, Digest, HashingWriter, hash_reader};
+use crate::oci::manifest::{ImageIndex, ImageManifest, Manifest};
 
 use super::{INDEX_FILE, MARKER_FILE, Marker, Tee, VERSION, read_small};
 
@@ -454,8 +454,8 @@ fn list(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::MediaType;
     use crate::layout::{Referrers, index_json, marker_json};
+    use crate::oci::descriptor::MediaType;
 
     /// An index may list what is neither a manifest nor an index.
     #[test]

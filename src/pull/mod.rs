@@ -18,11 +18,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::task;
 
-use crate::descriptor::{Descriptor, Kind};
-use crate::digest::{Algorithm, Digest};
 use crate::layout::{LayoutError, LayoutWriter};
-use crate::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::platform::{Platform, best_for, offered};
+use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::platform::{Platform, best_for, offered};
 use crate::progress::{BlobProgress, Progress};
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};

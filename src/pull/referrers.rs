@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use crate::descriptor::{Descriptor, Kind};
-use crate::digest::Digest;
 use crate::layout::{LayoutError, LayoutWriter, Referrers, referrers_index};
-use crate::manifest::Manifest;
+use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
 use crate::registry::{Backoff, RegistryError};
 
 use super::sources::Choice;

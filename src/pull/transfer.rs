@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::descriptor::Descriptor;
+use crate::oci::descriptor::Descriptor;
 use crate::progress::{BlobProgress, Progress};
 use crate::registry::{Backoff, Body, RegistryError};
 use crate::store::{Ingest, Store, StoreError, Writer};

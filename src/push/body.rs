@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use crate::descriptor::Descriptor;
-use crate::digest::Hasher;
 use crate::files::open_regular;
+use crate::oci::descriptor::Descriptor;
+use crate::oci::digest::Hasher;
 use crate::progress::BlobProgress;
 use crate::pull::wait_after;
 use crate::registry::{Backoff, Body, Registry, RegistryError};
@@ -298,7 +298,7 @@ mod tests {
     use futures_util::TryStreamExt as _;
 
     use super::*;
-    use crate::descriptor::MediaType;
+    use crate::oci::descriptor::MediaType;
     use crate::progress::{Mode, Progress};
 
     /// What goes out of a file that is to be the blob of `content`, and how it ends.

@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::descriptor::{Descriptor, Kind};
-use crate::digest::Digest;
 use crate::files::open_regular;
 use crate::layout::Sources;
-use crate::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::reference::Tag;
 use crate::progress::{BlobProgress, Progress};
 use crate::pull::wait_after;
-use crate::reference::Tag;
 use crate::registry::{Backoff, Mount, Registry, RegistryError, Upload};
 use crate::store::{Store, StoreError};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use crate::digest::Digest;
-use crate::manifest::ManifestError;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::ManifestError;
 
 use super::{CredentialError, NoAnswer};
 

@@ -38,10 +38,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::descriptor::{Descriptor, MediaType};
-use crate::digest::{Algorithm, Digest};
-use crate::manifest::MAX_MANIFEST_SIZE;
-use crate::reference::Reference;
+use crate::oci::descriptor::{Descriptor, MediaType};
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::manifest::MAX_MANIFEST_SIZE;
+use crate::oci::reference::Reference;
 
 use body::authority;
 use error::error_detail;

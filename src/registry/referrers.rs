@@ -3,9 +3,9 @@
 use reqwest::Response;
 use reqwest::header::{self, HeaderMap};
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
-use crate::digest::Digest;
-use crate::manifest::{MAX_MANIFEST_SIZE, Manifest};
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest};
 
 use super::{Registry, RegistryError, same_host};
 

@@ -9,8 +9,8 @@ use futures_util::{Stream, TryStreamExt as _, stream};
 use reqwest::header::{self, HeaderValue};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 
-use crate::descriptor::{Descriptor, MediaType};
-use crate::digest::Digest;
+use crate::oci::descriptor::{Descriptor, MediaType};
+use crate::oci::digest::Digest;
 
 use super::{Registry, RegistryError, authority, client, reading, same_host};
 

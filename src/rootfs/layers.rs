@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::descriptor::{Compression, Descriptor, Kind};
 use crate::layout::read_layer;
+use crate::oci::descriptor::{Compression, Descriptor, Kind};
 
 use super::archive::{Archive, ArchiveError, Entry};
 use super::{LayerFault, MAX_MEMORY, RootfsError};

@@ -16,9 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
-use crate::descriptor::MediaType;
-use crate::digest::Digest;
-use crate::manifest::ImageManifest;
+use crate::oci::descriptor::MediaType;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::ImageManifest;
 
 pub use archive::ArchiveError;
 pub(crate) use archive::{Archive, Content};

@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::digest::{Algorithm, Digest};
 use crate::files::{make_way, write_whole};
+use crate::oci::digest::{Algorithm, Digest};
 
 use seal::{Held, Seals};
 

@@ -12,7 +12,7 @@ use std::fs::{self, File, FileTimes};
 use std::io;
 use std::time::SystemTime;
 
-use crate::digest::{Algorithm, Digest, hash_reader};
+use crate::oci::digest::{Algorithm, Digest, hash_reader};
 
 /// How far a file that is found on disk is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::digest::{Digest, Hasher};
+use crate::oci::digest::{Digest, Hasher};
 
 use super::positioned::{read_exact_at, write_all_at};
 use super::seal::Seals;
@@ -329,7 +329,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::digest::Algorithm;
+    use crate::oci::digest::Algorithm;
     use crate::store::{Ingest, Store, Trust};
 
     use super::*;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::digest::{Algorithm, Digest};
+use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::layout::{INDEX_FILE, MARKER_FILE, VerifyOptions, verify};
 
 const SEPARATOR: &[u8] = b"\n---\n";

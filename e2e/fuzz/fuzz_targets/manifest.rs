@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::descriptor::{Descriptor, Kind, MediaType};
-use oci_pull_all::manifest::Manifest;
+use oci_pull_all::oci::descriptor::{Descriptor, Kind, MediaType};
+use oci_pull_all::oci::manifest::Manifest;
 
 fuzz_target!(|data: &[u8]| {
     let mut kinds = Vec::new();

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::digest::{Algorithm, Digest};
+use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::module_file::ModuleFile;
 
 fuzz_target!(|data: &[u8]| {

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::descriptor::{Compression, Descriptor, MediaType};
-use oci_pull_all::manifest::{ImageManifest, Manifest};
+use oci_pull_all::oci::descriptor::{Compression, Descriptor, MediaType};
+use oci_pull_all::oci::manifest::{ImageManifest, Manifest};
 use oci_pull_all::rootfs::Rootfs;
 
 const SEPARATOR: &[u8] = b"\n---\n";

@@ -7,8 +7,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::digest::{Algorithm, Digest};
-use crate::platform::Platform;
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::platform::Platform;
 
 /// The media type of a content, in the OCI image spec's names or in Docker's schema 2 names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

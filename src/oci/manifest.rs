@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 
 /// The largest manifest that is read, in bytes: the limit that registries keep (distribution spec,
 /// "Pushing Manifests").
