@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use crate::files::{FileError, io_failed};
+
 /// The variable in which the scanner finds what [`LAYOUT_PLACEHOLDER`] stands for.
 pub const LAYOUT_VARIABLE: &str = "OCI_LAYOUT";
 /// The variable in which the scanner finds what [`REPORT_PLACEHOLDER`] stands for.
@@ -23,15 +25,8 @@ pub const OUTPUTS_PLACEHOLDER: &str = "{outputs}";
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// The file system refused.
-    #[error("cannot {action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// A path that no placeholder can stand for.
     #[error("the path {path} is not UTF-8", path = .0.display())]
     NotUtf8(PathBuf),
@@ -107,11 +102,7 @@ impl Scan {
         let outputs = absolute(&self.outputs)?;
         let report = self.report.as_ref().map(|name| outputs.join(name));
         let directory = report.as_deref().and_then(Path::parent).unwrap_or(&outputs);
-        fs::create_dir_all(directory).map_err(|source| ScanError::Io {
-            action: "make",
-            path: directory.to_owned(),
-            source,
-        })?;
+        io_failed("make", directory, fs::create_dir_all(directory))?;
 
         let mut places = vec![
             (LAYOUT_PLACEHOLDER, text(&layout)?),
@@ -132,11 +123,7 @@ impl Scan {
         if let Some(report) = &report {
             // One of an earlier run would be taken for this one's.
             if fs::symlink_metadata(report).is_ok() {
-                fs::remove_file(report).map_err(|source| ScanError::Io {
-                    action: "remove",
-                    path: report.clone(),
-                    source,
-                })?;
+                io_failed("remove", report, fs::remove_file(report))?;
             }
             places.push((REPORT_PLACEHOLDER, text(report)?));
             command.env(REPORT_VARIABLE, report);
@@ -172,11 +159,7 @@ impl Scan {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, ScanError> {
-    std::path::absolute(path).map_err(|source| ScanError::Io {
-        action: "find",
-        path: path.to_owned(),
-        source,
-    })
+    Ok(io_failed("find", path, std::path::absolute(path))?)
 }
 
 /// Replaces the placeholders. Braces that are none, such as a template's, stay.

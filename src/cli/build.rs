@@ -8,7 +8,8 @@ use oci_pull_all::image::{
     Base, ConfigChanges, Entry, LayerContent, LayerOptions, Owner, build_image, build_index,
     build_layer,
 };
-use oci_pull_all::layout::{BlobMode, Sources, to_json};
+use oci_pull_all::json::to_json;
+use oci_pull_all::layout::{BlobMode, Sources};
 use oci_pull_all::oci::descriptor::{Compression, Descriptor};
 use oci_pull_all::oci::platform::Platform;
 

@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::Reference;
-use oci_pull_all::pin::{MODULE_FILE, Pinned, Workspace};
+use oci_pull_all::pins::{MODULE_FILE, Pinned, Workspace};
 use oci_pull_all::progress::{Mode, Progress};
 use oci_pull_all::pull::{self, Description, PullError, Selection, Upstream};
 use oci_pull_all::registry::{Keychain, Registry};

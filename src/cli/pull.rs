@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanDuration};
-use oci_pull_all::layout::to_json;
+use oci_pull_all::json::to_json;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::manifest::{Manifest, ManifestError};
 use oci_pull_all::oci::platform::Platform;

@@ -9,9 +9,9 @@ use indicatif::HumanBytes;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::{Reference, Tag};
 use oci_pull_all::progress::Progress;
+use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Image, Report};
 use oci_pull_all::registry::Registry;
-use oci_pull_all::stamp::Status;
 use oci_pull_all::store::{Store, Trust};
 
 use super::build::{LocalBlobs, pairs, read_descriptor};

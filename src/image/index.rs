@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::layout::to_json;
+use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::manifest::ImageIndex;
 use crate::oci::platform::Platform;

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::read_at_most;
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, best_for, offered};
 
+use super::INDEX_FILE;
 use super::referrers::is_list;
-use super::{INDEX_FILE, read_small};
 
 /// An image of a layout.
 #[derive(Clone, Debug)]
@@ -216,7 +217,7 @@ fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, ImageNotFound> {
 
 fn read(layout: &Path, file: &str) -> Result<Vec<u8>, ImageNotFound> {
     let path = layout.join(file);
-    read_small(&path).map_err(|source| ImageNotFound::Io { path, source })
+    read_at_most(&path, MAX_MANIFEST_SIZE).map_err(|source| ImageNotFound::Io { path, source })
 }
 
 #[cfg(test)]
@@ -226,7 +227,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::layout::{Referrers, index_json, to_json};
+    use crate::json::to_json;
+    use crate::layout::{Referrers, index_json};
     use crate::oci::descriptor::MediaType;
 
     struct Layout(tempfile::TempDir);

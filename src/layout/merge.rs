@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::symlink_file;
+use crate::files::{FileError, io_failed, read_at_most, symlink_file};
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
-use crate::oci::manifest::{ImageIndex, Manifest, ManifestError};
+use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 
-use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, Referrers, io_failed, read_small};
+use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, Referrers};
 
 /// How a pulled blob gets into the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,12 @@ pub enum MergeError {
         /// What is wrong with it.
         source: ManifestError,
     },
+}
+
+impl From<FileError> for MergeError {
+    fn from(error: FileError) -> Self {
+        MergeError::Layout(error.into())
+    }
 }
 
 /// Where the blobs are.
@@ -269,7 +275,11 @@ impl Sources {
             }
             let source = self.find("manifest", &descriptor)?;
             let path = descriptor.digest.blob_path();
-            let bytes = io_failed("read", &source.path, read_small(&source.path))?;
+            let bytes = io_failed(
+                "read",
+                &source.path,
+                read_at_most(&source.path, MAX_MANIFEST_SIZE),
+            )?;
             let found = Digest::of(descriptor.digest.algorithm(), &bytes);
             check_digest(&descriptor, &source.path, &found)?;
             let manifest =
@@ -356,7 +366,7 @@ fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// An `index.json`, and its bytes.
 fn read_index(path: &Path) -> Result<(ImageIndex, Vec<u8>), MergeError> {
-    let bytes = io_failed("read", path, read_small(path))?;
+    let bytes = io_failed("read", path, read_at_most(path, MAX_MANIFEST_SIZE))?;
     let expected = MediaType::new(MediaType::OCI_INDEX);
     match Manifest::parse(&bytes, Some(&expected)) {
         Ok(Manifest::Index(index)) => Ok((index, bytes)),

@@ -3,18 +3,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::fs;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde::Deserialize;
 
-use crate::files::open_regular;
+use crate::files::{open_regular, read_at_most};
 use crate::oci::descriptor::{Compression, Descriptor, Kind};
-use crate::oci::digest::{Algorithm, Digest, HashingWriter, hash_reader};
-use crate::oci::manifest::{ImageIndex, ImageManifest, Manifest};
+use crate::oci::digest::{Algorithm, Digest, hash_reader};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
+use crate::tar::read_layer;
+use crate::text::chain;
 
-use super::{INDEX_FILE, MARKER_FILE, Marker, Tee, VERSION, read_small};
+use super::{INDEX_FILE, MARKER_FILE, Marker, VERSION};
 
 /// One thing that is wrong with a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -168,7 +170,7 @@ impl Verifier<'_> {
     }
 
     fn check_marker(&mut self) {
-        match read_small(&self.root.join(MARKER_FILE)) {
+        match read_at_most(&self.root.join(MARKER_FILE), MAX_MANIFEST_SIZE) {
             Ok(bytes) => match serde_json::from_slice::<Marker>(&bytes) {
                 Ok(marker) if marker.image_layout_version == VERSION => {}
                 Ok(marker) => self.fault(
@@ -185,7 +187,7 @@ impl Verifier<'_> {
     }
 
     fn check_entry_point(&mut self) {
-        let bytes = match read_small(&self.root.join(INDEX_FILE)) {
+        let bytes = match read_at_most(&self.root.join(INDEX_FILE), MAX_MANIFEST_SIZE) {
             Ok(bytes) => bytes,
             Err(error) => return self.fault(INDEX_FILE, format!("cannot be read: {error}")),
         };
@@ -251,7 +253,7 @@ impl Verifier<'_> {
         self.judged.insert(descriptor.digest.clone());
         let path = self.root.join(descriptor.digest.blob_path());
         let subject = descriptor.digest.to_string();
-        let bytes = match read_small(&path) {
+        let bytes = match read_at_most(&path, MAX_MANIFEST_SIZE) {
             Ok(bytes) => bytes,
             Err(error) => return self.fault(subject, format!("cannot be read: {error}")),
         };
@@ -284,7 +286,7 @@ impl Verifier<'_> {
             return;
         }
         let path = self.root.join(image.config.digest.blob_path());
-        let config = read_small(&path)
+        let config = read_at_most(&path, MAX_MANIFEST_SIZE)
             .map_err(|error| error.to_string())
             .and_then(|bytes| {
                 serde_json::from_slice::<Config>(&bytes).map_err(|error| error.to_string())
@@ -396,51 +398,6 @@ fn hash_layer(
     read_layer(path, algorithm, compression, |reader| {
         hash_reader(Algorithm::Sha256, reader).map(|(digest, _)| Some(digest))
     })
-}
-
-/// Gives `work` what a layer's blob decompresses to; also returns the digest of the whole blob,
-/// however much of it `work` has read.
-pub(crate) fn read_layer<T, E: From<io::Error>>(
-    path: &Path,
-    algorithm: Algorithm,
-    compression: Compression,
-    work: impl FnOnce(Box<dyn Read + '_>) -> Result<T, E>,
-) -> io::Result<(Digest, Result<T, E>)> {
-    let hasher = HashingWriter::new(algorithm, io::sink());
-    let mut raw = Tee::new(open_regular(path)?, hasher);
-    let buffered = BufReader::with_capacity(256 * 1024, &mut raw);
-    let done = match decompress(buffered, compression) {
-        Ok(reader) => work(reader),
-        Err(error) => Err(error.into()),
-    };
-    // What was left unread is part of the blob all the same.
-    io::copy(&mut raw, &mut io::sink())?;
-    let (_, digest, _) = raw.into_writer().finish();
-    Ok((digest, done))
-}
-
-/// Reads what a layer's blob decompresses to.
-pub(crate) fn decompress<'a>(
-    reader: impl io::BufRead + 'a,
-    compression: Compression,
-) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
-        Compression::None => Box::new(reader),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
-    })
-}
-
-/// An error with its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// The paths in a directory, in order; none if it cannot be read.

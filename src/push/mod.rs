@@ -6,6 +6,7 @@
 //! was pulled from, or else pass through memory.
 
 mod body;
+pub mod stamp;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

@@ -7,18 +7,18 @@ use std::path::Path;
 
 use ::tar::{EntryType, Header};
 
-use crate::files::WholeFile;
-use crate::store::write_all_at;
+use crate::files::{WholeFile, io_failed};
+use crate::io::write_all_at;
 
-use super::archive::{BLOCK, Device, Metadata, Time, padding};
-use super::{Item, Kind, Rootfs, RootfsError, Thing, by_layer, each, failed};
+use super::{Item, Kind, Rootfs, RootfsError, Thing, by_layer, each};
+use crate::tar::{BLOCK, Device, Metadata, Time, padding};
 
 /// A directory that no layer has an entry of.
 const IMPLIED: u32 = 0o755;
 
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     // An archive that lacks contents must not be taken for a whole one.
-    let whole = failed("write", output, WholeFile::begin(output))?;
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
     let file = whole.file();
 
     let items = rootfs.tree.items();
@@ -30,7 +30,7 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
             continue;
         }
         let headers = headers(item, &items);
-        failed("write", output, write_all_at(file, &headers, end))?;
+        io_failed("write", output, write_all_at(file, &headers, end))?;
         end += headers.len() as u64;
         if let Thing::Inode(inode) = item.thing
             && let Kind::File { size, source } = inode.kind
@@ -41,14 +41,14 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
         }
     }
     // Two blocks of zeros are the end.
-    failed("write", output, file.set_len(end + 2 * BLOCK as u64))?;
+    io_failed("write", output, file.set_len(end + 2 * BLOCK as u64))?;
     let wanted = by_layer(&rootfs.layers, wanted.into_iter());
     each(&rootfs.layers, |number, layer| {
         layer.contents(&wanted[number], |start, archive| {
             archive.data(|bytes, offset| write_all_at(file, bytes, start + offset))
         })
     })?;
-    failed("write", output, whole.finish())
+    Ok(io_failed("write", output, whole.finish())?)
 }
 
 /// The header of an entry and the extended ones before it.
@@ -197,9 +197,9 @@ fn set_mtime(header: &mut Header, time: Time) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::archive::{Archive, Content, Entry};
     use super::super::tree::Inode;
     use super::*;
+    use crate::tar::{Archive, Content, Entry};
 
     fn read_back(item: &Item<'_>, items: &[Item<'_>]) -> Entry {
         let bytes = headers(item, items);

@@ -4,8 +4,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 
-use super::MAX_MEMORY;
-use super::archive::{ArchiveError, Content, Device, Entry, MAX_PATH, Metadata, components};
+use crate::tar::{Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, TarError, components};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -113,7 +112,7 @@ impl Tree {
     /// Applies a layer, the one numbered `layer`, on those below it.
     ///
     /// Whiteouts come first: they hide what is below, wherever in the layer they stand.
-    pub(super) fn apply(&mut self, layer: usize, entries: Vec<Entry>) -> Result<(), ArchiveError> {
+    pub(super) fn apply(&mut self, layer: usize, entries: Vec<Entry>) -> Result<(), TarError> {
         self.hide(&entries)?;
         let mut bookkeeping = Vec::new();
         for (position, entry) in entries.into_iter().enumerate() {
@@ -176,7 +175,7 @@ impl Tree {
     }
 
     /// Takes away what the whiteouts of a layer hide.
-    fn hide(&mut self, entries: &[Entry]) -> Result<(), ArchiveError> {
+    fn hide(&mut self, entries: &[Entry]) -> Result<(), TarError> {
         let is_directory = |entry: &&Entry| entry.content == Content::Directory;
         let directories: HashSet<&[u8]> = entries
             .iter()
@@ -192,7 +191,7 @@ impl Tree {
                 _ => continue,
             };
             if target.is_some_and(|target| matches!(target, b"" | b"." | b"..")) {
-                return Err(ArchiveError::entry(&entry.path, "is a whiteout of nothing"));
+                return Err(TarError::entry(&entry.path, "is a whiteout of nothing"));
             }
             if self.is_replaced(parent, &directories) {
                 continue;
@@ -241,7 +240,7 @@ impl Tree {
         name: Vec<u8>,
         entry: Entry,
         source: Source,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<(), TarError> {
         let Entry {
             path,
             content,
@@ -253,10 +252,7 @@ impl Tree {
                     *old = Some(metadata);
                     Ok(())
                 }
-                _ => Err(ArchiveError::entry(
-                    b"/",
-                    "is the root, but not a directory",
-                )),
+                _ => Err(TarError::entry(b"/", "is the root, but not a directory")),
             };
         }
         let parent = self
@@ -272,7 +268,7 @@ impl Tree {
                 let inode = self.inode(&target).ok_or_else(|| {
                     let target = String::from_utf8_lossy(&target);
                     let problem = format!("is a hard link to {target:?}, which is no file here");
-                    ArchiveError::entry(&path, problem)
+                    TarError::entry(&path, problem)
                 })?;
                 return self
                     .insert(parent, name, Node::Inode(inode))
@@ -426,14 +422,14 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn of(self, path: &[u8]) -> ArchiveError {
+    fn of(self, path: &[u8]) -> TarError {
         let problem = match self {
             Obstacle::NotADirectory => "is below what is not a directory",
             Obstacle::Loop => "is below a link that leads in a circle, or over too many others",
             Obstacle::TooLong => "is below a link that makes its path longer than Linux takes",
-            Obstacle::TooMany => return ArchiveError::TooMuch,
+            Obstacle::TooMany => return TarError::TooMuch,
         };
-        ArchiveError::entry(path, problem)
+        TarError::entry(path, problem)
     }
 }
 
@@ -487,7 +483,7 @@ mod tests {
         }
     }
 
-    fn apply(layers: &[&[&str]]) -> Result<Vec<String>, ArchiveError> {
+    fn apply(layers: &[&[&str]]) -> Result<Vec<String>, TarError> {
         let mut tree = Tree::default();
         for (number, layer) in layers.iter().enumerate() {
             let entries = layer.iter().map(|text| entry(text, number));

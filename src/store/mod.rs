@@ -11,11 +11,9 @@
 //! A blob gets its name only after its size and digest are checked, and is sealed then, so that a
 //! later write cannot go unnoticed. The access time is set at each use, for pruning.
 
-mod positioned;
 mod seal;
 mod writer;
 
-pub(crate) use positioned::write_all_at;
 pub use seal::Trust;
 pub use writer::Writer;
 
