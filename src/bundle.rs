@@ -30,9 +30,7 @@ pub enum BundleError {
     #[error("{0} has no digest: expected REGISTRY/REPOSITORY@DIGEST")]
     NoDigest(String),
     /// The store has a part of an image at most.
-    #[error(
-        "the store lacks the {role} {digest} of {image}: pull the image first, all of it, or name with --platform what was pulled"
-    )]
+    #[error("the store lacks the {role} {digest} of {image}")]
     Lacks {
         /// The image.
         image: String,

@@ -12,8 +12,6 @@ use crate::files::{FileError, io_failed};
 pub const LAYOUT_VARIABLE: &str = "OCI_LAYOUT";
 /// The variable in which the scanner finds what [`REPORT_PLACEHOLDER`] stands for.
 pub const REPORT_VARIABLE: &str = "OCI_SCAN_REPORT";
-/// The variable that names the file with a test rule's arguments: Bazel gives a test only those of the user.
-pub const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
 /// Stands for the absolute path of what is scanned.
 pub const LAYOUT_PLACEHOLDER: &str = "{layout}";
 /// Stands for the absolute path of the report.
@@ -34,9 +32,7 @@ pub enum ScanError {
     #[error("there is no {path} to scan", path = .0.display())]
     NoLayout(PathBuf),
     /// An argument or a variable speaks of a report, but none is declared.
-    #[error(
-        "{text:?} has {REPORT_PLACEHOLDER}, but no report is named: set report = \"NAME\", or --report"
-    )]
+    #[error("{text:?} has {REPORT_PLACEHOLDER}, but no report is named")]
     NoReportName {
         /// The argument or variable.
         text: String,
@@ -81,6 +77,8 @@ pub struct Scan {
     /// Variables of its environment beside the inherited ones, in whose values the placeholders stand for
     /// paths.
     pub environment: Vec<(String, String)>,
+    /// A variable that is for this program alone, and not for the scanner, which may be this program too.
+    pub withheld: Option<&'static str>,
     /// Where reports go.
     pub outputs: PathBuf,
     /// The scanner's `HOME`, in which it may keep what it likes; the inherited one if there is none here.
@@ -109,8 +107,9 @@ impl Scan {
             (OUTPUTS_PLACEHOLDER, text(&outputs)?),
         ];
         let mut command = Command::new(&scanner);
-        // It is for this program, and the scanner may be this program too.
-        command.env_remove(ARGUMENTS_VARIABLE);
+        if let Some(name) = self.withheld {
+            command.env_remove(name);
+        }
         command.env(LAYOUT_VARIABLE, &layout);
         let values = self.environment.iter().map(|(_, value)| value);
         if report.is_none()

@@ -10,7 +10,7 @@ use indicatif::HumanBytes;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::pins::{MODULE_FILE, Pinned, Workspace};
-use oci_pull_all::progress::{Mode, Progress};
+use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, Description, PullError, Selection, Upstream};
 use oci_pull_all::registry::{Keychain, Registry};
 use oci_pull_all::store::{Store, Trust};
@@ -128,9 +128,9 @@ async fn resolve(
     // A tag is what its registry says, and no mirror.
     let origin = Registry::new(reference.clone(), options);
     let upstream = Arc::new(Upstream::new(origin, []));
-    let progress = Progress::new(Mode::None);
+    let reporter: Arc<dyn Reporter> = Arc::new(Silent);
     let tag = reference.tag().expect("it has one");
-    let digest = pull::resolve(upstream.origin(), store, tag, &progress).await?;
+    let digest = pull::resolve(upstream.origin(), store, tag, &reporter).await?;
     let selection = Selection {
         platforms: image.platforms.clone(),
         shallow: true,
@@ -141,7 +141,7 @@ async fn resolve(
     let description = if args.check && digest.to_string() == image.digest {
         None
     } else {
-        let description = pull::describe(&upstream, store, &digest, &selection, &progress).await;
+        let description = pull::describe(&upstream, store, &digest, &selection, &reporter).await;
         Some(description.map_err(Box::<PullError>::new)?)
     };
     Ok(Resolved {

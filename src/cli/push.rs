@@ -8,14 +8,15 @@ use clap::Args;
 use indicatif::HumanBytes;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::{Reference, Tag};
-use oci_pull_all::progress::Progress;
+use oci_pull_all::progress::Reporter;
 use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Image, Report};
 use oci_pull_all::registry::Registry;
 use oci_pull_all::store::{Store, Trust};
 
 use super::build::{LocalBlobs, pairs, read_descriptor};
-use super::pull::{RegistryArgs, TransferArgs, in_words, transfer};
+use super::progress::Progress;
+use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
 use super::store::StoreLocation;
 use super::{Result, read, say};
 
@@ -84,7 +85,8 @@ async fn push_with(args: &PushArgs) -> Result<()> {
     // A machine that has pulled nothing has no store.
     let path = args.store.path().ok().filter(|path| path.exists());
     let store = path.map(|path| Store::open_existing(&path, Trust::Seal));
-    let progress = Progress::new(args.transfer.progress.into());
+    let progress = Progress::new(args.transfer.progress);
+    let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
     let name = format!("{}/{}", target.registry(), target.repository());
     let pushed = push::push(
         &registry,
@@ -92,7 +94,7 @@ async fn push_with(args: &PushArgs) -> Result<()> {
         &tags,
         store.transpose()?,
         args.transfer.concurrency.into(),
-        &progress,
+        &reporter,
     );
     let report = pushed.await.map_err(|error| Failed(name.clone(), error))?;
     progress.finish(&describe(&name, &tags, &report));
@@ -157,6 +159,6 @@ fn describe(name: &str, tags: &[Tag], report: &Report) -> String {
         report.present,
         report.mounted,
         HumanBytes(report.sent),
-        in_words(report.elapsed)
+        time_in_words(report.elapsed)
     )
 }

@@ -45,7 +45,7 @@ pub enum ImageError {
         wanted: Box<Platform>,
     },
     /// Neither a base nor a platform says what the image is for.
-    #[error("an image without a base needs a platform: pass --platform OS/ARCHITECTURE")]
+    #[error("an image without a base needs a platform")]
     NoPlatform,
     /// A layer's descriptor does not say what the layer uncompressed is.
     #[error("the descriptor of the layer {0} has no annotation {DIFF_ID}")]

@@ -42,7 +42,7 @@ pub enum ArchiveError {
     #[error(transparent)]
     Merge(#[from] MergeError),
     /// It lacks a blob.
-    #[error("the {role} {digest} is not in {layout}; if that is a layout without its base's layers, make it whole with oci_complete_layout", layout = layout.display())]
+    #[error("the {role} {digest} is not in {layout}", layout = layout.display())]
     Lacks {
         /// What it is in the image.
         role: &'static str,

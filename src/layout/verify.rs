@@ -25,8 +25,19 @@ pub struct Fault {
     pub subject: String,
     /// What.
     pub problem: String,
-    /// Whether [`Options::sparse`] accepts it.
-    pub left_out: bool,
+    /// What kind of fault it is.
+    pub kind: FaultKind,
+}
+
+/// What is to be said of a fault beside what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// A manifest was left out of an index's: [`VerifyOptions::sparse`] accepts it.
+    LeftOut,
+    /// A blob is a link to nothing, as is left of a pulled base that was taken away.
+    Dangling,
+    /// Anything else.
+    Wrong,
 }
 
 impl fmt::Display for Fault {
@@ -37,7 +48,7 @@ impl fmt::Display for Fault {
 
 /// How strictly to judge.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct VerifyOptions {
     /// An index may list manifests that the layout does not hold, as long as it holds one of them:
     /// the layout of a pull for some platforms only.
     pub sparse: bool,
@@ -47,7 +58,7 @@ pub struct Options {
 /// the size, the digest and the media type; of every image that its `diff_ids` are its layers'.
 ///
 /// Returns all faults; none means that the layout is valid.
-pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
+pub fn verify(root: &Path, options: VerifyOptions) -> Vec<Fault> {
     let mut verifier = Verifier {
         root,
         options,
@@ -73,7 +84,7 @@ pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
 
 struct Verifier<'a> {
     root: &'a Path,
-    options: Options,
+    options: VerifyOptions,
     faults: Vec<Fault>,
     /// The same, so that none is told twice.
     known: HashSet<Fault>,
@@ -101,19 +112,15 @@ struct RootFs {
 
 impl Verifier<'_> {
     fn fault(&mut self, subject: impl fmt::Display, problem: impl Into<String>) {
-        self.add(Fault {
-            subject: subject.to_string(),
-            problem: problem.into(),
-            left_out: false,
-        });
+        self.add(FaultKind::Wrong, subject, problem);
     }
 
-    fn missing(&mut self, parent: &str, digest: &Digest, left_out: bool) {
-        self.add(Fault {
-            subject: digest.to_string(),
-            problem: format!("it is missing, but {parent} needs it"),
-            left_out,
-        });
+    fn missing(&mut self, parent: &str, digest: &Digest, kind: FaultKind) {
+        self.add(
+            kind,
+            digest,
+            format!("it is missing, but {parent} needs it"),
+        );
     }
 
     /// Whether a blob is a link to nothing, which is a fault then.
@@ -124,16 +131,17 @@ impl Verifier<'_> {
         if path.exists() {
             return false;
         }
-        let problem = format!(
-            "it is a link to {}, which is not there. Bazel takes a base's files away when it builds what \
-             does not need them: build the layout again, or set blobs = \"file\" for one without links",
-            target.display()
-        );
-        self.fault(digest, problem);
+        let problem = format!("it is a link to {}, which is not there", target.display());
+        self.add(FaultKind::Dangling, digest, problem);
         true
     }
 
-    fn add(&mut self, fault: Fault) {
+    fn add(&mut self, kind: FaultKind, subject: impl fmt::Display, problem: impl Into<String>) {
+        let fault = Fault {
+            subject: subject.to_string(),
+            problem: problem.into(),
+            kind,
+        };
         if self.known.insert(fault.clone()) {
             self.faults.push(fault);
         }
@@ -211,7 +219,7 @@ impl Verifier<'_> {
             if present(entry) || !sparse {
                 self.queue.push_back((parent.clone(), entry.clone()));
             } else if !self.options.sparse {
-                self.missing(subject, &entry.digest, true);
+                self.missing(subject, &entry.digest, FaultKind::LeftOut);
             }
         }
     }
@@ -230,7 +238,7 @@ impl Verifier<'_> {
             }
             Ok(_) => return true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.missing(parent, &descriptor.digest, false);
+                self.missing(parent, &descriptor.digest, FaultKind::Wrong);
                 return false;
             }
             Err(error) => format!("cannot be read: {error}"),
@@ -426,10 +434,10 @@ mod tests {
         fs::write(root.join(MARKER_FILE), marker_json()).unwrap();
         let index = index_json(&artifact, None, &Referrers::default());
         fs::write(root.join(INDEX_FILE), index).unwrap();
-        assert_eq!(verify(root, Options::default()), []);
+        assert_eq!(verify(root, VerifyOptions::default()), []);
 
         fs::write(&path, "as it is!").unwrap();
-        let faults = verify(root, Options::default());
+        let faults = verify(root, VerifyOptions::default());
         assert!(
             faults.len() == 1 && faults[0].problem.starts_with("its content has the digest"),
             "{faults:?}"

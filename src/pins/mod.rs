@@ -22,7 +22,7 @@ pub enum PinError {
     #[error(transparent)]
     Io(#[from] FileError),
     /// There is no such file.
-    #[error("there is no {MODULE_FILE} in {path} or above it: name one with --module", path = .0.display())]
+    #[error("there is no {MODULE_FILE} in {path} or above it", path = .0.display())]
     NoModule(PathBuf),
     /// No image has the name.
     #[error("{path} declares no image {name:?}{there_are}", path = path.display())]

@@ -65,7 +65,7 @@ pub enum Unreadable {
         expected: &'static str,
     },
     /// There is no digest to replace.
-    #[error("it has no digest: write digest = \"\" for one to be filled in")]
+    #[error("it has no digest")]
     NoDigest,
     /// Neither one name of an image nor the other.
     #[error("it must name its image either by image or by registry and repository")]
@@ -95,12 +95,12 @@ impl From<PlatformError> for Unreadable {
 pub enum TagError {
     /// Nothing says which tag.
     #[error(
-        "nothing says which tag it follows: write the tag alone into a comment on its digest's line, such as # stable, or pass --tag"
+        "nothing says which tag it follows: write the tag alone into a comment on its digest's line, such as # stable"
     )]
     None,
     /// The comment says something else.
     #[error(
-        "the comment on its digest's line does not say which tag it follows: write the tag alone, such as # stable, or pass --tag"
+        "the comment on its digest's line does not say which tag it follows: write the tag alone, such as # stable"
     )]
     Comment(#[source] ReferenceError),
 }

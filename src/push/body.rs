@@ -12,8 +12,7 @@ use futures_util::{Stream, stream};
 use crate::files::open_regular;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Hasher;
-use crate::progress::BlobProgress;
-use crate::pull::wait_after;
+use crate::progress::BlobReporter;
 use crate::registry::{Backoff, Body, Registry, RegistryError};
 
 use super::{PushError, base_failed, read_failed};
@@ -35,7 +34,7 @@ pub(super) struct Outgoing {
     begin: u64,
     hasher: Hasher,
     marks: Marks,
-    progress: Arc<BlobProgress>,
+    progress: Arc<dyn BlobReporter>,
 }
 
 /// Hashers as they were at places in a blob, so that one that goes out from its middle can be verified as a
@@ -94,7 +93,7 @@ impl Outgoing {
     pub(super) fn of_file(
         blob: &Descriptor,
         path: &Path,
-        progress: &Arc<BlobProgress>,
+        progress: &Arc<dyn BlobReporter>,
     ) -> Result<Self, PushError> {
         let opened = open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (size, file) = opened.map_err(|source| read_failed(path, source))?;
@@ -109,7 +108,7 @@ impl Outgoing {
     pub(super) fn of_registry(
         blob: &Descriptor,
         registry: &Arc<Registry>,
-        progress: &Arc<BlobProgress>,
+        progress: &Arc<dyn BlobReporter>,
     ) -> Self {
         let incoming = Incoming {
             registry: Arc::clone(registry),
@@ -120,7 +119,7 @@ impl Outgoing {
         Self::new(blob, Origin::Registry(Box::new(incoming)), progress)
     }
 
-    fn new(blob: &Descriptor, bytes: Origin, progress: &Arc<BlobProgress>) -> Self {
+    fn new(blob: &Descriptor, bytes: Origin, progress: &Arc<dyn BlobReporter>) -> Self {
         Outgoing {
             blob: blob.clone(),
             bytes,
@@ -190,7 +189,7 @@ impl Outgoing {
                 read_piece(file).map_err(|source| read_failed(path, source))?
             }
             Origin::Registry(incoming) => incoming
-                .next(&self.blob, self.at, &self.progress)
+                .next(&self.blob, self.at, &*self.progress)
                 .await
                 .map_err(|source| base_failed(&incoming.registry, source))?,
         };
@@ -253,7 +252,7 @@ impl Incoming {
         &mut self,
         blob: &Descriptor,
         at: u64,
-        progress: &BlobProgress,
+        progress: &dyn BlobReporter,
     ) -> Result<Bytes, RegistryError> {
         loop {
             match self.try_next(blob, at).await {
@@ -264,7 +263,7 @@ impl Incoming {
                         self.backoff.reset();
                     }
                     self.failed_at = at;
-                    wait_after(&mut self.backoff, error, progress).await?;
+                    self.backoff.wait_after(error, progress).await?;
                 }
             }
         }
@@ -299,7 +298,7 @@ mod tests {
 
     use super::*;
     use crate::oci::descriptor::MediaType;
-    use crate::progress::{Mode, Progress};
+    use crate::progress::Silent;
 
     /// What goes out of a file that is to be the blob of `content`, and how it ends.
     async fn sent(content: &[u8], file: &[u8]) -> (usize, Option<String>) {
@@ -307,7 +306,7 @@ mod tests {
         let path = directory.path().join("blob");
         std::fs::write(&path, file).unwrap();
         let blob = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), content);
-        let progress = Arc::new(Progress::new(Mode::None).blob(&blob.digest, blob.size));
+        let progress = Arc::new(Silent) as Arc<dyn BlobReporter>;
         let outgoing = match Outgoing::of_file(&blob, &path, &progress) {
             Ok(outgoing) => outgoing,
             Err(error) => return (0, Some(error.to_string())),
@@ -341,7 +340,7 @@ mod tests {
         let path = directory.path().join("blob");
         let mut content = vec![1; 3 << 20];
         let blob = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), &content);
-        let progress = Arc::new(Progress::new(Mode::None).blob(&blob.digest, blob.size));
+        let progress = Arc::new(Silent) as Arc<dyn BlobReporter>;
         let marks = Marks::default();
         let rest = async |content: &[u8], begin: u64| {
             std::fs::write(&path, content).unwrap();

@@ -26,8 +26,7 @@ use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::reference::Tag;
-use crate::progress::{BlobProgress, Progress};
-use crate::pull::wait_after;
+use crate::progress::{BlobReporter, Reporter};
 use crate::registry::{Backoff, Mount, Registry, RegistryError, Upload};
 use crate::store::{Store, StoreError};
 
@@ -148,18 +147,18 @@ pub async fn push(
     tags: &[Tag],
     store: Option<Store>,
     connections: usize,
-    progress: &Progress,
+    reporter: &Arc<dyn Reporter>,
 ) -> Result<Report, PushError> {
     let started = Instant::now();
-    let mut plan = Plan::of(&image, progress).await?;
+    let mut plan = Plan::of(&image, &**reporter).await?;
     // The sooner a large blob begins, the sooner the last one ends.
     plan.blobs.sort_by_key(|(blob, _)| Reverse(blob.size));
-    progress.expect(plan.blobs.iter().map(|(blob, _)| blob.size).sum());
+    reporter.expect(plan.blobs.iter().map(|(blob, _)| blob.size).sum());
     let pusher = Arc::new(Pusher {
         target: Arc::clone(target),
         sources: image.sources,
         store,
-        progress: progress.clone(),
+        reporter: Arc::clone(reporter),
         chunks: AtomicUsize::new(0),
     });
     let mut report = Report {
@@ -214,7 +213,7 @@ enum Step {
 }
 
 impl Plan {
-    async fn of(image: &Image, progress: &Progress) -> Result<Self, PushError> {
+    async fn of(image: &Image, reporter: &dyn Reporter) -> Result<Self, PushError> {
         let mut plan = Plan {
             manifests: Vec::new(),
             blobs: Vec::new(),
@@ -233,7 +232,7 @@ impl Plan {
                 continue;
             }
             let origin = image.origins.get(&descriptor.digest).cloned().or(above);
-            let bytes = read_manifest(image, &descriptor, origin.as_ref(), progress).await?;
+            let bytes = read_manifest(image, &descriptor, origin.as_ref(), reporter).await?;
             let manifest =
                 Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
                     PushError::Manifest {
@@ -279,7 +278,7 @@ async fn read_manifest(
     image: &Image,
     descriptor: &Descriptor,
     origin: Option<&Arc<Registry>>,
-    progress: &Progress,
+    reporter: &dyn Reporter,
 ) -> Result<Bytes, PushError> {
     let digest = &descriptor.digest;
     if descriptor.size > MAX_MANIFEST_SIZE {
@@ -295,12 +294,13 @@ async fn read_manifest(
                 digest: digest.clone(),
             });
         };
-        let progress = progress.blob(digest, 0);
+        let progress = reporter.blob(digest, 0);
         let mut backoff = Backoff::default();
         return loop {
             match origin.manifest(digest).await {
                 Ok(bytes) => break Ok(bytes),
-                Err(error) => wait_after(&mut backoff, error, &progress)
+                Err(error) => backoff
+                    .wait_after(error, &*progress)
                     .await
                     .map_err(|source| base_failed(origin, source))?,
             }
@@ -337,7 +337,7 @@ struct Pusher {
     target: Arc<Registry>,
     sources: Sources,
     store: Option<Store>,
-    progress: Progress,
+    reporter: Arc<dyn Reporter>,
     /// Which of [`CHUNKS`] the registry takes, as far as is known.
     chunks: AtomicUsize,
 }
@@ -346,7 +346,7 @@ struct Pusher {
 struct Transfer<'a> {
     blob: &'a Descriptor,
     origin: Option<&'a Arc<Registry>>,
-    progress: Arc<BlobProgress>,
+    progress: Arc<dyn BlobReporter>,
     backoff: Backoff,
     /// The upload that broke off.
     broken: Option<Upload>,
@@ -366,7 +366,7 @@ impl Pusher {
         let mut transfer = Transfer {
             blob,
             origin,
-            progress: Arc::new(self.progress.blob(&blob.digest, blob.size)),
+            progress: self.reporter.blob(&blob.digest, blob.size),
             backoff: Backoff::default(),
             broken: None,
             furthest: 0,
@@ -386,7 +386,10 @@ impl Pusher {
                     self.chunks.fetch_max(chunks + 1, Ordering::Relaxed);
                 }
                 Err(PushError::Registry(error)) => {
-                    wait_after(&mut transfer.backoff, error, &transfer.progress).await?;
+                    transfer
+                        .backoff
+                        .wait_after(error, &*transfer.progress)
+                        .await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -406,7 +409,7 @@ impl Pusher {
             match self.send(transfer, upload, chunk).await {
                 // It may take anew what it does not take the rest of.
                 Err(PushError::Registry(error))
-                    if error.transient().is_none() && !error.refuses_length() =>
+                    if !error.is_transient() && !error.refuses_length() =>
                 {
                     transfer.refused = true;
                 }
@@ -420,7 +423,7 @@ impl Pusher {
             match self.target.mount(&blob.digest, from).await {
                 Ok(Mount::Mounted) => return Ok(Outcome::Mounted),
                 Ok(Mount::Upload(location)) => upload = Some(location),
-                Err(error) if error.transient().is_some() => return Err(error.into()),
+                Err(error) if error.is_transient() => return Err(error.into()),
                 // What one may not mount, one may still send.
                 Err(_) => {}
             }
@@ -479,7 +482,7 @@ impl Pusher {
         let Err(error) = sent else {
             return Ok(Outcome::Sent);
         };
-        if error.transient().is_some() && !transfer.refused {
+        if error.is_transient() && !transfer.refused {
             transfer.broken = Some(upload);
         }
         Err(error.into())
@@ -546,12 +549,12 @@ impl Pusher {
         digest: &Digest,
         mut attempt: impl AsyncFnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let progress = self.progress.blob(digest, 0);
+        let progress = self.reporter.blob(digest, 0);
         let mut backoff = Backoff::default();
         loop {
             match attempt().await {
                 Ok(done) => return Ok(done),
-                Err(error) => wait_after(&mut backoff, error, &progress).await?,
+                Err(error) => backoff.wait_after(error, &*progress).await?,
             }
         }
     }

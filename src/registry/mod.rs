@@ -16,9 +16,9 @@ mod upload;
 pub use body::Body;
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
-pub use error::RegistryError;
+pub use error::{HttpStatus, RegistryError};
 pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
-pub use no_answer::NoAnswer;
+pub use no_answer::{NoAnswer, Reason};
 pub use retry::Backoff;
 pub use upload::{Mount, Upload};
 
@@ -319,16 +319,16 @@ impl Registry {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Access {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail,
                 advice: self.login_advice(status).await?,
             },
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Status {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail: format!(
-                    "{detail}; wait, or log in with `docker login {}` if you are not, or name a mirror in OCI_PULL_ALL_MIRRORS",
+                    "{detail}; wait, or log in with `docker login {}` if you are not",
                     self.reference.registry()
                 ),
                 retry_after,
@@ -336,7 +336,7 @@ impl Registry {
             _ => RegistryError::Status {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail,
                 retry_after,
             },
