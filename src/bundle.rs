@@ -176,7 +176,7 @@ pub fn export_all(store: &Store, output: &Path) -> Result<Moved, BundleError> {
             }
             manifests.insert(blob.digest.clone(), root);
         }
-        let media_type = MediaType::new("application/octet-stream");
+        let media_type = MediaType::OCTET_STREAM;
         let descriptor = Descriptor::new(media_type, blob.digest, blob.size);
         let source = sources.find("blob", &descriptor)?;
         blobs.insert(descriptor.digest.blob_path(), (descriptor, source));

@@ -10,7 +10,7 @@ use oci_pull_all::image::ImageError;
 use oci_pull_all::layout::{ArchiveError, Fault, FaultKind};
 use oci_pull_all::load::LoadError;
 use oci_pull_all::pins::PinError;
-use oci_pull_all::pins::module_file::{TagError, Unreadable};
+use oci_pull_all::pins::module_file::{NoTag, Unreadable};
 use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
@@ -53,25 +53,25 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         };
         return format!("; set platforms to some of what it offers: {offered}{advice}").into();
     }
-    Cow::Borrowed(if let Some(error) = find(error) {
+    Cow::Borrowed(if let Some(error) = find::<RegistryError>(error) {
         of_registry(error)
-    } else if let Some(error) = find(error) {
+    } else if let Some(error) = find::<StoreError>(error) {
         of_store(error)
-    } else if let Some(error) = find(error) {
+    } else if let Some(error) = find::<ArchiveError>(error) {
         of_archive(error)
-    } else if let Some(error) = find(error) {
+    } else if let Some(error) = find::<PullError>(error) {
         match error {
             PullError::Registry(error) => of_registry(error),
             PullError::Store(error) => of_store(error),
             _ => "",
         }
-    } else if let Some(error) = find(error) {
+    } else if let Some(error) = find::<PushError>(error) {
         match error {
             PushError::Registry(error) => of_registry(error),
             PushError::Store(error) => of_store(error),
             _ => "",
         }
-    } else if let Some(error) = find(error) {
+    } else if let Some(error) = find::<BundleError>(error) {
         match error {
             BundleError::Store(error) => of_store(error),
             BundleError::Lacks { .. } => {
@@ -79,7 +79,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             }
             _ => "",
         }
-    } else if let Some(error) = find(error) {
+    } else if let Some(error) = find::<LoadError>(error) {
         match error {
             LoadError::Archive(error) => of_archive(error),
             LoadError::NoLoader => ", or name another program by loader (--loader)",
@@ -88,7 +88,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             }
             _ => "",
         }
-    } else if let Some(error) = find(error) {
+    } else if let Some(error) = find::<StampError>(error) {
         match error {
             StampError::Unknown { .. } => {
                 ". A program that --workspace_status_command names can add it"
@@ -104,7 +104,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         ": name one with --module"
     } else if let Some(Unreadable::NoDigest) = find(error) {
         ": write digest = \"\" for one to be filled in"
-    } else if let Some(TagError::None | TagError::Comment(_)) = find(error) {
+    } else if let Some(NoTag::None | NoTag::Comment(_)) = find(error) {
         ", or pass --tag"
     } else if let Some(ImageError::NoPlatform) = find(error) {
         ": pass --platform OS/ARCHITECTURE"

@@ -210,6 +210,11 @@ fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
     Ok(words.into_iter().map(OsString::from))
 }
 
+/// What was to be done, to what, and why it was not.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {0} {1}")]
+struct Failed(&'static str, String, #[source] Box<dyn Error>);
+
 /// Writes an error with its causes to standard error.
 pub(crate) fn print_error(error: &(dyn Error + 'static)) {
     eprintln!("error: {}", hints::in_words(error));

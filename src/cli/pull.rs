@@ -15,15 +15,15 @@ use oci_pull_all::oci::manifest::{Manifest, ManifestError};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::progress::Reporter;
-use oci_pull_all::pull::{self, Report, Selection, Upstream};
-use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Options, Registry};
+use oci_pull_all::pull::{self, Pulled, Selection, Upstream};
+use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Registry, RegistryOptions};
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
 use super::hints::in_words;
 use super::progress::{Progress, ProgressMode};
 use super::store::StoreLocation;
-use super::{Result, say, users_path, write};
+use super::{Failed, Result, say, users_path, write};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArgs {
@@ -45,8 +45,8 @@ impl RegistryArgs {
         self.docker_config.as_deref()
     }
 
-    pub(super) fn options(&self) -> Result<Options> {
-        Ok(Options {
+    pub(super) fn options(&self) -> Result<RegistryOptions> {
+        Ok(RegistryOptions {
             keychain: match &self.docker_config {
                 Some(file) => Keychain::of_file(&users_path(file))?,
                 None => Keychain::from_env(),
@@ -212,7 +212,8 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         Ok(())
     };
-    let report = pulled.map_err(|error| Failed(args.reference.to_string(), Box::new(error)))?;
+    let report =
+        pulled.map_err(|error| Failed("pull", args.reference.to_string(), error.into()))?;
     removed.map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
     progress.finish(&describe(&args.reference, &report));
     if let Some(file) = &args.summary {
@@ -224,14 +225,9 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
 /// Names the image that is none.
 #[derive(Debug, thiserror::Error)]
 #[error("what the registry has as {0} is no image")]
-struct Unusable(String, #[source] ManifestError);
+struct NotAnImage(String, #[source] ManifestError);
 
-/// Names the image that an error is about.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot pull {0}")]
-struct Failed(String, #[source] Box<dyn std::error::Error>);
-
-fn describe(reference: &Reference, report: &Report) -> String {
+fn describe(reference: &Reference, report: &Pulled) -> String {
     format!(
         "{reference}: {} blobs, {} transferred, {} from the store, {}",
         report.blobs,
@@ -275,7 +271,7 @@ pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
         (None, tag) => registry.resolve(tag.unwrap_or("latest")).await?,
     };
     let manifest = Manifest::parse(&bytes, None)
-        .map_err(|error| Unusable(args.reference.to_string(), error))?;
+        .map_err(|error| NotAnImage(args.reference.to_string(), error))?;
     let lines = module_lines(&args.reference, &digest, &manifest);
     say(format_args!("{digest}\n\n{}", lines.trim_end()))
 }

@@ -10,7 +10,7 @@ use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::{Reference, Tag};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::push::stamp::Status;
-use oci_pull_all::push::{self, Image, Report};
+use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Registry;
 use oci_pull_all::store::{Store, Trust};
 
@@ -18,7 +18,7 @@ use super::build::{LocalBlobs, pairs, read_descriptor};
 use super::progress::Progress;
 use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
 use super::store::StoreLocation;
-use super::{Result, read, say};
+use super::{Failed, Result, read, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -52,11 +52,6 @@ pub(crate) struct PushArgs {
     registry: RegistryArgs,
 }
 
-/// Names the image that an error is about.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot push to {0}")]
-struct Failed(String, #[source] push::PushError);
-
 pub(crate) fn push(args: &PushArgs) -> Result<()> {
     transfer(args.transfer.concurrency, push_with(args))
 }
@@ -64,7 +59,7 @@ pub(crate) fn push(args: &PushArgs) -> Result<()> {
 async fn push_with(args: &PushArgs) -> Result<()> {
     let tags = tags(args)?;
     let root = read_descriptor(&args.root)?;
-    let image = Image {
+    let image = PushedImage {
         sources: args.local.sources()?,
         origins: origins(args)?,
         root: root.clone(),
@@ -96,7 +91,9 @@ async fn push_with(args: &PushArgs) -> Result<()> {
         args.transfer.concurrency.into(),
         &reporter,
     );
-    let report = pushed.await.map_err(|error| Failed(name.clone(), error))?;
+    let report = pushed
+        .await
+        .map_err(|error| Failed("push to", name.clone(), error.into()))?;
     progress.finish(&describe(&name, &tags, &report));
     say(format_args!("{name}@{}", root.digest))
 }
@@ -146,7 +143,7 @@ fn parse_repository(text: &str) -> std::result::Result<Reference, String> {
     Ok(reference)
 }
 
-fn describe(name: &str, tags: &[Tag], report: &Report) -> String {
+fn describe(name: &str, tags: &[Tag], report: &Pushed) -> String {
     let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
     format!(
         "{name}: {}, {} blobs, {} present, {} mounted, {} sent, {}",

@@ -105,7 +105,7 @@ impl FromStr for Owner {
 
 /// One thing in a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum LayerEntry {
     /// An empty directory, or one that other entries are in.
     Directory,
     /// A regular file without content.
@@ -124,13 +124,13 @@ pub enum Entry {
     },
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for LayerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Entry::Directory => f.write_str("a directory"),
-            Entry::EmptyFile => f.write_str("an empty file"),
-            Entry::File { source, .. } => write!(f, "{}", source.display()),
-            Entry::Symlink { target } => write!(f, "a symbolic link to {target}"),
+            LayerEntry::Directory => f.write_str("a directory"),
+            LayerEntry::EmptyFile => f.write_str("an empty file"),
+            LayerEntry::File { source, .. } => write!(f, "{}", source.display()),
+            LayerEntry::Symlink { target } => write!(f, "a symbolic link to {target}"),
         }
     }
 }
@@ -138,7 +138,7 @@ impl fmt::Display for Entry {
 /// What a layer holds: entries by path, then archives.
 #[derive(Clone, Debug, Default)]
 pub struct LayerContent {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, LayerEntry>,
     modes: BTreeMap<String, u32>,
     tars: Vec<PathBuf>,
 }
@@ -158,18 +158,18 @@ pub struct LayerOptions {
 
 impl LayerContent {
     /// Adds an entry at `path`, and the directories that lead to it.
-    pub fn add(&mut self, path: &str, entry: Entry) -> Result<(), LayerError> {
+    pub fn add(&mut self, path: &str, entry: LayerEntry) -> Result<(), LayerError> {
         let name = normal(path)?;
         if name.is_empty() {
             return match entry {
-                Entry::Directory => Ok(()),
+                LayerEntry::Directory => Ok(()),
                 _ => Err(LayerError::Path(path.to_owned())),
             };
         }
         for (end, _) in name.match_indices('/') {
             let parent = &name[..end];
             let present = self.entries.entry(parent.to_owned());
-            if *present.or_insert(Entry::Directory) != Entry::Directory {
+            if *present.or_insert(LayerEntry::Directory) != LayerEntry::Directory {
                 return Err(LayerError::NotADirectory {
                     parent: format!("/{parent}"),
                     child: format!("/{name}"),
@@ -191,7 +191,7 @@ impl LayerContent {
 
     /// Adds all that is in the local directory `source` below `path`, following symlinks.
     pub fn add_tree(&mut self, path: &str, source: &Path) -> Result<(), LayerError> {
-        self.add(path, Entry::Directory)?;
+        self.add(path, LayerEntry::Directory)?;
         let entries = io_failed("list", source, fs::read_dir(source))?;
         for entry in entries {
             let entry = io_failed("list", source, entry)?;
@@ -209,7 +209,7 @@ impl LayerContent {
                 let executable = true;
                 self.add(
                     &below,
-                    Entry::File {
+                    LayerEntry::File {
                         source: local,
                         executable,
                     },
@@ -288,24 +288,24 @@ fn write_tar(
         header.set_size(0);
         let mode = content.modes.get(path).copied();
         match entry {
-            Entry::Directory => {
+            LayerEntry::Directory => {
                 header.set_entry_type(EntryType::Directory);
                 header.set_mode(mode.unwrap_or(0o755));
                 let result = tar.append_data(&mut header, format!("{path}/"), io::empty());
                 io_failed("write", output, result)?;
             }
-            Entry::EmptyFile => {
+            LayerEntry::EmptyFile => {
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(mode.or(options.mode).unwrap_or(0o644));
                 let result = tar.append_data(&mut header, path, io::empty());
                 io_failed("write", output, result)?;
             }
-            Entry::Symlink { target } => {
+            LayerEntry::Symlink { target } => {
                 header.set_entry_type(EntryType::Symlink);
                 header.set_mode(0o777);
                 io_failed("write", output, tar.append_link(&mut header, path, target))?;
             }
-            Entry::File { source, executable } => {
+            LayerEntry::File { source, executable } => {
                 let default = if *executable { 0o755 } else { 0o644 };
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(mode.or(options.mode).unwrap_or(default));
@@ -375,7 +375,7 @@ impl<'a> Places<'a> {
     fn of(content: &'a LayerContent) -> Self {
         let entries = content.entries.iter();
         let places = entries.map(|(name, entry)| {
-            let is_directory = *entry == Entry::Directory;
+            let is_directory = *entry == LayerEntry::Directory;
             let source = None;
             (
                 name.clone(),
@@ -629,13 +629,13 @@ mod tests {
         let source = directory.join("source");
         fs::write(&source, "hello").unwrap();
         let mut content = LayerContent::default();
-        let file = |executable| Entry::File {
+        let file = |executable| LayerEntry::File {
             source: source.clone(),
             executable,
         };
         content.add("/usr/bin/tool", file(true)).unwrap();
         content.add("etc//./tool.conf", file(false)).unwrap();
-        let link = Entry::Symlink {
+        let link = LayerEntry::Symlink {
             target: "tool".to_owned(),
         };
         content.add("/usr/bin/alias", link).unwrap();
@@ -695,7 +695,7 @@ mod tests {
         assert_eq!(build(&alone, &PLAIN).1, bytes);
 
         let mut mixed = alone.clone();
-        mixed.add("/zz", Entry::Directory).unwrap();
+        mixed.add("/zz", LayerEntry::Directory).unwrap();
         let mixed = names(&build(&mixed, &PLAIN).1);
         assert_eq!(mixed[0], "zz/ 755 7:8 5");
         assert_eq!(mixed[1..], names(&bytes));
@@ -704,8 +704,8 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be() {
         let mut content = LayerContent::default();
-        content.add("/a", Entry::Directory).unwrap();
-        let link = Entry::Symlink {
+        content.add("/a", LayerEntry::Directory).unwrap();
+        let link = LayerEntry::Symlink {
             target: "x".to_owned(),
         };
         content.add("/b", link.clone()).unwrap();
@@ -714,12 +714,12 @@ mod tests {
             Err(LayerError::Conflict { .. })
         ));
         assert!(matches!(
-            content.add("/b/c", Entry::Directory),
+            content.add("/b/c", LayerEntry::Directory),
             Err(LayerError::NotADirectory { .. })
         ));
         for bad in ["", "/../etc", "a/../../b"] {
             assert!(matches!(
-                content.add(bad, Entry::Directory),
+                content.add(bad, LayerEntry::Directory),
                 Err(LayerError::Path(_))
             ));
         }

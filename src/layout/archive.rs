@@ -194,9 +194,7 @@ fn index(layout: &Path) -> Result<(Vec<u8>, Vec<Descriptor>), ArchiveError> {
     let manifests = match Manifest::parse(&bytes, None).map_err(ArchiveError::Index)? {
         Manifest::Index(index) => index.manifests,
         Manifest::Image(image) => {
-            let found = image
-                .media_type
-                .map_or(String::new(), |found| found.to_string());
+            let found = image.media_type.into();
             return Err(ArchiveError::Index(ManifestError::MediaType(found)));
         }
     };

@@ -228,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::json::to_json;
-    use crate::layout::{Referrers, index_json};
+    use crate::layout::{ReferrersIndexes, index_json};
     use crate::oci::descriptor::MediaType;
 
     struct Layout(tempfile::TempDir);
@@ -240,8 +240,8 @@ mod tests {
             Layout(directory)
         }
 
-        fn add(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
-            let descriptor = Descriptor::of(MediaType::new(media_type), bytes);
+        fn add(&self, media_type: MediaType, bytes: &[u8]) -> Descriptor {
+            let descriptor = Descriptor::of(media_type, bytes);
             fs::write(self.0.path().join(descriptor.digest.blob_path()), bytes).unwrap();
             descriptor
         }
@@ -260,7 +260,7 @@ mod tests {
         }
 
         fn find(&self, root: &Descriptor, platform: Option<&str>) -> Result<Digest, String> {
-            let index = index_json(root, None, &Referrers::default());
+            let index = index_json(root, None, &ReferrersIndexes::default());
             fs::write(self.0.path().join(INDEX_FILE), index).unwrap();
             let platform = platform.map(|platform| platform.parse().unwrap());
             find_image(self.0.path(), platform.as_ref())

@@ -11,7 +11,7 @@ pub use archive::{ArchiveError, Format, archive, copy_archive, names_in_archive,
 pub use image::{FoundImage, ImageNotFound, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
-pub use referrers::{Referrers, referrers_index};
+pub use referrers::{ReferrersIndexes, referrers_index};
 pub use verify::{Fault, FaultKind, VerifyOptions, verify};
 
 use std::fs;
@@ -50,7 +50,11 @@ pub fn marker_json() -> Vec<u8> {
 /// refers to its manifests.
 ///
 /// An image's platform is left out: the entry is the image, whatever it is for.
-pub fn index_json(root: &Descriptor, ref_name: Option<&str>, referrers: &Referrers) -> Vec<u8> {
+pub fn index_json(
+    root: &Descriptor,
+    ref_name: Option<&str>,
+    referrers: &ReferrersIndexes,
+) -> Vec<u8> {
     let name = ref_name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
     let lists = referrers.0.iter().map(|(tag, index)| {
         let tag = (REF_NAME.to_owned(), tag.clone());
@@ -73,7 +77,7 @@ pub(crate) fn entry(
 pub(crate) fn index_of(entries: impl IntoIterator<Item = Descriptor>) -> Vec<u8> {
     to_json(&ImageIndex {
         schema_version: 2,
-        media_type: Some(MediaType::new(MediaType::OCI_INDEX)),
+        media_type: MediaType::OCI_INDEX,
         artifact_type: None,
         manifests: entries.into_iter().collect(),
         subject: None,
@@ -108,7 +112,7 @@ impl LayoutWriter {
         root: &Path,
         image: &Descriptor,
         ref_name: Option<&str>,
-        referrers: &Referrers,
+        referrers: &ReferrersIndexes,
     ) -> Result<Self, LayoutError> {
         Self::begin_with(root, index_json(image, ref_name, referrers))
     }

@@ -419,7 +419,7 @@ fn list(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{Referrers, index_json, marker_json};
+    use crate::layout::{ReferrersIndexes, index_json, marker_json};
     use crate::oci::descriptor::MediaType;
 
     /// An index may list what is neither a manifest nor an index.
@@ -432,7 +432,7 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "as it was").unwrap();
         fs::write(root.join(MARKER_FILE), marker_json()).unwrap();
-        let index = index_json(&artifact, None, &Referrers::default());
+        let index = index_json(&artifact, None, &ReferrersIndexes::default());
         fs::write(root.join(INDEX_FILE), index).unwrap();
         assert_eq!(verify(root, VerifyOptions::default()), []);
 

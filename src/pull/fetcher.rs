@@ -171,7 +171,7 @@ enum Source {
 }
 
 /// An answer on its way.
-struct Answer {
+struct Opened {
     body: Body,
     source: Source,
 }
@@ -233,7 +233,7 @@ impl BlobFetch {
     }
 
     /// Gets all parts, the first of which was asked for already, with what help is to be had.
-    async fn get_together(self: &Arc<Self>, first: Range<u64>, answer: Answer) -> Result<(), Stop> {
+    async fn get_together(self: &Arc<Self>, first: Range<u64>, answer: Opened) -> Result<(), Stop> {
         let mut helpers = JoinSet::new();
         for _ in 0..self.schedule().parts().min(self.fetcher.connections - 1) {
             helpers.spawn(Arc::clone(self).help());
@@ -294,14 +294,14 @@ impl BlobFetch {
     async fn get(
         &self,
         run: Range<u64>,
-        mut asked: Option<Answer>,
+        mut asked: Option<Opened>,
         answers: Answers,
     ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
         let mut breaks = 0;
         let mut at = run.start;
         while at < run.end {
-            let Answer { mut body, source } = match asked.take() {
+            let Opened { mut body, source } = match asked.take() {
                 Some(answer) => answer,
                 None => self.open(&(at..run.end), &mut backoff).await?,
             };
@@ -367,7 +367,7 @@ impl BlobFetch {
     }
 
     /// Asks one source after the other for a range until one answers, or until there is no hope.
-    async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Answer, PullError> {
+    async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Opened, PullError> {
         loop {
             let source = self.source();
             let mut body = self.ask(source, range).await;
@@ -375,7 +375,7 @@ impl BlobFetch {
                 body = self.ask(source, &(0..self.blob.size)).await;
             }
             let error = match body {
-                Ok(body) => return Ok(Answer { body, source }),
+                Ok(body) => return Ok(Opened { body, source }),
                 Err(error) => error,
             };
             let is_mirror =

@@ -30,7 +30,7 @@ use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
 
 use fetcher::Fetcher;
-use referrers::Found;
+use referrers::FoundReferrers;
 use upstream::Candidates;
 
 /// Manifests of one image; more are taken for an attack.
@@ -125,7 +125,7 @@ pub struct Selection {
 
 /// What a pull did.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Pulled {
     /// What was pulled.
     pub summary: Summary,
     /// The number of different blobs in the layout, manifests included.
@@ -144,14 +144,14 @@ pub struct Summary {
     /// What the digest points to.
     pub root: Descriptor,
     /// The image manifests that have a platform, in the index's order.
-    pub images: Vec<Image>,
+    pub images: Vec<PulledImage>,
     /// What refers to the root, to anything below it and to these images, where it was pulled.
     pub referrers: Vec<Referring>,
 }
 
 /// One image of a pull.
 #[derive(Clone, Debug, Serialize)]
-pub struct Image {
+pub struct PulledImage {
     /// The image's manifest.
     pub manifest: Descriptor,
     /// What the image is for.
@@ -172,7 +172,7 @@ pub async fn pull(
     selection: &Selection,
     output: &Path,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Report, PullError> {
+) -> Result<Pulled, PullError> {
     let started = Instant::now();
     let planner = Planner {
         upstream,
@@ -200,7 +200,7 @@ pub async fn pull(
     writer.finish()?;
     let transferred = plan.transferred.values().sum::<u64>() + fetched;
     let total: u64 = all.values().map(|blob| blob.size).sum();
-    Ok(Report {
+    Ok(Pulled {
         summary: plan.summary(),
         blobs: all.len() + indexes,
         transferred,
@@ -271,16 +271,16 @@ struct ReadManifest {
 }
 
 /// What belongs to an image.
-struct Plan {
+struct PullPlan {
     root: Descriptor,
     /// Every manifest, each once, those nearest to the root first.
     manifests: Vec<(Descriptor, Manifest)>,
     /// The bytes of the manifests that came over the network.
     transferred: HashMap<Digest, u64>,
-    referrers: Found,
+    referrers: FoundReferrers,
 }
 
-impl Plan {
+impl PullPlan {
     fn add(&mut self, read: ReadManifest) {
         self.count(&read);
         self.manifests.push((read.descriptor, read.manifest));
@@ -411,14 +411,14 @@ impl Plan {
         };
         let images = self.images().filter_map(|(manifest, image)| {
             let platform = manifest.platform.clone()?;
-            (!platform.is_unknown()).then(|| Image {
+            (!platform.is_unknown()).then(|| PulledImage {
                 manifest: bare(manifest),
                 platform,
                 config: bare(&image.config),
                 layers: image.layers.iter().map(bare).collect(),
             })
         });
-        let images: Vec<Image> = images.collect();
+        let images: Vec<PulledImage> = images.collect();
         let all = self.manifests.iter().map(|(manifest, _)| &manifest.digest);
         let all: Vec<&Digest> = all.collect();
         let each = images.iter().map(|image| &image.manifest.digest);
@@ -447,16 +447,16 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Walks from the root over the indexes, level by level, then gets the chosen image manifests.
-    async fn plan(&self, digest: &Digest) -> Result<Plan, PullError> {
+    async fn plan(&self, digest: &Digest) -> Result<PullPlan, PullError> {
         let (bytes, came) = self.manifest(digest, None).await?;
         let manifest = parse(digest, &bytes, None)?;
         let size = bytes.len() as u64;
         let root = Descriptor::new(manifest.media_type().clone(), digest.clone(), size);
-        let mut plan = Plan {
+        let mut plan = PullPlan {
             root: root.clone(),
             manifests: Vec::new(),
             transferred: HashMap::new(),
-            referrers: Found::default(),
+            referrers: FoundReferrers::default(),
         };
         let mut seen = HashSet::from([digest.clone()]);
         let mut images = Vec::new();
@@ -502,17 +502,17 @@ impl Planner<'_> {
 
     /// Brings `blobs`, among which are all configs, into the store, and the platforms that configs tell
     /// into the plan; returns how many bytes came over the network.
-    async fn fetch(&self, plan: &mut Plan, blobs: Vec<Descriptor>) -> Result<u64, PullError> {
+    async fn fetch(&self, plan: &mut PullPlan, blobs: Vec<Descriptor>) -> Result<u64, PullError> {
         let fetcher = Fetcher::new(
             Arc::clone(self.upstream),
             Arc::clone(self.store),
             Arc::clone(self.reporter),
             self.selection.connections,
         );
-        let fetched = fetcher.fetch_all(blobs).await?;
+        let transferred = fetcher.fetch_all(blobs).await?;
         plan.fill_platforms(self.store)?;
         plan.check_platform(&self.selection.platforms)?;
-        Ok(fetched)
+        Ok(transferred)
     }
 
     /// The manifests of an index that are asked for: for each platform those that fit best.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use crate::layout::{LayoutError, LayoutWriter, Referrers, referrers_index};
+use crate::layout::{LayoutError, LayoutWriter, ReferrersIndexes, referrers_index};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
@@ -16,7 +16,7 @@ use crate::progress::Note;
 use crate::registry::{Backoff, RegistryError};
 
 use super::upstream::Candidates;
-use super::{Plan, Planner, PullError, blobs_of};
+use super::{Planner, PullError, PullPlan, blobs_of};
 
 /// Manifests that refer to an image, directly or not; more are taken for an attack, as are those below.
 const MAX_REFERRERS: usize = 1000;
@@ -53,7 +53,7 @@ pub enum ReferrersError {
 
 /// What refers to the manifests of an image.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundReferrers {
     /// The manifests that refer to each subject, those of the image first.
     lists: Vec<(Digest, Vec<Digest>)>,
     /// These manifests, and those that indexes among them list.
@@ -69,7 +69,7 @@ pub struct Referring {
     pub blobs: Vec<Descriptor>,
 }
 
-impl Found {
+impl FoundReferrers {
     /// The manifests, each once.
     pub(super) fn manifests(&self) -> impl Iterator<Item = &(Descriptor, Manifest)> {
         self.manifests.values()
@@ -81,8 +81,8 @@ impl Found {
     }
 
     /// The indexes that list them.
-    pub(super) fn indexes(&self) -> Referrers {
-        let mut indexes = Referrers::default();
+    pub(super) fn indexes(&self) -> ReferrersIndexes {
+        let mut indexes = ReferrersIndexes::default();
         for (subject, list) in &self.lists {
             indexes.add(subject, self.index(list).0);
         }
@@ -135,7 +135,7 @@ impl Found {
 
 impl Planner<'_> {
     /// Finds what refers to the manifests of `plan`, level by level.
-    pub(super) async fn add_referrers(&self, plan: &mut Plan) -> Result<(), PullError> {
+    pub(super) async fn add_referrers(&self, plan: &mut PullPlan) -> Result<(), PullError> {
         let subjects = plan.manifests.iter().map(|(subject, _)| &subject.digest);
         let mut subjects: Vec<Digest> = subjects.cloned().collect();
         let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
@@ -202,7 +202,7 @@ impl Planner<'_> {
     /// Gets manifests that refer to something, and those that indexes among them list.
     async fn add_manifests(
         &self,
-        plan: &mut Plan,
+        plan: &mut PullPlan,
         mut descriptors: Vec<Descriptor>,
     ) -> Result<(), PullError> {
         loop {

@@ -30,7 +30,7 @@ use crate::progress::{BlobReporter, Reporter};
 use crate::registry::{Backoff, Mount, Registry, RegistryError, Upload};
 use crate::store::{Store, StoreError};
 
-use body::{Marks, Outgoing, PROGRESS};
+use body::{Checkpoints, Outgoing, PROGRESS};
 
 /// The lengths of the requests that a blob is sent in; the next is tried where one is too long for the
 /// registry, or for what stands before it. Few registries take chunks as well as whole blobs.
@@ -105,7 +105,7 @@ pub enum PushError {
 
 /// What is pushed.
 #[derive(Debug)]
-pub struct Image {
+pub struct PushedImage {
     /// The image's or the index's manifest.
     pub root: Descriptor,
     /// The blobs that lie here.
@@ -116,7 +116,7 @@ pub struct Image {
 
 /// What a push did.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Report {
+pub struct Pushed {
     /// The number of different blobs, without the manifests.
     pub blobs: usize,
     /// How many of them the repository got from another one of its registry.
@@ -143,14 +143,14 @@ enum Outcome {
 /// cores: a connection's task reads and hashes, too.
 pub async fn push(
     target: &Arc<Registry>,
-    image: Image,
+    image: PushedImage,
     tags: &[Tag],
     store: Option<Store>,
     connections: usize,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Report, PushError> {
+) -> Result<Pushed, PushError> {
     let started = Instant::now();
-    let mut plan = Plan::of(&image, &**reporter).await?;
+    let mut plan = PushPlan::of(&image, &**reporter).await?;
     // The sooner a large blob begins, the sooner the last one ends.
     plan.blobs.sort_by_key(|(blob, _)| Reverse(blob.size));
     reporter.expect(plan.blobs.iter().map(|(blob, _)| blob.size).sum());
@@ -161,9 +161,9 @@ pub async fn push(
         reporter: Arc::clone(reporter),
         chunks: AtomicUsize::new(0),
     });
-    let mut report = Report {
+    let mut report = Pushed {
         blobs: plan.blobs.len(),
-        ..Report::default()
+        ..Pushed::default()
     };
     let mut waiting = plan.blobs.into_iter();
     let mut running = JoinSet::new();
@@ -199,7 +199,7 @@ pub async fn push(
 }
 
 /// What belongs to an image.
-struct Plan {
+struct PushPlan {
     /// Each manifest behind those that it names: some registries take no manifest without what it names.
     manifests: Vec<(Descriptor, Bytes)>,
     /// The configs and layers, each once, and where those that do not lie here come from.
@@ -212,9 +212,9 @@ enum Step {
     Leave(Descriptor, Bytes),
 }
 
-impl Plan {
-    async fn of(image: &Image, reporter: &dyn Reporter) -> Result<Self, PushError> {
-        let mut plan = Plan {
+impl PushPlan {
+    async fn of(image: &PushedImage, reporter: &dyn Reporter) -> Result<Self, PushError> {
+        let mut plan = PushPlan {
             manifests: Vec::new(),
             blobs: Vec::new(),
         };
@@ -275,7 +275,7 @@ impl Plan {
 
 /// The bytes of a manifest, which lies here or where the base was pulled from.
 async fn read_manifest(
-    image: &Image,
+    image: &PushedImage,
     descriptor: &Descriptor,
     origin: Option<&Arc<Registry>>,
     reporter: &dyn Reporter,
@@ -343,7 +343,7 @@ struct Pusher {
 }
 
 /// A blob that is under way.
-struct Transfer<'a> {
+struct BlobUpload<'a> {
     blob: &'a Descriptor,
     origin: Option<&'a Arc<Registry>>,
     progress: Arc<dyn BlobReporter>,
@@ -354,7 +354,7 @@ struct Transfer<'a> {
     furthest: u64,
     /// Whether the registry refused what was sent to go on.
     refused: bool,
-    marks: Marks,
+    checkpoints: Checkpoints,
 }
 
 impl Pusher {
@@ -363,7 +363,7 @@ impl Pusher {
         blob: &Descriptor,
         origin: Option<&Arc<Registry>>,
     ) -> Result<Outcome, PushError> {
-        let mut transfer = Transfer {
+        let mut transfer = BlobUpload {
             blob,
             origin,
             progress: self.reporter.blob(&blob.digest, blob.size),
@@ -371,7 +371,7 @@ impl Pusher {
             broken: None,
             furthest: 0,
             refused: false,
-            marks: Marks::default(),
+            checkpoints: Checkpoints::default(),
         };
         loop {
             let chunks = self.chunks.load(Ordering::Relaxed);
@@ -398,7 +398,7 @@ impl Pusher {
 
     async fn try_blob(
         &self,
-        transfer: &mut Transfer<'_>,
+        transfer: &mut BlobUpload<'_>,
         chunk: Option<usize>,
     ) -> Result<Outcome, PushError> {
         let (blob, origin) = (transfer.blob, transfer.origin);
@@ -436,7 +436,7 @@ impl Pusher {
     }
 
     /// The upload that broke off, if the registry goes on with it.
-    async fn resume(&self, transfer: &mut Transfer<'_>) -> Option<Upload> {
+    async fn resume(&self, transfer: &mut BlobUpload<'_>) -> Option<Upload> {
         let broken = transfer.broken.take()?;
         let upload = self.target.resume_upload(transfer.blob, &broken).await?;
         if upload.received() >= transfer.furthest + PROGRESS {
@@ -448,7 +448,7 @@ impl Pusher {
 
     async fn send(
         &self,
-        transfer: &mut Transfer<'_>,
+        transfer: &mut BlobUpload<'_>,
         mut upload: Upload,
         chunk: Option<usize>,
     ) -> Result<Outcome, PushError> {
@@ -465,8 +465,8 @@ impl Pusher {
                 });
             }
         };
-        let outgoing = outgoing.from(upload.received(), &transfer.marks)?;
-        let (body, fault) = outgoing.into_stream();
+        let outgoing = outgoing.from(upload.received(), &transfer.checkpoints)?;
+        let (body, cause) = outgoing.into_stream();
         let target = &self.target;
         let sent = match chunk {
             None => target.upload(blob, &mut upload, body).await,
@@ -476,8 +476,8 @@ impl Pusher {
             }
         };
         // What ended the body is the cause of what the registry says of it.
-        if let Some(fault) = fault.take() {
-            return Err(fault);
+        if let Some(cause) = cause.take() {
+            return Err(cause);
         }
         let Err(error) = sent else {
             return Ok(Outcome::Sent);

@@ -14,7 +14,7 @@ use crate::io::write_all_at;
 
 use super::layers::Reader;
 use super::tree::Inode;
-use super::{Kind, Rootfs, RootfsError, Thing, by_layer, each};
+use super::{InodeKind, Rootfs, RootfsError, Thing, by_layer, each};
 use crate::tar::{Metadata, TarError, Time};
 
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
@@ -56,7 +56,7 @@ fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
             return None;
         };
         match inode.kind {
-            Kind::File { size, source } => Some((source, NewFile { path, inode, size })),
+            InodeKind::File { size, source } => Some((source, NewFile { path, inode, size })),
             _ => None,
         }
     });
@@ -67,11 +67,11 @@ fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
 
     for (item, path) in items.iter().zip(&paths) {
         match item.thing {
-            Thing::HardLink(inode, first) if matches!(inode.kind, Kind::File { .. }) => {
+            Thing::HardLink(inode, first) if matches!(inode.kind, InodeKind::File { .. }) => {
                 io_failed("link", path, link(&paths[first], path))?;
             }
             Thing::Inode(inode) | Thing::HardLink(inode, _) => {
-                if let Kind::Symlink { target } = &inode.kind {
+                if let InodeKind::Symlink { target } = &inode.kind {
                     let link = os(target).and_then(|target| symlink_file(target.as_ref(), path));
                     io_failed("link", path, link)?;
                 }

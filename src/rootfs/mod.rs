@@ -22,7 +22,7 @@ use crate::oci::manifest::ImageManifest;
 use crate::tar::TarError;
 
 use layers::{Layer, each};
-use tree::{Item, Kind, Source, Thing, Tree};
+use tree::{ContentSource, InodeKind, Item, Thing, Tree};
 
 /// Why a root file system cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ impl Rootfs {
 /// What to take from each layer, given the contents that are wanted.
 fn by_layer<T>(
     layers: &[Layer],
-    wanted: impl Iterator<Item = (Source, T)>,
+    wanted: impl Iterator<Item = (ContentSource, T)>,
 ) -> Vec<Vec<(usize, T)>> {
     let mut sorted: Vec<Vec<(usize, T)>> = layers.iter().map(|_| Vec::new()).collect();
     for (source, content) in wanted {

@@ -10,7 +10,7 @@ use ::tar::{EntryType, Header};
 use crate::files::{WholeFile, io_failed};
 use crate::io::write_all_at;
 
-use super::{Item, Kind, Rootfs, RootfsError, Thing, by_layer, each};
+use super::{InodeKind, Item, Rootfs, RootfsError, Thing, by_layer, each};
 use crate::tar::{BLOCK, Device, Metadata, Time, padding};
 
 /// A directory that no layer has an entry of.
@@ -33,7 +33,7 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
         io_failed("write", output, write_all_at(file, &headers, end))?;
         end += headers.len() as u64;
         if let Thing::Inode(inode) = item.thing
-            && let Kind::File { size, source } = inode.kind
+            && let InodeKind::File { size, source } = inode.kind
             && size > 0
         {
             wanted.push((source, end));
@@ -78,15 +78,15 @@ fn headers(item: &Item<'_>, items: &[Item<'_>]) -> Vec<u8> {
         }
         Thing::Inode(inode) => {
             match &inode.kind {
-                Kind::File { size, .. } => {
+                InodeKind::File { size, .. } => {
                     header.set_entry_type(EntryType::Regular);
                     header.set_size(*size);
                 }
-                Kind::Symlink { target } => {
+                InodeKind::Symlink { target } => {
                     header.set_entry_type(EntryType::Symlink);
                     link = target;
                 }
-                Kind::Device { kind, major, minor } => {
+                InodeKind::Device { kind, major, minor } => {
                     header.set_entry_type(match kind {
                         Device::Character => EntryType::Char,
                         Device::Block => EntryType::Block,
@@ -95,7 +95,7 @@ fn headers(item: &Item<'_>, items: &[Item<'_>]) -> Vec<u8> {
                     gnu.set_device_major(*major);
                     gnu.set_device_minor(*minor);
                 }
-                Kind::Fifo => header.set_entry_type(EntryType::Fifo),
+                InodeKind::Fifo => header.set_entry_type(EntryType::Fifo),
             }
             &inode.metadata
         }
@@ -223,13 +223,13 @@ mod tests {
             kind,
             metadata: metadata.clone(),
         };
-        let link = inode(Kind::Symlink {
+        let link = inode(InodeKind::Symlink {
             target: b"..//a/./b/".to_vec(),
         });
-        let far = inode(Kind::Symlink {
+        let far = inode(InodeKind::Symlink {
             target: vec![b't'; 300],
         });
-        let device = inode(Kind::Device {
+        let device = inode(InodeKind::Device {
             kind: Device::Block,
             major: 8,
             minor: 70_000,

@@ -44,15 +44,15 @@ enum Node {
 /// Anything but a directory.
 #[derive(Debug)]
 pub(super) struct Inode {
-    pub(super) kind: Kind,
+    pub(super) kind: InodeKind,
     pub(super) metadata: Metadata,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum InodeKind {
     File {
         size: u64,
-        source: Source,
+        source: ContentSource,
     },
     Symlink {
         target: Vec<u8>,
@@ -67,7 +67,7 @@ pub(super) enum Kind {
 
 /// Which entry of which layer, both counted from 0, holds a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct ContentSource {
     pub(super) layer: usize,
     pub(super) entry: usize,
 }
@@ -121,7 +121,7 @@ impl Tree {
             if is_whiteout || name == OPAQUE {
                 continue;
             }
-            let source = Source {
+            let source = ContentSource {
                 layer,
                 entry: position,
             };
@@ -239,7 +239,7 @@ impl Tree {
         parent: &[u8],
         name: Vec<u8>,
         entry: Entry,
-        source: Source,
+        source: ContentSource,
     ) -> Result<(), TarError> {
         let Entry {
             path,
@@ -274,10 +274,10 @@ impl Tree {
                     .insert(parent, name, Node::Inode(inode))
                     .map_err(|obstacle| obstacle.of(&path));
             }
-            Content::File { size } => Kind::File { size, source },
-            Content::Symlink { target } => Kind::Symlink { target },
-            Content::Device { kind, major, minor } => Kind::Device { kind, major, minor },
-            Content::Fifo => Kind::Fifo,
+            Content::File { size } => InodeKind::File { size, source },
+            Content::Symlink { target } => InodeKind::Symlink { target },
+            Content::Device { kind, major, minor } => InodeKind::Device { kind, major, minor },
+            Content::Fifo => InodeKind::Fifo,
         };
         self.inodes.push(Inode { kind, metadata });
         let node = Node::Inode(self.inodes.len() - 1);
@@ -396,7 +396,7 @@ impl Tree {
                 way.push(child);
                 continue;
             };
-            let Kind::Symlink { target } = &self.inodes[inode].kind else {
+            let InodeKind::Symlink { target } = &self.inodes[inode].kind else {
                 return Err(Obstacle::NotADirectory);
             };
             links += 1;
@@ -498,8 +498,8 @@ mod tests {
                 Thing::Directory(Some(metadata)) => format!("{path}/ {}", metadata.mode - 1),
                 Thing::HardLink(_, first) => format!("{path} => {}", text(&items[*first].path)),
                 Thing::Inode(inode) => match &inode.kind {
-                    Kind::Symlink { target } => format!("{path} -> {}", text(target)),
-                    Kind::File { source, .. } => format!("{path} {}", source.layer),
+                    InodeKind::Symlink { target } => format!("{path} -> {}", text(target)),
+                    InodeKind::File { source, .. } => format!("{path} {}", source.layer),
                     _ => path,
                 },
             }
