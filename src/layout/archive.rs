@@ -115,7 +115,7 @@ pub fn archive(
 }
 
 /// As [`archive`], to a writer, which errors call `output`.
-pub fn write_archive(
+pub(crate) fn write_archive(
     layout: &Path,
     platform: Option<&Platform>,
     format: Format<'_>,
@@ -146,7 +146,7 @@ pub fn write_archive(
 }
 
 /// The names of the images of an archive that `docker load` reads.
-pub fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
+pub(crate) fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
     /// The part of a [`DockerImage`] that matters, which is null where `docker save` knew no names.
     #[derive(Deserialize)]
     struct Named {
@@ -177,7 +177,7 @@ pub fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
 }
 
 /// Copies an archive to a writer, which errors call `output`.
-pub fn copy_archive(
+pub(crate) fn copy_archive(
     archive: &Path,
     mut writer: impl io::Write,
     output: &Path,
