@@ -15,7 +15,7 @@ use base64::engine::general_purpose;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::reference::Reference;
+use crate::oci::reference::Reference;
 
 /// The name under which Docker files its Hub's credentials.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";

@@ -12,6 +12,7 @@ mod pin;
 mod pull;
 mod push;
 mod referrers;
+mod rooms;
 mod rootfs;
 mod store;
 mod strange;

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::digest::{Algorithm, Digest, hash_reader};
+use oci_pull_all::oci::digest::{Algorithm, Digest, hash_reader};
 
 fuzz_target!(|data: &[u8]| {
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::content::{Content, INDEX, MANIFEST};
+use crate::content::{Content, INDEX, MANIFEST, text};
 use crate::faulty::Faulty;
 use crate::http::{Answer, Seen};
-use crate::text;
 
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The type of the signatures.
