@@ -34,7 +34,7 @@ fn the_tests_of_the_starlark_code_succeed() {
     let copy = copy();
     let workspace = Workspace::new(copy.path().to_str().expect("UTF-8"), &[]);
     let run = workspace.succeed(&["test", "//..."]);
-    let tests = workspace.succeed(&["query", "kind(test, //...)"]).stdout;
+    let tests = workspace.succeed(&["query", "tests(//...)"]).stdout;
     let tests: Vec<_> = tests.lines().collect();
     for part in ["unit", "analysis"] {
         let package = format!("//oci/tests/{part}:");

@@ -6,7 +6,7 @@ load("//oci/private/common:pairs.bzl", "pairs")
 def _pairs_test_impl(ctx):
     env = unittest.begin(ctx)
     rule = struct(attr = struct(env = {"A": "x=y", "B": "2", "C": ""}, labels = {}), label = ctx.label)
-    asserts.equals(env, ["B=2", "A=x=y", "C="], pairs(rule, "env"))
+    asserts.equals(env, ["A=x=y", "B=2", "C="], pairs(rule, "env"))
     asserts.equals(env, [], pairs(rule, "labels"))
     return unittest.end(env)
 
