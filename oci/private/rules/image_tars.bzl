@@ -2,11 +2,7 @@
 
 load("//oci/private/common:layer_action.bzl", "layer_action")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
-
-TarLayersInfo = provider(
-    doc = "Layers, one for each archive.",
-    fields = {"layers": "list of OCIDescriptorInfo: the layers, in the archives' order."},
-)
+load("//oci/private/providers:tar_layers.bzl", "TarLayersInfo")
 
 def _image_tars_impl(ctx):
     layers = []

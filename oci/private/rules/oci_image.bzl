@@ -8,7 +8,8 @@ load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_off")
 load("//oci/private/providers:image.bzl", "OCIDescriptorInfo", "OCIImageInfo", "OCIPlatformInfo")
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
-load(":image_tars.bzl", "TarLayersInfo", "image_tars")
+load("//oci/private/providers:tar_layers.bzl", "TarLayersInfo")
+load(":image_tars.bzl", "image_tars")
 
 def _oci_image_impl(ctx):
     platform = _wanted_platform(ctx)
