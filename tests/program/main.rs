@@ -14,6 +14,7 @@ mod push;
 mod referrers;
 mod rooms;
 mod rootfs;
+mod starlark;
 mod store;
 mod strange;
 
