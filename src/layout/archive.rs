@@ -291,7 +291,7 @@ pub(crate) fn write_blobs(
         let hasher = HashingWriter::new(descriptor.digest.algorithm(), io::sink());
         let mut blob = Tee::new(BufReader::new(file), hasher);
         append(path, descriptor.size, &mut blob)?;
-        let (_, found, _) = blob.into_writer().finish();
+        let found = blob.into_writer().finish().digest;
         check_digest(descriptor, &source.path, &found)?;
     }
     let mut writer = io_failed("write", output, tar.into_inner())?;

@@ -13,7 +13,7 @@ use crate::files::{open_regular, read_at_most};
 use crate::oci::descriptor::{Compression, Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
-use crate::tar::read_layer;
+use crate::tar::{LayerRead, read_layer};
 use crate::text::chain;
 
 use super::{INDEX_FILE, MARKER_FILE, Marker, VERSION};
@@ -370,17 +370,16 @@ impl Verifier<'_> {
             return None;
         }
         let diff_id = match hash_layer(&path, descriptor.digest.algorithm(), compression) {
-            Ok((digest, _)) if digest != descriptor.digest => {
-                let problem = format!("its content has the digest {digest}");
+            Ok(layer) if layer.digest != descriptor.digest => {
+                let problem = format!("its content has the digest {}", layer.digest);
                 self.fault(&descriptor.digest, problem);
                 None
             }
-            Ok((_, Ok(diff_id))) => diff_id,
-            Ok((_, Err(error))) => {
+            Ok(layer) => layer.done.unwrap_or_else(|error| {
                 let problem = format!("it cannot be decompressed: {error}");
                 self.fault(&descriptor.digest, problem);
                 None
-            }
+            }),
             Err(error) => {
                 self.fault(&descriptor.digest, format!("cannot be read: {error}"));
                 None
@@ -393,15 +392,17 @@ impl Verifier<'_> {
 }
 
 /// The digest of a file and of what it decompresses to.
-#[allow(clippy::type_complexity)]
 fn hash_layer(
     path: &Path,
     algorithm: Algorithm,
     compression: Option<Compression>,
-) -> io::Result<(Digest, io::Result<Option<Digest>>)> {
+) -> io::Result<LayerRead<Option<Digest>, io::Error>> {
     let Some(compression) = compression else {
         let (digest, _) = hash_reader(algorithm, open_regular(path)?)?;
-        return Ok((digest, Ok(None)));
+        return Ok(LayerRead {
+            digest,
+            done: Ok(None),
+        });
     };
     read_layer(path, algorithm, compression, |reader| {
         hash_reader(Algorithm::Sha256, reader).map(|(digest, _)| Some(digest))

@@ -185,6 +185,16 @@ pub(crate) struct HashingWriter<W> {
     written: u64,
 }
 
+/// What has passed through a [`HashingWriter`].
+pub(crate) struct Hashed<W> {
+    /// Where it went.
+    pub(crate) inner: W,
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// Its number of bytes.
+    pub(crate) size: u64,
+}
+
 impl<W: io::Write> HashingWriter<W> {
     /// Wraps `inner`.
     pub(crate) fn new(algorithm: Algorithm, inner: W) -> Self {
@@ -195,9 +205,13 @@ impl<W: io::Write> HashingWriter<W> {
         }
     }
 
-    /// Returns `inner`, the digest and the number of bytes written.
-    pub(crate) fn finish(self) -> (W, Digest, u64) {
-        (self.inner, self.hasher.finish(), self.written)
+    /// What has passed through.
+    pub(crate) fn finish(self) -> Hashed<W> {
+        Hashed {
+            inner: self.inner,
+            digest: self.hasher.finish(),
+            size: self.written,
+        }
     }
 }
 
@@ -226,7 +240,7 @@ pub fn hash_reader(algorithm: Algorithm, mut reader: impl io::Read) -> io::Resul
             Err(error) => return Err(error),
         }
     }
-    let (_, digest, size) = sink.finish();
+    let Hashed { digest, size, .. } = sink.finish();
     Ok((digest, size))
 }
 

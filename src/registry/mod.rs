@@ -65,10 +65,10 @@ pub struct RegistryOptions {
 }
 
 impl Default for RegistryOptions {
-    /// The credentials that Docker and podman use, and a minute of silence.
+    /// No credentials, and a minute of silence.
     fn default() -> Self {
         RegistryOptions {
-            keychain: Keychain::from_env(),
+            keychain: Keychain::default(),
             plain_http: BTreeSet::new(),
             idle_timeout: Duration::from_secs(60),
         }

@@ -106,12 +106,12 @@ impl Layer {
         let through = |reader: Box<dyn Read + '_>| {
             work(Archive::new(BufReader::with_capacity(256 * 1024, reader)))
         };
-        let (found, done) = read_layer(&self.path, digest.algorithm(), self.compression, through)
+        let read = read_layer(&self.path, digest.algorithm(), self.compression, through)
             .map_err(unreadable)?;
-        if found != *digest {
-            return Err(self.failed(LayerFault::Digest(found)));
+        if read.digest != *digest {
+            return Err(self.failed(LayerFault::Digest(read.digest)));
         }
-        done.map_err(|error| match error {
+        read.done.map_err(|error| match error {
             TarError::Write(error) => RootfsError::Write(error),
             error => self.failed(LayerFault::Archive(error)),
         })

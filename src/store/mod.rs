@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_stamp_is_found_out_without_trust() {
+    fn a_forged_seal_is_found_out_without_trust() {
         let (directory, trusting) = store(Trust::Seal);
         let (digest, bytes) = blob("right");
         trusting.insert(&digest, bytes).unwrap();

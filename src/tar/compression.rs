@@ -8,6 +8,14 @@ use crate::io::Tee;
 use crate::oci::descriptor::Compression;
 use crate::oci::digest::{Algorithm, Digest, HashingWriter};
 
+/// A layer that was read to its end.
+pub(crate) struct LayerRead<T, E> {
+    /// The digest of the whole blob, decompressed or not.
+    pub(crate) digest: Digest,
+    /// What was made of what it decompresses to.
+    pub(crate) done: Result<T, E>,
+}
+
 /// Gives `work` what a layer's blob decompresses to; also returns the digest of the whole blob,
 /// however much of it `work` has read.
 pub(crate) fn read_layer<T, E: From<io::Error>>(
@@ -15,7 +23,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     algorithm: Algorithm,
     compression: Compression,
     work: impl FnOnce(Box<dyn Read + '_>) -> Result<T, E>,
-) -> io::Result<(Digest, Result<T, E>)> {
+) -> io::Result<LayerRead<T, E>> {
     let hasher = HashingWriter::new(algorithm, io::sink());
     let mut raw = Tee::new(open_regular(path)?, hasher);
     let buffered = BufReader::with_capacity(256 * 1024, &mut raw);
@@ -25,8 +33,8 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     };
     // What was left unread is part of the blob all the same.
     io::copy(&mut raw, &mut io::sink())?;
-    let (_, digest, _) = raw.into_writer().finish();
-    Ok((digest, done))
+    let digest = raw.into_writer().finish().digest;
+    Ok(LayerRead { digest, done })
 }
 
 /// Reads what a layer's blob decompresses to.
