@@ -174,17 +174,20 @@ fn distribution_3_serves_a_pull() {
     assert_eq!(blobs(&other.path("out")), blobs(&user.path("out")));
 }
 
-/// Runs the test of crane where Go is not on PATH and nothing was made before.
+/// Runs the test of regctl where Go is not on PATH and nothing was made before.
 fn test_without_go(environment: &[(&str, &Path)]) -> Output {
     let machine = scratch();
     let path = std::env::var_os("PATH").expect("it is set");
     for tool in [
         "bash",
         "cat",
+        "chmod",
         "cut",
         "dirname",
         "flock",
         "mkdir",
+        "mktemp",
+        "rm",
         "sed",
         "sha256sum",
         "uname",
