@@ -165,6 +165,39 @@ impl Answer {
     }
 }
 
+/// A loopback port at which nobody listens, and nobody else will as long as this is kept.
+#[derive(Debug)]
+pub struct Deaf(socket2::Socket);
+
+impl Deaf {
+    /// A free port.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket can be made");
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&loopback.into()).expect("a free port");
+        Self(socket)
+    }
+
+    /// `127.0.0.1:PORT`.
+    ///
+    /// # Panics
+    /// If the socket has no address.
+    pub fn host(&self) -> String {
+        let address = self.0.local_addr().expect("bound");
+        address.as_socket().expect("of IPv4").to_string()
+    }
+}
+
+impl Default for Deaf {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A certificate for 127.0.0.1 that nobody has signed but itself, and its key, as files.
 #[derive(Debug)]
 pub struct Identity {

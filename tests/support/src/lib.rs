@@ -23,7 +23,7 @@ pub use content::{
 pub use cutting::Cutting;
 pub use debian::images as debian;
 pub use faulty::Faulty;
-pub use http::{Answer, End, Flow, Identity, PIECE, Request, Seen, Server};
+pub use http::{Answer, Deaf, End, Flow, Identity, PIECE, Request, Seen, Server};
 pub use images::Images;
 pub use proxy::Proxy;
 pub use registry::{CREDENTIALS, Registry};
