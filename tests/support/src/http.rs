@@ -260,6 +260,30 @@ pub struct Request {
     pub bytes: u64,
 }
 
+/// The requests by this method that name this digest.
+pub fn about<'a>(requests: &'a [Request], method: &str, digest: &str) -> Vec<&'a Request> {
+    let hex = digest.trim_start_matches("sha256:");
+    requests
+        .iter()
+        .filter(|request| request.method == method && request.path.contains(hex))
+        .collect()
+}
+
+/// How many bytes of each of these blobs, digest and size, went out, in however many answers; those of which none
+/// did are left out.
+pub fn bytes_of(requests: &[Request], blobs: &[(String, u64)]) -> Vec<(String, u64)> {
+    let sent = |digest: &str| {
+        let of_blob = |request: &&Request| request.path.ends_with(digest);
+        let answers = requests.iter().filter(|request| request.method == "GET");
+        answers.filter(of_blob).map(|request| request.bytes).sum()
+    };
+    blobs
+        .iter()
+        .map(|(digest, _)| (digest.clone(), sent(digest)))
+        .filter(|(_, bytes)| *bytes > 0)
+        .collect()
+}
+
 /// What happened at a server.
 #[derive(Debug, Default)]
 struct Log {
