@@ -6,26 +6,26 @@
 #![forbid(unsafe_code)]
 
 pub mod bazel;
-pub mod cutting;
+pub mod docker_registry;
 pub mod engine;
-pub mod faulty;
 pub mod layout;
 pub mod link;
 pub mod log;
 pub mod modules;
 pub mod nginx;
 pub mod page;
-pub mod proxy;
-pub mod registry;
 pub mod remote;
 pub mod root;
 pub mod storage;
-pub mod user;
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
+use oci_pull_all_support::{Ran, User};
 use tempfile::TempDir;
+
+use crate::root::{Life, Root};
 
 /// The checkout.
 pub fn checkout() -> PathBuf {
@@ -35,15 +35,53 @@ pub fn checkout() -> PathBuf {
         .to_owned()
 }
 
-/// The `oci-pull-all` program under test, which `e2e/test` and `e2e/demo` build.
-pub fn tool() -> PathBuf {
-    let tool = checkout().join("target/release/oci-pull-all");
-    assert!(
-        tool.is_file(),
-        "{} is not there: run e2e/test, or cargo build --release",
-        tool.display()
-    );
-    tool
+/// The `oci-pull-all` program under test: the one that `OCI_PULL_ALL_TOOL` names, as it does for Bazel, or what cargo
+/// builds as a release has it.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        if let Some(given) = std::env::var_os("OCI_PULL_ALL_TOOL") {
+            return given.into();
+        }
+        let built = escargot::CargoBuild::new()
+            .manifest_path(checkout().join("Cargo.toml"))
+            .bin("oci-pull-all")
+            .release()
+            .arg("--locked")
+            .run()
+            .expect("the program can be built");
+        built.path().to_owned()
+    });
+    &PROGRAM
+}
+
+/// A new user of the program, who has nothing.
+pub fn new_user() -> User {
+    User::of(program())
+}
+
+/// Runs another program, that of the Debian root, in a user's home.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run_in_root(user: &User, program: &str, arguments: &[&str]) -> Output {
+    Root::get()
+        .command(Life::Child, &[user.home()], "sh")
+        .args(["-euc", "cd \"$0\"; exec \"$@\""])
+        .arg(user.home())
+        .arg(program)
+        .args(arguments)
+        .output()
+        .expect("can be run")
+}
+
+/// Has a user run the program with other file systems, which these arguments of bwrap mount.
+pub fn run_mounted(user: &User, mounts: &[&str], arguments: &[&str]) -> Ran {
+    let mut bwrap = Command::new("bwrap");
+    bwrap.args(["--dev-bind", "/", "/"]).args(mounts).arg("--");
+    user.run_by(bwrap, arguments)
 }
 
 /// Where this user keeps what is costly to make, as the scripts in `e2e` do.
@@ -59,16 +97,32 @@ pub fn cache() -> PathBuf {
         .join("oci_pull_all/e2e")
 }
 
+/// A directory of this name in cargo's target directory, which is made if need be. Where the program is not cargo's, it
+/// is in the directory for temporary files.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn in_target(name: &str) -> PathBuf {
+    let parent = match std::env::var_os("OCI_PULL_ALL_TOOL") {
+        Some(_) => std::env::temp_dir(),
+        None => {
+            let target = program().ancestors().nth(2);
+            target.expect("TARGET/release/PROGRAM").to_owned()
+        }
+    };
+    let directory = parent.join(name);
+    std::fs::create_dir_all(&directory).expect("it can be made");
+    directory
+}
+
 /// A directory of the test's own, removed when dropped.
 ///
 /// # Panics
 /// If it cannot be made.
 pub fn scratch() -> TempDir {
-    let parent = checkout().join("target/e2e");
-    std::fs::create_dir_all(&parent).expect("target/e2e can be made");
     tempfile::Builder::new()
         .prefix("t")
-        .tempdir_in(parent)
+        .tempdir_in(in_target("e2e"))
         .expect("a directory can be made")
 }
 
