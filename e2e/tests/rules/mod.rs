@@ -14,4 +14,5 @@ mod push;
 mod reference;
 mod release;
 mod setups;
+mod starlark;
 mod tool;
