@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use oci_pull_all::layout::{self, Format, find_image};
-use oci_pull_all::platform::Platform;
-use oci_pull_all::reference::Tagged;
+use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::reference::Tagged;
 use oci_pull_all::rootfs::Rootfs;
 
 use super::Result;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use oci_pull_all::load;
-use oci_pull_all::platform::Platform;
-use oci_pull_all::reference::Tagged;
+use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::reference::Tagged;
 
 use super::{Result, users_path};
 

@@ -8,8 +8,8 @@ use clap::{ArgGroup, Args, Subcommand};
 use directories::ProjectDirs;
 use indicatif::HumanBytes;
 use oci_pull_all::bundle;
-use oci_pull_all::platform::Platform;
-use oci_pull_all::reference::Reference;
+use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::store::{Store, Trust, prune};
 
 use super::{Result, say, users_path};

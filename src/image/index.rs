@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
-use crate::layout::to_json;
-use crate::manifest::ImageIndex;
-use crate::platform::Platform;
+use crate::json::to_json;
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::manifest::ImageIndex;
+use crate::oci::platform::Platform;
 
 /// Why an index cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum IndexError {
     #[error("{digest} is {media_type}, not an image manifest")]
     NotAnImage {
         /// The content.
-        digest: crate::digest::Digest,
+        digest: crate::oci::digest::Digest,
         /// Its media type.
         media_type: MediaType,
     },
@@ -42,10 +42,10 @@ pub fn build_index(
             return Err(IndexError::Duplicate(platform.clone()));
         }
     }
-    let media_type = MediaType::new(MediaType::OCI_INDEX);
+    let media_type = MediaType::OCI_INDEX;
     let bytes = to_json(&ImageIndex {
         schema_version: 2,
-        media_type: Some(media_type.clone()),
+        media_type: media_type.clone(),
         artifact_type: None,
         manifests: images.to_vec(),
         subject: None,

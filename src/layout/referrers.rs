@@ -7,17 +7,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
-use crate::digest::Digest;
-use crate::manifest::{ImageIndex, Manifest};
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{ImageIndex, Manifest};
 
 use super::{REF_NAME, index_of};
 
 /// The indexes of what refers to manifests, by their tags.
 #[derive(Clone, Debug, Default)]
-pub struct Referrers(pub(super) BTreeMap<String, Descriptor>);
+pub(crate) struct ReferrersIndexes(pub(super) BTreeMap<String, Descriptor>);
 
-impl Referrers {
+impl ReferrersIndexes {
     /// Those that an `index.json` lists.
     pub(super) fn of_index(index: &ImageIndex) -> Self {
         let lists = index
@@ -25,11 +25,11 @@ impl Referrers {
             .iter()
             .filter(|entry| is_list(entry))
             .map(|entry| (entry.annotations[REF_NAME].clone(), entry.clone()));
-        Referrers(lists.collect())
+        ReferrersIndexes(lists.collect())
     }
 
     /// Adds the index of what refers to `subject`.
-    pub fn add(&mut self, subject: &Digest, index: Descriptor) {
+    pub(crate) fn add(&mut self, subject: &Digest, index: Descriptor) {
         self.0.insert(subject.referrers_tag(), index);
     }
 
@@ -60,7 +60,7 @@ pub(super) fn is_list(entry: &Descriptor) -> bool {
 
 /// The index of the manifests that refer to one manifest, and its bytes: the same in whatever order they
 /// are given.
-pub fn referrers_index<'a>(
+pub(crate) fn referrers_index<'a>(
     referrers: impl IntoIterator<Item = (&'a Descriptor, &'a Manifest)>,
 ) -> (Descriptor, Vec<u8>) {
     let mut entries: Vec<_> = referrers
@@ -85,6 +85,6 @@ pub fn referrers_index<'a>(
         .collect();
     entries.sort_by_key(|entry| entry.digest.to_string());
     let bytes = index_of(entries);
-    let index = Descriptor::of(MediaType::new(MediaType::OCI_INDEX), &bytes);
+    let index = Descriptor::of(MediaType::OCI_INDEX, &bytes);
     (index, bytes)
 }

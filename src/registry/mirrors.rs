@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::reference::{Reference, is_component, is_host, normal_registry};
+use crate::oci::reference::{Reference, is_component, is_host, normal_registry};
 
 /// A host, and the prefix that repositories have there before their names.
 #[derive(Clone, Debug, PartialEq, Eq)]

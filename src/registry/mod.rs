@@ -13,14 +13,14 @@ mod referrers;
 mod retry;
 mod upload;
 
-pub use body::Body;
+pub(crate) use body::Body;
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
-pub use error::RegistryError;
+pub use error::{HttpStatus, RegistryError};
 pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
-pub use no_answer::NoAnswer;
-pub use retry::Backoff;
-pub use upload::{Mount, Upload};
+pub use no_answer::{NoAnswer, Reason};
+pub(crate) use retry::Backoff;
+pub(crate) use upload::{Mount, Upload};
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -38,10 +38,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::descriptor::{Descriptor, MediaType};
-use crate::digest::{Algorithm, Digest};
-use crate::manifest::MAX_MANIFEST_SIZE;
-use crate::reference::Reference;
+use crate::oci::descriptor::{Descriptor, MediaType};
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::manifest::MAX_MANIFEST_SIZE;
+use crate::oci::reference::Reference;
 
 use body::authority;
 use error::error_detail;
@@ -55,7 +55,7 @@ const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
 
 /// How to reach a registry.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct RegistryOptions {
     /// Where credentials are found.
     pub keychain: Keychain,
     /// The hosts (with port) that are spoken to without TLS.
@@ -64,11 +64,22 @@ pub struct Options {
     pub idle_timeout: Duration,
 }
 
+impl Default for RegistryOptions {
+    /// No credentials, and a minute of silence.
+    fn default() -> Self {
+        RegistryOptions {
+            keychain: Keychain::default(),
+            plain_http: BTreeSet::new(),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
 /// A repository of a registry.
 #[derive(Debug)]
 pub struct Registry {
     reference: Reference,
-    options: Options,
+    options: RegistryOptions,
     purpose: Purpose,
     connection: OnceCell<Connection>,
     uploads: OnceCell<reqwest::Client>,
@@ -99,17 +110,17 @@ struct Access {
 
 impl Registry {
     /// The repository of `reference`; nothing is asked of it yet.
-    pub fn new(reference: Reference, options: Options) -> Self {
+    pub fn new(reference: Reference, options: RegistryOptions) -> Self {
         Self::with_purpose(reference, options, Purpose::Pull)
     }
 
     /// As [`Registry::new`], to push to, and to mount blobs from `sources`, which are repositories of the
     /// same registry.
-    pub fn for_push(reference: Reference, options: Options, sources: Vec<String>) -> Self {
+    pub fn for_push(reference: Reference, options: RegistryOptions, sources: Vec<String>) -> Self {
         Self::with_purpose(reference, options, Purpose::Push(sources))
     }
 
-    fn with_purpose(reference: Reference, options: Options, purpose: Purpose) -> Self {
+    fn with_purpose(reference: Reference, options: RegistryOptions, purpose: Purpose) -> Self {
         Registry {
             reference,
             options,
@@ -172,7 +183,11 @@ impl Registry {
 
     /// The bytes `range` of a blob, or all of it where the registry has no ranges (RFC 9110, 14).
     /// They are not verified.
-    pub async fn blob(&self, blob: &Descriptor, range: &Range<u64>) -> Result<Body, RegistryError> {
+    pub(crate) async fn blob(
+        &self,
+        blob: &Descriptor,
+        range: &Range<u64>,
+    ) -> Result<Body, RegistryError> {
         let digest = &blob.digest;
         let what = format!("blob {digest}");
         let path = format!("blobs/{digest}");
@@ -181,7 +196,7 @@ impl Registry {
     }
 
     /// A blob from `url`, without credentials (descriptor.md, `urls`).
-    pub async fn foreign_blob(
+    pub(crate) async fn foreign_blob(
         &self,
         blob: &Descriptor,
         url: &str,
@@ -319,16 +334,16 @@ impl Registry {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Access {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail,
                 advice: self.login_advice(status).await?,
             },
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Status {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail: format!(
-                    "{detail}; wait, or log in with `docker login {}` if you are not, or name a mirror in OCI_PULL_ALL_MIRRORS",
+                    "{detail}; wait, or log in with `docker login {}` if you are not",
                     self.reference.registry()
                 ),
                 retry_after,
@@ -336,7 +351,7 @@ impl Registry {
             _ => RegistryError::Status {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail,
                 retry_after,
             },
@@ -624,7 +639,10 @@ fn reading(what: &str, range: Option<&Range<u64>>, request: RequestBuilder) -> R
         // A proxy that compresses would change the bytes and break ranges.
         request.header(header::ACCEPT_ENCODING, "identity")
     } else {
-        request.header(header::ACCEPT, MediaType::MANIFESTS.join(", "))
+        request.header(
+            header::ACCEPT,
+            MediaType::MANIFESTS.map(String::from).join(", "),
+        )
     };
     match range {
         Some(range) => {

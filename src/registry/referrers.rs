@@ -3,9 +3,9 @@
 use reqwest::Response;
 use reqwest::header::{self, HeaderMap};
 
-use crate::descriptor::{Descriptor, Kind, MediaType};
-use crate::digest::Digest;
-use crate::manifest::{MAX_MANIFEST_SIZE, Manifest};
+use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 use super::{Registry, RegistryError, same_host};
 
@@ -16,7 +16,7 @@ impl Registry {
     /// The manifests that refer to the one of `digest`, in the registry's order, as the registry says:
     /// nothing of it is verified. `None` where the registry has neither the API nor the tag that stands
     /// in for it.
-    pub async fn referrers(
+    pub(crate) async fn referrers(
         &self,
         digest: &Digest,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
@@ -80,16 +80,12 @@ impl Registry {
         response: Response,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let bytes = self.read(what, response, MAX_MANIFEST_SIZE).await?;
-        let expected = MediaType::new(MediaType::OCI_INDEX);
-        match Manifest::parse(&bytes, Some(&expected)) {
-            Ok(Manifest::Index(index)) => Ok(index.manifests),
-            Ok(Manifest::Image(_)) => unreachable!("an index was expected"),
-            Err(source) => Err(RegistryError::List {
-                what: what.to_owned(),
-                host: self.host(),
-                source,
-            }),
-        }
+        let index = ImageIndex::parse(&bytes).map_err(|source| RegistryError::List {
+            what: what.to_owned(),
+            host: self.host(),
+            source,
+        })?;
+        Ok(index.manifests)
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::progress::{BlobReporter, BlobState};
+
+use super::RegistryError;
+
 /// Tries of one request, the first included.
 const MAX_ATTEMPTS: u32 = 8;
 /// From the first failure in a row to the last try.
@@ -11,7 +15,7 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// Exponential delays with jitter, bounded in number and in total time.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     since: Instant,
 }
@@ -29,7 +33,7 @@ impl Backoff {
     /// Counts a failure; the time to wait before the next try, or `None` to give up.
     ///
     /// `retry_after` is the server's wish, which is kept where it fits into the bounds.
-    pub fn after_failure(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn after_failure(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         if self.failures == 0 {
             self.since = Instant::now();
         }
@@ -42,14 +46,33 @@ impl Backoff {
         (self.since.elapsed().saturating_add(delay) <= MAX_TOTAL).then_some(delay)
     }
 
+    /// Waits after a failure until it is time for the next try, or gives the error back when there should be
+    /// none.
+    pub(crate) async fn wait_after(
+        &mut self,
+        error: RegistryError,
+        progress: &dyn BlobReporter,
+    ) -> Result<(), RegistryError> {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        let Some(delay) = self.after_failure(error.retry_after()) else {
+            return Err(error);
+        };
+        progress.state(BlobState::Retrying);
+        tokio::time::sleep(delay).await;
+        progress.state(BlobState::Moving);
+        Ok(())
+    }
+
     /// Progress was made: the next failure is the first again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
 /// The delay that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3).
-pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -11,13 +11,11 @@
 //! A blob gets its name only after its size and digest are checked, and is sealed then, so that a
 //! later write cannot go unnoticed. The access time is set at each use, for pruning.
 
-mod positioned;
 mod seal;
 mod writer;
 
-pub(crate) use positioned::write_all_at;
 pub use seal::Trust;
-pub use writer::Writer;
+pub(crate) use writer::Writer;
 
 use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
 use std::io;
@@ -25,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::digest::{Algorithm, Digest};
 use crate::files::{make_way, write_whole};
+use crate::oci::digest::{Algorithm, Digest};
 
 use seal::{Held, Seals};
 
@@ -36,7 +34,7 @@ const VERSION: &str = "1";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refused.
-    #[error("the store could not {action} {path}; make room there and let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory", path = path.display())]
+    #[error("the store could not {action} {path}; make room there and let it be written", path = path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -46,7 +44,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Written by another version of this program.
-    #[error("the store {path} has the format version {found:?}, and this program knows only {VERSION:?}: use another one with --store or OCI_PULL_ALL_STORE", path = path.display())]
+    #[error("the store {path} has the format version {found:?}, and this program knows only {VERSION:?}", path = path.display())]
     Version {
         /// The store.
         path: PathBuf,
@@ -54,7 +52,7 @@ pub enum StoreError {
         found: String,
     },
     /// A directory that this program did not make.
-    #[error("{path} is not a store of blobs: name one that a pull has made, or for a pull a new directory, with --store or OCI_PULL_ALL_STORE", path = path.display())]
+    #[error("{path} is not a store of blobs: name one that a pull has made, or for a pull a new directory", path = path.display())]
     NotAStore {
         /// The directory.
         path: PathBuf,
@@ -101,7 +99,7 @@ pub struct Store {
 
 /// What [`Store::ingest`] found.
 #[derive(Debug)]
-pub enum Ingest {
+pub(crate) enum Ingest {
     /// The blob is there.
     Present,
     /// The blob is to be written, by the holder of this and by nobody else.
@@ -136,7 +134,7 @@ impl Store {
     /// The path of a blob whose bytes are known to be right, or `None`.
     ///
     /// A file that is not what its name says is removed.
-    pub fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
+    pub(crate) fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
         let path = self.blob_path(digest);
         let file = match open_regular(&path) {
             Ok(file) => file,
@@ -165,7 +163,7 @@ impl Store {
     /// Prepares to write the blob of `digest` with `size` bytes, resuming what a killed process left.
     ///
     /// Blocks while another process writes the same blob.
-    pub fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, StoreError> {
+    pub(crate) fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, StoreError> {
         if self.find(digest, size)?.is_some() {
             return Ok(Ingest::Present);
         }
@@ -179,7 +177,11 @@ impl Store {
     }
 
     /// As [`Store::ingest`], but `None` while another process writes the same blob.
-    pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Option<Ingest>, StoreError> {
+    pub(crate) fn try_ingest(
+        &self,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Ingest>, StoreError> {
         if self.find(digest, size)?.is_some() {
             return Ok(Some(Ingest::Present));
         }
@@ -235,7 +237,7 @@ impl Store {
     }
 
     /// Writes `bytes`, which must have the digest `digest`.
-    pub fn insert(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn insert(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
         match self.ingest(digest, bytes.len() as u64)? {
             Ingest::Present => Ok(()),
             Ingest::Writer(writer) => {
@@ -247,7 +249,7 @@ impl Store {
     }
 
     /// The bytes of the blob of `digest`, if it is there and no larger than `limit`.
-    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.blob_path(digest);
         let size = match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.len() <= limit => metadata.len(),
@@ -266,7 +268,7 @@ impl Store {
     /// Puts the blob, which must be there, at `target`: as a reflink, else a hard link, else a copy.
     ///
     /// `target` is read-only, because it may be the very file that the store holds.
-    pub fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
+    pub(crate) fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
         let source = self.blob_path(digest);
         if same_file::is_same_file(&source, target).unwrap_or(false)
             && !fs::symlink_metadata(target).is_ok_and(|file| file.is_symlink())
@@ -571,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_stamp_is_found_out_without_trust() {
+    fn a_forged_seal_is_found_out_without_trust() {
         let (directory, trusting) = store(Trust::Seal);
         let (digest, bytes) = blob("right");
         trusting.insert(&digest, bytes).unwrap();
@@ -623,6 +625,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("version"), "2\n").unwrap();
         let error = Store::open(directory.path(), Trust::Seal).unwrap_err();
-        assert!(error.to_string().contains("OCI_PULL_ALL_STORE"), "{error}");
+        assert!(error.to_string().contains("format version"), "{error}");
     }
 }

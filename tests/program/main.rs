@@ -12,7 +12,9 @@ mod pin;
 mod pull;
 mod push;
 mod referrers;
+mod rooms;
 mod rootfs;
+mod starlark;
 mod store;
 mod strange;
 

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::reference::Reference;
+use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::registry::{AuthFile, Credential, CredentialError, Found};
 use serde_json::Value;
 

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::descriptor::{Compression, Descriptor, MediaType};
-use oci_pull_all::digest::{Algorithm, Digest};
 use oci_pull_all::image::{Base, BuiltImage, ConfigChanges, DIFF_ID, build_image};
-use oci_pull_all::manifest::{ImageManifest, Manifest};
-use oci_pull_all::platform::Platform;
+use oci_pull_all::oci::descriptor::{Compression, Descriptor, MediaType};
+use oci_pull_all::oci::digest::{Algorithm, Digest};
+use oci_pull_all::oci::manifest::{ImageManifest, Manifest};
+use oci_pull_all::oci::platform::Platform;
 use serde_json::Value;
 
 fuzz_target!(|data: &[u8]| {
@@ -173,9 +173,9 @@ fn layer(content: &[u8]) -> Descriptor {
 fn manifest_of(config: &[u8], layers: usize) -> Vec<u8> {
     let manifest = ImageManifest {
         schema_version: 2,
-        media_type: Some(MediaType::new(MediaType::OCI_MANIFEST)),
+        media_type: MediaType::OCI_MANIFEST,
         artifact_type: None,
-        config: Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), config),
+        config: Descriptor::of(MediaType::OCI_CONFIG, config),
         layers: vec![layer(b"base"); layers],
         subject: None,
         annotations: BTreeMap::new(),

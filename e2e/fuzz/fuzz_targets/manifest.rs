@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::descriptor::{Descriptor, Kind, MediaType};
-use oci_pull_all::manifest::Manifest;
+use oci_pull_all::oci::descriptor::{Descriptor, Kind, MediaType};
+use oci_pull_all::oci::manifest::Manifest;
 
 fuzz_target!(|data: &[u8]| {
     let mut kinds = Vec::new();
-    for expected in MediaType::MANIFESTS.map(MediaType::new) {
+    for expected in MediaType::MANIFESTS {
         if let Ok(manifest) = Manifest::parse(data, Some(&expected)) {
             assert_eq!(manifest.media_type(), &expected);
             kinds.push(check(&manifest));

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::reference::Reference;
+use oci_pull_all::oci::reference::Reference;
 use url::Url;
 
 fuzz_target!(|data: &[u8]| {

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::descriptor::{Compression, Descriptor, MediaType};
-use oci_pull_all::manifest::{ImageManifest, Manifest};
+use oci_pull_all::oci::descriptor::{Compression, Descriptor, MediaType};
+use oci_pull_all::oci::manifest::{ImageManifest, Manifest};
 use oci_pull_all::rootfs::Rootfs;
 
 const SEPARATOR: &[u8] = b"\n---\n";
@@ -74,7 +74,7 @@ fn image(root: &Path, layers: &[Vec<u8>]) -> ImageManifest {
         descriptor
     });
     let layers: Vec<Descriptor> = layers.collect();
-    let config = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), b"{}");
+    let config = Descriptor::of(MediaType::OCI_CONFIG, b"{}");
     let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": layers});
     let bytes = manifest.to_string();
     match Manifest::parse(bytes.as_bytes(), None) {

@@ -1,9 +1,11 @@
 //! The program, the rules and other people's programs, each of which reads what the other wrote.
 
+mod airgap;
 mod archives;
 mod caches;
 mod layouts;
 mod load;
+mod peers;
 mod referrers;
 mod remote_execution;
 mod rootfs;

@@ -132,3 +132,21 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     .take(length)
     .collect()
 }
+
+/// A JSON value that must be a string.
+///
+/// # Panics
+/// If it is not.
+pub fn text(value: &Value) -> &str {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is not a string"))
+}
+
+/// The hexadecimal part of a digest.
+///
+/// # Panics
+/// If it is not one of sha256.
+pub fn hex(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").expect("a sha256 digest")
+}

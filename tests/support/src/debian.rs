@@ -7,9 +7,8 @@ use std::sync::LazyLock;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::content::{CONFIG, INDEX, MANIFEST, digest, noise};
-use crate::registry::Images;
-use crate::text;
+use crate::content::{CONFIG, INDEX, MANIFEST, digest, noise, text};
+use crate::images::Images;
 
 const DOCKER: &str = "application/vnd.docker.";
 const AMD64: &[(&str, &str)] = &[("architecture", "amd64"), ("os", "linux")];

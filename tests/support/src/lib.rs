@@ -10,29 +10,22 @@ mod cutting;
 mod debian;
 mod faulty;
 mod http;
+mod images;
 pub mod layout;
 mod proxy;
 pub mod referrers;
 mod registry;
+pub mod rootfs;
 mod user;
 
-pub use content::{CONFIG, Content, INDEX, LAYER, MANIFEST, config_of, digest, manifest_of, noise};
+pub use content::{
+    CONFIG, Content, INDEX, LAYER, MANIFEST, config_of, digest, hex, manifest_of, noise, text,
+};
 pub use cutting::Cutting;
 pub use debian::images as debian;
 pub use faulty::Faulty;
-pub use http::{Answer, End, Flow, Identity, PIECE, Request, Seen, Server};
+pub use http::{Answer, Deaf, End, Flow, Identity, PIECE, Request, Seen, Server, about, bytes_of};
+pub use images::Images;
 pub use proxy::Proxy;
-pub use registry::{CREDENTIALS, Images, Registry};
-pub use user::{Ran, User, blobs};
-
-use serde_json::Value;
-
-/// A JSON value that must be a string.
-///
-/// # Panics
-/// If it is not.
-pub fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is not a string"))
-}
+pub use registry::{CREDENTIALS, Registry};
+pub use user::{Ran, User, blobs, pushed};

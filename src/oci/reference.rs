@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::{Digest, DigestError};
+use crate::oci::digest::{Digest, DigestError};
 
 const DOCKER_HUB: &str = "docker.io";
 /// The longest name of a registry and a repository that registries take, in bytes.
