@@ -8,17 +8,17 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::files::{WholeFile, open_regular};
+use crate::files::{FileError, WholeFile, io_failed, open_regular};
 use crate::layout::{
-    INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, io_failed, write_blobs,
+    INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, write_blobs,
 };
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, best_for};
 use crate::oci::reference::Reference;
-use crate::rootfs::{Archive, ArchiveError, Content};
 use crate::store::{Ingest, Store, StoreError};
+use crate::tar::{Archive, Content, TarError};
 
 /// Why blobs cannot be moved.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +30,7 @@ pub enum BundleError {
     #[error("{0} has no digest: expected REGISTRY/REPOSITORY@DIGEST")]
     NoDigest(String),
     /// The store has a part of an image at most.
-    #[error(
-        "the store lacks the {role} {digest} of {image}: pull the image first, all of it, or name with --platform what was pulled"
-    )]
+    #[error("the store lacks the {role} {digest} of {image}")]
     Lacks {
         /// The image.
         image: String,
@@ -77,11 +75,17 @@ pub enum BundleError {
         /// The archive.
         path: PathBuf,
         /// What is wrong with it.
-        source: ArchiveError,
+        source: TarError,
     },
     /// Some other archive.
     #[error("{path} has no file blobs/ALGORITHM/HEX: it is not an archive of an OCI image layout", path = .0.display())]
     NoBlobs(PathBuf),
+}
+
+impl From<FileError> for BundleError {
+    fn from(error: FileError) -> Self {
+        BundleError::Write(error.into())
+    }
 }
 
 /// What was moved.
@@ -172,7 +176,7 @@ pub fn export_all(store: &Store, output: &Path) -> Result<Moved, BundleError> {
             }
             manifests.insert(blob.digest.clone(), root);
         }
-        let media_type = MediaType::new("application/octet-stream");
+        let media_type = MediaType::OCTET_STREAM;
         let descriptor = Descriptor::new(media_type, blob.digest, blob.size);
         let source = sources.find("blob", &descriptor)?;
         blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
@@ -335,9 +339,9 @@ fn write(
     output: &Path,
 ) -> Result<Moved, BundleError> {
     let files = [(INDEX_FILE, index_of(images))];
-    let whole = io_failed("write", output, WholeFile::begin(output)).map_err(MergeError::from)?;
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
     write_blobs(blobs, &files, whole.file(), output)?;
-    io_failed("write", output, whole.finish()).map_err(MergeError::from)?;
+    io_failed("write", output, whole.finish())?;
     let mut moved = Moved::default();
     for (descriptor, _) in blobs.values() {
         moved.add(descriptor.size);

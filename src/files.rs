@@ -2,10 +2,35 @@
 //! reading, which follows them, but only to files.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
+
+/// What the file system refused.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}", path = path.display())]
+pub struct FileError {
+    /// What was tried.
+    pub action: &'static str,
+    /// On which path.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+/// Attaches what was tried to an I/O error.
+pub(crate) fn io_failed<T>(
+    action: &'static str,
+    path: &Path,
+    result: io::Result<T>,
+) -> Result<T, FileError> {
+    result.map_err(|source| FileError {
+        action,
+        path: path.to_owned(),
+        source,
+    })
+}
 
 /// The path of the file `relative` below `root`, whose directories are made. It is an error if something
 /// else than a directory is in the way.
@@ -36,6 +61,21 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::other("it is not a regular file"));
     }
     File::open(path)
+}
+
+/// Reads a file as a whole; one of more than `limit` bytes, which are whole MiB, is an error.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    let size = file.metadata()?.len();
+    if size > limit {
+        return Err(io::Error::other(format!(
+            "it has {size} bytes, more than the limit of {} MiB",
+            limit >> 20
+        )));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Writes a file as a whole or not at all. What was at `path` is replaced.

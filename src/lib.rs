@@ -13,18 +13,20 @@
 #![forbid(unsafe_code)]
 
 pub mod bundle;
-mod files;
+pub mod files;
 pub mod image;
+mod io;
+pub mod json;
 pub mod layout;
 pub mod load;
-pub mod module_file;
 pub mod oci;
-pub mod pin;
+pub mod pins;
 pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod registry;
 pub mod rootfs;
 pub mod scan;
-pub mod stamp;
 pub mod store;
+pub mod tar;
+mod text;

@@ -18,7 +18,7 @@ pub const LOADERS: [&str; 4] = ["docker", "podman", "nerdctl", "ctr"];
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No program of [`LOADERS`] is there.
-    #[error("none of {names} is on PATH: install one of them, or name another program by loader (--loader)", names = LOADERS.join(", "))]
+    #[error("none of {names} is on PATH: install one of them", names = LOADERS.join(", "))]
     NoLoader,
     /// The program cannot be run.
     #[error("cannot run {program}: is it on PATH?", program = .0.display())]
@@ -30,7 +30,7 @@ pub enum LoadError {
     #[error("{archive} is an archive, and has the names and the platforms of its images in it: set them where it is made", archive = .0.display())]
     Settled(PathBuf),
     /// containerd would say that all is well, and have no image.
-    #[error("{image} has no name, without which {program} loads no image: give it one, such as example.com/app:latest, by repo_tags (--tag), or where it is made if it is an archive", image = .image.display(), program = .program.display())]
+    #[error("{image} has no name, without which {program} loads no image: give it one, such as example.com/app:latest", image = .image.display(), program = .program.display())]
     NoName {
         /// The layout or the archive.
         image: PathBuf,

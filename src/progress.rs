@@ -1,215 +1,81 @@
-//! What a person sees while a pull runs.
+//! What whoever asked for a transfer is told while it runs.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::oci::digest::Digest;
+use crate::oci::reference::Reference;
 
-/// Between two lines where there is no terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
+/// Is told how a transfer goes. What becomes of that, a bar or a line or nothing, is its own matter.
+pub trait Reporter: Debug + Send + Sync {
+    /// There are `bytes` more to transfer.
+    fn expect(&self, bytes: u64);
 
-/// How progress is shown.
+    /// A blob of `size` bytes begins, and ends when what is returned is dropped.
+    fn blob(&self, digest: &Digest, size: u64) -> Arc<dyn BlobReporter>;
+
+    /// There is something to know that ends nothing.
+    fn note(&self, note: &Note<'_>);
+}
+
+/// Is told how one blob goes.
+pub trait BlobReporter: Debug + Send + Sync {
+    /// `position` bytes of the blob are there; a blob begun anew goes back.
+    fn move_to(&self, position: u64);
+
+    /// Whether bytes come, or else what they wait for.
+    fn state(&self, state: BlobState);
+}
+
+/// Whether a blob's bytes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Bars where stderr is a terminal, else lines.
-    Auto,
-    /// One bar for each active blob, and a total.
-    Bars,
-    /// A line now and then, for logs and for Bazel's output.
-    Plain,
-    /// Nothing.
-    None,
+pub enum BlobState {
+    /// They come.
+    Moving,
+    /// A request failed, and is made again after a while.
+    Retrying,
+    /// Another process writes the same blob to the store.
+    Locked,
 }
 
-/// Shows the progress of one pull on stderr.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    display: Arc<Display>,
-}
-
-#[derive(Debug)]
-enum Display {
-    Bars {
-        all: MultiProgress,
-        total: ProgressBar,
+/// What a person should know, though it ends nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Note<'a> {
+    /// A mirror gave no answer that can be used, so others are asked.
+    MirrorFailed {
+        /// The repository at the mirror.
+        mirror: &'a Reference,
+        /// What it was; nothing where it sent bytes of another digest.
+        error: Option<&'a (dyn Error + 'static)>,
     },
-    Plain(Plain),
-    None,
+    /// The registry itself cannot be reached, so what refers to the image is what mirrors have.
+    OnlyMirrors(&'a (dyn Error + 'static)),
+    /// What a registry lists as referring to `subject` and is neither a manifest nor an index.
+    LeftOut {
+        /// What is referred to.
+        subject: &'a Digest,
+        /// How many there are.
+        count: usize,
+    },
 }
 
-#[derive(Debug)]
-struct Plain {
-    started: Instant,
-    last_line: Mutex<Instant>,
-    total: AtomicU64,
-    done: AtomicU64,
+/// Tells nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn expect(&self, _: u64) {}
+
+    fn blob(&self, _: &Digest, _: u64) -> Arc<dyn BlobReporter> {
+        Arc::new(Silent)
+    }
+
+    fn note(&self, _: &Note<'_>) {}
 }
 
-impl Progress {
-    /// A display that has nothing to show yet.
-    pub fn new(mode: Mode) -> Self {
-        let bars = match mode {
-            Mode::Auto => std::io::stderr().is_terminal(),
-            mode => mode == Mode::Bars,
-        };
-        let display = if bars {
-            let all = MultiProgress::new();
-            let total = all.add(ProgressBar::new(0).with_style(style(
-                "{prefix:<16} {bar:24} {bytes:>11} / {total_bytes:<11} {bytes_per_sec:>13}  {eta:>4} left",
-            )));
-            total.set_prefix("total");
-            Display::Bars { all, total }
-        } else if mode == Mode::None {
-            Display::None
-        } else {
-            let now = Instant::now();
-            Display::Plain(Plain {
-                started: now,
-                last_line: Mutex::new(now),
-                total: AtomicU64::new(0),
-                done: AtomicU64::new(0),
-            })
-        };
-        Progress {
-            display: Arc::new(display),
-        }
-    }
+impl BlobReporter for Silent {
+    fn move_to(&self, _: u64) {}
 
-    /// Announces `bytes` more to transfer.
-    pub fn expect(&self, bytes: u64) {
-        match &*self.display {
-            Display::Bars { total, .. } => total.inc_length(bytes),
-            Display::Plain(plain) => {
-                plain.total.fetch_add(bytes, Ordering::Relaxed);
-            }
-            Display::None => {}
-        }
-    }
-
-    /// Begins to show a blob of `size` bytes.
-    pub fn blob(&self, digest: &Digest, size: u64) -> BlobProgress {
-        let bar = match &*self.display {
-            Display::Bars { all, total } => {
-                let bar = ProgressBar::new(size).with_style(style(
-                    "{prefix:<16} {bar:24} {bytes:>11} / {total_bytes:<11} {bytes_per_sec:>13}  {msg}",
-                ));
-                bar.set_prefix(digest.hex()[..12].to_owned());
-                Some(all.insert_before(total, bar))
-            }
-            _ => None,
-        };
-        BlobProgress {
-            progress: self.clone(),
-            bar,
-            position: AtomicU64::new(0),
-        }
-    }
-
-    /// Writes a line without disturbing the bars.
-    pub fn note(&self, line: &str) {
-        match &*self.display {
-            Display::Bars { all, .. } => {
-                let _ = all.println(line);
-            }
-            Display::Plain(_) => write_line(line),
-            Display::None => {}
-        }
-    }
-
-    /// Removes the bars and writes the last line.
-    pub fn finish(&self, line: &str) {
-        if let Display::Bars { all, .. } = &*self.display {
-            let _ = all.clear();
-        }
-        if !matches!(*self.display, Display::None) {
-            write_line(line);
-        }
-    }
-}
-
-impl Plain {
-    fn report(&self) {
-        let done = self.done.load(Ordering::Relaxed);
-        let Ok(mut last_line) = self.last_line.try_lock() else {
-            return;
-        };
-        if last_line.elapsed() < LINE_INTERVAL {
-            return;
-        }
-        *last_line = Instant::now();
-        let total = self.total.load(Ordering::Relaxed).max(1);
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
-        )]
-        let rate = (done as f64 / self.started.elapsed().as_secs_f64()) as u64;
-        write_line(&format!(
-            "{} of {} ({} %), {}/s",
-            HumanBytes(done),
-            HumanBytes(total),
-            done * 100 / total,
-            HumanBytes(rate),
-        ));
-    }
-}
-
-/// The progress of one blob; dropping it removes its bar.
-#[derive(Debug)]
-pub struct BlobProgress {
-    progress: Progress,
-    bar: Option<ProgressBar>,
-    position: AtomicU64,
-}
-
-impl BlobProgress {
-    /// Shows that `position` bytes of the blob are there; a blob begun anew goes back.
-    pub fn move_to(&self, position: u64) {
-        let before = self.position.swap(position, Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.set_position(position);
-        }
-        let forward = position.saturating_sub(before);
-        let back = before.saturating_sub(position);
-        match &*self.progress.display {
-            Display::Bars { total, .. } => {
-                total.inc(forward);
-                total.dec(back);
-            }
-            Display::Plain(plain) => {
-                plain.done.fetch_add(forward, Ordering::Relaxed);
-                plain.done.fetch_sub(back, Ordering::Relaxed);
-                plain.report();
-            }
-            Display::None => {}
-        }
-    }
-
-    /// Says why nothing moves.
-    pub fn message(&self, message: &'static str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(message);
-        }
-    }
-}
-
-impl Drop for BlobProgress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the template is valid")
-}
-
-fn write_line(line: &str) {
-    // A reader that went away must not fail the pull.
-    let _ = writeln!(std::io::stderr(), "oci-pull-all: {line}");
+    fn state(&self, _: BlobState) {}
 }

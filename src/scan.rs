@@ -6,12 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use crate::files::{FileError, io_failed};
+
 /// The variable in which the scanner finds what [`LAYOUT_PLACEHOLDER`] stands for.
 pub const LAYOUT_VARIABLE: &str = "OCI_LAYOUT";
 /// The variable in which the scanner finds what [`REPORT_PLACEHOLDER`] stands for.
 pub const REPORT_VARIABLE: &str = "OCI_SCAN_REPORT";
-/// The variable that names the file with a test rule's arguments: Bazel gives a test only those of the user.
-pub const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
 /// Stands for the absolute path of what is scanned.
 pub const LAYOUT_PLACEHOLDER: &str = "{layout}";
 /// Stands for the absolute path of the report.
@@ -23,15 +23,8 @@ pub const OUTPUTS_PLACEHOLDER: &str = "{outputs}";
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// The file system refused.
-    #[error("cannot {action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// A path that no placeholder can stand for.
     #[error("the path {path} is not UTF-8", path = .0.display())]
     NotUtf8(PathBuf),
@@ -39,9 +32,7 @@ pub enum ScanError {
     #[error("there is no {path} to scan", path = .0.display())]
     NoLayout(PathBuf),
     /// An argument or a variable speaks of a report, but none is declared.
-    #[error(
-        "{text:?} has {REPORT_PLACEHOLDER}, but no report is named: set report = \"NAME\", or --report"
-    )]
+    #[error("{text:?} has {REPORT_PLACEHOLDER}, but no report is named")]
     NoReportName {
         /// The argument or variable.
         text: String,
@@ -86,6 +77,8 @@ pub struct Scan {
     /// Variables of its environment beside the inherited ones, in whose values the placeholders stand for
     /// paths.
     pub environment: Vec<(String, String)>,
+    /// A variable that is for this program alone, and not for the scanner, which may be this program too.
+    pub withheld: Option<&'static str>,
     /// Where reports go.
     pub outputs: PathBuf,
     /// The scanner's `HOME`, in which it may keep what it likes; the inherited one if there is none here.
@@ -107,19 +100,16 @@ impl Scan {
         let outputs = absolute(&self.outputs)?;
         let report = self.report.as_ref().map(|name| outputs.join(name));
         let directory = report.as_deref().and_then(Path::parent).unwrap_or(&outputs);
-        fs::create_dir_all(directory).map_err(|source| ScanError::Io {
-            action: "make",
-            path: directory.to_owned(),
-            source,
-        })?;
+        io_failed("make", directory, fs::create_dir_all(directory))?;
 
         let mut places = vec![
             (LAYOUT_PLACEHOLDER, text(&layout)?),
             (OUTPUTS_PLACEHOLDER, text(&outputs)?),
         ];
         let mut command = Command::new(&scanner);
-        // It is for this program, and the scanner may be this program too.
-        command.env_remove(ARGUMENTS_VARIABLE);
+        if let Some(name) = self.withheld {
+            command.env_remove(name);
+        }
         command.env(LAYOUT_VARIABLE, &layout);
         let values = self.environment.iter().map(|(_, value)| value);
         if report.is_none()
@@ -132,11 +122,7 @@ impl Scan {
         if let Some(report) = &report {
             // One of an earlier run would be taken for this one's.
             if fs::symlink_metadata(report).is_ok() {
-                fs::remove_file(report).map_err(|source| ScanError::Io {
-                    action: "remove",
-                    path: report.clone(),
-                    source,
-                })?;
+                io_failed("remove", report, fs::remove_file(report))?;
             }
             places.push((REPORT_PLACEHOLDER, text(report)?));
             command.env(REPORT_VARIABLE, report);
@@ -172,11 +158,7 @@ impl Scan {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, ScanError> {
-    std::path::absolute(path).map_err(|source| ScanError::Io {
-        action: "find",
-        path: path.to_owned(),
-        source,
-    })
+    Ok(io_failed("find", path, std::path::absolute(path))?)
 }
 
 /// Replaces the placeholders. Braces that are none, such as a template's, stay.

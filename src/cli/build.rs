@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use oci_pull_all::image::{
-    Base, ConfigChanges, Entry, LayerContent, LayerOptions, Owner, build_image, build_index,
+    Base, ConfigChanges, LayerContent, LayerEntry, LayerOptions, Owner, build_image, build_index,
     build_layer,
 };
-use oci_pull_all::layout::{BlobMode, Sources, to_json};
+use oci_pull_all::json::to_json;
+use oci_pull_all::layout::{BlobMode, Sources};
 use oci_pull_all::oci::descriptor::{Compression, Descriptor};
 use oci_pull_all::oci::platform::Platform;
 
@@ -94,7 +95,7 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
             if source.is_dir() {
                 content.add_tree(path, &source)?;
             } else {
-                content.add(path, Entry::File { source, executable })?;
+                content.add(path, LayerEntry::File { source, executable })?;
             }
         }
     }
@@ -102,14 +103,14 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
         content.add_tree(path, Path::new(source))?;
     }
     for path in &args.empty_directory {
-        content.add(path, Entry::Directory)?;
+        content.add(path, LayerEntry::Directory)?;
     }
     for path in &args.empty_file {
-        content.add(path, Entry::EmptyFile)?;
+        content.add(path, LayerEntry::EmptyFile)?;
     }
     for (path, target) in pairs(&args.symlink) {
         let target = target.to_owned();
-        content.add(path, Entry::Symlink { target })?;
+        content.add(path, LayerEntry::Symlink { target })?;
     }
     for archive in &args.tar {
         content.add_tar(archive.clone());

@@ -1,9 +1,11 @@
 //! The commands.
 
 mod build;
+mod hints;
 mod layout;
 mod load;
 mod pin;
+mod progress;
 mod pull;
 mod push;
 mod scan;
@@ -18,8 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use oci_pull_all::layout::{VerifyOptions, verify as verify_layout};
-use oci_pull_all::scan::ARGUMENTS_VARIABLE;
+use oci_pull_all::layout::{FaultKind, VerifyOptions, verify as verify_layout};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -136,16 +137,19 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for fault in &faults {
-        eprintln!("error: {fault}");
+        eprintln!("error: {}", hints::fault_in_words(fault));
     }
     eprintln!("{path}: not valid, faults: {}", faults.len());
-    if faults.iter().all(|fault| fault.left_out) {
+    if faults.iter().all(|fault| fault.kind == FaultKind::LeftOut) {
         eprintln!(
             "it is valid with --sparse (in an oci_layout_test, sparse = True), which accepts that other platforms were left out"
         );
     }
     Ok(ExitCode::FAILURE)
 }
+
+/// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user.
+const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
 
 /// Where the user is under `bazel run`, which is not where Bazel starts the program.
 const WORKING_DIRECTORY_VARIABLE: &str = "BUILD_WORKING_DIRECTORY";
@@ -206,12 +210,17 @@ fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
     Ok(words.into_iter().map(OsString::from))
 }
 
+/// What was to be done, to what, and why it was not.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {0} {1}")]
+struct Failed(&'static str, String, #[source] Box<dyn Error>);
+
 /// Writes an error with its causes to standard error.
-pub(crate) fn print_error(error: &dyn Error) {
-    eprintln!("error: {error}");
+pub(crate) fn print_error(error: &(dyn Error + 'static)) {
+    eprintln!("error: {}", hints::in_words(error));
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  cause: {cause}");
+        eprintln!("  cause: {}", hints::in_words(cause));
         source = cause.source();
     }
 }

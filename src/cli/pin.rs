@@ -9,15 +9,15 @@ use clap::Args;
 use indicatif::HumanBytes;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::Reference;
-use oci_pull_all::pin::{MODULE_FILE, Pinned, Workspace};
-use oci_pull_all::progress::{Mode, Progress};
-use oci_pull_all::pull::{self, Description, PullError, Selection, Upstream};
+use oci_pull_all::pins::{MODULE_FILE, Pinned, Workspace};
+use oci_pull_all::progress::{Reporter, Silent};
+use oci_pull_all::pull::{self, Description, Selection, Upstream};
 use oci_pull_all::registry::{Keychain, Registry};
 use oci_pull_all::store::{Store, Trust};
 
 use super::pull::RegistryArgs;
 use super::store::StoreLocation;
-use super::{Result, print_error, say};
+use super::{Failed, Result, print_error, say};
 
 /// How many connections bring manifests and configs.
 const CONNECTIONS: usize = 8;
@@ -42,11 +42,6 @@ pub(crate) struct PinArgs {
     registry: RegistryArgs,
 }
 
-/// Names the image that an error is about.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot pin {0}")]
-struct Failed(String, #[source] Box<dyn std::error::Error>);
-
 /// What a tag points to now.
 struct Resolved {
     reference: Reference,
@@ -70,7 +65,7 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
                 }
             }
             Err(error) => {
-                print_error(&Failed(pinned.name, error));
+                print_error(&Failed("pin", pinned.name, error));
                 failures += 1;
             }
         }
@@ -128,9 +123,9 @@ async fn resolve(
     // A tag is what its registry says, and no mirror.
     let origin = Registry::new(reference.clone(), options);
     let upstream = Arc::new(Upstream::new(origin, []));
-    let progress = Progress::new(Mode::None);
+    let reporter: Arc<dyn Reporter> = Arc::new(Silent);
     let tag = reference.tag().expect("it has one");
-    let digest = pull::resolve(upstream.origin(), store, tag, &progress).await?;
+    let digest = pull::resolve(upstream.origin(), store, tag, &reporter).await?;
     let selection = Selection {
         platforms: image.platforms.clone(),
         shallow: true,
@@ -141,8 +136,8 @@ async fn resolve(
     let description = if args.check && digest.to_string() == image.digest {
         None
     } else {
-        let description = pull::describe(&upstream, store, &digest, &selection, &progress).await;
-        Some(description.map_err(Box::<PullError>::new)?)
+        let description = pull::describe(&upstream, store, &digest, &selection, &reporter).await;
+        Some(description?)
     };
     Ok(Resolved {
         reference,

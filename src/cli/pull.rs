@@ -7,21 +7,23 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::{HumanBytes, HumanDuration};
-use oci_pull_all::layout::to_json;
+use oci_pull_all::json::to_json;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::manifest::{Manifest, ManifestError};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
-use oci_pull_all::progress::{Mode, Progress};
-use oci_pull_all::pull::{self, Report, Selection, Upstream};
-use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Options, Registry};
+use oci_pull_all::progress::Reporter;
+use oci_pull_all::pull::{self, Pulled, Selection, Upstream};
+use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Registry, RegistryOptions};
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
+use super::hints::in_words;
+use super::progress::{Progress, ProgressMode};
 use super::store::StoreLocation;
-use super::{Result, say, users_path, write};
+use super::{Failed, Result, say, users_path, write};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArgs {
@@ -43,8 +45,8 @@ impl RegistryArgs {
         self.docker_config.as_deref()
     }
 
-    pub(super) fn options(&self) -> Result<Options> {
-        Ok(Options {
+    pub(super) fn options(&self) -> Result<RegistryOptions> {
+        Ok(RegistryOptions {
             keychain: match &self.docker_config {
                 Some(file) => Keychain::of_file(&users_path(file))?,
                 None => Keychain::from_env(),
@@ -143,29 +145,6 @@ impl PullArgs {
 #[error("the mirrors of {MIRRORS_VARIABLE} or --site-mirrors cannot be used")]
 struct BadMirrors(#[source] MirrorsError);
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum ProgressMode {
-    /// Bars on a terminal, else lines.
-    Auto,
-    /// A bar for each active blob, and a total.
-    Bars,
-    /// A line now and then.
-    Plain,
-    /// Nothing.
-    None,
-}
-
-impl From<ProgressMode> for Mode {
-    fn from(mode: ProgressMode) -> Self {
-        match mode {
-            ProgressMode::Auto => Mode::Auto,
-            ProgressMode::Bars => Mode::Bars,
-            ProgressMode::Plain => Mode::Plain,
-            ProgressMode::None => Mode::None,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct ResolveArgs {
     /// The image, by tag: REGISTRY/REPOSITORY[:TAG].
@@ -216,14 +195,15 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
         referrers: args.selection.referrers,
         connections: args.transfer.concurrency.into(),
     };
-    let progress = Progress::new(args.transfer.progress.into());
+    let progress = Progress::new(args.transfer.progress);
+    let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
     let pulled = pull::pull(
         &upstream,
         &store,
         digest,
         &selection,
         &args.output,
-        &progress,
+        &reporter,
     )
     .await;
     drop(store);
@@ -232,7 +212,8 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         Ok(())
     };
-    let report = pulled.map_err(|error| Failed(args.reference.to_string(), Box::new(error)))?;
+    let report =
+        pulled.map_err(|error| Failed("pull", args.reference.to_string(), error.into()))?;
     removed.map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
     progress.finish(&describe(&args.reference, &report));
     if let Some(file) = &args.summary {
@@ -244,24 +225,19 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
 /// Names the image that is none.
 #[derive(Debug, thiserror::Error)]
 #[error("what the registry has as {0} is no image")]
-struct Unusable(String, #[source] ManifestError);
+struct NotAnImage(String, #[source] ManifestError);
 
-/// Names the image that an error is about.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot pull {0}")]
-struct Failed(String, #[source] Box<dyn std::error::Error>);
-
-fn describe(reference: &Reference, report: &Report) -> String {
+fn describe(reference: &Reference, report: &Pulled) -> String {
     format!(
         "{reference}: {} blobs, {} transferred, {} from the store, {}",
         report.blobs,
         HumanBytes(report.transferred),
         HumanBytes(report.from_store),
-        in_words(report.elapsed)
+        time_in_words(report.elapsed)
     )
 }
 
-pub(super) fn in_words(elapsed: Duration) -> String {
+pub(super) fn time_in_words(elapsed: Duration) -> String {
     if elapsed.as_secs() < 60 {
         format!("{:.1} s", elapsed.as_secs_f64())
     } else {
@@ -279,7 +255,10 @@ async fn refuse_tag(registry: &Registry) -> Box<dyn std::error::Error> {
             reference.registry(),
             reference.repository()
         ),
-        Err(error) => format!("pin a digest; asking for the one it points to now failed: {error}"),
+        Err(error) => format!(
+            "pin a digest; asking for the one it points to now failed: {}",
+            in_words(&error)
+        ),
     };
     format!("{reference} is a tag, which may point to another image tomorrow; {advice}").into()
 }
@@ -292,7 +271,7 @@ pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
         (None, tag) => registry.resolve(tag.unwrap_or("latest")).await?,
     };
     let manifest = Manifest::parse(&bytes, None)
-        .map_err(|error| Unusable(args.reference.to_string(), error))?;
+        .map_err(|error| NotAnImage(args.reference.to_string(), error))?;
     let lines = module_lines(&args.reference, &digest, &manifest);
     say(format_args!("{digest}\n\n{}", lines.trim_end()))
 }

@@ -8,16 +8,17 @@ use clap::Args;
 use indicatif::HumanBytes;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::{Reference, Tag};
-use oci_pull_all::progress::Progress;
-use oci_pull_all::push::{self, Image, Report};
+use oci_pull_all::progress::Reporter;
+use oci_pull_all::push::stamp::Status;
+use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Registry;
-use oci_pull_all::stamp::Status;
 use oci_pull_all::store::{Store, Trust};
 
 use super::build::{LocalBlobs, pairs, read_descriptor};
-use super::pull::{RegistryArgs, TransferArgs, in_words, transfer};
+use super::progress::Progress;
+use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
 use super::store::StoreLocation;
-use super::{Result, read, say};
+use super::{Failed, Result, read, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -51,11 +52,6 @@ pub(crate) struct PushArgs {
     registry: RegistryArgs,
 }
 
-/// Names the image that an error is about.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot push to {0}")]
-struct Failed(String, #[source] push::PushError);
-
 pub(crate) fn push(args: &PushArgs) -> Result<()> {
     transfer(args.transfer.concurrency, push_with(args))
 }
@@ -63,7 +59,7 @@ pub(crate) fn push(args: &PushArgs) -> Result<()> {
 async fn push_with(args: &PushArgs) -> Result<()> {
     let tags = tags(args)?;
     let root = read_descriptor(&args.root)?;
-    let image = Image {
+    let image = PushedImage {
         sources: args.local.sources()?,
         origins: origins(args)?,
         root: root.clone(),
@@ -84,7 +80,8 @@ async fn push_with(args: &PushArgs) -> Result<()> {
     // A machine that has pulled nothing has no store.
     let path = args.store.path().ok().filter(|path| path.exists());
     let store = path.map(|path| Store::open_existing(&path, Trust::Seal));
-    let progress = Progress::new(args.transfer.progress.into());
+    let progress = Progress::new(args.transfer.progress);
+    let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
     let name = format!("{}/{}", target.registry(), target.repository());
     let pushed = push::push(
         &registry,
@@ -92,9 +89,11 @@ async fn push_with(args: &PushArgs) -> Result<()> {
         &tags,
         store.transpose()?,
         args.transfer.concurrency.into(),
-        &progress,
+        &reporter,
     );
-    let report = pushed.await.map_err(|error| Failed(name.clone(), error))?;
+    let report = pushed
+        .await
+        .map_err(|error| Failed("push to", name.clone(), error.into()))?;
     progress.finish(&describe(&name, &tags, &report));
     say(format_args!("{name}@{}", root.digest))
 }
@@ -144,7 +143,7 @@ fn parse_repository(text: &str) -> std::result::Result<Reference, String> {
     Ok(reference)
 }
 
-fn describe(name: &str, tags: &[Tag], report: &Report) -> String {
+fn describe(name: &str, tags: &[Tag], report: &Pushed) -> String {
     let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
     format!(
         "{name}: {}, {} blobs, {} present, {} mounted, {} sent, {}",
@@ -157,6 +156,6 @@ fn describe(name: &str, tags: &[Tag], report: &Report) -> String {
         report.present,
         report.mounted,
         HumanBytes(report.sent),
-        in_words(report.elapsed)
+        time_in_words(report.elapsed)
     )
 }

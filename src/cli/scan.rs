@@ -11,7 +11,7 @@ use oci_pull_all::scan::{Scan, ScanError};
 
 use super::build::parse_pair;
 use super::layout::unpack;
-use super::{Result, print_error};
+use super::{ARGUMENTS_VARIABLE, Result, print_error};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
@@ -73,6 +73,7 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         layout,
         arguments: args.arguments,
         environment: args.env,
+        withheld: Some(ARGUMENTS_VARIABLE),
         outputs: args.outputs,
         home,
         report: args.report,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use crate::layout::to_json;
+use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageManifest, Manifest, ManifestError};
@@ -45,7 +45,7 @@ pub enum ImageError {
         wanted: Box<Platform>,
     },
     /// Neither a base nor a platform says what the image is for.
-    #[error("an image without a base needs a platform: pass --platform OS/ARCHITECTURE")]
+    #[error("an image without a base needs a platform")]
     NoPlatform,
     /// A layer's descriptor does not say what the layer uncompressed is.
     #[error("the descriptor of the layer {0} has no annotation {DIFF_ID}")]
@@ -130,12 +130,12 @@ pub fn build_image(
         layer
     }));
     let config = to_json(&config);
-    let manifest_type = MediaType::new(MediaType::OCI_MANIFEST);
+    let manifest_type = MediaType::OCI_MANIFEST;
     let manifest = to_json(&ImageManifest {
         schema_version: 2,
-        media_type: Some(manifest_type.clone()),
+        media_type: manifest_type.clone(),
         artifact_type: None,
-        config: Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), &config),
+        config: Descriptor::of(MediaType::OCI_CONFIG, &config),
         layers: all_layers,
         subject: None,
         annotations: annotations.clone(),
@@ -403,7 +403,7 @@ mod tests {
             .collect();
         assert_eq!(types, ["application/vnd.oci.image.layer.v1.tar+gzip"; 2]);
         assert!(manifest.layers[1].annotations.is_empty());
-        assert_eq!(manifest.config.media_type.as_str(), MediaType::OCI_CONFIG);
+        assert_eq!(manifest.config.media_type, MediaType::OCI_CONFIG);
         let config: Value = serde_json::from_slice(&built.config).unwrap();
         assert_eq!(
             config["config"],

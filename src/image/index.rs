@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::layout::to_json;
+use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::manifest::ImageIndex;
 use crate::oci::platform::Platform;
@@ -42,10 +42,10 @@ pub fn build_index(
             return Err(IndexError::Duplicate(platform.clone()));
         }
     }
-    let media_type = MediaType::new(MediaType::OCI_INDEX);
+    let media_type = MediaType::OCI_INDEX;
     let bytes = to_json(&ImageIndex {
         schema_version: 2,
-        media_type: Some(media_type.clone()),
+        media_type: media_type.clone(),
         artifact_type: None,
         manifests: images.to_vec(),
         subject: None,

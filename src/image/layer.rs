@@ -7,12 +7,13 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use tar::{EntryType, Header};
+use ::tar::{EntryType, Header};
 
-use crate::files::open_regular;
-use crate::layout::{Tee, decompress};
+use crate::files::{FileError, io_failed, open_regular};
+use crate::io::Tee;
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, HashingWriter};
+use crate::tar::decompress;
 
 use super::DIFF_ID;
 
@@ -24,15 +25,8 @@ const ZSTD_LEVEL: i32 = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// The file system refused.
-    #[error("cannot {action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// A path that no layer can hold.
     #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
     Path(String),
@@ -83,14 +77,6 @@ pub enum LayerError {
     NoSuchPath(String),
 }
 
-fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, LayerError> {
-    result.map_err(|source| LayerError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// The numeric owner of a layer's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
@@ -119,7 +105,7 @@ impl FromStr for Owner {
 
 /// One thing in a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum LayerEntry {
     /// An empty directory, or one that other entries are in.
     Directory,
     /// A regular file without content.
@@ -138,13 +124,13 @@ pub enum Entry {
     },
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for LayerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Entry::Directory => f.write_str("a directory"),
-            Entry::EmptyFile => f.write_str("an empty file"),
-            Entry::File { source, .. } => write!(f, "{}", source.display()),
-            Entry::Symlink { target } => write!(f, "a symbolic link to {target}"),
+            LayerEntry::Directory => f.write_str("a directory"),
+            LayerEntry::EmptyFile => f.write_str("an empty file"),
+            LayerEntry::File { source, .. } => write!(f, "{}", source.display()),
+            LayerEntry::Symlink { target } => write!(f, "a symbolic link to {target}"),
         }
     }
 }
@@ -152,7 +138,7 @@ impl fmt::Display for Entry {
 /// What a layer holds: entries by path, then archives.
 #[derive(Clone, Debug, Default)]
 pub struct LayerContent {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, LayerEntry>,
     modes: BTreeMap<String, u32>,
     tars: Vec<PathBuf>,
 }
@@ -172,18 +158,18 @@ pub struct LayerOptions {
 
 impl LayerContent {
     /// Adds an entry at `path`, and the directories that lead to it.
-    pub fn add(&mut self, path: &str, entry: Entry) -> Result<(), LayerError> {
+    pub fn add(&mut self, path: &str, entry: LayerEntry) -> Result<(), LayerError> {
         let name = normal(path)?;
         if name.is_empty() {
             return match entry {
-                Entry::Directory => Ok(()),
+                LayerEntry::Directory => Ok(()),
                 _ => Err(LayerError::Path(path.to_owned())),
             };
         }
         for (end, _) in name.match_indices('/') {
             let parent = &name[..end];
             let present = self.entries.entry(parent.to_owned());
-            if *present.or_insert(Entry::Directory) != Entry::Directory {
+            if *present.or_insert(LayerEntry::Directory) != LayerEntry::Directory {
                 return Err(LayerError::NotADirectory {
                     parent: format!("/{parent}"),
                     child: format!("/{name}"),
@@ -205,10 +191,10 @@ impl LayerContent {
 
     /// Adds all that is in the local directory `source` below `path`, following symlinks.
     pub fn add_tree(&mut self, path: &str, source: &Path) -> Result<(), LayerError> {
-        self.add(path, Entry::Directory)?;
-        let entries = failed("list", source, fs::read_dir(source))?;
+        self.add(path, LayerEntry::Directory)?;
+        let entries = io_failed("list", source, fs::read_dir(source))?;
         for entry in entries {
-            let entry = failed("list", source, entry)?;
+            let entry = io_failed("list", source, entry)?;
             let local = entry.path();
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
@@ -216,14 +202,14 @@ impl LayerContent {
             };
             let below = format!("{}/{name}", path.trim_end_matches('/'));
             // Build systems hand over trees of symlinks to the real files.
-            let metadata = failed("read", &local, fs::metadata(&local))?;
+            let metadata = io_failed("read", &local, fs::metadata(&local))?;
             if metadata.is_dir() {
                 self.add_tree(&below, &local)?;
             } else {
                 let executable = true;
                 self.add(
                     &below,
-                    Entry::File {
+                    LayerEntry::File {
                         source: local,
                         executable,
                     },
@@ -263,11 +249,11 @@ pub fn build_layer(
     {
         return Err(LayerError::NoSuchPath(format!("/{path}")));
     }
-    let file = failed("write", output, File::create(output))?;
+    let file = io_failed("write", output, File::create(output))?;
     let blob = HashingWriter::new(Algorithm::Sha256, BufWriter::with_capacity(1 << 20, file));
     let mut layer = HashingWriter::new(
         Algorithm::Sha256,
-        failed("write", output, Compressor::new(options.compression, blob))?,
+        io_failed("write", output, Compressor::new(options.compression, blob))?,
     );
     match (&content.tars[..], content.entries.is_empty()) {
         ([archive], true) => {
@@ -276,9 +262,9 @@ pub fn build_layer(
         _ => write_tar(content, options, output, &mut layer)?,
     }
     let (compressor, diff_id, _) = layer.finish();
-    let blob = failed("write", output, compressor.finish())?;
+    let blob = io_failed("write", output, compressor.finish())?;
     let (mut file, digest, size) = blob.finish();
-    failed("write", output, file.flush())?;
+    io_failed("write", output, file.flush())?;
     let media_type = MediaType::layer(options.compression);
     let mut descriptor = Descriptor::new(media_type, digest, size);
     descriptor
@@ -302,31 +288,31 @@ fn write_tar(
         header.set_size(0);
         let mode = content.modes.get(path).copied();
         match entry {
-            Entry::Directory => {
+            LayerEntry::Directory => {
                 header.set_entry_type(EntryType::Directory);
                 header.set_mode(mode.unwrap_or(0o755));
                 let result = tar.append_data(&mut header, format!("{path}/"), io::empty());
-                failed("write", output, result)?;
+                io_failed("write", output, result)?;
             }
-            Entry::EmptyFile => {
+            LayerEntry::EmptyFile => {
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(mode.or(options.mode).unwrap_or(0o644));
                 let result = tar.append_data(&mut header, path, io::empty());
-                failed("write", output, result)?;
+                io_failed("write", output, result)?;
             }
-            Entry::Symlink { target } => {
+            LayerEntry::Symlink { target } => {
                 header.set_entry_type(EntryType::Symlink);
                 header.set_mode(0o777);
-                failed("write", output, tar.append_link(&mut header, path, target))?;
+                io_failed("write", output, tar.append_link(&mut header, path, target))?;
             }
-            Entry::File { source, executable } => {
+            LayerEntry::File { source, executable } => {
                 let default = if *executable { 0o755 } else { 0o644 };
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(mode.or(options.mode).unwrap_or(default));
-                let file = failed("open", source, open_regular(source))?;
-                header.set_size(failed("read", source, file.metadata())?.len());
+                let file = io_failed("open", source, open_regular(source))?;
+                header.set_size(io_failed("read", source, file.metadata())?.len());
                 let result = tar.append_data(&mut header, path, BufReader::new(file));
-                failed("add to the layer", source, result)?;
+                io_failed("add to the layer", source, result)?;
             }
         }
     }
@@ -339,7 +325,7 @@ fn write_tar(
             append_entry(&mut places, number, path, &mut tar, &mut entry)?;
         }
     }
-    failed("write", output, tar.finish())
+    Ok(io_failed("write", output, tar.finish())?)
 }
 
 /// What a failure to read an archive is turned into.
@@ -389,7 +375,7 @@ impl<'a> Places<'a> {
     fn of(content: &'a LayerContent) -> Self {
         let entries = content.entries.iter();
         let places = entries.map(|(name, entry)| {
-            let is_directory = *entry == Entry::Directory;
+            let is_directory = *entry == LayerEntry::Directory;
             let source = None;
             (
                 name.clone(),
@@ -479,9 +465,9 @@ fn append_entry(
         name
     };
     let mut extensions: Vec<(String, Vec<u8>)> = Vec::new();
-    if let Some(found) = failed("read", archive, entry.pax_extensions())? {
+    if let Some(found) = io_failed("read", archive, entry.pax_extensions())? {
         for extension in found {
-            let extension = failed("read", archive, extension)?;
+            let extension = io_failed("read", archive, extension)?;
             let key = extension.key().unwrap_or_default();
             // Paths and sizes are written anew by this writer.
             if !["path", "linkpath", "size"].contains(&key) {
@@ -493,11 +479,11 @@ fn append_entry(
         let pairs = extensions
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_slice()));
-        failed("write", archive, tar.append_pax_extensions(pairs))?;
+        io_failed("write", archive, tar.append_pax_extensions(pairs))?;
     }
     let mut header = entry.header().clone();
     if kind == EntryType::GNUSparse {
-        header = failed("read", archive, without_holes(entry))?;
+        header = io_failed("read", archive, without_holes(entry))?;
     }
     let link = entry
         .link_name_bytes()
@@ -508,7 +494,7 @@ fn append_entry(
         Some(link) if kind.is_hard_link() => tar.append_link(&mut header, &name, normal(&link)?),
         _ => tar.append_data(&mut header, &name, entry),
     };
-    failed("add to the layer an entry of", archive, result)
+    Ok(io_failed("add to the layer an entry of", archive, result)?)
 }
 
 /// The header of a sparse file as one of a regular file, since its holes are read as zeros.
@@ -532,14 +518,15 @@ fn without_holes(entry: &tar::Entry<'_, impl Read>) -> io::Result<Header> {
 
 /// Opens an archive, whatever its compression.
 fn open_tar(path: &Path) -> Result<Box<dyn Read>, LayerError> {
-    let mut reader = BufReader::with_capacity(1 << 20, failed("open", path, open_regular(path))?);
-    let head = failed("read", path, io::BufRead::fill_buf(&mut reader))?;
+    let mut reader =
+        BufReader::with_capacity(1 << 20, io_failed("open", path, open_regular(path))?);
+    let head = io_failed("read", path, io::BufRead::fill_buf(&mut reader))?;
     let compression = match head {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
         _ => Compression::None,
     };
-    failed("read", path, decompress(reader, compression))
+    Ok(io_failed("read", path, decompress(reader, compression))?)
 }
 
 /// A layer's path in its one form: relative, without `.`, `..` and doubled slashes.
@@ -642,13 +629,13 @@ mod tests {
         let source = directory.join("source");
         fs::write(&source, "hello").unwrap();
         let mut content = LayerContent::default();
-        let file = |executable| Entry::File {
+        let file = |executable| LayerEntry::File {
             source: source.clone(),
             executable,
         };
         content.add("/usr/bin/tool", file(true)).unwrap();
         content.add("etc//./tool.conf", file(false)).unwrap();
-        let link = Entry::Symlink {
+        let link = LayerEntry::Symlink {
             target: "tool".to_owned(),
         };
         content.add("/usr/bin/alias", link).unwrap();
@@ -708,7 +695,7 @@ mod tests {
         assert_eq!(build(&alone, &PLAIN).1, bytes);
 
         let mut mixed = alone.clone();
-        mixed.add("/zz", Entry::Directory).unwrap();
+        mixed.add("/zz", LayerEntry::Directory).unwrap();
         let mixed = names(&build(&mixed, &PLAIN).1);
         assert_eq!(mixed[0], "zz/ 755 7:8 5");
         assert_eq!(mixed[1..], names(&bytes));
@@ -717,8 +704,8 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be() {
         let mut content = LayerContent::default();
-        content.add("/a", Entry::Directory).unwrap();
-        let link = Entry::Symlink {
+        content.add("/a", LayerEntry::Directory).unwrap();
+        let link = LayerEntry::Symlink {
             target: "x".to_owned(),
         };
         content.add("/b", link.clone()).unwrap();
@@ -727,12 +714,12 @@ mod tests {
             Err(LayerError::Conflict { .. })
         ));
         assert!(matches!(
-            content.add("/b/c", Entry::Directory),
+            content.add("/b/c", LayerEntry::Directory),
             Err(LayerError::NotADirectory { .. })
         ));
         for bad in ["", "/../etc", "a/../../b"] {
             assert!(matches!(
-                content.add(bad, Entry::Directory),
+                content.add(bad, LayerEntry::Directory),
                 Err(LayerError::Path(_))
             ));
         }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{WholeFile, open_regular};
+use crate::files::{FileError, WholeFile, io_failed, open_regular, read_at_most};
+use crate::io::Tee;
+use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Digest, HashingWriter};
 use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
@@ -15,8 +17,8 @@ use crate::oci::reference::Tagged;
 
 use super::merge::{Reachable, check_digest, check_size};
 use super::{
-    FoundImage, INDEX_FILE, ImageNotFound, LayoutError, MARKER_FILE, MergeError, REF_NAME, Sources,
-    Tee, entry, find_image, index_of, io_failed, marker_json, read_small, to_json,
+    FoundImage, INDEX_FILE, ImageNotFound, MARKER_FILE, MergeError, REF_NAME, Sources, entry,
+    find_image, index_of, marker_json,
 };
 
 /// The file that lists the images of an archive to Docker.
@@ -40,7 +42,7 @@ pub enum ArchiveError {
     #[error(transparent)]
     Merge(#[from] MergeError),
     /// It lacks a blob.
-    #[error("the {role} {digest} is not in {layout}; if that is a layout without its base's layers, make it whole with oci_complete_layout", layout = layout.display())]
+    #[error("the {role} {digest} is not in {layout}", layout = layout.display())]
     Lacks {
         /// What it is in the image.
         role: &'static str,
@@ -69,8 +71,8 @@ pub enum ArchiveError {
     MediaType(Box<Descriptor>),
 }
 
-impl From<LayoutError> for ArchiveError {
-    fn from(error: LayoutError) -> Self {
+impl From<FileError> for ArchiveError {
+    fn from(error: FileError) -> Self {
         ArchiveError::Merge(error.into())
     }
 }
@@ -152,7 +154,7 @@ pub fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
         tags: Option<Vec<String>>,
     }
     let file = io_failed("open", archive, open_regular(archive))?;
-    let mut tar = tar::Archive::new(file);
+    let mut tar = ::tar::Archive::new(file);
     for (index, entry) in io_failed("read", archive, tar.entries_with_seek())?.enumerate() {
         // What is wrong with the first header is told by bytes of the file.
         if index == 0 && entry.is_err() {
@@ -188,13 +190,11 @@ pub fn copy_archive(
 /// The bytes of a layout's `index.json`, and the manifests that it lists.
 fn index(layout: &Path) -> Result<(Vec<u8>, Vec<Descriptor>), ArchiveError> {
     let path = layout.join(INDEX_FILE);
-    let bytes = io_failed("read", &path, read_small(&path))?;
+    let bytes = io_failed("read", &path, read_at_most(&path, MAX_MANIFEST_SIZE))?;
     let manifests = match Manifest::parse(&bytes, None).map_err(ArchiveError::Index)? {
         Manifest::Index(index) => index.manifests,
         Manifest::Image(image) => {
-            let found = image
-                .media_type
-                .map_or(String::new(), |found| found.to_string());
+            let found = image.media_type.into();
             return Err(ArchiveError::Index(ManifestError::MediaType(found)));
         }
     };
@@ -264,14 +264,14 @@ pub(crate) fn write_blobs(
         .keys()
         .flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..=end]))
         .collect();
-    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, writer));
+    let mut tar = ::tar::Builder::new(io::BufWriter::with_capacity(1 << 20, writer));
     let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
         let (kind, mode) = if path.ends_with('/') {
-            (tar::EntryType::Directory, 0o755)
+            (::tar::EntryType::Directory, 0o755)
         } else {
-            (tar::EntryType::Regular, 0o644)
+            (::tar::EntryType::Regular, 0o644)
         };
-        let mut header = tar::Header::new_ustar();
+        let mut header = ::tar::Header::new_ustar();
         header.set_size(size);
         header.set_mode(mode);
         header.set_entry_type(kind);

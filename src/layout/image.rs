@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::read_at_most;
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{ImageIndex, ImageManifest, Manifest, ManifestError};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, best_for, offered};
 
+use super::INDEX_FILE;
 use super::referrers::is_list;
-use super::{INDEX_FILE, read_small};
 
 /// An image of a layout.
 #[derive(Clone, Debug)]
@@ -216,7 +217,7 @@ fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, ImageNotFound> {
 
 fn read(layout: &Path, file: &str) -> Result<Vec<u8>, ImageNotFound> {
     let path = layout.join(file);
-    read_small(&path).map_err(|source| ImageNotFound::Io { path, source })
+    read_at_most(&path, MAX_MANIFEST_SIZE).map_err(|source| ImageNotFound::Io { path, source })
 }
 
 #[cfg(test)]
@@ -226,7 +227,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::layout::{Referrers, index_json, to_json};
+    use crate::json::to_json;
+    use crate::layout::{ReferrersIndexes, index_json};
     use crate::oci::descriptor::MediaType;
 
     struct Layout(tempfile::TempDir);
@@ -238,8 +240,8 @@ mod tests {
             Layout(directory)
         }
 
-        fn add(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
-            let descriptor = Descriptor::of(MediaType::new(media_type), bytes);
+        fn add(&self, media_type: MediaType, bytes: &[u8]) -> Descriptor {
+            let descriptor = Descriptor::of(media_type, bytes);
             fs::write(self.0.path().join(descriptor.digest.blob_path()), bytes).unwrap();
             descriptor
         }
@@ -258,7 +260,7 @@ mod tests {
         }
 
         fn find(&self, root: &Descriptor, platform: Option<&str>) -> Result<Digest, String> {
-            let index = index_json(root, None, &Referrers::default());
+            let index = index_json(root, None, &ReferrersIndexes::default());
             fs::write(self.0.path().join(INDEX_FILE), index).unwrap();
             let platform = platform.map(|platform| platform.parse().unwrap());
             find_image(self.0.path(), platform.as_ref())

@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::symlink_file;
-use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::files::{FileError, io_failed, read_at_most, symlink_file};
+use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
-use crate::oci::manifest::{ImageIndex, Manifest, ManifestError};
+use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 
-use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, Referrers, io_failed, read_small};
+use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, ReferrersIndexes};
 
 /// How a pulled blob gets into the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,21 +82,27 @@ pub enum MergeError {
     },
 }
 
+impl From<FileError> for MergeError {
+    fn from(error: FileError) -> Self {
+        MergeError::Layout(error.into())
+    }
+}
+
 /// Where the blobs are.
 #[derive(Debug, Default)]
 pub struct Sources {
-    blobs: HashMap<Digest, Source>,
-    referrers: Referrers,
+    blobs: HashMap<Digest, BlobSource>,
+    referrers: ReferrersIndexes,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub(crate) struct BlobSource {
     pub(super) path: PathBuf,
     pulled: bool,
 }
 
 /// Blobs by their path in a layout.
-pub(crate) type Reachable<'a> = BTreeMap<String, (Descriptor, &'a Source)>;
+pub(crate) type Reachable<'a> = BTreeMap<String, (Descriptor, &'a BlobSource)>;
 
 /// What a merge put together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +116,7 @@ pub struct Merged {
 impl Sources {
     /// Adds a blob that `descriptor` describes.
     pub fn add_local(&mut self, descriptor: &Descriptor, path: PathBuf) {
-        let source = Source {
+        let source = BlobSource {
             path,
             pulled: false,
         };
@@ -121,7 +127,7 @@ impl Sources {
     pub fn add_local_file(&mut self, path: PathBuf) -> Result<(), MergeError> {
         let file = io_failed("open", &path, File::open(&path))?;
         let (digest, _) = io_failed("read", &path, hash_reader(Algorithm::Sha256, file))?;
-        let source = Source {
+        let source = BlobSource {
             path,
             pulled: false,
         };
@@ -136,7 +142,7 @@ impl Sources {
         let Some(digest) = digest_of_path(&path) else {
             return Err(MergeError::Name(path));
         };
-        let source = Source { path, pulled: true };
+        let source = BlobSource { path, pulled: true };
         self.blobs.entry(digest).or_insert(source);
         Ok(())
     }
@@ -149,7 +155,7 @@ impl Sources {
     /// Adds what refers to manifests, as the `index.json` of a pulled base's layout lists it.
     pub fn add_referrers(&mut self, index: &Path) -> Result<(), MergeError> {
         let (index, _) = read_index(index)?;
-        self.referrers.extend(Referrers::of_index(&index));
+        self.referrers.extend(ReferrersIndexes::of_index(&index));
         Ok(())
     }
 
@@ -166,7 +172,7 @@ impl Sources {
             for blob in io_failed("list", &algorithm, files_in(&algorithm))? {
                 // What else lies there is no part of the layout.
                 if let Some(digest) = digest_of_path(&blob) {
-                    let source = Source {
+                    let source = BlobSource {
                         path: blob,
                         pulled: false,
                     };
@@ -219,8 +225,11 @@ impl Sources {
     }
 
     /// Adds what refers to `blobs`, and what refers to that, as far as it is known.
-    fn add_referring<'a>(&'a self, blobs: &mut Reachable<'a>) -> Result<Referrers, MergeError> {
-        let mut found = Referrers::default();
+    fn add_referring<'a>(
+        &'a self,
+        blobs: &mut Reachable<'a>,
+    ) -> Result<ReferrersIndexes, MergeError> {
+        let mut found = ReferrersIndexes::default();
         let mut subjects: Vec<Digest> = digests(blobs);
         while let Some(subject) = subjects.pop() {
             let Some(index) = self.referrers.of(&subject) else {
@@ -269,7 +278,11 @@ impl Sources {
             }
             let source = self.find("manifest", &descriptor)?;
             let path = descriptor.digest.blob_path();
-            let bytes = io_failed("read", &source.path, read_small(&source.path))?;
+            let bytes = io_failed(
+                "read",
+                &source.path,
+                read_at_most(&source.path, MAX_MANIFEST_SIZE),
+            )?;
             let found = Digest::of(descriptor.digest.algorithm(), &bytes);
             check_digest(&descriptor, &source.path, &found)?;
             let manifest =
@@ -327,7 +340,7 @@ impl Sources {
         &self,
         role: &'static str,
         descriptor: &Descriptor,
-    ) -> Result<&Source, MergeError> {
+    ) -> Result<&BlobSource, MergeError> {
         self.blobs
             .get(&descriptor.digest)
             .ok_or_else(|| MergeError::Missing {
@@ -356,16 +369,12 @@ fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// An `index.json`, and its bytes.
 fn read_index(path: &Path) -> Result<(ImageIndex, Vec<u8>), MergeError> {
-    let bytes = io_failed("read", path, read_small(path))?;
-    let expected = MediaType::new(MediaType::OCI_INDEX);
-    match Manifest::parse(&bytes, Some(&expected)) {
-        Ok(Manifest::Index(index)) => Ok((index, bytes)),
-        Ok(Manifest::Image(_)) => unreachable!("an index was expected"),
-        Err(source) => Err(MergeError::Index {
-            path: path.to_owned(),
-            source,
-        }),
-    }
+    let bytes = io_failed("read", path, read_at_most(path, MAX_MANIFEST_SIZE))?;
+    let index = ImageIndex::parse(&bytes).map_err(|source| MergeError::Index {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok((index, bytes))
 }
 
 fn check_empty(output: &Path) -> Result<(), MergeError> {

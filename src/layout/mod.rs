@@ -11,9 +11,8 @@ pub use archive::{ArchiveError, Format, archive, copy_archive, names_in_archive,
 pub use image::{FoundImage, ImageNotFound, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
-pub use referrers::{Referrers, referrers_index};
-pub use verify::{Fault, Options as VerifyOptions, verify};
-pub(crate) use verify::{chain, decompress, read_layer};
+pub use referrers::{ReferrersIndexes, referrers_index};
+pub use verify::{Fault, FaultKind, VerifyOptions, verify};
 
 use std::fs;
 use std::io;
@@ -21,9 +20,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{make_way, open_regular, write_whole};
+use crate::files::{FileError, io_failed, make_way, write_whole};
+use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, MediaType};
-use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
+use crate::oci::manifest::ImageIndex;
 
 /// The file that marks a directory as a layout.
 pub const MARKER_FILE: &str = "oci-layout";
@@ -50,7 +50,11 @@ pub fn marker_json() -> Vec<u8> {
 /// refers to its manifests.
 ///
 /// An image's platform is left out: the entry is the image, whatever it is for.
-pub fn index_json(root: &Descriptor, ref_name: Option<&str>, referrers: &Referrers) -> Vec<u8> {
+pub fn index_json(
+    root: &Descriptor,
+    ref_name: Option<&str>,
+    referrers: &ReferrersIndexes,
+) -> Vec<u8> {
     let name = ref_name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
     let lists = referrers.0.iter().map(|(tag, index)| {
         let tag = (REF_NAME.to_owned(), tag.clone());
@@ -73,7 +77,7 @@ pub(crate) fn entry(
 pub(crate) fn index_of(entries: impl IntoIterator<Item = Descriptor>) -> Vec<u8> {
     to_json(&ImageIndex {
         schema_version: 2,
-        media_type: Some(MediaType::new(MediaType::OCI_INDEX)),
+        media_type: MediaType::OCI_INDEX,
         artifact_type: None,
         manifests: entries.into_iter().collect(),
         subject: None,
@@ -81,40 +85,15 @@ pub(crate) fn index_of(entries: impl IntoIterator<Item = Descriptor>) -> Vec<u8>
     })
 }
 
-/// JSON as this program writes it: the same bytes for the same value, ending in no newline.
-pub fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("values of this crate have string keys only")
-}
-
 /// Why a layout cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// The file system refused.
-    #[error("cannot {action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// The directory holds another image.
     #[error("{path} already holds another image: name another directory, or remove this one first", path = .0.display())]
     Occupied(PathBuf),
-}
-
-/// Attaches what was tried to an I/O error.
-pub(crate) fn io_failed<T>(
-    action: &'static str,
-    path: &Path,
-    result: io::Result<T>,
-) -> Result<T, LayoutError> {
-    result.map_err(|source| LayoutError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// A layout directory that is being filled with one image.
@@ -133,7 +112,7 @@ impl LayoutWriter {
         root: &Path,
         image: &Descriptor,
         ref_name: Option<&str>,
-        referrers: &Referrers,
+        referrers: &ReferrersIndexes,
     ) -> Result<Self, LayoutError> {
         Self::begin_with(root, index_json(image, ref_name, referrers))
     }
@@ -145,7 +124,7 @@ impl LayoutWriter {
             Ok(present) if present != index => return Err(LayoutError::Occupied(root.to_owned())),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return io_failed("read", &index_path, Err(error)),
+            Err(error) => io_failed("read", &index_path, Err(error))?,
         }
         io_failed("make", root, fs::create_dir_all(root))?;
         Ok(LayoutWriter {
@@ -157,13 +136,13 @@ impl LayoutWriter {
     /// The path for the blob of `descriptor`; its directory exists.
     pub fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
         let made = make_way(&self.root, &descriptor.digest.blob_path());
-        io_failed("make a directory in", &self.root, made)
+        Ok(io_failed("make a directory in", &self.root, made)?)
     }
 
     /// Writes a small blob.
     pub fn write_blob(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), LayoutError> {
         let path = self.blob_path(descriptor)?;
-        io_failed("write", &path, write_whole(&path, bytes))
+        Ok(io_failed("write", &path, write_whole(&path, bytes))?)
     }
 
     /// Makes the directory a layout: `index.json` is written last.
@@ -173,56 +152,6 @@ impl LayoutWriter {
             io_failed("write", &path, write_whole(&path, bytes))
         };
         write(MARKER_FILE, &marker_json())?;
-        write(INDEX_FILE, &self.index)
-    }
-}
-
-/// Reads a manifest's file; one that is larger than a manifest may be is an error.
-pub(crate) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = open_regular(path)?;
-    let size = file.metadata()?.len();
-    if size > MAX_MANIFEST_SIZE {
-        return Err(io::Error::other(format!(
-            "it has {size} bytes, more than the limit of 4 MiB"
-        )));
-    }
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut file, &mut bytes)?;
-    Ok(bytes)
-}
-
-/// A reader that also writes what is read from it.
-pub(crate) struct Tee<R, W> {
-    reader: R,
-    writer: W,
-    count: u64,
-}
-
-impl<R: io::Read, W: io::Write> Tee<R, W> {
-    pub(crate) fn new(reader: R, writer: W) -> Self {
-        let count = 0;
-        Tee {
-            reader,
-            writer,
-            count,
-        }
-    }
-
-    /// How many bytes were read.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    pub(crate) fn into_writer(self) -> W {
-        self.writer
-    }
-}
-
-impl<R: io::Read, W: io::Write> io::Read for Tee<R, W> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.writer.write_all(&buffer[..count])?;
-        self.count += count as u64;
-        Ok(count)
+        Ok(write(INDEX_FILE, &self.index)?)
     }
 }

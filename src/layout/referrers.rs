@@ -15,9 +15,9 @@ use super::{REF_NAME, index_of};
 
 /// The indexes of what refers to manifests, by their tags.
 #[derive(Clone, Debug, Default)]
-pub struct Referrers(pub(super) BTreeMap<String, Descriptor>);
+pub struct ReferrersIndexes(pub(super) BTreeMap<String, Descriptor>);
 
-impl Referrers {
+impl ReferrersIndexes {
     /// Those that an `index.json` lists.
     pub(super) fn of_index(index: &ImageIndex) -> Self {
         let lists = index
@@ -25,7 +25,7 @@ impl Referrers {
             .iter()
             .filter(|entry| is_list(entry))
             .map(|entry| (entry.annotations[REF_NAME].clone(), entry.clone()));
-        Referrers(lists.collect())
+        ReferrersIndexes(lists.collect())
     }
 
     /// Adds the index of what refers to `subject`.
@@ -85,6 +85,6 @@ pub fn referrers_index<'a>(
         .collect();
     entries.sort_by_key(|entry| entry.digest.to_string());
     let bytes = index_of(entries);
-    let index = Descriptor::of(MediaType::new(MediaType::OCI_INDEX), &bytes);
+    let index = Descriptor::of(MediaType::OCI_INDEX, &bytes);
     (index, bytes)
 }

@@ -3,18 +3,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::fs;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde::Deserialize;
 
-use crate::files::open_regular;
+use crate::files::{open_regular, read_at_most};
 use crate::oci::descriptor::{Compression, Descriptor, Kind};
-use crate::oci::digest::{Algorithm, Digest, HashingWriter, hash_reader};
-use crate::oci::manifest::{ImageIndex, ImageManifest, Manifest};
+use crate::oci::digest::{Algorithm, Digest, hash_reader};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
+use crate::tar::read_layer;
+use crate::text::chain;
 
-use super::{INDEX_FILE, MARKER_FILE, Marker, Tee, VERSION, read_small};
+use super::{INDEX_FILE, MARKER_FILE, Marker, VERSION};
 
 /// One thing that is wrong with a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,8 +25,19 @@ pub struct Fault {
     pub subject: String,
     /// What.
     pub problem: String,
-    /// Whether [`Options::sparse`] accepts it.
-    pub left_out: bool,
+    /// What kind of fault it is.
+    pub kind: FaultKind,
+}
+
+/// What is to be said of a fault beside what is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// A manifest was left out of an index's: [`VerifyOptions::sparse`] accepts it.
+    LeftOut,
+    /// A blob is a link to nothing, as is left of a pulled base that was taken away.
+    Dangling,
+    /// Anything else.
+    Wrong,
 }
 
 impl fmt::Display for Fault {
@@ -35,7 +48,7 @@ impl fmt::Display for Fault {
 
 /// How strictly to judge.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct VerifyOptions {
     /// An index may list manifests that the layout does not hold, as long as it holds one of them:
     /// the layout of a pull for some platforms only.
     pub sparse: bool,
@@ -45,7 +58,7 @@ pub struct Options {
 /// the size, the digest and the media type; of every image that its `diff_ids` are its layers'.
 ///
 /// Returns all faults; none means that the layout is valid.
-pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
+pub fn verify(root: &Path, options: VerifyOptions) -> Vec<Fault> {
     let mut verifier = Verifier {
         root,
         options,
@@ -71,7 +84,7 @@ pub fn verify(root: &Path, options: Options) -> Vec<Fault> {
 
 struct Verifier<'a> {
     root: &'a Path,
-    options: Options,
+    options: VerifyOptions,
     faults: Vec<Fault>,
     /// The same, so that none is told twice.
     known: HashSet<Fault>,
@@ -99,19 +112,15 @@ struct RootFs {
 
 impl Verifier<'_> {
     fn fault(&mut self, subject: impl fmt::Display, problem: impl Into<String>) {
-        self.add(Fault {
-            subject: subject.to_string(),
-            problem: problem.into(),
-            left_out: false,
-        });
+        self.add(FaultKind::Wrong, subject, problem);
     }
 
-    fn missing(&mut self, parent: &str, digest: &Digest, left_out: bool) {
-        self.add(Fault {
-            subject: digest.to_string(),
-            problem: format!("it is missing, but {parent} needs it"),
-            left_out,
-        });
+    fn missing(&mut self, parent: &str, digest: &Digest, kind: FaultKind) {
+        self.add(
+            kind,
+            digest,
+            format!("it is missing, but {parent} needs it"),
+        );
     }
 
     /// Whether a blob is a link to nothing, which is a fault then.
@@ -122,16 +131,17 @@ impl Verifier<'_> {
         if path.exists() {
             return false;
         }
-        let problem = format!(
-            "it is a link to {}, which is not there. Bazel takes a base's files away when it builds what \
-             does not need them: build the layout again, or set blobs = \"file\" for one without links",
-            target.display()
-        );
-        self.fault(digest, problem);
+        let problem = format!("it is a link to {}, which is not there", target.display());
+        self.add(FaultKind::Dangling, digest, problem);
         true
     }
 
-    fn add(&mut self, fault: Fault) {
+    fn add(&mut self, kind: FaultKind, subject: impl fmt::Display, problem: impl Into<String>) {
+        let fault = Fault {
+            subject: subject.to_string(),
+            problem: problem.into(),
+            kind,
+        };
         if self.known.insert(fault.clone()) {
             self.faults.push(fault);
         }
@@ -168,7 +178,7 @@ impl Verifier<'_> {
     }
 
     fn check_marker(&mut self) {
-        match read_small(&self.root.join(MARKER_FILE)) {
+        match read_at_most(&self.root.join(MARKER_FILE), MAX_MANIFEST_SIZE) {
             Ok(bytes) => match serde_json::from_slice::<Marker>(&bytes) {
                 Ok(marker) if marker.image_layout_version == VERSION => {}
                 Ok(marker) => self.fault(
@@ -185,7 +195,7 @@ impl Verifier<'_> {
     }
 
     fn check_entry_point(&mut self) {
-        let bytes = match read_small(&self.root.join(INDEX_FILE)) {
+        let bytes = match read_at_most(&self.root.join(INDEX_FILE), MAX_MANIFEST_SIZE) {
             Ok(bytes) => bytes,
             Err(error) => return self.fault(INDEX_FILE, format!("cannot be read: {error}")),
         };
@@ -209,7 +219,7 @@ impl Verifier<'_> {
             if present(entry) || !sparse {
                 self.queue.push_back((parent.clone(), entry.clone()));
             } else if !self.options.sparse {
-                self.missing(subject, &entry.digest, true);
+                self.missing(subject, &entry.digest, FaultKind::LeftOut);
             }
         }
     }
@@ -228,7 +238,7 @@ impl Verifier<'_> {
             }
             Ok(_) => return true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.missing(parent, &descriptor.digest, false);
+                self.missing(parent, &descriptor.digest, FaultKind::Wrong);
                 return false;
             }
             Err(error) => format!("cannot be read: {error}"),
@@ -251,7 +261,7 @@ impl Verifier<'_> {
         self.judged.insert(descriptor.digest.clone());
         let path = self.root.join(descriptor.digest.blob_path());
         let subject = descriptor.digest.to_string();
-        let bytes = match read_small(&path) {
+        let bytes = match read_at_most(&path, MAX_MANIFEST_SIZE) {
             Ok(bytes) => bytes,
             Err(error) => return self.fault(subject, format!("cannot be read: {error}")),
         };
@@ -284,7 +294,7 @@ impl Verifier<'_> {
             return;
         }
         let path = self.root.join(image.config.digest.blob_path());
-        let config = read_small(&path)
+        let config = read_at_most(&path, MAX_MANIFEST_SIZE)
             .map_err(|error| error.to_string())
             .and_then(|bytes| {
                 serde_json::from_slice::<Config>(&bytes).map_err(|error| error.to_string())
@@ -398,51 +408,6 @@ fn hash_layer(
     })
 }
 
-/// Gives `work` what a layer's blob decompresses to; also returns the digest of the whole blob,
-/// however much of it `work` has read.
-pub(crate) fn read_layer<T, E: From<io::Error>>(
-    path: &Path,
-    algorithm: Algorithm,
-    compression: Compression,
-    work: impl FnOnce(Box<dyn Read + '_>) -> Result<T, E>,
-) -> io::Result<(Digest, Result<T, E>)> {
-    let hasher = HashingWriter::new(algorithm, io::sink());
-    let mut raw = Tee::new(open_regular(path)?, hasher);
-    let buffered = BufReader::with_capacity(256 * 1024, &mut raw);
-    let done = match decompress(buffered, compression) {
-        Ok(reader) => work(reader),
-        Err(error) => Err(error.into()),
-    };
-    // What was left unread is part of the blob all the same.
-    io::copy(&mut raw, &mut io::sink())?;
-    let (_, digest, _) = raw.into_writer().finish();
-    Ok((digest, done))
-}
-
-/// Reads what a layer's blob decompresses to.
-pub(crate) fn decompress<'a>(
-    reader: impl io::BufRead + 'a,
-    compression: Compression,
-) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
-        Compression::None => Box::new(reader),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
-    })
-}
-
-/// An error with its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 /// The paths in a directory, in order; none if it cannot be read.
 fn list(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -454,7 +419,7 @@ fn list(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{Referrers, index_json, marker_json};
+    use crate::layout::{ReferrersIndexes, index_json, marker_json};
     use crate::oci::descriptor::MediaType;
 
     /// An index may list what is neither a manifest nor an index.
@@ -467,12 +432,12 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "as it was").unwrap();
         fs::write(root.join(MARKER_FILE), marker_json()).unwrap();
-        let index = index_json(&artifact, None, &Referrers::default());
+        let index = index_json(&artifact, None, &ReferrersIndexes::default());
         fs::write(root.join(INDEX_FILE), index).unwrap();
-        assert_eq!(verify(root, Options::default()), []);
+        assert_eq!(verify(root, VerifyOptions::default()), []);
 
         fs::write(&path, "as it is!").unwrap();
-        let faults = verify(root, Options::default());
+        let faults = verify(root, VerifyOptions::default());
         assert!(
             faults.len() == 1 && faults[0].problem.starts_with("its content has the digest"),
             "{faults:?}"

@@ -1,5 +1,6 @@
 //! Content descriptors and media types (OCI image spec, descriptor.md and media-types.md).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -13,7 +14,7 @@ use crate::oci::platform::Platform;
 /// The media type of a content, in the OCI image spec's names or in Docker's schema 2 names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct MediaType(String);
+pub struct MediaType(Cow<'static, str>);
 
 impl TryFrom<String> for MediaType {
     type Error = &'static str;
@@ -22,13 +23,13 @@ impl TryFrom<String> for MediaType {
         if name.chars().any(char::is_control) {
             return Err("a media type has control characters");
         }
-        Ok(MediaType(name))
+        Ok(MediaType(Cow::Owned(name)))
     }
 }
 
 impl From<MediaType> for String {
     fn from(media_type: MediaType) -> Self {
-        media_type.0
+        media_type.0.into_owned()
     }
 }
 
@@ -58,23 +59,37 @@ pub enum Compression {
     Zstd,
 }
 
+/// The names of media types, as they are matched.
+mod name {
+    pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    pub(super) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    pub(super) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    pub(super) const OCI_FOREIGN_LAYER: &str =
+        "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    pub(super) const DOCKER_INDEX: &str =
+        "application/vnd.docker.distribution.manifest.list.v2+json";
+    pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    pub(super) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    pub(super) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+    pub(super) const DOCKER_FOREIGN_LAYER: &str =
+        "application/vnd.docker.image.rootfs.foreign.diff.tar";
+}
+
 impl MediaType {
     /// `application/vnd.oci.image.index.v1+json`
-    pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    pub const OCI_INDEX: Self = Self(Cow::Borrowed(name::OCI_INDEX));
     /// `application/vnd.oci.image.manifest.v1+json`
-    pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    pub const OCI_MANIFEST: Self = Self(Cow::Borrowed(name::OCI_MANIFEST));
     /// `application/vnd.oci.image.config.v1+json`
-    pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-    const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-    const OCI_FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
-    const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-    const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-    const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
-    const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+    pub const OCI_CONFIG: Self = Self(Cow::Borrowed(name::OCI_CONFIG));
+    /// `application/octet-stream`, of which nothing but the bytes is known.
+    pub const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
+    const DOCKER_INDEX: Self = Self(Cow::Borrowed(name::DOCKER_INDEX));
+    const DOCKER_MANIFEST: Self = Self(Cow::Borrowed(name::DOCKER_MANIFEST));
 
     /// The manifest media types that a registry is asked for.
-    pub const MANIFESTS: [&str; 4] = [
+    pub const MANIFESTS: [Self; 4] = [
         Self::OCI_INDEX,
         Self::OCI_MANIFEST,
         Self::DOCKER_INDEX,
@@ -84,12 +99,16 @@ impl MediaType {
     /// A media type by name; a parameter such as `; charset=utf-8` is dropped.
     pub fn new(name: &str) -> Self {
         let name = name.split(';').next().unwrap_or_default().trim();
-        MediaType(name.to_owned())
+        MediaType(Cow::Owned(name.to_owned()))
     }
 
     /// The OCI layer media type for a compression.
     pub fn layer(compression: Compression) -> Self {
-        MediaType(format!("{}{}", Self::OCI_LAYER, compression.suffix()))
+        MediaType(Cow::Owned(format!(
+            "{}{}",
+            name::OCI_LAYER,
+            compression.suffix()
+        )))
     }
 
     /// The name, such as `application/vnd.oci.image.manifest.v1+json`.
@@ -99,10 +118,10 @@ impl MediaType {
 
     /// The content's role.
     pub fn kind(&self) -> Kind {
-        match self.0.as_str() {
-            Self::OCI_INDEX | Self::DOCKER_INDEX => Kind::Index,
-            Self::OCI_MANIFEST | Self::DOCKER_MANIFEST => Kind::Manifest,
-            Self::OCI_CONFIG | Self::DOCKER_CONFIG => Kind::Config,
+        match self.as_str() {
+            name::OCI_INDEX | name::DOCKER_INDEX => Kind::Index,
+            name::OCI_MANIFEST | name::DOCKER_MANIFEST => Kind::Manifest,
+            name::OCI_CONFIG | name::DOCKER_CONFIG => Kind::Config,
             _ => self
                 .layer_parts()
                 .map_or(Kind::Other, |(_, compression)| Kind::Layer(compression)),
@@ -113,16 +132,16 @@ impl MediaType {
     #[must_use]
     pub fn to_oci(&self) -> Self {
         match self.kind() {
-            Kind::Index => MediaType(Self::OCI_INDEX.to_owned()),
-            Kind::Manifest => MediaType(Self::OCI_MANIFEST.to_owned()),
-            Kind::Config => MediaType(Self::OCI_CONFIG.to_owned()),
+            Kind::Index => Self::OCI_INDEX,
+            Kind::Manifest => Self::OCI_MANIFEST,
+            Kind::Config => Self::OCI_CONFIG,
             Kind::Layer(compression) => match self.layer_parts() {
-                Some((Self::DOCKER_LAYER, _)) => Self::layer(compression),
-                Some((Self::DOCKER_FOREIGN_LAYER, _)) => MediaType(format!(
+                Some((name::DOCKER_LAYER, _)) => Self::layer(compression),
+                Some((name::DOCKER_FOREIGN_LAYER, _)) => MediaType(Cow::Owned(format!(
                     "{}{}",
-                    Self::OCI_FOREIGN_LAYER,
+                    name::OCI_FOREIGN_LAYER,
                     compression.suffix()
-                )),
+                ))),
                 _ => self.clone(),
             },
             Kind::Other => self.clone(),
@@ -133,16 +152,16 @@ impl MediaType {
     /// "Non-Distributable Layers"; Docker's "foreign" layers).
     pub fn is_nondistributable(&self) -> bool {
         self.layer_parts().is_some_and(|(base, _)| {
-            matches!(base, Self::OCI_FOREIGN_LAYER | Self::DOCKER_FOREIGN_LAYER)
+            matches!(base, name::OCI_FOREIGN_LAYER | name::DOCKER_FOREIGN_LAYER)
         })
     }
 
     fn layer_parts(&self) -> Option<(&'static str, Compression)> {
         [
-            Self::OCI_LAYER,
-            Self::OCI_FOREIGN_LAYER,
-            Self::DOCKER_LAYER,
-            Self::DOCKER_FOREIGN_LAYER,
+            name::OCI_LAYER,
+            name::OCI_FOREIGN_LAYER,
+            name::DOCKER_LAYER,
+            name::DOCKER_FOREIGN_LAYER,
         ]
         .into_iter()
         .find_map(|base| {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
@@ -36,8 +35,8 @@ impl Algorithm {
     /// A hasher that computes a digest of this algorithm.
     pub fn hasher(self) -> Hasher {
         match self {
-            Algorithm::Sha256 => Hasher::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha512 => Hasher::Sha512(sha2::Sha512::new()),
+            Algorithm::Sha256 => Hasher(Algorithms::Sha256(sha2::Sha256::new())),
+            Algorithm::Sha512 => Hasher(Algorithms::Sha512(sha2::Sha512::new())),
         }
     }
 }
@@ -93,21 +92,6 @@ impl Digest {
     pub fn referrers_tag(&self) -> String {
         let hex = &self.hex[..self.hex.len().min(64)];
         format!("{}-{hex}", self.algorithm.as_str())
-    }
-
-    /// The modification time that marks a file as once verified against this digest.
-    ///
-    /// Any later write gives the file another time, so one `stat` tells whether the bytes are still
-    /// those that were hashed. The time is derived from the digest, hence the same on every machine;
-    /// it lies between 2001 and 2017 so that no tool takes it for one in the future.
-    pub fn stamp(&self) -> SystemTime {
-        let mut head = [0_u8; 8];
-        hex::decode_to_slice(&self.hex[..16], &mut head).expect("a digest holds hex only");
-        let seed = u64::from_be_bytes(head);
-        let seconds = 1_000_000_000 + (seed >> 32) % 500_000_000;
-        // Microseconds: the coarsest step among the file systems that have sub-second times.
-        let micros = (seed & 0xffff_ffff) % 1_000_000;
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros)
     }
 }
 
@@ -166,34 +150,31 @@ impl fmt::Debug for Digest {
 
 /// Computes a digest from bytes as they come.
 #[derive(Clone, Debug)]
-pub enum Hasher {
-    /// Computes SHA-256.
+pub struct Hasher(Algorithms);
+
+#[derive(Clone, Debug)]
+enum Algorithms {
     Sha256(sha2::Sha256),
-    /// Computes SHA-512.
     Sha512(sha2::Sha512),
 }
 
 impl Hasher {
     /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Hasher::Sha256(hasher) => hasher.update(bytes),
-            Hasher::Sha512(hasher) => hasher.update(bytes),
+        match &mut self.0 {
+            Algorithms::Sha256(hasher) => hasher.update(bytes),
+            Algorithms::Sha512(hasher) => hasher.update(bytes),
         }
     }
 
     /// The digest of all bytes taken in.
     pub fn finish(self) -> Digest {
-        match self {
-            Hasher::Sha256(hasher) => Digest {
-                algorithm: Algorithm::Sha256,
-                hex: hex::encode(hasher.finalize()).into(),
-            },
-            Hasher::Sha512(hasher) => Digest {
-                algorithm: Algorithm::Sha512,
-                hex: hex::encode(hasher.finalize()).into(),
-            },
-        }
+        let (algorithm, hex) = match self.0 {
+            Algorithms::Sha256(hasher) => (Algorithm::Sha256, hex::encode(hasher.finalize())),
+            Algorithms::Sha512(hasher) => (Algorithm::Sha512, hex::encode(hasher.finalize())),
+        };
+        let hex = hex.into();
+        Digest { algorithm, hex }
     }
 }
 
@@ -280,13 +261,5 @@ mod tests {
             let error = bad.parse::<Digest>().unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
         }
-    }
-
-    #[test]
-    fn stamp_lies_in_the_past_and_depends_on_the_digest() {
-        let one = Digest::of(Algorithm::Sha256, b"1").stamp();
-        let two = Digest::of(Algorithm::Sha256, b"2").stamp();
-        assert_ne!(one, two);
-        assert!(one < SystemTime::now() && two < SystemTime::now());
     }
 }

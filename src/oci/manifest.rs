@@ -17,9 +17,10 @@ pub const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
 pub struct ImageManifest {
     /// Always 2.
     pub schema_version: u32,
-    /// The manifest's own media type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub media_type: Option<MediaType>,
+    /// The manifest's own media type, or else the one it was referred to with.
+    // `Manifest::parse` has read it already.
+    #[serde(skip_deserializing, default = "oci_manifest")]
+    pub media_type: MediaType,
     /// The type of the artifact, when this is not an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
@@ -42,9 +43,10 @@ pub struct ImageManifest {
 pub struct ImageIndex {
     /// Always 2.
     pub schema_version: u32,
-    /// The index's own media type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub media_type: Option<MediaType>,
+    /// The index's own media type, or else the one it was referred to with.
+    // `Manifest::parse` has read it already.
+    #[serde(skip_deserializing, default = "oci_index")]
+    pub media_type: MediaType,
     /// The type of the artifact, when this is not an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
@@ -123,8 +125,8 @@ impl Manifest {
             return Err(ManifestError::SchemaVersion(head.schema_version));
         }
         let kind_by_content = match (&head.manifests, &head.config) {
-            (Some(_), None) => Some(MediaType::new(MediaType::OCI_INDEX)),
-            (None, Some(_)) => Some(MediaType::new(MediaType::OCI_MANIFEST)),
+            (Some(_), None) => Some(MediaType::OCI_INDEX),
+            (None, Some(_)) => Some(MediaType::OCI_MANIFEST),
             (Some(_), Some(_)) => return Err(ManifestError::Ambiguous),
             (None, None) => None,
         };
@@ -152,12 +154,12 @@ impl Manifest {
         match media_type.kind() {
             Kind::Index => {
                 let mut index: ImageIndex = serde_json::from_slice(bytes)?;
-                index.media_type = Some(media_type);
+                index.media_type = media_type;
                 Ok(Manifest::Index(index))
             }
             Kind::Manifest => {
                 let mut image: ImageManifest = serde_json::from_slice(bytes)?;
-                image.media_type = Some(media_type);
+                image.media_type = media_type;
                 Ok(Manifest::Image(image))
             }
             _ => Err(ManifestError::MediaType(media_type.as_str().to_owned())),
@@ -166,21 +168,37 @@ impl Manifest {
 
     /// The manifest's media type: its own, or else the one it was referred to with.
     pub fn media_type(&self) -> &MediaType {
-        let media_type = match self {
+        match self {
             Manifest::Index(index) => &index.media_type,
             Manifest::Image(image) => &image.media_type,
-        };
-        media_type.as_ref().expect("`parse` fills it in")
+        }
     }
+}
+
+impl ImageIndex {
+    /// Parses the bytes of what can be nothing but an image index of OCI's.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        match Manifest::parse(bytes, Some(&MediaType::OCI_INDEX))? {
+            Manifest::Index(index) => Ok(index),
+            Manifest::Image(image) => Err(ManifestError::MediaType(image.media_type.into())),
+        }
+    }
+}
+
+fn oci_manifest() -> MediaType {
+    MediaType::OCI_MANIFEST
+}
+
+fn oci_index() -> MediaType {
+    MediaType::OCI_INDEX
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str, expected: Option<&str>) -> Result<Manifest, ManifestError> {
-        let expected = expected.map(MediaType::new);
-        Manifest::parse(text.as_bytes(), expected.as_ref())
+    fn parse(text: &str, expected: Option<&MediaType>) -> Result<Manifest, ManifestError> {
+        Manifest::parse(text.as_bytes(), expected)
     }
 
     #[test]
@@ -188,25 +206,22 @@ mod tests {
         let index = r#"{"schemaVersion":2,"manifests":[]}"#;
         assert!(matches!(parse(index, None), Ok(Manifest::Index(_))));
         assert!(matches!(
-            parse(index, Some(MediaType::OCI_MANIFEST)),
+            parse(index, Some(&MediaType::OCI_MANIFEST)),
             Err(ManifestError::Mismatch { .. })
         ));
     }
 
     #[test]
     fn refuses_what_can_be_read_in_two_ways() {
-        let config = serde_json::to_string(&Descriptor::of(
-            MediaType::new(MediaType::OCI_CONFIG),
-            b"config",
-        ));
+        let config = serde_json::to_string(&Descriptor::of(MediaType::OCI_CONFIG, b"config"));
         let both = format!(
             r#"{{"schemaVersion":2,"manifests":[],"config":{}}}"#,
             config.unwrap()
         );
         for expected in [
             None,
-            Some(MediaType::OCI_INDEX),
-            Some(MediaType::OCI_MANIFEST),
+            Some(&MediaType::OCI_INDEX),
+            Some(&MediaType::OCI_MANIFEST),
         ] {
             assert!(parse(&both, expected).is_err(), "{expected:?}");
         }

@@ -1,12 +1,14 @@
 //! Pulls an image by digest: plans what belongs to it, then fetches it into the store and places it
 //! in a layout.
 
+mod choice;
+mod fetcher;
 mod referrers;
-mod sources;
-mod transfer;
+mod schedule;
+mod upstream;
 
 pub use referrers::{ReferrersError, Referring};
-pub use sources::Upstream;
+pub use upstream::Upstream;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -23,13 +25,13 @@ use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, best_for, offered};
-use crate::progress::{BlobProgress, Progress};
+use crate::progress::Reporter;
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
 
-use referrers::Found;
-use sources::Choice;
-use transfer::Crew;
+use fetcher::Fetcher;
+use referrers::FoundReferrers;
+use upstream::Candidates;
 
 /// Manifests of one image; more are taken for an attack.
 const MAX_MANIFESTS: usize = 20_000;
@@ -89,16 +91,14 @@ pub enum PullError {
     #[error(transparent)]
     Referrers(#[from] ReferrersError),
     /// The platform is not to be had.
-    #[error(
-        "the image has none for {wanted}; set platforms to some of what it offers: {offered}{advice}"
-    )]
+    #[error("the image has none for {wanted}")]
     Platform {
         /// The platform asked for.
         wanted: Box<Platform>,
         /// What there is, in words.
         offered: String,
-        /// What to do, with a separator before it, or nothing.
-        advice: &'static str,
+        /// Whether the digest is that of one image, and not of an index, which may have more.
+        alone: bool,
     },
     /// Every source of a foreign layer failed; the last one's reason.
     #[error("the layer {digest} is neither in the registry nor at any of its URLs")]
@@ -125,7 +125,7 @@ pub struct Selection {
 
 /// What a pull did.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Pulled {
     /// What was pulled.
     pub summary: Summary,
     /// The number of different blobs in the layout, manifests included.
@@ -144,14 +144,14 @@ pub struct Summary {
     /// What the digest points to.
     pub root: Descriptor,
     /// The image manifests that have a platform, in the index's order.
-    pub images: Vec<Image>,
+    pub images: Vec<PulledImage>,
     /// What refers to the root, to anything below it and to these images, where it was pulled.
     pub referrers: Vec<Referring>,
 }
 
 /// One image of a pull.
 #[derive(Clone, Debug, Serialize)]
-pub struct Image {
+pub struct PulledImage {
     /// The image's manifest.
     pub manifest: Descriptor,
     /// What the image is for.
@@ -171,14 +171,14 @@ pub async fn pull(
     digest: &Digest,
     selection: &Selection,
     output: &Path,
-    progress: &Progress,
-) -> Result<Report, PullError> {
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Pulled, PullError> {
     let started = Instant::now();
     let planner = Planner {
         upstream,
         store,
         selection,
-        progress,
+        reporter,
     };
     let mut plan = planner.plan(digest).await?;
     if selection.referrers {
@@ -186,7 +186,7 @@ pub async fn pull(
     }
     let writer = LayoutWriter::begin(output, &plan.root, None, &plan.referrers.indexes())?;
     let blobs = plan.blobs(selection.shallow)?;
-    progress.expect(blobs.iter().map(|blob| blob.size).sum());
+    reporter.expect(blobs.iter().map(|blob| blob.size).sum());
     let fetched = planner.fetch(&mut plan, blobs.clone()).await?;
 
     let manifests = plan.manifests.iter().chain(plan.referrers.manifests());
@@ -200,7 +200,7 @@ pub async fn pull(
     writer.finish()?;
     let transferred = plan.transferred.values().sum::<u64>() + fetched;
     let total: u64 = all.values().map(|blob| blob.size).sum();
-    Ok(Report {
+    Ok(Pulled {
         summary: plan.summary(),
         blobs: all.len() + indexes,
         transferred,
@@ -223,7 +223,7 @@ pub async fn resolve(
     registry: &Registry,
     store: &Arc<Store>,
     tag: &str,
-    progress: &Progress,
+    reporter: &Arc<dyn Reporter>,
 ) -> Result<Digest, PullError> {
     let mut backoff = Backoff::default();
     let (bytes, digest) = loop {
@@ -231,8 +231,8 @@ pub async fn resolve(
             Ok(resolved) => break resolved,
             Err(error) => {
                 // The tag's digest is what is asked for.
-                let progress = progress.blob(&Digest::of(Algorithm::Sha256, b""), 0);
-                wait_after(&mut backoff, error, &progress).await?;
+                let progress = reporter.blob(&Digest::of(Algorithm::Sha256, b""), 0);
+                backoff.wait_after(error, &*progress).await?;
             }
         }
     };
@@ -248,13 +248,13 @@ pub async fn describe(
     store: &Arc<Store>,
     digest: &Digest,
     selection: &Selection,
-    progress: &Progress,
+    reporter: &Arc<dyn Reporter>,
 ) -> Result<Description, PullError> {
     let planner = Planner {
         upstream,
         store,
         selection,
-        progress,
+        reporter,
     };
     let mut plan = planner.plan(digest).await?;
     let configs = plan.blobs(true)?;
@@ -262,23 +262,38 @@ pub async fn describe(
     plan.describe(store)
 }
 
+/// A manifest, and where it was.
+struct ReadManifest {
+    descriptor: Descriptor,
+    manifest: Manifest,
+    /// Whether it came over the network, and not from the store.
+    came: bool,
+}
+
 /// What belongs to an image.
-struct Plan {
+struct PullPlan {
     root: Descriptor,
     /// Every manifest, each once, those nearest to the root first.
     manifests: Vec<(Descriptor, Manifest)>,
     /// The bytes of the manifests that came over the network.
     transferred: HashMap<Digest, u64>,
-    referrers: Found,
+    referrers: FoundReferrers,
 }
 
-impl Plan {
-    fn add(&mut self, descriptor: Descriptor, manifest: Manifest, came: bool) {
-        if came {
+impl PullPlan {
+    fn add(&mut self, read: ReadManifest) {
+        self.count(&read);
+        self.manifests.push((read.descriptor, read.manifest));
+    }
+
+    fn count(&mut self, read: &ReadManifest) {
+        let ReadManifest {
+            descriptor, came, ..
+        } = read;
+        if *came {
             self.transferred
                 .insert(descriptor.digest.clone(), descriptor.size);
         }
-        self.manifests.push((descriptor, manifest));
     }
 
     fn images(&self) -> impl Iterator<Item = (&Descriptor, &ImageManifest)> {
@@ -361,7 +376,7 @@ impl Plan {
             Some(wanted) => Err(PullError::Platform {
                 wanted: Box::new(wanted.clone()),
                 offered: offered(std::iter::once(platform)),
-                advice: " (the digest is that of one image; that of the index has more)",
+                alone: true,
             }),
         }
     }
@@ -396,14 +411,14 @@ impl Plan {
         };
         let images = self.images().filter_map(|(manifest, image)| {
             let platform = manifest.platform.clone()?;
-            (!platform.is_unknown()).then(|| Image {
+            (!platform.is_unknown()).then(|| PulledImage {
                 manifest: bare(manifest),
                 platform,
                 config: bare(&image.config),
                 layers: image.layers.iter().map(bare).collect(),
             })
         });
-        let images: Vec<Image> = images.collect();
+        let images: Vec<PulledImage> = images.collect();
         let all = self.manifests.iter().map(|(manifest, _)| &manifest.digest);
         let all: Vec<&Digest> = all.collect();
         let each = images.iter().map(|image| &image.manifest.digest);
@@ -427,29 +442,33 @@ struct Planner<'a> {
     upstream: &'a Arc<Upstream>,
     store: &'a Arc<Store>,
     selection: &'a Selection,
-    progress: &'a Progress,
+    reporter: &'a Arc<dyn Reporter>,
 }
 
 impl Planner<'_> {
     /// Walks from the root over the indexes, level by level, then gets the chosen image manifests.
-    async fn plan(&self, digest: &Digest) -> Result<Plan, PullError> {
+    async fn plan(&self, digest: &Digest) -> Result<PullPlan, PullError> {
         let (bytes, came) = self.manifest(digest, None).await?;
         let manifest = parse(digest, &bytes, None)?;
         let size = bytes.len() as u64;
         let root = Descriptor::new(manifest.media_type().clone(), digest.clone(), size);
-        let mut plan = Plan {
+        let mut plan = PullPlan {
             root: root.clone(),
             manifests: Vec::new(),
             transferred: HashMap::new(),
-            referrers: Found::default(),
+            referrers: FoundReferrers::default(),
         };
         let mut seen = HashSet::from([digest.clone()]);
         let mut images = Vec::new();
-        let mut level = vec![(root, manifest, came)];
+        let mut level = vec![ReadManifest {
+            descriptor: root,
+            manifest,
+            came,
+        }];
         while !level.is_empty() {
             let mut indexes = Vec::new();
-            for (descriptor, manifest, came) in level {
-                if let Manifest::Index(index) = &manifest {
+            for read in level {
+                if let Manifest::Index(index) = &read.manifest {
                     for entry in &index.manifests {
                         let kind = entry.media_type.kind();
                         if !matches!(kind, Kind::Index | Kind::Manifest)
@@ -464,7 +483,7 @@ impl Planner<'_> {
                         }
                     }
                 }
-                plan.add(descriptor, manifest, came);
+                plan.add(read);
             }
             if seen.len() > MAX_MANIFESTS {
                 return Err(PullError::TooManyManifests);
@@ -475,25 +494,25 @@ impl Planner<'_> {
         if is_index && !self.selection.platforms.is_empty() {
             images = self.select(images)?;
         }
-        for (descriptor, manifest, came) in self.manifests(images).await? {
-            plan.add(descriptor, manifest, came);
+        for read in self.manifests(images).await? {
+            plan.add(read);
         }
         Ok(plan)
     }
 
     /// Brings `blobs`, among which are all configs, into the store, and the platforms that configs tell
     /// into the plan; returns how many bytes came over the network.
-    async fn fetch(&self, plan: &mut Plan, blobs: Vec<Descriptor>) -> Result<u64, PullError> {
-        let crew = Crew::new(
+    async fn fetch(&self, plan: &mut PullPlan, blobs: Vec<Descriptor>) -> Result<u64, PullError> {
+        let fetcher = Fetcher::new(
             Arc::clone(self.upstream),
             Arc::clone(self.store),
-            self.progress.clone(),
+            Arc::clone(self.reporter),
             self.selection.connections,
         );
-        let fetched = crew.fetch_all(blobs).await?;
+        let transferred = fetcher.fetch_all(blobs).await?;
         plan.fill_platforms(self.store)?;
         plan.check_platform(&self.selection.platforms)?;
-        Ok(fetched)
+        Ok(transferred)
     }
 
     /// The manifests of an index that are asked for: for each platform those that fit best.
@@ -505,7 +524,7 @@ impl Planner<'_> {
                 return Err(PullError::Platform {
                     wanted: Box::new(wanted.clone()),
                     offered: offered(images.iter().filter_map(|image| image.platform.as_ref())),
-                    advice: "",
+                    alone: false,
                 });
             }
             chosen.extend(fitting.into_iter().map(|image| image.digest.clone()));
@@ -520,12 +539,16 @@ impl Planner<'_> {
     async fn manifests(
         &self,
         descriptors: Vec<Descriptor>,
-    ) -> Result<Vec<(Descriptor, Manifest, bool)>, PullError> {
+    ) -> Result<Vec<ReadManifest>, PullError> {
         stream::iter(descriptors.into_iter().map(|descriptor| async move {
             let digest = &descriptor.digest;
             let (bytes, came) = self.manifest(digest, Some(descriptor.size)).await?;
             let manifest = parse(digest, &bytes, Some(&descriptor))?;
-            Ok((descriptor, manifest, came))
+            Ok(ReadManifest {
+                descriptor,
+                manifest,
+                came,
+            })
         }))
         .buffered(self.selection.connections)
         .try_collect()
@@ -549,14 +572,18 @@ impl Planner<'_> {
         if let Some(bytes) = self.store.read(digest, MAX_MANIFEST_SIZE)? {
             return Ok((bytes.into(), false));
         }
-        let progress = self.progress.blob(digest, 0);
+        let progress = self.reporter.blob(digest, 0);
         let mut backoff = Backoff::default();
-        let choice = Choice::new(self.upstream, self.progress);
+        let candidates = Candidates::new(self.upstream, self.reporter);
         let bytes = loop {
-            let place = choice.place();
-            match self.upstream.registry(place).manifest(digest).await {
+            let endpoint = candidates.endpoint();
+            match self.upstream.registry(endpoint).manifest(digest).await {
                 Ok(bytes) => break bytes,
-                Err(error) => choice.failed(place, error, &mut backoff, &progress).await?,
+                Err(error) => {
+                    candidates
+                        .failed(endpoint, error, &mut backoff, &*progress)
+                        .await?;
+                }
             }
         };
         if let Some(size) = size
@@ -585,24 +612,6 @@ fn day(time: &str) -> Option<String> {
         .zip(*b"dddd-dd-dd")
         .all(fits)
         .then(|| day.to_owned())
-}
-
-/// Waits before the next try, or gives the error back when there should be none.
-pub(crate) async fn wait_after(
-    backoff: &mut Backoff,
-    error: RegistryError,
-    progress: &BlobProgress,
-) -> Result<(), RegistryError> {
-    let delay = error
-        .transient()
-        .and_then(|retry_after| backoff.after_failure(retry_after));
-    let Some(delay) = delay else {
-        return Err(error);
-    };
-    progress.message("trying again");
-    tokio::time::sleep(delay).await;
-    progress.message("");
-    Ok(())
 }
 
 /// Runs what may block on a thread where it may.

@@ -8,14 +8,15 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use crate::layout::{LayoutError, LayoutWriter, Referrers, referrers_index};
+use crate::layout::{LayoutError, LayoutWriter, ReferrersIndexes, referrers_index};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
+use crate::progress::Note;
 use crate::registry::{Backoff, RegistryError};
 
-use super::sources::Choice;
-use super::{Plan, Planner, PullError, blobs_of};
+use super::upstream::Candidates;
+use super::{Planner, PullError, PullPlan, blobs_of};
 
 /// Manifests that refer to an image, directly or not; more are taken for an attack, as are those below.
 const MAX_REFERRERS: usize = 1000;
@@ -52,7 +53,7 @@ pub enum ReferrersError {
 
 /// What refers to the manifests of an image.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundReferrers {
     /// The manifests that refer to each subject, those of the image first.
     lists: Vec<(Digest, Vec<Digest>)>,
     /// These manifests, and those that indexes among them list.
@@ -68,7 +69,7 @@ pub struct Referring {
     pub blobs: Vec<Descriptor>,
 }
 
-impl Found {
+impl FoundReferrers {
     /// The manifests, each once.
     pub(super) fn manifests(&self) -> impl Iterator<Item = &(Descriptor, Manifest)> {
         self.manifests.values()
@@ -80,8 +81,8 @@ impl Found {
     }
 
     /// The indexes that list them.
-    pub(super) fn indexes(&self) -> Referrers {
-        let mut indexes = Referrers::default();
+    pub(super) fn indexes(&self) -> ReferrersIndexes {
+        let mut indexes = ReferrersIndexes::default();
         for (subject, list) in &self.lists {
             indexes.add(subject, self.index(list).0);
         }
@@ -134,7 +135,7 @@ impl Found {
 
 impl Planner<'_> {
     /// Finds what refers to the manifests of `plan`, level by level.
-    pub(super) async fn add_referrers(&self, plan: &mut Plan) -> Result<(), PullError> {
+    pub(super) async fn add_referrers(&self, plan: &mut PullPlan) -> Result<(), PullError> {
         let subjects = plan.manifests.iter().map(|(subject, _)| &subject.digest);
         let mut subjects: Vec<Digest> = subjects.cloned().collect();
         let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
@@ -201,7 +202,7 @@ impl Planner<'_> {
     /// Gets manifests that refer to something, and those that indexes among them list.
     async fn add_manifests(
         &self,
-        plan: &mut Plan,
+        plan: &mut PullPlan,
         mut descriptors: Vec<Descriptor>,
     ) -> Result<(), PullError> {
         loop {
@@ -213,57 +214,58 @@ impl Planner<'_> {
                 return Ok(());
             }
             let manifests = self.manifests(std::mem::take(&mut descriptors)).await?;
-            for (descriptor, manifest, came) in manifests {
-                if came {
-                    let (digest, size) = (descriptor.digest.clone(), descriptor.size);
-                    plan.transferred.insert(digest, size);
-                }
-                if let Manifest::Index(index) = &manifest {
+            for read in manifests {
+                plan.count(&read);
+                if let Manifest::Index(index) = &read.manifest {
                     let entries = index.manifests.iter().filter(|entry| is_manifest(entry));
                     descriptors.extend(entries.cloned());
                 }
-                let digest = descriptor.digest.clone();
+                let digest = read.descriptor.digest.clone();
                 plan.referrers
                     .manifests
-                    .insert(digest, (descriptor, manifest));
+                    .insert(digest, (read.descriptor, read.manifest));
             }
         }
     }
 
     /// The manifests that refer to `subject`, each once, by their digests.
     async fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>, PullError> {
-        let progress = self.progress.blob(subject, 0);
+        let progress = self.reporter.blob(subject, 0);
         let mut backoff = Backoff::default();
-        let choice = Choice::new(self.upstream, self.progress);
+        let candidates = Candidates::new(self.upstream, self.reporter);
         let mut lacking = false;
         let mut list = loop {
-            let place = choice.place();
-            let is_origin = !self.upstream.is_mirror(place);
+            let endpoint = candidates.endpoint();
+            let is_origin = !self.upstream.is_mirror(endpoint);
             if is_origin && lacking && self.upstream.is_cut_off() {
                 return Ok(Vec::new());
             }
-            match self.upstream.registry(place).referrers(subject).await {
+            match self.upstream.registry(endpoint).referrers(subject).await {
                 Ok(Some(list)) => break list,
                 Ok(None) if is_origin => return Ok(Vec::new()),
                 // It may have the image alone, so the others are asked.
                 Ok(None) => {
-                    choice.lacks(place);
+                    candidates.lacks(endpoint);
                     lacking = true;
                 }
                 // But where only mirrors can be reached, their word must do.
                 Err(error @ RegistryError::Transport { .. }) if is_origin && lacking => {
-                    self.upstream.cut_off(&error, self.progress);
+                    self.upstream.cut_off(&error, &**self.reporter);
                 }
-                Err(error) => choice.failed(place, error, &mut backoff, &progress).await?,
+                Err(error) => {
+                    candidates
+                        .failed(endpoint, error, &mut backoff, &*progress)
+                        .await?;
+                }
             }
         };
         let all = list.len();
         list.retain(is_manifest);
         if list.len() < all {
-            self.progress.note(&format!(
-                "of what refers to {subject}, {} are neither manifests nor indexes, and are left out",
-                all - list.len()
-            ));
+            self.reporter.note(&Note::LeftOut {
+                subject,
+                count: all - list.len(),
+            });
         }
         list.sort_by_key(|entry| entry.digest.to_string());
         list.dedup_by(|one, other| one.digest == other.digest);

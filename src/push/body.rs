@@ -12,8 +12,7 @@ use futures_util::{Stream, stream};
 use crate::files::open_regular;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Hasher;
-use crate::progress::BlobProgress;
-use crate::pull::wait_after;
+use crate::progress::BlobReporter;
 use crate::registry::{Backoff, Body, Registry, RegistryError};
 
 use super::{PushError, base_failed, read_failed};
@@ -22,8 +21,8 @@ const PIECE: usize = 256 * 1024;
 /// Bytes that make a failed request worth another round of tries.
 pub(super) const PROGRESS: u64 = 256 * 1024;
 
-/// The distance between two [`Marks`].
-const MARK: u64 = 1 << 20;
+/// The distance between two [`Checkpoints`].
+const CHECKPOINT: u64 = 1 << 20;
 
 /// A blob's bytes, verified while they go out: the last ones do only if all are right, so that no registry
 /// ever gets wrong bytes as a whole.
@@ -34,29 +33,32 @@ pub(super) struct Outgoing {
     /// The registry has what is before.
     begin: u64,
     hasher: Hasher,
-    marks: Marks,
-    progress: Arc<BlobProgress>,
+    checkpoints: Checkpoints,
+    progress: Arc<dyn BlobReporter>,
 }
 
 /// Hashers as they were at places in a blob, so that one that goes out from its middle can be verified as a
 /// whole without its beginning being had again.
 #[derive(Clone, Default)]
-pub(super) struct Marks(Arc<Mutex<BTreeMap<u64, Hasher>>>);
+pub(super) struct Checkpoints(Arc<Mutex<BTreeMap<u64, Hasher>>>);
 
-impl Marks {
-    /// Keeps the first hasher behind each [`MARK`] bytes.
+impl Checkpoints {
+    /// Keeps the first hasher behind each [`CHECKPOINT`] bytes.
     fn add(&self, at: u64, hasher: &Hasher) {
-        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = marks.range(..=at).next_back().map_or(0, |(last, _)| *last);
-        if at - last >= MARK {
-            marks.insert(at, hasher.clone());
+        let mut checkpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = checkpoints
+            .range(..=at)
+            .next_back()
+            .map_or(0, |(last, _)| *last);
+        if at - last >= CHECKPOINT {
+            checkpoints.insert(at, hasher.clone());
         }
     }
 
     /// The last one that is not behind `at`.
     fn before(&self, at: u64) -> Option<(u64, Hasher)> {
-        let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = marks.range(..=at).next_back();
+        let checkpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = checkpoints.range(..=at).next_back();
         last.map(|(at, hasher)| (*at, hasher.clone()))
     }
 }
@@ -78,9 +80,9 @@ struct Incoming {
 
 /// Why the bytes ended before their time.
 #[derive(Clone, Default)]
-pub(super) struct Fault(Arc<Mutex<Option<PushError>>>);
+pub(super) struct Cause(Arc<Mutex<Option<PushError>>>);
 
-impl Fault {
+impl Cause {
     pub(super) fn take(&self) -> Option<PushError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -94,7 +96,7 @@ impl Outgoing {
     pub(super) fn of_file(
         blob: &Descriptor,
         path: &Path,
-        progress: &Arc<BlobProgress>,
+        progress: &Arc<dyn BlobReporter>,
     ) -> Result<Self, PushError> {
         let opened = open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (size, file) = opened.map_err(|source| read_failed(path, source))?;
@@ -109,7 +111,7 @@ impl Outgoing {
     pub(super) fn of_registry(
         blob: &Descriptor,
         registry: &Arc<Registry>,
-        progress: &Arc<BlobProgress>,
+        progress: &Arc<dyn BlobReporter>,
     ) -> Self {
         let incoming = Incoming {
             registry: Arc::clone(registry),
@@ -120,23 +122,23 @@ impl Outgoing {
         Self::new(blob, Origin::Registry(Box::new(incoming)), progress)
     }
 
-    fn new(blob: &Descriptor, bytes: Origin, progress: &Arc<BlobProgress>) -> Self {
+    fn new(blob: &Descriptor, bytes: Origin, progress: &Arc<dyn BlobReporter>) -> Self {
         Outgoing {
             blob: blob.clone(),
             bytes,
             at: 0,
             begin: 0,
             hasher: blob.digest.algorithm().hasher(),
-            marks: Marks::default(),
+            checkpoints: Checkpoints::default(),
             progress: Arc::clone(progress),
         }
     }
 
-    /// Those from `begin`, where `marks` are of bytes of this blob that went out before.
-    pub(super) fn from(mut self, begin: u64, marks: &Marks) -> Result<Self, PushError> {
+    /// Those from `begin`, where `checkpoints` are of bytes of this blob that went out before.
+    pub(super) fn from(mut self, begin: u64, checkpoints: &Checkpoints) -> Result<Self, PushError> {
         self.begin = begin;
-        self.marks = marks.clone();
-        if let Some((at, hasher)) = marks.before(begin) {
+        self.checkpoints = checkpoints.clone();
+        if let Some((at, hasher)) = checkpoints.before(begin) {
             (self.at, self.hasher) = (at, hasher);
         }
         if let Origin::File(file, path) = &mut self.bytes {
@@ -152,10 +154,10 @@ impl Outgoing {
         self,
     ) -> (
         impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-        Fault,
+        Cause,
     ) {
-        let fault = Fault::default();
-        let told = fault.clone();
+        let cause = Cause::default();
+        let told = cause.clone();
         let stream = stream::try_unfold(self, move |mut outgoing| {
             let told = told.clone();
             async move {
@@ -170,7 +172,7 @@ impl Outgoing {
             }
         });
         // Whatever holds it would be large with it.
-        (Box::pin(stream), fault)
+        (Box::pin(stream), cause)
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, PushError> {
@@ -190,7 +192,7 @@ impl Outgoing {
                 read_piece(file).map_err(|source| read_failed(path, source))?
             }
             Origin::Registry(incoming) => incoming
-                .next(&self.blob, self.at, &self.progress)
+                .next(&self.blob, self.at, &*self.progress)
                 .await
                 .map_err(|source| base_failed(&incoming.registry, source))?,
         };
@@ -200,7 +202,7 @@ impl Outgoing {
         }
         self.hasher.update(&bytes);
         self.at = end;
-        self.marks.add(end, &self.hasher);
+        self.checkpoints.add(end, &self.hasher);
         if end == self.blob.size {
             let found = self.hasher.clone().finish();
             if found != self.blob.digest {
@@ -253,7 +255,7 @@ impl Incoming {
         &mut self,
         blob: &Descriptor,
         at: u64,
-        progress: &BlobProgress,
+        progress: &dyn BlobReporter,
     ) -> Result<Bytes, RegistryError> {
         loop {
             match self.try_next(blob, at).await {
@@ -264,7 +266,7 @@ impl Incoming {
                         self.backoff.reset();
                     }
                     self.failed_at = at;
-                    wait_after(&mut self.backoff, error, progress).await?;
+                    self.backoff.wait_after(error, progress).await?;
                 }
             }
         }
@@ -299,26 +301,26 @@ mod tests {
 
     use super::*;
     use crate::oci::descriptor::MediaType;
-    use crate::progress::{Mode, Progress};
+    use crate::progress::Silent;
 
     /// What goes out of a file that is to be the blob of `content`, and how it ends.
     async fn sent(content: &[u8], file: &[u8]) -> (usize, Option<String>) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         std::fs::write(&path, file).unwrap();
-        let blob = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), content);
-        let progress = Arc::new(Progress::new(Mode::None).blob(&blob.digest, blob.size));
+        let blob = Descriptor::of(MediaType::OCI_CONFIG, content);
+        let progress = Arc::new(Silent) as Arc<dyn BlobReporter>;
         let outgoing = match Outgoing::of_file(&blob, &path, &progress) {
             Ok(outgoing) => outgoing,
             Err(error) => return (0, Some(error.to_string())),
         };
-        let (stream, fault) = outgoing.into_stream();
+        let (stream, cause) = outgoing.into_stream();
         let mut stream = Box::pin(stream);
         let mut sent = 0;
         while let Ok(Some(bytes)) = stream.try_next().await {
             sent += bytes.len();
         }
-        (sent, fault.take().map(|error| error.to_string()))
+        (sent, cause.take().map(|error| error.to_string()))
     }
 
     #[tokio::test]
@@ -328,30 +330,30 @@ mod tests {
         assert_eq!(sent(b"", b"").await, (0, None));
         let mut wrong = content.clone();
         wrong[0] = 2;
-        let (count, fault) = sent(&content, &wrong).await;
+        let (count, cause) = sent(&content, &wrong).await;
         assert_eq!(count, 2 * PIECE);
-        assert!(fault.is_some_and(|fault| fault.contains("should be sha256:")));
-        let (count, fault) = sent(&content, &content[1..]).await;
+        assert!(cause.is_some_and(|cause| cause.contains("should be sha256:")));
+        let (count, cause) = sent(&content, &content[1..]).await;
         assert_eq!(count, 0);
-        assert!(fault.is_some_and(|fault| fault.contains(&format!("{} bytes", 2 * PIECE))));
+        assert!(cause.is_some_and(|cause| cause.contains(&format!("{} bytes", 2 * PIECE))));
     }
     #[tokio::test]
     async fn what_goes_on_in_the_middle_is_verified_as_a_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("blob");
         let mut content = vec![1; 3 << 20];
-        let blob = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), &content);
-        let progress = Arc::new(Progress::new(Mode::None).blob(&blob.digest, blob.size));
-        let marks = Marks::default();
+        let blob = Descriptor::of(MediaType::OCI_CONFIG, &content);
+        let progress = Arc::new(Silent) as Arc<dyn BlobReporter>;
+        let checkpoints = Checkpoints::default();
         let rest = async |content: &[u8], begin: u64| {
             std::fs::write(&path, content).unwrap();
             let outgoing = Outgoing::of_file(&blob, &path, &progress).unwrap();
-            let (stream, fault) = outgoing.from(begin, &marks).unwrap().into_stream();
+            let (stream, cause) = outgoing.from(begin, &checkpoints).unwrap().into_stream();
             let rest: Result<Vec<Bytes>, _> = stream.try_collect().await;
             let length = rest.map(|rest| rest.iter().map(Bytes::len).sum::<usize>());
-            (length.ok(), fault.take().is_some())
+            (length.ok(), cause.take().is_some())
         };
-        // Without marks it is read from its beginning.
+        // Without checkpoints it is read from its beginning.
         assert_eq!(rest(&content, 2_500_000).await, (Some(645_728), false));
         for (begin, length) in [(3 << 20, 0), (1, (3 << 20) - 1), (2 << 20, 1 << 20)] {
             assert_eq!(rest(&content, begin).await, (Some(length), false));

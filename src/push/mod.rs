@@ -6,6 +6,7 @@
 //! was pulled from, or else pass through memory.
 
 mod body;
+pub mod stamp;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -25,12 +26,11 @@ use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::reference::Tag;
-use crate::progress::{BlobProgress, Progress};
-use crate::pull::wait_after;
+use crate::progress::{BlobReporter, Reporter};
 use crate::registry::{Backoff, Mount, Registry, RegistryError, Upload};
 use crate::store::{Store, StoreError};
 
-use body::{Marks, Outgoing, PROGRESS};
+use body::{Checkpoints, Outgoing, PROGRESS};
 
 /// The lengths of the requests that a blob is sent in; the next is tried where one is too long for the
 /// registry, or for what stands before it. Few registries take chunks as well as whole blobs.
@@ -105,7 +105,7 @@ pub enum PushError {
 
 /// What is pushed.
 #[derive(Debug)]
-pub struct Image {
+pub struct PushedImage {
     /// The image's or the index's manifest.
     pub root: Descriptor,
     /// The blobs that lie here.
@@ -116,7 +116,7 @@ pub struct Image {
 
 /// What a push did.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Report {
+pub struct Pushed {
     /// The number of different blobs, without the manifests.
     pub blobs: usize,
     /// How many of them the repository got from another one of its registry.
@@ -143,27 +143,27 @@ enum Outcome {
 /// cores: a connection's task reads and hashes, too.
 pub async fn push(
     target: &Arc<Registry>,
-    image: Image,
+    image: PushedImage,
     tags: &[Tag],
     store: Option<Store>,
     connections: usize,
-    progress: &Progress,
-) -> Result<Report, PushError> {
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Pushed, PushError> {
     let started = Instant::now();
-    let mut plan = Plan::of(&image, progress).await?;
+    let mut plan = PushPlan::of(&image, &**reporter).await?;
     // The sooner a large blob begins, the sooner the last one ends.
     plan.blobs.sort_by_key(|(blob, _)| Reverse(blob.size));
-    progress.expect(plan.blobs.iter().map(|(blob, _)| blob.size).sum());
+    reporter.expect(plan.blobs.iter().map(|(blob, _)| blob.size).sum());
     let pusher = Arc::new(Pusher {
         target: Arc::clone(target),
         sources: image.sources,
         store,
-        progress: progress.clone(),
+        reporter: Arc::clone(reporter),
         chunks: AtomicUsize::new(0),
     });
-    let mut report = Report {
+    let mut report = Pushed {
         blobs: plan.blobs.len(),
-        ..Report::default()
+        ..Pushed::default()
     };
     let mut waiting = plan.blobs.into_iter();
     let mut running = JoinSet::new();
@@ -199,7 +199,7 @@ pub async fn push(
 }
 
 /// What belongs to an image.
-struct Plan {
+struct PushPlan {
     /// Each manifest behind those that it names: some registries take no manifest without what it names.
     manifests: Vec<(Descriptor, Bytes)>,
     /// The configs and layers, each once, and where those that do not lie here come from.
@@ -212,9 +212,9 @@ enum Step {
     Leave(Descriptor, Bytes),
 }
 
-impl Plan {
-    async fn of(image: &Image, progress: &Progress) -> Result<Self, PushError> {
-        let mut plan = Plan {
+impl PushPlan {
+    async fn of(image: &PushedImage, reporter: &dyn Reporter) -> Result<Self, PushError> {
+        let mut plan = PushPlan {
             manifests: Vec::new(),
             blobs: Vec::new(),
         };
@@ -232,7 +232,7 @@ impl Plan {
                 continue;
             }
             let origin = image.origins.get(&descriptor.digest).cloned().or(above);
-            let bytes = read_manifest(image, &descriptor, origin.as_ref(), progress).await?;
+            let bytes = read_manifest(image, &descriptor, origin.as_ref(), reporter).await?;
             let manifest =
                 Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
                     PushError::Manifest {
@@ -275,10 +275,10 @@ impl Plan {
 
 /// The bytes of a manifest, which lies here or where the base was pulled from.
 async fn read_manifest(
-    image: &Image,
+    image: &PushedImage,
     descriptor: &Descriptor,
     origin: Option<&Arc<Registry>>,
-    progress: &Progress,
+    reporter: &dyn Reporter,
 ) -> Result<Bytes, PushError> {
     let digest = &descriptor.digest;
     if descriptor.size > MAX_MANIFEST_SIZE {
@@ -294,12 +294,13 @@ async fn read_manifest(
                 digest: digest.clone(),
             });
         };
-        let progress = progress.blob(digest, 0);
+        let progress = reporter.blob(digest, 0);
         let mut backoff = Backoff::default();
         return loop {
             match origin.manifest(digest).await {
                 Ok(bytes) => break Ok(bytes),
-                Err(error) => wait_after(&mut backoff, error, &progress)
+                Err(error) => backoff
+                    .wait_after(error, &*progress)
                     .await
                     .map_err(|source| base_failed(origin, source))?,
             }
@@ -336,16 +337,16 @@ struct Pusher {
     target: Arc<Registry>,
     sources: Sources,
     store: Option<Store>,
-    progress: Progress,
+    reporter: Arc<dyn Reporter>,
     /// Which of [`CHUNKS`] the registry takes, as far as is known.
     chunks: AtomicUsize,
 }
 
 /// A blob that is under way.
-struct Transfer<'a> {
+struct BlobUpload<'a> {
     blob: &'a Descriptor,
     origin: Option<&'a Arc<Registry>>,
-    progress: Arc<BlobProgress>,
+    progress: Arc<dyn BlobReporter>,
     backoff: Backoff,
     /// The upload that broke off.
     broken: Option<Upload>,
@@ -353,7 +354,7 @@ struct Transfer<'a> {
     furthest: u64,
     /// Whether the registry refused what was sent to go on.
     refused: bool,
-    marks: Marks,
+    checkpoints: Checkpoints,
 }
 
 impl Pusher {
@@ -362,15 +363,15 @@ impl Pusher {
         blob: &Descriptor,
         origin: Option<&Arc<Registry>>,
     ) -> Result<Outcome, PushError> {
-        let mut transfer = Transfer {
+        let mut transfer = BlobUpload {
             blob,
             origin,
-            progress: Arc::new(self.progress.blob(&blob.digest, blob.size)),
+            progress: self.reporter.blob(&blob.digest, blob.size),
             backoff: Backoff::default(),
             broken: None,
             furthest: 0,
             refused: false,
-            marks: Marks::default(),
+            checkpoints: Checkpoints::default(),
         };
         loop {
             let chunks = self.chunks.load(Ordering::Relaxed);
@@ -385,7 +386,10 @@ impl Pusher {
                     self.chunks.fetch_max(chunks + 1, Ordering::Relaxed);
                 }
                 Err(PushError::Registry(error)) => {
-                    wait_after(&mut transfer.backoff, error, &transfer.progress).await?;
+                    transfer
+                        .backoff
+                        .wait_after(error, &*transfer.progress)
+                        .await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -394,7 +398,7 @@ impl Pusher {
 
     async fn try_blob(
         &self,
-        transfer: &mut Transfer<'_>,
+        transfer: &mut BlobUpload<'_>,
         chunk: Option<usize>,
     ) -> Result<Outcome, PushError> {
         let (blob, origin) = (transfer.blob, transfer.origin);
@@ -405,7 +409,7 @@ impl Pusher {
             match self.send(transfer, upload, chunk).await {
                 // It may take anew what it does not take the rest of.
                 Err(PushError::Registry(error))
-                    if error.transient().is_none() && !error.refuses_length() =>
+                    if !error.is_transient() && !error.refuses_length() =>
                 {
                     transfer.refused = true;
                 }
@@ -419,7 +423,7 @@ impl Pusher {
             match self.target.mount(&blob.digest, from).await {
                 Ok(Mount::Mounted) => return Ok(Outcome::Mounted),
                 Ok(Mount::Upload(location)) => upload = Some(location),
-                Err(error) if error.transient().is_some() => return Err(error.into()),
+                Err(error) if error.is_transient() => return Err(error.into()),
                 // What one may not mount, one may still send.
                 Err(_) => {}
             }
@@ -432,7 +436,7 @@ impl Pusher {
     }
 
     /// The upload that broke off, if the registry goes on with it.
-    async fn resume(&self, transfer: &mut Transfer<'_>) -> Option<Upload> {
+    async fn resume(&self, transfer: &mut BlobUpload<'_>) -> Option<Upload> {
         let broken = transfer.broken.take()?;
         let upload = self.target.resume_upload(transfer.blob, &broken).await?;
         if upload.received() >= transfer.furthest + PROGRESS {
@@ -444,7 +448,7 @@ impl Pusher {
 
     async fn send(
         &self,
-        transfer: &mut Transfer<'_>,
+        transfer: &mut BlobUpload<'_>,
         mut upload: Upload,
         chunk: Option<usize>,
     ) -> Result<Outcome, PushError> {
@@ -461,8 +465,8 @@ impl Pusher {
                 });
             }
         };
-        let outgoing = outgoing.from(upload.received(), &transfer.marks)?;
-        let (body, fault) = outgoing.into_stream();
+        let outgoing = outgoing.from(upload.received(), &transfer.checkpoints)?;
+        let (body, cause) = outgoing.into_stream();
         let target = &self.target;
         let sent = match chunk {
             None => target.upload(blob, &mut upload, body).await,
@@ -472,13 +476,13 @@ impl Pusher {
             }
         };
         // What ended the body is the cause of what the registry says of it.
-        if let Some(fault) = fault.take() {
-            return Err(fault);
+        if let Some(cause) = cause.take() {
+            return Err(cause);
         }
         let Err(error) = sent else {
             return Ok(Outcome::Sent);
         };
-        if error.transient().is_some() && !transfer.refused {
+        if error.is_transient() && !transfer.refused {
             transfer.broken = Some(upload);
         }
         Err(error.into())
@@ -545,12 +549,12 @@ impl Pusher {
         digest: &Digest,
         mut attempt: impl AsyncFnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let progress = self.progress.blob(digest, 0);
+        let progress = self.reporter.blob(digest, 0);
         let mut backoff = Backoff::default();
         loop {
             match attempt().await {
                 Ok(done) => return Ok(done),
-                Err(error) => wait_after(&mut backoff, error, &progress).await?,
+                Err(error) => backoff.wait_after(error, &*progress).await?,
             }
         }
     }

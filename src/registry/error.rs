@@ -1,5 +1,6 @@
 //! Why a registry did not do what was asked of it, and whether to ask again.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -10,6 +11,16 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
 
 use super::{CredentialError, NoAnswer};
+
+/// The status of an answer (RFC 9110, 15), which shows its number and its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpStatus(pub(super) StatusCode);
+
+impl fmt::Display for HttpStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Why a registry did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +43,7 @@ pub enum RegistryError {
         /// Whom.
         host: String,
         /// The status.
-        status: StatusCode,
+        status: HttpStatus,
         /// What the registry said, with a separator before it, or nothing.
         detail: String,
         /// How long the registry asks to wait.
@@ -46,7 +57,7 @@ pub enum RegistryError {
         /// Whom.
         host: String,
         /// 401 or 403.
-        status: StatusCode,
+        status: HttpStatus,
         /// What the registry said, with a separator before it, or nothing.
         detail: String,
         /// What to do.
@@ -88,7 +99,7 @@ pub enum RegistryError {
         /// To whom.
         host: String,
         /// 405.
-        status: StatusCode,
+        status: HttpStatus,
         /// What the registry said, with a separator before it, or nothing.
         detail: String,
     },
@@ -199,9 +210,7 @@ pub enum RegistryError {
         limit: usize,
     },
     /// A URL that must not or cannot be fetched.
-    #[error(
-        "{what}: {url:?} is not an https URL, and plain HTTP was not asked for with --plain-http"
-    )]
+    #[error("{what}: {url:?} is not an https URL, and plain HTTP was not asked for")]
     Url {
         /// What was asked for.
         what: String,
@@ -231,30 +240,46 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whether it is the range that the registry does not like (RFC 9110, 15.5.17).
     pub fn refuses_range(&self) -> bool {
-        matches!(self, RegistryError::Status { status, .. } if *status == StatusCode::RANGE_NOT_SATISFIABLE)
+        matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::RANGE_NOT_SATISFIABLE)
     }
 
     /// Whether it is the length of what was sent that the registry, or what stands before it, does not like
     /// (RFC 9110, 15.5.14).
     pub fn refuses_length(&self) -> bool {
-        matches!(self, RegistryError::Status { status, .. } if *status == StatusCode::PAYLOAD_TOO_LARGE)
+        matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::PAYLOAD_TOO_LARGE)
     }
 
-    /// Whether another try may succeed, and if so, how long the registry asks to wait.
-    pub fn transient(&self) -> Option<Option<Duration>> {
+    /// Whether the registry answers fewer requests than were made (RFC 6585, 4).
+    pub fn limits_rate(&self) -> bool {
+        matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    /// Whether another try may succeed.
+    pub fn is_transient(&self) -> bool {
         match self {
-            RegistryError::Transport { why, .. } => (!why.is_final()).then_some(None),
+            RegistryError::Transport { why, .. } => !why.is_final(),
             RegistryError::Status {
-                status,
-                retry_after,
+                status: HttpStatus(status),
                 ..
-            } => (status.is_server_error()
-                || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status))
-            .then_some(*retry_after),
+            } => {
+                status.is_server_error()
+                    || matches!(
+                        *status,
+                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                    )
+            }
             RegistryError::Range { .. }
             | RegistryError::Length { .. }
             | RegistryError::Short { .. }
-            | RegistryError::Idle { .. } => Some(None),
+            | RegistryError::Idle { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the registry asks to wait before another try.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            RegistryError::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

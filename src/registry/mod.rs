@@ -16,9 +16,9 @@ mod upload;
 pub use body::Body;
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
-pub use error::RegistryError;
+pub use error::{HttpStatus, RegistryError};
 pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
-pub use no_answer::NoAnswer;
+pub use no_answer::{NoAnswer, Reason};
 pub use retry::Backoff;
 pub use upload::{Mount, Upload};
 
@@ -55,7 +55,7 @@ const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
 
 /// How to reach a registry.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct RegistryOptions {
     /// Where credentials are found.
     pub keychain: Keychain,
     /// The hosts (with port) that are spoken to without TLS.
@@ -68,7 +68,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Registry {
     reference: Reference,
-    options: Options,
+    options: RegistryOptions,
     purpose: Purpose,
     connection: OnceCell<Connection>,
     uploads: OnceCell<reqwest::Client>,
@@ -99,17 +99,17 @@ struct Access {
 
 impl Registry {
     /// The repository of `reference`; nothing is asked of it yet.
-    pub fn new(reference: Reference, options: Options) -> Self {
+    pub fn new(reference: Reference, options: RegistryOptions) -> Self {
         Self::with_purpose(reference, options, Purpose::Pull)
     }
 
     /// As [`Registry::new`], to push to, and to mount blobs from `sources`, which are repositories of the
     /// same registry.
-    pub fn for_push(reference: Reference, options: Options, sources: Vec<String>) -> Self {
+    pub fn for_push(reference: Reference, options: RegistryOptions, sources: Vec<String>) -> Self {
         Self::with_purpose(reference, options, Purpose::Push(sources))
     }
 
-    fn with_purpose(reference: Reference, options: Options, purpose: Purpose) -> Self {
+    fn with_purpose(reference: Reference, options: RegistryOptions, purpose: Purpose) -> Self {
         Registry {
             reference,
             options,
@@ -319,16 +319,16 @@ impl Registry {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Access {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail,
                 advice: self.login_advice(status).await?,
             },
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Status {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail: format!(
-                    "{detail}; wait, or log in with `docker login {}` if you are not, or name a mirror in OCI_PULL_ALL_MIRRORS",
+                    "{detail}; wait, or log in with `docker login {}` if you are not",
                     self.reference.registry()
                 ),
                 retry_after,
@@ -336,7 +336,7 @@ impl Registry {
             _ => RegistryError::Status {
                 what,
                 host,
-                status,
+                status: HttpStatus(status),
                 detail,
                 retry_after,
             },
@@ -624,7 +624,10 @@ fn reading(what: &str, range: Option<&Range<u64>>, request: RequestBuilder) -> R
         // A proxy that compresses would change the bytes and break ranges.
         request.header(header::ACCEPT_ENCODING, "identity")
     } else {
-        request.header(header::ACCEPT, MediaType::MANIFESTS.join(", "))
+        request.header(
+            header::ACCEPT,
+            MediaType::MANIFESTS.map(String::from).join(", "),
+        )
     };
     match range {
         Some(range) => {

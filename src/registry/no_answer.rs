@@ -1,4 +1,4 @@
-//! Why there was no answer, and what to do about it.
+//! Why there was no answer.
 
 use std::error::Error;
 use std::fmt;
@@ -25,31 +25,46 @@ impl NoAnswer {
             || wants_proxy_login(&self.0)
     }
 
-    fn advice(&self) -> &'static str {
+    /// What kept the answer from coming, as far as something can be done about it.
+    pub fn reason(&self) -> Reason {
         if find(&self.0, is_unknown_issuer) {
-            "if its certificate, or that of a proxy, is signed by an authority of your own, set SSL_CERT_FILE to a PEM file with that authority's"
+            Reason::UnknownAuthority
         } else if speaks_no_tls(&self.0) {
-            "if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
+            Reason::NoTls
         } else if wants_proxy_login(&self.0) {
-            "write the login into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
+            Reason::ProxyLogin
         } else if goes_through_proxy(&self.0) {
-            "it was asked through a proxy: correct HTTPS_PROXY, or name the registry's host in NO_PROXY"
+            Reason::Proxy
         } else if self.0.is_connect() {
-            "check the registry's name and the network; if only a proxy leads there, set HTTPS_PROXY"
+            Reason::Connect
         } else {
-            ""
+            Reason::Other
         }
     }
 }
 
+/// What kept an answer from coming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The host's certificate is signed by an authority that is not known.
+    UnknownAuthority,
+    /// The host speaks no TLS.
+    NoTls,
+    /// The proxy on the way wants a login.
+    ProxyLogin,
+    /// The proxy on the way failed.
+    Proxy,
+    /// There was no connection.
+    Connect,
+    /// Something else.
+    Other,
+}
+
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(root) = causes(&self.0).last() {
-            write!(f, "{root}")?;
-        }
-        match self.advice() {
-            "" => Ok(()),
-            advice => write!(f, "; {advice}"),
+        match causes(&self.0).last() {
+            Some(root) => write!(f, "{root}"),
+            None => Ok(()),
         }
     }
 }

@@ -5,7 +5,7 @@ use reqwest::header::{self, HeaderMap};
 
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest};
+use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 use super::{Registry, RegistryError, same_host};
 
@@ -80,16 +80,12 @@ impl Registry {
         response: Response,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let bytes = self.read(what, response, MAX_MANIFEST_SIZE).await?;
-        let expected = MediaType::new(MediaType::OCI_INDEX);
-        match Manifest::parse(&bytes, Some(&expected)) {
-            Ok(Manifest::Index(index)) => Ok(index.manifests),
-            Ok(Manifest::Image(_)) => unreachable!("an index was expected"),
-            Err(source) => Err(RegistryError::List {
-                what: what.to_owned(),
-                host: self.host(),
-                source,
-            }),
-        }
+        let index = ImageIndex::parse(&bytes).map_err(|source| RegistryError::List {
+            what: what.to_owned(),
+            host: self.host(),
+            source,
+        })?;
+        Ok(index.manifests)
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::progress::{BlobReporter, BlobState};
+
+use super::RegistryError;
+
 /// Tries of one request, the first included.
 const MAX_ATTEMPTS: u32 = 8;
 /// From the first failure in a row to the last try.
@@ -40,6 +44,25 @@ impl Backoff {
         let full = (FIRST_DELAY * 2_u32.pow(self.failures - 1)).min(MAX_DELAY);
         let delay = retry_after.unwrap_or_else(|| full.mul_f64(0.5 + 0.5 * fastrand::f64()));
         (self.since.elapsed().saturating_add(delay) <= MAX_TOTAL).then_some(delay)
+    }
+
+    /// Waits after a failure until it is time for the next try, or gives the error back when there should be
+    /// none.
+    pub(crate) async fn wait_after(
+        &mut self,
+        error: RegistryError,
+        progress: &dyn BlobReporter,
+    ) -> Result<(), RegistryError> {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        let Some(delay) = self.after_failure(error.retry_after()) else {
+            return Err(error);
+        };
+        progress.state(BlobState::Retrying);
+        tokio::time::sleep(delay).await;
+        progress.state(BlobState::Moving);
+        Ok(())
     }
 
     /// Progress was made: the next failure is the first again.

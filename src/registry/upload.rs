@@ -12,7 +12,7 @@ use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 
-use super::{Registry, RegistryError, authority, client, reading, same_host};
+use super::{HttpStatus, Registry, RegistryError, authority, client, reading, same_host};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
@@ -377,7 +377,7 @@ impl Registry {
             Err(RegistryError::Status {
                 what,
                 host,
-                status: status @ StatusCode::METHOD_NOT_ALLOWED,
+                status: status @ HttpStatus(StatusCode::METHOD_NOT_ALLOWED),
                 detail,
                 ..
             }) => Err(RegistryError::ReadOnly {

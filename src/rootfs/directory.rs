@@ -9,13 +9,13 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::files::symlink_file;
-use crate::store::write_all_at;
+use crate::files::{io_failed, symlink_file};
+use crate::io::write_all_at;
 
-use super::archive::{ArchiveError, Metadata, Time};
 use super::layers::Reader;
 use super::tree::Inode;
-use super::{Kind, Rootfs, RootfsError, Thing, by_layer, each, failed};
+use super::{InodeKind, Rootfs, RootfsError, Thing, by_layer, each};
+use crate::tar::{Metadata, TarError, Time};
 
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     begin(output)?;
@@ -42,11 +42,11 @@ fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     let items = rootfs.tree.items();
     let mut paths = Vec::with_capacity(items.len());
     for item in &items {
-        let path = failed("write below", output, local(output, &item.path))?;
+        let path = io_failed("write below", output, local(output, &item.path))?;
         if let Thing::Directory(metadata) = item.thing
             && !item.path.is_empty()
         {
-            failed("make", &path, make_directory(&path, metadata))?;
+            io_failed("make", &path, make_directory(&path, metadata))?;
         }
         paths.push(path);
     }
@@ -56,7 +56,7 @@ fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
             return None;
         };
         match inode.kind {
-            Kind::File { size, source } => Some((source, NewFile { path, inode, size })),
+            InodeKind::File { size, source } => Some((source, NewFile { path, inode, size })),
             _ => None,
         }
     });
@@ -67,13 +67,13 @@ fn fill(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
 
     for (item, path) in items.iter().zip(&paths) {
         match item.thing {
-            Thing::HardLink(inode, first) if matches!(inode.kind, Kind::File { .. }) => {
-                failed("link", path, link(&paths[first], path))?;
+            Thing::HardLink(inode, first) if matches!(inode.kind, InodeKind::File { .. }) => {
+                io_failed("link", path, link(&paths[first], path))?;
             }
             Thing::Inode(inode) | Thing::HardLink(inode, _) => {
-                if let Kind::Symlink { target } = &inode.kind {
+                if let InodeKind::Symlink { target } = &inode.kind {
                     let link = os(target).and_then(|target| symlink_file(target.as_ref(), path));
-                    failed("link", path, link)?;
+                    io_failed("link", path, link)?;
                 }
             }
             Thing::Directory(_) => {}
@@ -101,9 +101,9 @@ fn begin(output: &Path) -> Result<(), RootfsError> {
             Some(_) => Err(RootfsError::Occupied(output.to_owned())),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            failed("make", output, fs::create_dir_all(output))
+            Ok(io_failed("make", output, fs::create_dir_all(output))?)
         }
-        Err(error) => failed("list", output, Err(error)),
+        Err(error) => Ok(io_failed("list", output, Err(error))?),
     }
 }
 
@@ -123,14 +123,14 @@ struct NewFile<'a> {
 }
 
 impl NewFile<'_> {
-    fn write(&self, archive: &mut Reader<'_>) -> Result<(), ArchiveError> {
+    fn write(&self, archive: &mut Reader<'_>) -> Result<(), TarError> {
         let failed = |error: io::Error| {
             let path = self.path.display();
             io::Error::new(error.kind(), format!("cannot write {path}: {error}"))
         };
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).open(self.path);
-        let write = |error| ArchiveError::Write(failed(error));
+        let write = |error| TarError::Write(failed(error));
         let file = file.map_err(write)?;
         archive.data(|bytes, offset| write_all_at(&file, bytes, offset).map_err(failed))?;
         self.finish(&file).map_err(write)?;

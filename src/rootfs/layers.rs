@@ -7,11 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::layout::read_layer;
 use crate::oci::descriptor::{Compression, Descriptor, Kind};
 
-use super::archive::{Archive, ArchiveError, Entry};
-use super::{LayerFault, MAX_MEMORY, RootfsError};
+use super::{LayerFault, RootfsError};
+use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, read_layer};
 
 /// What files are read through.
 pub(super) type Reader<'a> = Archive<BufReader<Box<dyn Read + 'a>>>;
@@ -51,7 +50,7 @@ impl Layer {
             while let Some(entry) = archive.next()? {
                 let more = entry.memory();
                 if memory.fetch_add(more, Ordering::Relaxed) + more > MAX_MEMORY {
-                    return Err(ArchiveError::TooMuch);
+                    return Err(TarError::TooMuch);
                 }
                 entries.push(entry);
             }
@@ -63,7 +62,7 @@ impl Layer {
     pub(super) fn contents<T>(
         &self,
         wanted: &[(usize, T)],
-        take: impl Fn(&T, &mut Reader<'_>) -> Result<(), ArchiveError>,
+        take: impl Fn(&T, &mut Reader<'_>) -> Result<(), TarError>,
     ) -> Result<(), RootfsError> {
         if wanted.is_empty() {
             return Ok(());
@@ -73,7 +72,7 @@ impl Layer {
             for (position, item) in wanted {
                 while number <= *position {
                     if archive.next()?.is_none() {
-                        return Err(ArchiveError::Form("it changed while it was read"));
+                        return Err(TarError::Form("it changed while it was read"));
                     }
                     number += 1;
                 }
@@ -93,7 +92,7 @@ impl Layer {
     /// Reads the whole blob. That it is another than it should be goes before what follows from that.
     fn read<T>(
         &self,
-        work: impl FnOnce(Reader<'_>) -> Result<T, ArchiveError>,
+        work: impl FnOnce(Reader<'_>) -> Result<T, TarError>,
     ) -> Result<T, RootfsError> {
         let Descriptor { digest, size, .. } = &self.descriptor;
         let unreadable = |error| self.failed(LayerFault::Read(error));
@@ -113,7 +112,7 @@ impl Layer {
             return Err(self.failed(LayerFault::Digest(found)));
         }
         done.map_err(|error| match error {
-            ArchiveError::Write(error) => RootfsError::Write(error),
+            TarError::Write(error) => RootfsError::Write(error),
             error => self.failed(LayerFault::Archive(error)),
         })
     }

@@ -5,7 +5,6 @@
 //! left in it. Where each content goes is known by then, so no order is forced on the second reading,
 //! and nothing but the tree is held in memory.
 
-mod archive;
 mod directory;
 mod layers;
 mod tar;
@@ -16,18 +15,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
+use crate::files::FileError;
 use crate::oci::descriptor::MediaType;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ImageManifest;
-
-pub use archive::ArchiveError;
-pub(crate) use archive::{Archive, Content};
+use crate::tar::TarError;
 
 use layers::{Layer, each};
-use tree::{Item, Kind, Source, Thing, Tree};
-
-/// The most memory that the names, links and attributes of an image's files may take, more or less.
-const MAX_MEMORY: u64 = 512 << 20;
+use tree::{ContentSource, InodeKind, Item, Thing, Tree};
 
 /// Why a root file system cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +44,8 @@ pub enum RootfsError {
         media_type: MediaType,
     },
     /// The output cannot be written.
-    #[error("cannot {action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// A file of the output cannot be written.
     #[error("cannot write the root file system")]
     Write(#[source] io::Error),
@@ -85,7 +73,7 @@ pub enum LayerFault {
     Digest(Digest),
     /// What the blob holds is of no use.
     #[error(transparent)]
-    Archive(ArchiveError),
+    Archive(TarError),
 }
 
 /// The root file system of an image.
@@ -144,18 +132,10 @@ impl Rootfs {
     }
 }
 
-fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, RootfsError> {
-    result.map_err(|source| RootfsError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// What to take from each layer, given the contents that are wanted.
 fn by_layer<T>(
     layers: &[Layer],
-    wanted: impl Iterator<Item = (Source, T)>,
+    wanted: impl Iterator<Item = (ContentSource, T)>,
 ) -> Vec<Vec<(usize, T)>> {
     let mut sorted: Vec<Vec<(usize, T)>> = layers.iter().map(|_| Vec::new()).collect();
     for (source, content) in wanted {

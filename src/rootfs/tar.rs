@@ -7,18 +7,18 @@ use std::path::Path;
 
 use ::tar::{EntryType, Header};
 
-use crate::files::WholeFile;
-use crate::store::write_all_at;
+use crate::files::{WholeFile, io_failed};
+use crate::io::write_all_at;
 
-use super::archive::{BLOCK, Device, Metadata, Time, padding};
-use super::{Item, Kind, Rootfs, RootfsError, Thing, by_layer, each, failed};
+use super::{InodeKind, Item, Rootfs, RootfsError, Thing, by_layer, each};
+use crate::tar::{BLOCK, Device, Metadata, Time, padding};
 
 /// A directory that no layer has an entry of.
 const IMPLIED: u32 = 0o755;
 
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     // An archive that lacks contents must not be taken for a whole one.
-    let whole = failed("write", output, WholeFile::begin(output))?;
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
     let file = whole.file();
 
     let items = rootfs.tree.items();
@@ -30,10 +30,10 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
             continue;
         }
         let headers = headers(item, &items);
-        failed("write", output, write_all_at(file, &headers, end))?;
+        io_failed("write", output, write_all_at(file, &headers, end))?;
         end += headers.len() as u64;
         if let Thing::Inode(inode) = item.thing
-            && let Kind::File { size, source } = inode.kind
+            && let InodeKind::File { size, source } = inode.kind
             && size > 0
         {
             wanted.push((source, end));
@@ -41,14 +41,14 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
         }
     }
     // Two blocks of zeros are the end.
-    failed("write", output, file.set_len(end + 2 * BLOCK as u64))?;
+    io_failed("write", output, file.set_len(end + 2 * BLOCK as u64))?;
     let wanted = by_layer(&rootfs.layers, wanted.into_iter());
     each(&rootfs.layers, |number, layer| {
         layer.contents(&wanted[number], |start, archive| {
             archive.data(|bytes, offset| write_all_at(file, bytes, start + offset))
         })
     })?;
-    failed("write", output, whole.finish())
+    Ok(io_failed("write", output, whole.finish())?)
 }
 
 /// The header of an entry and the extended ones before it.
@@ -78,15 +78,15 @@ fn headers(item: &Item<'_>, items: &[Item<'_>]) -> Vec<u8> {
         }
         Thing::Inode(inode) => {
             match &inode.kind {
-                Kind::File { size, .. } => {
+                InodeKind::File { size, .. } => {
                     header.set_entry_type(EntryType::Regular);
                     header.set_size(*size);
                 }
-                Kind::Symlink { target } => {
+                InodeKind::Symlink { target } => {
                     header.set_entry_type(EntryType::Symlink);
                     link = target;
                 }
-                Kind::Device { kind, major, minor } => {
+                InodeKind::Device { kind, major, minor } => {
                     header.set_entry_type(match kind {
                         Device::Character => EntryType::Char,
                         Device::Block => EntryType::Block,
@@ -95,7 +95,7 @@ fn headers(item: &Item<'_>, items: &[Item<'_>]) -> Vec<u8> {
                     gnu.set_device_major(*major);
                     gnu.set_device_minor(*minor);
                 }
-                Kind::Fifo => header.set_entry_type(EntryType::Fifo),
+                InodeKind::Fifo => header.set_entry_type(EntryType::Fifo),
             }
             &inode.metadata
         }
@@ -197,9 +197,9 @@ fn set_mtime(header: &mut Header, time: Time) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::archive::{Archive, Content, Entry};
     use super::super::tree::Inode;
     use super::*;
+    use crate::tar::{Archive, Content, Entry};
 
     fn read_back(item: &Item<'_>, items: &[Item<'_>]) -> Entry {
         let bytes = headers(item, items);
@@ -223,13 +223,13 @@ mod tests {
             kind,
             metadata: metadata.clone(),
         };
-        let link = inode(Kind::Symlink {
+        let link = inode(InodeKind::Symlink {
             target: b"..//a/./b/".to_vec(),
         });
-        let far = inode(Kind::Symlink {
+        let far = inode(InodeKind::Symlink {
             target: vec![b't'; 300],
         });
-        let device = inode(Kind::Device {
+        let device = inode(InodeKind::Device {
             kind: Device::Block,
             major: 8,
             minor: 70_000,

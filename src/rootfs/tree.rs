@@ -4,8 +4,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 
-use super::MAX_MEMORY;
-use super::archive::{ArchiveError, Content, Device, Entry, MAX_PATH, Metadata, components};
+use crate::tar::{Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, TarError, components};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -45,15 +44,15 @@ enum Node {
 /// Anything but a directory.
 #[derive(Debug)]
 pub(super) struct Inode {
-    pub(super) kind: Kind,
+    pub(super) kind: InodeKind,
     pub(super) metadata: Metadata,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum InodeKind {
     File {
         size: u64,
-        source: Source,
+        source: ContentSource,
     },
     Symlink {
         target: Vec<u8>,
@@ -68,7 +67,7 @@ pub(super) enum Kind {
 
 /// Which entry of which layer, both counted from 0, holds a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct ContentSource {
     pub(super) layer: usize,
     pub(super) entry: usize,
 }
@@ -113,7 +112,7 @@ impl Tree {
     /// Applies a layer, the one numbered `layer`, on those below it.
     ///
     /// Whiteouts come first: they hide what is below, wherever in the layer they stand.
-    pub(super) fn apply(&mut self, layer: usize, entries: Vec<Entry>) -> Result<(), ArchiveError> {
+    pub(super) fn apply(&mut self, layer: usize, entries: Vec<Entry>) -> Result<(), TarError> {
         self.hide(&entries)?;
         let mut bookkeeping = Vec::new();
         for (position, entry) in entries.into_iter().enumerate() {
@@ -122,7 +121,7 @@ impl Tree {
             if is_whiteout || name == OPAQUE {
                 continue;
             }
-            let source = Source {
+            let source = ContentSource {
                 layer,
                 entry: position,
             };
@@ -176,7 +175,7 @@ impl Tree {
     }
 
     /// Takes away what the whiteouts of a layer hide.
-    fn hide(&mut self, entries: &[Entry]) -> Result<(), ArchiveError> {
+    fn hide(&mut self, entries: &[Entry]) -> Result<(), TarError> {
         let is_directory = |entry: &&Entry| entry.content == Content::Directory;
         let directories: HashSet<&[u8]> = entries
             .iter()
@@ -192,7 +191,7 @@ impl Tree {
                 _ => continue,
             };
             if target.is_some_and(|target| matches!(target, b"" | b"." | b"..")) {
-                return Err(ArchiveError::entry(&entry.path, "is a whiteout of nothing"));
+                return Err(TarError::entry(&entry.path, "is a whiteout of nothing"));
             }
             if self.is_replaced(parent, &directories) {
                 continue;
@@ -240,8 +239,8 @@ impl Tree {
         parent: &[u8],
         name: Vec<u8>,
         entry: Entry,
-        source: Source,
-    ) -> Result<(), ArchiveError> {
+        source: ContentSource,
+    ) -> Result<(), TarError> {
         let Entry {
             path,
             content,
@@ -253,10 +252,7 @@ impl Tree {
                     *old = Some(metadata);
                     Ok(())
                 }
-                _ => Err(ArchiveError::entry(
-                    b"/",
-                    "is the root, but not a directory",
-                )),
+                _ => Err(TarError::entry(b"/", "is the root, but not a directory")),
             };
         }
         let parent = self
@@ -272,16 +268,16 @@ impl Tree {
                 let inode = self.inode(&target).ok_or_else(|| {
                     let target = String::from_utf8_lossy(&target);
                     let problem = format!("is a hard link to {target:?}, which is no file here");
-                    ArchiveError::entry(&path, problem)
+                    TarError::entry(&path, problem)
                 })?;
                 return self
                     .insert(parent, name, Node::Inode(inode))
                     .map_err(|obstacle| obstacle.of(&path));
             }
-            Content::File { size } => Kind::File { size, source },
-            Content::Symlink { target } => Kind::Symlink { target },
-            Content::Device { kind, major, minor } => Kind::Device { kind, major, minor },
-            Content::Fifo => Kind::Fifo,
+            Content::File { size } => InodeKind::File { size, source },
+            Content::Symlink { target } => InodeKind::Symlink { target },
+            Content::Device { kind, major, minor } => InodeKind::Device { kind, major, minor },
+            Content::Fifo => InodeKind::Fifo,
         };
         self.inodes.push(Inode { kind, metadata });
         let node = Node::Inode(self.inodes.len() - 1);
@@ -400,7 +396,7 @@ impl Tree {
                 way.push(child);
                 continue;
             };
-            let Kind::Symlink { target } = &self.inodes[inode].kind else {
+            let InodeKind::Symlink { target } = &self.inodes[inode].kind else {
                 return Err(Obstacle::NotADirectory);
             };
             links += 1;
@@ -426,14 +422,14 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn of(self, path: &[u8]) -> ArchiveError {
+    fn of(self, path: &[u8]) -> TarError {
         let problem = match self {
             Obstacle::NotADirectory => "is below what is not a directory",
             Obstacle::Loop => "is below a link that leads in a circle, or over too many others",
             Obstacle::TooLong => "is below a link that makes its path longer than Linux takes",
-            Obstacle::TooMany => return ArchiveError::TooMuch,
+            Obstacle::TooMany => return TarError::TooMuch,
         };
-        ArchiveError::entry(path, problem)
+        TarError::entry(path, problem)
     }
 }
 
@@ -487,7 +483,7 @@ mod tests {
         }
     }
 
-    fn apply(layers: &[&[&str]]) -> Result<Vec<String>, ArchiveError> {
+    fn apply(layers: &[&[&str]]) -> Result<Vec<String>, TarError> {
         let mut tree = Tree::default();
         for (number, layer) in layers.iter().enumerate() {
             let entries = layer.iter().map(|text| entry(text, number));
@@ -502,8 +498,8 @@ mod tests {
                 Thing::Directory(Some(metadata)) => format!("{path}/ {}", metadata.mode - 1),
                 Thing::HardLink(_, first) => format!("{path} => {}", text(&items[*first].path)),
                 Thing::Inode(inode) => match &inode.kind {
-                    Kind::Symlink { target } => format!("{path} -> {}", text(target)),
-                    Kind::File { source, .. } => format!("{path} {}", source.layer),
+                    InodeKind::Symlink { target } => format!("{path} -> {}", text(target)),
+                    InodeKind::File { source, .. } => format!("{path} {}", source.layer),
                     _ => path,
                 },
             }

@@ -11,11 +11,9 @@
 //! A blob gets its name only after its size and digest are checked, and is sealed then, so that a
 //! later write cannot go unnoticed. The access time is set at each use, for pruning.
 
-mod positioned;
 mod seal;
 mod writer;
 
-pub(crate) use positioned::write_all_at;
 pub use seal::Trust;
 pub use writer::Writer;
 
@@ -36,7 +34,7 @@ const VERSION: &str = "1";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refused.
-    #[error("the store could not {action} {path}; make room there and let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory", path = path.display())]
+    #[error("the store could not {action} {path}; make room there and let it be written", path = path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -46,7 +44,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Written by another version of this program.
-    #[error("the store {path} has the format version {found:?}, and this program knows only {VERSION:?}: use another one with --store or OCI_PULL_ALL_STORE", path = path.display())]
+    #[error("the store {path} has the format version {found:?}, and this program knows only {VERSION:?}", path = path.display())]
     Version {
         /// The store.
         path: PathBuf,
@@ -54,7 +52,7 @@ pub enum StoreError {
         found: String,
     },
     /// A directory that this program did not make.
-    #[error("{path} is not a store of blobs: name one that a pull has made, or for a pull a new directory, with --store or OCI_PULL_ALL_STORE", path = path.display())]
+    #[error("{path} is not a store of blobs: name one that a pull has made, or for a pull a new directory", path = path.display())]
     NotAStore {
         /// The directory.
         path: PathBuf,
@@ -623,6 +621,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("version"), "2\n").unwrap();
         let error = Store::open(directory.path(), Trust::Seal).unwrap_err();
-        assert!(error.to_string().contains("OCI_PULL_ALL_STORE"), "{error}");
+        assert!(error.to_string().contains("format version"), "{error}");
     }
 }

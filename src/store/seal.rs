@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, FileTimes};
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
 
@@ -50,8 +50,8 @@ impl Seals {
 
     /// Seals a file whose bytes were just written and verified.
     pub(super) fn seal_new(&self, file: &File, digest: &Digest) -> io::Result<()> {
-        match self.stamp_of_this_boot(digest) {
-            Some(stamp) => set(file, stamp),
+        match self.seal_of_this_boot(digest) {
+            Some(seal) => set(file, seal),
             None => seal_for_good(file, digest),
         }
     }
@@ -67,7 +67,7 @@ impl Seals {
         let metadata = file.metadata()?;
         let modified = metadata.modified()?;
         let sealed =
-            modified == digest.stamp() || Some(modified) == self.stamp_of_this_boot(digest);
+            modified == seal_of(digest) || Some(modified) == self.seal_of_this_boot(digest);
         let fits = metadata.len() == size;
         if fits && sealed && trust == Trust::Seal {
             return Ok(Held::Blob);
@@ -85,23 +85,51 @@ impl Seals {
         Ok(Held::Blob)
     }
 
-    fn stamp_of_this_boot(&self, digest: &Digest) -> Option<SystemTime> {
+    fn seal_of_this_boot(&self, digest: &Digest) -> Option<SystemTime> {
         let both = format!("{} {digest}", self.boot.as_ref()?);
-        Some(Digest::of(Algorithm::Sha256, both.as_bytes()).stamp())
+        Some(seal_of(&Digest::of(Algorithm::Sha256, both.as_bytes())))
     }
 }
 
 /// Seals a verified file, once its bytes are durable, for as long as it is not written to.
 fn seal_for_good(file: &File, digest: &Digest) -> io::Result<()> {
     file.sync_data()?;
-    set(file, digest.stamp())
+    set(file, seal_of(digest))
 }
 
-/// Makes a file read-only and gives it the time `stamp`.
-fn set(file: &File, stamp: SystemTime) -> io::Result<()> {
+/// Makes a file read-only and gives it the time `seal`.
+fn set(file: &File, seal: SystemTime) -> io::Result<()> {
     let mut permissions = file.metadata()?.permissions();
     permissions.set_readonly(true);
     file.set_permissions(permissions)?;
     let now = SystemTime::now();
-    file.set_times(FileTimes::new().set_accessed(now).set_modified(stamp))
+    file.set_times(FileTimes::new().set_accessed(now).set_modified(seal))
+}
+
+/// The modification time that marks a file as once verified against a digest.
+///
+/// Any later write gives the file another time, so one `stat` tells whether the bytes are still
+/// those that were hashed. The time is derived from the digest, hence the same on every machine;
+/// it lies between 2001 and 2017 so that no tool takes it for one in the future.
+fn seal_of(digest: &Digest) -> SystemTime {
+    let mut head = [0_u8; 8];
+    hex::decode_to_slice(&digest.hex()[..16], &mut head).expect("a digest holds hex only");
+    let seed = u64::from_be_bytes(head);
+    let seconds = 1_000_000_000 + (seed >> 32) % 500_000_000;
+    // Microseconds: the coarsest step among the file systems that have sub-second times.
+    let micros = (seed & 0xffff_ffff) % 1_000_000;
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_lies_in_the_past_and_depends_on_the_digest() {
+        let one = seal_of(&Digest::of(Algorithm::Sha256, b"1"));
+        let two = seal_of(&Digest::of(Algorithm::Sha256, b"2"));
+        assert_ne!(one, two);
+        assert!(one < SystemTime::now() && two < SystemTime::now());
+    }
 }

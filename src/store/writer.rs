@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::io::{read_exact_at, write_all_at};
 use crate::oci::digest::{Digest, Hasher};
 
-use super::positioned::{read_exact_at, write_all_at};
 use super::seal::Seals;
 use super::{StoreError, failed, open_for_writing};
 

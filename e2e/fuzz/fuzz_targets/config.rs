@@ -173,9 +173,9 @@ fn layer(content: &[u8]) -> Descriptor {
 fn manifest_of(config: &[u8], layers: usize) -> Vec<u8> {
     let manifest = ImageManifest {
         schema_version: 2,
-        media_type: Some(MediaType::new(MediaType::OCI_MANIFEST)),
+        media_type: MediaType::OCI_MANIFEST,
         artifact_type: None,
-        config: Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), config),
+        config: Descriptor::of(MediaType::OCI_CONFIG, config),
         layers: vec![layer(b"base"); layers],
         subject: None,
         annotations: BTreeMap::new(),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
 use oci_pull_all::oci::digest::{Algorithm, Digest};
-use oci_pull_all::layout::{INDEX_FILE, MARKER_FILE, VerifyOptions, verify};
+use oci_pull_all::layout::{FaultKind, INDEX_FILE, MARKER_FILE, VerifyOptions, verify};
 
 const SEPARATOR: &[u8] = b"\n---\n";
 const MAX_BLOBS: usize = 10;
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
     let sparse = verify(root, VerifyOptions { sparse: true });
     let accepted: Vec<_> = faults
         .iter()
-        .filter(|fault| !fault.left_out)
+        .filter(|fault| fault.kind != FaultKind::LeftOut)
         .cloned()
         .collect();
     assert_eq!(

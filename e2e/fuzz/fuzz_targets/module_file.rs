@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use oci_pull_all::oci::digest::{Algorithm, Digest};
-use oci_pull_all::module_file::ModuleFile;
+use oci_pull_all::pins::module_file::ModuleFile;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = str::from_utf8(data) else {

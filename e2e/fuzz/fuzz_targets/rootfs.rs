@@ -74,7 +74,7 @@ fn image(root: &Path, layers: &[Vec<u8>]) -> ImageManifest {
         descriptor
     });
     let layers: Vec<Descriptor> = layers.collect();
-    let config = Descriptor::of(MediaType::new(MediaType::OCI_CONFIG), b"{}");
+    let config = Descriptor::of(MediaType::OCI_CONFIG, b"{}");
     let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": layers});
     let bytes = manifest.to_string();
     match Manifest::parse(bytes.as_bytes(), None) {

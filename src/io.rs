@@ -1,7 +1,7 @@
-//! Reads and writes at an offset, by several threads on one file.
+//! Readers and writers: at an offset, by several threads on one file, and what passes bytes on.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
@@ -29,7 +29,7 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
 }
 
 /// Fills `bytes` with what is at `offset`.
-pub(super) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         #[cfg(unix)]
         let result = file.read_at(bytes, offset);
@@ -46,4 +46,40 @@ pub(super) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) 
         }
     }
     Ok(())
+}
+
+/// A reader that also writes what is read from it.
+pub(crate) struct Tee<R, W> {
+    reader: R,
+    writer: W,
+    count: u64,
+}
+
+impl<R: Read, W: Write> Tee<R, W> {
+    pub(crate) fn new(reader: R, writer: W) -> Self {
+        let count = 0;
+        Tee {
+            reader,
+            writer,
+            count,
+        }
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(crate) fn into_writer(self) -> W {
+        self.writer
+    }
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.writer.write_all(&buffer[..count])?;
+        self.count += count as u64;
+        Ok(count)
+    }
 }

@@ -1,13 +1,14 @@
 //! The images that a Bazel workspace pins, in its `MODULE.bazel` and what that includes.
 
+pub mod module_file;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::rewrite;
-use crate::module_file::{Declared, DeclaredImage, ModuleFile, Unreadable};
+use crate::files::{FileError, io_failed, rewrite};
 use crate::oci::digest::Digest;
+use module_file::{Declared, DeclaredImage, ModuleFile, Unreadable};
 
 /// The file that makes a directory a module.
 pub const MODULE_FILE: &str = "MODULE.bazel";
@@ -18,17 +19,10 @@ const DEFAULT_NAME: &str = "oci_pull_all";
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
     /// A file cannot be read or written.
-    #[error("cannot {action} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// There is no such file.
-    #[error("there is no {MODULE_FILE} in {path} or above it: name one with --module", path = .0.display())]
+    #[error("there is no {MODULE_FILE} in {path} or above it", path = .0.display())]
     NoModule(PathBuf),
     /// No image has the name.
     #[error("{path} declares no image {name:?}{there_are}", path = path.display())]
@@ -58,14 +52,6 @@ pub enum PinError {
     /// Somebody else wrote to the file.
     #[error("{path} has changed while its images were asked for, so nothing was written: try again", path = .0.display())]
     Changed(PathBuf),
-}
-
-fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, PinError> {
-    result.map_err(|source| PinError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// The module files of a workspace.
@@ -111,7 +97,7 @@ impl Workspace {
             if !seen.insert(path.clone()) {
                 continue;
             }
-            let file = ModuleFile::new(failed("read", &path, fs::read_to_string(&path))?);
+            let file = ModuleFile::new(io_failed("read", &path, fs::read_to_string(&path))?);
             let included = file.included();
             let included = included.iter().rev();
             queue.extend(included.filter_map(|label| workspace.file(label)));
@@ -198,10 +184,10 @@ impl Workspace {
             if text == file.text() {
                 continue;
             }
-            if failed("read", path, fs::read(path))? != file.text().as_bytes() {
+            if io_failed("read", path, fs::read(path))? != file.text().as_bytes() {
                 return Err(PinError::Changed(path.clone()));
             }
-            failed("write", path, rewrite(path, text.as_bytes()))?;
+            io_failed("write", path, rewrite(path, text.as_bytes()))?;
         }
         Ok(())
     }

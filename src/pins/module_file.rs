@@ -65,7 +65,7 @@ pub enum Unreadable {
         expected: &'static str,
     },
     /// There is no digest to replace.
-    #[error("it has no digest: write digest = \"\" for one to be filled in")]
+    #[error("it has no digest")]
     NoDigest,
     /// Neither one name of an image nor the other.
     #[error("it must name its image either by image or by registry and repository")]
@@ -92,31 +92,31 @@ impl From<PlatformError> for Unreadable {
 
 /// Why there is no tag to resolve.
 #[derive(Debug, thiserror::Error)]
-pub enum TagError {
+pub enum NoTag {
     /// Nothing says which tag.
     #[error(
-        "nothing says which tag it follows: write the tag alone into a comment on its digest's line, such as # stable, or pass --tag"
+        "nothing says which tag it follows: write the tag alone into a comment on its digest's line, such as # stable"
     )]
     None,
     /// The comment says something else.
     #[error(
-        "the comment on its digest's line does not say which tag it follows: write the tag alone, such as # stable, or pass --tag"
+        "the comment on its digest's line does not say which tag it follows: write the tag alone, such as # stable"
     )]
     Comment(#[source] ReferenceError),
 }
 
 impl DeclaredImage {
     /// The image by the tag that it follows, as the comment on its digest's line tells.
-    pub fn followed(&self) -> Result<Reference, TagError> {
-        let tag = self.comment.as_deref().ok_or(TagError::None)?;
-        self.repository.with_tag(tag).map_err(TagError::Comment)
+    pub fn followed(&self) -> Result<Reference, NoTag> {
+        let tag = self.comment.as_deref().ok_or(NoTag::None)?;
+        self.repository.with_tag(tag).map_err(NoTag::Comment)
     }
 }
 
 impl ModuleFile {
     /// Reads the text of a module file.
     pub fn new(text: String) -> Self {
-        let tokens = scan(&text);
+        let tokens = tokens(&text);
         ModuleFile { text, tokens }
     }
 
@@ -284,8 +284,8 @@ impl ModuleFile {
             .tokens
             .iter()
             .skip_while(|other| other.range.start < token.range.end)
-            .take_while(|other| other.kind != Kind::Newline)
-            .find(|other| other.kind == Kind::Comment)?;
+            .take_while(|other| other.kind != TokenKind::Newline)
+            .find(|other| other.kind == TokenKind::Comment)?;
         let text = self.at(comment).trim_start_matches('#').trim();
         (!text.is_empty()).then(|| text.to_owned())
     }
@@ -296,14 +296,15 @@ impl ModuleFile {
         self.tokens
             .split(move |token| {
                 match token.kind {
-                    Kind::Open => depth += 1,
-                    Kind::Close => depth = depth.saturating_sub(1),
+                    TokenKind::Open => depth += 1,
+                    TokenKind::Close => depth = depth.saturating_sub(1),
                     _ => {}
                 }
-                token.kind == Kind::Newline && depth == 0
+                token.kind == TokenKind::Newline && depth == 0
             })
             .filter_map(|statement| {
-                let is_code = |token: &&Token| !matches!(token.kind, Kind::Newline | Kind::Comment);
+                let is_code =
+                    |token: &&Token| !matches!(token.kind, TokenKind::Newline | TokenKind::Comment);
                 Call::parse(self, &statement.iter().filter(is_code).collect::<Vec<_>>())
             })
     }
@@ -318,7 +319,7 @@ impl ModuleFile {
 
     /// Where the content of a string stands, and what it means, if it is a string without escapes.
     fn literal(&self, token: &Token) -> Option<(Range<usize>, &str)> {
-        let Kind::Text { prefix, quotes } = token.kind else {
+        let TokenKind::Text { prefix, quotes } = token.kind else {
             return None;
         };
         let content = token.range.start + prefix + quotes..token.range.end - quotes;
@@ -363,7 +364,7 @@ impl<'a> Call<'a> {
     fn parse(file: &'a ModuleFile, statement: &[&'a Token]) -> Option<Self> {
         let open = statement
             .iter()
-            .position(|token| token.kind == Kind::Open)
+            .position(|token| token.kind == TokenKind::Open)
             .filter(|open| file.is(statement[*open], "("))?;
         let (assigned, function) = match &statement[..open] {
             [assigned, equals, function @ ..] if file.is(equals, "=") => {
@@ -379,10 +380,10 @@ impl<'a> Call<'a> {
         let mut depth = 0_usize;
         for &token in inner {
             match token.kind {
-                Kind::Open => depth += 1,
+                TokenKind::Open => depth += 1,
                 // A second call follows the first one.
-                Kind::Close => depth = depth.checked_sub(1)?,
-                Kind::Other if depth == 0 && file.is(token, ",") => {
+                TokenKind::Close => depth = depth.checked_sub(1)?,
+                TokenKind::Other if depth == 0 && file.is(token, ",") => {
                     arguments.push(Vec::new());
                     continue;
                 }
@@ -392,7 +393,9 @@ impl<'a> Call<'a> {
         }
         let arguments = arguments.into_iter().filter(|tokens| !tokens.is_empty());
         let arguments = arguments.map(|tokens| match tokens[..] {
-            [name, equals, ref value @ ..] if name.kind == Kind::Name && file.is(equals, "=") => {
+            [name, equals, ref value @ ..]
+                if name.kind == TokenKind::Name && file.is(equals, "=") =>
+            {
                 (file.at(name), value.to_vec())
             }
             _ => ("", tokens),
@@ -421,12 +424,12 @@ impl<'a> Call<'a> {
 /// A piece of a file that is not space.
 #[derive(Clone, Debug)]
 struct Token {
-    kind: Kind,
+    kind: TokenKind,
     range: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum TokenKind {
     /// A name or a number.
     Name,
     /// A string: the number of bytes before its first quote, and of quotes at either end.
@@ -444,7 +447,7 @@ enum Kind {
 }
 
 /// Takes a text apart, as Starlark's lexer does (Starlark specification, "Lexical elements").
-fn scan(text: &str) -> Vec<Token> {
+fn tokens(text: &str) -> Vec<Token> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut tokens = Vec::new();
     let mut start = 0;
@@ -452,10 +455,10 @@ fn scan(text: &str) -> Vec<Token> {
         let rest = &text[start..];
         let until = |stop: &dyn Fn(char) -> bool| rest.find(stop).unwrap_or(rest.len());
         let (kind, length) = match first {
-            '\n' | ';' => (Some(Kind::Newline), 1),
-            '#' => (Some(Kind::Comment), until(&|c| c == '\n')),
-            '(' | '[' | '{' => (Some(Kind::Open), 1),
-            ')' | ']' | '}' => (Some(Kind::Close), 1),
+            '\n' | ';' => (Some(TokenKind::Newline), 1),
+            '#' => (Some(TokenKind::Comment), until(&|c| c == '\n')),
+            '(' | '[' | '{' => (Some(TokenKind::Open), 1),
+            ')' | ']' | '}' => (Some(TokenKind::Close), 1),
             '\'' | '"' => string(rest, 0),
             // A line that goes on.
             '\\' if rest[1..].starts_with("\r\n") => (None, 3),
@@ -467,11 +470,11 @@ fn scan(text: &str) -> Vec<Token> {
                 {
                     string(rest, length)
                 } else {
-                    (Some(Kind::Name), length)
+                    (Some(TokenKind::Name), length)
                 }
             }
             c if c.is_whitespace() => (None, c.len_utf8()),
-            c => (Some(Kind::Other), c.len_utf8()),
+            c => (Some(TokenKind::Other), c.len_utf8()),
         };
         if let Some(kind) = kind {
             let range = start..start + length;
@@ -483,7 +486,7 @@ fn scan(text: &str) -> Vec<Token> {
 }
 
 /// The kind and length of the string at the beginning of `text`, whose first quote is at `prefix`.
-fn string(text: &str, prefix: usize) -> (Option<Kind>, usize) {
+fn string(text: &str, prefix: usize) -> (Option<TokenKind>, usize) {
     let body = &text.as_bytes()[prefix..];
     let quote = body[0];
     let quotes = if body.starts_with(&[quote; 3]) { 3 } else { 1 };
@@ -494,7 +497,10 @@ fn string(text: &str, prefix: usize) -> (Option<Kind>, usize) {
             b'\\' => at += 2,
             b'\n' if quotes == 1 => break,
             byte if byte == quote && body[at..].starts_with(&[quote; 3][..quotes]) => {
-                return (Some(Kind::Text { prefix, quotes }), prefix + at + quotes);
+                return (
+                    Some(TokenKind::Text { prefix, quotes }),
+                    prefix + at + quotes,
+                );
             }
             _ => at += 1,
         }
@@ -503,7 +509,7 @@ fn string(text: &str, prefix: usize) -> (Option<Kind>, usize) {
     while !text.is_char_boundary(end) {
         end += 1;
     }
-    (Some(Kind::Other), end)
+    (Some(TokenKind::Other), end)
 }
 
 #[cfg(test)]
@@ -583,11 +589,11 @@ http_archive(name = "eight")
         assert_eq!(image.docker_config.as_deref(), Some("//:c.json"));
         let image = only("digest = '', registry = 'a.test', repository = 'b'").unwrap();
         assert_eq!(image.repository.repository(), "b");
-        assert!(matches!(image.followed(), Err(TagError::None)));
+        assert!(matches!(image.followed(), Err(NoTag::None)));
         let image = only("image = 'a', digest = '',\n# stable\n").unwrap();
         assert_eq!(image.comment, None, "it is on another line");
         let image = only("image = 'a', digest = '', # see a/b\n").unwrap();
-        assert!(matches!(image.followed(), Err(TagError::Comment(_))));
+        assert!(matches!(image.followed(), Err(NoTag::Comment(_))));
     }
 
     #[test]
@@ -642,7 +648,7 @@ http_archive(name = "eight")
             assert_eq!(names(&format!("{HEAD}{text}")), [""; 0], "{text}");
         }
         for text in ["'\\", "'\\ö", "\"\"\"\\", "r", "\\", "=("] {
-            scan(text);
+            tokens(text);
             names(text);
         }
         // The next line is none of it.

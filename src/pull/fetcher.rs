@@ -6,38 +6,34 @@
 //! itself help with the parts of others.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::oci::descriptor::Descriptor;
-use crate::progress::{BlobProgress, Progress};
+use crate::progress::{BlobReporter, BlobState, Reporter};
 use crate::registry::{Backoff, Body, RegistryError};
 use crate::store::{Ingest, Store, StoreError, Writer};
 
-use super::sources::{Choice, Upstream};
-use super::{PullError, blocking, wait_after};
+use super::schedule::{Clock, Schedule, share};
+use super::upstream::{Candidates, Upstream};
+use super::{PullError, blocking};
 
 /// Bytes that make a failed request worth another round of tries; less may be a registry that lies.
 const PROGRESS: u64 = 256 * 1024;
-/// How often a transfer is asked whether it waits for the network.
-const PERIOD: Duration = Duration::from_millis(50);
-/// What one request asks for at most, unless a part is larger. The connections that a blob gets later
-/// must find something to do.
-const MAX_RUN: u64 = 32 << 20;
 /// How often in a row a mirror's answers may break off before others are asked.
 const MAX_BREAKS: u32 = 2;
 
 /// Where blobs come from and where they go.
-pub(super) struct Crew {
+pub(super) struct Fetcher {
     upstream: Arc<Upstream>,
     store: Arc<Store>,
-    progress: Progress,
+    reporter: Arc<dyn Reporter>,
     connections: usize,
     /// Connections that no blob has for itself.
     spare: Semaphore,
@@ -45,18 +41,18 @@ pub(super) struct Crew {
     unfinished: AtomicUsize,
 }
 
-impl Crew {
-    /// A crew that uses at most so many `connections` at once.
+impl Fetcher {
+    /// One that uses at most so many `connections` at once.
     pub(super) fn new(
         upstream: Arc<Upstream>,
         store: Arc<Store>,
-        progress: Progress,
+        reporter: Arc<dyn Reporter>,
         connections: usize,
     ) -> Arc<Self> {
-        Arc::new(Crew {
+        Arc::new(Fetcher {
             upstream,
             store,
-            progress,
+            reporter,
             connections,
             spare: Semaphore::new(0),
             unfinished: AtomicUsize::new(0),
@@ -89,45 +85,39 @@ impl Crew {
         Ok(transferred)
     }
 
-    /// The connections for each blob, if all had the same number.
-    fn share(&self) -> u64 {
-        let unfinished = self.unfinished.load(Ordering::Relaxed).max(1);
-        (self.connections / unfinished).max(1) as u64
-    }
-
     /// Gets a blob into the store; returns how many bytes came over the network.
     async fn fetch(self: Arc<Self>, blob: Descriptor) -> Result<u64, PullError> {
-        let progress = Arc::new(self.progress.blob(&blob.digest, blob.size));
+        let progress = self.reporter.blob(&blob.digest, blob.size);
         let mut transferred = 0;
-        let choice = Arc::new(Choice::new(&self.upstream, &self.progress));
+        let candidates = Arc::new(Candidates::new(&self.upstream, &self.reporter));
         loop {
-            progress.message("waiting for another process");
+            progress.state(BlobState::Locked);
             let Some(writer) = self.ingest(&blob).await? else {
                 progress.move_to(blob.size);
                 return Ok(transferred);
             };
-            progress.message("");
+            progress.state(BlobState::Moving);
             progress.move_to(writer.written());
-            let transfer = Arc::new(Transfer {
-                crew: Arc::clone(&self),
+            let fetch = Arc::new(BlobFetch {
+                fetcher: Arc::clone(&self),
                 blob: blob.clone(),
                 writer,
                 progress: Arc::clone(&progress),
-                choice: Arc::clone(&choice),
+                candidates: Arc::clone(&candidates),
                 senders: Mutex::default(),
-                source: AtomicUsize::new(0),
+                given_up: AtomicUsize::new(0),
                 received: AtomicU64::new(0),
                 mismeasured: AtomicBool::new(false),
-                parts: Mutex::default(),
+                schedule: Mutex::default(),
                 wanted: Semaphore::new(1),
                 drained: Semaphore::new(0),
             });
-            transfer.run().await?;
-            transferred += transfer.received.load(Ordering::Relaxed);
-            match transfer.writer.finish() {
+            fetch.run().await?;
+            transferred += fetch.received.load(Ordering::Relaxed);
+            match fetch.writer.finish() {
                 Ok(()) => return Ok(transferred),
                 // The bytes are forgotten.
-                Err(StoreError::Digest { .. }) if choice.wrong(&transfer.senders()) => {}
+                Err(StoreError::Digest { .. }) if candidates.wrong(&fetch.senders()) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -150,32 +140,48 @@ impl Crew {
 }
 
 /// What it takes to get the missing bytes of one blob.
-struct Transfer {
-    crew: Arc<Crew>,
+struct BlobFetch {
+    fetcher: Arc<Fetcher>,
     blob: Descriptor,
     writer: Writer,
-    progress: Arc<BlobProgress>,
-    choice: Arc<Choice>,
-    /// The places that sent bytes of it.
+    progress: Arc<dyn BlobReporter>,
+    candidates: Arc<Candidates>,
+    /// The endpoints that sent bytes of it.
     senders: Mutex<BTreeSet<usize>>,
-    /// 0 is the registry or a mirror, the others are the descriptor's URLs.
-    source: AtomicUsize,
+    /// How many sources were given up: first the endpoints together, and then the descriptor's URLs.
+    given_up: AtomicUsize,
     received: AtomicU64,
     /// Whether an answer told a length that cannot be.
     mismeasured: AtomicBool,
     /// What no connection has begun with yet.
-    parts: Mutex<VecDeque<Range<u64>>>,
+    schedule: Mutex<Schedule>,
     /// Helpers that may begin.
     wanted: Semaphore,
     /// Closed when no part is left to begin with.
     drained: Semaphore,
 }
 
+/// Who is asked for a blob.
+#[derive(Clone, Copy)]
+enum Source {
+    /// A mirror or the origin, by its number.
+    Endpoint(usize),
+    /// A URL of the descriptor, by its number.
+    Url(usize),
+}
+
 /// An answer on its way.
-struct Answer {
+struct Opened {
     body: Body,
-    /// Who gives it, if it is not a URL of the descriptor.
-    place: Option<usize>,
+    source: Source,
+}
+
+/// What became of an answer.
+struct Received {
+    /// Where in the blob it ended.
+    end: u64,
+    /// How it ended.
+    result: Result<(), RegistryError>,
 }
 
 /// Which answers to a request for a range are taken.
@@ -201,12 +207,12 @@ impl From<PullError> for Stop {
     }
 }
 
-impl Transfer {
+impl BlobFetch {
     /// Gets all that is missing.
     async fn run(self: &Arc<Self>) -> Result<(), PullError> {
         let mut ranges = true;
         loop {
-            *self.parts() = self.writer.missing().into();
+            *self.schedule() = Schedule::new(self.writer.missing());
             let Some(first) = self.next_run() else {
                 return Ok(());
             };
@@ -227,9 +233,9 @@ impl Transfer {
     }
 
     /// Gets all parts, the first of which was asked for already, with what help is to be had.
-    async fn get_together(self: &Arc<Self>, first: Range<u64>, answer: Answer) -> Result<(), Stop> {
+    async fn get_together(self: &Arc<Self>, first: Range<u64>, answer: Opened) -> Result<(), Stop> {
         let mut helpers = JoinSet::new();
-        for _ in 0..self.parts().len().min(self.crew.connections - 1) {
+        for _ in 0..self.schedule().parts().min(self.fetcher.connections - 1) {
             helpers.spawn(Arc::clone(self).help());
         }
         let own = async {
@@ -253,7 +259,7 @@ impl Transfer {
             if let Ok(wanted) = self.wanted.acquire().await {
                 wanted.forget();
             }
-            self.crew.spare.acquire().await
+            self.fetcher.spare.acquire().await
         };
         tokio::select! {
             biased;
@@ -270,25 +276,14 @@ impl Transfer {
         Ok(())
     }
 
-    /// The next parts, one behind the other: many as long as much is left, so that there are few
-    /// requests, and few at the end, so that all connections end together.
     fn next_run(&self) -> Option<Range<u64>> {
-        let mut parts = self.parts();
-        let left: u64 = parts.iter().map(|part| part.end - part.start).sum();
-        let enough = (left / (2 * self.crew.share())).min(MAX_RUN);
-        let mut run = parts.pop_front()?;
-        while let Some(next) = parts.front()
-            && next.start == run.end
-            && next.end - run.start <= enough
-        {
-            run.end = next.end;
-            parts.pop_front();
-        }
-        Some(run)
+        let unfinished = self.fetcher.unfinished.load(Ordering::Relaxed);
+        let connections = share(self.fetcher.connections, unfinished);
+        self.schedule().next_run(connections)
     }
 
-    fn parts(&self) -> MutexGuard<'_, VecDeque<Range<u64>>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn senders(&self) -> MutexGuard<'_, BTreeSet<usize>> {
@@ -299,23 +294,26 @@ impl Transfer {
     async fn get(
         &self,
         run: Range<u64>,
-        mut asked: Option<Answer>,
+        mut asked: Option<Opened>,
         answers: Answers,
     ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
         let mut breaks = 0;
         let mut at = run.start;
         while at < run.end {
-            let Answer { mut body, place } = match asked.take() {
+            let Opened { mut body, source } = match asked.take() {
                 Some(answer) => answer,
                 None => self.open(&(at..run.end), &mut backoff).await?,
             };
             if body.is_whole() && answers == Answers::Ranges {
                 return Err(Stop::NoRanges);
             }
-            self.senders().extend(place);
+            if let Source::Endpoint(endpoint) = source {
+                self.senders().insert(endpoint);
+            }
             let before = at;
-            let (end, mut result) = self.receive(&mut body).await?;
+            let Received { end, mut result } =
+                self.receive(&mut body).await.map_err(PullError::from)?;
             at = at.max(end);
             if at - before >= PROGRESS {
                 backoff.reset();
@@ -328,68 +326,89 @@ impl Transfer {
                 continue;
             };
             breaks += 1;
-            match place {
-                Some(place) if self.is_mirror(place) && breaks >= MAX_BREAKS => {
+            let waited = match source {
+                Source::Endpoint(mirror) if self.is_mirror(mirror) && breaks >= MAX_BREAKS => {
                     breaks = 0;
-                    let choice = &self.choice;
-                    choice
-                        .failed(place, error, &mut backoff, &self.progress)
-                        .await?;
+                    let candidates = &self.candidates;
+                    candidates
+                        .failed(mirror, error, &mut backoff, &*self.progress)
+                        .await
                 }
-                _ => wait_after(&mut backoff, error, &self.progress)
-                    .await
-                    .map_err(PullError::from)?,
-            }
+                _ => backoff.wait_after(error, &*self.progress).await,
+            };
+            waited.map_err(PullError::from)?;
         }
         Ok(())
     }
 
-    fn is_mirror(&self, place: usize) -> bool {
-        self.crew.upstream.is_mirror(place)
+    fn is_mirror(&self, endpoint: usize) -> bool {
+        self.fetcher.upstream.is_mirror(endpoint)
+    }
+
+    /// Who is to be asked now.
+    fn source(&self) -> Source {
+        match self.given_up.load(Ordering::Relaxed).checked_sub(1) {
+            None => Source::Endpoint(self.candidates.endpoint()),
+            Some(url) => Source::Url(url),
+        }
+    }
+
+    /// Gives a source up for the next one, if there is one.
+    fn give_up(&self, source: Source) -> bool {
+        let next = match source {
+            Source::Endpoint(_) => 0,
+            Source::Url(url) => url + 1,
+        };
+        let is_there = next < self.blob.urls.len();
+        if is_there {
+            self.given_up.store(next + 1, Ordering::Relaxed);
+        }
+        is_there
     }
 
     /// Asks one source after the other for a range until one answers, or until there is no hope.
-    async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Answer, PullError> {
+    async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Opened, PullError> {
         loop {
-            let source = self.source.load(Ordering::Relaxed);
-            let place = (source == 0).then(|| self.choice.place());
-            let mut body = self.ask(source, place, range).await;
+            let source = self.source();
+            let mut body = self.ask(source, range).await;
             if matches!(&body, Err(error) if error.refuses_range()) {
-                body = self.ask(source, place, &(0..self.blob.size)).await;
+                body = self.ask(source, &(0..self.blob.size)).await;
             }
             let error = match body {
-                Ok(body) => return Ok(Answer { body, place }),
-                // As with wrong bytes, a second try may find better ones; a third would not.
-                Err(error @ RegistryError::Length { .. })
-                    if !place.is_some_and(|place| self.is_mirror(place))
-                        && self.mismeasured.swap(true, Ordering::Relaxed) =>
-                {
-                    return Err(error.into());
-                }
+                Ok(body) => return Ok(Opened { body, source }),
                 Err(error) => error,
             };
-            let error = if let Some(place) = place {
-                let choice = &self.choice;
-                match choice.failed(place, error, backoff, &self.progress).await {
-                    Err(PullError::Registry(error @ RegistryError::NotFound { .. }))
-                        if !self.blob.urls.is_empty() =>
-                    {
-                        error
-                    }
-                    result => {
-                        result?;
-                        continue;
-                    }
+            let is_mirror =
+                matches!(source, Source::Endpoint(endpoint) if self.is_mirror(endpoint));
+            // As with wrong bytes, a second try may find better ones; a third would not.
+            if matches!(error, RegistryError::Length { .. })
+                && !is_mirror
+                && self.mismeasured.swap(true, Ordering::Relaxed)
+            {
+                return Err(error.into());
+            }
+            let failed = match source {
+                Source::Endpoint(endpoint) => {
+                    let candidates = &self.candidates;
+                    candidates
+                        .failed(endpoint, error, backoff, &*self.progress)
+                        .await
                 }
-            } else if error.transient().is_some() {
-                wait_after(backoff, error, &self.progress).await?;
-                continue;
-            } else {
-                error
+                Source::Url(_) => backoff.wait_after(error, &*self.progress).await,
             };
-            if source < self.blob.urls.len() {
-                self.source.store(source + 1, Ordering::Relaxed);
-            } else {
+            let Err(error) = failed else {
+                continue;
+            };
+            let is_elsewhere = match source {
+                Source::Endpoint(_) => {
+                    matches!(error, RegistryError::NotFound { .. }) && !self.blob.urls.is_empty()
+                }
+                Source::Url(_) => !error.is_transient(),
+            };
+            if !is_elsewhere {
+                return Err(error.into());
+            }
+            if !self.give_up(source) {
                 return Err(PullError::Foreign {
                     digest: self.blob.digest.clone(),
                     source: Box::new(error),
@@ -398,84 +417,38 @@ impl Transfer {
         }
     }
 
-    async fn ask(
-        &self,
-        source: usize,
-        place: Option<usize>,
-        range: &Range<u64>,
-    ) -> Result<Body, RegistryError> {
-        let upstream = &self.crew.upstream;
-        if let Some(place) = place {
-            return upstream.registry(place).blob(&self.blob, range).await;
+    async fn ask(&self, source: Source, range: &Range<u64>) -> Result<Body, RegistryError> {
+        let upstream = &self.fetcher.upstream;
+        match source {
+            Source::Endpoint(endpoint) => upstream.registry(endpoint).blob(&self.blob, range).await,
+            Source::Url(url) => {
+                let url = &self.blob.urls[url];
+                upstream.origin().foreign_blob(&self.blob, url, range).await
+            }
         }
-        let url = &self.blob.urls[source - 1];
-        let origin = upstream.origin();
-        origin.foreign_blob(&self.blob, url, range).await
     }
 
-    /// Writes a body as it comes. Returns where in the blob it ended, and how.
-    ///
-    /// The outer error is the store's, which ends the pull; the inner one is the network's.
-    async fn receive(
-        &self,
-        body: &mut Body,
-    ) -> Result<(u64, Result<(), RegistryError>), PullError> {
+    /// Writes a body as it comes. What the store refuses ends the pull.
+    async fn receive(&self, body: &mut Body) -> Result<Received, StoreError> {
         let mut at = body.range().start;
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(Instant::now());
         let result = loop {
             let bytes = match body.chunk(at).await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
-            if clock.waited_mostly() {
+            if clock.waited_mostly(Instant::now()) {
                 self.wanted.add_permits(1);
             }
             self.writer.write(at, &bytes)?;
-            clock.worked();
+            clock.worked(Instant::now());
             at += bytes.len() as u64;
             self.received
                 .fetch_add(bytes.len() as u64, Ordering::Relaxed);
             self.progress.move_to(self.writer.written());
         };
-        Ok((at, result))
-    }
-}
-
-/// Tells what a connection's time goes into: more connections help where it waits for the network, and
-/// hinder where this machine is what is slow.
-struct Clock {
-    period: Instant,
-    since: Instant,
-    waited: Duration,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let now = Instant::now();
-        Clock {
-            period: now,
-            since: now,
-            waited: Duration::ZERO,
-        }
-    }
-
-    /// Bytes have come. Whether at the end of a period most of it was spent on waiting for them.
-    fn waited_mostly(&mut self) -> bool {
-        let now = Instant::now();
-        self.waited += now - self.since;
-        let period = now - self.period;
-        if period < PERIOD {
-            return false;
-        }
-        let mostly = self.waited * 8 > period * 7;
-        (self.period, self.waited) = (now, Duration::ZERO);
-        mostly
-    }
-
-    /// The bytes were dealt with.
-    fn worked(&mut self) {
-        self.since = Instant::now();
+        Ok(Received { end: at, result })
     }
 }
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
-use super::MAX_MEMORY;
-
+/// The most memory that the names, links and attributes of an image's files may take, more or less.
+pub(crate) const MAX_MEMORY: u64 = 512 << 20;
 /// The size of a header, and what all data is padded to.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 /// The most that a long name, a pax header or the map of a sparse file may have; Go's limit.
 const MAX_SPECIAL: u64 = 1 << 20;
 /// The most that the holes of a sparse file may have: whoever reads it reads zeros for them.
@@ -17,11 +17,11 @@ const MAX_HOLES: u64 = 64 << 30;
 /// What is kept of an entry beside its name, its target and its attributes, more or less.
 const ENTRY_MEMORY: usize = 300;
 /// The longest path that Linux takes, without the NUL at its end.
-pub(super) const MAX_PATH: usize = 4095;
+pub(crate) const MAX_PATH: usize = 4095;
 
 /// What is wrong with an archive.
 #[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
+pub enum TarError {
     /// It cannot be read or decompressed.
     #[error("it cannot be read")]
     Read(#[from] io::Error),
@@ -44,9 +44,9 @@ pub enum ArchiveError {
     },
 }
 
-impl ArchiveError {
-    pub(super) fn entry(path: &[u8], problem: impl Into<String>) -> Self {
-        ArchiveError::Entry {
+impl TarError {
+    pub(crate) fn entry(path: &[u8], problem: impl Into<String>) -> Self {
+        TarError::Entry {
             path: String::from_utf8_lossy(path).into_owned(),
             problem: problem.into(),
         }
@@ -60,12 +60,12 @@ pub(crate) struct Entry {
     /// the root.
     pub(crate) path: Vec<u8>,
     pub(crate) content: Content,
-    pub(super) metadata: Metadata,
+    pub(crate) metadata: Metadata,
 }
 
 impl Entry {
     /// How much memory it takes, more or less.
-    pub(super) fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         let target = match &self.content {
             Content::Symlink { target } | Content::HardLink { target } => target.len(),
             _ => 0,
@@ -108,18 +108,18 @@ pub(crate) enum Device {
 /// The attributes that a layer has of a file (layer.md, "File Attributes").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: Time,
-    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: Time,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// A point in time: seconds since 1970, rounded down, and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Time {
-    pub(super) seconds: i64,
-    pub(super) nanoseconds: u32,
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
 }
 
 /// An archive that is being read.
@@ -151,16 +151,15 @@ struct Extensions {
 }
 
 impl Extensions {
-    fn number(&self, key: &str) -> Result<Option<u64>, ArchiveError> {
+    fn number(&self, key: &str) -> Result<Option<u64>, TarError> {
         let Some(value) = self.pax.get(key.as_bytes()) else {
             return Ok(None);
         };
-        let number =
-            decimal(value).ok_or(ArchiveError::Form("a pax header has no number in it"))?;
+        let number = decimal(value).ok_or(TarError::Form("a pax header has no number in it"))?;
         Ok(Some(number))
     }
 
-    fn id(&self, key: &str, header: &[u8]) -> Result<u32, ArchiveError> {
+    fn id(&self, key: &str, header: &[u8]) -> Result<u32, TarError> {
         let id = match self.number(key)? {
             Some(id) => u32::try_from(id).ok(),
             // The system takes -2 for 2^32 - 2, the user "nobody" of some systems.
@@ -170,9 +169,7 @@ impl Extensions {
                     .ok()
             }),
         };
-        id.ok_or(ArchiveError::Form(
-            "a user or group has no number of 32 bits",
-        ))
+        id.ok_or(TarError::Form("a user or group has no number of 32 bits"))
     }
 }
 
@@ -188,7 +185,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// The next entry; none at the archive's end.
-    pub(crate) fn next(&mut self) -> Result<Option<Entry>, ArchiveError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, TarError> {
         if self.ended {
             return Ok(None);
         }
@@ -200,12 +197,12 @@ impl<R: BufRead> Archive<R> {
             let Some(header) = self.header()? else {
                 self.ended = true;
                 if extensions.any {
-                    return Err(ArchiveError::Form("it ends after an extended header"));
+                    return Err(TarError::Form("it ends after an extended header"));
                 }
                 return Ok(None);
             };
             let size = number(&header[124..136]).and_then(|size| u64::try_from(size).ok());
-            let size = size.ok_or(ArchiveError::Form("a header has no size"))?;
+            let size = size.ok_or(TarError::Form("a header has no size"))?;
             match header[156] {
                 b'L' => extensions.name = Some(until_nul(&self.special(size)?).to_vec()),
                 b'K' => extensions.link = Some(until_nul(&self.special(size)?).to_vec()),
@@ -225,17 +222,17 @@ impl<R: BufRead> Archive<R> {
     pub(crate) fn data(
         &mut self,
         mut write: impl FnMut(&[u8], u64) -> io::Result<()>,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<(), TarError> {
         for Piece { mut offset, length } in std::mem::take(&mut self.pieces) {
             let end = offset + length;
             while offset < end {
                 let buffer = self.reader.fill_buf()?;
                 if buffer.is_empty() {
-                    return Err(ArchiveError::Form("it ends within a file"));
+                    return Err(TarError::Form("it ends within a file"));
                 }
                 let wanted = usize::try_from(end - offset).unwrap_or(usize::MAX);
                 let count = buffer.len().min(wanted);
-                write(&buffer[..count], offset).map_err(ArchiveError::Write)?;
+                write(&buffer[..count], offset).map_err(TarError::Write)?;
                 self.reader.consume(count);
                 self.left -= count as u64;
                 offset += count as u64;
@@ -249,15 +246,15 @@ impl<R: BufRead> Archive<R> {
         header: &[u8; BLOCK],
         size: u64,
         extensions: &Extensions,
-    ) -> Result<Entry, ArchiveError> {
+    ) -> Result<Entry, TarError> {
         let named = match extensions.pax.get(&b"GNU.sparse.name"[..]) {
             Some(name) => name.clone(),
             None => name(header, extensions),
         };
         let path = normal(&named)?;
-        let fault = |problem: &str| ArchiveError::entry(&named, problem);
+        let fault = |problem: &str| TarError::entry(&named, problem);
         let stored = extensions.number("size")?.unwrap_or(size);
-        let link = || -> Result<Vec<u8>, ArchiveError> {
+        let link = || -> Result<Vec<u8>, TarError> {
             let pax = extensions.pax.get(&b"linkpath"[..]);
             let link = extensions.link.as_ref().or(pax).cloned();
             let link = link.unwrap_or_else(|| until_nul(&header[157..257]).to_vec());
@@ -266,7 +263,7 @@ impl<R: BufRead> Archive<R> {
             }
             Ok(link)
         };
-        let device = |kind| -> Result<Content, ArchiveError> {
+        let device = |kind| -> Result<Content, TarError> {
             let part = |field| number(field).and_then(|part| u32::try_from(part).ok());
             let (major, minor) = (part(&header[329..337]), part(&header[337..345]));
             match (major, minor) {
@@ -327,8 +324,8 @@ impl<R: BufRead> Archive<R> {
         stored: u64,
         extensions: &Extensions,
         named: &[u8],
-    ) -> Result<u64, ArchiveError> {
-        let fault = |problem: &str| ArchiveError::entry(named, problem);
+    ) -> Result<u64, TarError> {
+        let fault = |problem: &str| TarError::entry(named, problem);
         // What is more than this no archive could hold; no sum of two overflows.
         if stored >= 1 << 62 {
             return Err(fault("has an impossible size"));
@@ -389,15 +386,15 @@ impl<R: BufRead> Archive<R> {
         &mut self,
         header: &[u8; BLOCK],
         stored: u64,
-    ) -> Result<(Vec<Piece>, u64), ArchiveError> {
+    ) -> Result<(Vec<Piece>, u64), TarError> {
         let field = |field: &[u8]| {
             number(field)
                 .and_then(|number| u64::try_from(number).ok())
-                .ok_or(ArchiveError::Form("the map of a sparse file is malformed"))
+                .ok_or(TarError::Form("the map of a sparse file is malformed"))
         };
         let size = field(&header[483..495])?;
         let mut pieces = Vec::new();
-        let mut add = |slots: &[u8]| -> Result<(), ArchiveError> {
+        let mut add = |slots: &[u8]| -> Result<(), TarError> {
             for slot in slots.chunks_exact(24) {
                 if slot[0] == 0 {
                     break;
@@ -414,10 +411,10 @@ impl<R: BufRead> Archive<R> {
         while is_extended {
             let block = self
                 .block()?
-                .ok_or(ArchiveError::Form("it ends within a map"))?;
+                .ok_or(TarError::Form("it ends within a map"))?;
             read += BLOCK as u64;
             if read > MAX_SPECIAL {
-                return Err(ArchiveError::Form("the map of a sparse file is too long"));
+                return Err(TarError::Form("the map of a sparse file is too long"));
             }
             add(&block[..504])?;
             is_extended = block[504] != 0;
@@ -427,8 +424,8 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// The map of a sparse file in the pax format 1.0, which stands before its data.
-    fn pax_pieces(&mut self) -> Result<Vec<Piece>, ArchiveError> {
-        let malformed = ArchiveError::Form("the map of a sparse file is malformed");
+    fn pax_pieces(&mut self) -> Result<Vec<Piece>, TarError> {
+        let malformed = TarError::Form("the map of a sparse file is malformed");
         let mut text = Vec::new();
         let mut lines = 0;
         let mut wanted = 1;
@@ -438,7 +435,7 @@ impl<R: BufRead> Archive<R> {
             }
             let block = self
                 .block()?
-                .ok_or(ArchiveError::Form("it ends within a map"))?;
+                .ok_or(TarError::Form("it ends within a map"))?;
             self.left -= BLOCK as u64;
             lines += block.split(|byte| *byte == b'\n').count() - 1;
             text.extend_from_slice(&block);
@@ -446,7 +443,7 @@ impl<R: BufRead> Archive<R> {
                 let count = text.split(|byte| *byte == b'\n').next().and_then(decimal);
                 wanted = count
                     .and_then(|count| usize::try_from(count).ok()?.checked_mul(2)?.checked_add(1))
-                    .ok_or(ArchiveError::Form("the map of a sparse file is malformed"))?;
+                    .ok_or(TarError::Form("the map of a sparse file is malformed"))?;
             }
         }
         let numbers: Option<Vec<u64>> = text
@@ -465,13 +462,13 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// The next header; none at the end, which two blocks of zeros make, or none.
-    fn header(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
+    fn header(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         let Some(block) = self.block()? else {
             return Ok(None);
         };
         if block == [0; BLOCK] {
             return match self.block()? {
-                Some(block) if block != [0; BLOCK] => Err(ArchiveError::Form(
+                Some(block) if block != [0; BLOCK] => Err(TarError::Form(
                     "a single block of zeros is followed by more",
                 )),
                 _ => Ok(None),
@@ -492,18 +489,18 @@ impl<R: BufRead> Archive<R> {
         let said = number(&block[148..156]);
         // Some tars added up signed bytes.
         if said != Some(sum(i64::from)) && said != Some(sum(|byte| i64::from(byte.cast_signed()))) {
-            return Err(ArchiveError::Form("a header has a wrong checksum"));
+            return Err(TarError::Form("a header has a wrong checksum"));
         }
         Ok(Some(block))
     }
 
-    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ArchiveError> {
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         let mut block = [0; BLOCK];
         let mut count = 0;
         while count < BLOCK {
             match self.reader.read(&mut block[count..]) {
                 Ok(0) if count == 0 => return Ok(None),
-                Ok(0) => return Err(ArchiveError::Form("it ends within a block")),
+                Ok(0) => return Err(TarError::Form("it ends within a block")),
                 Ok(more) => count += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
@@ -513,24 +510,24 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// Reads the data of an extended header.
-    fn special(&mut self, size: u64) -> Result<Vec<u8>, ArchiveError> {
+    fn special(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
         if size > MAX_SPECIAL {
-            return Err(ArchiveError::Form("an extended header has more than 1 MiB"));
+            return Err(TarError::Form("an extended header has more than 1 MiB"));
         }
         let mut data = Vec::new();
         (&mut self.reader).take(size).read_to_end(&mut data)?;
         if data.len() as u64 != size {
-            return Err(ArchiveError::Form("it ends within an extended header"));
+            return Err(TarError::Form("it ends within an extended header"));
         }
         self.padding = padding(size);
         Ok(data)
     }
 
-    fn skip(&mut self, mut count: u64) -> Result<(), ArchiveError> {
+    fn skip(&mut self, mut count: u64) -> Result<(), TarError> {
         while count > 0 {
             let buffer = self.reader.fill_buf()?;
             if buffer.is_empty() {
-                return Err(ArchiveError::Form("it ends within a file"));
+                return Err(TarError::Form("it ends within a file"));
             }
             let step = buffer
                 .len()
@@ -543,7 +540,7 @@ impl<R: BufRead> Archive<R> {
 }
 
 /// How many zeros follow `size` bytes of data.
-pub(super) fn padding(size: u64) -> u64 {
+pub(crate) fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64
 }
 
@@ -569,29 +566,26 @@ fn name(header: &[u8; BLOCK], extensions: &Extensions) -> Vec<u8> {
 }
 
 /// A path in its one form. A leading slash goes, as in every tar.
-fn normal(path: &[u8]) -> Result<Vec<u8>, ArchiveError> {
+fn normal(path: &[u8]) -> Result<Vec<u8>, TarError> {
     if path.is_empty() {
-        return Err(ArchiveError::entry(path, "has no name"));
+        return Err(TarError::entry(path, "has no name"));
     }
     if path.contains(&0) {
-        return Err(ArchiveError::entry(path, "has a NUL in its name"));
+        return Err(TarError::entry(path, "has a NUL in its name"));
     }
     let parts: Vec<&[u8]> = components(path).collect();
     if parts.contains(&&b".."[..]) {
-        return Err(ArchiveError::entry(path, "has '..' in its name"));
+        return Err(TarError::entry(path, "has '..' in its name"));
     }
     let normal = parts.join(&b'/');
     if normal.len() > MAX_PATH {
-        return Err(ArchiveError::entry(
-            path,
-            "has a longer name than Linux takes",
-        ));
+        return Err(TarError::entry(path, "has a longer name than Linux takes"));
     }
     Ok(normal)
 }
 
 /// The parts of a path, without those that lead nowhere.
-pub(super) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+pub(crate) fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
         .filter(|part| !part.is_empty() && part != b".")
 }
@@ -625,10 +619,10 @@ fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// The records of a pax header, `LENGTH KEY=VALUE\n` each; one without a value stands for none.
-fn parse_pax(mut data: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ArchiveError> {
+fn parse_pax(mut data: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, TarError> {
     let mut records = BTreeMap::new();
     while !data.is_empty() {
-        let record = parse_record(data).ok_or(ArchiveError::Form("a pax header is malformed"))?;
+        let record = parse_record(data).ok_or(TarError::Form("a pax header is malformed"))?;
         data = &data[record.length..];
         if record.value.is_empty() {
             records.remove(record.key);
@@ -709,7 +703,7 @@ mod tests {
         [head.as_bytes(), value, b"\n"].concat()
     }
 
-    fn read(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, ArchiveError> {
+    fn read(bytes: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, TarError> {
         let mut archive = Archive::new(bytes);
         let mut entries = Vec::new();
         while let Some(entry) = archive.next()? {

@@ -13,7 +13,7 @@ pub struct Status {
 pub enum StampError {
     /// A name that the status lacks.
     #[error(
-        "{text:?} needs the value {name}, which the build's status does not have; it has {known}. A program that --workspace_status_command names can add it"
+        "{text:?} needs the value {name}, which the build's status does not have; it has {known}"
     )]
     Unknown {
         /// The text.
@@ -24,14 +24,12 @@ pub enum StampError {
         known: String,
     },
     /// A value without a character.
-    #[error("{text:?} needs the value {name}, which is empty in the build's status{advice}")]
+    #[error("{text:?} needs the value {name}, which is empty in the build's status")]
     Empty {
         /// The text.
         text: String,
         /// The name.
         name: String,
-        /// What to do.
-        advice: &'static str,
     },
     /// A brace without its fellow.
     #[error("{0:?} has a brace without its fellow: {{NAME}} is wanted")]
@@ -72,10 +70,6 @@ impl Status {
             Some(_) => Err(StampError::Empty {
                 text: text.to_owned(),
                 name: name.to_owned(),
-                advice: match name {
-                    "BUILD_EMBED_LABEL" => ": --embed_label sets it",
-                    _ => "",
-                },
             }),
             None => Err(StampError::Unknown {
                 text: text.to_owned(),
@@ -107,7 +101,7 @@ mod tests {
         );
         assert_eq!(fill("x{A}").as_deref(), Ok("xb c"));
         for (text, expected) in [
-            ("{BUILD_EMBED_LABEL}", "--embed_label"),
+            ("{BUILD_EMBED_LABEL}", "is empty in the build's status"),
             ("{STABLE}", "it has A, BUILD_EMBED_LABEL"),
             ("{A", "brace"),
             ("A}", "brace"),

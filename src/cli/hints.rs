@@ -1,0 +1,196 @@
+//! What to do about an error, where that is a flag, an environment variable or an attribute of a rule: the
+//! library says what is wrong, and knows none of these.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::iter;
+
+use oci_pull_all::bundle::BundleError;
+use oci_pull_all::image::ImageError;
+use oci_pull_all::layout::{ArchiveError, Fault, FaultKind};
+use oci_pull_all::load::LoadError;
+use oci_pull_all::pins::PinError;
+use oci_pull_all::pins::module_file::{NoTag, Unreadable};
+use oci_pull_all::pull::PullError;
+use oci_pull_all::push::PushError;
+use oci_pull_all::push::stamp::StampError;
+use oci_pull_all::registry::{Reason, RegistryError};
+use oci_pull_all::scan::ScanError;
+use oci_pull_all::store::StoreError;
+
+type Dyn = dyn Error + 'static;
+
+/// An error, and what to do about it.
+pub(super) fn in_words(error: &Dyn) -> String {
+    format!("{error}{}", hint(error))
+}
+
+/// An error with its causes in one line.
+pub(super) fn in_one_line(error: &Dyn) -> String {
+    let errors = iter::successors(Some(error), |&error| error.source());
+    let words: Vec<String> = errors.map(in_words).collect();
+    words.join(": ")
+}
+
+/// What is wrong with a layout, and what to do about it.
+pub(super) fn fault_in_words(fault: &Fault) -> String {
+    let hint = match fault.kind {
+        FaultKind::Dangling => {
+            ". Bazel takes a base's files away when it builds what does not need them: build the layout again, or set blobs = \"file\" for one without links"
+        }
+        FaultKind::LeftOut | FaultKind::Wrong => "",
+    };
+    format!("{fault}{hint}")
+}
+
+/// The end of an error's sentence; empty where the library has said all.
+fn hint(error: &Dyn) -> Cow<'static, str> {
+    if let Some(PullError::Platform { offered, alone, .. }) = find(error) {
+        let advice = if *alone {
+            " (the digest is that of one image; that of the index has more)"
+        } else {
+            ""
+        };
+        return format!("; set platforms to some of what it offers: {offered}{advice}").into();
+    }
+    Cow::Borrowed(if let Some(error) = find::<RegistryError>(error) {
+        of_registry(error)
+    } else if let Some(error) = find::<StoreError>(error) {
+        of_store(error)
+    } else if let Some(error) = find::<ArchiveError>(error) {
+        of_archive(error)
+    } else if let Some(error) = find::<PullError>(error) {
+        match error {
+            PullError::Registry(error) => of_registry(error),
+            PullError::Store(error) => of_store(error),
+            _ => "",
+        }
+    } else if let Some(error) = find::<PushError>(error) {
+        match error {
+            PushError::Registry(error) => of_registry(error),
+            PushError::Store(error) => of_store(error),
+            _ => "",
+        }
+    } else if let Some(error) = find::<BundleError>(error) {
+        match error {
+            BundleError::Store(error) => of_store(error),
+            BundleError::Lacks { .. } => {
+                ": pull the image first, all of it, or name with --platform what was pulled"
+            }
+            _ => "",
+        }
+    } else if let Some(error) = find::<LoadError>(error) {
+        match error {
+            LoadError::Archive(error) => of_archive(error),
+            LoadError::NoLoader => ", or name another program by loader (--loader)",
+            LoadError::NoName { .. } => {
+                ", by repo_tags (--tag), or where it is made if it is an archive"
+            }
+            _ => "",
+        }
+    } else if let Some(error) = find::<StampError>(error) {
+        match error {
+            StampError::Unknown { .. } => {
+                ". A program that --workspace_status_command names can add it"
+            }
+            StampError::Empty { name, .. } if name == "BUILD_EMBED_LABEL" => {
+                ": --embed_label sets it"
+            }
+            _ => "",
+        }
+    } else if let Some(ScanError::NoReportName { .. }) = find(error) {
+        ": set report = \"NAME\", or --report"
+    } else if let Some(PinError::NoModule(_)) = find(error) {
+        ": name one with --module"
+    } else if let Some(Unreadable::NoDigest) = find(error) {
+        ": write digest = \"\" for one to be filled in"
+    } else if let Some(NoTag::None | NoTag::Comment(_)) = find(error) {
+        ", or pass --tag"
+    } else if let Some(ImageError::NoPlatform) = find(error) {
+        ": pass --platform OS/ARCHITECTURE"
+    } else {
+        ""
+    })
+}
+
+fn of_registry(error: &RegistryError) -> &'static str {
+    match error {
+        RegistryError::Transport { why, .. } => match why.reason() {
+            Reason::UnknownAuthority => {
+                "; if its certificate, or that of a proxy, is signed by an authority of your own, set SSL_CERT_FILE to a PEM file with that authority's"
+            }
+            Reason::NoTls => {
+                "; if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
+            }
+            Reason::ProxyLogin => {
+                "; write the login into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
+            }
+            Reason::Proxy => {
+                "; it was asked through a proxy: correct HTTPS_PROXY, or name the registry's host in NO_PROXY"
+            }
+            Reason::Connect => {
+                "; check the registry's name and the network; if only a proxy leads there, set HTTPS_PROXY"
+            }
+            Reason::Other => "",
+        },
+        // The library's own last word is about logging in.
+        error if error.limits_rate() => ", or name a mirror in OCI_PULL_ALL_MIRRORS",
+        RegistryError::Url { .. } => " with --plain-http",
+        _ => "",
+    }
+}
+
+fn of_store(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Io { .. } => ", or set OCI_PULL_ALL_STORE (--store) to another directory",
+        StoreError::Version { .. } => ": use another one with --store or OCI_PULL_ALL_STORE",
+        StoreError::NotAStore { .. } => ", with --store or OCI_PULL_ALL_STORE",
+        _ => "",
+    }
+}
+
+fn of_archive(error: &ArchiveError) -> &'static str {
+    match error {
+        ArchiveError::Lacks { .. } => {
+            "; if that is a layout without its base's layers, make it whole with oci_complete_layout"
+        }
+        _ => "",
+    }
+}
+
+/// The error itself, in a box or not.
+fn find<T: Error + 'static>(error: &Dyn) -> Option<&T> {
+    let boxed = || error.downcast_ref::<Box<T>>().map(Box::as_ref);
+    error.downcast_ref().or_else(boxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_pull_all::push::stamp::Status;
+    use oci_pull_all::store::{Store, Trust};
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_used_is_told_how_to_be_avoided() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("version"), "2\n").unwrap();
+        let error = Store::open(directory.path(), Trust::Seal).unwrap_err();
+        assert!(in_words(&error).contains("OCI_PULL_ALL_STORE"), "{error}");
+        // The same where it is the cause of another error, and where it is in a box.
+        let error = PullError::from(error);
+        assert!(in_words(&error).contains("OCI_PULL_ALL_STORE"), "{error}");
+        let error = Box::new(error);
+        assert!(in_words(&error).contains("OCI_PULL_ALL_STORE"), "{error}");
+    }
+
+    #[test]
+    fn what_fills_in_a_status_is_named() {
+        let mut status = Status::default();
+        status.add("BUILD_EMBED_LABEL \n");
+        let error = status.fill("{BUILD_EMBED_LABEL}").unwrap_err();
+        assert!(in_words(&error).ends_with(": --embed_label sets it"));
+        let error = status.fill("{STABLE}").unwrap_err();
+        assert!(in_words(&error).contains("--workspace_status_command"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Which endpoint is asked for a content.
+//!
+//! What no mirror gives, the origin gives; and who failed is asked after who did not, so that where one of
+//! them cannot be reached at all, not every content waits for it.
+
+use std::collections::BTreeSet;
+
+/// What is known of the endpoints that may have one content. They are numbered: the mirrors in their order,
+/// and the origin last.
+#[derive(Debug)]
+pub(super) struct Choice<E> {
+    origin: usize,
+    /// Those that failed since all were asked anew.
+    failed: BTreeSet<usize>,
+    /// Those that sent wrong bytes.
+    blamed: BTreeSet<usize>,
+    /// Those that it is of no use to ask again.
+    gone: BTreeSet<usize>,
+    /// What the origin said.
+    verdict: Option<Failure<E>>,
+}
+
+/// Why an endpoint gave no answer that can be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure<E> {
+    pub(super) error: E,
+    /// Whether another try may succeed.
+    pub(super) is_transient: bool,
+}
+
+impl<E> Choice<E> {
+    /// Nothing is known of the mirrors before the endpoint `origin`, nor of that.
+    pub(super) fn new(origin: usize) -> Self {
+        Choice {
+            origin,
+            failed: BTreeSet::new(),
+            blamed: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            verdict: None,
+        }
+    }
+
+    /// Who is to be asked now, where each endpoint has failed so often, for whatever content.
+    pub(super) fn endpoint(&self, failures: impl Fn(usize) -> usize) -> usize {
+        (0..=self.origin)
+            .filter(|endpoint| !self.failed.contains(endpoint) && !self.gone.contains(endpoint))
+            .min_by_key(|endpoint| (failures(*endpoint), *endpoint))
+            .unwrap_or(self.origin)
+    }
+
+    /// An endpoint does not have the content, which says nothing of the others.
+    pub(super) fn lacks(&mut self, endpoint: usize) {
+        self.gone.insert(endpoint);
+    }
+
+    /// An endpoint failed. Nothing if another one is to be asked at once, else the error to wait after, or
+    /// to end with if it is final.
+    pub(super) fn failed(&mut self, endpoint: usize, failure: Failure<E>) -> Option<E> {
+        if failure.is_transient {
+            self.failed.insert(endpoint);
+        } else {
+            self.gone.insert(endpoint);
+        }
+        let mut failure = Some(failure);
+        if endpoint == self.origin {
+            self.verdict = failure.take();
+        }
+        if self.failed.union(&self.gone).count() <= self.origin {
+            return None;
+        }
+        let hopeful = !self.failed.is_empty();
+        self.failed.clear();
+        let failure = match self.verdict.take() {
+            // The origin's word counts, unless it is final and a mirror's is not.
+            Some(verdict) if hopeful && !verdict.is_transient => {
+                self.verdict = Some(verdict);
+                failure
+            }
+            verdict => verdict.or(failure),
+        };
+        failure.map(|failure| failure.error)
+    }
+
+    /// The bytes that these endpoints sent together are wrong. Whether it is of use to ask again: a second
+    /// try may find better ones; a third would not.
+    pub(super) fn wrong(&mut self, senders: &BTreeSet<usize>) -> bool {
+        let mut mirrors = senders.range(..self.origin).peekable();
+        if mirrors.peek().is_none() {
+            return self.blamed.insert(self.origin);
+        }
+        for &mirror in mirrors {
+            if self.blamed.insert(mirror) {
+                self.failed.insert(mirror);
+            } else {
+                self.gone.insert(mirror);
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who fails, and whether that may pass.
+    type Step = (usize, bool);
+
+    /// With two mirrors and the origin, which is 2: who is asked after these failures, and whether the last
+    /// one is to be waited for.
+    fn after(steps: &[Step]) -> (usize, Option<String>) {
+        let mut choice = Choice::new(2);
+        let mut end = None;
+        for (endpoint, is_transient) in steps {
+            let error = format!("{endpoint}");
+            let is_transient = *is_transient;
+            end = choice.failed(
+                *endpoint,
+                Failure {
+                    error,
+                    is_transient,
+                },
+            );
+        }
+        (choice.endpoint(|_| 0), end)
+    }
+
+    #[test]
+    fn each_is_asked_before_one_is_asked_again() {
+        let table: [(&[Step], usize, Option<&str>); 8] = [
+            (&[], 0, None),
+            (&[(0, true)], 1, None),
+            (&[(0, true), (1, false)], 2, None),
+            // Now all were asked: the origin's word counts, and those that may do better begin again.
+            (&[(0, true), (1, false), (2, true)], 0, Some("2")),
+            (&[(0, false), (1, false), (2, true)], 2, Some("2")),
+            (&[(0, false), (1, false), (2, false)], 2, Some("2")),
+            // The origin's is final, a mirror's is not: the mirror's is waited after.
+            (&[(0, false), (2, false), (1, true)], 1, Some("1")),
+            // In the end, what the origin said is what is told.
+            (
+                &[(0, false), (2, false), (1, true), (1, false)],
+                2,
+                Some("2"),
+            ),
+        ];
+        for (steps, next, end) in table {
+            assert_eq!(after(steps), (next, end.map(str::to_owned)), "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn who_failed_less_is_asked_first() {
+        let choice: Choice<()> = Choice::new(2);
+        for (failures, next) in [
+            ([0, 0, 0], 0),
+            ([1, 0, 0], 1),
+            ([1, 1, 0], 2),
+            ([1, 1, 1], 0),
+            ([2, 3, 2], 0),
+        ] {
+            assert_eq!(choice.endpoint(|endpoint| failures[endpoint]), next);
+        }
+    }
+
+    #[test]
+    fn who_lacks_a_content_is_not_asked_again() {
+        let mut choice: Choice<()> = Choice::new(1);
+        choice.lacks(0);
+        assert_eq!(choice.endpoint(|_| 0), 1);
+    }
+
+    #[test]
+    fn wrong_bytes_are_asked_for_once_more() {
+        let mut origin: Choice<()> = Choice::new(1);
+        assert!(origin.wrong(&BTreeSet::from([1])));
+        assert!(!origin.wrong(&BTreeSet::from([1])));
+
+        // A mirror among the senders is blamed first, and left alone after the second time.
+        let mut choice: Choice<()> = Choice::new(1);
+        assert!(choice.wrong(&BTreeSet::from([0, 1])));
+        assert_eq!(choice.endpoint(|_| 0), 1);
+        assert!(choice.wrong(&BTreeSet::from([0])));
+        let transient = Failure {
+            error: (),
+            is_transient: true,
+        };
+        assert_eq!(choice.failed(1, transient), Some(()));
+        assert_eq!(choice.endpoint(|_| 0), 1);
+        assert!(choice.wrong(&BTreeSet::from([1])));
+        assert!(!choice.wrong(&BTreeSet::new()));
+    }
+}

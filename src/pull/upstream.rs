@@ -1,0 +1,160 @@
+//! The endpoints of a repository: its mirrors, and the registry that it is named after, the origin.
+//!
+//! A digest tells whether what came is right, whoever sent it, so any answer of a mirror may be tried.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::progress::{BlobReporter, Note, Reporter};
+use crate::registry::{Backoff, Registry, RegistryError};
+
+use super::choice::{Choice, Failure};
+
+/// A repository that is at several endpoints.
+#[derive(Debug)]
+pub struct Upstream {
+    mirrors: Vec<Endpoint>,
+    origin: Endpoint,
+    /// Whether the origin was asked what refers to a manifest, and could not be reached.
+    cut_off: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    registry: Registry,
+    /// How often it failed.
+    failures: AtomicUsize,
+    /// Whether it was told that it failed.
+    told: AtomicBool,
+}
+
+impl Endpoint {
+    fn new(registry: Registry) -> Self {
+        Endpoint {
+            registry,
+            failures: AtomicUsize::new(0),
+            told: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Upstream {
+    /// The repository of `origin`, of which each of `mirrors` has a copy, or some of it.
+    pub fn new(origin: Registry, mirrors: impl IntoIterator<Item = Registry>) -> Self {
+        Upstream {
+            mirrors: mirrors.into_iter().map(Endpoint::new).collect(),
+            origin: Endpoint::new(origin),
+            cut_off: AtomicBool::new(false),
+        }
+    }
+
+    /// The registry that the image is named after.
+    pub fn origin(&self) -> &Registry {
+        &self.origin.registry
+    }
+
+    pub(super) fn registry(&self, endpoint: usize) -> &Registry {
+        &self.endpoint(endpoint).registry
+    }
+
+    pub(super) fn is_mirror(&self, endpoint: usize) -> bool {
+        endpoint < self.mirrors.len()
+    }
+
+    /// An endpoint by its number: the mirrors in their order, and then the origin.
+    fn endpoint(&self, endpoint: usize) -> &Endpoint {
+        self.mirrors.get(endpoint).unwrap_or(&self.origin)
+    }
+
+    /// Whether only mirrors can be asked what refers to a manifest.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the origin cannot be reached, and tells what that means, once.
+    pub(super) fn cut_off(&self, error: &RegistryError, reporter: &dyn Reporter) {
+        if !self.cut_off.swap(true, Ordering::Relaxed) {
+            reporter.note(&Note::OnlyMirrors(error));
+        }
+    }
+}
+
+/// The endpoints where one content may be.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    upstream: Arc<Upstream>,
+    reporter: Arc<dyn Reporter>,
+    choice: Mutex<Choice<RegistryError>>,
+}
+
+impl Candidates {
+    pub(super) fn new(upstream: &Arc<Upstream>, reporter: &Arc<dyn Reporter>) -> Self {
+        Candidates {
+            upstream: Arc::clone(upstream),
+            reporter: Arc::clone(reporter),
+            choice: Mutex::new(Choice::new(upstream.mirrors.len())),
+        }
+    }
+
+    fn choice(&self) -> MutexGuard<'_, Choice<RegistryError>> {
+        self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is to be asked now.
+    pub(super) fn endpoint(&self) -> usize {
+        let failures = |endpoint| &self.upstream.endpoint(endpoint).failures;
+        self.choice()
+            .endpoint(|endpoint| failures(endpoint).load(Ordering::Relaxed))
+    }
+
+    /// A mirror does not have the content, which says nothing of the others.
+    pub(super) fn lacks(&self, endpoint: usize) {
+        self.choice().lacks(endpoint);
+    }
+
+    /// Who was asked gave no answer that can be used. Waits if all were asked; gives an error back if it
+    /// is of no use to go on.
+    pub(super) async fn failed(
+        &self,
+        endpoint: usize,
+        error: RegistryError,
+        backoff: &mut Backoff,
+        progress: &dyn BlobReporter,
+    ) -> Result<(), RegistryError> {
+        let counts = !matches!(error, RegistryError::NotFound { .. });
+        self.tell(endpoint, Some(&error), counts);
+        let failure = Failure {
+            is_transient: error.is_transient(),
+            error,
+        };
+        let stop = self.choice().failed(endpoint, failure);
+        match stop {
+            Some(error) => backoff.wait_after(error, progress).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes that these endpoints sent together are wrong. Whether it is of use to ask again.
+    pub(super) fn wrong(&self, senders: &BTreeSet<usize>) -> bool {
+        let mirrors = senders
+            .iter()
+            .filter(|sender| self.upstream.is_mirror(**sender));
+        mirrors.for_each(|mirror| self.tell(*mirror, None, true));
+        self.choice().wrong(senders)
+    }
+
+    /// Counts a failure if it `counts`, and tells of a mirror's first one.
+    fn tell(&self, number: usize, error: Option<&RegistryError>, counts: bool) {
+        let endpoint = self.upstream.endpoint(number);
+        if counts {
+            endpoint.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.upstream.is_mirror(number) && !endpoint.told.swap(true, Ordering::Relaxed) {
+            self.reporter.note(&Note::MirrorFailed {
+                mirror: endpoint.registry.reference(),
+                error: error.map(|error| error as _),
+            });
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Archives that others wrote, and what they are compressed with.
+
+mod compression;
+mod reader;
+
+pub(crate) use compression::{decompress, read_layer};
+pub use reader::TarError;
+pub(crate) use reader::{
+    Archive, BLOCK, Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, Time, components,
+    padding,
+};
