@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use oci_pull_all::layout::{FaultKind, VerifyOptions, verify as verify_layout};
+use oci_pull_all::layout::{FaultKind, Verdict, VerifyOptions, verify as verify_layout};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -130,7 +130,10 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let options = VerifyOptions {
         sparse: args.sparse,
     };
-    let faults = verify_layout(&args.layout, options);
+    let Verdict { faults, warnings } = verify_layout(&args.layout, options);
+    for warning in &warnings {
+        eprintln!("warning: {}", hints::fault_in_words(warning));
+    }
     let path = args.layout.display();
     if faults.is_empty() {
         say(format_args!("{path}: valid"))?;

@@ -57,7 +57,7 @@ impl fmt::Display for Folded {
 /// Reads one document.
 ///
 /// The error has the key that is wrong, with its line and column; its document is for the caller to name.
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     read_noting(bytes).map(|(document, _)| document)
 }
 

@@ -200,7 +200,7 @@ pub enum RegistryError {
         next: String,
     },
     /// A list without end.
-    #[error("{what}: {host} sends more than {limit} pages")]
+    #[error("{what}: {host} sends more than {limit} pages, or too many entries")]
     Pages {
         /// What was asked for.
         what: String,
@@ -286,6 +286,7 @@ impl RegistryError {
 }
 
 /// What an error's body says (distribution spec, "Error Codes"), with a separator before it.
+#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
 pub(super) fn error_detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Envelope {
