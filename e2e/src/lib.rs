@@ -25,6 +25,7 @@ pub mod user;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The checkout.
@@ -87,4 +88,14 @@ pub fn pip_program(program: &str, package: &str, version: &str, directory: &str)
         .expect("a path in UTF-8")
         .trim_end()
         .into()
+}
+
+/// A JSON value that must be a string.
+///
+/// # Panics
+/// If it is not.
+pub fn text(value: &Value) -> &str {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is not a string"))
 }

@@ -14,6 +14,8 @@ use crate::log::Log;
 use crate::root::{Life, Root};
 use crate::storage::data;
 
+pub use crate::text;
+
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
@@ -292,14 +294,4 @@ fn tls(directory: &Path) -> Value {
         "addr": "127.0.0.1:0",
         "tls": {"certificate": certificate, "key": key},
     }})
-}
-
-/// A JSON value that must be a string.
-///
-/// # Panics
-/// If it is not.
-pub fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is not a string"))
 }

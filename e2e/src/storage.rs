@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::faulty::{CONFIG, MANIFEST, config_of, manifest_of, noise};
-use crate::registry::text;
+use crate::text;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const BLOCK: usize = 1 << 20;

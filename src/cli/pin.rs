@@ -19,9 +19,6 @@ use super::pull::RegistryArgs;
 use super::store::StoreLocation;
 use super::{Failed, Result, print_error, say};
 
-/// How many connections bring manifests and configs.
-const CONNECTIONS: usize = 8;
-
 #[derive(Debug, Args)]
 pub(crate) struct PinArgs {
     /// The repositories' names, as in oci.pull(name = "NAME", …); all that are declared if none is given.
@@ -129,8 +126,7 @@ async fn resolve(
     let selection = Selection {
         platforms: image.platforms.clone(),
         shallow: true,
-        referrers: false,
-        connections: CONNECTIONS,
+        ..Selection::default()
     };
     // A registry counts manifests, and CI checks often.
     let description = if args.check && digest.to_string() == image.digest {

@@ -1,5 +1,6 @@
 //! `pull` and `resolve`: what speaks to a registry.
 
+use std::env;
 use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
 use oci_pull_all::json::to_json;
 use oci_pull_all::oci::digest::Digest;
@@ -49,12 +51,29 @@ impl RegistryArgs {
         Ok(RegistryOptions {
             keychain: match &self.docker_config {
                 Some(file) => Keychain::of_file(&users_path(file))?,
-                None => Keychain::from_env(),
+                None => Keychain::of_files(credential_files()),
             },
             plain_http: self.plain_http.iter().cloned().collect(),
             idle_timeout: Duration::from_secs(self.idle_timeout),
         })
     }
+}
+
+/// The files in which Docker and podman keep credentials: `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json`
+/// or else `~/.docker/config.json`, and `$XDG_RUNTIME_DIR/containers/auth.json`.
+fn credential_files() -> impl Iterator<Item = PathBuf> {
+    let variable = |name| {
+        let value = env::var_os(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
+    let home = || BaseDirs::new().map(|dirs| dirs.home_dir().join(".docker"));
+    let docker = variable("DOCKER_CONFIG").or_else(home);
+    let candidates = [
+        variable("REGISTRY_AUTH_FILE"),
+        docker.map(|directory| directory.join("config.json")),
+        variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")),
+    ];
+    candidates.into_iter().flatten()
 }
 
 #[derive(Debug, Args)]

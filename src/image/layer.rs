@@ -261,15 +261,15 @@ pub fn build_layer(
         }
         _ => write_tar(content, options, output, &mut layer)?,
     }
-    let (compressor, diff_id, _) = layer.finish();
-    let blob = io_failed("write", output, compressor.finish())?;
-    let (mut file, digest, size) = blob.finish();
-    io_failed("write", output, file.flush())?;
+    let layer = layer.finish();
+    let blob = io_failed("write", output, layer.inner.finish())?;
+    let mut blob = blob.finish();
+    io_failed("write", output, blob.inner.flush())?;
     let media_type = MediaType::layer(options.compression);
-    let mut descriptor = Descriptor::new(media_type, digest, size);
+    let mut descriptor = Descriptor::new(media_type, blob.digest, blob.size);
     descriptor
         .annotations
-        .insert(DIFF_ID.to_owned(), diff_id.to_string());
+        .insert(DIFF_ID.to_owned(), layer.digest.to_string());
     Ok(descriptor)
 }
 

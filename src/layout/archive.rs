@@ -113,7 +113,7 @@ pub fn archive(
 }
 
 /// As [`archive`], to a writer, which errors call `output`.
-pub fn write_archive(
+pub(crate) fn write_archive(
     layout: &Path,
     platform: Option<&Platform>,
     format: Format<'_>,
@@ -144,7 +144,7 @@ pub fn write_archive(
 }
 
 /// The names of the images of an archive that `docker load` reads.
-pub fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
+pub(crate) fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
     /// The part of a [`DockerImage`] that matters, which is null where `docker save` knew no names.
     #[derive(Deserialize)]
     struct Named {
@@ -175,7 +175,7 @@ pub fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveError> {
 }
 
 /// Copies an archive to a writer, which errors call `output`.
-pub fn copy_archive(
+pub(crate) fn copy_archive(
     archive: &Path,
     mut writer: impl io::Write,
     output: &Path,
@@ -275,7 +275,7 @@ pub(crate) fn write_blobs(
         let hasher = HashingWriter::new(descriptor.digest.algorithm(), io::sink());
         let mut blob = Tee::new(BufReader::new(file), hasher);
         append(path, descriptor.size, &mut blob)?;
-        let (_, found, _) = blob.into_writer().finish();
+        let found = blob.into_writer().finish().digest;
         check_digest(descriptor, &source.path, &found)?;
     }
     let mut writer = io_failed("write", output, tar.into_inner())?;

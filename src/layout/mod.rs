@@ -7,11 +7,12 @@ mod referrers;
 mod verify;
 
 pub(crate) use archive::write_blobs;
-pub use archive::{ArchiveError, Format, archive, copy_archive, names_in_archive, write_archive};
+pub use archive::{ArchiveError, Format, archive};
+pub(crate) use archive::{copy_archive, names_in_archive, write_archive};
 pub use image::{FoundImage, ImageNotFound, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
-pub use referrers::{ReferrersIndexes, referrers_index};
+pub(crate) use referrers::{ReferrersIndexes, referrers_index};
 pub use verify::{Fault, FaultKind, Verdict, VerifyOptions, verify};
 
 use std::fs;
@@ -30,7 +31,7 @@ pub const MARKER_FILE: &str = "oci-layout";
 /// The file that lists the layout's images.
 pub const INDEX_FILE: &str = "index.json";
 /// The annotation that names an image within a layout.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const VERSION: &str = "1.0.0";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ struct Marker {
 }
 
 /// The content of `oci-layout`.
-pub fn marker_json() -> Vec<u8> {
+pub(crate) fn marker_json() -> Vec<u8> {
     to_json(&Marker {
         image_layout_version: VERSION.to_owned(),
     })
@@ -50,7 +51,7 @@ pub fn marker_json() -> Vec<u8> {
 /// refers to its manifests.
 ///
 /// An image's platform is left out: the entry is the image, whatever it is for.
-pub fn index_json(
+pub(crate) fn index_json(
     root: &Descriptor,
     ref_name: Option<&str>,
     referrers: &ReferrersIndexes,
@@ -98,7 +99,7 @@ pub enum LayoutError {
 
 /// A layout directory that is being filled with one image.
 #[derive(Debug)]
-pub struct LayoutWriter {
+pub(crate) struct LayoutWriter {
     root: PathBuf,
     index: Vec<u8>,
 }
@@ -108,7 +109,7 @@ impl LayoutWriter {
     ///
     /// Until [`LayoutWriter::finish`] the directory is no layout, unless it was already one of the
     /// same image.
-    pub fn begin(
+    pub(crate) fn begin(
         root: &Path,
         image: &Descriptor,
         ref_name: Option<&str>,
@@ -134,19 +135,23 @@ impl LayoutWriter {
     }
 
     /// The path for the blob of `descriptor`; its directory exists.
-    pub fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
+    pub(crate) fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
         let made = make_way(&self.root, &descriptor.digest.blob_path());
         Ok(io_failed("make a directory in", &self.root, made)?)
     }
 
     /// Writes a small blob.
-    pub fn write_blob(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), LayoutError> {
+    pub(crate) fn write_blob(
+        &self,
+        descriptor: &Descriptor,
+        bytes: &[u8],
+    ) -> Result<(), LayoutError> {
         let path = self.blob_path(descriptor)?;
         Ok(io_failed("write", &path, write_whole(&path, bytes))?)
     }
 
     /// Makes the directory a layout: `index.json` is written last.
-    pub fn finish(self) -> Result<(), LayoutError> {
+    pub(crate) fn finish(self) -> Result<(), LayoutError> {
         let write = |name: &str, bytes: &[u8]| {
             let path = self.root.join(name);
             io_failed("write", &path, write_whole(&path, bytes))

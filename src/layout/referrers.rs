@@ -15,7 +15,7 @@ use super::{REF_NAME, index_of};
 
 /// The indexes of what refers to manifests, by their tags.
 #[derive(Clone, Debug, Default)]
-pub struct ReferrersIndexes(pub(super) BTreeMap<String, Descriptor>);
+pub(crate) struct ReferrersIndexes(pub(super) BTreeMap<String, Descriptor>);
 
 impl ReferrersIndexes {
     /// Those that an `index.json` lists.
@@ -29,7 +29,7 @@ impl ReferrersIndexes {
     }
 
     /// Adds the index of what refers to `subject`.
-    pub fn add(&mut self, subject: &Digest, index: Descriptor) {
+    pub(crate) fn add(&mut self, subject: &Digest, index: Descriptor) {
         self.0.insert(subject.referrers_tag(), index);
     }
 
@@ -60,7 +60,7 @@ pub(super) fn is_list(entry: &Descriptor) -> bool {
 
 /// The index of the manifests that refer to one manifest, and its bytes: the same in whatever order they
 /// are given.
-pub fn referrers_index<'a>(
+pub(crate) fn referrers_index<'a>(
     referrers: impl IntoIterator<Item = (&'a Descriptor, &'a Manifest)>,
 ) -> (Descriptor, Vec<u8>) {
     let mut entries: Vec<_> = referrers

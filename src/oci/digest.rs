@@ -33,7 +33,7 @@ impl Algorithm {
     }
 
     /// A hasher that computes a digest of this algorithm.
-    pub fn hasher(self) -> Hasher {
+    pub(crate) fn hasher(self) -> Hasher {
         match self {
             Algorithm::Sha256 => Hasher(Algorithms::Sha256(sha2::Sha256::new())),
             Algorithm::Sha512 => Hasher(Algorithms::Sha512(sha2::Sha512::new())),
@@ -150,7 +150,7 @@ impl fmt::Debug for Digest {
 
 /// Computes a digest from bytes as they come.
 #[derive(Clone, Debug)]
-pub struct Hasher(Algorithms);
+pub(crate) struct Hasher(Algorithms);
 
 #[derive(Clone, Debug)]
 enum Algorithms {
@@ -160,7 +160,7 @@ enum Algorithms {
 
 impl Hasher {
     /// Takes in the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Algorithms::Sha256(hasher) => hasher.update(bytes),
             Algorithms::Sha512(hasher) => hasher.update(bytes),
@@ -168,7 +168,7 @@ impl Hasher {
     }
 
     /// The digest of all bytes taken in.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         let (algorithm, hex) = match self.0 {
             Algorithms::Sha256(hasher) => (Algorithm::Sha256, hex::encode(hasher.finalize())),
             Algorithms::Sha512(hasher) => (Algorithm::Sha512, hex::encode(hasher.finalize())),
@@ -179,15 +179,25 @@ impl Hasher {
 }
 
 /// A writer that hashes and counts what passes through to `inner`.
-pub struct HashingWriter<W> {
+pub(crate) struct HashingWriter<W> {
     inner: W,
     hasher: Hasher,
     written: u64,
 }
 
+/// What has passed through a [`HashingWriter`].
+pub(crate) struct Hashed<W> {
+    /// Where it went.
+    pub(crate) inner: W,
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// Its number of bytes.
+    pub(crate) size: u64,
+}
+
 impl<W: io::Write> HashingWriter<W> {
     /// Wraps `inner`.
-    pub fn new(algorithm: Algorithm, inner: W) -> Self {
+    pub(crate) fn new(algorithm: Algorithm, inner: W) -> Self {
         HashingWriter {
             inner,
             hasher: algorithm.hasher(),
@@ -195,9 +205,13 @@ impl<W: io::Write> HashingWriter<W> {
         }
     }
 
-    /// Returns `inner`, the digest and the number of bytes written.
-    pub fn finish(self) -> (W, Digest, u64) {
-        (self.inner, self.hasher.finish(), self.written)
+    /// What has passed through.
+    pub(crate) fn finish(self) -> Hashed<W> {
+        Hashed {
+            inner: self.inner,
+            digest: self.hasher.finish(),
+            size: self.written,
+        }
     }
 }
 
@@ -226,7 +240,7 @@ pub fn hash_reader(algorithm: Algorithm, mut reader: impl io::Read) -> io::Resul
             Err(error) => return Err(error),
         }
     }
-    let (_, digest, size) = sink.finish();
+    let Hashed { digest, size, .. } = sink.finish();
     Ok((digest, size))
 }
 

@@ -225,31 +225,28 @@ impl ModuleFile {
     }
 
     fn image(&self, call: &Call<'_>) -> Result<DeclaredImage, Unreadable> {
-        let string = |attribute| match call.argument(attribute) {
-            None => Ok(None),
-            Some(value) => match self.string(value) {
-                Some(string) => Ok(Some(string)),
-                None => Err(Unreadable::NotPlain {
-                    attribute,
-                    expected: "a string",
-                }),
-            },
+        let plain = |attribute, value| {
+            self.plain(value).ok_or(Unreadable::NotPlain {
+                attribute,
+                expected: "a string",
+            })
         };
-        let given = |attribute| {
-            string(attribute).map(|value| value.filter(|text: &String| !text.is_empty()))
+        let given = |attribute| match call.argument(attribute) {
+            None => Ok(None),
+            Some(value) => plain(attribute, value)
+                .map(|literal| Some(literal.text.to_owned()).filter(|text| !text.is_empty())),
         };
         let image = match (given("image")?, given("registry")?, given("repository")?) {
             (Some(image), None, None) => image,
             (None, Some(registry), Some(repository)) => format!("{registry}/{repository}"),
             _ => return Err(Unreadable::NoImage),
         };
-        let digest = string("digest")?.ok_or(Unreadable::NoDigest)?;
-        let literal = call.argument("digest").expect("it has a digest")[0];
-        let (digest_at, _) = self.literal(literal).expect("it is a string");
+        let digest = call.argument("digest").ok_or(Unreadable::NoDigest)?;
+        let digest = plain("digest", digest)?;
         Ok(DeclaredImage {
             repository: image.parse()?,
-            digest,
-            comment: self.comment_behind(literal),
+            digest: digest.text.to_owned(),
+            comment: self.comment_behind(digest.token),
             platforms: match call.argument("platforms") {
                 None => Vec::new(),
                 Some(value) => self
@@ -274,7 +271,7 @@ impl ModuleFile {
                 }
             },
             docker_config: given("docker_config")?,
-            digest_at,
+            digest_at: digest.content,
         })
     }
 
@@ -328,11 +325,21 @@ impl ModuleFile {
         (!text.contains('\\')).then_some((content, text))
     }
 
+    /// A value that is one such string.
+    fn plain<'a>(&'a self, value: &[&'a Token]) -> Option<Literal<'a>> {
+        let [token] = value else {
+            return None;
+        };
+        let (content, text) = self.literal(token)?;
+        Some(Literal {
+            token,
+            content,
+            text,
+        })
+    }
+
     fn string(&self, value: &[&Token]) -> Option<String> {
-        match value {
-            [token] => self.literal(token).map(|(_, text)| text.to_owned()),
-            _ => None,
-        }
+        self.plain(value).map(|literal| literal.text.to_owned())
     }
 
     fn strings(&self, value: &[&Token]) -> Option<Vec<String>> {
@@ -419,6 +426,14 @@ impl<'a> Call<'a> {
             _ => self.argument(name),
         }
     }
+}
+
+/// A string without escapes.
+struct Literal<'a> {
+    token: &'a Token,
+    /// Where its content stands.
+    content: Range<usize>,
+    text: &'a str,
 }
 
 /// A piece of a file that is not space.

@@ -112,6 +112,18 @@ pub struct Selection {
     pub connections: usize,
 }
 
+impl Default for Selection {
+    /// All platforms' images, over 8 connections.
+    fn default() -> Self {
+        Selection {
+            platforms: Vec::new(),
+            shallow: false,
+            referrers: false,
+            connections: 8,
+        }
+    }
+}
+
 /// What a pull did.
 #[derive(Clone, Debug)]
 pub struct Pulled {

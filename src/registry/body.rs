@@ -10,7 +10,7 @@ use super::{NoAnswer, RegistryError};
 
 /// The bytes of a blob, or of a part of it, as they come.
 #[derive(Debug)]
-pub struct Body {
+pub(crate) struct Body {
     range: Range<u64>,
     whole: bool,
     what: String,
@@ -57,17 +57,17 @@ impl Body {
     }
 
     /// Which bytes of the blob these are.
-    pub fn range(&self) -> Range<u64> {
+    pub(crate) fn range(&self) -> Range<u64> {
         self.range.clone()
     }
 
     /// Whether this is all of the blob, asked for or not.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.whole
     }
 
     /// The next bytes, which begin at `position` in the blob; `None` at the end.
-    pub async fn chunk(&mut self, position: u64) -> Result<Option<Bytes>, RegistryError> {
+    pub(crate) async fn chunk(&mut self, position: u64) -> Result<Option<Bytes>, RegistryError> {
         let chunk = self.response.chunk().await;
         let chunk = chunk.map_err(|source| RegistryError::Transport {
             what: self.what.clone(),
@@ -87,7 +87,7 @@ impl Body {
     }
 
     /// The error that the body ended too early, at `position` in the blob.
-    pub fn ended_at(&self, position: u64) -> RegistryError {
+    pub(crate) fn ended_at(&self, position: u64) -> RegistryError {
         RegistryError::Short {
             what: self.what.clone(),
             host: self.host.clone(),

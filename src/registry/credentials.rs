@@ -2,7 +2,6 @@
 //! containers-auth.json(5), the credential helper protocol).
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -108,8 +107,8 @@ pub enum CredentialError {
     },
 }
 
-/// Finds credentials in the files that the environment points to.
-#[derive(Clone, Debug)]
+/// Finds credentials in files as Docker and podman write them. Without a file, all is asked anonymously.
+#[derive(Clone, Debug, Default)]
 pub struct Keychain {
     files: Vec<PathBuf>,
 }
@@ -123,20 +122,10 @@ impl Keychain {
         })
     }
 
-    /// The files that Docker and podman use: `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` or
-    /// else `~/.docker/config.json`, and `$XDG_RUNTIME_DIR/containers/auth.json`.
-    pub fn from_env() -> Self {
-        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
-        let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".docker"));
-        let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or(home);
-        let candidates = [
-            variable("REGISTRY_AUTH_FILE").map(PathBuf::from),
-            docker.map(|directory| directory.join("config.json")),
-            variable("XDG_RUNTIME_DIR")
-                .map(|directory| Path::new(&directory).join("containers/auth.json")),
-        ];
+    /// A keychain with these files, in the order in which they are asked; one that is not there has none.
+    pub fn of_files(files: impl IntoIterator<Item = PathBuf>) -> Self {
         Keychain {
-            files: candidates.into_iter().flatten().collect(),
+            files: files.into_iter().collect(),
         }
     }
 

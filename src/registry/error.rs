@@ -239,13 +239,13 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// Whether it is the range that the registry does not like (RFC 9110, 15.5.17).
-    pub fn refuses_range(&self) -> bool {
+    pub(crate) fn refuses_range(&self) -> bool {
         matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::RANGE_NOT_SATISFIABLE)
     }
 
     /// Whether it is the length of what was sent that the registry, or what stands before it, does not like
     /// (RFC 9110, 15.5.14).
-    pub fn refuses_length(&self) -> bool {
+    pub(crate) fn refuses_length(&self) -> bool {
         matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::PAYLOAD_TOO_LARGE)
     }
 

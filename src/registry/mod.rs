@@ -13,14 +13,14 @@ mod referrers;
 mod retry;
 mod upload;
 
-pub use body::Body;
+pub(crate) use body::Body;
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use error::{HttpStatus, RegistryError};
 pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
 pub use no_answer::{NoAnswer, Reason};
-pub use retry::Backoff;
-pub use upload::{Mount, Upload};
+pub(crate) use retry::Backoff;
+pub(crate) use upload::{Mount, Upload};
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -62,6 +62,17 @@ pub struct RegistryOptions {
     pub plain_http: BTreeSet<String>,
     /// How long a connection may say nothing.
     pub idle_timeout: Duration,
+}
+
+impl Default for RegistryOptions {
+    /// No credentials, and a minute of silence.
+    fn default() -> Self {
+        RegistryOptions {
+            keychain: Keychain::default(),
+            plain_http: BTreeSet::new(),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// A repository of a registry.
@@ -172,7 +183,11 @@ impl Registry {
 
     /// The bytes `range` of a blob, or all of it where the registry has no ranges (RFC 9110, 14).
     /// They are not verified.
-    pub async fn blob(&self, blob: &Descriptor, range: &Range<u64>) -> Result<Body, RegistryError> {
+    pub(crate) async fn blob(
+        &self,
+        blob: &Descriptor,
+        range: &Range<u64>,
+    ) -> Result<Body, RegistryError> {
         let digest = &blob.digest;
         let what = format!("blob {digest}");
         let path = format!("blobs/{digest}");
@@ -181,7 +196,7 @@ impl Registry {
     }
 
     /// A blob from `url`, without credentials (descriptor.md, `urls`).
-    pub async fn foreign_blob(
+    pub(crate) async fn foreign_blob(
         &self,
         blob: &Descriptor,
         url: &str,

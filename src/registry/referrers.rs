@@ -18,7 +18,7 @@ impl Registry {
     /// The manifests that refer to the one of `digest`, in the registry's order, as the registry says:
     /// nothing of it is verified. `None` where the registry has neither the API nor the tag that stands
     /// in for it.
-    pub async fn referrers(
+    pub(crate) async fn referrers(
         &self,
         digest: &Digest,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {

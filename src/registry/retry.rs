@@ -15,7 +15,7 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// Exponential delays with jitter, bounded in number and in total time.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     since: Instant,
 }
@@ -33,7 +33,7 @@ impl Backoff {
     /// Counts a failure; the time to wait before the next try, or `None` to give up.
     ///
     /// `retry_after` is the server's wish, which is kept where it fits into the bounds.
-    pub fn after_failure(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn after_failure(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         if self.failures == 0 {
             self.since = Instant::now();
         }
@@ -66,13 +66,13 @@ impl Backoff {
     }
 
     /// Progress was made: the next failure is the first again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
 /// The delay that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3).
-pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -21,7 +21,7 @@ const PIECE: usize = 64 << 10;
 
 /// A blob that is being sent.
 #[derive(Debug)]
-pub struct Upload {
+pub(crate) struct Upload {
     /// Where the registry says that it is to be sent. It may be another host.
     location: Url,
     /// The bytes that the registry has.
@@ -32,7 +32,7 @@ pub struct Upload {
 
 impl Upload {
     /// How many bytes of the blob the registry has.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
@@ -47,7 +47,7 @@ impl Upload {
 
 /// How a registry answers a wish to mount a blob.
 #[derive(Debug)]
-pub enum Mount {
+pub(crate) enum Mount {
     /// The repository has the blob now.
     Mounted,
     /// The blob is to be sent.
@@ -56,7 +56,7 @@ pub enum Mount {
 
 impl Registry {
     /// Whether the repository has a blob ("Checking if content exists in the registry").
-    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+    pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = format!("blob {digest}");
         let path = format!("blobs/{digest}");
         let shape = |request| reading(&what, None, request);
@@ -71,14 +71,14 @@ impl Registry {
     }
 
     /// Whether the repository has a manifest.
-    pub async fn has_manifest(&self, digest: &Digest) -> Result<bool, RegistryError> {
+    pub(crate) async fn has_manifest(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = format!("manifest {digest}");
         let answer = self.head_manifest(&what, &digest.to_string()).await?;
         Ok(answer.is_some())
     }
 
     /// The digest that a tag points to now, if there is such a tag, as far as the registry tells.
-    pub async fn tagged(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
+    pub(crate) async fn tagged(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
         let response = self.head_manifest(&format!("tag {tag}"), tag).await?;
         Ok(response.and_then(|response| {
             let digest = response.headers().get("docker-content-digest")?;
@@ -102,7 +102,7 @@ impl Registry {
 
     /// Asks for a blob that the repository `from` of the same registry has ("Mounting a blob from another
     /// repository").
-    pub async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RegistryError> {
+    pub(crate) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RegistryError> {
         let what = format!("blob {digest} of {from}");
         let query = [("mount", digest.to_string()), ("from", from.to_owned())];
         let shape = |request: RequestBuilder| empty(request.query(&query));
@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// Asks where to send a blob ("Pushing a blob monolithically", "POST then PUT").
-    pub async fn begin_upload(&self, digest: &Digest) -> Result<Upload, RegistryError> {
+    pub(crate) async fn begin_upload(&self, digest: &Digest) -> Result<Upload, RegistryError> {
         let what = format!("blob {digest}");
         let response = self
             .ask(&what, Method::POST, "blobs/uploads/", empty)
@@ -128,7 +128,7 @@ impl Registry {
 
     /// Asks what the registry has of an upload that broke off ("Pushing a blob in chunks", the status of an
     /// upload). If it says nothing of use, the blob is to be sent anew.
-    pub async fn resume_upload(&self, blob: &Descriptor, broken: &Upload) -> Option<Upload> {
+    pub(crate) async fn resume_upload(&self, blob: &Descriptor, broken: &Upload) -> Option<Upload> {
         let response = self.upload_status(blob, broken).await.ok()?;
         let received = received(response.headers().get(header::RANGE)?.to_str().ok()?)?;
         let what = format!("blob {}", blob.digest);
@@ -185,7 +185,7 @@ impl Registry {
     /// a blob monolithically"). The registry checks their digest.
     ///
     /// If that fails, `upload` tells with what to go on.
-    pub async fn upload(
+    pub(crate) async fn upload(
         &self,
         blob: &Descriptor,
         upload: &mut Upload,
@@ -202,7 +202,7 @@ impl Registry {
 
     /// As [`Registry::upload`], in several requests, each with at most `length` bytes ("Pushing a blob in
     /// chunks").
-    pub async fn upload_in_chunks(
+    pub(crate) async fn upload_in_chunks(
         &self,
         blob: &Descriptor,
         upload: &mut Upload,
@@ -340,7 +340,7 @@ impl Registry {
     }
 
     /// Sends a manifest to its digest or to a tag ("Pushing Manifests").
-    pub async fn put_manifest(
+    pub(crate) async fn put_manifest(
         &self,
         reference: &str,
         media_type: &MediaType,

@@ -15,7 +15,7 @@ mod seal;
 mod writer;
 
 pub use seal::Trust;
-pub use writer::Writer;
+pub(crate) use writer::Writer;
 
 use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
 use std::io;
@@ -99,7 +99,7 @@ pub struct Store {
 
 /// What [`Store::ingest`] found.
 #[derive(Debug)]
-pub enum Ingest {
+pub(crate) enum Ingest {
     /// The blob is there.
     Present,
     /// The blob is to be written, by the holder of this and by nobody else.
@@ -134,7 +134,7 @@ impl Store {
     /// The path of a blob whose bytes are known to be right, or `None`.
     ///
     /// A file that is not what its name says is removed.
-    pub fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
+    pub(crate) fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
         let path = self.blob_path(digest);
         let file = match open_regular(&path) {
             Ok(file) => file,
@@ -163,7 +163,7 @@ impl Store {
     /// Prepares to write the blob of `digest` with `size` bytes, resuming what a killed process left.
     ///
     /// Blocks while another process writes the same blob.
-    pub fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, StoreError> {
+    pub(crate) fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, StoreError> {
         if self.find(digest, size)?.is_some() {
             return Ok(Ingest::Present);
         }
@@ -177,7 +177,11 @@ impl Store {
     }
 
     /// As [`Store::ingest`], but `None` while another process writes the same blob.
-    pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Option<Ingest>, StoreError> {
+    pub(crate) fn try_ingest(
+        &self,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Ingest>, StoreError> {
         if self.find(digest, size)?.is_some() {
             return Ok(Some(Ingest::Present));
         }
@@ -233,7 +237,7 @@ impl Store {
     }
 
     /// Writes `bytes`, which must have the digest `digest`.
-    pub fn insert(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn insert(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
         match self.ingest(digest, bytes.len() as u64)? {
             Ingest::Present => Ok(()),
             Ingest::Writer(writer) => {
@@ -245,7 +249,7 @@ impl Store {
     }
 
     /// The bytes of the blob of `digest`, if it is there and no larger than `limit`.
-    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.blob_path(digest);
         let size = match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.len() <= limit => metadata.len(),
@@ -264,7 +268,7 @@ impl Store {
     /// Puts the blob, which must be there, at `target`: as a reflink, else a hard link, else a copy.
     ///
     /// `target` is read-only, because it may be the very file that the store holds.
-    pub fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
+    pub(crate) fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
         let source = self.blob_path(digest);
         if same_file::is_same_file(&source, target).unwrap_or(false)
             && !fs::symlink_metadata(target).is_ok_and(|file| file.is_symlink())
@@ -569,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_stamp_is_found_out_without_trust() {
+    fn a_forged_seal_is_found_out_without_trust() {
         let (directory, trusting) = store(Trust::Seal);
         let (digest, bytes) = blob("right");
         trusting.insert(&digest, bytes).unwrap();

@@ -130,6 +130,13 @@ mod tests {
         let one = seal_of(&Digest::of(Algorithm::Sha256, b"1"));
         let two = seal_of(&Digest::of(Algorithm::Sha256, b"2"));
         assert_ne!(one, two);
-        assert!(one < SystemTime::now() && two < SystemTime::now());
+        let year_2001 = SystemTime::UNIX_EPOCH + Duration::from_secs(978_307_200);
+        for (algorithm, length) in [("sha256", 64), ("sha512", 128)] {
+            for digit in "0123456789abcdef".chars() {
+                let hex = digit.to_string().repeat(length);
+                let seal = seal_of(&format!("{algorithm}:{hex}").parse().unwrap());
+                assert!(seal > year_2001 && seal < SystemTime::now(), "{seal:?}");
+            }
+        }
     }
 }

@@ -29,7 +29,7 @@ const HASH_AT_ONCE: u64 = 8 << 20;
 /// each part how many bytes of it are there (64 bits each, little endian). A blob of one part needs
 /// no such record, as the file's length says it.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     target: PathBuf,
     digest: Digest,
     size: u64,
@@ -92,12 +92,12 @@ impl Writer {
     }
 
     /// How many bytes of the blob are written.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
     /// What is missing: of each part that is not whole the rest, in the blob's order.
-    pub fn missing(&self) -> Vec<Range<u64>> {
+    pub(crate) fn missing(&self) -> Vec<Range<u64>> {
         (0..self.parts.len() as u64)
             .map(|part| self.front(part)..self.end_of(part))
             .filter(|rest| !rest.is_empty())
@@ -108,7 +108,7 @@ impl Writer {
     ///
     /// # Panics
     /// If bytes of the same part before `offset` are missing.
-    pub fn write(&self, mut offset: u64, mut bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, mut offset: u64, mut bytes: &[u8]) -> Result<(), StoreError> {
         let end = offset + bytes.len() as u64;
         if end > self.size {
             return Err(self.size_error(end));
@@ -222,7 +222,7 @@ impl Writer {
     }
 
     /// Forgets everything written.
-    pub fn restart(&self) -> Result<(), StoreError> {
+    pub(crate) fn restart(&self) -> Result<(), StoreError> {
         failed("truncate", &self.path, self.file.set_len(0))?;
         let hasher = self.digest.algorithm().hasher();
         *lock(&self.hashed) = Hashed { hasher, offset: 0 };
@@ -248,7 +248,7 @@ impl Writer {
     /// Checks size and digest and gives the blob its name.
     ///
     /// Bytes that are wrong are forgotten, so that no one resumes them.
-    pub fn finish(&self) -> Result<(), StoreError> {
+    pub(crate) fn finish(&self) -> Result<(), StoreError> {
         let written = self.written();
         if written != self.size {
             return Err(self.size_error(written));

@@ -9,7 +9,7 @@ use crate::oci::descriptor::Compression;
 use crate::oci::digest::{Digest, HashingWriter};
 
 /// What was found while a layer's blob was read.
-pub(crate) struct ReadLayer<T, E> {
+pub(crate) struct LayerRead<T, E> {
     /// The digest of the whole blob.
     pub(crate) digest: Digest,
     /// How the blob is compressed.
@@ -31,7 +31,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     diff_id: &Digest,
     hash: bool,
     work: impl FnOnce(Box<dyn Read + '_>) -> Result<T, E>,
-) -> io::Result<ReadLayer<T, E>> {
+) -> io::Result<LayerRead<T, E>> {
     let hasher = HashingWriter::new(blob.algorithm(), io::sink());
     let mut raw = Tee::new(open_regular(path)?, hasher);
     let mut buffered = BufReader::with_capacity(256 * 1024, &mut raw);
@@ -51,8 +51,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
             // What was left unread is part of the layer all the same.
             match io::copy(&mut content, &mut io::sink()) {
                 Ok(_) => {
-                    let (_, digest, _) = content.into_writer().finish();
-                    found = Some(digest);
+                    found = Some(content.into_writer().finish().digest);
                     done
                 }
                 Err(error) => done.and(Err(error.into())),
@@ -60,11 +59,11 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
         }
     };
     io::copy(&mut raw, &mut io::sink())?;
-    let (_, digest, _) = raw.into_writer().finish();
+    let digest = raw.into_writer().finish().digest;
     if hash && is_blob {
         found = Some(digest.clone());
     }
-    Ok(ReadLayer {
+    Ok(LayerRead {
         digest,
         compression,
         diff_id: found,

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
+use oci_pull_all::image::{Base, BuiltImage, ConfigChanges, DIFF_ID, build_image};
 use oci_pull_all::oci::descriptor::{Compression, Descriptor, MediaType};
 use oci_pull_all::oci::digest::{Algorithm, Digest};
-use oci_pull_all::image::{Base, BuiltImage, ConfigChanges, DIFF_ID, build_image};
 use oci_pull_all::oci::manifest::{ImageManifest, Manifest};
 use oci_pull_all::oci::platform::Platform;
 use serde_json::Value;

@@ -3,7 +3,6 @@
 #![no_main]
 
 use std::path::{Component, Path};
-use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use oci_pull_all::oci::digest::{Algorithm, Digest, hash_reader};
@@ -44,9 +43,5 @@ fn check(text: &str) -> Option<Digest> {
         path.bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'/')
     );
-
-    let stamp = digest.stamp();
-    let year_2001 = SystemTime::UNIX_EPOCH + Duration::from_secs(978_307_200);
-    assert!(stamp > year_2001 && stamp < SystemTime::now(), "{stamp:?}");
     Some(digest)
 }

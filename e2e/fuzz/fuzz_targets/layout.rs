@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::layout::{FaultKind, INDEX_FILE, MARKER_FILE, VerifyOptions, verify};
+use oci_pull_all::oci::digest::{Algorithm, Digest};
 
 const SEPARATOR: &[u8] = b"\n---\n";
 const MAX_BLOBS: usize = 10;
