@@ -87,4 +87,4 @@ pub mod rootfs;
 pub mod scan;
 pub mod store;
 pub mod tar;
-mod text;
+pub mod text;

@@ -21,12 +21,22 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use oci_pull_all::layout::{FaultKind, Verdict, VerifyOptions, verify as verify_layout};
+use oci_pull_all::text::{shown, shown_in_lines};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// Writes a line to standard error.
+#[expect(
+    clippy::disallowed_macros,
+    reason = "this is the one way to tell something"
+)]
+fn tell(line: impl Display) {
+    eprintln!("{}", shown(&line.to_string()));
+}
+
 /// Writes a line to the standard output. Who has closed it, such as `head`, wants no more of it.
 fn say(line: impl Display) -> Result<()> {
-    match writeln!(io::stdout(), "{line}") {
+    match writeln!(io::stdout(), "{}", shown_in_lines(&line.to_string())) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("cannot write to the standard output: {error}").into())
         }
@@ -132,7 +142,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     };
     let Verdict { faults, warnings } = verify_layout(&args.layout, options);
     for warning in &warnings {
-        eprintln!("warning: {}", hints::fault_in_words(warning));
+        tell(format_args!("warning: {}", hints::fault_in_words(warning)));
     }
     let path = args.layout.display();
     if faults.is_empty() {
@@ -140,12 +150,12 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for fault in &faults {
-        eprintln!("error: {}", hints::fault_in_words(fault));
+        tell(format_args!("error: {}", hints::fault_in_words(fault)));
     }
-    eprintln!("{path}: not valid, faults: {}", faults.len());
+    tell(format_args!("{path}: not valid, faults: {}", faults.len()));
     if faults.iter().all(|fault| fault.kind == FaultKind::LeftOut) {
-        eprintln!(
-            "it is valid with --sparse (in an oci_layout_test, sparse = True), which accepts that other platforms were left out"
+        tell(
+            "it is valid with --sparse (in an oci_layout_test, sparse = True), which accepts that other platforms were left out",
         );
     }
     Ok(ExitCode::FAILURE)
@@ -220,10 +230,10 @@ struct Failed(&'static str, String, #[source] Box<dyn Error>);
 
 /// Writes an error with its causes to standard error.
 pub(crate) fn print_error(error: &(dyn Error + 'static)) {
-    eprintln!("error: {}", hints::in_words(error));
+    tell(format_args!("error: {}", hints::in_words(error)));
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  cause: {}", hints::in_words(cause));
+        tell(format_args!("  cause: {}", hints::in_words(cause)));
         source = cause.source();
     }
 }

@@ -75,7 +75,7 @@ pub enum Manifest {
 pub enum Oddity {
     /// A key in another case.
     Folded(Folded),
-    /// An index without a version, as rules_oci writes it.
+    /// An index without a version, as `rules_oci` writes it.
     NoSchemaVersion,
 }
 
@@ -319,7 +319,7 @@ impl ImageManifest {
     }
 
     /// The image's config, with a platform, if this is an image and no artifact: its layers are of file
-    /// systems, and its config is an image's with a diff_id for each of them.
+    /// systems, and its config is an image's with a `diff_id` for each of them.
     ///
     /// `config` are the config's bytes, and `listed` is what the index says that it is for. What calls its
     /// config an image's, and has another, is an error.

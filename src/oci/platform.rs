@@ -149,6 +149,14 @@ impl Platform {
         }
     }
 
+    /// Whether both serve the same machines equally well, as `linux/amd64` and `linux/amd64/v1` do.
+    pub fn is_same(&self, other: &Platform) -> bool {
+        self.os_version == other.os_version
+            && self.os_features == other.os_features
+            && self.rank_for(other) == Some(0)
+            && other.rank_for(self) == Some(0)
+    }
+
     /// Whether both name a platform, and not the same one.
     pub fn contradicts(&self, other: &Platform) -> bool {
         !self.is_unknown()

@@ -37,7 +37,7 @@ pub enum WalkError {
 /// The manifests that were met, each once for each platform that it is listed for.
 #[derive(Debug, Default)]
 pub(crate) struct Met {
-    met: HashSet<(Digest, Option<Platform>)>,
+    listed: HashSet<(Digest, Option<Platform>)>,
     digests: HashSet<Digest>,
     bytes: u64,
 }
@@ -46,7 +46,10 @@ impl Met {
     /// Whether a manifest is met for the first time.
     pub(crate) fn meet(&mut self, manifest: &Descriptor) -> Result<bool, WalkError> {
         let (digest, size) = (&manifest.digest, manifest.size);
-        if !self.met.insert((digest.clone(), manifest.platform.clone())) {
+        if !self
+            .listed
+            .insert((digest.clone(), manifest.platform.clone()))
+        {
             return Ok(false);
         }
         if self.digests.insert(digest.clone()) {
@@ -56,7 +59,7 @@ impl Met {
             }
             self.bytes += size;
         }
-        if self.met.len() > MAX_MANIFESTS {
+        if self.listed.len() > MAX_MANIFESTS {
             return Err(WalkError::TooMany);
         }
         if self.bytes > MAX_BYTES {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
+use crate::text::shown;
 
 use super::{CredentialError, NoAnswer};
 
@@ -309,8 +310,7 @@ pub(super) fn error_detail(body: &[u8]) -> String {
         .map(|item| format!("{} {}", item.code, item.message).trim().to_owned())
         .collect::<Vec<_>>()
         .join("; ");
-    // A server's text goes to a terminal.
-    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    let text = shown(&text.chars().take(300).collect::<String>());
     // The message goes on after it.
     match text.trim_end_matches('.') {
         "" => String::new(),
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn shows_what_a_registry_says_without_control_characters() {
         let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway."}]}"#;
-        assert_eq!(error_detail(body), ": DENIED no [31mway");
+        assert_eq!(error_detail(body), ": DENIED no \\u{1b}[31mway");
         assert_eq!(error_detail(b"<html>"), "");
     }
 }
