@@ -1,5 +1,5 @@
 """The module extension for base images."""
 
-load("//oci/private:oci_extension.bzl", _oci = "oci")
+load("//oci/private/extensions:oci.bzl", _oci = "oci")
 
 oci = _oci

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use oci_pull_all_support::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::registry::Registry;
+use crate::docker_registry::DockerRegistry;
 use crate::remote::RemoteExecution;
 use crate::root::{Life, Root};
-use crate::{checkout, modules, pip_program, scratch, tool};
+use crate::{checkout, modules, pip_program, program, scratch};
 
 /// A workspace such as a user would have, with a Bazel server and a blob store of its own.
 #[derive(Debug)]
@@ -25,16 +27,108 @@ pub struct Workspace {
     shared: Vec<PathBuf>,
     runner: &'static str,
     local: Vec<String>,
+    // Bazel runs one command at a time, and each writes the same log.
+    turn: Mutex<()>,
+    plus: OnceLock<String>,
+    reaper: OnceLock<Reaper>,
     scratch: Option<TempDir>,
 }
 
+/// A registry that holds base images.
+pub trait Bases {
+    /// `127.0.0.1:PORT`.
+    fn host(&self) -> &str;
+    /// The digest that a tag of a repository stands for.
+    fn digest(&self, repository: &str, tag: &str) -> String;
+}
+
+impl Bases for Registry {
+    fn host(&self) -> &str {
+        self.host()
+    }
+
+    fn digest(&self, repository: &str, tag: &str) -> String {
+        self.digest(repository, tag)
+    }
+}
+
+impl Bases for DockerRegistry {
+    fn host(&self) -> &str {
+        self.host()
+    }
+
+    fn digest(&self, repository: &str, tag: &str) -> String {
+        self.digest(repository, tag)
+    }
+}
+
+/// A place among the Bazels that may work at once: no more than there are processors, however many tests wait.
+struct Place;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static LEFT: Condvar = Condvar::new();
+
+impl Place {
+    fn take() -> Self {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        let taken = TAKEN.lock().expect("no thread panics with it");
+        let taken = LEFT.wait_while(taken, |taken| *taken >= all);
+        *taken.expect("no thread panics with it") += 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *TAKEN.lock().expect("no thread panics with it") -= 1;
+        LEFT.notify_one();
+    }
+}
+
+/// A process that ends a workspace's Bazel server and removes its directory, however the test's process ends.
+#[derive(Debug)]
+struct Reaper(Child);
+
 /// Which Bazel builds a workspace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bazel {
     /// The one of the Debian root, with its own module registry.
-    Provisioned,
+    Debian,
     /// The user's own, at this path, with the registry that it is set up for.
     Users(PathBuf),
+}
+
+impl Bazel {
+    /// The one that the environment variable `OCI_PULL_ALL_BAZEL` names, a path or a name on PATH, else Debian's.
+    ///
+    /// # Panics
+    /// If it names none.
+    pub fn chosen() -> Self {
+        let Some(name) = std::env::var_os("OCI_PULL_ALL_BAZEL").filter(|name| !name.is_empty())
+        else {
+            return Self::Debian;
+        };
+        let found = Self::on_path(&name);
+        Self::Users(
+            found.unwrap_or_else(|| panic!("OCI_PULL_ALL_BAZEL: no program {}", name.display())),
+        )
+    }
+
+    /// The program of this name on PATH, or at this path.
+    pub fn on_path(name: &std::ffi::OsStr) -> Option<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        // A name with a slash replaces what it is joined to, if it is absolute.
+        let here = std::env::current_dir().unwrap_or_default();
+        let places = if Path::new(name).components().count() > 1 {
+            vec![here]
+        } else {
+            std::env::split_paths(&path).collect()
+        };
+        places
+            .into_iter()
+            .map(|directory| directory.join(name))
+            .find(|program| program.is_file())
+    }
 }
 
 /// How a run of Bazel ended, and what it wrote.
@@ -57,25 +151,25 @@ impl Workspace {
     pub fn new(case: &str, values: &[(&str, &str)]) -> Self {
         let scratch = scratch();
         let directory = scratch.path().to_owned();
-        let mut workspace = Self::in_directory(&directory, Bazel::Provisioned, case, values);
+        let mut workspace = Self::in_directory(&directory, Bazel::chosen(), case, values);
         workspace.scratch = Some(scratch);
         workspace
     }
 
     /// A case on the base image `library/debian` of this registry.
-    pub fn on_debian(case: &str, registry: &Registry) -> Self {
+    pub fn on_debian(case: &str, registry: &impl Bases) -> Self {
         let image = format!("{}/library/debian", registry.host());
         let digest = registry.digest("library/debian", "stable");
         Self::new(case, &[("IMAGE", &image), ("DIGEST", &digest)])
     }
 
     /// The case `demo`.
-    pub fn demo(registry: &Registry) -> Self {
+    pub fn demo(registry: &impl Bases) -> Self {
         Self::on_debian("demo", registry)
     }
 
     /// The case `layouts`, on both base images.
-    pub fn layouts(registry: &Registry) -> Self {
+    pub fn layouts(registry: &impl Bases) -> Self {
         let [debian, docker_debian] = ["library/debian", "library/debian-docker"]
             .map(|repository| registry.digest(repository, "stable"));
         let values = [
@@ -87,7 +181,7 @@ impl Workspace {
     }
 
     /// The case `scans`, with the scanners on its PATH.
-    pub fn scans(registry: &Registry) -> Self {
+    pub fn scans(registry: &impl Bases) -> Self {
         let mut workspace = Self::on_debian("scans", registry);
         workspace.provide_syft();
         workspace
@@ -120,7 +214,7 @@ impl Workspace {
             &directory,
             name,
             output.clone(),
-            Bazel::Provisioned,
+            Bazel::chosen(),
             case,
             values,
         );
@@ -144,14 +238,16 @@ impl Workspace {
             fs::create_dir_all(directory.join(made)).expect("can be made");
         }
         let modules = match bazel {
-            Bazel::Provisioned => {
+            Bazel::Debian => {
                 let registry = directory.join("registry");
                 let registry = modules::write_registry(&registry, &Root::get().path());
                 format!(
                     "--registry={registry} --noenable_workspace\nbuild --spawn_strategy=linux-sandbox"
                 )
             }
-            Bazel::Users(_) => format!("--override_module=oci_pull_all={}", checkout().display()),
+            Bazel::Users(_) => {
+                format!("--override_module=oci_pull_all={}", checkout().display())
+            }
         };
         let rc = format!(
             "startup --max_idle_secs=120 --output_user_root={output}\n\
@@ -170,7 +266,10 @@ impl Workspace {
                 "OCI_PULL_ALL_STORE".to_owned(),
                 directory.join("store").display().to_string(),
             ),
-            ("OCI_PULL_ALL_TOOL".to_owned(), tool().display().to_string()),
+            (
+                "OCI_PULL_ALL_TOOL".to_owned(),
+                program().display().to_string(),
+            ),
         ]);
         Self {
             directory: directory.to_owned(),
@@ -178,9 +277,12 @@ impl Workspace {
             output,
             bazel,
             environment,
-            shared: vec![directory.to_owned()],
+            shared: vec![directory.to_owned(), program_directory()],
             runner: "linux-sandbox",
             local: Vec::new(),
+            turn: Mutex::new(()),
+            plus: OnceLock::new(),
+            reaper: OnceLock::new(),
             scratch: None,
         }
     }
@@ -269,6 +371,32 @@ impl Workspace {
         PathBuf::from(self.info("output_base")).join("external")
     }
 
+    /// The directory of a repository that the extension `oci` makes, if it was fetched.
+    pub fn pulled(&self, name: &str) -> Option<PathBuf> {
+        self.repository("oci", name)
+    }
+
+    /// The directory of a repository that an extension of this module makes, if it was fetched.
+    pub fn repository(&self, extension: &str, name: &str) -> Option<PathBuf> {
+        let repository = self.external().join(self.canonical(extension, name));
+        repository.exists().then_some(repository)
+    }
+
+    /// The canonical name of a repository that an extension of this module makes.
+    ///
+    /// # Panics
+    /// If the workspace does not depend on this module.
+    pub fn canonical(&self, extension: &str, name: &str) -> String {
+        // What stands between its parts is Bazel's affair: `~` in 7, `+` in 8.
+        let plus = self.plus.get_or_init(|| {
+            let names = self.succeed(&["mod", "dump_repo_mapping", ""]).stdout;
+            let names: Value = serde_json::from_str(&names).expect("JSON");
+            let module = names["oci_pull_all"].as_str().expect("a dependency");
+            module.trim_start_matches("oci_pull_all").to_owned()
+        });
+        format!("oci_pull_all{plus}{plus}{extension}{plus}{name}")
+    }
+
     /// The path of an output, without the links that Bazel makes in the workspace.
     pub fn output(&self, relative: &str) -> PathBuf {
         PathBuf::from(self.info("bazel-bin")).join(relative)
@@ -285,9 +413,15 @@ impl Workspace {
 
     /// Runs Bazel in a directory of the workspace.
     pub fn bazel_in(&self, directory: &str, arguments: &[&str]) -> Run {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reaper.get_or_init(|| {
+            let remove = self.scratch.as_ref().map(TempDir::path);
+            Reaper::new(&self.command("", &["shutdown"]), &self.output, remove)
+        });
         let log = self.directory.join("spawns.json");
         let _ = fs::remove_file(&log);
         let mut command = self.command(directory, arguments);
+        let _place = Place::take();
         let begin = Instant::now();
         let output = command.output().expect("bazel can be run");
         let wall = begin.elapsed();
@@ -297,7 +431,7 @@ impl Workspace {
             .map_while(Result::ok)
             .collect();
         let run = Run::new(&output, wall, spawns);
-        if matches!(self.bazel, Bazel::Provisioned) {
+        if matches!(self.bazel, Bazel::Debian) {
             run.check_runners(self.runner, &self.local);
         }
         run
@@ -329,7 +463,7 @@ impl Workspace {
 
     fn command(&self, directory: &str, arguments: &[&str]) -> Command {
         match &self.bazel {
-            Bazel::Provisioned => {
+            Bazel::Debian => {
                 let shared: Vec<&Path> = self.shared.iter().map(PathBuf::as_path).collect();
                 // Bazel's server outlives its client.
                 let mut command = Root::get().command(Life::Daemon, &shared, "env");
@@ -345,16 +479,38 @@ impl Workspace {
                 let mut command = Command::new(program);
                 command.current_dir(self.path(directory));
                 command.envs(&self.environment).args(arguments);
+                command.stdin(Stdio::null());
                 command
             }
         }
     }
 }
 
-impl Drop for Workspace {
+impl Reaper {
+    fn new(shutdown: &Command, output: &Path, remove: Option<&Path>) -> Self {
+        // The pipe is closed when this process ends, or lets go of it.
+        let script = "cat >/dev/null; output=$0 remove=$1; shift; \"$@\" >/dev/null 2>&1; \
+                      chmod -R u+w \"$output\"; [ -z \"$remove\" ] || rm -rf \"$remove\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(output);
+        command.arg(remove.unwrap_or_else(|| Path::new("")));
+        command
+            .arg(shutdown.get_program())
+            .args(shutdown.get_args());
+        if let Some(directory) = shutdown.get_current_dir() {
+            command.current_dir(directory);
+        }
+        let variables = shutdown.get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::piped()).stderr(Stdio::null());
+        Self(command.spawn().expect("sh can be run"))
+    }
+}
+
+impl Drop for Reaper {
     fn drop(&mut self) {
-        let _ = self.command("", &["shutdown"]).output();
-        make_removable(&self.output);
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
@@ -397,6 +553,12 @@ impl Run {
             );
         }
     }
+}
+
+/// Where the program under test is, which the checkout need not hold.
+fn program_directory() -> PathBuf {
+    let directory = program().parent().expect("in a directory");
+    directory.to_owned()
 }
 
 /// Gives back the permissions that Bazel takes from its directories, which a user who is not root

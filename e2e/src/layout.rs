@@ -1,13 +1,8 @@
-//! Layout directories: what is in them, and those that a test makes by itself.
+//! Layouts that Bazel builds.
 
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use serde_json::{Value, json};
-
-use crate::faulty::digest;
-use crate::tool;
+use crate::new_user;
 
 /// The layouts that the case `layouts` makes.
 pub const LAYOUTS: [&str; 8] = [
@@ -21,62 +16,11 @@ pub const LAYOUTS: [&str; 8] = [
     "base_layout",
 ];
 
-/// `index.json`, and the name and content of each blob, links followed.
-pub fn content(layout: &Path) -> (String, Vec<(String, Vec<u8>)>) {
-    let mut blobs: Vec<_> = fs::read_dir(layout.join("blobs/sha256"))
-        .expect("a layout has blobs")
-        .map(|entry| entry.expect("can be read"))
-        .map(|entry| {
-            (
-                entry.file_name().into_string().expect("hex"),
-                fs::read(entry.path()).expect("can be read"),
-            )
-        })
-        .collect();
-    blobs.sort();
-    (
-        fs::read_to_string(layout.join("index.json")).expect("a layout has an index.json"),
-        blobs,
-    )
-}
-
 /// Has the program verify a layout.
 ///
 /// # Panics
 /// If it finds something wrong.
 pub fn verify(layout: &Path) {
-    let verified = Command::new(tool())
-        .arg("verify")
-        .arg(layout)
-        .output()
-        .expect("can be run");
-    assert!(
-        verified.status.success(),
-        "{}: {}",
-        layout.display(),
-        String::from_utf8_lossy(&verified.stderr)
-    );
-}
-
-/// Adds a blob to the layout in `layout`; returns its descriptor.
-///
-/// # Panics
-/// If it cannot be written.
-pub fn add_blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
-    let digest = digest(bytes);
-    let path = layout.join("blobs").join(digest.replace(':', "/"));
-    fs::create_dir_all(path.parent().expect("it has one")).expect("can be made");
-    fs::write(path, bytes).expect("can be written");
-    json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
-}
-
-/// Makes a layout of the directory `layout`, which lists these manifests.
-///
-/// # Panics
-/// If it cannot be written.
-pub fn write_index(layout: &Path, manifests: &[Value]) {
-    let index = json!({"schemaVersion": 2, "manifests": manifests});
-    fs::write(layout.join("index.json"), index.to_string()).expect("can be written");
-    let marker = json!({"imageLayoutVersion": "1.0.0"});
-    fs::write(layout.join("oci-layout"), marker.to_string()).expect("can be written");
+    let layout = layout.to_str().expect("a path in UTF-8");
+    new_user().run(&["verify", layout]).succeeded();
 }

@@ -4,18 +4,21 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use oci_pull_all_e2e::bazel::{Bazel, Workspace, make_removable};
-use oci_pull_all_e2e::registry::Registry;
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::root::Root;
-use oci_pull_all_e2e::{checkout, tool};
+use oci_pull_all_e2e::{in_target, program};
 
 fn main() -> ExitCode {
-    let directory = checkout().join("target/demo");
-    let bazel = bazel_on_path().map_or(Bazel::Provisioned, Bazel::Users);
+    let directory = in_target("demo");
+    let users = ["bazelisk", "bazel"]
+        .iter()
+        .find_map(|name| Bazel::on_path(name.as_ref()));
+    let bazel = users.map_or(Bazel::Debian, Bazel::Users);
     if let Some(reference) = std::env::args().nth(1) {
         return build(&directory, bazel, &reference, None);
     }
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
         eprintln!("error: no base image could be made; name one: e2e/demo IMAGE@DIGEST");
         return ExitCode::FAILURE;
     }
-    let mut registry = Registry::with_base_images();
+    let mut registry = DockerRegistry::with_base_images();
     let digest = registry.digest("library/debian", "stable");
     let reference = format!("{}/library/debian@{digest}", registry.host());
     build(
@@ -34,30 +37,17 @@ fn main() -> ExitCode {
     )
 }
 
-fn bazel_on_path() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let directories: Vec<_> = std::env::split_paths(&path).collect();
-    ["bazelisk", "bazel"]
-        .iter()
-        .flat_map(|name| {
-            directories
-                .iter()
-                .map(move |directory| directory.join(name))
-        })
-        .find(|program| program.is_file())
-}
-
 fn build(
     directory: &Path,
     bazel: Bazel,
     reference: &str,
-    registry: Option<(&mut Registry, &str)>,
+    registry: Option<(&mut DockerRegistry, &str)>,
 ) -> ExitCode {
     let Some((image, digest)) = reference.split_once('@') else {
         eprintln!(
             "error: {reference} has no digest; a pull is by digest, such as the one that this prints:"
         );
-        eprintln!("  {} resolve {reference}", tool().display());
+        eprintln!("  {} resolve {reference}", program().display());
         return ExitCode::FAILURE;
     };
     if directory.exists() {
@@ -104,7 +94,7 @@ fn build(
 
     let layout = workspace.output("image_layout");
     println!("$ oci-pull-all verify {}", layout.display());
-    let verified = Command::new(tool()).arg("verify").arg(&layout).status();
+    let verified = Command::new(program()).arg("verify").arg(&layout).status();
     if !verified.is_ok_and(|status| status.success()) {
         return ExitCode::FAILURE;
     }

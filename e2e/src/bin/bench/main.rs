@@ -19,12 +19,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use oci_pull_all_e2e::bazel::make_removable;
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::link::{End, Link};
 use oci_pull_all_e2e::nginx::Nginx;
-use oci_pull_all_e2e::registry::{Registry, text};
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::storage::{Fill, Storage};
-use oci_pull_all_e2e::{checkout, tool as our_tool};
+use oci_pull_all_e2e::{in_target, program};
+use oci_pull_all_support::text;
 use sha2::{Digest as _, Sha256};
 use wait4::Wait4 as _;
 
@@ -131,8 +132,7 @@ struct Bench {
 
 impl Bench {
     fn new(rounds: usize) -> Self {
-        let directory = checkout().join("target/bench");
-        fs::create_dir_all(&directory).expect("target/bench can be made");
+        let directory = in_target("bench");
         let (tools, absent): (Vec<_>, Vec<_>) =
             Tool::ALL.into_iter().partition(|tool| tool.is_installed());
         for tool in absent {
@@ -201,7 +201,7 @@ impl Bench {
             Tool::Skopeo => &["copy", "-q", "--src-tls-verify=false", &docker, &oci],
         };
         let program = if tool == Tool::Ours {
-            our_tool()
+            program().to_owned()
         } else {
             tool.name().into()
         };
@@ -248,7 +248,7 @@ impl Bench {
     fn floors(&self) {
         println!("## What a machine needs for 1 GiB, at least\n");
         let (storage, image) = self.image(&[GIB], Fill::Noise);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         let rounds = |work: &dyn Fn()| {
             let times: Vec<_> = (0..=self.rounds)
                 .map(|_| {
@@ -291,7 +291,7 @@ impl Bench {
         println!("## 1 GiB in 9 layers, from docker-registry on loopback\n");
         let sizes: Vec<_> = (0..9).map(|n| GIB / 9 + n).collect();
         let (storage, image) = self.image(&sizes, Fill::Noise);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         let ours = self.compare(registry.host(), &image, self.rounds, None);
         let durably: Vec<_> = ours
             .iter()
@@ -311,7 +311,7 @@ impl Bench {
     fn one_layer(&self) {
         println!("## 1 GiB in one layer, from docker-registry on loopback\n");
         let (storage, image) = self.image(&[GIB], Fill::Noise);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         self.compare(registry.host(), &image, self.rounds, None);
     }
 
@@ -319,7 +319,7 @@ impl Bench {
         println!("## 300 MiB in 300 layers, from docker-registry on loopback\n");
         let sizes: Vec<_> = (0..300).map(|n| MIB + n).collect();
         let (storage, image) = self.image(&sizes, Fill::Noise);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         self.compare(registry.host(), &image, self.rounds, None);
     }
 
@@ -329,7 +329,7 @@ impl Bench {
             LIMIT / MIB
         );
         let (storage, image) = self.image(&[512 * MIB], Fill::Noise);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         let nginx = Nginx::limiting(registry.host(), LIMIT);
         self.compare(nginx.host(), &image, self.rounds.min(3), None);
     }
@@ -347,7 +347,7 @@ impl Bench {
         let layers = [14 * MIB + 200_000; 9];
         let total: u64 = layers.iter().sum();
         let (storage, image) = self.image(&layers, Fill::Noise);
-        let registry = Registry::at(&link.server, &storage);
+        let registry = DockerRegistry::at(&link.server, &storage);
         let rounds = self.rounds.min(3);
         let ours = self.compare(registry.host(), &image, rounds, Some(&link.client));
         let share = ours
@@ -363,7 +363,7 @@ impl Bench {
         println!("## 1 GiB in 9 layers that the store has\n");
         let sizes: Vec<_> = (0..9).map(|n| GIB / 9 + n).collect();
         let (storage, image) = self.image(&sizes, Fill::Noise);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         self.pull(Tool::Ours, registry.host(), &image, None);
         let costs: Vec<_> = (0..=self.rounds)
             .map(|_| {
@@ -385,7 +385,7 @@ impl Bench {
     fn huge(&self) {
         println!("## 10 GiB in one layer, from docker-registry on loopback\n");
         let (storage, image) = self.image(&[10 * GIB], Fill::Zeros);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         // The first to read it would pay for bringing it into the page cache.
         discard_layer(&registry, &image);
         println!("| | wall, s | CPU, s | memory, MiB |");
@@ -479,7 +479,7 @@ fn sync_all(directory: &Path) {
 }
 
 /// Gets the first layer of `image` (`REPOSITORY@DIGEST`) and keeps nothing of it.
-fn discard_layer(registry: &Registry, image: &str) {
+fn discard_layer(registry: &DockerRegistry, image: &str) {
     let (repository, digest) = image.split_once('@').expect("made with a digest");
     let layer = &registry.manifest(digest)["layers"][0]["digest"];
     let path = format!("/v2/{repository}/blobs/{}", text(layer));

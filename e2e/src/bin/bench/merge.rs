@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use oci_pull_all_e2e::bazel::{Bazel, Workspace, make_removable};
-use oci_pull_all_e2e::registry::Registry;
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::storage::Fill;
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ impl Bench {
     fn merges(&self, bytes: u64, rounds: usize) -> Vec<Vec<Merge>> {
         let layers: Vec<_> = (0..LAYERS).map(|n| bytes / LAYERS + n).collect();
         let (storage, image) = self.image(&layers, Fill::Noise);
-        let registry = Registry::with_storage(&storage);
+        let registry = DockerRegistry::with_storage(&storage);
         let (repository, digest) = image.split_once('@').expect("made with a digest");
         let directory = self.path("merge");
         let values = [
@@ -60,8 +60,7 @@ impl Bench {
             ("DIGEST", digest),
             ("ROUNDS", &(rounds + 1).to_string()),
         ];
-        let mut workspace =
-            Workspace::in_directory(&directory, Bazel::Provisioned, "merge", &values);
+        let mut workspace = Workspace::in_directory(&directory, Bazel::Debian, "merge", &values);
         workspace.run_locally(UNSANDBOXED);
         workspace.succeed(&["build", "//:image", "//:known"]);
         drop(registry);

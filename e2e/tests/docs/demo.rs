@@ -1,0 +1,49 @@
+//! The README's first command.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use oci_pull_all_e2e::checkout;
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
+
+#[test]
+fn the_demo_ends_with_the_path_of_a_whole_layout() {
+    let demo = |arguments: &[&str]| {
+        let output = Command::new(checkout().join("e2e/demo"))
+            .args(arguments)
+            .output();
+        let output = output.expect("e2e/demo can be run");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), text, messages)
+    };
+
+    let (success, text, messages) = demo(&[]);
+    assert!(success, "{text}{messages}");
+    let lines: Vec<_> = text.lines().collect();
+    let layout = Path::new(lines[lines.len() - 1]);
+    let largest = fs::read_dir(layout.join("blobs/sha256"))
+        .expect("a layout has blobs")
+        .map(|blob| {
+            fs::metadata(blob.expect("can be read").path())
+                .expect("no link dangles")
+                .len()
+        })
+        .max();
+    assert!(largest > Some(50_000_000), "{text}");
+    let image = lines
+        .iter()
+        .position(|line| *line == "$ bazel build //:image")
+        .expect("the demo builds it");
+    assert!(lines[image + 1].ends_with(": 0 bytes of layers"), "{text}");
+
+    let registry = DockerRegistry::with_base_images();
+    let digest = registry.digest("library/debian-docker", "stable");
+    let image = format!("{}/library/debian-docker", registry.host());
+    let (success, text, messages) = demo(&[&format!("{image}@{digest}")]);
+    assert!(success, "{text}{messages}");
+
+    let (success, _, messages) = demo(&[&format!("{image}:stable")]);
+    assert!(!success && messages.contains("has no digest"), "{messages}");
+}

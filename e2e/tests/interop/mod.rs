@@ -1,0 +1,10 @@
+//! The program, the rules and other people's programs, each of which reads what the other wrote.
+
+mod archives;
+mod caches;
+mod layouts;
+mod load;
+mod referrers;
+mod remote_execution;
+mod rootfs;
+mod scans;

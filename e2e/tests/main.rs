@@ -1,0 +1,6 @@
+//! A real Bazel, real registries and other people's programs.
+
+mod docs;
+mod interop;
+mod rules;
+mod system;

@@ -1,0 +1,192 @@
+//! What is wrong in a workspace is an error that names it, its cause and what to do.
+
+use std::fs;
+
+use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_support::Registry;
+
+/// A workspace whose declaration of bases is yet to be written.
+struct Case {
+    workspace: Workspace,
+    registry: Registry,
+    digest: String,
+}
+
+impl Case {
+    fn new() -> Self {
+        let registry = Registry::with_base_images();
+        let digest = registry.digest("library/debian", "stable");
+        Self {
+            workspace: Workspace::new("errors", &[]),
+            registry,
+            digest,
+        }
+    }
+
+    fn declare(&self, pulls: &str) {
+        let module = format!(
+            "bazel_dep(name = \"oci_pull_all\", version = \"0.1.0\")\n\
+             oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n\
+             {pulls}\n"
+        );
+        fs::write(self.workspace.path("MODULE.bazel"), module).expect("can be written");
+    }
+
+    fn declare_base(&self, attributes: &str) {
+        self.declare(&format!(
+            "oci.pull(name = \"base\", {attributes})\nuse_repo(oci, \"base\")"
+        ));
+    }
+
+    fn image(&self) -> String {
+        format!("image = \"{}/library/debian\"", self.registry.host())
+    }
+
+    fn good(&self) -> String {
+        format!("{}, digest = \"{}\"", self.image(), self.digest)
+    }
+
+    fn assert_fails(&self, target: &str, expected: &[&str]) {
+        let messages = self.workspace.fail(&["build", target]);
+        for text in expected {
+            assert!(messages.contains(text), "no {text:?} in:\n{messages}");
+        }
+    }
+}
+
+#[test]
+fn a_declaration_that_cannot_be_meant() {
+    let case = Case::new();
+    let image = case.image();
+
+    let hex = case.digest.trim_start_matches("sha256:");
+    for digest in [
+        "",
+        hex,
+        "sha256:123",
+        "md5:00000000000000000000000000000000",
+    ] {
+        case.declare_base(&format!("{image}, digest = \"{digest}\""));
+        case.assert_fails(
+            "//:image",
+            &[
+                "oci.pull(name = \"base\") in",
+                &format!("\"{digest}\" is not a digest"),
+                "oci-pull-all -- resolve",
+                "/library/debian:TAG`",
+            ],
+        );
+    }
+
+    let upper = case.digest.to_uppercase().replace("SHA256", "sha256");
+    case.declare_base(&format!("{image}, digest = \"{upper}\""));
+    case.assert_fails("//:image", &["is not a digest", "lower-case"]);
+
+    case.declare_base(&format!(
+        "registry = \"docker.io\", digest = \"{}\"",
+        case.digest
+    ));
+    case.assert_fails(
+        "//:image",
+        &["the image is not named clearly", "repository = "],
+    );
+
+    case.declare_base(&format!("{}, platforms = [\"linux\"]", case.good()));
+    case.assert_fails(
+        "//:image",
+        &["\"linux\" is not a platform", "linux/arm64/v8"],
+    );
+
+    let pull = format!("oci.pull(name = \"base\", {})\n", case.good());
+    let other = pull.replace("\"base\"", "\"base_all\"");
+    case.declare(&format!("{pull}{other}use_repo(oci, \"base\")"));
+    case.assert_fails(
+        "//:image",
+        &[
+            "makes the repository \"base_all\"",
+            "give one of them another name",
+        ],
+    );
+}
+
+#[test]
+fn an_image_that_cannot_be_built() {
+    let case = Case::new();
+    case.declare_base(&case.good());
+    case.assert_fails(
+        "//:half_a_platform",
+        &["os and architecture must be set both"],
+    );
+    case.assert_fails("//:same_platform_twice", &["linux/amd64"]);
+}
+
+#[test]
+fn what_cannot_be_scanned() {
+    let case = Case::new();
+    case.declare_base(&case.good());
+    for (target, expected) in [
+        (
+            "scan_of_pulled",
+            &["base//:base is an image", "make an oci_image_layout"][..],
+        ),
+        ("scan_of_two_files", &["//:two_files has 2 files"]),
+        (
+            "archive_of_pulled",
+            &["base//:base is an image", "make an oci_image_layout"],
+        ),
+        (
+            "sbom_of_rootfs",
+            &["//:rootfs is rootfs.tar", "not a directory"],
+        ),
+        (
+            "layout_test_of_archive",
+            &["archive.tar", "not a directory"],
+        ),
+        ("sbom_without_generator", &["make an oci_sbom_toolchain"]),
+        ("scan_with_env", &["the variable \"A=B\""]),
+        ("scan_with_exit", &["expected_exit is 256"]),
+        ("scan_with_report", &["report is \"../report.txt\""]),
+        ("scan_with_directory", &["report is \"sub/\""]),
+        ("scan_with_no_program", &["//:two_files is not a program"]),
+        ("oci_tags", &["repo_tags are for format = \"docker\""]),
+        ("no_tag", &["\"example.com:5000/app\"", "a name and a tag"]),
+        (
+            "template_twice",
+            &["\"{layout}:{layout}\"", "more than once"],
+        ),
+        (
+            "template_no_output",
+            &["no word of args_template has {output}"],
+        ),
+    ] {
+        case.assert_fails(&format!("//:{target}"), expected);
+    }
+}
+
+#[test]
+fn a_store_for_one_repository_alone() {
+    let mut case = Case::new();
+    case.declare_base(&case.good());
+    case.workspace
+        .set_env("OCI_PULL_ALL_STORE", Some("relative/store"));
+    case.assert_fails(
+        "//:image",
+        &["OCI_PULL_ALL_STORE is \"relative/store\"", "absolute path"],
+    );
+}
+
+#[test]
+fn a_tool_by_a_relative_path() {
+    let mut case = Case::new();
+    case.declare_base(&case.good());
+    let path = "relative/oci-pull-all";
+    case.workspace.set_env("OCI_PULL_ALL_TOOL", Some(path));
+    case.assert_fails(
+        "//:image",
+        &[
+            &format!("OCI_PULL_ALL_TOOL is \"{path}\""),
+            "absolute path",
+            "unset it",
+        ],
+    );
+}

@@ -1,0 +1,48 @@
+//! The program comes from the module's own sources where nothing else gives it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_support::Registry;
+
+#[test]
+fn cargo_builds_the_tool_in_the_repository_phase() {
+    let registry = Registry::with_base_images();
+    let image = format!("{}/library/debian", registry.host());
+    let digest = registry.digest("library/debian", "stable");
+    let mut workspace = Workspace::new("demo", &[("IMAGE", &image), ("DIGEST", &digest)]);
+
+    let sysroot = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .expect("rustc can be run");
+    let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout).expect("UTF-8").trim_end());
+    let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
+        || std::env::home_dir().expect("a home").join(".cargo"),
+        PathBuf::from,
+    );
+    workspace.share(&sysroot);
+    workspace.share(&cargo_home);
+    workspace.set_env("OCI_PULL_ALL_TOOL", None);
+    workspace.set_env(
+        "PATH",
+        Some(&format!("{}:/usr/bin:/bin", sysroot.join("bin").display())),
+    );
+    workspace.set_env("CARGO_HOME", Some(&cargo_home.display().to_string()));
+    // The crates are there, because the program under test was built of the same ones.
+    workspace.set_env("CARGO_NET_OFFLINE", Some("true"));
+
+    workspace.succeed(&["build", "//:image_layout"]);
+    let built = workspace.repository("tool", "oci_pull_all_tool");
+    let built = built.expect("it was fetched");
+    assert!(built.join("target/release/oci-pull-all").exists());
+    assert!(workspace.output("image_layout/index.json").exists());
+
+    // It is vendored as well, for a machine without cargo.
+    let vendored = "--vendor_dir=vendored";
+    workspace.succeed(&["vendor", vendored, "//:image_layout"]);
+    workspace.set_env("PATH", Some("/usr/bin:/bin"));
+    workspace.succeed(&["clean", "--expunge"]);
+    workspace.succeed(&["build", vendored, "//:image_layout"]);
+}

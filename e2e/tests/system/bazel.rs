@@ -1,0 +1,103 @@
+//! The Bazel that the tests run on, where that is Debian's, and where it is one of the user's own.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use oci_pull_all_e2e::bazel::{Bazel, Workspace};
+use oci_pull_all_e2e::modules::write_registry;
+use oci_pull_all_e2e::root::Root;
+use oci_pull_all_e2e::{checkout, program, scratch};
+
+#[test]
+fn debians_bazel_has_its_native_library() {
+    // Without it, Bazel sees neither ctime nor inode of a file, and goes on.
+    let scratch = scratch();
+    let workspace = Workspace::in_directory(scratch.path(), Bazel::Debian, "fifty", &[]);
+    let base = workspace.succeed(&["info", "output_base"]).stdout;
+    let log = format!("{}/java.log", base.trim_end());
+    let log = fs::read_to_string(&log).unwrap_or_else(|e| panic!("{log}: {e}"));
+    assert!(!log.contains("Failed to load JNI library"), "{log}");
+}
+
+/// Where the user without rights sees the Debian root.
+const DEBIAN: &str = "/run/debian";
+/// Who has no rights: `nobody`.
+const NOBODY: u32 = 65534;
+
+/// A program that is a Bazel to who runs it: Debian's, with Debian's modules.
+fn write_bazel(directory: &Path) {
+    let modules = directory.join("modules");
+    fs::create_dir(&modules).expect("can be made");
+    let registry = write_registry(&modules, &Root::get().path());
+    let rc = format!("common --registry={registry} --noenable_workspace\n");
+    fs::write(directory.join("debian.bazelrc"), rc).expect("can be written");
+    let script = format!(
+        "#!/bin/sh
+for entry in {DEBIAN}/*; do
+  name=${{entry##*/}}
+  case $name in
+    dev | proc | sys | tmp) ;;
+    *)
+      if [ -L \"$entry\" ]; then
+        set -- --symlink \"$(readlink \"$entry\")\" \"/$name\" \"$@\"
+      else
+        set -- --ro-bind \"$entry\" \"/$name\" \"$@\"
+      fi
+      ;;
+  esac
+done
+",
+    );
+    // The arguments of Bazel come last, so they are told from bwrap's by where they stand.
+    let script = script.replace(
+        "for entry",
+        &format!(
+            "set -- --dev-bind /dev /dev --bind /proc /proc --bind /sys /sys --tmpfs /tmp \\
+  --ro-bind {checkout} {checkout} --bind {own} {own} --chdir \"$PWD\" \\
+  --setenv PATH /usr/bin:/bin --setenv HOME {own} -- bazel --bazelrc={own}/debian.bazelrc \"$@\"
+for entry",
+            checkout = checkout().display(),
+            own = directory.display()
+        ),
+    ) + "exec bwrap --tmpfs / \"$@\"\n";
+    let bazel = directory.join("bazel");
+    fs::write(&bazel, script).expect("can be written");
+    fs::set_permissions(&bazel, PermissionsExt::from_mode(0o755)).expect("can be set");
+}
+
+#[test]
+fn the_rules_are_tested_on_a_bazel_on_path_by_who_has_no_rights() {
+    let scratch = scratch();
+    let own = scratch.path();
+    write_bazel(own);
+    let tests = std::env::current_exe().expect("has a path");
+    for (from, to) in [(&*tests, "tests"), (program(), "program")] {
+        fs::copy(from, own.join(to)).expect("can be copied");
+    }
+    fs::create_dir(own.join("tmp")).expect("can be made");
+    for path in [own, &own.join("tmp")] {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("this test is run by root");
+    }
+    let mut command = Command::new("bwrap");
+    command.args(["--dev-bind", "/", "/", "--tmpfs", "/run"]);
+    command.arg("--ro-bind").arg(Root::get().path()).arg(DEBIAN);
+    command.args(["setpriv", "--clear-groups", "--no-new-privs"]);
+    command.args([
+        "--reuid",
+        &NOBODY.to_string(),
+        "--regid",
+        &NOBODY.to_string(),
+    ]);
+    command.arg(own.join("tests"));
+    command.args(["rules::on_demand", "rules::push", "--test-threads=1"]);
+    command.env_clear().env("OCI_PULL_ALL_BAZEL", "bazel");
+    command.env("OCI_PULL_ALL_TOOL", own.join("program"));
+    command.env("PATH", format!("{}:/usr/bin:/bin", own.display()));
+    command.env("TMPDIR", own.join("tmp")).current_dir(own);
+    let output = command.output().expect("bwrap can be run");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("6 passed"), "{text}");
+}

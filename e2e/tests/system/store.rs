@@ -1,0 +1,122 @@
+//! The store on disks that are full, read-only or another than its own, and after a power loss.
+
+use std::fs;
+
+use oci_pull_all_e2e::{new_user, run_mounted};
+use oci_pull_all_support::{Content, Faulty, blobs, noise};
+
+const MEGABYTE: usize = 1 << 20;
+
+fn image() -> Content {
+    Content::image(&[noise(1, 3 * MEGABYTE), noise(2, 1000)])
+}
+
+fn serve(content: &Content) -> (Faulty, String) {
+    let registry = Faulty::start(content.clone(), |_, answer| answer);
+    let reference = format!("{}/app@{}", registry.host(), content.digest);
+    (registry, reference)
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let disk = user.path("disk");
+    fs::create_dir(&disk).expect("can be made");
+    let disk = disk.display().to_string();
+    let mounts = ["--size", "1000000", "--tmpfs", &disk];
+    run_mounted(
+        &user,
+        &mounts,
+        &[
+            "pull",
+            &reference,
+            "--output",
+            "out",
+            "--store",
+            &format!("{disk}/store"),
+        ],
+    )
+    .failed(&[&disk, "No space left"]);
+    run_mounted(
+        &user,
+        &mounts,
+        &["pull", &reference, "--output", &format!("{disk}/out")],
+    )
+    .failed(&[&disk, "No space left"]);
+    assert!(!user.path("out/index.json").exists());
+    user.run(&["store", "verify"]).succeeded();
+}
+
+#[test]
+fn a_store_on_another_file_system_is_copied_from() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let disk = user.path("disk");
+    fs::create_dir(&disk).expect("can be made");
+    let disk = disk.display().to_string();
+    let store = format!("{disk}/store");
+    run_mounted(
+        &user,
+        &["--tmpfs", &disk],
+        &["pull", &reference, "--output", "out", "--store", &store],
+    )
+    .succeeded();
+    assert_eq!(blobs(&user.path("out")).len(), 4);
+}
+
+#[test]
+fn a_read_only_store_is_named() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let store = user.path("store");
+    fs::create_dir(&store).expect("can be made");
+    let store = store.display().to_string();
+    run_mounted(
+        &user,
+        &["--ro-bind", &store, &store],
+        &["pull", &reference, "--output", "out", "--store", &store],
+    )
+    .failed(&[&store, "Read-only file system"]);
+    assert!(!user.path("out/index.json").exists());
+}
+
+#[test]
+fn what_a_power_loss_took_is_found_out_after_the_next_boot() {
+    let content = image();
+    let (registry, reference) = serve(&content);
+    let user = new_user();
+    let pull = |boot: &str, output: &str| {
+        let file = user.path(boot);
+        fs::write(&file, format!("{boot}\n")).expect("can be written");
+        let file = file.display().to_string();
+        run_mounted(
+            &user,
+            &["--ro-bind", &file, "/proc/sys/kernel/random/boot_id"],
+            &["pull", &reference, "--output", output, "--store", "store"],
+        )
+        .succeeded();
+    };
+    pull("first-boot", "one");
+    let layer = content.layers[0].clone();
+    let blob = user.path(&format!("store/blobs/{}", layer.replace(':', "/")));
+    let sealed = |path: &std::path::Path| fs::metadata(path).and_then(|file| file.modified());
+    let seal = sealed(&blob).expect("the blob is there");
+
+    // As it is, it is hashed once, and sealed for good.
+    pull("second-boot", "two");
+    assert_eq!(registry.count(&layer), 1);
+    let lasting = sealed(&blob).expect("the blob is there");
+    assert_ne!(lasting, seal);
+    pull("third-boot", "three");
+    assert_eq!(sealed(&blob).expect("the blob is there"), lasting);
+
+    // Its name, size and seal of the first boot are left, but its bytes are lost.
+    fs::remove_file(&blob).expect("can be removed");
+    let file = fs::File::create(&blob).expect("can be made");
+    file.set_len(3 * MEGABYTE as u64).expect("can be made");
+    file.set_modified(seal).expect("can be set");
+    pull("second-boot", "four");
+    assert_eq!(registry.count(&layer), 2);
+    blobs(&user.path("four"));
+}

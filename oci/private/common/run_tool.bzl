@@ -1,0 +1,71 @@
+"""How what Bazel runs for a rule is the tool with the rule's own arguments."""
+
+load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+
+# The tool must run where the test runs.
+TEST_EXEC_GROUPS = {"test": exec_group(toolchains = [TOOLCHAIN_TYPE])}
+
+def run_tool(ctx, arguments, runfiles):
+    """Makes what `bazel run` runs.
+
+    Args:
+      ctx: the context of an executable rule with `toolchains = [TOOLCHAIN_TYPE]`.
+      arguments: an Args with the tool's arguments, which come before the user's.
+      runfiles: the runfiles that it needs.
+
+    Returns:
+      A list of providers.
+    """
+    return _run(ctx, get_tool(ctx), arguments, runfiles)
+
+def test_tool(ctx, arguments, runfiles):
+    """Makes what `bazel test` runs.
+
+    Args:
+      ctx: the context of a test rule with `exec_groups = TEST_EXEC_GROUPS`.
+      arguments: an Args with the tool's arguments, which come before those of the attribute `args`.
+      runfiles: the runfiles that it needs.
+
+    Returns:
+      A list of providers.
+    """
+    return _run(ctx, get_tool(ctx.exec_groups["test"]), arguments, runfiles)
+
+def _run(ctx, tool, arguments, runfiles):
+    executable = link_tool(ctx, tool.executable)
+    file = ctx.actions.declare_file(ctx.label.name + ".arguments")
+    arguments.set_param_file_format("shell")
+    ctx.actions.write(file, arguments)
+    return [
+        DefaultInfo(
+            executable = executable,
+            files = depset([executable]),
+            runfiles = ctx.runfiles([file]).merge(runfiles),
+        ),
+        RunEnvironmentInfo({"OCI_PULL_ALL_ARGUMENTS": file.short_path}),
+    ]
+
+def link_tool(ctx, tool):
+    """Makes a link with the target's name to the tool, which an executable must have.
+
+    Args:
+      ctx: the context of an executable rule.
+      tool: a File, the tool.
+
+    Returns:
+      A File.
+    """
+    link = ctx.actions.declare_file(ctx.label.name + (".exe" if tool.extension == "exe" else ""))
+    ctx.actions.symlink(output = link, target_file = tool, is_executable = True)
+    return link
+
+def runfiles_path(file):
+    """The path of a file for a tool that is run, where runfiles are, for `map_each`.
+
+    Args:
+      file: a File.
+
+    Returns:
+      A string.
+    """
+    return file.short_path

@@ -1,0 +1,76 @@
+"""The module extension that declares base images."""
+
+load("//oci/private/repositories:oci_pull.bzl", "oci_pull")
+load("//oci/private/repositories:oci_pull_all.bzl", "oci_pull_all")
+load("//oci/private/repositories:pull.bzl", "PULLED_TOOLCHAINS")
+load("//oci/private/repositories:pull_attrs.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "check_pull")
+load("//oci/private/repositories:pulled_toolchains.bzl", "pulled_toolchains")
+
+_ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
+
+def _oci_impl(mctx):
+    declared = {}
+    owners = {}
+    direct = []
+    direct_dev = []
+    for module in mctx.modules:
+        where = "{}@{}".format(module.name, module.version) if module.version else (module.name or "the root module")
+        if module.is_root and module.name == "oci_pull_all":
+            direct.append(PULLED_TOOLCHAINS)
+        for tag in module.tags.pull:
+            if module.is_root:
+                (direct_dev if mctx.is_dev_dependency(tag) else direct).append(tag.name)
+            problem = check_pull(tag)
+            if tag.name == PULLED_TOOLCHAINS:
+                problem = "the extension keeps this name for itself: choose another"
+            if problem:
+                fail("oci.pull(name = {}) in {}: {}".format(repr(tag.name), where, problem))
+            attrs = {name: getattr(tag, name) for name in _ATTRS}
+            all_attrs = {name: getattr(tag, name) for name in REFERRERS_ATTRS}
+            for name in [tag.name, tag.name + "_all"]:
+                if owners.get(name, tag.name) != tag.name:
+                    fail("oci.pull(name = {}) in {} makes the repository {}, and so does oci.pull(name = {}) in {}: give one of them another name".format(
+                        repr(tag.name),
+                        where,
+                        repr(name),
+                        repr(owners[name]),
+                        declared[owners[name]].where,
+                    ))
+            if tag.name in declared:
+                other = declared[tag.name]
+                if other.where == where or other.attrs != attrs or other.all_attrs != all_attrs:
+                    fail("oci.pull(name = {}) stands twice, in {} and in {}: give one of them another name, and in use_repo too".format(
+                        repr(tag.name),
+                        other.where,
+                        where,
+                    ))
+                continue
+            declared[tag.name] = struct(all_attrs = all_attrs, attrs = attrs, where = where)
+            owners[tag.name] = tag.name
+            owners[tag.name + "_all"] = tag.name
+    for name, pull in declared.items():
+        oci_pull_all(name = name + "_all", **(pull.attrs | pull.all_attrs))
+        oci_pull(name = name, on_demand = True, **pull.attrs)
+    pulled_toolchains(name = PULLED_TOOLCHAINS, bases = declared.keys())
+    return mctx.extension_metadata(
+        reproducible = True,
+        root_module_direct_deps = direct,
+        root_module_direct_dev_deps = direct_dev,
+    )
+
+_pull = tag_class(
+    doc = """Declares a base image.
+
+It makes two repositories: `@NAME`, with the image's manifests and configs, to be used as `base` of
+`oci_image`; and `@NAME_all`, with all layers, which Bazel fetches only when something needs them, such as
+an `oci_image_layout` on that base. Only `@NAME` is to be in `use_repo`: `bazel mod tidy` puts it there.""",
+    attrs = {name: PULL_ATTRS[name] for name in _ATTRS} | REFERRERS_ATTRS | {
+        "name": attr.string(doc = "The repository's name.", mandatory = True),
+    },
+)
+
+oci = module_extension(
+    implementation = _oci_impl,
+    doc = "Declares base images by `oci.pull`.",
+    tag_classes = {"pull": _pull},
+)

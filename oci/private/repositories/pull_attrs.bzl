@@ -1,0 +1,94 @@
+"""What is asked for by oci_pull, oci_pull_all and the module extension, and what is wrong with it."""
+
+load("//oci/private/common:platforms.bzl", "check_platform")
+
+PULL_ATTRS = {
+    "digest": attr.string(
+        doc = """The digest of the image or of the image index: `sha256:` and 64 hex digits (OCI image
+spec, descriptor.md, "Digests"). `bazel run @oci_pull_all//oci:oci-pull-all -- resolve IMAGE:TAG` prints it, and
+`bazel run @oci_pull_all//:pin -- NAME` replaces it by the one that the tag in the comment on its line points to now.""",
+        mandatory = True,
+    ),
+    "docker_config": attr.label(
+        doc = """A file with credentials in the format of Docker's `config.json`, to be used instead of
+the user's own ones.""",
+        allow_single_file = True,
+    ),
+    "image": attr.string(
+        doc = """The image's name without tag and digest, such as `docker.io/library/debian`. Either
+this or `registry` and `repository` must be given.""",
+    ),
+    "mirrors": attr.string_list(
+        doc = """Where to ask before the registry, in this order: `mirror.example.com/hub` has this image as
+`mirror.example.com/hub/REPOSITORY`. Whatever a mirror sends is verified; what none of them gives comes from the
+registry. `http://` before a mirror speaks plain HTTP to it.
+
+This is the project's choice. A site that has mirrors for all pulls sets the environment variable
+`OCI_PULL_ALL_MIRRORS`, such as `docker.io=mirror.example.com/hub,quay.io=mirror.example.com/quay`; they are asked
+before these.""",
+    ),
+    "plain_http": attr.bool(
+        doc = """Whether to speak plain HTTP to the registry. A registry on the machine's loopback
+needs no permission.""",
+    ),
+    "platforms": attr.string_list(
+        doc = """The platforms to pull, such as `linux/amd64` or `linux/arm64/v8`; all when empty. The
+image index keeps its digest in any case.""",
+    ),
+    "registry": attr.string(doc = "The registry's host, perhaps with a port, such as `docker.io`."),
+    "repository": attr.string(doc = "The repository in the registry, such as `library/debian`."),
+    "_tool": attr.label(default = Label("@oci_pull_all_tool//:BUILD.bazel")),
+}
+
+REFERRERS_ATTRS = {
+    "referrers": attr.bool(
+        doc = """Whether to pull what refers to the image and to its index as well: signatures, SBOMs and
+attestations (OCI distribution spec, "Listing Referrers"). They are in the layouts of the pulled base itself, in which
+`oras discover --oci-layout` finds them, and not in those of images built on it, which are other images.
+
+The digest says nothing of them: what was pushed since comes with the next fetch of the repository.""",
+    ),
+}
+
+def image_name(attrs):
+    """The image's name without tag and digest.
+
+    Args:
+      attrs: what has the attributes `image`, `registry` and `repository`.
+
+    Returns:
+      A string, empty if the attributes do not name one image.
+    """
+    if attrs.image:
+        return "" if attrs.registry or attrs.repository else attrs.image
+    if attrs.registry and attrs.repository:
+        return attrs.registry + "/" + attrs.repository
+    return ""
+
+def check_pull(attrs):
+    """Tells what is wrong with the attributes of a pull.
+
+    Args:
+      attrs: what has the attributes of PULL_ATTRS.
+
+    Returns:
+      None, or a message that says what to change.
+    """
+    name = image_name(attrs)
+    if not name:
+        return "the image is not named clearly: give either image = \"docker.io/library/debian\", or registry = \"docker.io\" and repository = \"library/debian\""
+    resolve = "`bazel run @oci_pull_all//oci:oci-pull-all -- resolve {}`".format
+    last = name.split("/")[-1]
+    if "@" in name or ":" in last:
+        return "{} has a tag or a digest: write the name alone, and in the attribute digest what {} prints".format(repr(name), resolve(name))
+    algorithm, _, hex = attrs.digest.partition(":")
+    digits = {"sha256": 64, "sha512": 128}.get(algorithm)
+    if digits == None or len(hex) != digits or [c for c in hex.elems() if c not in "0123456789abcdef"]:
+        # Nothing at all, or a digest without its algorithm, is no tag either.
+        tag = "TAG" if ":" in attrs.digest or len(attrs.digest) in (0, 64) else attrs.digest
+        return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits, which {} prints".format(repr(attrs.digest), resolve(name + ":" + tag))
+    for platform in attrs.platforms:
+        problem = check_platform(platform)
+        if problem:
+            return problem
+    return None

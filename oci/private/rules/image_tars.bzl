@@ -1,0 +1,32 @@
+"""The layers that an image makes of its attribute `tars`."""
+
+load("//oci/private/common:layer_action.bzl", "layer_action")
+load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
+load("//oci/private/providers:tar_layers.bzl", "TarLayersInfo")
+
+def _image_tars_impl(ctx):
+    layers = []
+    for index, archive in enumerate(ctx.files.tars):
+        content = ctx.actions.args()
+        content.add("--tar", archive)
+        layers.append(layer_action(
+            ctx,
+            name = "{}.{}".format(ctx.label.name, index),
+            arguments = content,
+            inputs = depset([archive]),
+            compression = "gzip",
+        ))
+    return [
+        DefaultInfo(files = depset([layer.blob for layer in layers])),
+        TarLayersInfo(layers = layers),
+    ]
+
+image_tars = rule(
+    implementation = _image_tars_impl,
+    doc = """Makes a layer of each archive.
+
+It is a target of its own, so that the layers are built once and not in each configuration of the image.""",
+    attrs = {"tars": attr.label_list(doc = "The archives.", allow_files = True)},
+    provides = [TarLayersInfo],
+    toolchains = [TOOLCHAIN_TYPE],
+)

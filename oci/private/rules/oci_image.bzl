@@ -1,0 +1,230 @@
+"""The rule for an image."""
+
+load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
+load("//oci/private/common:pairs.bzl", "pairs")
+load("//oci/private/common:platforms.bzl", "platform_rank", "platform_to_string")
+load("//oci/private/common:pulled_infos.bzl", "pulled_info")
+load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load("//oci/private/common:transitions.bzl", "pull_all_off")
+load("//oci/private/providers:image.bzl", "OCIDescriptorInfo", "OCIImageInfo", "OCIPlatformInfo")
+load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
+load("//oci/private/providers:tar_layers.bzl", "TarLayersInfo")
+load(":image_tars.bzl", "image_tars")
+
+def _oci_image_impl(ctx):
+    platform = _wanted_platform(ctx)
+    base = _choose_base(ctx, platform) if ctx.attr.base else None
+    layers = [layer[OCIDescriptorInfo] for layer in ctx.attr.layers]
+    for target in ctx.attr.tar_layers:
+        layers += target[TarLayersInfo].layers
+
+    manifest = ctx.actions.declare_file(ctx.label.name + ".manifest.json")
+    config = ctx.actions.declare_file(ctx.label.name + ".config.json")
+    descriptor = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
+    inputs = [layer.descriptor for layer in layers]
+    arguments = ctx.actions.args()
+    arguments.use_param_file("@%s")
+    arguments.set_param_file_format("shell")
+    if base:
+        arguments.add("--base-manifest", base.manifest)
+        arguments.add("--base-config", base.config)
+        inputs += [base.manifest, base.config]
+        platform = base.platform
+    else:
+        arguments.add("--platform", platform_to_string(platform))
+    arguments.add_all([layer.descriptor for layer in layers], before_each = "--layer")
+    arguments.add_all(ctx.attr.entrypoint, format_each = "--entrypoint=%s")
+    arguments.add_all(ctx.attr.cmd, format_each = "--cmd=%s")
+    arguments.add_all(pairs(ctx, "env"), format_each = "--env=%s")
+    arguments.add_all(pairs(ctx, "labels"), format_each = "--label=%s")
+    arguments.add_all(pairs(ctx, "annotations"), format_each = "--annotation=%s")
+    arguments.add_all(ctx.attr.exposed_ports, format_each = "--exposed-port=%s")
+    arguments.add_all(ctx.attr.volumes, format_each = "--volume=%s")
+    for flag, value in [
+        ("--user=%s", ctx.attr.user),
+        ("--workdir=%s", ctx.attr.workdir),
+        ("--stop-signal=%s", ctx.attr.stop_signal),
+    ]:
+        if value:
+            arguments.add(value, format = flag)
+    arguments.add("--manifest", manifest)
+    arguments.add("--config", config)
+    arguments.add("--descriptor", descriptor)
+    ctx.actions.run(
+        executable = get_tool(ctx),
+        arguments = ["image", arguments],
+        inputs = inputs,
+        outputs = [manifest, config, descriptor],
+        mnemonic = "OCIImage",
+        progress_message = "Building image %{label}",
+        toolchain = TOOLCHAIN_TYPE,
+    )
+
+    all_layers = depset(layers, transitive = [base.layers] if base else [], order = "preorder")
+    return [
+        DefaultInfo(files = depset([manifest, config])),
+        OCIImageInfo(
+            pulled_digest = base.pulled_digest if base else None,
+            pulled_from = base.pulled_from if base else None,
+            config = config,
+            descriptor = descriptor,
+            layers = all_layers,
+            manifest = manifest,
+            platform = platform,
+        ),
+    ] + (_pulled(ctx, base) if base else [])
+
+def _wanted_platform(ctx):
+    target = ctx.attr._target_platform[OCIPlatformInfo]
+    if not ctx.attr.os and not ctx.attr.architecture and not ctx.attr.variant:
+        if not target.architecture:
+            fail("{}: the target platform has no processor constraint that oci_pull_all knows: set os and architecture".format(ctx.label))
+        return target
+    if not ctx.attr.os or not ctx.attr.architecture:
+        fail("{}: os and architecture must be set both, or neither, in which case the target platform counts".format(ctx.label))
+    return OCIPlatformInfo(
+        os = ctx.attr.os,
+        architecture = ctx.attr.architecture,
+        variant = ctx.attr.variant,
+    )
+
+def _choose_base(ctx, wanted):
+    """The base's OCIImageInfo that fits the platform best."""
+    target = ctx.attr.base
+    images = image_input(target).images
+    ranked = [
+        (platform_rank(image.platform, wanted), index)
+        for index, image in enumerate(images)
+        if platform_rank(image.platform, wanted) != None
+    ]
+    if not ranked:
+        fail("{}: the base {} has no image for {}. It offers {}. Set os, architecture and variant to one of these, or build for such a platform with --platforms.".format(
+            ctx.label,
+            target.label,
+            platform_to_string(wanted),
+            ", ".join([platform_to_string(image.platform) for image in images]) or "none",
+        ))
+    return images[min(ranked)[1]]
+
+def _pulled(ctx, base):
+    """The blobs that the base's image stands on, from pulled_base or from the base itself."""
+    source = ctx.attr.pulled_base
+    if not source and OCIPulledImageInfo in ctx.attr.base:
+        source = ctx.attr.base
+    return pulled_info(ctx.label, source[OCIPulledImageInfo] if source else None, base.pulled_digest)
+
+_oci_image = rule(
+    implementation = _oci_image_impl,
+    attrs = {
+        "annotations": attr.string_dict(),
+        "architecture": attr.string(),
+        "base": attr.label(providers = IMAGE_PROVIDERS),
+        "cmd": attr.string_list(),
+        "entrypoint": attr.string_list(),
+        "env": attr.string_dict(),
+        "exposed_ports": attr.string_list(),
+        "labels": attr.string_dict(),
+        "layers": attr.label_list(providers = [OCIDescriptorInfo], cfg = pull_all_off),
+        "os": attr.string(),
+        "pulled_base": attr.label(providers = [OCIPulledImageInfo]),
+        "stop_signal": attr.string(),
+        "tar_layers": attr.label_list(providers = [TarLayersInfo], cfg = pull_all_off),
+        "user": attr.string(),
+        "variant": attr.string(),
+        "volumes": attr.string_list(),
+        "workdir": attr.string(),
+        "_target_platform": attr.label(default = Label("//oci:target_platform")),
+    },
+    provides = [OCIImageInfo],
+    toolchains = [TOOLCHAIN_TYPE],
+)
+
+def oci_image(
+        name,
+        base = None,
+        pulled_base = None,
+        layers = [],
+        tars = [],
+        entrypoint = [],
+        cmd = [],
+        env = {},
+        labels = {},
+        annotations = {},
+        user = "",
+        workdir = "",
+        exposed_ports = [],
+        volumes = [],
+        stop_signal = "",
+        os = "",
+        architecture = "",
+        variant = "",
+        **kwargs):
+    """Makes an image of layers on a base (OCI image spec, manifest.md and config.md).
+
+    It costs nothing of the base's layers: only the base's manifest and config are read. Provides
+    OCIImageInfo, and OCIPulledImageInfo where `oci_image_layout` depends on it.
+
+    The base's image for the wanted platform is chosen as containerd does: that of `os`, `architecture`
+    and `variant` if set, or else that of the target platform.
+
+    Args:
+      name: the target's name.
+      base: the label of a pulled base (`@NAME`), or of another `oci_image` or `oci_image_index`. Without
+        it the image has only its own layers.
+      pulled_base: the label of an `oci_pull_all` repository of the same image as `base`, when `base` was
+        pulled by the repository rule `oci_pull`. It is fetched only for what needs layers. A base that
+        the module extension's `oci.pull` declared needs none.
+      layers: labels of `oci_image_layer` targets, the lowest first.
+      tars: labels of tar archives, each of which becomes a layer above `layers`.
+      entrypoint: the words of the entry point. It drops the base's `cmd`.
+      cmd: the words of the command, which are the entry point's default arguments.
+      env: dict of environment variables, added to the base's. `$NAME` and `${NAME}` in a value stand for
+        the base's variables, such as `"PATH": "/app:$PATH"`, and `$$` for a dollar sign.
+      labels: dict of labels of the config, added to the base's.
+      annotations: dict of annotations of the manifest.
+      user: `USER[:GROUP]`, by name or number, that runs the command.
+      workdir: the directory in which the command runs.
+      exposed_ports: ports that the command listens on, such as `8080` or `53/udp`.
+      volumes: directories for data that outlives a container.
+      stop_signal: the signal that ends the command, such as `SIGTERM`.
+      os: `GOOS` of the image, such as `linux`; together with `architecture`.
+      architecture: `GOARCH` of the image, such as `arm64`; together with `os`.
+      variant: the processor's variant, such as `v8`.
+      **kwargs: attributes that all rules have, such as `visibility`.
+    """
+    if pulled_base:
+        # A plain dependency would fetch the base's layers for the image alone.
+        pulled_base = select({
+            Label("//oci:pull_all_enabled"): pulled_base,
+            "//conditions:default": None,
+        })
+    tar_layers = []
+    if tars:
+        tar_layers = [name + ".tars"]
+        image_tars(
+            name = tar_layers[0],
+            tars = tars,
+            visibility = ["//visibility:private"],
+            **{key: value for key, value in kwargs.items() if key != "visibility"}
+        )
+    _oci_image(
+        name = name,
+        annotations = annotations,
+        architecture = architecture,
+        base = base,
+        cmd = cmd,
+        entrypoint = entrypoint,
+        env = env,
+        exposed_ports = exposed_ports,
+        labels = labels,
+        layers = layers,
+        os = os,
+        pulled_base = pulled_base,
+        stop_signal = stop_signal,
+        tar_layers = tar_layers,
+        user = user,
+        variant = variant,
+        volumes = volumes,
+        workdir = workdir,
+        **kwargs
+    )

@@ -1,0 +1,96 @@
+"""The rule for an OCI image layout."""
+
+load("//oci/private/common:caching.bzl", "CACHE_BASE")
+load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
+load("//oci/private/common:layout_directory.bzl", "layout_directory")
+load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
+load("//oci/private/common:transitions.bzl", "layout_transition", "single")
+load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
+
+def _oci_image_layout_impl(ctx):
+    target = single(ctx.attr.image)
+    found = image_input(target)
+    pulled = target[OCIPulledImageInfo] if OCIPulledImageInfo in target else None
+    _check_pulled(ctx, target, found.images, pulled)
+
+    layers = found.layers.to_list()
+    blobs = pulled.blobs if pulled else depset()
+    referrers_indexes = depset()
+    if pulled and ctx.attr.referrers:
+        blobs = depset(transitive = [blobs] + pulled.referrers.values())
+        referrers_indexes = pulled.referrers_indexes
+    sources = ctx.actions.args()
+    sources.add("--root", found.root.descriptor)
+    if ctx.attr.ref_name:
+        sources.add("--ref-name", ctx.attr.ref_name)
+    sources.add_all(found.documents, before_each = "--local-file", uniquify = True)
+    for layer in layers:
+        sources.add_all("--local", [layer.descriptor, layer.blob])
+    sources.add_all(blobs, before_each = "--blob")
+    sources.add_all(referrers_indexes, before_each = "--referrers")
+    return [layout_directory(
+        ctx,
+        "merge",
+        sources,
+        inputs = depset(
+            [found.root.descriptor] + found.documents +
+            [file for layer in layers for file in (layer.descriptor, layer.blob)],
+            transitive = [referrers_indexes],
+        ),
+        blobs = blobs,
+        mnemonic = "OCILayout",
+        progress_message = "Merging image layout %{label}",
+    )]
+
+def _check_pulled(ctx, target, images, pulled):
+    have = pulled.images if pulled else {}
+    for image in images:
+        if image.pulled_digest and image.pulled_digest not in have:
+            fail("{}: the layers of the base of {} (image {}) are not to be had, because only its manifest was pulled. In {}, set pulled_base to an oci_pull_all repository of the same image, or declare the base with oci.pull of the module extension @oci_pull_all//oci:extensions.bzl.".format(
+                ctx.label,
+                target.label,
+                image.pulled_digest,
+                target.label,
+            ))
+
+oci_image_layout = rule(
+    implementation = _oci_image_layout_impl,
+    doc = """Makes an OCI image layout (OCI image spec, image-layout.md): the whole image as a directory.
+
+It is what security scanners read. Whatever the image stands on is pulled with all its layers, on demand,
+before the build begins; the action that puts the layout together is sandboxed and needs no network.
+
+`oci_image_archive` makes one file of it, `oci_image_rootfs` the root file system.""",
+    attrs = {
+        "blobs": attr.string(
+            doc = """How a pulled base's blobs get into the directory: `link`, as relative symlinks, so that
+nothing is copied; or `file`, for consumers that cannot follow links out of the directory.
+
+Bazel's caches get a layout with links whatever `cache_base` says: of the base, they hold the links' targets alone.""",
+            default = "link",
+            values = ["link", "file"],
+        ),
+        "cache_base": CACHE_BASE,
+        "image": attr.label(
+            doc = "The image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.",
+            mandatory = True,
+            providers = IMAGE_PROVIDERS,
+            cfg = layout_transition,
+        ),
+        "platform": attr.label(
+            doc = """The platform, a `platform` target, that the image is built for, instead of the target
+platform: for the layout of one of the images that an `oci_image_index` makes of the same `oci_image`.""",
+        ),
+        "ref_name": attr.string(
+            doc = """The image's name within the layout (annotation
+`org.opencontainers.image.ref.name`), by which tools choose it.""",
+        ),
+        "referrers": attr.bool(
+            doc = """Whether what refers to a pulled base is in the layout of that base itself, where it was pulled
+(`referrers` of `oci.pull`). `index.json` lists it beside the image, and not all programs take a layout whose `index.json`
+has several entries: False is for them.""",
+            default = True,
+        ),
+    },
+    toolchains = [TOOLCHAIN_TYPE],
+)

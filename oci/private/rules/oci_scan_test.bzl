@@ -1,0 +1,95 @@
+"""The test that runs a scanner on an image."""
+
+load("//oci/private/common:layout_input.bzl", "single_input")
+load("//oci/private/common:run_tool.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_tool")
+load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
+
+def _oci_scan_test_impl(ctx):
+    target = ctx.attr.layout
+    arguments = ctx.actions.args()
+    arguments.add("scan")
+    if OCIRootfsInfo in target:
+        arguments.add("--rootfs")
+        if target[OCIRootfsInfo].platform:
+            arguments.add("--platform", target[OCIRootfsInfo].platform)
+        target = target[OCIRootfsInfo].layout
+    if not ctx.executable.scanner:
+        fail("{}: the scanner {} is not a program".format(ctx.label, ctx.attr.scanner.label))
+    found = single_input(ctx.label, target)
+    arguments.add_all("--layout", [found.path], map_each = runfiles_path, expand_directories = False)
+    arguments.add_all("--scanner", [ctx.executable.scanner], map_each = runfiles_path)
+    if ctx.attr.report:
+        if [part for part in ctx.attr.report.split("/") if part in ("", ".", "..")]:
+            fail("{}: report is {}, but it must be the path of a file in the test's outputs, such as \"report.json\"".format(
+                ctx.label,
+                repr(ctx.attr.report),
+            ))
+        arguments.add("--report", ctx.attr.report)
+    if ctx.attr.expected_exit < 0 or ctx.attr.expected_exit > 255:
+        fail("{}: expected_exit is {}, but exit codes are 0 to 255".format(ctx.label, ctx.attr.expected_exit))
+    arguments.add(ctx.attr.expected_exit, format = "--expected-exit=%s")
+    for name, value in ctx.attr.env.items():
+        if not name or "=" in name:
+            fail("{}: env has the variable {}, whose name is empty or has an '=' in it".format(ctx.label, repr(name)))
+        value = ctx.expand_make_variables("env", ctx.expand_location(value, ctx.attr.data), {})
+        arguments.add(name + "=" + value, format = "--env=%s")
+    arguments.add("--")
+
+    runfiles = ctx.runfiles(
+        files = [ctx.executable.scanner] + ctx.files.data,
+        transitive_files = found.inputs,
+    ).merge_all([
+        target[DefaultInfo].default_runfiles
+        for target in [ctx.attr.scanner] + ctx.attr.data
+    ])
+    return test_tool(ctx, arguments, runfiles)
+
+oci_scan_test = rule(
+    implementation = _oci_scan_test_impl,
+    doc = """Tests an image with a scanner, which may be any program.
+
+The scanner runs in the test's sandbox, and its output is the test's. In the words of `args`, and in the
+values of `env`, `{layout}` stands for the absolute path of what is scanned, `{report}` for that of the
+report and `{outputs}` for that of the directory of the test's undeclared outputs, which Bazel keeps in
+`bazel-testlogs/PACKAGE/NAME/test.outputs`. The scanner finds the first two in the environment too, as
+`OCI_LAYOUT` and `OCI_SCAN_REPORT`. `HOME` is an empty directory, unless the test's environment has one.
+
+The test succeeds if the scanner ends with the code `expected_exit` and has written the report; else it ends
+with the scanner's code, or with 1 if that is 0.
+
+`args` is the attribute that all tests have: its words may hold `$(rootpath LABEL)` of what is in `data`, and
+`bazel test --test_arg` adds to them.""",
+    attrs = {
+        "data": attr.label_list(
+            doc = "Files that the scanner needs, such as a policy or a database.",
+            allow_files = True,
+        ),
+        "env": attr.string_dict(
+            doc = "Variables of the scanner's environment. Values may hold `$(rootpath LABEL)` of what is in `data`, and `$$` for a dollar sign.",
+        ),
+        "expected_exit": attr.int(
+            doc = "The exit code of the scanner that makes the test a success.",
+            default = 0,
+        ),
+        "layout": attr.label(
+            doc = """What is scanned: an `oci_image_layout`, as a directory (`oci-dir:{layout}` for many
+scanners); an `oci_image_archive`, as a file (`docker-archive:{layout}`, `oci-archive:{layout}`); an
+`oci_image_rootfs`, as a directory in which the image's file system is unpacked; or any other target with
+one file or directory.""",
+            mandatory = True,
+            allow_files = True,
+        ),
+        "report": attr.string(
+            doc = "The file name of a report that the scanner writes, such as `report.json`.",
+        ),
+        "scanner": attr.label(
+            doc = "The scanner's program.",
+            mandatory = True,
+            allow_files = True,
+            executable = True,
+            cfg = config.exec("test"),
+        ),
+    },
+    exec_groups = TEST_EXEC_GROUPS,
+    test = True,
+)

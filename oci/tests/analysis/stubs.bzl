@@ -1,0 +1,77 @@
+"""Targets that stand for images, layers and bases, and name their files by the configuration that they are in."""
+
+load("//oci/private/providers:image.bzl", "OCIDescriptorInfo", "OCIImageInfo", "OCIPlatformInfo")
+load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
+
+def _file(ctx, suffix):
+    """A file whose name tells whether bases are to come with all their layers."""
+    file = ctx.actions.declare_file("{}.pull_all_{}.{}".format(ctx.label.name, "on" if ctx.attr.pull_all else "off", suffix))
+    ctx.actions.write(file, "")
+    return file
+
+def _stub_layer_impl(ctx):
+    blob = _file(ctx, "tar")
+    return [
+        DefaultInfo(files = depset([blob])),
+        OCIDescriptorInfo(blob = blob, descriptor = _file(ctx, "descriptor.json")),
+    ]
+
+_stub_layer = rule(
+    implementation = _stub_layer_impl,
+    attrs = {"pull_all": attr.bool()},
+)
+
+def _stub_base_impl(ctx):
+    platform = OCIPlatformInfo(os = "linux", architecture = ctx.attr.architecture, variant = "")
+    image = OCIImageInfo(
+        config = _file(ctx, "config.json"),
+        descriptor = _file(ctx, "descriptor.json"),
+        layers = depset(order = "preorder"),
+        manifest = _file(ctx, "manifest.json"),
+        platform = platform,
+        pulled_digest = ctx.attr.digest,
+        pulled_from = None,
+    )
+    if not ctx.attr.pull_all or not ctx.attr.whole:
+        return [image]
+    blobs = depset([_file(ctx, "blob")])
+    return [image, OCIPulledImageInfo(
+        blobs = blobs,
+        images = {ctx.attr.digest: blobs},
+        referrers = {},
+        referrers_indexes = depset(),
+    )]
+
+_stub_base = rule(
+    implementation = _stub_base_impl,
+    attrs = {
+        "architecture": attr.string(),
+        "digest": attr.string(default = "sha256:base"),
+        "pull_all": attr.bool(),
+        "whole": attr.bool(default = True),
+    },
+)
+
+def _pull_all():
+    return select({
+        "//oci:pull_all_enabled": True,
+        "//conditions:default": False,
+    })
+
+def stub_layer(name):
+    """A layer.
+
+    Args:
+      name: the target's name.
+    """
+    _stub_layer(name = name, pull_all = _pull_all(), tags = ["manual"])
+
+def stub_base(name, architecture = "amd64", whole = True):
+    """A pulled base, which has its layers where they are wanted.
+
+    Args:
+      name: the target's name.
+      architecture: `GOARCH`.
+      whole: whether the layers are to be had at all.
+    """
+    _stub_base(name = name, architecture = architecture, pull_all = _pull_all(), tags = ["manual"], whole = whole)

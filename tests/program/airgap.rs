@@ -1,0 +1,164 @@
+//! Machines without a registry: what another one pulled, fetched or vendored is all that they need.
+
+use std::fs;
+
+use oci_pull_all_support::{Content, Faulty, Ran, Registry, User, blobs, noise};
+use tar::EntryType::{GNUSparse, Regular, Symlink};
+
+use crate::new_user;
+
+fn serve(content: &Content) -> (Faulty, String) {
+    let registry = Faulty::start(content.clone(), |_, answer| answer);
+    let reference = format!("{}/app@{}", registry.host(), content.digest);
+    (registry, reference)
+}
+
+/// A pull that asks nobody.
+fn pull_offline(user: &User, reference: &str, options: &[&str]) -> Ran {
+    let arguments = [&["pull", reference, "--output", "offline"], options].concat();
+    // No proxy listens there.
+    user.run_with(&[("ALL_PROXY", "http://127.0.0.1:1")], &arguments)
+}
+
+fn copy(from: &User, to: &User) {
+    fs::copy(from.path("blobs.tar"), to.path("blobs.tar")).expect("can be copied");
+}
+
+#[test]
+fn what_a_store_lacks_is_told_before_anything_is_written() {
+    let registry = Registry::with_base_images();
+    let digest = registry.digest("library/debian", "stable");
+    let debian = format!("{}/library/debian@{digest}", registry.host());
+    let user = new_user();
+    let export = |options: &[&str]| {
+        let arguments = [&["store", "export", "--output", "blobs.tar"], options].concat();
+        user.run(&arguments)
+    };
+    export(&[&debian]).failed(&["is not a store of blobs"]);
+    let pull = |options: &[&str]| {
+        let arguments = [&["pull", &debian, "--output"], options].concat();
+        user.run(&arguments).succeeded();
+    };
+    pull(&["shallow", "--shallow"]);
+    export(&[&debian]).failed(&["lacks the layer sha256:", &debian]);
+    export(&[&format!("{}1", &debian[..debian.len() - 1])]).failed(&["lacks the manifest"]);
+    pull(&["arm64", "--platform", "linux/arm64"]);
+    export(&[&debian]).failed(&["lacks the layer", "--platform"]);
+    export(&[&debian, "--platform", "linux/s390x"]).failed(&["no image for linux/s390x"]);
+    export(&[]).failed(&["--all"]);
+    export(&["debian:stable"]).failed(&["debian:stable has no digest"]);
+    assert!(!user.path("blobs.tar").exists());
+
+    export(&[&debian, "--platform", "linux/arm64"]).succeeded();
+    let receiver = new_user();
+    copy(&user, &receiver);
+    receiver.run(&["store", "import", "blobs.tar"]).succeeded();
+    drop(registry);
+    pull_offline(&receiver, &debian, &["--platform", "linux/arm64"]).succeeded();
+    assert_eq!(blobs(&receiver.path("offline")), blobs(&user.path("arm64")));
+
+    // What is not whole goes along with all the rest.
+    export(&["--all"]).succeeded();
+    receiver.run(&["store", "import", "blobs.tar"]).succeeded();
+    pull_offline(&receiver, &debian, &["--platform", "linux/amd64"]).failed(&["cannot pull"]);
+}
+
+#[test]
+fn a_wrong_blob_is_refused_and_named_and_the_others_stay() {
+    let content = Content::image(&[noise(40, 3 << 20), noise(41, 5000), noise(42, 9000)]);
+    let (registry, reference) = serve(&content);
+    let (sender, receiver) = (new_user(), new_user());
+    sender
+        .run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    sender
+        .run(&["store", "export", "--output", "blobs.tar", &reference])
+        .succeeded();
+    drop(registry);
+    let right = fs::read(sender.path("blobs.tar")).expect("is there");
+    let import = |bytes: &[u8]| {
+        fs::write(receiver.path("blobs.tar"), bytes).expect("can be written");
+        receiver.run(&["store", "import", "blobs.tar"])
+    };
+    let layer = noise(41, 5000);
+    let place = right.windows(5000).position(|window| window == layer);
+    let mut wrong = right.clone();
+    wrong[place.expect("it is there") + 4000] ^= 1;
+    import(&wrong).failed(&["error: a blob was refused", &content.layers[1]]);
+    pull_offline(&receiver, &reference, &[]).failed(&[&content.layers[1]]);
+    let size = receiver.run(&["store", "size"]).succeeded().stdout;
+    assert!(size.contains("4 blobs"), "{size}");
+    let ran = import(&right).succeeded();
+    assert!(
+        ran.stdout
+            .contains("imported 1 blobs, 4.88 KiB; 4 were there"),
+        "{}",
+        ran.stdout
+    );
+    pull_offline(&receiver, &reference, &[]).succeeded();
+
+    // It breaks off, wherever that is, and is done again.
+    for end in [right.len() / 5, right.len() / 2, right.len() - 3000] {
+        receiver
+            .run(&["store", "prune", "--max-size", "0"])
+            .succeeded();
+        import(&right[..end]).failed(&["cannot read blobs.tar to its end"]);
+        receiver.run(&["store", "verify"]).succeeded();
+        import(&right).succeeded();
+        pull_offline(&receiver, &reference, &[]).succeeded();
+    }
+    import(b"not an archive").failed(&["cannot read blobs.tar"]);
+    import(&[0; 1024]).failed(&["not an archive of an OCI image layout"]);
+    receiver
+        .run(&["store", "import", "no-such.tar"])
+        .failed(&["cannot open no-such.tar"]);
+}
+
+#[test]
+fn what_a_hostile_archive_says_leads_nowhere() {
+    let user = new_user();
+    let data = noise(50, 3000);
+    let hex = &oci_pull_all_support::digest(&data)["sha256:".len()..];
+    let good = format!("blobs/sha256/{hex}");
+    let archive = |entries: &[(&str, tar::EntryType, &[u8])]| {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, kind, data) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_size(data.len() as u64);
+            header.set_mode(0o777);
+            if *kind == tar::EntryType::GNUSparse {
+                let gnu = header.as_gnu_mut().expect("it is one");
+                gnu.sparse[0].offset[..11].copy_from_slice(b"00000001000");
+                gnu.sparse[0].numbytes[..11].copy_from_slice(b"00000005670");
+                gnu.realsize[..11].copy_from_slice(b"00000010000");
+            }
+            if *kind == tar::EntryType::Symlink {
+                header.set_link_name("/etc/passwd").expect("fits");
+            }
+            header.set_cksum();
+            builder.append(&header, *data).expect("can be written");
+        }
+        let bytes = builder.into_inner().expect("can be written");
+        fs::write(user.path("blobs.tar"), bytes).expect("can be written");
+        user.run(&["store", "import", "blobs.tar"])
+    };
+    archive(&[("blobs/sha256/../../version", Regular, b"9")]).failed(&["blobs.tar"]);
+    archive(&[
+        ("version", Regular, b"9"),
+        ("blobs/sha256/version", Regular, b"9"),
+        (&good, Symlink, b""),
+    ])
+    .failed(&["not an archive of an OCI image layout"]);
+    archive(&[(&good, GNUSparse, &data)]).failed(&["refused", hex]);
+    archive(&[(&good, Regular, b"")]).failed(&["refused", hex]);
+    let size = user.run(&["store", "size"]).succeeded().stdout;
+    assert!(size.contains("0 blobs"), "{size}");
+    // The first one counts.
+    let twice: [(&str, _, &[u8]); 2] = [(&good, Regular, &data), (&good, Regular, b"other")];
+    archive(&twice).failed(&["refused", hex, "5 bytes"]);
+    user.run(&["store", "verify"]).succeeded();
+    let size = user.run(&["store", "size"]).succeeded().stdout;
+    assert!(size.contains("1 blobs"), "{size}");
+}

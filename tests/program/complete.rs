@@ -1,0 +1,75 @@
+//! Layouts that lack blobs, which are given from elsewhere.
+
+use std::fs;
+
+use oci_pull_all_support::layout::{add_blob, write_index};
+use oci_pull_all_support::{CONFIG, LAYER, MANIFEST, User};
+use serde_json::{Value, json};
+
+use crate::{new_user, verify};
+
+/// An image in the layout `layout`, with the layer in the layout `base`.
+fn image(user: &User, layer: &[u8]) -> (Value, Value) {
+    let layout = user.path("layout");
+    let layer = add_blob(&user.path("base"), LAYER, layer);
+    let config = json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+    });
+    let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config,
+        "layers": [layer],
+    });
+    let manifest = add_blob(&layout, MANIFEST, manifest.to_string().as_bytes());
+    (manifest, layer)
+}
+
+fn blob(layout: &str, descriptor: &Value) -> String {
+    let digest = descriptor["digest"].as_str().expect("a digest");
+    format!("{layout}/blobs/{}", digest.replace(':', "/"))
+}
+
+#[test]
+fn a_layout_is_completed_with_what_it_lacks() {
+    let user = new_user();
+    let empty = vec![0; 1024];
+    let (manifest, layer) = image(&user, &empty);
+    write_index(&user.path("layout"), &[manifest]);
+    // No part of a layout, as a desktop leaves it.
+    fs::write(user.path("layout/blobs/.DS_Store"), "").expect("can be written");
+    let complete = ["layout", "complete", "layout", "--output", "whole"];
+    user.run(&complete).failed(&[
+        &format!(
+            "the layer {} is neither in layout",
+            layer["digest"].as_str().expect("one")
+        ),
+        "the same digest",
+    ]);
+    let given = blob("base", &layer);
+    let with_blob = [&complete[..], &["--blob", &given]].concat();
+    user.run(&with_blob).succeeded();
+    verify(&user.path("whole"));
+    assert!(user.path(&blob("whole", &layer)).is_symlink());
+    user.run(&with_blob).failed(&["whole is not empty"]);
+
+    // The layout has the base's layer, too, but the base's is taken.
+    fs::copy(user.path(&given), user.path(&blob("layout", &layer))).expect("can be copied");
+    let elsewhere = [
+        "layout", "complete", "layout", "--output", "linked", "--blob", &given,
+    ];
+    user.run(&elsewhere).succeeded();
+    assert!(user.path(&blob("linked", &layer)).is_symlink());
+    let alone = ["layout", "complete", "layout", "--output", "alone"];
+    user.run(&alone).succeeded();
+    assert!(!user.path(&blob("alone", &layer)).is_symlink());
+
+    let spoilt = vec![1; 1024];
+    fs::write(user.path(&blob("layout", &layer)), spoilt).expect("can be written");
+    let wrong = ["layout", "complete", "layout", "--output", "wrong"];
+    user.run(&wrong).failed(&["was given as"]);
+    assert!(!user.path("wrong/index.json").exists());
+}

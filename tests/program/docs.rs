@@ -1,0 +1,74 @@
+//! Links in the documentation lead somewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn pages(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory)
+        .expect("can be read")
+        .map(|entry| entry.expect("can be read").path())
+        .flat_map(|path| {
+            if path.is_dir() {
+                pages(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// The anchors of a page, as GitHub makes them of its headings, and those that it names itself.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let words = line.trim_start_matches('#').trim().to_lowercase();
+            words
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect()
+        });
+    let named = page.split("<a id=\"").skip(1);
+    let named = named.filter_map(|rest| rest.split('"').next().map(str::to_owned));
+    headings.chain(named).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut all = pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs"));
+    all.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let mut followed = 0;
+    for path in all {
+        let page = fs::read_to_string(&path).expect("can be read");
+        for link in page
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                path.clone()
+            } else {
+                path.with_file_name(file)
+            };
+            assert!(target.exists(), "{}: no {link}", path.display());
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).expect("can be read");
+                assert!(
+                    anchors(&text).contains(anchor),
+                    "{}: no {link}",
+                    path.display()
+                );
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "only {followed} links were found");
+}

@@ -1,0 +1,699 @@
+//! What a bad network or a bad registry does, and how a pull ends: docs/reliability.md has the table.
+
+use std::time::{Duration, SystemTime};
+
+use oci_pull_all_support::{
+    Answer, Content, End, Faulty, Flow, PIECE, Ran, Seen, User, blobs, digest, noise,
+};
+use serde_json::{Value, json};
+
+use crate::new_user;
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const MEGABYTE: usize = 1 << 20;
+
+/// A pull of one image from a registry that spoils its answers.
+struct Pull {
+    user: User,
+    registry: Faulty,
+    image: String,
+    layers: Vec<String>,
+}
+
+impl Pull {
+    fn new(
+        content: Content,
+        spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let (root, layers) = (content.digest.clone(), content.layers.clone());
+        let registry = Faulty::start(content, spoil);
+        let image = format!("{}/app@{root}", registry.host());
+        Self {
+            user: new_user(),
+            registry,
+            image,
+            layers,
+        }
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> Ran {
+        let pull = ["pull", &self.image, "--output", "out"];
+        self.user.run(&[&pull, arguments].concat())
+    }
+
+    /// It must end in a complete layout.
+    fn completes(&self) {
+        self.completes_with(&[]);
+    }
+
+    fn completes_with(&self, arguments: &[&str]) {
+        self.run_with(arguments).succeeded();
+        let names = blobs(&self.user.path("out"));
+        for layer in &self.layers {
+            assert!(
+                names.iter().any(|name| layer.ends_with(name.as_str())),
+                "{layer}"
+            );
+        }
+    }
+
+    /// It must end in one error that holds these texts, and leave nothing that could be taken for right.
+    fn fails(&self, expected: &[&str]) {
+        self.fails_with(&[], expected);
+    }
+
+    fn fails_with(&self, arguments: &[&str], expected: &[&str]) {
+        let ran = self.run_with(arguments);
+        assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
+        ran.failed(&[&[self.image.as_str()], expected].concat());
+        assert!(!self.user.path("out/index.json").exists());
+        self.user.run(&["store", "verify"]).succeeded();
+    }
+}
+
+fn image() -> Content {
+    Content::image(&[noise(1, 3 * MEGABYTE), noise(2, 1000)])
+}
+
+/// Spoils the first answers to requests for the large layer.
+fn first(
+    count: usize,
+    spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static,
+) -> impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static {
+    let layer = digest(&noise(1, 3 * MEGABYTE));
+    move |seen, answer| {
+        if seen.path.ends_with(&layer) && seen.earlier < count {
+            spoil(seen, answer)
+        } else {
+            answer
+        }
+    }
+}
+
+/// Spoils every answer to requests for the large layer.
+fn always(
+    spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static,
+) -> impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static {
+    first(usize::MAX, spoil)
+}
+
+#[test]
+fn nobody_listens() {
+    let pull = Pull::new(image(), |_, answer| answer);
+    let Pull {
+        user,
+        registry,
+        image,
+        layers,
+    } = pull;
+    let host = registry.host();
+    drop(registry);
+    let _ = layers;
+    user.run(&["pull", &image, "--output", "out"])
+        .failed(&[&image, &host, "refused"]);
+    assert!(!user.path("out/index.json").exists());
+}
+
+#[test]
+fn a_reset_before_the_headers_is_tried_again() {
+    Pull::new(image(), first(2, |_, _| Answer::none(End::Reset))).completes();
+}
+
+#[test]
+fn a_reset_in_a_body_resumes_where_it_broke() {
+    // Somewhere in the body, again somewhere in what was left, and again.
+    let pull = Pull::new(
+        image(),
+        first(3, |seen, answer| {
+            let offset = [1_234_567, 700_001, 3][seen.earlier];
+            answer.cut(offset, End::Reset)
+        }),
+    );
+    pull.completes();
+    // A reset may take with it what was not read yet.
+    let begins: Vec<_> = pull
+        .registry
+        .seen()
+        .iter()
+        .filter_map(|seen| seen.range(3 * MEGABYTE))
+        .map(|range| range.start)
+        .collect();
+    assert_eq!(begins.len(), 3);
+    assert!(0 < begins[0] && begins.is_sorted(), "{begins:?}");
+}
+
+#[test]
+fn a_body_that_ends_early_resumes() {
+    let pull = Pull::new(
+        image(),
+        first(1, |_, answer| answer.cut(2_000_000, End::Close)),
+    );
+    pull.completes();
+    let layer = pull.layers[0].clone();
+    let resumed = pull.registry.seen();
+    let resumed = resumed
+        .iter()
+        .filter(|seen| seen.path.ends_with(&layer))
+        .nth(1)
+        .expect("a second request");
+    assert_eq!(resumed.headers["range"], "bytes=2000000-3145727");
+}
+
+#[test]
+fn a_stall_is_given_up_and_a_slow_body_is_not() {
+    let hasty = ["--idle-timeout", "1"];
+    let pull = Pull::new(
+        image(),
+        first(1, |_, answer| answer.cut(1_000_000, End::Stall)),
+    );
+    pull.completes_with(&hasty);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+    Pull::new(image(), first(1, |_, _| Answer::none(End::Stall))).completes_with(&hasty);
+
+    // Longer in all than the time that a connection may say nothing.
+    let slow = Flow::paced(Duration::from_millis(200));
+    let content = Content::image(&[noise(7, 10 * PIECE)]);
+    let pull = Pull::new(content, move |seen, answer| {
+        if seen.path.contains("/blobs/") {
+            answer.flow(slow.clone())
+        } else {
+            answer
+        }
+    });
+    pull.completes_with(&hasty);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 1);
+}
+
+#[test]
+fn a_body_that_goes_on_is_not_read_on() {
+    // With no length told, only the descriptor's size limits what is read.
+    let pull = Pull::new(
+        image(),
+        always(|_, mut answer| {
+            answer.headers.retain(|(name, _)| name != "Content-Length");
+            answer.body.extend(vec![0; MEGABYTE]);
+            answer
+        }),
+    );
+    pull.fails(&[&pull.layers[0], "3145728 bytes"]);
+}
+
+#[test]
+fn statuses_that_pass_are_waited_for() {
+    for status in [408, 429, 500, 502, 503, 504] {
+        Pull::new(image(), first(2, move |_, _| Answer::new(status, "busy"))).completes();
+    }
+}
+
+#[test]
+fn retry_after_is_heeded() {
+    for seconds in [true, false] {
+        let begin = SystemTime::now();
+        let pull = Pull::new(
+            image(),
+            first(1, move |_, _| {
+                let value = if seconds {
+                    "2".to_owned()
+                } else {
+                    httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3))
+                };
+                Answer::new(429, "slow down").header("Retry-After", value)
+            }),
+        );
+        pull.completes();
+        // Less would mean that the header was not read; a first wait without it is shorter.
+        assert!(begin.elapsed().expect("time goes on") >= Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn a_wait_that_is_too_long_is_not_waited_for() {
+    let pull = Pull::new(
+        image(),
+        always(|seen, _| {
+            let wait = ["1", "18446744073709551615"][seen.earlier.min(1)];
+            Answer::new(503, "busy").header("Retry-After", wait)
+        }),
+    );
+    pull.fails(&[&pull.layers[0], "503"]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+}
+
+#[test]
+fn a_registry_that_stays_busy_is_given_up() {
+    let pull = Pull::new(
+        image(),
+        always(|_, _| Answer::new(503, "busy").header("Retry-After", "0")),
+    );
+    pull.fails(&[&pull.layers[0], "503"]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 8);
+}
+
+#[test]
+fn what_cannot_succeed_is_not_tried_again() {
+    for (status, advice) in [(403, "docker login"), (404, "check")] {
+        let pull = Pull::new(image(), always(move |_, _| Answer::new(status, "{}")));
+        pull.fails(&[&pull.layers[0], advice]);
+        assert_eq!(pull.registry.count(&pull.layers[0]), 1);
+    }
+}
+
+#[test]
+fn a_token_that_expires_is_renewed() {
+    let host = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let realm = std::sync::Arc::clone(&host);
+    let layer = digest(&noise(1, 3 * MEGABYTE));
+    let pull = Pull::new(image(), move |seen, answer| {
+        if seen.path.starts_with("/token") {
+            return Answer::new(
+                200,
+                json!({"token": format!("t{}", seen.earlier)}).to_string(),
+            );
+        }
+        let wanted = if seen.path.ends_with(&layer) {
+            "Bearer t1"
+        } else {
+            "Bearer t"
+        };
+        if seen
+            .headers
+            .get("authorization")
+            .is_some_and(|value| value.starts_with(wanted))
+        {
+            return answer;
+        }
+        let realm = realm.get().expect("set before any request");
+        Answer::new(401, "{}").header(
+            "WWW-Authenticate",
+            format!("Bearer realm=\"http://{realm}/token\",service=\"s\""),
+        )
+    });
+    host.set(pull.registry.host()).expect("set once");
+    pull.completes();
+}
+
+#[test]
+fn a_token_service_that_resets_is_asked_again() {
+    let host = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let realm = std::sync::Arc::clone(&host);
+    let pull = Pull::new(image(), move |seen, answer| {
+        if seen.path.starts_with("/token") {
+            return match seen.earlier {
+                0 | 1 => Answer::none(End::Reset),
+                _ => Answer::new(200, r#"{"token": "good"}"#),
+            };
+        }
+        if seen.headers.contains_key("authorization") {
+            return answer;
+        }
+        let realm = realm.get().expect("set before any request");
+        Answer::new(401, "{}").header(
+            "WWW-Authenticate",
+            format!("Bearer realm=\"http://{realm}/token\",service=\"s\""),
+        )
+    });
+    host.set(pull.registry.host()).expect("set once");
+    pull.completes();
+}
+
+#[test]
+fn wrong_bytes_of_the_right_length_are_never_kept() {
+    let spoil = |_: &Seen, mut answer: Answer| {
+        let length = answer.body.len();
+        answer.body[length / 2] ^= 1;
+        answer
+    };
+    Pull::new(image(), first(1, spoil)).completes();
+    let pull = Pull::new(image(), always(spoil));
+    pull.fails(&[&pull.layers[0], "digest"]);
+    assert_eq!(
+        pull.registry.count(&pull.layers[0]),
+        2,
+        "twice wrong is wrong"
+    );
+}
+
+#[test]
+fn lengths_and_types_that_lie() {
+    let pull = Pull::new(
+        image(),
+        always(|_, answer| answer.header("Content-Length", "5")),
+    );
+    pull.fails(&[&pull.layers[0], "announces 5 bytes"]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+    Pull::new(
+        image(),
+        first(1, |_, answer| answer.header("Content-Length", "5")),
+    )
+    .completes();
+    Pull::new(
+        image(),
+        always(|_, answer| answer.header("Content-Type", "text/html")),
+    )
+    .completes();
+}
+
+#[test]
+fn ranges_that_are_not_answered_as_asked() {
+    // All of it instead of the rest.
+    let data = noise(1, 3 * MEGABYTE);
+    Pull::new(
+        image(),
+        first(2, move |seen, answer| match seen.earlier {
+            0 => answer.cut(MEGABYTE, End::Reset),
+            _ => Answer::new(200, data.clone()),
+        }),
+    )
+    .completes();
+    // Another range.
+    Pull::new(
+        image(),
+        first(2, |seen, answer| match seen.earlier {
+            0 => answer.cut(MEGABYTE, End::Reset),
+            _ => answer.header("Content-Range", "bytes 5-3145727/3145728"),
+        }),
+    )
+    .completes();
+}
+
+const LARGE: usize = 24 * MEGABYTE;
+
+/// A pull of a large layer from a registry that limits each connection.
+fn large(spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static) -> Pull {
+    let content = Content::image(&[noise(8, LARGE)]);
+    let layer = content.layers[0].clone();
+    let flow = Flow::paced(Duration::from_micros(500));
+    Pull::new(content, move |seen, answer| {
+        if seen.path.ends_with(&layer) {
+            spoil(seen, answer.flow(flow.clone()))
+        } else {
+            answer
+        }
+    })
+}
+
+/// The ranges that were asked for of a large layer, in its order.
+fn ranges(pull: &Pull) -> Vec<std::ops::Range<usize>> {
+    let mut ranges: Vec<_> = pull
+        .registry
+        .seen()
+        .iter()
+        .filter(|seen| seen.path.ends_with(&pull.layers[0]))
+        .filter_map(|seen| seen.range(LARGE))
+        .collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges
+}
+
+#[test]
+fn a_large_layer_comes_over_several_connections() {
+    let pull = large(|_, answer| answer);
+    pull.completes();
+    // Two are tried at once; more come only as the registry is found to be slow.
+    assert!(pull.registry.most_at_once() > 2);
+    assert!(pull.registry.most_at_once() <= 8);
+    let ranges = ranges(&pull);
+    assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, LARGE));
+    for pair in ranges.windows(2) {
+        assert_eq!(pair[0].end, pair[1].start, "each byte is asked for once");
+    }
+
+    let pull = large(|_, answer| answer);
+    pull.completes_with(&["--concurrency", "2"]);
+    assert_eq!(pull.registry.most_at_once(), 2);
+}
+
+#[test]
+fn resets_on_several_connections_cost_no_byte_twice() {
+    let pull = large(|seen, answer| {
+        let cut = 1 + seen.earlier * 777_777 % answer.body.len();
+        if seen.earlier < 12 {
+            answer.cut(cut, End::Reset)
+        } else {
+            answer
+        }
+    });
+    pull.completes();
+    // A reset may take with it what its connection had not delivered.
+    assert!(pull.registry.sent() < (LARGE + LARGE / 5) as u64);
+}
+
+#[test]
+fn a_large_layer_without_ranges_comes_over_one_connection() {
+    let data = noise(8, LARGE);
+    let pull = large(move |_, answer| Answer::new(200, data.clone()).flow(answer.flow));
+    pull.completes();
+    assert_eq!(pull.registry.count(&pull.layers[0]), 1);
+
+    // It refuses them.
+    let pull = large(|seen, answer| match seen.range(LARGE) {
+        Some(_) => Answer::new(416, ""),
+        None => answer,
+    });
+    pull.completes();
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+
+    // It honours the first, and then no more: that must not bring the layer once for each connection.
+    let data = noise(8, LARGE);
+    let pull = large(move |seen, answer| {
+        if seen.earlier == 0 {
+            answer
+        } else {
+            Answer::new(200, data.clone()).flow(answer.flow)
+        }
+    });
+    pull.completes();
+    assert!(pull.registry.sent() < 2 * LARGE as u64);
+}
+
+#[test]
+fn a_registry_without_ranges_that_always_breaks_off_is_given_up() {
+    let data = noise(1, 3 * MEGABYTE);
+    let pull = Pull::new(
+        image(),
+        always(move |_, _| Answer::new(200, data.clone()).cut(2 * MEGABYTE, End::Close)),
+    );
+    pull.fails(&[&pull.layers[0]]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 8);
+}
+
+#[test]
+fn bytes_that_an_earlier_pull_left_are_not_taken_for_right() {
+    let planted = "<html>who are you?</html>";
+    let content = image();
+    let layer = content.layers[0].clone();
+    let data = noise(1, 3 * MEGABYTE);
+    let pull = Pull::new(content, move |seen, answer| {
+        if !seen.path.ends_with(&layer) {
+            return answer;
+        }
+        match seen.earlier {
+            0 => {
+                let mut answer = Answer::new(200, planted);
+                answer.headers.clear();
+                answer
+            }
+            1 => Answer::new(403, ""),
+            _ => Answer::new(200, data.clone()),
+        }
+    });
+    pull.fails(&["403"]);
+    pull.completes();
+    pull.user.run(&["store", "verify"]).succeeded();
+}
+
+/// Answers a request for a range with its first bytes only, and says so.
+fn shortened(seen: &Seen, answer: Answer, length: usize) -> Answer {
+    match seen.range(LARGE) {
+        Some(range) if range.len() > length => {
+            let value = format!("bytes {}-{}/{LARGE}", range.start, range.start + length - 1);
+            answer
+                .cut(length, End::Close)
+                .header("Content-Range", value)
+                .header("Content-Length", length.to_string())
+        }
+        _ => answer,
+    }
+}
+
+#[test]
+fn a_range_that_is_shorter_than_asked_for_is_taken() {
+    large(|seen, answer| shortened(seen, answer, MEGABYTE)).completes();
+    let pull = large(|seen, answer| shortened(seen, answer, 1));
+    let alone = ["--concurrency", "1"];
+    pull.fails_with(&alone, &[&pull.layers[0], "ended the answer"]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 8);
+}
+
+#[test]
+fn wrong_bytes_in_one_range_are_found_out() {
+    let pull = large(|_, mut answer| {
+        answer.body[0] ^= 1;
+        answer
+    });
+    pull.fails(&[&pull.layers[0], "digest"]);
+}
+
+#[test]
+fn credentials_stay_behind_at_a_redirect() {
+    let data = noise(1, 3 * MEGABYTE);
+    let storage = Faulty::start(Content::default(), move |_, _| {
+        Answer::new(200, data.clone())
+    });
+    let target = format!("http://{}/signed?key=value", storage.host());
+    let layer = digest(&noise(1, 3 * MEGABYTE));
+    let pull = Pull::new(image(), move |seen, answer| {
+        if !seen.headers.contains_key("authorization") {
+            return Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"");
+        }
+        if seen.path.ends_with(&layer) {
+            return Answer::new(307, "").header("Location", target.clone());
+        }
+        answer
+    });
+    std::fs::create_dir(pull.user.path(".docker")).expect("can be made");
+    let config = json!({"auths": {pull.registry.host(): {"auth": "dGVzdGVyOnNlY3JldA=="}}});
+    std::fs::write(pull.user.path(".docker/config.json"), config.to_string())
+        .expect("can be written");
+    pull.completes();
+    assert!(!storage.seen().is_empty());
+    assert!(
+        storage
+            .seen()
+            .iter()
+            .all(|seen| !seen.headers.contains_key("authorization"))
+    );
+}
+
+#[test]
+fn a_redirect_loop_ends() {
+    let pull = Pull::new(
+        image(),
+        always(|seen, _| Answer::new(307, "").header("Location", seen.path.clone())),
+    );
+    pull.fails(&[&pull.layers[0], "redirect"]);
+    // It follows 10.
+    assert_eq!(pull.registry.count(&pull.layers[0]), 1 + 10);
+}
+
+fn with_root(media_type: &str, data: impl Into<Vec<u8>>) -> Pull {
+    Pull::new(
+        Content::default().with_root(media_type, data.into()),
+        |_, answer| answer,
+    )
+}
+
+#[test]
+fn manifests_that_are_not_what_was_asked_for() {
+    let pull = Pull::new(image(), |seen, mut answer| {
+        if seen.path.contains("/manifests/") {
+            answer.body.push(b'\n');
+            let length = answer.body.len().to_string();
+            answer = answer.header("Content-Length", length);
+        }
+        answer
+    });
+    pull.fails(&["digest"]);
+
+    with_root(
+        MANIFEST,
+        format!("{{\"layers\": []{}}}", " ".repeat(5 * MEGABYTE)),
+    )
+    .fails(&["4194304"]);
+    with_root(MANIFEST, "[".repeat(1000)).fails(&["JSON"]);
+    with_root(MANIFEST, "not JSON").fails(&["JSON"]);
+}
+
+fn manifest_with(layer: &Value) -> Pull {
+    let content = Content::default().finish(std::slice::from_ref(layer));
+    Pull::new(content, |_, answer| answer)
+}
+
+#[test]
+fn descriptors_that_cannot_be() {
+    let good = digest(b"x");
+    for size in [json!(-1), json!(1e30), json!("5"), Value::Null] {
+        manifest_with(&json!({"mediaType": LAYER, "digest": good, "size": size})).fails(&["size"]);
+    }
+    manifest_with(&json!({"mediaType": LAYER, "digest": good})).fails(&["size"]);
+    manifest_with(&json!({"mediaType": LAYER, "digest": good, "size": i64::MAX}))
+        .fails(&["reserve room", "No space left"]);
+    for digest in [
+        "sha256:../../x",
+        "md5:d41d8cd98f00b204e9800998ecf8427e",
+        "sha256:abc",
+        "",
+        "../../etc/passwd",
+    ] {
+        manifest_with(&json!({"mediaType": LAYER, "digest": digest, "size": 1})).fails(&["digest"]);
+    }
+}
+
+#[test]
+fn an_index_that_seems_to_hold_itself() {
+    // A registry cannot forge this; it can only lie about the bytes, and that is seen.
+    let outer = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        {"mediaType": INDEX, "digest": digest(b"inner"), "size": 5},
+    ]})
+    .to_string();
+    let root = digest(outer.as_bytes());
+    let inner = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        {"mediaType": INDEX, "digest": root, "size": outer.len()},
+    ]})
+    .to_string();
+    let pull = Pull::new(
+        Content::default().with_root(INDEX, outer.into_bytes()),
+        move |seen, answer| {
+            if seen.path.ends_with(&digest(b"inner")) {
+                Answer::new(200, inner.clone()).header("Content-Type", INDEX)
+            } else {
+                answer
+            }
+        },
+    );
+    pull.fails(&[&digest(b"inner")]);
+}
+
+#[test]
+fn an_index_of_ten_thousand_manifests() {
+    let entry =
+        |n: u32| json!({"mediaType": MANIFEST, "digest": digest(&n.to_le_bytes()), "size": 100});
+    let manifests: Vec<_> = (0..10_000).map(entry).collect();
+    with_root(
+        INDEX,
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string(),
+    )
+    .fails(&["check the repository's name"]);
+}
+
+#[test]
+fn a_config_that_is_none() {
+    let mut content = Content::default();
+    let config = content.add(
+        "application/vnd.oci.image.config.v1+json",
+        b"not a config".to_vec(),
+    );
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []});
+    let content = content.with_root(MANIFEST, manifest.to_string().into_bytes());
+    Pull::new(content, |_, answer| answer).fails(&["config"]);
+}
+
+#[test]
+fn a_name_that_does_not_resolve() {
+    let user = new_user();
+    let reference = format!("registry.invalid/app@{}", digest(b""));
+    user.run(&["pull", &reference, "--output", "out"])
+        .failed(&["registry.invalid"]);
+}
+
+#[test]
+fn a_proxy_that_fails() {
+    let user = new_user();
+    let reference = format!("registry.invalid/app@{}", digest(b""));
+    let proxy = [("HTTPS_PROXY", "http://127.0.0.1:1")];
+    user.run_with(&proxy, &["pull", &reference, "--output", "out"])
+        .failed(&["registry.invalid", "refused"]);
+}

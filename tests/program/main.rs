@@ -1,0 +1,34 @@
+//! What the program does, tried from outside: it and registries on loopback, nothing else.
+
+mod airgap;
+mod archives;
+mod complete;
+mod docs;
+mod faults;
+mod layers;
+mod mirrors;
+mod network;
+mod pin;
+mod pull;
+mod push;
+mod referrers;
+mod rooms;
+mod rootfs;
+mod starlark;
+mod store;
+mod strange;
+
+use std::path::Path;
+
+use oci_pull_all_support::User;
+
+/// A new user of the program, who has nothing.
+fn new_user() -> User {
+    User::of(env!("CARGO_BIN_EXE_oci-pull-all"))
+}
+
+/// Has the program verify a layout, which must be valid.
+fn verify(layout: &Path) {
+    let layout = layout.to_str().expect("a path in UTF-8");
+    new_user().run(&["verify", layout]).succeeded();
+}

@@ -1,0 +1,197 @@
+//! What lies between the fetcher and a registry: tokens, certificates, proxies, other hosts.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, OnceLock};
+
+use oci_pull_all_support::{
+    Answer, Content, Faulty, Identity, Proxy, Registry, blobs, digest, noise,
+};
+use serde_json::json;
+
+use crate::new_user;
+
+#[test]
+fn an_anonymous_token_is_asked_for_and_kept() {
+    let content = Content::image(&[noise(1, 1000), noise(2, 1000)]);
+    let root = content.digest.clone();
+    let host: Arc<OnceLock<String>> = Arc::default();
+    let realm = Arc::clone(&host);
+    let registry = Faulty::start(content, move |seen, answer| {
+        if seen.path.starts_with("/token") {
+            assert!(seen.path.contains("service=tests"), "{}", seen.path);
+            assert!(
+                seen.path.contains("scope=repository%3Aapp%3Apull"),
+                "{}",
+                seen.path
+            );
+            return Answer::new(200, json!({"token": "good"}).to_string());
+        }
+        if seen.headers.get("authorization").map(String::as_str) == Some("Bearer good") {
+            return answer;
+        }
+        let realm = realm.get().expect("set before any request");
+        Answer::new(401, "{}").header(
+            "WWW-Authenticate",
+            format!("Bearer realm=\"http://{realm}/token\",service=\"tests\",scope=\"repository:app:pull\""),
+        )
+    });
+    host.set(registry.host()).expect("set once");
+    let user = new_user();
+    user.run(&[
+        "pull",
+        &format!("{}/app@{root}", registry.host()),
+        "--output",
+        "out",
+    ])
+    .succeeded();
+    assert_eq!(blobs(&user.path("out")).len(), 4);
+    let tokens = registry
+        .seen()
+        .iter()
+        .filter(|seen| seen.path.starts_with("/token"))
+        .count();
+    assert_eq!(tokens, 1);
+}
+
+#[test]
+fn a_foreign_layer_comes_from_its_url_with_no_credentials() {
+    let layer = noise(3, 5000);
+    let data = layer.clone();
+    let elsewhere = Faulty::start(Content::default(), move |_, _| {
+        Answer::new(200, data.clone())
+    });
+    let descriptor = json!({
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(&layer),
+        "size": layer.len(),
+        "urls": [format!("http://{}/layer", elsewhere.host())],
+    });
+    let content = Content::default().finish(&[descriptor]);
+    let root = content.digest.clone();
+    let registry = Faulty::start(content, |seen, answer| {
+        if seen.headers.contains_key("authorization") {
+            return answer;
+        }
+        Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+    });
+    let user = new_user();
+    let config = json!({"auths": {registry.host(): {"auth": "dGVzdGVyOnNlY3JldA=="}}});
+    std::fs::write(user.path("config.json"), config.to_string()).expect("can be written");
+    let reference = format!("{}/app@{root}", registry.host());
+    user.run(&[
+        "pull",
+        &reference,
+        "--output",
+        "out",
+        "--docker-config",
+        "config.json",
+    ])
+    .succeeded();
+    assert_eq!(blobs(&user.path("out")).len(), 3);
+    let seen = elsewhere.seen();
+    assert!(seen.iter().any(|seen| seen.path == "/layer"));
+    assert!(
+        seen.iter()
+            .all(|seen| !seen.headers.contains_key("authorization"))
+    );
+}
+
+#[test]
+fn a_certificate_is_trusted_only_when_told() {
+    let registry = Registry::with_tls();
+    let image = format!("{}/library/debian", registry.host());
+    let reference = format!("{image}@{}", registry.digest("library/debian", "stable"));
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "no", "--shallow"])
+        .failed(&[registry.host(), "certificate"]);
+    assert!(!user.path("no/index.json").exists());
+
+    let certificate = registry.identity().certificate().display().to_string();
+    let trusting = [("SSL_CERT_FILE", certificate.as_str())];
+    user.run_with(
+        &trusting,
+        &["pull", &reference, "--output", "yes", "--shallow"],
+    )
+    .succeeded();
+
+    let proxy = Proxy::start();
+    let url = proxy.url();
+    let through = [trusting[0], ("HTTPS_PROXY", url.as_str())];
+    user.run_with(
+        &through,
+        &["pull", &reference, "--output", "through", "--no-store"],
+    )
+    .succeeded();
+    assert!(
+        proxy
+            .targets()
+            .iter()
+            .all(|target| target == registry.host())
+    );
+    assert!(!proxy.targets().is_empty());
+
+    let before = proxy.targets().len();
+    let around = [through[0], through[1], ("NO_PROXY", "127.0.0.1")];
+    user.run_with(
+        &around,
+        &[
+            "pull",
+            &reference,
+            "--output",
+            "around",
+            "--shallow",
+            "--no-store",
+        ],
+    )
+    .succeeded();
+    assert_eq!(proxy.targets().len(), before);
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_refused() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let image = content.digest.clone();
+    let plain = Faulty::start(content.clone(), |_, answer| answer);
+    let elsewhere = plain.host();
+    let identity = Identity::new();
+    let front = Faulty::start_tls(&identity, content, move |seen, answer| {
+        if seen.path.contains("/blobs/") {
+            let location = format!("http://{elsewhere}{}", seen.path);
+            return Answer::new(307, "").header("Location", location);
+        }
+        answer
+    });
+    let reference = format!("{}/app@{image}", front.host());
+    let user = new_user();
+    let certificate = identity.certificate().display().to_string();
+    user.run_with(
+        &[("SSL_CERT_FILE", certificate.as_str())],
+        &["pull", &reference, "--output", "out"],
+    )
+    .failed(&[&reference, "from https to http"]);
+    assert!(!user.path("out/index.json").exists());
+    assert_eq!(plain.seen().len(), 0);
+}
+
+#[test]
+#[ignore = "it takes a minute; e2e/test runs it"]
+fn a_credential_helper_that_hangs_is_given_up() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::start(content, |_, _| {
+        Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+    });
+    let user = new_user();
+    let helper = user.path("docker-credential-hangs");
+    std::fs::write(&helper, "#!/bin/sh\nexec sleep 1000\n").expect("can be written");
+    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+    std::fs::write(user.path("config.json"), r#"{"credsStore": "hangs"}"#).expect("can be written");
+    let path = format!("{}:/usr/bin:/bin", user.home().display());
+    let reference = format!("{}/app@{root}", registry.host());
+    let config = ["--docker-config", "config.json"];
+    user.run_with(
+        &[("PATH", &path)],
+        &[&["pull", &reference, "--output", "out"], &config[..]].concat(),
+    )
+    .failed(&["docker-credential-hangs", "within 60 seconds"]);
+}

@@ -1,0 +1,552 @@
+//! What goes over the wire when an image is pushed, as the registries saw it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use oci_pull_all_support::{
+    Answer, CREDENTIALS, Content, Cutting, End, Faulty, Flow, PIECE, Ran, Registry, Request, Seen,
+    User, digest, noise, text,
+};
+use serde_json::{Value, json};
+
+use crate::new_user;
+
+/// The digest in what a push prints, `REPOSITORY@DIGEST`.
+fn pushed<'a>(stdout: &'a str, repository: &str) -> &'a str {
+    let digest = stdout.trim().strip_prefix(repository);
+    digest
+        .and_then(|digest| digest.strip_prefix('@'))
+        .unwrap_or_else(|| panic!("not {repository}@…: {stdout}"))
+}
+
+/// Has the program pull an image, which must be whole.
+fn check_image(reference: &str) {
+    let user = new_user();
+    user.run(&["pull", reference, "--output", "layout"])
+        .succeeded();
+    user.run(&["verify", "layout"]).succeeded();
+}
+
+fn hex(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").expect("a sha256 digest")
+}
+
+/// The requests by this method that name this digest.
+fn about<'a>(requests: &'a [Request], method: &str, digest: &str) -> Vec<&'a Request> {
+    requests
+        .iter()
+        .filter(|request| request.method == method && request.path.contains(hex(digest)))
+        .collect()
+}
+
+/// How often the registry got a blob whole.
+fn finished(requests: &[Request], digest: &str) -> usize {
+    let puts = about(requests, "PUT", digest).into_iter();
+    puts.filter(|request| request.status == 201).count()
+}
+
+/// A user who has an image's manifest and config, but none of its layers, which are at `origin`.
+struct Shallow {
+    user: User,
+    manifest: String,
+    config: String,
+    from: String,
+}
+
+impl Shallow {
+    fn pull(origin: &str, digest: &str) -> Self {
+        let user = new_user();
+        let from = format!("{origin}/base");
+        let reference = format!("{from}@{digest}");
+        user.run(&["pull", &reference, "--shallow", "--output", "base"])
+            .succeeded();
+        let manifest = format!("base/blobs/sha256/{}", hex(digest));
+        let bytes = fs::read(user.path(&manifest)).expect("there");
+        let parsed: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let config = text(&parsed["config"]["digest"]);
+        let root = json!({"mediaType": parsed["mediaType"], "digest": digest, "size": bytes.len()});
+        fs::write(user.path("root.json"), root.to_string()).expect("can be written");
+        Self {
+            manifest,
+            config: format!("base/blobs/sha256/{}", hex(config)),
+            from,
+            user,
+        }
+    }
+
+    fn arguments<'a>(&'a self, target: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments = vec!["push", "--repository", target, "--root", "root.json"];
+        arguments.extend(["--local-file", &self.manifest, "--local-file", &self.config]);
+        arguments.extend(["--from", "root.json", &self.from]);
+        arguments.extend(more);
+        arguments
+    }
+
+    fn push(&self, target: &str, more: &[&str]) -> Ran {
+        self.user.run(&self.arguments(target, more))
+    }
+}
+
+#[test]
+fn a_push_that_was_killed_goes_on() {
+    let content = Content::image(&[noise(1, 600_000), noise(2, 300_000)]);
+    let [first, second] = [content.layers[0].clone(), content.layers[1].clone()];
+    let image = content.digest.clone();
+    let good = Arc::new(AtomicBool::new(false));
+    let (reached, second_began) = mpsc::channel();
+    let reached = Mutex::new(reached);
+    let origin = Faulty::start(content, {
+        let (good, second) = (Arc::clone(&good), second.clone());
+        move |seen: &Seen, answer: Answer| {
+            if !seen.path.ends_with(&second) || good.load(Ordering::SeqCst) {
+                return answer;
+            }
+            let reached = Mutex::new(reached.lock().expect("no thread panicked").clone());
+            answer.flow(Flow::new(move |_| {
+                let _ = reached.lock().expect("no thread panicked").send(());
+                false
+            }))
+        }
+    });
+    let target = Registry::empty();
+    let repository = format!("{}/team/app", target.host());
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let one = ["--concurrency", "1", "--tag", "v1"];
+    let mut killed = shallow.user.spawn(&shallow.arguments(&repository, &one));
+    second_began
+        .recv()
+        .expect("the second layer is asked for, behind the first");
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+
+    good.store(true, Ordering::SeqCst);
+    let ran = shallow.push(&repository, &one).succeeded();
+    assert_eq!(pushed(&ran.stdout, &repository), image);
+    assert!(ran.stderr.contains("3 blobs, 1 present"), "{}", ran.stderr);
+    let requests = target.requests();
+    let both = (finished(&requests, &first), finished(&requests, &second));
+    assert_eq!(both, (1, 1));
+    assert_eq!(origin.count(&first), 1);
+    assert_eq!(target.digest("team/app", "v1"), image);
+    check_image(&format!("{repository}@{image}"));
+}
+
+#[test]
+fn a_connection_to_the_base_that_breaks_is_replaced() {
+    let content = Content::image(&[noise(3, 20 * PIECE)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, {
+        let layer = layer.clone();
+        move |seen: &Seen, answer: Answer| match seen.earlier {
+            0 if seen.path.ends_with(&layer) => answer.cut(10 * PIECE, End::Close),
+            _ => answer,
+        }
+    });
+    let target = Registry::empty();
+    let repository = format!("{}/team/app", target.host());
+    let shallow = Shallow::pull(&origin.host(), &image);
+    shallow.push(&repository, &[]).succeeded();
+    let asked = origin.seen();
+    let ranges: Vec<_> = asked
+        .iter()
+        .filter(|seen| seen.path.ends_with(&layer))
+        .map(|seen| seen.range(20 * PIECE).map(|range| range.start))
+        .collect();
+    assert_eq!(ranges, [None, Some(10 * PIECE)]);
+    assert_eq!(about(&target.requests(), "PUT", &layer).len(), 1);
+    check_image(&format!("{repository}@{image}"));
+}
+
+#[test]
+fn a_blob_that_is_too_long_for_one_request_is_sent_in_chunks() {
+    let content = Content::image(&[noise(10, 2_500_000)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let target = Registry::admitting(1 << 20);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let repository = format!("{}/team/app", target.host());
+    shallow.push(&repository, &[]).succeeded();
+    let requests = target.requests();
+    let chunks = requests
+        .iter()
+        .filter(|r| (r.method.as_str(), r.status) == ("PATCH", 202));
+    assert_eq!(chunks.count(), 3);
+    assert_eq!(finished(&requests, &layer), 1);
+    check_image(&format!("{repository}@{image}"));
+
+    let narrow = Registry::admitting(1000);
+    let repository = format!("{}/team/other", narrow.host());
+    shallow.push(&repository, &[]).failed(&[&layer, "413"]);
+}
+
+#[test]
+fn wrong_bytes_of_a_base_are_not_pushed() {
+    let content = Content::image(&[noise(4, 5 * PIECE)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, {
+        let layer = layer.clone();
+        move |seen: &Seen, answer: Answer| {
+            if seen.path.ends_with(&layer) {
+                Answer::new(200, noise(5, 5 * PIECE))
+            } else {
+                answer
+            }
+        }
+    });
+    let target = Registry::empty();
+    let repository = format!("{}/team/app", target.host());
+    let shallow = Shallow::pull(&origin.host(), &image);
+    shallow
+        .push(&repository, &["--tag", "v1"])
+        .failed(&["cannot push to", &origin.host(), &layer]);
+    let requests = target.requests();
+    let made = |request: &&Request| request.method == "PUT" && request.path.contains("/manifests/");
+    assert_eq!(requests.iter().filter(made).count(), 0);
+    assert!(
+        about(&requests, "PUT", &layer)
+            .iter()
+            .all(|request| request.status != 201)
+    );
+}
+
+/// Writes a Docker configuration with a password for `host`.
+fn log_in(path: &Path, host: &str, password: &str) {
+    let auths = json!({"auths": {host: {"username": CREDENTIALS.0, "password": password}}});
+    fs::write(path, auths.to_string()).expect("can be written");
+}
+
+#[test]
+fn what_a_registry_refuses_is_told() {
+    let content = Content::image(&[noise(6, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let guarded = Registry::with_password();
+    let repository = format!("{}/team/app", guarded.host());
+    shallow.push(&repository, &[]).failed(&[
+        &format!("cannot push to {repository}"),
+        "(401",
+        "no credentials were found",
+        "docker login",
+    ]);
+    let auth = shallow.user.path("auth.json");
+    log_in(&auth, guarded.host(), "wrong");
+    let with_auth = ["--docker-config", "auth.json"];
+    shallow.push(&repository, &with_auth).failed(&[
+        "(401",
+        "the credentials found for",
+        "do not serve",
+    ]);
+    log_in(&auth, guarded.host(), CREDENTIALS.1);
+    shallow
+        .push(&repository, &with_auth)
+        .failed(&["(405", "takes no pushes", "read-only"]);
+    shallow
+        .push("example.com/team/app:v1", &[])
+        .failed(&["it has a tag or a digest"]);
+    shallow
+        .push(&repository, &["--tag", ".v1"])
+        .failed(&["\".v1\" is not a tag"]);
+    let root = ["push", "--repository", &repository, "--root", "root.json"];
+    shallow
+        .user
+        .run(&root)
+        .failed(&[&image, "not among the files given", "it is not said"]);
+}
+
+/// A registry that has nothing, takes nothing, and answers to `path` what `special` says.
+fn target(special: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> Faulty {
+    Faulty::start(Content::default(), move |seen: &Seen, answer| {
+        special(seen).unwrap_or(answer)
+    })
+}
+
+/// A registry that keeps what it gets of an upload, in however many requests it comes, and answers `told`
+/// of their number who asks how many bytes that are.
+fn keeping(told: fn(usize) -> Answer) -> Faulty {
+    #[derive(Default)]
+    struct Kept {
+        uploads: Vec<Vec<u8>>,
+        documents: HashMap<String, Answer>,
+    }
+    let kept = Mutex::new(Kept::default());
+    target(move |seen| {
+        let mut kept = kept.lock().expect("no thread panicked");
+        let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
+        let (room, name) = path.rsplit_once('/')?;
+        // Each good answer leads to another location, and only the last one is right.
+        let location = format!("{}", kept.uploads.len());
+        let next = |answer: Answer| answer.header("Location", location.as_str());
+        let upload = name.parse().ok().and_then(|number: usize| {
+            let upload = kept.uploads.get_mut(number)?;
+            Some(std::mem::take(upload))
+        });
+        Some(match (seen.method.as_str(), room.ends_with("/uploads")) {
+            ("POST", _) => {
+                kept.uploads.push(Vec::new());
+                next(Answer::new(202, ""))
+            }
+            ("GET", true) => {
+                let upload = upload?;
+                let answer = next(told(upload.len()));
+                kept.uploads.push(upload);
+                answer
+            }
+            ("PATCH", true) => {
+                let mut upload = upload?;
+                let begin = seen.headers["content-range"].split('-').next()?.to_owned();
+                if begin != upload.len().to_string() {
+                    return Some(Answer::new(416, ""));
+                }
+                upload.extend(&seen.body);
+                if seen.body.len().to_string() == seen.headers["content-length"] {
+                    kept.uploads.push(upload);
+                    next(Answer::new(202, ""))
+                } else {
+                    kept.uploads[name.parse::<usize>().ok()?] = upload;
+                    Answer::new(400, "")
+                }
+            }
+            ("PUT", true) => {
+                let mut upload = upload?;
+                upload.extend(&seen.body);
+                let digest = digest(&upload);
+                if query.ends_with(&digest.replace(':', "%3A")) {
+                    kept.documents.insert(digest, Answer::new(200, upload));
+                    Answer::new(201, "")
+                } else {
+                    let number: usize = name.parse().ok()?;
+                    kept.uploads[number] = upload;
+                    Answer::new(400, "")
+                }
+            }
+            ("PUT", false) => {
+                let manifest = Answer::new(200, seen.body.clone());
+                let manifest = manifest.header("Content-Type", &seen.headers["content-type"]);
+                kept.documents.insert(name.to_owned(), manifest);
+                Answer::new(201, "")
+            }
+            _ => kept.documents.get(name)?.clone(),
+        })
+    })
+}
+
+/// What a registry that has `length` bytes of an upload says of it.
+fn range(length: usize) -> Answer {
+    let last = length.saturating_sub(1);
+    Answer::new(204, "").header("Range", format!("0-{last}"))
+}
+
+/// Pushes an image with one layer of 8 MB to `target` by a line that breaks each time when so many bytes
+/// have passed, and returns how many passed in all, and where in the layer the base's registry was asked to
+/// begin.
+fn push_by_a_bad_line(
+    seed: u64,
+    target: &str,
+    local: bool,
+    (each, breaks): (u64, u64),
+) -> (u64, Vec<usize>) {
+    let layer = noise(seed, 8_000_000);
+    let content = Content::image(std::slice::from_ref(&layer));
+    let (digest, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let put = format!("digest=sha256%3A{}", hex(&digest));
+    let line = Cutting::before(target, &put, each, breaks);
+    let repository = format!("{}/team/app", line.host());
+    let mut arguments = vec!["--concurrency", "1"];
+    if local {
+        fs::write(shallow.user.path("layer"), &layer).expect("can be written");
+        arguments.extend(["--local-file", "layer"]);
+    }
+    shallow.push(&repository, &arguments).succeeded();
+    check_image(&format!("{target}/team/app@{image}"));
+    let asked = origin.seen();
+    let begins = asked
+        .iter()
+        .filter(|seen| seen.path.ends_with(&digest))
+        .map(|seen| seen.range(layer.len()).map_or(0, |range| range.start))
+        .collect();
+    (line.passed(), begins)
+}
+
+#[test]
+fn an_upload_that_breaks_off_goes_on_where_the_registry_has_it() {
+    for local in [true, false] {
+        let target = keeping(range);
+        let (passed, begins) = push_by_a_bad_line(11, &target.host(), local, (5_000_000, 1));
+        assert!(passed < 9_000_000, "{passed} bytes");
+        match begins[..] {
+            [] => assert!(local),
+            // The head of the request passed as well, and a little is read again to verify the layer.
+            [0, second] => assert!((3_900_000..5_000_000).contains(&second), "{second}"),
+            _ => panic!("{begins:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_upload_that_breaks_more_often_than_is_tried_gets_there() {
+    let target = keeping(range);
+    let (passed, _) = push_by_a_bad_line(14, &target.host(), true, (500_000, 12));
+    assert!(passed < 9_000_000, "{passed} bytes");
+}
+
+#[test]
+fn an_upload_begins_anew_where_the_registry_does_not_say_what_it_has() {
+    let answers: [fn(usize) -> Answer; 7] = [
+        |_| Answer::new(404, ""),
+        |_| Answer::new(503, ""),
+        |_| Answer::none(End::Reset),
+        |_| Answer::new(204, ""),
+        |_| range(0),
+        |length| range(length - 1000),
+        |_| range(9_000_000),
+    ];
+    for told in answers {
+        let target = keeping(told);
+        let (passed, _) = push_by_a_bad_line(12, &target.host(), true, (5_000_000, 1));
+        assert!(passed > 13_000_000, "{passed} bytes");
+    }
+}
+
+#[test]
+fn a_chunk_that_breaks_off_is_sent_again_alone() {
+    let content = Content::image(&[noise(13, 2_500_000)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let target = Registry::admitting(1 << 20);
+    let line = Cutting::before(target.host(), "content-range: 1048576-", 500_000, 1);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let repository = format!("{}/team/app", line.host());
+    shallow.push(&repository, &[]).succeeded();
+    let requests = target.requests();
+    let chunks = requests
+        .iter()
+        .filter(|r| (r.method.as_str(), r.status) == ("PATCH", 202));
+    assert_eq!(chunks.count(), 3);
+    assert_eq!(finished(&requests, &layer), 1);
+    check_image(&format!("{}/team/app@{image}", target.host()));
+}
+
+#[test]
+fn a_tag_that_cannot_be_moved_is_told_with_what_it_points_to() {
+    let content = Content::image(&[noise(7, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let other = format!("sha256:{}", "0".repeat(64));
+    let immutable = target({
+        let other = other.clone();
+        move |seen| match (seen.method.as_str(), seen.path.ends_with("/manifests/v1")) {
+            ("HEAD", true) => {
+                Some(Answer::new(200, "").header("Docker-Content-Digest", other.as_str()))
+            }
+            ("HEAD", false) => Some(Answer::new(200, "")),
+            _ => {
+                let body = r#"{"errors":[{"code":"TAG_INVALID","message":"it is immutable"}]}"#;
+                Some(Answer::new(400, body))
+            }
+        }
+    });
+    let repository = format!("{}/team/app", immutable.host());
+    shallow.push(&repository, &["--tag", "v1"]).failed(&[
+        &format!("the tag v1 points to {other}"),
+        "does not move it",
+        "TAG_INVALID it is immutable",
+    ]);
+}
+
+#[test]
+fn a_token_is_for_the_push_and_for_what_is_mounted() {
+    let content = Content::image(&[noise(8, 100)]);
+    let image = content.digest.clone();
+    let registry = Faulty::start(content, move |seen: &Seen, answer| {
+        let host = seen.headers["host"].as_str();
+        if seen.path.starts_with("/token?") {
+            return Answer::new(200, r#"{"token": "permit"}"#);
+        }
+        if seen.path.starts_with("/v2/base/") {
+            return answer;
+        }
+        if seen.headers.get("authorization").map(String::as_str) != Some("Bearer permit") {
+            let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"here\"");
+            return Answer::new(401, "").header("WWW-Authenticate", challenge);
+        }
+        match seen.method.as_str() {
+            "HEAD" => Answer::new(404, ""),
+            "POST" if !seen.path.contains("mount=") => {
+                Answer::new(202, "").header("Location", "uploads/1")
+            }
+            _ => Answer::new(201, ""),
+        }
+    });
+    let shallow = Shallow::pull(&registry.host(), &image);
+    log_in(
+        &shallow.user.path("auth.json"),
+        &registry.host(),
+        CREDENTIALS.1,
+    );
+    let repository = format!("{}/team/app", registry.host());
+    let ran = shallow
+        .push(&repository, &["--docker-config", "auth.json"])
+        .succeeded();
+    assert!(ran.stderr.contains("1 mounted"), "{}", ran.stderr);
+    let seen = registry.seen();
+    let token = seen.iter().find(|seen| seen.path.starts_with("/token?"));
+    let token = token.expect("a token is asked for");
+    for scope in [
+        "scope=repository%3Ateam%2Fapp%3Apull%2Cpush",
+        "scope=repository%3Abase%3Apull",
+        "service=here",
+    ] {
+        assert!(token.path.contains(scope), "{}", token.path);
+    }
+    assert!(token.headers["authorization"].starts_with("Basic "));
+    let put = seen.iter().find(|seen| seen.path.contains("/uploads/1?"));
+    let config = fs::read(shallow.user.path(&shallow.config)).expect("there");
+    assert_eq!(put.expect("the config is sent").body, config);
+}
+
+#[test]
+fn an_upload_elsewhere_gets_no_credentials() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let elsewhere = target(|_| Some(Answer::new(201, "")));
+    let location = format!("http://{}/put?state=a%2Fb", elsewhere.host());
+    let registry = target(move |seen| {
+        if !seen.headers.contains_key("authorization") {
+            let answer = Answer::new(401, "");
+            return Some(answer.header("WWW-Authenticate", "Basic realm=\"here\""));
+        }
+        match (seen.method.as_str(), seen.path.contains("/blobs/")) {
+            ("HEAD", _) => Some(Answer::new(404, "")),
+            ("POST", true) => Some(Answer::new(202, "").header("Location", location.as_str())),
+            _ => Some(Answer::new(201, "")),
+        }
+    });
+    log_in(
+        &shallow.user.path("auth.json"),
+        &registry.host(),
+        CREDENTIALS.1,
+    );
+    let repository = format!("{}/team/app", registry.host());
+    shallow
+        .push(&repository, &["--docker-config", "auth.json"])
+        .succeeded();
+    let uploads = elsewhere.seen();
+    assert_eq!(uploads.len(), 2, "the config and the layer");
+    for upload in uploads {
+        assert!(
+            upload.path.starts_with("/put?state=a%2Fb&digest=sha256%3A"),
+            "{}",
+            upload.path
+        );
+        assert!(!upload.headers.contains_key("authorization"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Signatures, SBOMs and attestations that are pulled with an image.
+
+use std::fs;
+use std::path::Path;
+
+use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, bare, list_of};
+use oci_pull_all_support::{Answer, Faulty, INDEX, MANIFEST, Ran, Seen, User, blobs, digest, text};
+use serde_json::{Value, json};
+
+use crate::{new_user, verify};
+
+fn pull(user: &User, reference: &str, output: &str, arguments: &[&str]) -> Ran {
+    let pull = ["pull", reference, "--output", output, "--referrers"];
+    user.run(&[&pull, arguments].concat())
+}
+
+fn index_json(layout: &Path) -> Value {
+    let bytes = fs::read(layout.join("index.json")).expect("a layout has one");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+#[test]
+fn a_list_comes_in_pages_and_its_order_does_not_matter() {
+    let mut repository = Repository::new();
+    let image = repository.image.clone();
+    for n in 0..5_u8 {
+        repository.attach(&image, SIGNATURE, &[n]);
+    }
+    let straight = repository.clone().serve(|_, answer| answer);
+    let lists = repository.clone();
+    let paged = repository.clone().serve(move |seen, answer| {
+        let Some(list) = lists.listed(seen).filter(|list| !list.is_empty()) else {
+            return answer;
+        };
+        let (path, page) = seen.path.split_once("?page=").unwrap_or((&seen.path, "0"));
+        let page: usize = page.parse().expect("a page");
+        let answer = list_of(&[list[list.len() - 1 - page].clone()]);
+        if page + 1 == list.len() {
+            return answer;
+        }
+        answer.header("Link", format!("<{path}?page={}>; rel=\"next\"", page + 1))
+    });
+    let content = |registry: &Faulty| {
+        let user = new_user();
+        let reference = repository.reference(&registry.host());
+        pull(&user, &reference, "out", &[]).succeeded();
+        verify(&user.path("out"));
+        (index_json(&user.path("out")), blobs(&user.path("out")))
+    };
+    assert_eq!(content(&straight), content(&paged));
+    assert_eq!(content(&paged).1.len(), 4 + 5 * 2 + 1 + 1);
+}
+
+/// Pulls what the registry lists so, which must fail for these reasons and leave no layout.
+fn fails(
+    repository: Repository,
+    expected: &[&str],
+    spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static,
+) {
+    let user = new_user();
+    let (root, index) = (repository.reference(""), repository.index.clone());
+    let registry = repository.serve(spoil);
+    let reference = format!("{}{root}", registry.host());
+    let ran = pull(&user, &reference, "out", &[]);
+    assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
+    ran.failed(&[&[text(&index["digest"])], expected].concat());
+    assert!(!user.path("out/index.json").exists());
+    user.run(&["store", "verify"]).succeeded();
+}
+
+#[test]
+fn lists_that_lie() {
+    let unspoilt = |_: &Seen, answer: Answer| answer;
+    let (mut repository, [signature, ..]) = Repository::signed();
+    let image = repository.image.clone();
+    repository.list(&image, signature.clone());
+    let said = [text(&signature["digest"]), text(&image["digest"]), "refers"];
+    fails(repository, &said, unspoilt);
+
+    let (mut repository, _) = Repository::signed();
+    repository.list(&image, bare(&image));
+    fails(repository, &[text(&image["digest"]), "refers"], unspoilt);
+
+    let (mut repository, [mut signature, ..]) = Repository::signed();
+    signature["size"] = json!(5);
+    repository.lists.clear();
+    repository.list(&image, signature);
+    fails(repository, &["has 5 and"], unspoilt);
+
+    let (mut repository, _) = Repository::signed();
+    let digest = digest(b"not there");
+    let missing = json!({"mediaType": MANIFEST, "digest": digest, "size": 5});
+    repository.list(&image, missing);
+    fails(repository, &[&digest, "has none"], unspoilt);
+
+    let (repository, _) = Repository::signed();
+    fails(repository, &["referrers of", "index"], |_, _| {
+        Answer::new(200, "[]").header("Content-Type", INDEX)
+    });
+    let (repository, _) = Repository::signed();
+    fails(repository, &["referrers of", "403"], |_, _| {
+        Answer::new(403, "{}")
+    });
+    let (repository, _) = Repository::signed();
+    fails(repository, &["next page", "evil.test"], |_, answer| {
+        answer.header("Link", "<http://evil.test/>; rel=\"next\"")
+    });
+    let (repository, _) = Repository::signed();
+    fails(repository, &["more than 100 pages"], |seen, answer| {
+        answer.header("Link", format!("<{}x>; rel=\"next\"", seen.path))
+    });
+}
+
+#[test]
+fn what_has_no_end_is_refused() {
+    let unspoilt = |_: &Seen, answer: Answer| answer;
+    let mut repository = Repository::new();
+    let mut subject = repository.image.clone();
+    for n in 0..5_u8 {
+        subject = repository.attach(&subject, SIGNATURE, &[n]);
+    }
+    fails(repository, &["more than 4 times"], unspoilt);
+
+    let mut repository = Repository::new();
+    let image = repository.image.clone();
+    for n in 0..1001_u16 {
+        let digest = digest(&n.to_be_bytes());
+        let entry = json!({"mediaType": MANIFEST, "digest": digest, "size": 100});
+        repository.list(&image, entry);
+    }
+    fails(repository, &["more than 1000"], unspoilt);
+
+    let mut repository = Repository::new();
+    let digest = digest(b"huge");
+    let huge = json!({"mediaType": SBOM, "digest": digest, "size": (1_u64 << 30) + 1});
+    repository.attach_layers(&image, SBOM, &[huge]);
+    fails(repository, &["1 GiB"], unspoilt);
+}

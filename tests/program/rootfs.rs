@@ -1,0 +1,386 @@
+//! Root file systems of images, those that mean harm among them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Command;
+
+use oci_pull_all_support::layout::{add_blob, write_index};
+use oci_pull_all_support::{User, digest};
+use serde_json::{Value, json};
+use tar::EntryType;
+
+use crate::new_user;
+
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// A layer that is being made. It takes any name.
+struct Layer(Vec<u8>);
+
+impl Layer {
+    fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn add(mut self, kind: EntryType, name: &str, mode: u32, link: &str, data: &[u8]) -> Self {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_link_name_literal(link).expect("it is short");
+        header.set_mode(mode);
+        header.set_uid(12);
+        header.set_gid(34);
+        header.set_mtime(1_000_000_000);
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        self.0.extend_from_slice(header.as_bytes());
+        self.0.extend_from_slice(data);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
+    fn file(self, name: &str, data: &str) -> Self {
+        self.add(EntryType::Regular, name, 0o644, "", data.as_bytes())
+    }
+
+    fn directory(self, name: &str, mode: u32) -> Self {
+        self.add(EntryType::Directory, name, mode, "", b"")
+    }
+
+    fn symlink(self, name: &str, target: &str) -> Self {
+        self.add(EntryType::Symlink, name, 0o777, target, b"")
+    }
+
+    fn hard_link(self, name: &str, target: &str) -> Self {
+        self.add(EntryType::Link, name, 0o644, target, b"")
+    }
+}
+
+/// Makes the layout `layout` of an image of these layers.
+fn image(user: &User, layers: &[Layer]) {
+    let layout = user.path("layout");
+    let diff_ids: Vec<String> = layers.iter().map(|layer| digest(&layer.0)).collect();
+    let layers: Vec<Value> = layers
+        .iter()
+        .map(|layer| add_blob(&layout, LAYER, &layer.0))
+        .collect();
+    write_layout(&layout, &layers, &diff_ids);
+}
+
+fn write_layout(layout: &Path, layers: &[Value], diff_ids: &[String]) {
+    let config = json!({
+        "os": "linux",
+        "architecture": "amd64",
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let document = |kind: &str, value: &Value| {
+        let media_type = format!("application/vnd.oci.image.{kind}.v1+json");
+        add_blob(layout, &media_type, value.to_string().as_bytes())
+    };
+    let config = document("config", &config);
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+    let mut manifest = document("manifest", &manifest);
+    manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
+    write_index(layout, &[manifest]);
+}
+
+fn unpack(user: &User) -> oci_pull_all_support::Ran {
+    user.run(&["layout", "rootfs", "layout", "--output", "rootfs"])
+}
+
+/// What a shell script in the user's home prints.
+fn shell(user: &User, script: &str) -> String {
+    let output = Command::new("sh")
+        .args(["-euc", script])
+        .current_dir(user.home())
+        .output()
+        .expect("sh can be run");
+    assert!(output.status.success(), "{script}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// All that is in a directory of the user: path, type, mode, owner, link, and what `more` says to print.
+fn listing(user: &User, directory: &str, more: &str) -> String {
+    let script = format!(
+        "cd {directory}; find . -mindepth 1 -printf '%P %y %#m %U:%G %l{more}\\n' | LC_ALL=C sort; \
+         find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum"
+    );
+    shell(user, &script)
+}
+
+#[test]
+fn nothing_is_written_outside() {
+    let user = new_user();
+    fs::create_dir(user.path("outside")).expect("can be made");
+    fs::write(user.path("outside/secret"), "secret").expect("can be written");
+    let outside = user.path("outside").display().to_string();
+    let before = listing(&user, "outside", " %T@ %n");
+
+    let links = Layer::new()
+        .symlink("absolute", &outside)
+        .symlink("relative", "../outside")
+        .symlink("root", "/")
+        .symlink("up", "../../../../../..");
+    let through = Layer::new()
+        .file("absolute/a", "a")
+        .file("relative/b", "b")
+        .file("root/c", "c")
+        .file("up/d", "d")
+        .file("/e", "e")
+        .file("//f", "f");
+    image(&user, &[links, through]);
+    unpack(&user).succeeded();
+    assert_eq!(listing(&user, "outside", " %T@ %n"), before);
+    let inside = format!("rootfs{outside}/a");
+    for path in [
+        &inside,
+        "rootfs/outside/b",
+        "rootfs/c",
+        "rootfs/d",
+        "rootfs/e",
+        "rootfs/f",
+    ] {
+        let path = user.path(path);
+        assert!(
+            path.symlink_metadata().is_ok_and(|found| found.is_file()),
+            "{path:?}"
+        );
+    }
+    let link = fs::read_link(user.path("rootfs/absolute")).expect("a link");
+    assert_eq!(link.display().to_string(), outside);
+
+    for (layer, problems) in [
+        (Layer::new().file("../x", "x"), ["\"../x\"", "'..'"]),
+        (
+            Layer::new().file("a/../../x", "x"),
+            ["\"a/../../x\"", "'..'"],
+        ),
+        (Layer::new().file("", "x"), ["\"\"", "no name"]),
+        (
+            Layer::new().hard_link("h", "../outside/secret"),
+            ["\"h\"", "hard link"],
+        ),
+        (
+            Layer::new().hard_link("h", &format!("{outside}/secret")),
+            ["\"h\"", "hard link"],
+        ),
+        (
+            Layer::new()
+                .symlink("l", &outside)
+                .hard_link("h", "l/secret"),
+            ["\"h\"", "hard link"],
+        ),
+        (
+            Layer::new()
+                .symlink("a", "b")
+                .symlink("b", "a")
+                .file("a/x", "x"),
+            ["\"a/x\"", "circle"],
+        ),
+        (
+            Layer::new().file("a", "a").file("a/x", "x"),
+            ["\"a/x\"", "not a directory"],
+        ),
+    ] {
+        fs::remove_dir_all(user.path("rootfs")).ok();
+        let digest = digest(&layer.0);
+        image(&user, &[layer]);
+        unpack(&user).failed(&[&digest, problems[0], problems[1]]);
+    }
+    assert_eq!(listing(&user, "outside", " %T@ %n"), before);
+}
+
+/// A record of a pax header.
+fn record(key: &str, value: &str) -> Vec<u8> {
+    let rest = format!(" {key}={value}\n");
+    let digits = (1..20)
+        .find(|digits| (rest.len() + digits).to_string().len() == *digits)
+        .expect("it has a length");
+    format!("{}{rest}", rest.len() + digits).into_bytes()
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    let user = new_user();
+    let path = record("path", &"n".repeat(300));
+    let layer = Layer::new()
+        .file("a/b", "b")
+        .symlink("l", "a")
+        .add(EntryType::XHeader, "pax", 0, "", &path)
+        .file("x", "x");
+    image(&user, &[layer]);
+    unpack(&user).failed(&["cannot write the root file system", "name too long"]);
+    assert_eq!(listing(&user, "rootfs", ""), "");
+}
+
+#[test]
+fn memory_is_bounded_whatever_links_make_of_names() {
+    let user = new_user();
+    let target = record("linkpath", &"d/".repeat(1900));
+    let mut layer = Layer::new()
+        .add(EntryType::XHeader, "pax", 0, "", &target)
+        .symlink("l", "");
+    for number in 0..145_000 {
+        layer = layer.file(&format!("l/{number}"), "");
+    }
+    image(&user, &[layer]);
+    unpack(&user).failed(&["names and attributes", "512 MiB"]);
+}
+
+/// An image with a bit of everything that layers can do to each other.
+fn changed_image(user: &User) {
+    let base = Layer::new()
+        .directory("./", 0o755)
+        .directory("etc/", 0o750)
+        .file("etc/kept", "kept")
+        .file("etc/gone", "gone")
+        .file("etc/changed", "old")
+        .directory("opaque/", 0o755)
+        .file("opaque/below", "below")
+        .directory("usr/", 0o755)
+        .directory("usr/lib/", 0o755)
+        .symlink("lib", "usr/lib")
+        .file("original", "linked")
+        .hard_link("second", "original")
+        .symlink("dangling", "/no/such/file")
+        .file("becomes_directory", "x")
+        .directory("becomes_file/", 0o755)
+        .file("becomes_file/x", "x")
+        .add(EntryType::Regular, "setuid", 0o4711, "", b"program")
+        .add(EntryType::Regular, "unreadable", 0, "", b"hidden")
+        .directory("closed/", 0)
+        .file("closed/x", "x")
+        .add(EntryType::Fifo, "fifo", 0o600, "", b"");
+    let top = Layer::new()
+        .file("etc/.wh.gone", "")
+        .file("etc/.wh.never", "")
+        .file("etc/changed", "new")
+        .file("opaque/.wh..wh..opq", "")
+        .file("opaque/new", "new")
+        .file("lib/placed", "placed")
+        .file(".wh.original", "")
+        .directory("becomes_directory/", 0o700)
+        .file("becomes_file", "x")
+        .file("implied/x", "x")
+        .file(".wh.closed", "")
+        .directory("closed/", 0o711)
+        .file("closed/y", "y");
+    image(user, &[base, top]);
+}
+
+#[test]
+fn an_unpacked_root_is_for_a_plain_user() {
+    let user = new_user();
+    changed_image(&user);
+    unpack(&user).succeeded();
+    let mode = |path: &str| {
+        let path = user.path("rootfs").join(path);
+        path.symlink_metadata().expect("there").permissions().mode() & 0o7777
+    };
+    assert_eq!(mode("setuid"), 0o711);
+    assert_eq!(mode("unreadable"), 0o600);
+    assert_eq!(mode("etc"), 0o750);
+    assert_eq!(mode("closed"), 0o711);
+    assert_eq!(mode("implied"), 0o755);
+    let metadata = fs::metadata(user.path("rootfs/etc/kept")).expect("there");
+    assert_eq!(metadata.mtime(), 1_000_000_000);
+    assert_eq!(
+        shell(
+            &user,
+            "cd rootfs; find . -mindepth 1 | LC_ALL=C sort | tr '\\n' ' '"
+        )
+        .trim_end(),
+        "./becomes_directory ./becomes_file ./closed ./closed/y ./dangling ./etc ./etc/changed \
+         ./etc/kept ./implied ./implied/x ./lib ./opaque ./opaque/new ./second ./setuid \
+         ./unreadable ./usr ./usr/lib ./usr/lib/placed"
+    );
+
+    unpack(&user).failed(&["rootfs", "not empty"]);
+    let to = |flag: &str, path: &str| user.run(&["layout", "rootfs", "layout", flag, path]);
+    fs::create_dir(user.path("empty")).expect("can be made");
+    to("--output", "empty").succeeded();
+    assert_eq!(listing(&user, "empty", ""), listing(&user, "rootfs", ""));
+}
+
+#[test]
+fn an_archived_root_has_all_attributes_and_is_the_same_every_time() {
+    let user = new_user();
+    let value = b"\x01\0\0\x02\n=\n\xff";
+    let record = [b"45 SCHILY.xattr.security.capability=", &value[..], b"\n"].concat();
+    assert_eq!(record.len(), 45);
+    let capability = Layer::new()
+        .add(EntryType::XHeader, "pax", 0, "", &record)
+        .add(EntryType::Regular, "ping", 0o4755, "", b"program");
+    let devices = Layer::new()
+        .directory("dev/", 0o755)
+        .add(EntryType::Char, "dev/null", 0o666, "", b"")
+        .add(EntryType::Block, "dev/sda", 0o660, "", b"")
+        .add(EntryType::Fifo, "fifo", 0o600, "", b"")
+        .file("b", "b")
+        .hard_link("a", "b");
+    image(&user, &[capability, devices]);
+    let archive = |name: &str| {
+        user.run(&["layout", "rootfs", "layout", "--tar", name])
+            .succeeded();
+        fs::read(user.path(name)).expect("there")
+    };
+    let bytes = archive("one.tar");
+    assert_eq!(archive("two.tar"), bytes);
+    assert!(bytes.windows(value.len()).any(|window| window == value));
+    let listed = shell(&user, "tar --numeric-owner --utc -tvf one.tar | tr -s ' '");
+    assert_eq!(
+        listed,
+        "\
+-rw-r--r-- 12/34 1 2001-09-09 01:46 a
+hrw-r--r-- 12/34 0 2001-09-09 01:46 b link to a
+drwxr-xr-x 12/34 0 2001-09-09 01:46 dev/
+crw-rw-rw- 12/34 0,0 2001-09-09 01:46 dev/null
+brw-rw---- 12/34 0,0 2001-09-09 01:46 dev/sda
+prw------- 12/34 0 2001-09-09 01:46 fifo
+-rwsr-xr-x 12/34 7 2001-09-09 01:46 ping
+"
+    );
+
+    unpack(&user).succeeded();
+    assert_eq!(
+        shell(&user, "ls rootfs rootfs/dev | tr '\\n' ' '"),
+        "rootfs: a b dev ping  rootfs/dev: "
+    );
+    let inode = |path: &str| fs::metadata(user.path(path)).expect("there").ino();
+    assert_eq!(inode("rootfs/a"), inode("rootfs/b"));
+}
+
+#[test]
+fn a_layer_that_is_another_is_not_read() {
+    let user = new_user();
+    let layer = Layer::new().file("f", "content");
+    let (digest, data) = (digest(&layer.0), layer.0.clone());
+    let blob = user.path("layout/blobs").join(digest.replace(':', "/"));
+    image(&user, &[layer]);
+    let mut changed = data.clone();
+    changed[512] ^= 1;
+    fs::write(&blob, &changed).expect("can be written");
+    unpack(&user).failed(&[&digest, "its blob has the digest sha256:"]);
+    user.run(&["layout", "rootfs", "layout", "--tar", "root.tar"])
+        .failed(&[&digest]);
+    assert!(!user.path("root.tar").exists());
+    fs::write(&blob, &data[1..]).expect("can be written");
+    unpack(&user).failed(&[&digest, "1023 bytes", "1024"]);
+    fs::remove_file(&blob).expect("there");
+    unpack(&user).failed(&[&digest, "cannot be read"]);
+
+    let layout = user.path("layout");
+    let note = add_blob(&layout, "text/plain", b"a note");
+    write_layout(&layout, &[note], &[]);
+    unpack(&user).failed(&["not a file system layer", "text/plain"]);
+    user.run(&[
+        "layout",
+        "rootfs",
+        "layout",
+        "--platform",
+        "linux/arm64",
+        "--output",
+        "x",
+    ])
+    .failed(&["no image for linux/arm64", "linux/amd64"]);
+}

@@ -1,0 +1,30 @@
+//! What the tests stand on: registries on free loopback ports, and a person who runs the program.
+//!
+//! Nothing here needs root, a network or another program. A failure here is a failure of the test at
+//! hand, so these helpers panic with what they know.
+
+#![forbid(unsafe_code)]
+
+mod content;
+mod cutting;
+mod debian;
+mod faulty;
+mod http;
+mod images;
+pub mod layout;
+mod proxy;
+pub mod referrers;
+mod registry;
+mod user;
+
+pub use content::{
+    CONFIG, Content, INDEX, LAYER, MANIFEST, config_of, digest, manifest_of, noise, text,
+};
+pub use cutting::Cutting;
+pub use debian::images as debian;
+pub use faulty::Faulty;
+pub use http::{Answer, End, Flow, Identity, PIECE, Request, Seen, Server};
+pub use images::Images;
+pub use proxy::Proxy;
+pub use registry::{CREDENTIALS, Registry};
+pub use user::{Ran, User, blobs};

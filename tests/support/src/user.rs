@@ -1,0 +1,151 @@
+//! A person who runs the program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+/// A user of the command, with a home and a store of their own.
+#[derive(Debug)]
+pub struct User {
+    program: PathBuf,
+    home: TempDir,
+}
+
+/// How a command ended, and what it wrote.
+#[derive(Debug)]
+pub struct Ran {
+    /// Whether the exit code was 0.
+    pub success: bool,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl User {
+    /// A new user of this program, who has nothing.
+    ///
+    /// # Panics
+    /// If there is no room for a home.
+    pub fn of(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            home: tempfile::tempdir().expect("a home can be made"),
+        }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The user's home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A path below the home.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.home.path().join(relative)
+    }
+
+    /// Runs the fetcher in the home with an environment that holds nothing but `HOME`.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(&[], arguments)
+    }
+
+    /// As [`User::run`], with more variables.
+    pub fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let output = self
+            .command(Command::new(&self.program), environment, arguments)
+            .output()
+            .expect("can be run");
+        Ran::new(&output)
+    }
+
+    /// As [`User::run_with`], by another command to which the program and its arguments are given.
+    pub fn run_by(&self, mut command: Command, arguments: &[&str]) -> Ran {
+        command.arg(&self.program);
+        let output = self
+            .command(command, &[("PATH", "/usr/bin:/bin")], arguments)
+            .output();
+        Ran::new(&output.expect("can be run"))
+    }
+
+    /// Starts the fetcher and lets it run.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(Command::new(&self.program), &[], arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("can be run")
+    }
+
+    fn command(
+        &self,
+        mut command: Command,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Command {
+        command
+            .env_clear()
+            .env("HOME", self.home.path())
+            .envs(environment.iter().copied())
+            .current_dir(self.home.path())
+            .args(arguments);
+        command
+    }
+
+    /// The directory of the store.
+    pub fn store(&self) -> PathBuf {
+        PathBuf::from(self.run(&["store", "path"]).succeeded().stdout.trim_end())
+    }
+}
+
+impl Ran {
+    fn new(output: &Output) -> Self {
+        Self {
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Itself, if the command succeeded.
+    #[allow(clippy::return_self_not_must_use)]
+    pub fn succeeded(self) -> Self {
+        assert!(self.success, "{}", self.stderr);
+        self
+    }
+
+    /// Checks that the command failed, with messages that hold these texts.
+    pub fn failed(self, expected: &[&str]) {
+        assert!(!self.success, "it succeeded: {}", self.stdout);
+        for text in expected {
+            assert!(
+                self.stderr.contains(text),
+                "no {text:?} in:\n{}",
+                self.stderr
+            );
+        }
+    }
+}
+
+/// The names under `blobs/sha256`, each of which must be the digest of its content.
+pub fn blobs(layout: &Path) -> Vec<String> {
+    let entries = fs::read_dir(layout.join("blobs/sha256")).expect("a layout has blobs");
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            let entry = entry.expect("can be read");
+            let name = entry.file_name().into_string().expect("hex");
+            let data = fs::read(entry.path()).expect("can be read");
+            assert_eq!(hex::encode(Sha256::digest(&data)), name);
+            name
+        })
+        .collect();
+    names.sort();
+    names
+}
