@@ -15,6 +15,7 @@ pub mod log;
 pub mod modules;
 pub mod nginx;
 pub mod page;
+pub mod peer;
 pub mod remote;
 pub mod root;
 pub mod storage;

@@ -4,6 +4,7 @@ mod archives;
 mod caches;
 mod layouts;
 mod load;
+mod peers;
 mod referrers;
 mod remote_execution;
 mod rootfs;

@@ -1,0 +1,138 @@
+//! Other projects' programs of today, which judge what this one makes and serves. `docs/peers.md` lists them.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::checkout;
+
+/// The variable that names the file in which `e2e/test` counts skipped tests: a line for each, the test's name, a
+/// tab, and the cause.
+pub const SKIPPED: &str = "OCI_PULL_ALL_SKIPPED";
+
+/// The exit code of `e2e/peer` where a program cannot be had on this machine.
+const UNAVAILABLE: i32 = 69;
+
+/// A program that `e2e/peer` makes of what stands in `e2e/peers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Checks workflows of GitHub Actions.
+    Actionlint,
+    /// A remote cache of Bazel.
+    BazelRemote,
+    /// Formats and lints Starlark.
+    Buildifier,
+    /// Edits BUILD files; `bazel mod tidy` runs it.
+    Buildozer,
+    /// Tests what is in an image.
+    ContainerStructureTest,
+    /// Signs images and verifies signatures.
+    Cosign,
+    /// A registry client, that of go-containerregistry.
+    Crane,
+    /// A vulnerability scanner.
+    Grype,
+    /// A registry in memory with the referrers API.
+    Ociserver,
+    /// A registry client.
+    Oras,
+    /// A registry client, that of regclient.
+    Regctl,
+    /// CNCF Distribution, a registry.
+    Registry,
+    /// Lists what is in an image.
+    Syft,
+    /// A vulnerability scanner.
+    Trivy,
+}
+
+impl Peer {
+    /// All of them, in the order of their names.
+    pub const ALL: [Self; 14] = [
+        Self::Actionlint,
+        Self::BazelRemote,
+        Self::Buildifier,
+        Self::Buildozer,
+        Self::ContainerStructureTest,
+        Self::Cosign,
+        Self::Crane,
+        Self::Grype,
+        Self::Ociserver,
+        Self::Oras,
+        Self::Regctl,
+        Self::Registry,
+        Self::Syft,
+        Self::Trivy,
+    ];
+
+    /// The name of the program, and of its directory in `e2e/peers`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Actionlint => "actionlint",
+            Self::BazelRemote => "bazel-remote",
+            Self::Buildifier => "buildifier",
+            Self::Buildozer => "buildozer",
+            Self::ContainerStructureTest => "container-structure-test",
+            Self::Cosign => "cosign",
+            Self::Crane => "crane",
+            Self::Grype => "grype",
+            Self::Ociserver => "ociserver",
+            Self::Oras => "oras",
+            Self::Regctl => "regctl",
+            Self::Registry => "registry",
+            Self::Syft => "syft",
+            Self::Trivy => "trivy",
+        }
+    }
+
+    /// What the program is made of.
+    pub fn recipe(self) -> PathBuf {
+        checkout().join("e2e/peers").join(self.name())
+    }
+
+    /// The program, made if this user has none yet. If it cannot be had on this machine, the calling test is
+    /// skipped: it is counted as that, and must return.
+    ///
+    /// # Panics
+    /// If the program is not what is pinned, or does not run; and if it cannot be had in CI, or where nobody counts
+    /// the tests that are skipped.
+    pub fn or_skip(self) -> Option<PathBuf> {
+        let output = Command::new(checkout().join("e2e/peer"))
+            .arg(self.name())
+            .output()
+            .expect("e2e/peer can be run");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        eprint!("{messages}");
+        if output.status.success() {
+            let path = String::from_utf8(output.stdout).expect("a path in UTF-8");
+            return Some(path.trim_end().into());
+        }
+        let cause = messages.lines().last().unwrap_or_default();
+        assert_eq!(output.status.code(), Some(UNAVAILABLE), "{cause}");
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "{cause}, and CI skips nothing"
+        );
+        let Some(file) = std::env::var_os(SKIPPED) else {
+            panic!("{cause}, and only e2e/test counts what is skipped");
+        };
+        count(Path::new(&file), cause);
+        None
+    }
+}
+
+/// Counts the calling test as skipped.
+fn count(file: &Path, cause: &str) {
+    let program = std::env::current_exe().expect("a test is a program");
+    let program = program.file_stem().unwrap_or_default().to_string_lossy();
+    let thread = std::thread::current();
+    let test = thread.name().expect("a test's thread has its name");
+    let line = format!("{program} {test}\t{cause}\n");
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
+        .and_then(|mut file| file.write_all(line.as_bytes()))
+        .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+}
