@@ -181,18 +181,24 @@ fn read_base(
     Ok((members, layers, platform))
 }
 
+/// Whether the base serves what is wanted; of what its config is silent, it is not held to it.
+fn serves(base: &Platform, wanted: &Platform) -> bool {
+    let mut base = base.clone();
+    base.variant = base.variant.or_else(|| wanted.variant.clone());
+    base.os_version = base.os_version.or_else(|| wanted.os_version.clone());
+    base.rank_for(wanted).is_some()
+}
+
 fn set_platform(
     config: &mut Map<String, Value>,
     base: Option<Platform>,
     wanted: Option<&Platform>,
 ) -> Result<Platform, ImageError> {
     match (base, wanted) {
-        (Some(base), Some(wanted)) if base.rank_for(wanted).is_none() => {
-            Err(ImageError::BasePlatform {
-                base: Box::new(base),
-                wanted: Box::new(wanted.clone()),
-            })
-        }
+        (Some(base), Some(wanted)) if !serves(&base, wanted) => Err(ImageError::BasePlatform {
+            base: Box::new(base),
+            wanted: Box::new(wanted.clone()),
+        }),
         (Some(base), _) => Ok(base),
         (None, Some(wanted)) => {
             for key in ["architecture", "variant", "os.version", "os.features"] {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{FileError, WholeFile, io_failed, open_regular};
 use crate::io::Tee;
 use crate::json::to_json;
-use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Digest, HashingWriter};
 use crate::oci::manifest::MAX_MANIFEST_SIZE;
 use crate::oci::platform::Platform;
@@ -64,9 +64,6 @@ pub enum ArchiveError {
     /// The images that it lists cannot be told.
     #[error("{DOCKER_FILE} of {archive} cannot be used", archive = .0.display())]
     DockerFile(PathBuf, #[source] serde_json::Error),
-    /// What is to be loaded is no image.
-    #[error("the layer {digest} is not a file system layer, so Docker could not load it: its media type is {media_type}", digest = .0.digest, media_type = .0.media_type)]
-    MediaType(Box<Descriptor>),
 }
 
 impl From<FileError> for ArchiveError {
@@ -136,7 +133,7 @@ pub(crate) fn write_archive(
         Format::Oci => vec![(INDEX_FILE, index_of([entry(root, [])]))],
         Format::Docker(tags) => vec![
             (INDEX_FILE, named_index(root, tags)),
-            (DOCKER_FILE, to_json(&[docker_image(&image, tags)?])),
+            (DOCKER_FILE, to_json(&[docker_image(&image, tags)])),
         ],
     };
     let roots = std::slice::from_ref(root);
@@ -199,22 +196,16 @@ fn named_index(root: &Descriptor, tags: &[Tagged]) -> Vec<u8> {
     }))
 }
 
-fn docker_image(image: &FoundImage, tags: &[Tagged]) -> Result<DockerImage, ArchiveError> {
+fn docker_image(image: &FoundImage, tags: &[Tagged]) -> DockerImage {
     let layers = &image.manifest.layers;
-    if let Some(other) = layers
-        .iter()
-        .find(|layer| !matches!(layer.media_type.kind(), Kind::Layer(_)))
-    {
-        return Err(ArchiveError::MediaType(Box::new(other.clone())));
-    }
-    Ok(DockerImage {
+    DockerImage {
         config: image.manifest.config.digest.blob_path(),
         repo_tags: tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
         layers: layers
             .iter()
             .map(|layer| layer.digest.blob_path())
             .collect(),
-    })
+    }
 }
 
 fn write(

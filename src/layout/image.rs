@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::read_at_most;
 use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
-use crate::oci::descriptor::Descriptor;
+use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{
     BadImage, ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError,
@@ -80,6 +80,18 @@ pub enum ImageNotFound {
         /// The platforms that it has.
         offered: String,
     },
+    /// It holds something else.
+    #[error(
+        "the layout has no image: the layer {layer} of {manifest} is not a file system layer, its media type is {media_type}"
+    )]
+    Artifact {
+        /// Its manifest.
+        manifest: Digest,
+        /// The layer.
+        layer: Digest,
+        /// The layer's media type.
+        media_type: MediaType,
+    },
     /// It holds no image at all.
     #[error("the layout has no image")]
     None,
@@ -149,6 +161,7 @@ fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
         }
     }
     let mut images = Vec::new();
+    let mut artifact = None;
     while let Some((mut descriptor, ())) = walk.next() {
         let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
         let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
@@ -161,10 +174,21 @@ fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
                 walk.add(entry.clone(), ())?;
             }
         }
-        if let Manifest::Image(manifest) = manifest
+        if let Manifest::Image(manifest) = &manifest
+            && let Some(layer) = manifest.other_layer()
+        {
+            artifact.get_or_insert_with(|| ImageNotFound::Artifact {
+                manifest: descriptor.digest.clone(),
+                layer: layer.digest.clone(),
+                media_type: layer.media_type.clone(),
+            });
+        } else if let Manifest::Image(manifest) = manifest
             && let Some(config) = image_config(layout, &descriptor, &manifest)?
         {
-            descriptor.platform = Some(config.platform.clone());
+            let platform = descriptor
+                .platform
+                .get_or_insert_with(|| config.platform.clone());
+            debug_assert!(!platform.is_unknown());
             images.push(FoundImage {
                 descriptor,
                 manifest,
@@ -172,7 +196,10 @@ fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
             });
         }
     }
-    Ok(images)
+    match artifact {
+        Some(artifact) if images.is_empty() => Err(artifact),
+        _ => Ok(images),
+    }
 }
 
 /// The config of an image; none of an artifact.
@@ -181,9 +208,6 @@ fn image_config(
     descriptor: &Descriptor,
     image: &ImageManifest,
 ) -> Result<Option<ImageConfig>, ImageNotFound> {
-    if !image.has_file_systems() {
-        return Ok(None);
-    }
     let bytes = read_blob(layout, &image.config.digest, MAX_CONFIG_SIZE)?;
     image
         .image(&bytes, descriptor.platform.as_ref())

@@ -324,6 +324,15 @@ impl Verifier<'_> {
         };
         match image.image(&bytes, listed) {
             Ok(config) => {
+                if let (Some(config), Some(listed)) = (&config, listed)
+                    && config.platform.contradicts(listed)
+                {
+                    let problem = format!(
+                        "its config says that it is for {}, but it is listed for {listed}",
+                        config.platform
+                    );
+                    self.add(FaultKind::Odd, subject, problem);
+                }
                 let folded = config.as_ref().map_or(&[][..], |config| &config.folded);
                 self.note(digest, folded);
                 config

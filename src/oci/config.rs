@@ -257,10 +257,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::text::chain;
 
     fn failure(text: &str) -> String {
-        chain(&ImageConfig::parse(text.as_bytes()).unwrap_err())
+        let error = ImageConfig::parse(text.as_bytes()).unwrap_err();
+        match error {
+            ConfigError::Json(error) => error.to_string(),
+            error => error.to_string(),
+        }
     }
 
     #[test]

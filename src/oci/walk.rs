@@ -40,9 +40,19 @@ pub(crate) struct Met {
     listed: HashSet<(Digest, Option<Platform>)>,
     digests: HashSet<Digest>,
     bytes: u64,
+    /// Whether a registry says what there is, which must not say too much.
+    is_limited: bool,
 }
 
 impl Met {
+    /// None yet of those that a registry tells.
+    pub(crate) fn of_registry() -> Self {
+        Met {
+            is_limited: true,
+            ..Met::default()
+        }
+    }
+
     /// Whether a manifest is met for the first time.
     pub(crate) fn meet(&mut self, manifest: &Descriptor) -> Result<bool, WalkError> {
         let (digest, size) = (&manifest.digest, manifest.size);
@@ -59,10 +69,10 @@ impl Met {
             }
             self.bytes += size;
         }
-        if self.listed.len() > MAX_MANIFESTS {
+        if self.is_limited && self.listed.len() > MAX_MANIFESTS {
             return Err(WalkError::TooMany);
         }
-        if self.bytes > MAX_BYTES {
+        if self.is_limited && self.bytes > MAX_BYTES {
             return Err(WalkError::TooLarge);
         }
         Ok(true)
@@ -86,6 +96,14 @@ impl<T> Default for Walk<T> {
 }
 
 impl<T> Walk<T> {
+    /// One over what a registry tells.
+    pub(crate) fn of_registry() -> Self {
+        Walk {
+            waiting: VecDeque::new(),
+            met: Met::of_registry(),
+        }
+    }
+
     /// Puts a manifest on the way, unless it was there.
     pub(crate) fn add(&mut self, manifest: Descriptor, way: T) -> Result<(), WalkError> {
         if self.met.meet(&manifest)? {
@@ -136,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_walk_has_an_end() {
-        let mut walk = Walk::default();
+        let mut walk = Walk::of_registry();
         let mut add = |number: usize, size| walk.add(manifest(&number.to_string(), size, None), ());
         for number in 0..16 {
             add(number, MAX_MANIFEST_SIZE).unwrap();
@@ -144,7 +162,7 @@ mod tests {
         assert!(matches!(add(16, 1), Err(WalkError::TooLarge)));
         let error = add(17, MAX_MANIFEST_SIZE + 1).unwrap_err();
         assert!(matches!(error, WalkError::Manifest { .. }));
-        let mut walk = Walk::default();
+        let mut walk = Walk::of_registry();
         let too_many = (0..=MAX_MANIFESTS)
             .try_for_each(|number| walk.add(manifest(&number.to_string(), 1, None), ()));
         assert!(matches!(too_many, Err(WalkError::TooMany)));

@@ -338,7 +338,11 @@ impl PullPlan {
             {
                 let pulled = PulledImage {
                     manifest: descriptor.bare(),
-                    platform: config.platform.clone(),
+                    platform: descriptor
+                        .platform
+                        .as_ref()
+                        .unwrap_or(&config.platform)
+                        .clone(),
                     config: image.config.bare(),
                     layers: image.layers.iter().map(Descriptor::bare).collect(),
                 };
@@ -443,9 +447,9 @@ impl Planner<'_> {
             images: Vec::new(),
             transferred: HashMap::new(),
             fetched: 0,
-            referrers: FoundReferrers::default(),
+            referrers: FoundReferrers::new(),
         };
-        let mut walk = Walk::default();
+        let mut walk = Walk::of_registry();
         walk.add(root.clone(), ())?;
         walk.next();
         let mut images = Vec::new();

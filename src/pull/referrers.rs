@@ -54,7 +54,7 @@ pub enum ReferrersError {
 }
 
 /// What refers to the manifests of an image.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FoundReferrers {
     /// The manifests that refer to each subject, those of the image first.
     lists: Vec<(Digest, Vec<Digest>)>,
@@ -73,6 +73,15 @@ pub struct Referring {
 }
 
 impl FoundReferrers {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        FoundReferrers {
+            lists: Vec::new(),
+            manifests: HashMap::new(),
+            walk: Walk::of_registry(),
+        }
+    }
+
     /// The manifests, each once.
     pub(super) fn manifests(&self) -> impl Iterator<Item = &(Descriptor, Manifest)> {
         self.manifests.values()

@@ -222,7 +222,7 @@ impl PushPlan {
             manifests: Vec::new(),
             blobs: Vec::new(),
         };
-        let mut met = Met::default();
+        let mut met = Met::of_registry();
         let mut seen = HashSet::new();
         let mut steps = vec![Step::Enter(image.root.bare(), None)];
         while let Some(step) = steps.pop() {

@@ -2,6 +2,7 @@
 
 mod archives;
 mod caches;
+mod judge;
 mod layouts;
 mod load;
 mod peers;
