@@ -303,7 +303,7 @@ mod tests {
             );
         }
         assert!(failure(r#"{"rootfs":{"type":"other"}}"#).contains("\"other\""));
-        assert!(failure("[]").contains("configuration"));
+        assert!(failure("[]").contains("a list where an object should be"));
     }
 
     #[test]
