@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::SystemTime;
 
-use oci_pull_all_support::{CREDENTIALS, Request, text};
+use oci_pull_all_support::{CREDENTIALS, Request, bytes_of, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -180,17 +180,7 @@ impl DockerRegistry {
     /// How many bytes of each of these layers went out, in however many answers; layers of which none
     /// did are left out.
     pub fn layer_bytes(&mut self, layers: &[(String, u64)]) -> Vec<(String, u64)> {
-        let requests = self.requests();
-        let sent = |digest: &str| {
-            let of_layer = |request: &&Request| request.path.ends_with(digest);
-            let answers = requests.iter().filter(|request| request.method == "GET");
-            answers.filter(of_layer).map(|request| request.bytes).sum()
-        };
-        layers
-            .iter()
-            .map(|(digest, _)| (digest.clone(), sent(digest)))
-            .filter(|(_, bytes)| *bytes > 0)
-            .collect()
+        bytes_of(&self.requests(), layers)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use oci_pull_all_support::{CONFIG, MANIFEST, config_of, digest, manifest_of, noise, text};
+use oci_pull_all_support::{CONFIG, MANIFEST, config_of, digest, hex, manifest_of, noise, text};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -101,10 +101,6 @@ impl Storage {
         fs::create_dir_all(path.parent().expect("in a directory")).expect("can be made");
         fs::write(path, bytes).expect("can be written");
     }
-}
-
-fn hex(digest: &str) -> &str {
-    digest.strip_prefix("sha256:").expect("a sha256 digest")
 }
 
 /// Where the storage keeps a blob or a manifest, below its `docker/registry/v2`.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use oci_pull_all_support::{
-    Answer, Content, End, Faulty, Flow, PIECE, Ran, Seen, User, blobs, digest, noise,
+    Answer, Content, Deaf, End, Faulty, Flow, PIECE, Ran, Seen, User, blobs, digest, noise,
 };
 use serde_json::{Value, json};
 
@@ -101,18 +101,14 @@ fn always(
 
 #[test]
 fn nobody_listens() {
-    let pull = Pull::new(image(), |_, answer| answer);
-    let Pull {
-        user,
-        registry,
-        image,
-        layers,
-    } = pull;
-    let host = registry.host();
-    drop(registry);
-    let _ = layers;
-    user.run(&["pull", &image, "--output", "out"])
-        .failed(&[&image, &host, "refused"]);
+    let nobody = Deaf::new();
+    let reference = format!("{}/app@{}", nobody.host(), image().digest);
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "out"]).failed(&[
+        &reference,
+        &nobody.host(),
+        "refused",
+    ]);
     assert!(!user.path("out/index.json").exists());
 }
 

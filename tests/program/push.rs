@@ -8,19 +8,11 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use oci_pull_all_support::{
     Answer, CREDENTIALS, Content, Cutting, End, Faulty, Flow, PIECE, Ran, Registry, Request, Seen,
-    User, digest, noise, text,
+    User, about, digest, hex, noise, pushed, text,
 };
 use serde_json::{Value, json};
 
 use crate::new_user;
-
-/// The digest in what a push prints, `REPOSITORY@DIGEST`.
-fn pushed<'a>(stdout: &'a str, repository: &str) -> &'a str {
-    let digest = stdout.trim().strip_prefix(repository);
-    digest
-        .and_then(|digest| digest.strip_prefix('@'))
-        .unwrap_or_else(|| panic!("not {repository}@…: {stdout}"))
-}
 
 /// Has the program pull an image, which must be whole.
 fn check_image(reference: &str) {
@@ -28,18 +20,6 @@ fn check_image(reference: &str) {
     user.run(&["pull", reference, "--output", "layout"])
         .succeeded();
     user.run(&["verify", "layout"]).succeeded();
-}
-
-fn hex(digest: &str) -> &str {
-    digest.strip_prefix("sha256:").expect("a sha256 digest")
-}
-
-/// The requests by this method that name this digest.
-fn about<'a>(requests: &'a [Request], method: &str, digest: &str) -> Vec<&'a Request> {
-    requests
-        .iter()
-        .filter(|request| request.method == method && request.path.contains(hex(digest)))
-        .collect()
 }
 
 /// How often the registry got a blob whole.

@@ -1,23 +1,11 @@
 //! Signatures, SBOMs and attestations that are pulled with an image.
 
-use std::fs;
-use std::path::Path;
-
-use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, bare, list_of};
-use oci_pull_all_support::{Answer, Faulty, INDEX, MANIFEST, Ran, Seen, User, blobs, digest, text};
-use serde_json::{Value, json};
+use oci_pull_all_support::layout::index_json;
+use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, bare, list_of, pull};
+use oci_pull_all_support::{Answer, Faulty, INDEX, MANIFEST, Seen, blobs, digest, text};
+use serde_json::json;
 
 use crate::{new_user, verify};
-
-fn pull(user: &User, reference: &str, output: &str, arguments: &[&str]) -> Ran {
-    let pull = ["pull", reference, "--output", output, "--referrers"];
-    user.run(&[&pull, arguments].concat())
-}
-
-fn index_json(layout: &Path) -> Value {
-    let bytes = fs::read(layout.join("index.json")).expect("a layout has one");
-    serde_json::from_slice(&bytes).expect("JSON")
-}
 
 #[test]
 fn a_list_comes_in_pages_and_its_order_does_not_matter() {

@@ -4,31 +4,9 @@ use std::fs;
 
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::{new_user, run_in_root};
-use oci_pull_all_support::{Ran, User};
+use oci_pull_all_support::User;
+use oci_pull_all_support::layout::{archive, make_image};
 use serde_json::Value;
-
-/// Makes the layout `layout` of an image for a platform with one layer, with this compression.
-fn make_image(user: &User, platform: &str, compression: &str) {
-    fs::write(user.path("file"), "content").expect("can be written");
-    let run = |arguments: &str| {
-        let arguments: Vec<&str> = arguments.split(' ').collect();
-        user.run(&arguments).succeeded();
-    };
-    run(&format!(
-        "layer --file /f file --compression {compression} --output layer --descriptor layer.json"
-    ));
-    run(&format!(
-        "image --platform {platform} --layer layer.json --manifest manifest --config config --descriptor image.json"
-    ));
-    run(
-        "layout merge --root image.json --local-file manifest --local-file config --local layer.json layer --output layout",
-    );
-}
-
-fn archive(user: &User, arguments: &[&str]) -> Ran {
-    let first = ["layout", "archive", "layout", "--output", "image.tar"];
-    user.run(&[&first, arguments].concat())
-}
 
 fn succeeds(user: &User, program: &str, arguments: &[&str]) -> String {
     let output = run_in_root(user, program, arguments);

@@ -1,5 +1,6 @@
 //! The program, the rules and other people's programs, each of which reads what the other wrote.
 
+mod airgap;
 mod archives;
 mod caches;
 mod judge;

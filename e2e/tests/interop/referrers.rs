@@ -8,19 +8,10 @@ use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::layout::verify;
 use oci_pull_all_e2e::new_user;
 use oci_pull_all_e2e::root::{Life, Root};
-use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, list_of};
-use oci_pull_all_support::{Answer, Faulty, Ran, Seen, User, blobs, text};
+use oci_pull_all_support::layout::index_json;
+use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, list_of, pull};
+use oci_pull_all_support::{Answer, Faulty, Seen, blobs, text};
 use serde_json::Value;
-
-fn pull(user: &User, reference: &str, output: &str, arguments: &[&str]) -> Ran {
-    let pull = ["pull", reference, "--output", output, "--referrers"];
-    user.run(&[&pull, arguments].concat())
-}
-
-fn index_json(layout: &Path) -> Value {
-    let bytes = fs::read(layout.join("index.json")).expect("a layout has one");
-    serde_json::from_slice(&bytes).expect("JSON")
-}
 
 /// The names of the entries of a layout's `index.json` after the image itself.
 fn names(layout: &Path) -> Vec<String> {

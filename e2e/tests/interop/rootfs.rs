@@ -1,111 +1,13 @@
 //! Root file systems of images, those that mean harm among them.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::new_user;
-use oci_pull_all_support::layout::{add_blob, write_index};
-use oci_pull_all_support::{User, digest, text};
+use oci_pull_all_support::rootfs::{Layer, image, listing, shell, unpack};
+use oci_pull_all_support::{User, text};
 use serde_json::{Value, json};
 use tar::EntryType;
-
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-
-/// A layer that is being made. It takes any name.
-struct Layer(Vec<u8>);
-
-impl Layer {
-    fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    fn add(mut self, kind: EntryType, name: &str, mode: u32, link: &str, data: &[u8]) -> Self {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_link_name_literal(link).expect("it is short");
-        header.set_mode(mode);
-        header.set_uid(12);
-        header.set_gid(34);
-        header.set_mtime(1_000_000_000);
-        header.set_size(data.len() as u64);
-        header.set_cksum();
-        self.0.extend_from_slice(header.as_bytes());
-        self.0.extend_from_slice(data);
-        self.0.resize(self.0.len().next_multiple_of(512), 0);
-        self
-    }
-
-    fn file(self, name: &str, data: &str) -> Self {
-        self.add(EntryType::Regular, name, 0o644, "", data.as_bytes())
-    }
-
-    fn directory(self, name: &str, mode: u32) -> Self {
-        self.add(EntryType::Directory, name, mode, "", b"")
-    }
-
-    fn symlink(self, name: &str, target: &str) -> Self {
-        self.add(EntryType::Symlink, name, 0o777, target, b"")
-    }
-
-    fn hard_link(self, name: &str, target: &str) -> Self {
-        self.add(EntryType::Link, name, 0o644, target, b"")
-    }
-}
-
-/// Makes the layout `layout` of an image of these layers.
-fn image(user: &User, layers: &[Layer]) {
-    let layout = user.path("layout");
-    let diff_ids: Vec<String> = layers.iter().map(|layer| digest(&layer.0)).collect();
-    let layers: Vec<Value> = layers
-        .iter()
-        .map(|layer| add_blob(&layout, LAYER, &layer.0))
-        .collect();
-    write_layout(&layout, &layers, &diff_ids);
-}
-
-fn write_layout(layout: &Path, layers: &[Value], diff_ids: &[String]) {
-    let config = json!({
-        "os": "linux",
-        "architecture": "amd64",
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let document = |kind: &str, value: &Value| {
-        let media_type = format!("application/vnd.oci.image.{kind}.v1+json");
-        add_blob(layout, &media_type, value.to_string().as_bytes())
-    };
-    let config = document("config", &config);
-    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
-    let mut manifest = document("manifest", &manifest);
-    manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
-    write_index(layout, &[manifest]);
-}
-
-fn unpack(user: &User) -> oci_pull_all_support::Ran {
-    user.run(&["layout", "rootfs", "layout", "--output", "rootfs"])
-}
-
-/// What a shell script in the user's home prints.
-fn shell(user: &User, script: &str) -> String {
-    let output = Command::new("sh")
-        .args(["-euc", script])
-        .current_dir(user.home())
-        .output()
-        .expect("sh can be run");
-    assert!(output.status.success(), "{script}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// All that is in a directory of the user: path, type, mode, owner, link, and what `more` says to print.
-fn listing(user: &User, directory: &str, more: &str) -> String {
-    let script = format!(
-        "cd {directory}; find . -mindepth 1 -printf '%P %y %#m %U:%G %l{more}\\n' | LC_ALL=C sort; \
-         find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum"
-    );
-    shell(user, &script)
-}
 
 /// An image with a bit of everything that layers can do to each other.
 fn changed_image(user: &User) {

@@ -2,7 +2,7 @@
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::new_user;
-use oci_pull_all_support::{Registry, Request, debian, text};
+use oci_pull_all_support::{Registry, Request, about, debian, pushed, text};
 
 const BASE: &str = "library/debian";
 
@@ -16,32 +16,12 @@ fn workspace(source: &Registry, digest: &str, target: &Registry) -> Workspace {
     Workspace::new("push", &values)
 }
 
-/// The digest in what a push prints, `REPOSITORY@DIGEST`.
-fn pushed<'a>(stdout: &'a str, repository: &str) -> &'a str {
-    let digest = stdout.trim().strip_prefix(repository);
-    digest
-        .and_then(|digest| digest.strip_prefix('@'))
-        .unwrap_or_else(|| panic!("not {repository}@…: {stdout}"))
-}
-
 /// Has the program pull an image, which must be whole.
 fn check_image(reference: &str) {
     let user = new_user();
     user.run(&["pull", reference, "--output", "layout"])
         .succeeded();
     user.run(&["verify", "layout"]).succeeded();
-}
-
-fn hex(digest: &str) -> &str {
-    digest.strip_prefix("sha256:").expect("a sha256 digest")
-}
-
-/// The requests by this method that name this digest.
-fn about<'a>(requests: &'a [Request], method: &str, digest: &str) -> Vec<&'a Request> {
-    requests
-        .iter()
-        .filter(|request| request.method == method && request.path.contains(hex(digest)))
-        .collect()
 }
 
 fn methods(requests: &[Request]) -> Vec<&str> {

@@ -142,3 +142,11 @@ pub fn text(value: &Value) -> &str {
         .as_str()
         .unwrap_or_else(|| panic!("{value} is not a string"))
 }
+
+/// The hexadecimal part of a digest.
+///
+/// # Panics
+/// If it is not one of sha256.
+pub fn hex(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").expect("a sha256 digest")
+}

@@ -165,6 +165,39 @@ impl Answer {
     }
 }
 
+/// A loopback port at which nobody listens, and nobody else will as long as this is kept.
+#[derive(Debug)]
+pub struct Deaf(socket2::Socket);
+
+impl Deaf {
+    /// A free port.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket can be made");
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&loopback.into()).expect("a free port");
+        Self(socket)
+    }
+
+    /// `127.0.0.1:PORT`.
+    ///
+    /// # Panics
+    /// If the socket has no address.
+    pub fn host(&self) -> String {
+        let address = self.0.local_addr().expect("bound");
+        address.as_socket().expect("of IPv4").to_string()
+    }
+}
+
+impl Default for Deaf {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A certificate for 127.0.0.1 that nobody has signed but itself, and its key, as files.
 #[derive(Debug)]
 pub struct Identity {
@@ -225,6 +258,30 @@ pub struct Request {
     pub status: u16,
     /// The length of the response's body in bytes.
     pub bytes: u64,
+}
+
+/// The requests by this method that name this digest.
+pub fn about<'a>(requests: &'a [Request], method: &str, digest: &str) -> Vec<&'a Request> {
+    let hex = digest.trim_start_matches("sha256:");
+    requests
+        .iter()
+        .filter(|request| request.method == method && request.path.contains(hex))
+        .collect()
+}
+
+/// How many bytes of each of these blobs, digest and size, went out, in however many answers; those of which none
+/// did are left out.
+pub fn bytes_of(requests: &[Request], blobs: &[(String, u64)]) -> Vec<(String, u64)> {
+    let sent = |digest: &str| {
+        let of_blob = |request: &&Request| request.path.ends_with(digest);
+        let answers = requests.iter().filter(|request| request.method == "GET");
+        answers.filter(of_blob).map(|request| request.bytes).sum()
+    };
+    blobs
+        .iter()
+        .map(|(digest, _)| (digest.clone(), sent(digest)))
+        .filter(|(_, bytes)| *bytes > 0)
+        .collect()
 }
 
 /// What happened at a server.

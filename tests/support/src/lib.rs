@@ -15,16 +15,17 @@ pub mod layout;
 mod proxy;
 pub mod referrers;
 mod registry;
+pub mod rootfs;
 mod user;
 
 pub use content::{
-    CONFIG, Content, INDEX, LAYER, MANIFEST, config_of, digest, manifest_of, noise, text,
+    CONFIG, Content, INDEX, LAYER, MANIFEST, config_of, digest, hex, manifest_of, noise, text,
 };
 pub use cutting::Cutting;
 pub use debian::images as debian;
 pub use faulty::Faulty;
-pub use http::{Answer, End, Flow, Identity, PIECE, Request, Seen, Server};
+pub use http::{Answer, Deaf, End, Flow, Identity, PIECE, Request, Seen, Server, about, bytes_of};
 pub use images::Images;
 pub use proxy::Proxy;
 pub use registry::{CREDENTIALS, Registry};
-pub use user::{Ran, User, blobs};
+pub use user::{Ran, User, blobs, pushed};

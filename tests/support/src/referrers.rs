@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::content::{Content, INDEX, MANIFEST, text};
 use crate::faulty::Faulty;
 use crate::http::{Answer, Seen};
+use crate::user::{Ran, User};
 
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The type of the signatures.
@@ -123,4 +124,10 @@ pub fn bare(descriptor: &Value) -> Value {
 pub fn list_of(manifests: &[Value]) -> Answer {
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
     Answer::new(200, index.to_string()).header("Content-Type", INDEX)
+}
+
+/// Pulls an image with what refers to it.
+pub fn pull(user: &User, reference: &str, output: &str, arguments: &[&str]) -> Ran {
+    let pull = ["pull", reference, "--output", output, "--referrers"];
+    user.run(&[&pull, arguments].concat())
 }

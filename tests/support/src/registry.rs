@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::content::text;
 use crate::debian;
-use crate::http::{Answer, Identity, Request, Server};
+use crate::http::{Answer, Identity, Request, Server, bytes_of};
 use crate::images::Images;
 
 /// A running registry. It ends when dropped.
@@ -187,16 +187,6 @@ impl Registry {
     /// How many bytes of each of these layers went out, in however many answers; layers of which none
     /// did are left out.
     pub fn layer_bytes(&self, layers: &[(String, u64)]) -> Vec<(String, u64)> {
-        let requests = self.requests();
-        let sent = |digest: &str| {
-            let of_layer = |request: &&Request| request.path.ends_with(digest);
-            let answers = requests.iter().filter(|request| request.method == "GET");
-            answers.filter(of_layer).map(|request| request.bytes).sum()
-        };
-        layers
-            .iter()
-            .map(|(digest, _)| (digest.clone(), sent(digest)))
-            .filter(|(_, bytes)| *bytes > 0)
-            .collect()
+        bytes_of(&self.requests(), layers)
     }
 }

@@ -149,3 +149,14 @@ pub fn blobs(layout: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// The digest in what a push prints, `REPOSITORY@DIGEST`.
+///
+/// # Panics
+/// If that is not what it prints.
+pub fn pushed<'a>(stdout: &'a str, repository: &str) -> &'a str {
+    let digest = stdout.trim().strip_prefix(repository);
+    digest
+        .and_then(|digest| digest.strip_prefix('@'))
+        .unwrap_or_else(|| panic!("not {repository}@…: {stdout}"))
+}
