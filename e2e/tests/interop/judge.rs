@@ -163,7 +163,7 @@ impl Random {
     fn change(&mut self, document: &mut Json) {
         let mut count = 0;
         document.visit(&mut |value| {
-            count += usize::from(matches!(value, Json::Object(members) if !members.is_empty()))
+            count += usize::from(matches!(value, Json::Object(members) if !members.is_empty()));
         });
         let chosen = self.below(count.max(1));
         let mut number = 0;

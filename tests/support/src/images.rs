@@ -186,11 +186,11 @@ impl Images {
         query: &BTreeMap<&str, String>,
     ) -> Answer {
         if seen.method == "POST" {
-            if let (Some(digest), Some(from)) = (query.get("mount"), query.get("from")) {
-                if self.has_blob(from, digest) {
-                    self.repository(repository).blobs.insert(digest.clone());
-                    return Answer::new(201, "").header("Docker-Content-Digest", digest);
-                }
+            if let (Some(digest), Some(from)) = (query.get("mount"), query.get("from"))
+                && self.has_blob(from, digest)
+            {
+                self.repository(repository).blobs.insert(digest.clone());
+                return Answer::new(201, "").header("Docker-Content-Digest", digest);
             }
             let name = format!("upload{}", self.uploads.len());
             self.uploads.insert(name.clone(), Vec::new());
