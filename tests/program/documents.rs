@@ -66,7 +66,7 @@ fn content(
 ) -> (Content, String) {
     let mut content = Content::default();
     let layer = content.add(LAYER, tar_of("f", "good"));
-    let config = config(&config_of(&[layer.clone()]).to_string());
+    let config = config(&config_of(std::slice::from_ref(&layer)).to_string());
     let config = content.add(CONFIG, config.into_bytes());
     let manifest = manifest(&manifest_of(&config, &[layer]).to_string());
     let content = content.with_root(MANIFEST, manifest.clone().into_bytes());
@@ -187,7 +187,7 @@ fn what_is_built_has_each_key_once() {
     assert!(!text.contains("evil") && !text.contains("\"OS\"") && !text.contains("\"Config\""));
 }
 
-/// A layout of an image of one layer, by its descriptor and diff_id.
+/// A layout of an image of one layer, by its descriptor and `diff_id`.
 fn layout_of(user: &User, layer: &Value, diff_id: &str) {
     let layout = user.path("layout");
     let config = json!({
@@ -268,7 +268,12 @@ fn data_is_the_blob_or_nothing() {
     for (data, problem) in [(&tar[..], None), (&b"evil"[..], Some("data"))] {
         let mut content = Content::default();
         let mut layer = content.add(LAYER, tar.clone());
-        let config = content.add(CONFIG, config_of(&[layer.clone()]).to_string().into_bytes());
+        let config = content.add(
+            CONFIG,
+            config_of(std::slice::from_ref(&layer))
+                .to_string()
+                .into_bytes(),
+        );
         layer["data"] = json!(BASE64_STANDARD.encode(data));
         let manifest = manifest_of(&config, &[layer.clone()]).to_string();
         let content = content.with_root(MANIFEST, manifest.into_bytes());
