@@ -208,6 +208,9 @@ fn image_config(
     descriptor: &Descriptor,
     image: &ImageManifest,
 ) -> Result<Option<ImageConfig>, ImageNotFound> {
+    if !image.may_be_image() {
+        return Ok(None);
+    }
     let bytes = read_blob(layout, &image.config.digest, MAX_CONFIG_SIZE)?;
     image
         .image(&bytes, descriptor.platform.as_ref())

@@ -299,7 +299,7 @@ impl Verifier<'_> {
             self.check_presence(subject, blob);
         }
         let mut config = None;
-        if self.check_bytes(subject, &image.config, None) && image.has_file_systems() {
+        if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
             config = self.read_config(subject, listed, image);
         }
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::oci::config::{ConfigError, ImageConfig};
+use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
@@ -310,9 +310,15 @@ impl ImageManifest {
         layers.find(|layer| !matches!(layer.media_type.kind(), Kind::Layer(_)))
     }
 
-    /// Whether all its layers are of file systems.
-    pub fn has_file_systems(&self) -> bool {
-        self.other_layer().is_none()
+    /// Whether its config calls itself an image's.
+    fn claims_to_be_image(&self) -> bool {
+        self.config.media_type.kind() == Kind::Config
+    }
+
+    /// Whether it can be an image, which then its config tells.
+    pub fn may_be_image(&self) -> bool {
+        let is_small = self.config.size <= MAX_CONFIG_SIZE;
+        self.other_layer().is_none() && (is_small || self.claims_to_be_image())
     }
 
     /// The image's config if this is an image and no artifact: its layers are of file
@@ -326,10 +332,10 @@ impl ImageManifest {
         config: &[u8],
         listed: Option<&Platform>,
     ) -> Result<Option<ImageConfig>, BadImage> {
-        if !self.has_file_systems() || listed.is_some_and(Platform::is_unknown) {
+        if !self.may_be_image() || listed.is_some_and(Platform::is_unknown) {
             return Ok(None);
         }
-        let claims = self.config.media_type.kind() == Kind::Config;
+        let claims = self.claims_to_be_image();
         let read = match ImageConfig::parse(config) {
             Ok(read) => read,
             Err(source) if claims => {

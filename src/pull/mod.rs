@@ -412,7 +412,7 @@ fn read_image(
         digest: descriptor.digest.clone(),
         source,
     };
-    if !image.has_file_systems() {
+    if !image.may_be_image() {
         return Ok(None);
     }
     if *size > MAX_CONFIG_SIZE {
@@ -497,7 +497,7 @@ impl Planner<'_> {
         let silent = manifests.iter().filter(|entry| entry.platform.is_none());
         let read = self.manifests(silent.cloned().collect()).await?;
         let images = read.iter().filter_map(|read| read.manifest.as_image());
-        let configs = images.filter(|image| image.has_file_systems());
+        let configs = images.filter(|image| image.may_be_image());
         let configs: Vec<_> = configs.map(|image| image.config.clone()).collect();
         self.fetch_blobs(plan, &configs).await?;
         let mut platforms = HashMap::new();

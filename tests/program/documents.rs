@@ -323,6 +323,31 @@ fn what_real_images_have_is_taken() {
     }
 }
 
+#[test]
+fn an_artifact_is_no_image_whatever_its_config_is() {
+    for (media_type, config) in [
+        ("application/x.model", "x".repeat(17 << 20)),
+        ("application/x.model", "{\"a\":1,\"a\":2}".to_owned()),
+        ("application/vnd.oci.empty.v1+json", "{}".to_owned()),
+        (CONFIG, "{}".to_owned()),
+    ] {
+        let user = new_user();
+        let mut content = Content::default();
+        let config = content.add(media_type, config.into_bytes());
+        let manifest = manifest_of(&config, &[]).to_string();
+        pull(
+            &user,
+            content.with_root(MANIFEST, manifest.into_bytes()),
+            &[],
+        )
+        .succeeded();
+        assert!(platforms(&user).is_empty(), "{media_type}");
+        user.run(&["verify", "out"]).succeeded();
+        let rootfs = ["layout", "rootfs", "out", "--output", "root"];
+        user.run(&rootfs).failed(&["no image"]);
+    }
+}
+
 /// An index of what these make of an image's descriptor.
 fn index(entries: impl Fn(&Value) -> Vec<Value>, head: &Value) -> Content {
     let (mut content, manifest) = content(same, same);
