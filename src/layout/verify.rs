@@ -180,9 +180,11 @@ impl Verifier<'_> {
 
     fn check_marker(&mut self) {
         match read_at_most(&self.root.join(MARKER_FILE), MAX_MANIFEST_SIZE) {
-            Ok(bytes) => match strict::read::<Marker>(&bytes) {
-                Ok(marker) if marker.image_layout_version == VERSION => {}
-                Ok(marker) => self.fault(
+            Ok(bytes) => match strict::read_noting::<Marker>(&bytes) {
+                Ok((marker, folded)) if marker.image_layout_version == VERSION => {
+                    self.note(MARKER_FILE, &folded);
+                }
+                Ok((marker, _)) => self.fault(
                     MARKER_FILE,
                     format!(
                         "imageLayoutVersion is {:?}, not {VERSION:?}",

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -523,7 +522,33 @@ fn what_a_registry_says_acts_on_nothing() {
 }
 
 #[test]
-fn an_index_of_no_layout_is_read_in_two_ways() {
+fn a_list_of_no_referrers_may_be_null() {
+    let (content, _) = content(same, same);
+    let image = content.digest.clone();
+    let registry = Faulty::start(content, |seen, answer| {
+        if seen.path.contains("/referrers/") {
+            Answer::new(200, r#"{"schemaVersion":2,"manifests":null}"#)
+                .header("Content-Type", INDEX)
+        } else {
+            answer
+        }
+    });
+    let user = new_user();
+    let reference = format!("{}/image@{image}", registry.host());
+    let pull = [
+        "pull",
+        &reference,
+        "--output",
+        "out",
+        "--no-store",
+        "--referrers",
+    ];
+    user.run(&pull).succeeded();
+    user.run(&["verify", "out"]).succeeded();
+}
+
+#[test]
+fn the_files_of_a_layout_are_read_in_one_way() {
     let user = new_user();
     let layout = user.path("layout");
     let layer = add_blob(&layout, LAYER, &tar_of("f", "good"));
@@ -540,6 +565,12 @@ fn an_index_of_no_layout_is_read_in_two_ways() {
     change("index.json", r#""Manifests":[]"#).failed(&["index.json", "\"Manifests\""]);
     change("index.json", r#""x":{"a":1,"a":2}"#).failed(&["index.json", "\"a\""]);
     change("oci-layout", r#""imagelayoutversion":"1.0.0""#).failed(&["oci-layout"]);
-    let is_a_layout = |path: &Path| path.join("oci-layout").is_file();
-    assert!(is_a_layout(&layout));
+    let marker = r#"{"imagelayoutversion":"1.0.0"}"#;
+    fs::write(layout.join("oci-layout"), marker).expect("can be written");
+    let ran = user.run(&["verify", "layout"]).succeeded();
+    assert!(
+        ran.stderr.contains("\"imagelayoutversion\""),
+        "{}",
+        ran.stderr
+    );
 }
