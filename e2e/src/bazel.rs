@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use oci_pull_all_support::Registry;
@@ -34,6 +34,10 @@ pub struct Workspace {
     scratch: Option<TempDir>,
 }
 
+/// What makes the start of a Bazel server cost about half as much, which matters where it builds little.
+const SHORT_LIVED: &str = "startup --host_jvm_args=-XX:TieredStopAtLevel=1\n\
+                           startup --host_jvm_args=-XX:+UseSerialGC\n";
+
 /// A registry that holds base images.
 pub trait Bases {
     /// `127.0.0.1:PORT`.
@@ -59,29 +63,6 @@ impl Bases for DockerRegistry {
 
     fn digest(&self, repository: &str, tag: &str) -> String {
         self.digest(repository, tag)
-    }
-}
-
-/// A place among the Bazels that may work at once: no more than there are processors, however many tests wait.
-struct Place;
-
-static TAKEN: Mutex<usize> = Mutex::new(0);
-static LEFT: Condvar = Condvar::new();
-
-impl Place {
-    fn take() -> Self {
-        let all = std::thread::available_parallelism().map_or(1, usize::from);
-        let taken = TAKEN.lock().expect("no thread panics with it");
-        let taken = LEFT.wait_while(taken, |taken| *taken >= all);
-        *taken.expect("no thread panics with it") += 1;
-        Self
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        *TAKEN.lock().expect("no thread panics with it") -= 1;
-        LEFT.notify_one();
     }
 }
 
@@ -152,6 +133,7 @@ impl Workspace {
         let scratch = scratch();
         let directory = scratch.path().to_owned();
         let mut workspace = Self::in_directory(&directory, Bazel::chosen(), case, values);
+        workspace.append_rc(SHORT_LIVED);
         workspace.scratch = Some(scratch);
         workspace
     }
@@ -219,6 +201,7 @@ impl Workspace {
             values,
         );
         workspace.share(&output);
+        workspace.append_rc(SHORT_LIVED);
         workspace.scratch = Some(scratch);
         workspace
     }
@@ -421,7 +404,6 @@ impl Workspace {
         let log = self.directory.join("spawns.json");
         let _ = fs::remove_file(&log);
         let mut command = self.command(directory, arguments);
-        let _place = Place::take();
         let begin = Instant::now();
         let output = command.output().expect("bazel can be run");
         let wall = begin.elapsed();

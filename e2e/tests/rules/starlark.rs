@@ -33,19 +33,20 @@ fn copy() -> TempDir {
 fn the_tests_of_the_starlark_code_succeed() {
     let copy = copy();
     let workspace = Workspace::new(copy.path().to_str().expect("UTF-8"), &[]);
-    let run = workspace.succeed(&["test", "//..."]);
-    let tests = workspace.succeed(&["query", "tests(//...)"]).stdout;
-    let tests: Vec<_> = tests.lines().collect();
+    let summary = workspace.succeed(&["test", "//..."]).stdout;
+    let passed: Vec<_> = summary
+        .lines()
+        .filter(|line| line.contains(" PASSED "))
+        .collect();
     for part in ["unit", "analysis"] {
         let package = format!("//oci/tests/{part}:");
         assert!(
-            tests.iter().any(|test| test.starts_with(&package)),
-            "{tests:?}"
+            passed.iter().any(|test| test.starts_with(&package)),
+            "{summary}"
         );
     }
     assert!(
-        tests.iter().all(|test| test.starts_with("//oci/tests/")),
-        "a case is taken for a part of this workspace: {tests:?}"
+        passed.iter().all(|test| test.starts_with("//oci/tests/")),
+        "a case is taken for a part of this workspace: {summary}"
     );
-    assert_eq!(run.count("TestRunner"), tests.len(), "{}", run.stderr);
 }
