@@ -12,11 +12,13 @@ use crate::files::{FileError, WholeFile, io_failed, open_regular};
 use crate::layout::{
     INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, write_blobs,
 };
+use crate::oci::config::MAX_CONFIG_SIZE;
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::oci::platform::{Platform, best_for};
+use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::platform::{Platform, choose};
 use crate::oci::reference::Reference;
+use crate::oci::walk::{Walk, WalkError};
 use crate::store::{Ingest, Store, StoreError};
 use crate::tar::{Archive, Content, TarError};
 
@@ -39,6 +41,9 @@ pub enum BundleError {
         /// The blob.
         digest: Digest,
     },
+    /// The image has no end.
+    #[error("the image is too large")]
+    Walk(#[from] WalkError),
     /// Nothing in the store is for a platform.
     #[error("the store has no image for {wanted} of {image}: pull it first")]
     Platform {
@@ -139,7 +144,7 @@ pub fn export_images(
         };
         let chosen = match manifest {
             Manifest::Index(index) if !platforms.is_empty() => {
-                Some(choose(store, image, index.manifests, platforms)?)
+                Some(choose_below(store, image, index, platforms)?)
             }
             _ => None,
         };
@@ -287,50 +292,54 @@ fn manifest(store: &Store, digest: &Digest) -> Result<Option<(Descriptor, Manife
 }
 
 /// The manifests below an index that are for these platforms.
-fn choose(
+fn choose_below(
     store: &Store,
     image: &Reference,
-    mut level: Vec<Descriptor>,
+    index: ImageIndex,
     platforms: &[Platform],
 ) -> Result<BTreeSet<Digest>, BundleError> {
     let mut images = Vec::new();
-    let mut seen = HashSet::new();
-    while let Some(descriptor) = level.pop() {
-        if !seen.insert(descriptor.digest.clone()) {
-            continue;
-        }
-        match descriptor.media_type.kind() {
-            Kind::Manifest => images.push(descriptor),
-            Kind::Index => {
-                if let Ok(Some((_, Manifest::Index(index)))) = manifest(store, &descriptor.digest) {
-                    level.extend(index.manifests);
+    let mut walk = Walk::default();
+    for entry in manifests_of(index) {
+        walk.add(entry, ())?;
+    }
+    while let Some((mut descriptor, ())) = walk.next() {
+        let found = manifest(store, &descriptor.digest).ok().flatten();
+        match found {
+            Some((_, Manifest::Index(index))) => {
+                for entry in manifests_of(index) {
+                    walk.add(entry, ())?;
                 }
             }
-            _ => {}
-        }
-    }
-    let mut chosen = BTreeSet::new();
-    for wanted in platforms {
-        let fitting = best_for(&images, |image| image.platform.as_ref(), wanted);
-        if fitting.is_empty() {
-            return Err(BundleError::Platform {
-                image: image.to_string(),
-                wanted: Box::new(wanted.clone()),
-            });
-        }
-        for image_of_platform in fitting {
-            let digest = &image_of_platform.digest;
-            if !store.blob_path(digest).exists() {
-                return Err(BundleError::Lacks {
-                    image: image.to_string(),
-                    role: "manifest",
-                    digest: digest.clone(),
-                });
+            // What the index is silent of, the config tells.
+            Some((_, Manifest::Image(image))) if descriptor.platform.is_none() => {
+                let config = store.read(&image.config.digest, MAX_CONFIG_SIZE)?;
+                let config = image.image(&config.unwrap_or_default(), None);
+                descriptor.platform = config.ok().flatten().map(|config| config.platform);
+                images.push(descriptor);
             }
-            chosen.insert(digest.clone());
+            _ => images.push(descriptor),
         }
     }
-    Ok(chosen)
+    let chosen = choose(&images, platforms).map_err(|wanted| BundleError::Platform {
+        image: image.to_string(),
+        wanted: Box::new(wanted.clone()),
+    })?;
+    let lacking = chosen
+        .iter()
+        .find(|entry| !store.blob_path(&entry.digest).exists());
+    if let Some(entry) = lacking {
+        return Err(BundleError::Lacks {
+            image: image.to_string(),
+            role: "manifest",
+            digest: entry.digest.clone(),
+        });
+    }
+    Ok(chosen.into_iter().map(|entry| entry.digest).collect())
+}
+
+fn manifests_of(index: ImageIndex) -> impl Iterator<Item = Descriptor> {
+    index.manifests.into_iter().filter(Descriptor::is_manifest)
 }
 
 fn write(

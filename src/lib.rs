@@ -63,7 +63,7 @@
 //! let selection = Selection::default();
 //! let pulled = pull(&upstream, &store, &digest, &selection, &output, &reporter).await?;
 //! assert_eq!(pulled.blobs, 2);
-//! assert_eq!(verify(&output, VerifyOptions::default()), []);
+//! assert_eq!(verify(&output, VerifyOptions::default()).faults, []);
 //! # Ok(())
 //! # }
 //! ```
@@ -87,4 +87,4 @@ pub mod rootfs;
 pub mod scan;
 pub mod store;
 pub mod tar;
-mod text;
+pub mod text;

@@ -1,5 +1,7 @@
 //! Text for people and for logs.
 
+use std::fmt::Write as _;
+
 /// An error with its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -10,4 +12,98 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// The longest message that is shown, in characters.
+const MAX_SHOWN: usize = 1000;
+
+/// Text as it may be shown on a terminal, in one line, whoever wrote it: what moves the cursor, colours,
+/// hides or turns other characters round is escaped, and what is too long is cut.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(MAX_SHOWN));
+    for (count, character) in text.chars().enumerate() {
+        if count == MAX_SHOWN {
+            shown.push('…');
+            break;
+        }
+        if acts_on_others(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// As [`shown`], of any length and with its lines.
+pub fn shown_in_lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && acts_on_others(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Control characters, line separators, and characters without a width of their own: those of bidirectional
+/// text (UAX #9) and those that hide in a name (UTS #39).
+fn acts_on_others(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A string of Starlark that means `text`, whatever it holds, to be pasted.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            character if acts_on_others(character) => {
+                // Starlark's form, of eight digits.
+                let _ = write!(quoted, "\\U{:08x}", u32::from(character));
+            }
+            character => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_acts_on_nothing_else() {
+        assert_eq!(
+            shown("a\u{1b}[2J\r\nb\u{202e}c\u{2066}d\u{9b}é字"),
+            "a\\u{1b}[2J\\u{d}\\u{a}b\\u{202e}c\\u{2066}d\\u{9b}é字"
+        );
+        assert_eq!(shown_in_lines("a\n\u{7f}b"), "a\n\\u{7f}b");
+        let long = shown(&"x".repeat(100_000));
+        assert_eq!(long.chars().count(), MAX_SHOWN + 1);
+    }
+
+    #[test]
+    fn what_is_pasted_is_one_string() {
+        assert_eq!(
+            quoted("linux/amd64\",\n],)\nlocal_path_override(\\\u{202e}"),
+            r#""linux/amd64\",\n],)\nlocal_path_override(\\\U0000202e""#
+        );
+    }
 }

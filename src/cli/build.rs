@@ -12,6 +12,7 @@ use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{BlobMode, Sources};
 use oci_pull_all::oci::descriptor::{Compression, Descriptor};
 use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::strict;
 
 use super::{Result, read, write};
 
@@ -344,7 +345,7 @@ pub(crate) fn complete(args: &CompleteArgs) -> Result<()> {
 }
 
 pub(super) fn read_descriptor(path: &Path) -> Result<Descriptor> {
-    serde_json::from_slice(&read(path)?)
+    strict::read(&read(path)?)
         .map_err(|error| format!("{} is not a content descriptor: {error}", path.display()).into())
 }
 

@@ -38,7 +38,7 @@ pub(super) fn fault_in_words(fault: &Fault) -> String {
         FaultKind::Dangling => {
             ". Bazel takes a base's files away when it builds what does not need them: build the layout again, or set blobs = \"file\" for one without links"
         }
-        FaultKind::LeftOut | FaultKind::Wrong => "",
+        FaultKind::LeftOut | FaultKind::Odd | FaultKind::Wrong => "",
     };
     format!("{fault}{hint}")
 }

@@ -81,5 +81,5 @@ pub(super) fn unpack(layout: &Path, platform: Option<&Platform>, directory: &Pat
 
 fn read(layout: &Path, platform: Option<&Platform>) -> Result<Rootfs> {
     let image = find_image(layout, platform)?;
-    Ok(Rootfs::read(layout, &image.manifest)?)
+    Ok(Rootfs::read(layout, &image.manifest, &image.config)?)
 }

@@ -20,13 +20,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use oci_pull_all::layout::{FaultKind, VerifyOptions, verify as verify_layout};
+use oci_pull_all::layout::{FaultKind, Verdict, VerifyOptions, verify as verify_layout};
+use oci_pull_all::text::{shown, shown_in_lines};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// Writes a line to standard error.
+#[expect(
+    clippy::disallowed_macros,
+    reason = "this is the one way to tell something"
+)]
+fn tell(line: impl Display) {
+    eprintln!("{}", shown(&line.to_string()));
+}
+
 /// Writes a line to the standard output. Who has closed it, such as `head`, wants no more of it.
 fn say(line: impl Display) -> Result<()> {
-    match writeln!(io::stdout(), "{line}") {
+    match writeln!(io::stdout(), "{}", shown_in_lines(&line.to_string())) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("cannot write to the standard output: {error}").into())
         }
@@ -130,19 +140,22 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let options = VerifyOptions {
         sparse: args.sparse,
     };
-    let faults = verify_layout(&args.layout, options);
+    let Verdict { faults, warnings } = verify_layout(&args.layout, options);
+    for warning in &warnings {
+        tell(format_args!("warning: {}", hints::fault_in_words(warning)));
+    }
     let path = args.layout.display();
     if faults.is_empty() {
         say(format_args!("{path}: valid"))?;
         return Ok(ExitCode::SUCCESS);
     }
     for fault in &faults {
-        eprintln!("error: {}", hints::fault_in_words(fault));
+        tell(format_args!("error: {}", hints::fault_in_words(fault)));
     }
-    eprintln!("{path}: not valid, faults: {}", faults.len());
+    tell(format_args!("{path}: not valid, faults: {}", faults.len()));
     if faults.iter().all(|fault| fault.kind == FaultKind::LeftOut) {
-        eprintln!(
-            "it is valid with --sparse (in an oci_layout_test, sparse = True), which accepts that other platforms were left out"
+        tell(
+            "it is valid with --sparse (in an oci_layout_test, sparse = True), which accepts that other platforms were left out",
         );
     }
     Ok(ExitCode::FAILURE)
@@ -217,10 +230,10 @@ struct Failed(&'static str, String, #[source] Box<dyn Error>);
 
 /// Writes an error with its causes to standard error.
 pub(crate) fn print_error(error: &(dyn Error + 'static)) {
-    eprintln!("error: {}", hints::in_words(error));
+    tell(format_args!("error: {}", hints::in_words(error)));
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  cause: {}", hints::in_words(cause));
+        tell(format_args!("  cause: {}", hints::in_words(cause)));
         source = cause.source();
     }
 }

@@ -17,7 +17,7 @@ use oci_pull_all::store::{Store, Trust};
 
 use super::pull::RegistryArgs;
 use super::store::StoreLocation;
-use super::{Failed, Result, print_error, say};
+use super::{Failed, Result, print_error, say, tell};
 
 #[derive(Debug, Args)]
 pub(crate) struct PinArgs {
@@ -70,9 +70,10 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
     if args.check && !outdated.is_empty() {
         let names: Vec<&str> = outdated.iter().map(|(pinned, _)| &*pinned.name).collect();
         let names = names.join(" ");
-        eprintln!(
-            "error: outdated: {names}\nto pin what is new: bazel run @oci_pull_all//:pin -- {names}"
-        );
+        tell(format_args!("error: outdated: {names}"));
+        tell(format_args!(
+            "to pin what is new: bazel run @oci_pull_all//:pin -- {names}"
+        ));
         return Ok(ExitCode::FAILURE);
     }
     if !args.check {

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::progress::{BlobReporter, BlobState, Note, Reporter};
+use oci_pull_all::text::shown;
 
 use super::hints::in_one_line;
 
@@ -123,7 +124,7 @@ impl Reporter for Progress {
     }
 
     fn note(&self, note: &Note<'_>) {
-        let line = note_in_words(note);
+        let line = shown(&note_in_words(note));
         match &*self.display {
             // Without disturbing the bars.
             Display::Bars { all, .. } => {

@@ -20,6 +20,7 @@ use oci_pull_all::progress::Reporter;
 use oci_pull_all::pull::{self, Pulled, Selection, Upstream};
 use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Registry, RegistryOptions};
 use oci_pull_all::store::{Store, Trust};
+use oci_pull_all::text::{quoted, shown};
 use tokio::runtime;
 
 use super::hints::in_words;
@@ -270,7 +271,7 @@ async fn refuse_tag(registry: &Registry) -> Box<dyn std::error::Error> {
     let tag = reference.tag().unwrap_or("latest");
     let advice = match registry.resolve(tag).await {
         Ok((_, digest)) => format!(
-            "pin the digest that it points to now:\n  {}/{}@{digest}",
+            "pin the digest that it points to now: {}/{}@{digest}",
             reference.registry(),
             reference.repository()
         ),
@@ -305,20 +306,21 @@ fn module_lines(reference: &Reference, digest: &Digest, manifest: &Manifest) -> 
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .collect();
+    let image = format!("{}/{}", reference.registry(), reference.repository());
     let mut lines = vec![
         "oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")".to_owned(),
         "oci.pull(".to_owned(),
-        format!("    name = \"{name}\","),
+        format!("    name = {},", quoted(&name)),
         match reference.tag() {
             // What `pin` resolves.
-            Some(tag) => format!("    digest = \"{digest}\",  # {tag}"),
-            None => format!("    digest = \"{digest}\","),
+            Some(tag) => format!(
+                "    digest = {},  # {}",
+                quoted(&digest.to_string()),
+                shown(tag)
+            ),
+            None => format!("    digest = {},", quoted(&digest.to_string())),
         },
-        format!(
-            "    image = \"{}/{}\",",
-            reference.registry(),
-            reference.repository()
-        ),
+        format!("    image = {},", quoted(&image)),
     ];
     if let Manifest::Index(index) = manifest {
         lines.push("    platforms = [".to_owned());
@@ -338,7 +340,8 @@ fn module_lines(reference: &Reference, digest: &Digest, manifest: &Manifest) -> 
                 .as_ref()
                 .map(|v| format!("/{v}"))
                 .unwrap_or_default();
-            let line = format!("        \"{os}/{architecture}{variant}\",");
+            let platform = quoted(&format!("{os}/{architecture}{variant}"));
+            let line = format!("        {platform},");
             // Windows has several images for one platform, which differ in the system's version.
             if !lines.contains(&line) {
                 lines.push(line);
@@ -347,6 +350,6 @@ fn module_lines(reference: &Reference, digest: &Digest, manifest: &Manifest) -> 
         lines.push("    ],".to_owned());
     }
     lines.push(")".to_owned());
-    lines.push(format!("use_repo(oci, \"{name}\")"));
+    lines.push(format!("use_repo(oci, {})", quoted(&name)));
     lines.join("\n") + "\n"
 }

@@ -12,7 +12,7 @@ use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::store::{Store, Trust, prune};
 
-use super::{Result, say, users_path};
+use super::{Result, say, tell, users_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreLocation {
@@ -106,7 +106,9 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             let store = Store::open_existing(&location.path()?, Trust::Nothing)?;
             let wrong = store.verify()?;
             for digest in &wrong {
-                eprintln!("error: {digest}: its content was altered, so it was removed");
+                tell(format_args!(
+                    "error: {digest}: its content was altered, so it was removed"
+                ));
             }
             if !wrong.is_empty() {
                 return Ok(ExitCode::FAILURE);
@@ -130,7 +132,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             let store = Store::open(&args.location.path()?, Trust::Seal)?;
             let imported = bundle::import(&store, &args.archive)?;
             for fault in &imported.refused {
-                eprintln!("error: a blob was refused: {fault}");
+                tell(format_args!("error: a blob was refused: {fault}"));
             }
             say(format_args!(
                 "imported {} blobs, {}; {} were there",
@@ -145,7 +147,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
         StoreCommand::Prune(args) => {
             let path = args.location.path()?;
             let pruned = prune(&path, args.max_size, args.older_than, || {
-                eprintln!("waiting for the pulls that use the store");
+                tell("waiting for the pulls that use the store");
             })?;
             say(format_args!(
                 "removed {} blobs, {}",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use crate::json::to_json;
+use crate::oci::config::{ConfigError, ImageConfig};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageManifest, Manifest, ManifestError};
@@ -27,7 +28,7 @@ pub enum ImageError {
     BaseIsIndex,
     /// The base's config is of no use.
     #[error("the base's config cannot be used")]
-    BaseConfig(#[source] serde_json::Error),
+    BaseConfig(#[source] ConfigError),
     /// The base's config does not fit its manifest.
     #[error("the base's config has {diff_ids} diff_ids, but its manifest has {layers} layers")]
     BaseLayers {
@@ -114,11 +115,11 @@ pub fn build_image(
     changes: &ConfigChanges,
     annotations: &BTreeMap<String, String>,
 ) -> Result<BuiltImage, ImageError> {
-    let (mut config, mut all_layers) = match base {
+    let (mut config, mut all_layers, of_base) = match base {
         Some(base) => read_base(base)?,
-        None => (Map::new(), Vec::new()),
+        None => (Map::new(), Vec::new(), None),
     };
-    let platform = set_platform(&mut config, platform)?;
+    let platform = set_platform(&mut config, of_base, platform)?;
     add_layers(&mut config, all_layers.len(), layers)?;
     if base.is_none() {
         config.insert("created".to_owned(), json!(CREATED));
@@ -149,15 +150,19 @@ pub fn build_image(
     })
 }
 
-/// The base's config, with as many `diff_ids` as layers, and its layers with OCI media types.
-fn read_base(base: Base<'_>) -> Result<(Map<String, Value>, Vec<Descriptor>), ImageError> {
+/// The members of the base's config, with as many `diff_ids` as layers; its layers with OCI media types; and
+/// what it is for.
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+fn read_base(
+    base: Base<'_>,
+) -> Result<(Map<String, Value>, Vec<Descriptor>, Option<Platform>), ImageError> {
     let manifest = match Manifest::parse(base.manifest, None).map_err(ImageError::BaseManifest)? {
         Manifest::Image(image) => image,
         Manifest::Index(_) => return Err(ImageError::BaseIsIndex),
     };
-    let mut config: Map<String, Value> =
-        serde_json::from_slice(base.config).map_err(ImageError::BaseConfig)?;
-    let diff_ids = array(object(&mut config, "rootfs"), "diff_ids").len();
+    let (config, members) =
+        ImageConfig::parse_members(base.config).map_err(ImageError::BaseConfig)?;
+    let diff_ids = config.diff_ids.len();
     if diff_ids != manifest.layers.len() {
         return Err(ImageError::BaseLayers {
             diff_ids,
@@ -172,26 +177,28 @@ fn read_base(base: Base<'_>) -> Result<(Map<String, Value>, Vec<Descriptor>), Im
             ..layer
         })
         .collect();
-    Ok((config, layers))
+    let platform = Some(config.platform).filter(|platform| !platform.os.is_empty());
+    Ok((members, layers, platform))
+}
+
+/// Whether the base serves what is wanted; of what its config is silent, it is not held to it.
+fn serves(base: &Platform, wanted: &Platform) -> bool {
+    let mut base = base.clone();
+    base.variant = base.variant.or_else(|| wanted.variant.clone());
+    base.os_version = base.os_version.or_else(|| wanted.os_version.clone());
+    base.rank_for(wanted).is_some()
 }
 
 fn set_platform(
     config: &mut Map<String, Value>,
+    base: Option<Platform>,
     wanted: Option<&Platform>,
 ) -> Result<Platform, ImageError> {
-    let base: Option<Platform> = if config.contains_key("os") {
-        let config = Value::Object(config.clone());
-        Some(serde_json::from_value(config).map_err(ImageError::BaseConfig)?)
-    } else {
-        None
-    };
     match (base, wanted) {
-        (Some(base), Some(wanted)) if base.rank_for(wanted).is_none() => {
-            Err(ImageError::BasePlatform {
-                base: Box::new(base),
-                wanted: Box::new(wanted.clone()),
-            })
-        }
+        (Some(base), Some(wanted)) if !serves(&base, wanted) => Err(ImageError::BasePlatform {
+            base: Box::new(base),
+            wanted: Box::new(wanted.clone()),
+        }),
         (Some(base), _) => Ok(base),
         (None, Some(wanted)) => {
             for key in ["architecture", "variant", "os.version", "os.features"] {
@@ -334,6 +341,7 @@ fn array<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value
 mod tests {
     use super::*;
     use crate::oci::digest::Algorithm;
+    use crate::oci::strict::read;
 
     fn layer(content: &str) -> Descriptor {
         let mut layer = Descriptor::of(
@@ -404,7 +412,7 @@ mod tests {
         assert_eq!(types, ["application/vnd.oci.image.layer.v1.tar+gzip"; 2]);
         assert!(manifest.layers[1].annotations.is_empty());
         assert_eq!(manifest.config.media_type, MediaType::OCI_CONFIG);
-        let config: Value = serde_json::from_slice(&built.config).unwrap();
+        let config: Value = read(&built.config).unwrap();
         assert_eq!(
             config["config"],
             json!({"Env": ["PATH=/app:/bin", "LANG=C.UTF-8", "A=b=c", "B=$1"],
@@ -421,7 +429,7 @@ mod tests {
         let none = BTreeMap::new();
         let changes = ConfigChanges::default();
         let built = build_image(None, Some(&linux()), &[layer("one")], &changes, &none).unwrap();
-        let config: Value = serde_json::from_slice(&built.config).unwrap();
+        let config: Value = read(&built.config).unwrap();
         assert_eq!(config["os"], "linux");
         assert!(matches!(
             build_image(None, None, &[], &changes, &none),
@@ -449,7 +457,7 @@ mod tests {
         let (manifest, config) = docker_base();
         let none = BTreeMap::new();
         let build = |members: Value| {
-            let mut config: Map<String, Value> = serde_json::from_slice(&config).unwrap();
+            let mut config: Map<String, Value> = read(&config).unwrap();
             config.remove("os");
             config.extend(members.as_object().unwrap().clone());
             let base = Base {
@@ -460,7 +468,7 @@ mod tests {
             build_image(Some(base), Some(&linux()), &[], &changes, &none)
         };
         let image = build(json!({"variant": "v7", "os.version": "10"})).unwrap();
-        let platform: Platform = serde_json::from_slice(&image.config).unwrap();
+        let platform = ImageConfig::parse(&image.config).unwrap().platform;
         assert_eq!(platform, linux());
         // What is no platform is not to be written over either: it may be another one.
         assert!(matches!(

@@ -1,6 +1,6 @@
 //! Image indexes (OCI image spec, image-index.md).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
@@ -12,7 +12,7 @@ use crate::oci::platform::Platform;
 pub enum IndexError {
     /// Two images for one platform: a client could not choose.
     #[error("two images are for {0}: an index needs images for different platforms")]
-    Duplicate(Platform),
+    Duplicate(Box<Platform>),
     /// Not the descriptor of an image.
     #[error("{digest} is {media_type}, not an image manifest")]
     NotAnImage {
@@ -28,7 +28,7 @@ pub fn build_index(
     images: &[Descriptor],
     annotations: &BTreeMap<String, String>,
 ) -> Result<(Vec<u8>, Descriptor), IndexError> {
-    let mut platforms = HashSet::new();
+    let mut platforms: Vec<&Platform> = Vec::new();
     for image in images {
         if !matches!(image.media_type.kind(), Kind::Manifest | Kind::Index) {
             return Err(IndexError::NotAnImage {
@@ -36,10 +36,11 @@ pub fn build_index(
                 media_type: image.media_type.clone(),
             });
         }
-        if let Some(platform) = &image.platform
-            && !platforms.insert(platform)
-        {
-            return Err(IndexError::Duplicate(platform.clone()));
+        if let Some(platform) = &image.platform {
+            if platforms.iter().any(|other| other.is_same(platform)) {
+                return Err(IndexError::Duplicate(Box::new(platform.clone())));
+            }
+            platforms.push(platform);
         }
     }
     let media_type = MediaType::OCI_INDEX;

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, WholeFile, io_failed, open_regular, read_at_most};
+use crate::files::{FileError, WholeFile, io_failed, open_regular};
 use crate::io::Tee;
 use crate::json::to_json;
-use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Digest, HashingWriter};
-use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::manifest::MAX_MANIFEST_SIZE;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Tagged;
+use crate::oci::strict;
 
-use super::merge::{Reachable, check_digest, check_size};
+use super::merge::{Reachable, check_digest, check_size, read_index};
 use super::{
     FoundImage, INDEX_FILE, ImageNotFound, MARKER_FILE, MergeError, REF_NAME, Sources, entry,
     find_image, index_of, marker_json,
@@ -54,9 +55,6 @@ pub enum ArchiveError {
     /// It lacks the image.
     #[error(transparent)]
     Image(#[from] ImageNotFound),
-    /// Its `index.json` is of no use.
-    #[error("{INDEX_FILE} of the layout cannot be used")]
-    Index(#[source] ManifestError),
     /// It is another kind of file.
     #[error("{archive} is not a tar archive, or is compressed: name what `docker save` writes, uncompressed", archive = .0.display())]
     NotTar(PathBuf),
@@ -66,9 +64,6 @@ pub enum ArchiveError {
     /// The images that it lists cannot be told.
     #[error("{DOCKER_FILE} of {archive} cannot be used", archive = .0.display())]
     DockerFile(PathBuf, #[source] serde_json::Error),
-    /// What is to be loaded is no image.
-    #[error("the layer {digest} is not a file system layer, so Docker could not load it: its media type is {media_type}", digest = .0.digest, media_type = .0.media_type)]
-    MediaType(Box<Descriptor>),
 }
 
 impl From<FileError> for ArchiveError {
@@ -126,9 +121,9 @@ pub(crate) fn write_archive(
     sources.add_layout(layout)?;
     let image = match (format, platform) {
         (Format::Oci, None) => {
-            let (index, roots) = index(layout)?;
-            let files = [(INDEX_FILE, index)];
-            let written = write(&sources, &roots, &files, writer, output);
+            let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
+            let files = [(INDEX_FILE, bytes)];
+            let written = write(&sources, &index.manifests, &files, writer, output);
             return written.map_err(|error| error.of(layout));
         }
         _ => find_image(layout, platform)?,
@@ -138,7 +133,7 @@ pub(crate) fn write_archive(
         Format::Oci => vec![(INDEX_FILE, index_of([entry(root, [])]))],
         Format::Docker(tags) => vec![
             (INDEX_FILE, named_index(root, tags)),
-            (DOCKER_FILE, to_json(&[docker_image(&image, tags)?])),
+            (DOCKER_FILE, to_json(&[docker_image(&image, tags)])),
         ],
     };
     let roots = std::slice::from_ref(root);
@@ -168,7 +163,7 @@ pub(crate) fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveErr
         let mut bytes = Vec::new();
         let read = entry.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes);
         io_failed("read", archive, read)?;
-        let images: Vec<Named> = serde_json::from_slice(&bytes)
+        let images: Vec<Named> = strict::read(&bytes)
             .map_err(|error| ArchiveError::DockerFile(archive.to_owned(), error))?;
         let names = images.into_iter().filter_map(|image| image.tags);
         return Ok(names.flatten().collect());
@@ -187,20 +182,6 @@ pub(crate) fn copy_archive(
     Ok(())
 }
 
-/// The bytes of a layout's `index.json`, and the manifests that it lists.
-fn index(layout: &Path) -> Result<(Vec<u8>, Vec<Descriptor>), ArchiveError> {
-    let path = layout.join(INDEX_FILE);
-    let bytes = io_failed("read", &path, read_at_most(&path, MAX_MANIFEST_SIZE))?;
-    let manifests = match Manifest::parse(&bytes, None).map_err(ArchiveError::Index)? {
-        Manifest::Index(index) => index.manifests,
-        Manifest::Image(image) => {
-            let found = image.media_type.into();
-            return Err(ArchiveError::Index(ManifestError::MediaType(found)));
-        }
-    };
-    Ok((bytes, manifests))
-}
-
 /// An `index.json` with an entry for each of an image's names, as Docker's containerd store needs it.
 fn named_index(root: &Descriptor, tags: &[Tagged]) -> Vec<u8> {
     if tags.is_empty() {
@@ -215,22 +196,16 @@ fn named_index(root: &Descriptor, tags: &[Tagged]) -> Vec<u8> {
     }))
 }
 
-fn docker_image(image: &FoundImage, tags: &[Tagged]) -> Result<DockerImage, ArchiveError> {
+fn docker_image(image: &FoundImage, tags: &[Tagged]) -> DockerImage {
     let layers = &image.manifest.layers;
-    if let Some(other) = layers
-        .iter()
-        .find(|layer| !matches!(layer.media_type.kind(), Kind::Layer(_)))
-    {
-        return Err(ArchiveError::MediaType(Box::new(other.clone())));
-    }
-    Ok(DockerImage {
+    DockerImage {
         config: image.manifest.config.digest.blob_path(),
         repo_tags: tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
         layers: layers
             .iter()
             .map(|layer| layer.digest.blob_path())
             .collect(),
-    })
+    }
 }
 
 fn write(
@@ -242,7 +217,7 @@ fn write(
 ) -> Result<(), ArchiveError> {
     let mut blobs: Reachable<'_> = BTreeMap::new();
     for root in roots {
-        if matches!(root.media_type.kind(), Kind::Index | Kind::Manifest) {
+        if root.is_manifest() {
             blobs.extend(sources.reachable(root)?);
         } else {
             let source = sources.find("artifact", root)?;

@@ -1,15 +1,18 @@
 //! Which images a layout holds, and which one is for a platform (OCI image spec, image-layout.md,
 //! "index.json", and image-index.md).
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::files::read_at_most;
-use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
+use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::manifest::{
+    BadImage, ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError,
+};
 use crate::oci::platform::{Platform, best_for, offered};
+use crate::oci::walk::{Walk, WalkError};
 
 use super::INDEX_FILE;
 use super::referrers::is_list;
@@ -21,6 +24,8 @@ pub struct FoundImage {
     pub descriptor: Descriptor,
     /// Its manifest.
     pub manifest: ImageManifest,
+    /// Its config.
+    pub config: ImageConfig,
 }
 
 impl FoundImage {
@@ -56,14 +61,17 @@ pub enum ImageNotFound {
         /// What is wrong with it.
         source: ManifestError,
     },
-    /// A config says of no platform.
-    #[error("{digest} of the layout is not an image configuration")]
-    Config {
-        /// The config.
+    /// An image is of no use.
+    #[error("the image {digest} of the layout cannot be used")]
+    Image {
+        /// Its manifest.
         digest: Digest,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: BadImage,
     },
+    /// The layout has no end.
+    #[error("the layout is too large")]
+    Walk(#[from] WalkError),
     /// There is no image for the platform.
     #[error("the layout has no image for {wanted}: it has {offered}")]
     Platform {
@@ -71,6 +79,18 @@ pub enum ImageNotFound {
         wanted: Box<Platform>,
         /// The platforms that it has.
         offered: String,
+    },
+    /// It holds something else.
+    #[error(
+        "the layout has no image: the layer {layer} of {manifest} is not a file system layer, its media type is {media_type}"
+    )]
+    Artifact {
+        /// Its manifest.
+        manifest: Digest,
+        /// The layer.
+        layer: Digest,
+        /// The layer's media type.
+        media_type: MediaType,
     },
     /// It holds no image at all.
     #[error("the layout has no image")]
@@ -129,82 +149,79 @@ pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundIma
 
 /// All images of the layout, each once for each of its platforms.
 fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
-    let bytes = read(layout, INDEX_FILE)?;
-    let mut queue = match parse(INDEX_FILE, &bytes, None)? {
-        Manifest::Index(index) => {
-            let mut entries = entries(index);
-            entries.retain(|entry| !is_list(entry));
-            entries
-        }
-        Manifest::Image(_) => Vec::new(),
-    };
-    // One image may be for several platforms.
-    let mut seen = HashSet::new();
-    let mut images = Vec::new();
-    while let Some(mut descriptor) = queue.pop() {
-        if !seen.insert((descriptor.digest.clone(), descriptor.platform.clone())) {
-            continue;
-        }
-        let file = descriptor.digest.blob_path();
-        let bytes = read_blob(layout, &descriptor.digest)?;
-        match parse(&file, &bytes, Some(&descriptor))? {
-            Manifest::Index(index) => {
-                let present = |entry: &Descriptor| layout.join(entry.digest.blob_path()).exists();
-                queue.extend(entries(index).into_iter().filter(present));
-            }
-            Manifest::Image(manifest) => {
-                if manifest.config.media_type.kind() != Kind::Config {
-                    continue;
-                }
-                if descriptor.platform.is_none() {
-                    descriptor.platform = Some(platform_of(layout, &manifest)?);
-                }
-                if descriptor
-                    .platform
-                    .as_ref()
-                    .is_some_and(|platform| !platform.is_unknown())
-                {
-                    images.push(FoundImage {
-                        descriptor,
-                        manifest,
-                    });
-                }
-            }
+    let bytes = read(layout, INDEX_FILE, MAX_MANIFEST_SIZE)?;
+    let index = ImageIndex::parse(&bytes).map_err(|source| ImageNotFound::Manifest {
+        file: INDEX_FILE.to_owned(),
+        source,
+    })?;
+    let mut walk = Walk::default();
+    for entry in index.manifests {
+        if entry.is_manifest() && !is_list(&entry) {
+            walk.add(entry, ())?;
         }
     }
-    Ok(images)
+    let mut images = Vec::new();
+    let mut artifact = None;
+    while let Some((mut descriptor, ())) = walk.next() {
+        let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
+        let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
+        let manifest = parsed.map_err(|source| ImageNotFound::Manifest {
+            file: descriptor.digest.blob_path(),
+            source,
+        })?;
+        for entry in manifest.manifests() {
+            if layout.join(entry.digest.blob_path()).exists() {
+                walk.add(entry.clone(), ())?;
+            }
+        }
+        if let Manifest::Image(manifest) = &manifest
+            && let Some(layer) = manifest.other_layer()
+        {
+            artifact.get_or_insert_with(|| ImageNotFound::Artifact {
+                manifest: descriptor.digest.clone(),
+                layer: layer.digest.clone(),
+                media_type: layer.media_type.clone(),
+            });
+        } else if let Manifest::Image(manifest) = manifest
+            && let Some(config) = image_config(layout, &descriptor, &manifest)?
+        {
+            let platform = descriptor
+                .platform
+                .get_or_insert_with(|| config.platform.clone());
+            debug_assert!(!platform.is_unknown());
+            images.push(FoundImage {
+                descriptor,
+                manifest,
+                config,
+            });
+        }
+    }
+    match artifact {
+        Some(artifact) if images.is_empty() => Err(artifact),
+        _ => Ok(images),
+    }
 }
 
-/// The indexes and manifests that an index lists, the last one first.
-fn entries(index: ImageIndex) -> Vec<Descriptor> {
-    let is_manifest =
-        |entry: &Descriptor| matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest);
-    let entries = index.manifests.into_iter().rev();
-    entries.filter(is_manifest).collect()
+/// The config of an image; none of an artifact.
+fn image_config(
+    layout: &Path,
+    descriptor: &Descriptor,
+    image: &ImageManifest,
+) -> Result<Option<ImageConfig>, ImageNotFound> {
+    if !image.may_be_image() {
+        return Ok(None);
+    }
+    let bytes = read_blob(layout, &image.config.digest, MAX_CONFIG_SIZE)?;
+    image
+        .image(&bytes, descriptor.platform.as_ref())
+        .map_err(|source| ImageNotFound::Image {
+            digest: descriptor.digest.clone(),
+            source,
+        })
 }
 
-fn platform_of(layout: &Path, image: &ImageManifest) -> Result<Platform, ImageNotFound> {
-    let bytes = read_blob(layout, &image.config.digest)?;
-    serde_json::from_slice(&bytes).map_err(|source| ImageNotFound::Config {
-        digest: image.config.digest.clone(),
-        source,
-    })
-}
-
-fn parse(
-    file: &str,
-    bytes: &[u8],
-    descriptor: Option<&Descriptor>,
-) -> Result<Manifest, ImageNotFound> {
-    let expected = descriptor.map(|descriptor| &descriptor.media_type);
-    Manifest::parse(bytes, expected).map_err(|source| ImageNotFound::Manifest {
-        file: file.to_owned(),
-        source,
-    })
-}
-
-fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, ImageNotFound> {
-    let bytes = read(layout, &digest.blob_path())?;
+fn read_blob(layout: &Path, digest: &Digest, limit: u64) -> Result<Vec<u8>, ImageNotFound> {
+    let bytes = read(layout, &digest.blob_path(), limit)?;
     let found = Digest::of(digest.algorithm(), &bytes);
     if found == *digest {
         return Ok(bytes);
@@ -215,9 +232,9 @@ fn read_blob(layout: &Path, digest: &Digest) -> Result<Vec<u8>, ImageNotFound> {
     })
 }
 
-fn read(layout: &Path, file: &str) -> Result<Vec<u8>, ImageNotFound> {
+fn read(layout: &Path, file: &str, limit: u64) -> Result<Vec<u8>, ImageNotFound> {
     let path = layout.join(file);
-    read_at_most(&path, MAX_MANIFEST_SIZE).map_err(|source| ImageNotFound::Io { path, source })
+    read_at_most(&path, limit).map_err(|source| ImageNotFound::Io { path, source })
 }
 
 #[cfg(test)]

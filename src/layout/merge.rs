@@ -1,14 +1,15 @@
 //! Puts an image together from blobs that lie in several places: a pulled base's and local ones.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, io_failed, read_at_most, symlink_file};
-use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::walk::{Walk, WalkError};
 
 use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, ReferrersIndexes};
 
@@ -72,6 +73,9 @@ pub enum MergeError {
         /// What is wrong with it.
         source: ManifestError,
     },
+    /// The image has no end.
+    #[error("the image is too large")]
+    Walk(#[from] WalkError),
     /// A manifest is of no use.
     #[error("the manifest {digest} cannot be used")]
     Manifest {
@@ -210,9 +214,9 @@ impl Sources {
         self.add_layout(layout)?;
         let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
         let mut blobs = BTreeMap::new();
-        let mut queue = Vec::new();
-        self.enqueue(index, &|_| true, &mut blobs, &mut queue)
-            .and_then(|()| self.follow(queue, &|_| true, &mut blobs))
+        let mut walk = Walk::default();
+        self.enter(&Manifest::Index(index), &|_| true, &mut blobs, &mut walk)
+            .and_then(|()| self.follow(walk, &|_| true, &mut blobs))
             .map_err(|error| match error {
                 MergeError::Missing { role, digest } => MergeError::Incomplete {
                     role,
@@ -259,25 +263,21 @@ impl Sources {
         wanted: &dyn Fn(&Descriptor) -> bool,
     ) -> Result<Reachable<'_>, MergeError> {
         let mut blobs = BTreeMap::new();
-        self.follow(vec![root.clone()], wanted, &mut blobs)?;
+        let mut walk = Walk::default();
+        walk.add(root.bare(), ())?;
+        self.follow(walk, wanted, &mut blobs)?;
         Ok(blobs)
     }
 
-    /// Adds the manifests in `queue`, and what they need, to `blobs`.
+    /// Adds the manifests on the way, and what they need, to `blobs`.
     fn follow<'a>(
         &'a self,
-        mut queue: Vec<Descriptor>,
+        mut walk: Walk,
         wanted: &dyn Fn(&Descriptor) -> bool,
         blobs: &mut Reachable<'a>,
     ) -> Result<(), MergeError> {
-        // What is a manifest may be a layer as well.
-        let mut visited = HashSet::new();
-        while let Some(descriptor) = queue.pop() {
-            if !visited.insert(descriptor.digest.clone()) {
-                continue;
-            }
+        while let Some((descriptor, ())) = walk.next() {
             let source = self.find("manifest", &descriptor)?;
-            let path = descriptor.digest.blob_path();
             let bytes = io_failed(
                 "read",
                 &source.path,
@@ -292,46 +292,40 @@ impl Sources {
                         source,
                     }
                 })?;
-            blobs.insert(path, (descriptor, source));
-            match manifest {
-                Manifest::Image(image) => {
-                    let layers = image.layers.into_iter().map(|layer| ("layer", layer));
-                    for (role, blob) in std::iter::once(("config", image.config)).chain(layers) {
-                        let source = self.find(role, &blob)?;
-                        blobs.insert(blob.digest.blob_path(), (blob, source));
-                    }
-                }
-                Manifest::Index(index) => self.enqueue(index, wanted, blobs, &mut queue)?,
-            }
+            blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
+            self.enter(&manifest, wanted, blobs, &mut walk)?;
         }
         Ok(())
     }
 
-    /// Adds the manifests that an index lists to `queue`, as far as they are there, and its other
-    /// blobs to `blobs`.
-    fn enqueue<'a>(
+    /// Adds what a manifest needs to `blobs`, and the manifests that it lists to the way, as far as they are
+    /// there.
+    fn enter<'a>(
         &'a self,
-        index: ImageIndex,
+        manifest: &Manifest,
         wanted: &dyn Fn(&Descriptor) -> bool,
         blobs: &mut Reachable<'a>,
-        queue: &mut Vec<Descriptor>,
+        walk: &mut Walk,
     ) -> Result<(), MergeError> {
-        let (manifests, others): (Vec<Descriptor>, Vec<Descriptor>) = index
-            .manifests
-            .into_iter()
-            .partition(|entry| matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest));
-        for other in others {
-            if let Some(source) = self.blobs.get(&other.digest) {
-                blobs.insert(other.digest.blob_path(), (other, source));
+        let is_index = manifest.as_image().is_none();
+        for (role, blob) in manifest.blobs() {
+            match self.find(role, blob) {
+                Ok(source) => drop(blobs.insert(blob.digest.blob_path(), (blob.bare(), source))),
+                Err(_) if is_index => {}
+                Err(error) => return Err(error),
             }
         }
-        let manifests: Vec<_> = manifests.into_iter().filter(wanted).collect();
-        let present = |entry: &&Descriptor| self.blobs.contains_key(&entry.digest);
+        let manifests: Vec<_> = manifest.manifests().filter(|entry| wanted(entry)).collect();
+        let is_present = |entry: &&&Descriptor| self.blobs.contains_key(&entry.digest);
         match manifests.first() {
-            Some(first) if !manifests.iter().any(|entry| present(&entry)) => {
+            Some(first) if !manifests.iter().any(|entry| is_present(&entry)) => {
                 self.find("manifest", first)?;
             }
-            _ => queue.extend(manifests.iter().filter(present).cloned()),
+            _ => {
+                for entry in manifests.iter().filter(is_present) {
+                    walk.add(entry.bare(), ())?;
+                }
+            }
         }
         Ok(())
     }
@@ -368,7 +362,7 @@ fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// An `index.json`, and its bytes.
-fn read_index(path: &Path) -> Result<(ImageIndex, Vec<u8>), MergeError> {
+pub(super) fn read_index(path: &Path) -> Result<(ImageIndex, Vec<u8>), MergeError> {
     let bytes = io_failed("read", path, read_at_most(path, MAX_MANIFEST_SIZE))?;
     let index = ImageIndex::parse(&bytes).map_err(|source| MergeError::Index {
         path: path.to_owned(),

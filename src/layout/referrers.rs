@@ -71,7 +71,7 @@ pub(crate) fn referrers_index<'a>(
             // As the spec has a registry fill them in ("Listing Referrers").
             match manifest {
                 Manifest::Image(image) => {
-                    let config = || image.config.media_type.to_string();
+                    let config = || image.config.media_type.clone();
                     entry.artifact_type = image.artifact_type.clone().or_else(|| Some(config()));
                     entry.annotations.clone_from(&image.annotations);
                 }

@@ -1,19 +1,21 @@
 //! Checks a layout against the OCI image spec, and finds all its faults, not the first.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use serde::Deserialize;
-
 use crate::files::{open_regular, read_at_most};
-use crate::oci::descriptor::{Compression, Descriptor, Kind};
-use crate::oci::digest::{Algorithm, Digest, hash_reader};
+use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
+use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::digest::{Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
-use crate::tar::{LayerRead, read_layer};
+use crate::oci::platform::Platform;
+use crate::oci::strict;
+use crate::oci::walk::Walk;
+use crate::tar::read_layer;
 use crate::text::chain;
 
 use super::{INDEX_FILE, MARKER_FILE, Marker, VERSION};
@@ -36,6 +38,8 @@ pub enum FaultKind {
     LeftOut,
     /// A blob is a link to nothing, as is left of a pulled base that was taken away.
     Dangling,
+    /// What a strict reader would not take, and this program does.
+    Odd,
     /// Anything else.
     Wrong,
 }
@@ -44,6 +48,15 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.subject, self.problem)
     }
+}
+
+/// What is to be said of a layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is wrong with it; nothing if it is valid.
+    pub faults: Vec<Fault>,
+    /// What is odd: some tools may not take it.
+    pub warnings: Vec<Fault>,
 }
 
 /// How strictly to judge.
@@ -57,57 +70,42 @@ pub struct VerifyOptions {
 /// Checks the layout in the directory `root`: its version, and of every reachable blob the presence,
 /// the size, the digest and the media type; of every image that its `diff_ids` are its layers'.
 ///
-/// Returns all faults; none means that the layout is valid.
-pub fn verify(root: &Path, options: VerifyOptions) -> Vec<Fault> {
+/// Returns all faults, none of which means that the layout is valid, and what is odd.
+pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
     let mut verifier = Verifier {
         root,
         options,
-        faults: Vec::new(),
+        verdict: Verdict::default(),
         known: HashSet::new(),
-        queue: VecDeque::new(),
-        seen: HashSet::new(),
+        walk: Walk::default(),
         judged: HashSet::new(),
         read: HashMap::new(),
     };
     if !root.is_dir() {
         verifier.fault(root.display(), "it is not a directory");
-        return verifier.faults;
+        return verifier.verdict;
     }
     verifier.check_marker();
     verifier.check_entry_point();
-    while let Some((parent, descriptor)) = verifier.queue.pop_front() {
-        verifier.check_content(&parent, &descriptor);
+    while let Some((descriptor, parent)) = verifier.walk.next() {
+        verifier.check_manifest(&parent, &descriptor);
     }
     verifier.check_unreferenced();
-    verifier.faults
+    verifier.verdict
 }
 
 struct Verifier<'a> {
     root: &'a Path,
     options: VerifyOptions,
-    faults: Vec<Fault>,
+    verdict: Verdict,
     /// The same, so that none is told twice.
     known: HashSet<Fault>,
-    /// What is still to be checked, and what points to it.
-    queue: VecDeque<(Rc<str>, Descriptor)>,
-    /// The manifests and indexes that were read.
-    seen: HashSet<Digest>,
+    /// The manifests that are still to be checked, and what points to each.
+    walk: Walk<Rc<str>>,
     /// The blobs whose content was compared with their digest, or has a fault already.
     judged: HashSet<Digest>,
-    /// The `diff_id` of each config and layer that was read, which depends on what it was taken for.
-    read: HashMap<(Digest, Option<Compression>), Option<Digest>>,
-}
-
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(rename = "type")]
-    kind: String,
-    diff_ids: Vec<Digest>,
+    /// The configs and layers that were read, and whether each is what its digest and its `diff_id` say.
+    read: HashMap<(Digest, Option<Digest>), bool>,
 }
 
 impl Verifier<'_> {
@@ -143,7 +141,10 @@ impl Verifier<'_> {
             kind,
         };
         if self.known.insert(fault.clone()) {
-            self.faults.push(fault);
+            match kind {
+                FaultKind::Odd => self.verdict.warnings.push(fault),
+                _ => self.verdict.faults.push(fault),
+            }
         }
     }
 
@@ -179,9 +180,11 @@ impl Verifier<'_> {
 
     fn check_marker(&mut self) {
         match read_at_most(&self.root.join(MARKER_FILE), MAX_MANIFEST_SIZE) {
-            Ok(bytes) => match serde_json::from_slice::<Marker>(&bytes) {
-                Ok(marker) if marker.image_layout_version == VERSION => {}
-                Ok(marker) => self.fault(
+            Ok(bytes) => match strict::read_noting::<Marker>(&bytes) {
+                Ok((marker, folded)) if marker.image_layout_version == VERSION => {
+                    self.note(MARKER_FILE, &folded);
+                }
+                Ok((marker, _)) => self.fault(
                     MARKER_FILE,
                     format!(
                         "imageLayoutVersion is {:?}, not {VERSION:?}",
@@ -199,26 +202,41 @@ impl Verifier<'_> {
             Ok(bytes) => bytes,
             Err(error) => return self.fault(INDEX_FILE, format!("cannot be read: {error}")),
         };
-        match Manifest::parse(&bytes, None) {
-            Ok(Manifest::Index(index)) => self.check_index(INDEX_FILE, &index, false),
-            Ok(Manifest::Image(_)) => self.fault(INDEX_FILE, "it is not an image index"),
+        match ImageIndex::parse_noting(&bytes) {
+            Ok((index, oddities)) => {
+                self.note(INDEX_FILE, &oddities);
+                self.check_index(INDEX_FILE, &index, false);
+            }
             Err(error) => self.fault(INDEX_FILE, format!("not valid: {}", chain(&error))),
         }
     }
 
+    fn note(&mut self, subject: impl fmt::Display, oddities: &[impl fmt::Display]) {
+        for oddity in oddities {
+            self.add(FaultKind::Odd, &subject, oddity.to_string());
+        }
+    }
+
+    /// Puts what an index lists on the way. An index of the layout may be sparse, and artifacts among what it
+    /// lists are not part of an image.
     fn check_index(&mut self, subject: &str, index: &ImageIndex, may_be_sparse: bool) {
         let root = self.root;
-        let present =
+        let is_present =
             |entry: &Descriptor| fs::symlink_metadata(root.join(entry.digest.blob_path())).is_ok();
-        let sparse = may_be_sparse && index.manifests.iter().any(present);
+        let sparse = may_be_sparse && index.manifests.iter().any(is_present);
         if index.manifests.is_empty() {
             self.fault(subject, "it lists no manifests");
         }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
-            if present(entry) || !sparse {
-                self.queue.push_back((parent.clone(), entry.clone()));
-            } else if !self.options.sparse {
+            if !entry.is_manifest() && (is_present(entry) || !may_be_sparse) {
+                // Its digest is checked with those of the unreferenced.
+                self.check_presence(subject, entry);
+            } else if entry.is_manifest() && (is_present(entry) || !sparse) {
+                if let Err(error) = self.walk.add(entry.clone(), parent.clone()) {
+                    return self.fault(subject, error.to_string());
+                }
+            } else if entry.is_manifest() && !self.options.sparse {
                 self.missing(subject, &entry.digest, FaultKind::LeftOut);
             }
         }
@@ -248,14 +266,9 @@ impl Verifier<'_> {
         false
     }
 
-    /// Checks a content that `parent` points to, and all that it points to but what it puts in the queue.
-    fn check_content(&mut self, parent: &str, descriptor: &Descriptor) {
-        let is_manifest = matches!(descriptor.media_type.kind(), Kind::Index | Kind::Manifest);
-        // The digest of what is no manifest is checked with those of the unreferenced.
-        if !self.check_presence(parent, descriptor)
-            || !is_manifest
-            || !self.seen.insert(descriptor.digest.clone())
-        {
+    /// Checks a manifest that `parent` points to, and all that it points to but other manifests.
+    fn check_manifest(&mut self, parent: &str, descriptor: &Descriptor) {
+        if !self.check_presence(parent, descriptor) {
             return;
         }
         self.judged.insert(descriptor.digest.clone());
@@ -269,144 +282,150 @@ impl Verifier<'_> {
         if found != descriptor.digest {
             return self.fault(subject, format!("its content has the digest {found}"));
         }
-        match Manifest::parse(&bytes, Some(&descriptor.media_type)) {
-            Ok(Manifest::Index(index)) => {
-                self.check_index(&subject, &index, true);
+        match Manifest::parse_noting(&bytes, Some(&descriptor.media_type)) {
+            Ok((manifest, oddities)) => {
+                self.note(&subject, &oddities);
+                match manifest {
+                    Manifest::Index(index) => self.check_index(&subject, &index, true),
+                    Manifest::Image(image) => {
+                        self.check_image(&subject, descriptor.platform.as_ref(), &image);
+                    }
+                }
             }
-            Ok(Manifest::Image(image)) => self.check_image(&subject, &image),
             Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),
         }
     }
 
-    fn check_image(&mut self, subject: &str, image: &ImageManifest) {
-        let before = self.faults.len();
-        for blob in std::iter::once(&image.config).chain(&image.layers) {
+    fn check_image(&mut self, subject: &str, listed: Option<&Platform>, image: &ImageManifest) {
+        for blob in image.blobs() {
             self.check_presence(subject, blob);
         }
-        let is_image = image.config.media_type.kind() == Kind::Config;
-        let layers: Vec<Option<Digest>> = image
-            .layers
-            .iter()
-            .map(|layer| self.check_bytes(subject, layer, is_image))
-            .collect();
-        self.check_bytes(subject, &image.config, false);
-        if !is_image || self.faults.len() > before {
-            return;
+        let mut config = None;
+        if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
+            config = self.read_config(subject, listed, image);
         }
-        let path = self.root.join(image.config.digest.blob_path());
-        let config = read_at_most(&path, MAX_MANIFEST_SIZE)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| {
-                serde_json::from_slice::<Config>(&bytes).map_err(|error| error.to_string())
-            });
-        let config = match config {
-            Ok(config) => config,
+        let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
+        for layer in &image.layers {
+            self.check_bytes(subject, layer, diff_ids.next());
+        }
+    }
+
+    fn read_config(
+        &mut self,
+        subject: &str,
+        listed: Option<&Platform>,
+        image: &ImageManifest,
+    ) -> Option<ImageConfig> {
+        let digest = &image.config.digest;
+        let bytes = match read_at_most(&self.root.join(digest.blob_path()), MAX_CONFIG_SIZE) {
+            Ok(bytes) => bytes,
             Err(error) => {
-                let problem = format!("it is not an image configuration: {error}");
-                return self.fault(&image.config.digest, problem);
+                self.fault(digest, format!("cannot be read: {error}"));
+                return None;
             }
         };
-        // An attestation has an image's config, but its layers are not file systems.
-        let has_file_systems = image
-            .layers
-            .iter()
-            .all(|layer| matches!(layer.media_type.kind(), Kind::Layer(_)));
-        if !has_file_systems {
-            return;
-        }
-        if config.rootfs.kind != "layers" {
-            let problem = format!(
-                "its rootfs.type is {:?}, not \"layers\"",
-                config.rootfs.kind
-            );
-            self.fault(&image.config.digest, problem);
-        }
-        let diff_ids = &config.rootfs.diff_ids;
-        if diff_ids.len() != layers.len() {
-            let problem = format!(
-                "it has {} diff_ids, but {subject} has {} layers",
-                diff_ids.len(),
-                layers.len()
-            );
-            return self.fault(&image.config.digest, problem);
-        }
-        for ((layer, diff_id), expected) in image.layers.iter().zip(layers).zip(diff_ids) {
-            if diff_id.as_ref() != Some(expected) {
-                let found = diff_id.map_or("none".to_owned(), |diff_id| diff_id.to_string());
-                let problem = format!(
-                    "its diff_id is {found}, but the config {} says {expected}",
-                    image.config.digest
-                );
-                self.fault(&layer.digest, problem);
+        match image.image(&bytes, listed) {
+            Ok(config) => {
+                if let (Some(config), Some(listed)) = (&config, listed)
+                    && config.platform.contradicts(listed)
+                {
+                    let problem = format!(
+                        "its config says that it is for {}, but it is listed for {listed}",
+                        config.platform
+                    );
+                    self.add(FaultKind::Odd, subject, problem);
+                }
+                let folded = config.as_ref().map_or(&[][..], |config| &config.folded);
+                self.note(digest, folded);
+                config
+            }
+            Err(error) => {
+                self.fault(subject, chain(&error));
+                None
             }
         }
     }
 
-    /// Checks the digest of a config or layer; returns a layer's `diff_id`.
+    /// Checks the digest of a config or layer, and a layer's `diff_id`; returns whether they are right.
     fn check_bytes(
         &mut self,
         subject: &str,
         descriptor: &Descriptor,
-        is_image: bool,
-    ) -> Option<Digest> {
+        diff_id: Option<&Digest>,
+    ) -> bool {
         let path = self.root.join(descriptor.digest.blob_path());
-        let compression = match descriptor.media_type.kind() {
-            Kind::Layer(compression) if is_image => Some(compression),
-            Kind::Layer(_) | Kind::Config | Kind::Other => None,
-            Kind::Index | Kind::Manifest => {
-                let media_type = &descriptor.media_type;
-                let problem = format!(
-                    "{subject} has it as a config or layer, with the media type {media_type}"
-                );
-                self.fault(&descriptor.digest, problem);
-                return None;
-            }
-        };
-        let read = (descriptor.digest.clone(), compression);
-        if let Some(diff_id) = self.read.get(&read) {
-            return diff_id.clone();
+        if descriptor.is_manifest() {
+            let media_type = &descriptor.media_type;
+            let problem =
+                format!("{subject} has it as a config or layer, with the media type {media_type}");
+            self.fault(&descriptor.digest, problem);
+            return false;
+        }
+        let read = (descriptor.digest.clone(), diff_id.cloned());
+        if let Some(&is_right) = self.read.get(&read) {
+            return is_right;
         }
         if !path.exists() {
-            return None;
+            return false;
         }
-        let diff_id = match hash_layer(&path, descriptor.digest.algorithm(), compression) {
-            Ok(layer) if layer.digest != descriptor.digest => {
-                let problem = format!("its content has the digest {}", layer.digest);
-                self.fault(&descriptor.digest, problem);
-                None
-            }
-            Ok(layer) => layer.done.unwrap_or_else(|error| {
-                let problem = format!("it cannot be decompressed: {error}");
-                self.fault(&descriptor.digest, problem);
-                None
-            }),
-            Err(error) => {
-                self.fault(&descriptor.digest, format!("cannot be read: {error}"));
-                None
-            }
-        };
+        let problem = self.problem_of(&path, descriptor, diff_id);
+        let is_right = problem.is_none();
+        if let Some(problem) = problem {
+            self.fault(&descriptor.digest, problem);
+        }
         self.judged.insert(descriptor.digest.clone());
-        self.read.insert(read, diff_id.clone());
-        diff_id
+        self.read.insert(read, is_right);
+        is_right
     }
-}
 
-/// The digest of a file and of what it decompresses to.
-fn hash_layer(
-    path: &Path,
-    algorithm: Algorithm,
-    compression: Option<Compression>,
-) -> io::Result<LayerRead<Option<Digest>, io::Error>> {
-    let Some(compression) = compression else {
-        let (digest, _) = hash_reader(algorithm, open_regular(path)?)?;
-        return Ok(LayerRead {
-            digest,
-            done: Ok(None),
-        });
-    };
-    read_layer(path, algorithm, compression, |reader| {
-        hash_reader(Algorithm::Sha256, reader).map(|(digest, _)| Some(digest))
-    })
+    /// What is wrong with the bytes of a config or layer.
+    fn problem_of(
+        &mut self,
+        path: &Path,
+        descriptor: &Descriptor,
+        diff_id: Option<&Digest>,
+    ) -> Option<String> {
+        let expected = &descriptor.digest;
+        let unreadable = |error: io::Error| Some(format!("cannot be read: {error}"));
+        let wrong = |found: Digest| Some(format!("its content has the digest {found}"));
+        let Some(diff_id) = diff_id else {
+            let hashed =
+                open_regular(path).and_then(|file| hash_reader(expected.algorithm(), file));
+            return match hashed {
+                Ok((found, _)) if found == *expected => None,
+                Ok((found, _)) => wrong(found),
+                Err(error) => unreadable(error),
+            };
+        };
+        let read = match read_layer(path, expected, diff_id, true, |_| Ok::<_, io::Error>(())) {
+            Ok(read) => read,
+            Err(error) => return unreadable(error),
+        };
+        if read.digest != *expected {
+            return wrong(read.digest);
+        }
+        let compression = read.compression;
+        match (read.diff_id, read.done) {
+            (Some(found), _) if found == *diff_id => {}
+            (Some(found), _) => {
+                return Some(format!(
+                    "its diff_id is {found}, read as {compression}, but the config says {diff_id}"
+                ));
+            }
+            (None, Err(error)) => return Some(format!("it cannot be decompressed: {error}")),
+            (None, Ok(())) => return Some("it cannot be decompressed".to_owned()),
+        }
+        if let Kind::Layer(told) = descriptor.media_type.kind()
+            && told != compression
+        {
+            let problem = format!(
+                "its media type is {}, but it is {compression}, as runtimes find out",
+                descriptor.media_type
+            );
+            self.add(FaultKind::Odd, expected, problem);
+        }
+        None
+    }
 }
 
 /// The paths in a directory, in order; none if it cannot be read.
@@ -435,10 +454,11 @@ mod tests {
         fs::write(root.join(MARKER_FILE), marker_json()).unwrap();
         let index = index_json(&artifact, None, &ReferrersIndexes::default());
         fs::write(root.join(INDEX_FILE), index).unwrap();
-        assert_eq!(verify(root, VerifyOptions::default()), []);
+        let valid = verify(root, VerifyOptions::default());
+        assert_eq!(valid, Verdict::default());
 
         fs::write(&path, "as it is!").unwrap();
-        let faults = verify(root, VerifyOptions::default());
+        let faults = verify(root, VerifyOptions::default()).faults;
         assert!(
             faults.len() == 1 && faults[0].problem.starts_with("its content has the digest"),
             "{faults:?}"

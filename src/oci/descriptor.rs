@@ -4,24 +4,27 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::platform::Platform;
 
-/// The media type of a content, in the OCI image spec's names or in Docker's schema 2 names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The media type of a content, in the OCI image spec's names or in Docker's schema 2 names: at most 255
+/// printable ASCII characters; none where it is not told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MediaType(Cow<'static, str>);
 
 impl TryFrom<String> for MediaType {
-    type Error = &'static str;
+    type Error = String;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
-        if name.chars().any(char::is_control) {
-            return Err("a media type has control characters");
+        let fits = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        if name.len() > 255 || !name.bytes().all(fits) {
+            return Err(format!("{name:?} is not a media type"));
         }
         Ok(MediaType(Cow::Owned(name)))
     }
@@ -96,10 +99,23 @@ impl MediaType {
         Self::DOCKER_MANIFEST,
     ];
 
-    /// A media type by name; a parameter such as `; charset=utf-8` is dropped.
+    /// A media type by name; a parameter such as `; charset=utf-8` is dropped, and what is no name is none.
     pub fn new(name: &str) -> Self {
         let name = name.split(';').next().unwrap_or_default().trim();
-        MediaType(Cow::Owned(name.to_owned()))
+        MediaType::try_from(name.to_owned()).unwrap_or_default()
+    }
+
+    /// Whether it is not told.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One that may be absent; an empty one is.
+    pub(super) fn optional<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Self>, D::Error> {
+        let name = Option::<MediaType>::deserialize(deserializer)?;
+        Ok(name.filter(|name| !name.is_empty()))
     }
 
     /// The OCI layer media type for a compression.
@@ -186,6 +202,16 @@ impl Compression {
     }
 }
 
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Compression::None => "plain tar",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+        })
+    }
+}
+
 impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -203,9 +229,10 @@ fn parse_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Erro
 
 /// Points to a content: what it is, its digest and its size in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Descriptor {
     /// The content's media type.
+    #[serde(default)]
     pub media_type: MediaType,
     /// The content's digest.
     pub digest: Digest,
@@ -222,11 +249,57 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// The type of the artifact, when the content is an artifact's manifest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// The content itself, base64-encoded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
+    #[serde(
+        default,
+        deserialize_with = "MediaType::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub artifact_type: Option<MediaType>,
+    /// The content itself, which has the digest and the size.
+    #[serde(default, with = "base64_text", skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<u8>,
+}
+
+impl<'de> Deserialize<'de> for Descriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let descriptor = Self::deserialize(deserializer)?;
+        let Descriptor { digest, data, .. } = &descriptor;
+        if !data.is_empty() {
+            let found = Digest::of(digest.algorithm(), data);
+            if found != *digest || data.len() as u64 != descriptor.size {
+                return Err(D::Error::custom(format!(
+                    "the data of {digest} has {} bytes and the digest {found}",
+                    data.len()
+                )));
+            }
+        }
+        Ok(descriptor)
+    }
+}
+
+impl Serialize for Descriptor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// Bytes as RFC 4648 base64 (descriptor.md, "Embedded Content").
+mod base64_text {
+    use super::{BASE64_STANDARD, Deserialize as _, Deserializer, Serializer};
+    use base64::Engine as _;
+
+    pub(super) fn serialize<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(data))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64_STANDARD
+            .decode(text)
+            .map_err(|error| serde::de::Error::custom(format!("data is not base64: {error}")))
+    }
 }
 
 impl Descriptor {
@@ -240,8 +313,19 @@ impl Descriptor {
             annotations: BTreeMap::new(),
             platform: None,
             artifact_type: None,
-            data: None,
+            data: Vec::new(),
         }
+    }
+
+    /// Whether it points to an index or a manifest.
+    pub fn is_manifest(&self) -> bool {
+        matches!(self.media_type.kind(), Kind::Index | Kind::Manifest)
+    }
+
+    /// The same without what is said of the content: its media type, digest and size.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Descriptor::new(self.media_type.clone(), self.digest.clone(), self.size)
     }
 
     /// The descriptor of `bytes`, by SHA-256.
@@ -254,6 +338,7 @@ impl Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::strict::read;
 
     #[test]
     fn knows_oci_and_docker_media_types() {
@@ -287,7 +372,7 @@ mod tests {
         let json = |size: &str| {
             let digest = Digest::of(Algorithm::Sha256, b"");
             let text = format!(r#"{{"mediaType":"a/b","digest":"{digest}"{size}}}"#);
-            serde_json::from_str::<Descriptor>(&text)
+            read::<Descriptor>(text.as_bytes())
         };
         assert!(json(r#","size":0"#).is_ok());
         assert!(json(r#","size":9223372036854775807"#).is_ok());
@@ -295,5 +380,29 @@ mod tests {
         assert!(json(r#","size":-1"#).is_err());
         assert!(json(r#","size":1e30"#).is_err());
         assert!(json("").is_err());
+    }
+
+    #[test]
+    fn data_is_the_content() {
+        let digest = Digest::of(Algorithm::Sha256, b"ab");
+        let json = |data: &str, size: u64| {
+            let text = format!(r#"{{"digest":"{digest}","size":{size},"data":{data}}}"#);
+            read::<Descriptor>(text.as_bytes())
+        };
+        assert_eq!(json(r#""YWI=""#, 2).unwrap().data, b"ab");
+        assert!(json(r#""""#, 2).unwrap().data.is_empty());
+        assert!(json("null", 2).unwrap().data.is_empty());
+        for (data, size) in [(r#""YWM=""#, 2), (r#""YWI=""#, 3), (r#""?""#, 2)] {
+            assert!(json(data, size).is_err(), "{data}");
+        }
+        let media_type = |name: &str| {
+            let text = format!(r#"{{"mediaType":"{name}","digest":"{digest}","size":2}}"#);
+            read::<Descriptor>(text.as_bytes())
+        };
+        assert!(media_type("").unwrap().media_type.is_empty());
+        for bad in [r"a/b\u202e", r"a\u001b[2J", r"a\n"] {
+            let error = media_type(bad).unwrap_err().to_string();
+            assert!(error.contains("is not a media type"), "{error}");
+        }
     }
 }

@@ -3,61 +3,60 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::digest::Digest;
+use crate::oci::platform::Platform;
+use crate::oci::strict::{Folded, read_noting};
 
 /// The largest manifest that is read, in bytes: the limit that registries keep (distribution spec,
 /// "Pushing Manifests").
 pub const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
 
 /// An image manifest: one config and its layers, lowest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageManifest {
     /// Always 2.
     pub schema_version: u32,
     /// The manifest's own media type, or else the one it was referred to with.
-    // `Manifest::parse` has read it already.
-    #[serde(skip_deserializing, default = "oci_manifest")]
     pub media_type: MediaType,
     /// The type of the artifact, when this is not an image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<MediaType>,
     /// The image's configuration.
     pub config: Descriptor,
     /// The layers, lowest first.
-    #[serde(default)]
     pub layers: Vec<Descriptor>,
     /// The manifest that this one is about (a signature's image, say).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Arbitrary metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 /// An image index: manifests, each usually for a platform.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageIndex {
     /// Always 2.
     pub schema_version: u32,
     /// The index's own media type, or else the one it was referred to with.
-    // `Manifest::parse` has read it already.
-    #[serde(skip_deserializing, default = "oci_index")]
     pub media_type: MediaType,
     /// The type of the artifact, when this is not an image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<MediaType>,
     /// The manifests, in the index's order.
-    #[serde(default)]
     pub manifests: Vec<Descriptor>,
     /// The manifest that this one is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Arbitrary metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -69,6 +68,24 @@ pub enum Manifest {
     Index(ImageIndex),
     /// An image manifest.
     Image(ImageManifest),
+}
+
+/// What a strict reader would not have taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Oddity {
+    /// A key in another case.
+    Folded(Folded),
+    /// An index without a version, as `rules_oci` writes it.
+    NoSchemaVersion,
+}
+
+impl std::fmt::Display for Oddity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Oddity::Folded(folded) => folded.fmt(f),
+            Oddity::NoSchemaVersion => f.write_str("it has no schemaVersion, which should be 2"),
+        }
+    }
 }
 
 /// Why bytes are not a manifest that can be used.
@@ -85,8 +102,11 @@ pub enum ManifestError {
     /// Neither an index nor an image manifest.
     #[error("its media type {0:?} is neither an image manifest nor an image index")]
     MediaType(String),
+    /// An image manifest without what makes it one.
+    #[error("it has no config")]
+    NoConfig,
     /// An index and an image manifest at once: which, would be up to the reader.
-    #[error("it has both manifests and a config, so it can be read in two ways")]
+    #[error("it has both manifests and a config or layers, so it can be read in two ways")]
     Ambiguous,
     /// The content has another media type than the one that pointed to it says.
     #[error("it says that it is {found}, but it was referred to as {expected}")]
@@ -101,14 +121,23 @@ pub enum ManifestError {
     Size(u64),
 }
 
+/// All that a manifest of any kind has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Head {
-    #[serde(default)]
-    schema_version: u64,
+struct Document {
+    schema_version: Option<u64>,
+    #[serde(default, deserialize_with = "MediaType::optional")]
     media_type: Option<MediaType>,
-    manifests: Option<serde::de::IgnoredAny>,
-    config: Option<serde::de::IgnoredAny>,
+    #[serde(default, deserialize_with = "MediaType::optional")]
+    artifact_type: Option<MediaType>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    /// Schema 1's layers.
+    fs_layers: Option<IgnoredAny>,
 }
 
 impl Manifest {
@@ -117,20 +146,35 @@ impl Manifest {
     /// The `mediaType` inside must agree, and so must the properties, so that one content cannot be
     /// read in two ways (CVE-2021-41190).
     pub fn parse(bytes: &[u8], expected: Option<&MediaType>) -> Result<Self, ManifestError> {
+        Self::parse_noting(bytes, expected).map(|(manifest, _)| manifest)
+    }
+
+    /// As [`Manifest::parse`], with what a strict reader would not have taken.
+    pub fn parse_noting(
+        bytes: &[u8],
+        expected: Option<&MediaType>,
+    ) -> Result<(Self, Vec<Oddity>), ManifestError> {
         if bytes.len() as u64 > MAX_MANIFEST_SIZE {
             return Err(ManifestError::Size(bytes.len() as u64));
         }
-        let head: Head = serde_json::from_slice(bytes)?;
-        if head.schema_version != 2 {
-            return Err(ManifestError::SchemaVersion(head.schema_version));
+        let (document, folded) = read_noting::<Document>(bytes)?;
+        if let Some(version) = document.schema_version
+            && version != 2
+        {
+            return Err(ManifestError::SchemaVersion(version));
         }
-        let kind_by_content = match (&head.manifests, &head.config) {
-            (Some(_), None) => Some(MediaType::OCI_INDEX),
-            (None, Some(_)) => Some(MediaType::OCI_MANIFEST),
-            (Some(_), Some(_)) => return Err(ManifestError::Ambiguous),
-            (None, None) => None,
+        let has_image = document.config.is_some() || document.layers.is_some();
+        let by_content = match (document.manifests.is_some(), has_image) {
+            (true, false) => Some(MediaType::OCI_INDEX),
+            (false, true) => Some(MediaType::OCI_MANIFEST),
+            (true, true) => return Err(ManifestError::Ambiguous),
+            (false, false) => None,
         };
-        if let (Some(expected), Some(found)) = (expected, &head.media_type)
+        if document.fs_layers.is_some() && by_content.is_some() {
+            return Err(ManifestError::Ambiguous);
+        }
+        let expected = expected.filter(|expected| !expected.is_empty());
+        if let (Some(expected), Some(found)) = (expected, &document.media_type)
             && expected != found
         {
             return Err(ManifestError::Mismatch {
@@ -138,12 +182,12 @@ impl Manifest {
                 found: found.clone(),
             });
         }
-        let media_type = head
+        let media_type = document
             .media_type
             .or_else(|| expected.cloned())
-            .or_else(|| kind_by_content.clone())
+            .or_else(|| by_content.clone())
             .ok_or_else(|| ManifestError::MediaType(String::new()))?;
-        if let Some(by_content) = kind_by_content
+        if let Some(by_content) = by_content
             && by_content.kind() != media_type.kind()
         {
             return Err(ManifestError::Mismatch {
@@ -151,19 +195,36 @@ impl Manifest {
                 found: by_content,
             });
         }
-        match media_type.kind() {
+        let mut oddities: Vec<Oddity> = folded.into_iter().map(Oddity::Folded).collect();
+        let manifest = match media_type.kind() {
             Kind::Index => {
-                let mut index: ImageIndex = serde_json::from_slice(bytes)?;
-                index.media_type = media_type;
-                Ok(Manifest::Index(index))
+                if document.schema_version.is_none() {
+                    oddities.push(Oddity::NoSchemaVersion);
+                }
+                Manifest::Index(ImageIndex {
+                    schema_version: 2,
+                    media_type,
+                    artifact_type: document.artifact_type,
+                    manifests: document.manifests.unwrap_or_default(),
+                    subject: document.subject,
+                    annotations: document.annotations,
+                })
             }
-            Kind::Manifest => {
-                let mut image: ImageManifest = serde_json::from_slice(bytes)?;
-                image.media_type = media_type;
-                Ok(Manifest::Image(image))
+            Kind::Manifest if document.schema_version.is_none() => {
+                return Err(ManifestError::SchemaVersion(0));
             }
-            _ => Err(ManifestError::MediaType(media_type.as_str().to_owned())),
-        }
+            Kind::Manifest => Manifest::Image(ImageManifest {
+                schema_version: 2,
+                media_type,
+                artifact_type: document.artifact_type,
+                config: document.config.ok_or(ManifestError::NoConfig)?,
+                layers: document.layers.unwrap_or_default(),
+                subject: document.subject,
+                annotations: document.annotations,
+            }),
+            _ => return Err(ManifestError::MediaType(media_type.as_str().to_owned())),
+        };
+        Ok((manifest, oddities))
     }
 
     /// The manifest's media type: its own, or else the one it was referred to with.
@@ -173,24 +234,145 @@ impl Manifest {
             Manifest::Image(image) => &image.media_type,
         }
     }
+
+    /// The manifest, if it is not an index.
+    pub fn as_image(&self) -> Option<&ImageManifest> {
+        match self {
+            Manifest::Index(_) => None,
+            Manifest::Image(image) => Some(image),
+        }
+    }
+
+    /// The manifest that this one is about.
+    pub fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Manifest::Index(index) => index.subject.as_ref(),
+            Manifest::Image(image) => image.subject.as_ref(),
+        }
+    }
+
+    /// The indexes and manifests that this one lists.
+    pub fn manifests(&self) -> impl Iterator<Item = &Descriptor> {
+        let entries = match self {
+            Manifest::Index(index) => index.manifests.as_slice(),
+            Manifest::Image(_) => &[],
+        };
+        entries.iter().filter(|entry| entry.is_manifest())
+    }
+
+    /// What else belongs to this one, and what it is: a config and layers, or artifacts that an index lists.
+    pub fn blobs(&self) -> Vec<(&'static str, &Descriptor)> {
+        match self {
+            Manifest::Image(image) => std::iter::once("config")
+                .chain(std::iter::repeat("layer"))
+                .zip(image.blobs())
+                .collect(),
+            Manifest::Index(index) => {
+                let others = index.manifests.iter().filter(|entry| !entry.is_manifest());
+                others.map(|entry| ("artifact", entry)).collect()
+            }
+        }
+    }
+}
+
+/// Why a manifest of what should be an image is none.
+#[derive(Debug, thiserror::Error)]
+pub enum BadImage {
+    /// Its config is of no use.
+    #[error("its config {digest} cannot be used")]
+    Config {
+        /// The config.
+        digest: Digest,
+        /// What is wrong with it.
+        source: ConfigError,
+    },
+    /// Its config tells of other layers.
+    #[error("its config {digest} has {diff_ids} diff_ids, but it has {layers} layers")]
+    DiffIds {
+        /// The config.
+        digest: Digest,
+        /// Entries in the config.
+        diff_ids: usize,
+        /// Entries in the manifest.
+        layers: usize,
+    },
+}
+
+impl ImageManifest {
+    /// The config, and the layers, lowest first.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        std::iter::once(&self.config).chain(&self.layers)
+    }
+
+    /// The first layer that is not of a file system: what has one is an artifact, whatever its config is.
+    pub fn other_layer(&self) -> Option<&Descriptor> {
+        let mut layers = self.layers.iter();
+        layers.find(|layer| !matches!(layer.media_type.kind(), Kind::Layer(_)))
+    }
+
+    /// Whether its config calls itself an image's.
+    fn claims_to_be_image(&self) -> bool {
+        self.config.media_type.kind() == Kind::Config
+    }
+
+    /// Whether it can be an image, which then its config tells.
+    pub fn may_be_image(&self) -> bool {
+        let is_small = self.config.size <= MAX_CONFIG_SIZE;
+        self.other_layer().is_none() && (is_small || self.claims_to_be_image())
+    }
+
+    /// The image's config if this is an image and no artifact: its layers are of file
+    /// systems, and its config is an image's with a `diff_id` for each of them.
+    ///
+    /// `config` are the config's bytes, and `listed` is what the index says that it is for, which counts more
+    /// than what the config says: one image may be listed for several platforms. What calls its
+    /// config an image's, and has another, is an error.
+    pub fn image(
+        &self,
+        config: &[u8],
+        listed: Option<&Platform>,
+    ) -> Result<Option<ImageConfig>, BadImage> {
+        if !self.may_be_image() || listed.is_some_and(Platform::is_unknown) {
+            return Ok(None);
+        }
+        let claims = self.claims_to_be_image();
+        let read = match ImageConfig::parse(config) {
+            Ok(read) => read,
+            Err(source) if claims => {
+                let digest = self.config.digest.clone();
+                return Err(BadImage::Config { digest, source });
+            }
+            Err(_) => return Ok(None),
+        };
+        let (diff_ids, layers) = (read.diff_ids.len(), self.layers.len());
+        match (
+            listed.unwrap_or(&read.platform).is_unknown(),
+            diff_ids == layers,
+        ) {
+            (false, true) => Ok(Some(read)),
+            (false, false) if claims => Err(BadImage::DiffIds {
+                digest: self.config.digest.clone(),
+                diff_ids,
+                layers,
+            }),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl ImageIndex {
     /// Parses the bytes of what can be nothing but an image index of OCI's.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        match Manifest::parse(bytes, Some(&MediaType::OCI_INDEX))? {
-            Manifest::Index(index) => Ok(index),
-            Manifest::Image(image) => Err(ManifestError::MediaType(image.media_type.into())),
+        Self::parse_noting(bytes).map(|(index, _)| index)
+    }
+
+    /// As [`ImageIndex::parse`], with what a strict reader would not have taken.
+    pub fn parse_noting(bytes: &[u8]) -> Result<(Self, Vec<Oddity>), ManifestError> {
+        match Manifest::parse_noting(bytes, Some(&MediaType::OCI_INDEX))? {
+            (Manifest::Index(index), oddities) => Ok((index, oddities)),
+            (Manifest::Image(image), _) => Err(ManifestError::MediaType(image.media_type.into())),
         }
     }
-}
-
-fn oci_manifest() -> MediaType {
-    MediaType::OCI_MANIFEST
-}
-
-fn oci_index() -> MediaType {
-    MediaType::OCI_INDEX
 }
 
 #[cfg(test)]
@@ -225,6 +407,90 @@ mod tests {
         ] {
             assert!(parse(&both, expected).is_err(), "{expected:?}");
         }
+    }
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn manifest(more: &str) -> String {
+        format!(r#"{{"schemaVersion":2,"config":{{"digest":"{EMPTY}","size":0}}{more}}}"#)
+    }
+
+    #[test]
+    fn a_document_is_the_same_to_all_readers() {
+        let layer = format!(r#"{{"mediaType":"a/b","digest":"{EMPTY}","size":1}}"#);
+        for more in [
+            format!(r#","layers":[{layer}],"Layers":[{layer}]"#),
+            format!(r#","layers":[],"layerſ":[{layer}]"#),
+            r#","layers":[],"layers":[]"#.to_owned(),
+            r#","Config":{}"#.to_owned(),
+            r#","annotations":{"a":"1","a":"2"}"#.to_owned(),
+            r#","other":{"a":{"b":1,"b":1}}"#.to_owned(),
+            format!(r#","layers":[{{"digest":"{EMPTY}","size":1,"Digest":"{EMPTY}"}}]"#),
+            format!(r#","subject":{{"digest":"{EMPTY}","size":1,"Size":1}}"#),
+            format!(
+                r#","layers":[{{"digest":"{EMPTY}","size":1,"platform":{{"os":"a","OS":"b"}}}}]"#
+            ),
+            r#","fsLayers":[]"#.to_owned(),
+        ] {
+            assert!(parse(&manifest(&more), None).is_err(), "{more}");
+        }
+        let text = manifest(r#","LAYERS":null,"annotations":null,"subject":null,"mediaType":"""#);
+        let (_, oddities) = Manifest::parse_noting(text.as_bytes(), None).unwrap();
+        assert_eq!(oddities.len(), 1);
+        let index = br#"{"manifests":null}"#;
+        let (_, oddities) = ImageIndex::parse_noting(index).unwrap();
+        assert_eq!(oddities, [Oddity::NoSchemaVersion]);
+        assert!(parse(&manifest("").replace(r#""schemaVersion":2,"#, ""), None).is_err());
+    }
+
+    #[test]
+    fn an_image_is_told_from_manifest_and_config() {
+        let told = |media_type: &str, layers: &str, config: &str, listed: Option<&str>| {
+            let text = manifest(&format!(r#","layers":[{layers}]"#)).replacen(
+                r#"{"digest""#,
+                &format!(r#"{{"mediaType":"{media_type}","digest""#),
+                1,
+            );
+            let Manifest::Image(image) = parse(&text, None).unwrap() else {
+                panic!("an image manifest");
+            };
+            let listed = listed.map(|listed| listed.parse().unwrap());
+            image
+                .image(config.as_bytes(), listed.as_ref())
+                .map(|config| config.map(|config| config.platform.to_string()))
+                .map_err(|error| error.to_string())
+        };
+        let oci = MediaType::OCI_CONFIG;
+        let layer = format!(
+            r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{EMPTY}","size":1}}"#
+        );
+        let statement = layer.replace("vnd.oci.image.layer.v1.tar", "vnd.in-toto+json");
+        let platform = r#""os":"linux","architecture":"amd64""#;
+        let config = format!(r#"{{{platform},"rootfs":{{"diff_ids":["{EMPTY}"]}}}}"#);
+        let amd64 = Ok(Some("linux/amd64".to_owned()));
+        for media_type in [
+            oci.as_str(),
+            "",
+            "application/json",
+            "application/octet-stream",
+        ] {
+            assert_eq!(
+                told(media_type, &layer, &config, None),
+                amd64,
+                "{media_type}"
+            );
+            assert_eq!(told(media_type, &statement, &config, None), Ok(None));
+            let listed = Some("linux/amd64/v1");
+            assert!(told(media_type, &layer, &config, listed).unwrap().is_some());
+            let unknown = Some("unknown/unknown");
+            assert_eq!(told(media_type, &layer, &config, unknown), Ok(None));
+            assert_eq!(told(media_type, &layer, "{}", None), Ok(None));
+        }
+        assert_eq!(told("", &layer, "[]", None), Ok(None));
+        assert!(told(oci.as_str(), &layer, "[]", None).is_err());
+        let error = told(oci.as_str(), "", &config, None).unwrap_err();
+        assert!(error.contains("1 diff_ids"), "{error}");
+        assert_eq!(told("a/b", "", &config, None), Ok(None));
     }
 
     #[test]

@@ -1,38 +1,97 @@
 //! Platforms (OCI image spec, image-index.md, the `platform` property).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::oci::descriptor::Descriptor;
 
 /// The operating system and processor that an image is for, in Go's names (`linux`, `arm64`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
-    /// `GOOS`, such as `linux`.
-    #[serde(default)]
+    /// `GOOS`, such as `linux`; empty if it is not told.
+    #[serde(default, deserialize_with = "word")]
     pub os: String,
-    /// `GOARCH`, such as `amd64`.
-    #[serde(default)]
+    /// `GOARCH`, such as `amd64`; empty if it is not told.
+    #[serde(default, deserialize_with = "word")]
     pub architecture: String,
     /// The processor's variant, such as `v8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_word",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub variant: Option<String>,
     /// The version of the operating system, used by Windows images.
     #[serde(
         default,
         rename = "os.version",
+        deserialize_with = "optional_word",
         skip_serializing_if = "Option::is_none"
     )]
     pub os_version: Option<String>,
     /// Required features of the operating system, used by Windows images.
-    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        rename = "os.features",
+        deserialize_with = "words",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub os_features: Vec<String>,
+    /// Required features of the processor, which the spec reserves.
+    #[serde(
+        default,
+        deserialize_with = "words",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub features: Vec<String>,
 }
 
 /// Why a string is not a platform.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a platform: expected OS/ARCHITECTURE[/VARIANT], such as linux/amd64")]
+#[error(
+    "{0:?} is not a platform: expected OS/ARCHITECTURE[/VARIANT][:OS_VERSION], such as linux/amd64"
+)]
 pub struct PlatformError(String);
+
+fn is_word(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b);
+    text.len() <= 64 && text.bytes().all(fits)
+}
+
+/// What a platform is made of, or nothing.
+pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_word(&text) {
+        return Ok(text);
+    }
+    Err(D::Error::custom(format!(
+        "{text:?} is no part of a platform: expected lower-case letters, digits and _.-"
+    )))
+}
+
+pub(super) fn optional_word<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    word(deserializer).map(|text| Some(text).filter(|text| !text.is_empty()))
+}
+
+pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Word(#[serde(deserialize_with = "word")] String);
+    let words = Vec::<Word>::deserialize(deserializer)?;
+    Ok(words.into_iter().map(|Word(word)| word).collect())
+}
+
+/// The level of a processor's variant, such as `v8.1`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Level {
+    major: u32,
+    minor: u32,
+}
 
 impl Platform {
     /// Whether this is no platform: the placeholder under which build tools file attestations in an
@@ -43,40 +102,66 @@ impl Platform {
             .any(|name| name.is_empty() || name == "unknown")
     }
 
-    /// The variant with containerd's defaults filled in: arm64 is v8 and arm is v7.
-    fn effective_variant(&self) -> &str {
-        match (self.architecture.as_str(), self.variant.as_deref()) {
-            ("arm64", None | Some("" | "8")) => "v8",
-            ("arm", None | Some("" | "7")) => "v7",
-            ("arm", Some("6")) => "v6",
-            ("arm", Some("5")) => "v5",
-            (_, Some(variant)) => variant,
-            (_, None) => "",
-        }
+    /// The variant's level, with containerd's defaults filled in, for processors whose variants are levels.
+    fn level(&self) -> Option<Level> {
+        let default = match self.architecture.as_str() {
+            "amd64" => "v1",
+            "arm64" => "v8",
+            "arm" => "v7",
+            _ => return None,
+        };
+        let variant = self.variant.as_deref().unwrap_or(default);
+        let digits = variant.strip_prefix('v').unwrap_or(variant);
+        let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
+        Some(Level {
+            major: major.parse().ok()?,
+            minor: minor.parse().ok()?,
+        })
     }
 
     /// How well an image for `self` serves a machine of the platform `wanted`; lower is better, and
     /// `None` is not at all.
     ///
-    /// An arm machine runs images of its own variant and of lower ones, as in containerd.
+    /// A machine runs images of its own variant and of lower ones, as in containerd: arm, amd64, and arm64,
+    /// whose v9.0 runs what v8.5 does. A version of the system fits if it begins with the one wanted.
+    /// `oci/tests/unit/platform_cases.bzl` has cases.
     pub fn rank_for(&self, wanted: &Platform) -> Option<u32> {
         if self.os != wanted.os || self.architecture != wanted.architecture {
             return None;
         }
-        if let Some(version) = &wanted.os_version
-            && self.os_version.as_ref() != Some(version)
-        {
-            return None;
+        if let Some(version) = &wanted.os_version {
+            let rest = self.os_version.as_deref()?.strip_prefix(version.as_str())?;
+            if !rest.is_empty() && !rest.starts_with('.') {
+                return None;
+            }
         }
-        let (have, want) = (self.effective_variant(), wanted.effective_variant());
-        if have == want {
-            return Some(0);
+        match (self.level(), wanted.level()) {
+            (Some(have), Some(want)) if have.major == want.major => {
+                want.minor.checked_sub(have.minor)
+            }
+            (Some(have), Some(want)) => {
+                let majors = want.major.checked_sub(have.major)?;
+                // Where versions have minor ones, a major one begins with five of those before.
+                let reach = 5 + want.minor;
+                (have.minor <= reach).then(|| 100 * majors + (reach - have.minor))
+            }
+            _ => (self.variant == wanted.variant).then_some(0),
         }
-        let level = |variant: &str| variant.strip_prefix('v')?.parse::<u32>().ok();
-        match (self.architecture.as_str(), level(have), level(want)) {
-            ("arm", Some(have), Some(want)) if have < want => Some(want - have),
-            _ => None,
-        }
+    }
+
+    /// Whether both serve the same machines equally well, as `linux/amd64` and `linux/amd64/v1` do.
+    pub fn is_same(&self, other: &Platform) -> bool {
+        self.os_version == other.os_version
+            && self.os_features == other.os_features
+            && self.rank_for(other) == Some(0)
+            && other.rank_for(self) == Some(0)
+    }
+
+    /// Whether both name a platform, and not the same one.
+    pub fn contradicts(&self, other: &Platform) -> bool {
+        !self.is_unknown()
+            && !other.is_unknown()
+            && (self.rank_for(other).is_none() && other.rank_for(self).is_none())
     }
 }
 
@@ -84,27 +169,27 @@ impl FromStr for Platform {
     type Err = PlatformError;
 
     fn from_str(text: &str) -> Result<Self, PlatformError> {
-        let word = |part: &str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
+        let (names, version) = match text.split_once(':') {
+            Some((names, version)) => (names, Some(version)),
+            None => (text, None),
         };
-        let parts: Vec<&str> = text.split('/').collect();
+        let parts: Vec<&str> = names.split('/').collect();
         let (os, architecture, variant) = match parts[..] {
             [os, architecture] => (os, architecture, None),
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(PlatformError(text.to_owned())),
         };
-        if !parts.iter().all(|part| word(part)) {
+        let mut words = parts.iter().chain(&version);
+        if !words.all(|word| !word.is_empty() && is_word(word)) {
             return Err(PlatformError(text.to_owned()));
         }
         Ok(Platform {
             os: os.to_owned(),
             architecture: architecture.to_owned(),
             variant: variant.map(str::to_owned),
-            os_version: None,
+            os_version: version.map(str::to_owned),
             os_features: Vec::new(),
+            features: Vec::new(),
         })
     }
 }
@@ -116,7 +201,7 @@ impl fmt::Display for Platform {
             write!(f, "/{variant}")?;
         }
         if let Some(version) = &self.os_version {
-            write!(f, " ({version})")?;
+            write!(f, ":{version}")?;
         }
         Ok(())
     }
@@ -138,6 +223,28 @@ pub(crate) fn best_for<'a, T>(
         .collect()
 }
 
+/// Of the manifests of an index those that are for `platforms`: for each of them those that fit best. An
+/// error is the platform that none is for.
+pub(crate) fn choose<'a>(
+    manifests: &[Descriptor],
+    platforms: &'a [Platform],
+) -> Result<Vec<Descriptor>, &'a Platform> {
+    let mut chosen = HashSet::new();
+    for wanted in platforms {
+        let fitting = best_for(manifests, |entry| entry.platform.as_ref(), wanted);
+        if fitting.is_empty() {
+            return Err(wanted);
+        }
+        chosen.extend(
+            fitting
+                .into_iter()
+                .map(|entry| (&entry.digest, &entry.platform)),
+        );
+    }
+    let is_chosen = |entry: &&Descriptor| chosen.contains(&(&entry.digest, &entry.platform));
+    Ok(manifests.iter().filter(is_chosen).cloned().collect())
+}
+
 /// The names of what an index or a layout has images for, for messages.
 pub(crate) fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
     let names: Vec<String> = platforms
@@ -154,22 +261,27 @@ pub(crate) fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::strict::read;
 
-    fn rank(have: &str, want: &str) -> Option<u32> {
-        let have: Platform = have.parse().unwrap();
-        have.rank_for(&want.parse().unwrap())
+    /// The image, the machine and the rank of a line of the table that the build rules are tested with as well.
+    fn case(line: &str) -> Option<(&str, &str, Option<u32>)> {
+        let mut parts = line.strip_prefix("    (\"")?.split('"');
+        let (image, _, machine) = (parts.next()?, parts.next()?, parts.next()?);
+        let rank = parts.next()?.trim_matches([' ', ',', ')']);
+        Some((image, machine, rank.parse().ok()))
     }
 
     #[test]
-    fn matches_as_containerd_does() {
-        assert_eq!(rank("linux/arm64", "linux/arm64/v8"), Some(0));
-        assert_eq!(rank("linux/arm64/v8", "linux/arm64"), Some(0));
-        assert_eq!(rank("linux/arm", "linux/arm/v7"), Some(0));
-        assert_eq!(rank("linux/arm/v6", "linux/arm/v7"), Some(1));
-        assert_eq!(rank("linux/arm/v7", "linux/arm/v6"), None);
-        assert_eq!(rank("linux/amd64", "linux/arm64"), None);
-        assert_eq!(rank("windows/amd64", "linux/amd64"), None);
-        assert_eq!(rank("linux/amd64/v3", "linux/amd64"), None);
+    fn matches_as_the_table_has_it() {
+        let table = include_str!("../../oci/tests/unit/platform_cases.bzl");
+        let cases: Vec<_> = table.lines().filter_map(case).collect();
+        assert!(cases.len() > 30, "{}", cases.len());
+        for (image, machine, rank) in cases {
+            let have: Platform = image.parse().unwrap();
+            let found = have.rank_for(&machine.parse().unwrap());
+            assert_eq!(found, rank, "{image} on {machine}");
+            assert_eq!(have.to_string(), image);
+        }
     }
 
     #[test]
@@ -181,8 +293,20 @@ mod tests {
             "linux/a/b/c",
             "Linux/amd64",
             "linux/amd 64",
+            "linux/amd64:",
+            "windows/amd64:10:1",
         ] {
             assert!(bad.parse::<Platform>().is_err(), "{bad:?}");
+        }
+        for bad in [
+            r#"{"os":"linux","architecture":"amd64\",\n],)\nlocal_path_override("}"#,
+            r#"{"os":"linux\u001b[2J","architecture":"amd64"}"#,
+            r#"{"os":"linux","architecture":"amd64","variant":"a b"}"#,
+            r#"{"os":"windows","architecture":"amd64","os.version":"\u202e"}"#,
+            r#"{"os":"windows","architecture":"amd64","os.features":["a/b"]}"#,
+        ] {
+            let error = read::<Platform>(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("is no part of a platform"), "{error}");
         }
     }
 }

@@ -17,14 +17,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::task;
 
 use crate::layout::{LayoutError, LayoutWriter};
+use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
-use crate::oci::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::oci::platform::{Platform, best_for, offered};
+use crate::oci::manifest::{BadImage, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::platform::{Platform, choose, offered};
+use crate::oci::walk::{Walk, WalkError};
 use crate::progress::Reporter;
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -32,11 +34,6 @@ use crate::store::{Store, StoreError};
 use fetcher::Fetcher;
 use referrers::FoundReferrers;
 use upstream::Candidates;
-
-/// Manifests of one image; more are taken for an attack.
-const MAX_MANIFESTS: usize = 20_000;
-/// The largest image configuration that is read, in bytes.
-const MAX_CONFIG_SIZE: u64 = 16 * 1024 * 1024;
 
 /// Why a pull failed.
 #[derive(Debug, thiserror::Error)]
@@ -58,21 +55,13 @@ pub enum PullError {
         /// What is wrong with it.
         source: ManifestError,
     },
-    /// A config is of no use.
-    #[error("the image configuration {digest} cannot be used")]
-    Config {
-        /// The config.
+    /// An image is of no use.
+    #[error("the image {digest} cannot be used")]
+    Image {
+        /// The manifest.
         digest: Digest,
         /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// A config that is too large.
-    #[error("the image configuration {digest} has {size} bytes, more than the limit of 16 MiB")]
-    ConfigSize {
-        /// The config.
-        digest: Digest,
-        /// Its size by its descriptor.
-        size: u64,
+        source: BadImage,
     },
     /// One digest, two sizes: at least one descriptor lies.
     #[error("the image says of {digest} both that it has {one} and that it has {other} bytes")]
@@ -85,8 +74,8 @@ pub enum PullError {
         other: u64,
     },
     /// The image has no end.
-    #[error("the image has more than {MAX_MANIFESTS} manifests")]
-    TooManyManifests,
+    #[error("the image is too large")]
+    Walk(#[from] WalkError),
     /// What refers to the image.
     #[error(transparent)]
     Referrers(#[from] ReferrersError),
@@ -199,7 +188,7 @@ pub async fn pull(
     let writer = LayoutWriter::begin(output, &plan.root, None, &plan.referrers.indexes())?;
     let blobs = plan.blobs(selection.shallow)?;
     reporter.expect(blobs.iter().map(|blob| blob.size).sum());
-    let fetched = planner.fetch(&mut plan, blobs.clone()).await?;
+    planner.fetch(&mut plan, &blobs).await?;
 
     let manifests = plan.manifests.iter().chain(plan.referrers.manifests());
     let manifests = manifests.map(|(manifest, _)| (&manifest.digest, manifest));
@@ -210,11 +199,12 @@ pub async fn pull(
     }
     let indexes = plan.referrers.write(&writer)?;
     writer.finish()?;
-    let transferred = plan.transferred.values().sum::<u64>() + fetched;
+    let transferred = plan.transferred.values().sum::<u64>() + plan.fetched;
     let total: u64 = all.values().map(|blob| blob.size).sum();
+    let blobs = all.len() + indexes;
     Ok(Pulled {
         summary: plan.summary(),
-        blobs: all.len() + indexes,
+        blobs,
         transferred,
         from_store: total.saturating_sub(transferred),
         elapsed: started.elapsed(),
@@ -270,8 +260,8 @@ pub async fn describe(
     };
     let mut plan = planner.plan(digest).await?;
     let configs = plan.blobs(true)?;
-    planner.fetch(&mut plan, configs).await?;
-    plan.describe(store)
+    planner.fetch(&mut plan, &configs).await?;
+    Ok(plan.describe())
 }
 
 /// A manifest, and where it was.
@@ -285,10 +275,14 @@ struct ReadManifest {
 /// What belongs to an image.
 struct PullPlan {
     root: Descriptor,
-    /// Every manifest, each once, those nearest to the root first.
+    /// Every manifest, each once for each platform that it is listed for, those nearest to the root first.
     manifests: Vec<(Descriptor, Manifest)>,
+    /// The images, in the index's order, each once for each of its platforms; known once their configs are.
+    images: Vec<(PulledImage, ImageConfig)>,
     /// The bytes of the manifests that came over the network.
     transferred: HashMap<Digest, u64>,
+    /// Bytes of other blobs that came over the network.
+    fetched: u64,
     referrers: FoundReferrers,
 }
 
@@ -308,31 +302,19 @@ impl PullPlan {
         }
     }
 
-    fn images(&self) -> impl Iterator<Item = (&Descriptor, &ImageManifest)> {
-        self.manifests
-            .iter()
-            .filter_map(|(descriptor, manifest)| match manifest {
-                Manifest::Image(image) => Some((descriptor, image)),
-                Manifest::Index(_) => None,
-            })
-    }
-
     /// The configs and layers, each once.
     fn blobs(&self, shallow: bool) -> Result<Vec<Descriptor>, PullError> {
         let mut seen: HashMap<&Digest, u64> = HashMap::new();
         let mut blobs = Vec::new();
-        let images = self.images().flat_map(|(_, image)| {
+        let images = self
+            .manifests
+            .iter()
+            .filter_map(|(_, manifest)| manifest.as_image());
+        let images = images.flat_map(|image| {
             let layers = if shallow { 0 } else { image.layers.len() };
-            blobs_of(image).take(1 + layers)
+            image.blobs().take(1 + layers)
         });
-        let referring = self
-            .referrers
-            .manifests()
-            .filter_map(|(_, manifest)| match manifest {
-                Manifest::Image(image) => Some(image),
-                Manifest::Index(_) => None,
-            });
-        for blob in images.chain(referring.flat_map(blobs_of)) {
+        for blob in images.chain(self.referrers.blobs()) {
             match seen.insert(&blob.digest, blob.size) {
                 None => blobs.push(blob.clone()),
                 Some(size) if size == blob.size => {}
@@ -348,38 +330,36 @@ impl PullPlan {
         Ok(blobs)
     }
 
-    /// An image that no index gives a platform has it from its config.
-    fn fill_platforms(&mut self, store: &Store) -> Result<(), PullError> {
-        for (descriptor, manifest) in &mut self.manifests {
-            let Manifest::Image(image) = manifest else {
-                continue;
-            };
-            if descriptor.platform.is_some() || image.config.media_type.kind() != Kind::Config {
-                continue;
+    /// Tells images from artifacts, once the configs are in the store.
+    fn find_images(&mut self, store: &Store) -> Result<(), PullError> {
+        for (descriptor, manifest) in &self.manifests {
+            if let Some(image) = manifest.as_image()
+                && let Some(config) = read_image(store, descriptor, image)?
+            {
+                let pulled = PulledImage {
+                    manifest: descriptor.bare(),
+                    platform: descriptor
+                        .platform
+                        .as_ref()
+                        .unwrap_or(&config.platform)
+                        .clone(),
+                    config: image.config.bare(),
+                    layers: image.layers.iter().map(Descriptor::bare).collect(),
+                };
+                self.images.push((pulled, config));
             }
-            let config = &image.config;
-            if config.size > MAX_CONFIG_SIZE {
-                return Err(PullError::ConfigSize {
-                    digest: config.digest.clone(),
-                    size: config.size,
-                });
-            }
-            let bytes = store.read(&config.digest, config.size)?.unwrap_or_default();
-            let platform = serde_json::from_slice(&bytes).map_err(|source| PullError::Config {
-                digest: config.digest.clone(),
-                source,
-            })?;
-            descriptor.platform = Some(platform);
         }
         Ok(())
     }
 
     /// An image that stands alone must be for every platform asked for.
     fn check_platform(&self, wanted: &[Platform]) -> Result<(), PullError> {
-        let (descriptor, manifest) = &self.manifests[0];
-        let (Manifest::Image(_), Some(platform)) = (manifest, &descriptor.platform) else {
+        let [(PulledImage { platform, .. }, _)] = self.images.as_slice() else {
             return Ok(());
         };
+        if matches!(self.manifests[0].1, Manifest::Index(_)) {
+            return Ok(());
+        }
         match wanted
             .iter()
             .find(|wanted| platform.rank_for(wanted).is_none())
@@ -393,61 +373,58 @@ impl PullPlan {
         }
     }
 
-    fn describe(&self, store: &Store) -> Result<Description, PullError> {
-        #[derive(Deserialize)]
-        struct Config {
-            created: Option<String>,
+    fn describe(&self) -> Description {
+        let layers = self.images.iter().flat_map(|(image, _)| &image.layers);
+        let sizes: HashMap<&Digest, u64> =
+            layers.map(|layer| (&layer.digest, layer.size)).collect();
+        let days = self.images.iter().map(|(_, config)| &config.created);
+        Description {
+            size: sizes.values().sum(),
+            created: days.filter_map(|created| day(created.as_deref()?)).max(),
         }
-        let mut layers: HashMap<&Digest, u64> = HashMap::new();
-        let mut created = None;
-        for (_, image) in self.images() {
-            let sizes = image.layers.iter().map(|layer| (&layer.digest, layer.size));
-            layers.extend(sizes);
-            let config = &image.config;
-            if config.media_type.kind() == Kind::Config {
-                let bytes = store.read(&config.digest, MAX_CONFIG_SIZE)?;
-                let config = serde_json::from_slice::<Config>(&bytes.unwrap_or_default());
-                let day = config.ok().and_then(|config| day(&config.created?));
-                created = created.max(day);
-            }
-        }
-        Ok(Description {
-            size: layers.values().sum(),
-            created,
-        })
     }
 
-    fn summary(&self) -> Summary {
-        let bare = |blob: &Descriptor| {
-            Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size)
-        };
-        let images = self.images().filter_map(|(manifest, image)| {
-            let platform = manifest.platform.clone()?;
-            (!platform.is_unknown()).then(|| PulledImage {
-                manifest: bare(manifest),
-                platform,
-                config: bare(&image.config),
-                layers: image.layers.iter().map(bare).collect(),
-            })
-        });
-        let images: Vec<PulledImage> = images.collect();
+    fn summary(self) -> Summary {
+        let images: Vec<PulledImage> = self.images.into_iter().map(|(image, _)| image).collect();
         let all = self.manifests.iter().map(|(manifest, _)| &manifest.digest);
         let all: Vec<&Digest> = all.collect();
+        let mut told = HashSet::from([&self.root.digest]);
         let each = images.iter().map(|image| &image.manifest.digest);
-        let each = each.filter(|digest| **digest != self.root.digest);
+        let each = each.filter(|digest| told.insert(digest));
         let referrers = std::iter::once(self.referrers.referring(&all))
             .chain(each.map(|digest| self.referrers.referring(&[digest])));
         Summary {
-            root: bare(&self.root),
+            root: self.root.bare(),
             referrers: referrers.flatten().collect(),
             images,
         }
     }
 }
 
-/// The config of an image and its layers, lowest first.
-fn blobs_of(image: &ImageManifest) -> impl Iterator<Item = &Descriptor> {
-    std::iter::once(&image.config).chain(&image.layers)
+/// The config of an image, if it is one; the store has it.
+fn read_image(
+    store: &Store,
+    descriptor: &Descriptor,
+    image: &ImageManifest,
+) -> Result<Option<ImageConfig>, PullError> {
+    let Descriptor { digest, size, .. } = &image.config;
+    let unusable = |source| PullError::Image {
+        digest: descriptor.digest.clone(),
+        source,
+    };
+    if !image.may_be_image() {
+        return Ok(None);
+    }
+    if *size > MAX_CONFIG_SIZE {
+        return Err(unusable(BadImage::Config {
+            digest: digest.clone(),
+            source: ConfigError::Size(*size),
+        }));
+    }
+    let config = store.read(digest, *size)?.unwrap_or_default();
+    image
+        .image(&config, descriptor.platform.as_ref())
+        .map_err(unusable)
 }
 
 struct Planner<'a> {
@@ -467,10 +444,14 @@ impl Planner<'_> {
         let mut plan = PullPlan {
             root: root.clone(),
             manifests: Vec::new(),
+            images: Vec::new(),
             transferred: HashMap::new(),
-            referrers: FoundReferrers::default(),
+            fetched: 0,
+            referrers: FoundReferrers::new(),
         };
-        let mut seen = HashSet::from([digest.clone()]);
+        let mut walk = Walk::of_registry();
+        walk.add(root.clone(), ())?;
+        walk.next();
         let mut images = Vec::new();
         let mut level = vec![ReadManifest {
             descriptor: root,
@@ -478,33 +459,28 @@ impl Planner<'_> {
             came,
         }];
         while !level.is_empty() {
-            let mut indexes = Vec::new();
             for read in level {
-                if let Manifest::Index(index) = &read.manifest {
-                    for entry in &index.manifests {
-                        let kind = entry.media_type.kind();
-                        if !matches!(kind, Kind::Index | Kind::Manifest)
-                            || !seen.insert(entry.digest.clone())
-                        {
-                            continue;
-                        }
-                        if kind == Kind::Index {
-                            indexes.push(entry.clone());
-                        } else {
-                            images.push(entry.clone());
-                        }
-                    }
+                for entry in read.manifest.manifests() {
+                    walk.add(entry.clone(), ())?;
                 }
                 plan.add(read);
             }
-            if seen.len() > MAX_MANIFESTS {
-                return Err(PullError::TooManyManifests);
-            }
+            let level_below = walk.level().map(|(entry, ())| entry);
+            let (indexes, manifests): (Vec<_>, Vec<_>) =
+                level_below.partition(|entry| entry.media_type.kind() == Kind::Index);
+            images.extend(manifests);
             level = self.manifests(indexes).await?;
         }
-        let is_index = matches!(plan.manifests[0].1, Manifest::Index(_));
+        let is_index = plan.manifests[0].1.as_image().is_none();
         if is_index && !self.selection.platforms.is_empty() {
-            images = self.select(images)?;
+            images = self.tell_platforms(&mut plan, images).await?;
+            images = choose(&images, &self.selection.platforms).map_err(|wanted| {
+                PullError::Platform {
+                    wanted: Box::new(wanted.clone()),
+                    offered: offered(images.iter().filter_map(|image| image.platform.as_ref())),
+                    alone: false,
+                }
+            })?;
         }
         for read in self.manifests(images).await? {
             plan.add(read);
@@ -512,39 +488,64 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    /// Brings `blobs`, among which are all configs, into the store, and the platforms that configs tell
-    /// into the plan; returns how many bytes came over the network.
-    async fn fetch(&self, plan: &mut PullPlan, blobs: Vec<Descriptor>) -> Result<u64, PullError> {
+    /// The same manifests with the platforms that their configs tell, where the index tells none.
+    async fn tell_platforms(
+        &self,
+        plan: &mut PullPlan,
+        mut manifests: Vec<Descriptor>,
+    ) -> Result<Vec<Descriptor>, PullError> {
+        let silent = manifests.iter().filter(|entry| entry.platform.is_none());
+        let read = self.manifests(silent.cloned().collect()).await?;
+        let images = read.iter().filter_map(|read| read.manifest.as_image());
+        let configs = images.filter(|image| image.may_be_image());
+        let configs: Vec<_> = configs.map(|image| image.config.clone()).collect();
+        self.fetch_blobs(plan, &configs).await?;
+        let mut platforms = HashMap::new();
+        for read in &read {
+            plan.count(read);
+            if let Some(image) = read.manifest.as_image()
+                && let Some(config) = read_image(self.store, &read.descriptor, image)?
+            {
+                platforms.insert(read.descriptor.digest.clone(), config.platform);
+            }
+        }
+        for entry in &mut manifests {
+            if entry.platform.is_none() {
+                entry.platform = platforms.get(&entry.digest).cloned();
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// Brings `blobs`, among which are all configs, into the store, and what configs tell into the plan.
+    async fn fetch(&self, plan: &mut PullPlan, blobs: &[Descriptor]) -> Result<(), PullError> {
+        self.fetch_blobs(plan, blobs).await?;
+        plan.find_images(self.store)?;
+        plan.check_platform(&self.selection.platforms)
+    }
+
+    async fn fetch_blobs(
+        &self,
+        plan: &mut PullPlan,
+        blobs: &[Descriptor],
+    ) -> Result<(), PullError> {
+        // What a descriptor has embedded, no registry needs to have.
+        for blob in blobs.iter().filter(|blob| !blob.data.is_empty()) {
+            self.insert(&blob.digest, blob.data.clone().into()).await?;
+        }
         let fetcher = Fetcher::new(
             Arc::clone(self.upstream),
             Arc::clone(self.store),
             Arc::clone(self.reporter),
             self.selection.connections,
         );
-        let transferred = fetcher.fetch_all(blobs).await?;
-        plan.fill_platforms(self.store)?;
-        plan.check_platform(&self.selection.platforms)?;
-        Ok(transferred)
+        plan.fetched += fetcher.fetch_all(blobs.to_vec()).await?;
+        Ok(())
     }
 
-    /// The manifests of an index that are asked for: for each platform those that fit best.
-    fn select(&self, images: Vec<Descriptor>) -> Result<Vec<Descriptor>, PullError> {
-        let mut chosen = HashSet::new();
-        for wanted in &self.selection.platforms {
-            let fitting = best_for(&images, |image| image.platform.as_ref(), wanted);
-            if fitting.is_empty() {
-                return Err(PullError::Platform {
-                    wanted: Box::new(wanted.clone()),
-                    offered: offered(images.iter().filter_map(|image| image.platform.as_ref())),
-                    alone: false,
-                });
-            }
-            chosen.extend(fitting.into_iter().map(|image| image.digest.clone()));
-        }
-        Ok(images
-            .into_iter()
-            .filter(|image| chosen.contains(&image.digest))
-            .collect())
+    async fn insert(&self, digest: &Digest, content: Bytes) -> Result<(), StoreError> {
+        let (store, key) = (self.store.clone(), digest.clone());
+        blocking(move || store.insert(&key, &content)).await
     }
 
     /// The manifests of `descriptors`, in their order, and whether each came over the network.
@@ -554,7 +555,13 @@ impl Planner<'_> {
     ) -> Result<Vec<ReadManifest>, PullError> {
         stream::iter(descriptors.into_iter().map(|descriptor| async move {
             let digest = &descriptor.digest;
-            let (bytes, came) = self.manifest(digest, Some(descriptor.size)).await?;
+            let (bytes, came) = if descriptor.data.is_empty() {
+                self.manifest(digest, Some(descriptor.size)).await?
+            } else {
+                let bytes = Bytes::from(descriptor.data.clone());
+                self.insert(digest, bytes.clone()).await?;
+                (bytes, false)
+            };
             let manifest = parse(digest, &bytes, Some(&descriptor))?;
             Ok(ReadManifest {
                 descriptor,
@@ -573,14 +580,6 @@ impl Planner<'_> {
         digest: &Digest,
         size: Option<u64>,
     ) -> Result<(Bytes, bool), PullError> {
-        if let Some(size) = size
-            && size > MAX_MANIFEST_SIZE
-        {
-            return Err(PullError::Manifest {
-                digest: digest.clone(),
-                source: ManifestError::Size(size),
-            });
-        }
         if let Some(bytes) = self.store.read(digest, MAX_MANIFEST_SIZE)? {
             return Ok((bytes.into(), false));
         }
@@ -607,8 +606,7 @@ impl Planner<'_> {
                 other: bytes.len() as u64,
             });
         }
-        let (store, key, content) = (self.store.clone(), digest.clone(), bytes.clone());
-        blocking(move || store.insert(&key, &content)).await?;
+        self.insert(digest, bytes.clone()).await?;
         Ok((bytes, true))
     }
 }

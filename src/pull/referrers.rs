@@ -4,19 +4,21 @@
 //! What comes is as the digests in the list say, and says itself that it refers to the image.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use crate::layout::{LayoutError, LayoutWriter, ReferrersIndexes, referrers_index};
-use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
-use crate::oci::manifest::Manifest;
+use crate::oci::manifest::{ImageManifest, Manifest};
+use crate::oci::walk::Walk;
 use crate::progress::Note;
 use crate::registry::{Backoff, RegistryError};
 
 use super::upstream::Candidates;
-use super::{Planner, PullError, PullPlan, blobs_of};
+use super::{Planner, PullError, PullPlan};
 
 /// Manifests that refer to an image, directly or not; more are taken for an attack, as are those below.
 const MAX_REFERRERS: usize = 1000;
@@ -52,12 +54,13 @@ pub enum ReferrersError {
 }
 
 /// What refers to the manifests of an image.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FoundReferrers {
     /// The manifests that refer to each subject, those of the image first.
     lists: Vec<(Digest, Vec<Digest>)>,
     /// These manifests, and those that indexes among them list.
     manifests: HashMap<Digest, (Descriptor, Manifest)>,
+    walk: Walk,
 }
 
 /// What refers to one manifest, as build rules read it.
@@ -70,9 +73,25 @@ pub struct Referring {
 }
 
 impl FoundReferrers {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        FoundReferrers {
+            lists: Vec::new(),
+            manifests: HashMap::new(),
+            walk: Walk::of_registry(),
+        }
+    }
+
     /// The manifests, each once.
     pub(super) fn manifests(&self) -> impl Iterator<Item = &(Descriptor, Manifest)> {
         self.manifests.values()
+    }
+
+    /// The configs and layers of all of them.
+    pub(super) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests()
+            .filter_map(|(_, manifest)| manifest.as_image())
+            .flat_map(ImageManifest::blobs)
     }
 
     fn index(&self, list: &[Digest]) -> (Descriptor, Vec<u8>) {
@@ -105,14 +124,13 @@ impl FoundReferrers {
         let mut seen: HashSet<&Digest> = queue.iter().copied().collect();
         while let Some(digest) = queue.pop() {
             let mut add = |blob: &Descriptor| {
-                let bare = Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size);
-                blobs.insert(blob.digest.clone(), bare);
+                blobs.insert(blob.digest.clone(), blob.bare());
             };
             let mut next = Vec::new();
             if let Some((descriptor, manifest)) = self.manifests.get(digest) {
                 add(descriptor);
                 match manifest {
-                    Manifest::Image(image) => blobs_of(image).for_each(&mut add),
+                    Manifest::Image(image) => image.blobs().for_each(&mut add),
                     Manifest::Index(index) => {
                         next.extend(index.manifests.iter().map(|entry| &entry.digest));
                     }
@@ -145,12 +163,20 @@ impl Planner<'_> {
                 Ok::<_, PullError>((subject, list))
             }));
             let connections = self.selection.connections;
-            let lists: Vec<_> = lists.buffered(connections).try_collect().await?;
+            let mut coming = pin!(lists.buffered(connections));
+            let mut lists = Vec::new();
+            let mut count = plan.referrers.walk.len();
+            while let Some((subject, list)) = coming.try_next().await? {
+                count += list.len();
+                if count > MAX_REFERRERS {
+                    return Err(ReferrersError::TooMany.into());
+                }
+                if !list.is_empty() {
+                    lists.push((subject, list));
+                }
+            }
             subjects = Vec::new();
             for (subject, list) in lists {
-                if list.is_empty() {
-                    continue;
-                }
                 if depth == MAX_DEPTH {
                     return Err(ReferrersError::TooDeep.into());
                 }
@@ -158,11 +184,7 @@ impl Planner<'_> {
                 self.add_manifests(plan, list).await?;
                 for digest in &digests {
                     let (_, manifest) = &plan.referrers.manifests[digest];
-                    let says = match manifest {
-                        Manifest::Image(image) => &image.subject,
-                        Manifest::Index(index) => &index.subject,
-                    };
-                    if says.as_ref().is_none_or(|says| says.digest != subject) {
+                    if manifest.subject().is_none_or(|says| says.digest != subject) {
                         let referrer = digest.clone();
                         return Err(ReferrersError::Subject { referrer, subject }.into());
                     }
@@ -179,17 +201,8 @@ impl Planner<'_> {
                 break;
             }
         }
-        let images = plan
-            .referrers
-            .manifests()
-            .filter_map(|(_, manifest)| match manifest {
-                Manifest::Image(image) => Some(image),
-                Manifest::Index(_) => None,
-            });
-        let blobs: HashMap<_, _> = images
-            .flat_map(blobs_of)
-            .map(|blob| (&blob.digest, blob.size))
-            .collect();
+        let blobs = plan.referrers.blobs();
+        let blobs: HashMap<_, _> = blobs.map(|blob| (&blob.digest, blob.size)).collect();
         let size = blobs
             .values()
             .fold(0, |sum: u64, size| sum.saturating_add(*size));
@@ -203,22 +216,28 @@ impl Planner<'_> {
     async fn add_manifests(
         &self,
         plan: &mut PullPlan,
-        mut descriptors: Vec<Descriptor>,
+        descriptors: Vec<Descriptor>,
     ) -> Result<(), PullError> {
+        for descriptor in descriptors {
+            plan.referrers.walk.add(descriptor, ())?;
+        }
         loop {
-            descriptors.retain(|entry| !plan.referrers.manifests.contains_key(&entry.digest));
-            if plan.referrers.manifests.len() + descriptors.len() > MAX_REFERRERS {
+            if plan.referrers.walk.len() > MAX_REFERRERS {
                 return Err(ReferrersError::TooMany.into());
             }
-            if descriptors.is_empty() {
+            let level: Vec<_> = plan
+                .referrers
+                .walk
+                .level()
+                .map(|(entry, ())| entry)
+                .collect();
+            if level.is_empty() {
                 return Ok(());
             }
-            let manifests = self.manifests(std::mem::take(&mut descriptors)).await?;
-            for read in manifests {
+            for read in self.manifests(level).await? {
                 plan.count(&read);
-                if let Manifest::Index(index) = &read.manifest {
-                    let entries = index.manifests.iter().filter(|entry| is_manifest(entry));
-                    descriptors.extend(entries.cloned());
+                for entry in read.manifest.manifests() {
+                    plan.referrers.walk.add(entry.bare(), ())?;
                 }
                 let digest = read.descriptor.digest.clone();
                 plan.referrers
@@ -260,7 +279,7 @@ impl Planner<'_> {
             }
         };
         let all = list.len();
-        list.retain(is_manifest);
+        list.retain(Descriptor::is_manifest);
         if list.len() < all {
             self.reporter.note(&Note::LeftOut {
                 subject,
@@ -274,8 +293,4 @@ impl Planner<'_> {
         }
         Ok(list)
     }
-}
-
-fn is_manifest(entry: &Descriptor) -> bool {
-    matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest)
 }

@@ -22,10 +22,11 @@ use tokio::task::JoinSet;
 
 use crate::files::open_regular;
 use crate::layout::Sources;
-use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::manifest::{Manifest, ManifestError};
 use crate::oci::reference::Tag;
+use crate::oci::walk::{Met, WalkError};
 use crate::progress::{BlobReporter, Reporter};
 use crate::registry::{Backoff, Mount, Registry, RegistryError, Upload};
 use crate::store::{Store, StoreError};
@@ -53,6 +54,9 @@ pub enum PushError {
         /// Why.
         source: Box<RegistryError>,
     },
+    /// The image has no end.
+    #[error("the image is too large")]
+    Walk(#[from] WalkError),
     /// A manifest is of no use.
     #[error("the manifest {digest} cannot be used")]
     Manifest {
@@ -218,8 +222,9 @@ impl PushPlan {
             manifests: Vec::new(),
             blobs: Vec::new(),
         };
+        let mut met = Met::of_registry();
         let mut seen = HashSet::new();
-        let mut steps = vec![Step::Enter(image.root.clone(), None)];
+        let mut steps = vec![Step::Enter(image.root.bare(), None)];
         while let Some(step) = steps.pop() {
             let (descriptor, above) = match step {
                 Step::Enter(descriptor, above) => (descriptor, above),
@@ -228,7 +233,7 @@ impl PushPlan {
                     continue;
                 }
             };
-            if !seen.insert(descriptor.digest.clone()) {
+            if !met.meet(&descriptor)? {
                 continue;
             }
             let origin = image.origins.get(&descriptor.digest).cloned().or(above);
@@ -241,31 +246,22 @@ impl PushPlan {
                     }
                 })?;
             steps.push(Step::Leave(descriptor, bytes));
-            match manifest {
-                Manifest::Index(index) => {
-                    let manifests = index.manifests.into_iter().rev();
-                    steps.extend(
-                        manifests
-                            .filter(|entry| {
-                                matches!(entry.media_type.kind(), Kind::Index | Kind::Manifest)
-                            })
-                            .map(|entry| Step::Enter(entry, origin.clone())),
-                    );
+            let entries: Vec<_> = manifest.manifests().map(Descriptor::bare).collect();
+            let entries = entries.into_iter().rev();
+            steps.extend(entries.map(|entry| Step::Enter(entry, origin.clone())));
+            if manifest.as_image().is_none() {
+                continue;
+            }
+            for (role, blob) in manifest.blobs() {
+                if blob.media_type.is_nondistributable() && !blob.urls.is_empty() {
+                    continue;
                 }
-                Manifest::Image(manifest) => {
-                    let layers = manifest.layers.into_iter().map(|layer| ("layer", layer));
-                    for (role, blob) in std::iter::once(("config", manifest.config)).chain(layers) {
-                        if blob.media_type.is_nondistributable() && !blob.urls.is_empty() {
-                            continue;
-                        }
-                        if origin.is_none() && image.sources.path(&blob.digest).is_none() {
-                            let digest = blob.digest;
-                            return Err(PushError::Missing { role, digest });
-                        }
-                        if seen.insert(blob.digest.clone()) {
-                            plan.blobs.push((blob, origin.clone()));
-                        }
-                    }
+                if origin.is_none() && image.sources.path(&blob.digest).is_none() {
+                    let digest = blob.digest.clone();
+                    return Err(PushError::Missing { role, digest });
+                }
+                if seen.insert(blob.digest.clone()) {
+                    plan.blobs.push((blob.clone(), origin.clone()));
                 }
             }
         }
@@ -281,12 +277,6 @@ async fn read_manifest(
     reporter: &dyn Reporter,
 ) -> Result<Bytes, PushError> {
     let digest = &descriptor.digest;
-    if descriptor.size > MAX_MANIFEST_SIZE {
-        return Err(PushError::Manifest {
-            digest: digest.clone(),
-            source: ManifestError::Size(descriptor.size),
-        });
-    }
     let Some(path) = image.sources.path(digest) else {
         let Some(origin) = origin else {
             return Err(PushError::Missing {

@@ -199,6 +199,7 @@ impl fmt::Debug for AuthFile {
 
 impl AuthFile {
     /// Parses `bytes`, the content of the file `path`, which errors name.
+    #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CredentialError> {
         let config = serde_json::from_slice(bytes).map_err(|error| CredentialError::Json {
             path: path.to_owned(),
@@ -334,6 +335,7 @@ struct HelperResponse {
     secret: String,
 }
 
+#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
 async fn run_helper(
     path: &Path,
     name: &str,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
+use crate::text::shown;
 
 use super::{CredentialError, NoAnswer};
 
@@ -200,7 +201,7 @@ pub enum RegistryError {
         next: String,
     },
     /// A list without end.
-    #[error("{what}: {host} sends more than {limit} pages")]
+    #[error("{what}: {host} sends more than {limit} pages, or too many entries")]
     Pages {
         /// What was asked for.
         what: String,
@@ -286,6 +287,7 @@ impl RegistryError {
 }
 
 /// What an error's body says (distribution spec, "Error Codes"), with a separator before it.
+#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
 pub(super) fn error_detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Envelope {
@@ -308,8 +310,7 @@ pub(super) fn error_detail(body: &[u8]) -> String {
         .map(|item| format!("{} {}", item.code, item.message).trim().to_owned())
         .collect::<Vec<_>>()
         .join("; ");
-    // A server's text goes to a terminal.
-    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    let text = shown(&text.chars().take(300).collect::<String>());
     // The message goes on after it.
     match text.trim_end_matches('.') {
         "" => String::new(),
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn shows_what_a_registry_says_without_control_characters() {
         let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway."}]}"#;
-        assert_eq!(error_detail(body), ": DENIED no [31mway");
+        assert_eq!(error_detail(body), ": DENIED no \\u{1b}[31mway");
         assert_eq!(error_detail(b"<html>"), "");
     }
 }

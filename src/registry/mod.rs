@@ -560,6 +560,7 @@ impl Registry {
             })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     async fn token_answer<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,

@@ -11,6 +11,8 @@ use super::{Registry, RegistryError, same_host};
 
 /// Pages of one list; more are taken for an attack.
 const MAX_PAGES: usize = 100;
+/// Entries of one list; more are taken for an attack as well.
+const MAX_ENTRIES: usize = 10_000;
 
 impl Registry {
     /// The manifests that refer to the one of `digest`, in the registry's order, as the registry says:
@@ -38,6 +40,9 @@ impl Registry {
             let next = next_page(response.headers())
                 .map(|next| (next.to_owned(), response.url().join(next)));
             found.extend(self.read_list(&what, response).await?);
+            if found.len() > MAX_ENTRIES {
+                break;
+            }
             url = match next {
                 None => return Ok(Some(found)),
                 Some((_, Ok(next)))
@@ -85,7 +90,7 @@ impl Registry {
             host: self.host(),
             source,
         })?;
-        Ok(index.manifests)
+        Ok(index.manifests.iter().map(Descriptor::bare).collect())
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::oci::descriptor::{Compression, Descriptor, Kind};
+use crate::oci::descriptor::Descriptor;
+use crate::oci::digest::Digest;
 
 use super::{LayerFault, RootfsError};
 use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, read_layer};
@@ -20,32 +21,26 @@ pub(super) type Reader<'a> = Archive<BufReader<Box<dyn Read + 'a>>>;
 pub(super) struct Layer {
     descriptor: Descriptor,
     path: PathBuf,
-    compression: Compression,
+    diff_id: Digest,
 }
 
 impl Layer {
-    pub(super) fn new(layout: &Path, descriptor: &Descriptor) -> Result<Self, RootfsError> {
-        match descriptor.media_type.kind() {
-            Kind::Layer(compression) => Ok(Layer {
-                descriptor: descriptor.clone(),
-                path: layout.join(descriptor.digest.blob_path()),
-                compression,
-            }),
-            _ => Err(RootfsError::MediaType {
-                digest: descriptor.digest.clone(),
-                media_type: descriptor.media_type.clone(),
-            }),
+    pub(super) fn new(layout: &Path, descriptor: &Descriptor, diff_id: &Digest) -> Self {
+        Layer {
+            descriptor: descriptor.clone(),
+            path: layout.join(descriptor.digest.blob_path()),
+            diff_id: diff_id.clone(),
         }
     }
 
     /// What makes it the same layer as another.
-    pub(super) fn id(&self) -> (&Path, Compression) {
-        (&self.path, self.compression)
+    pub(super) fn id(&self) -> (&Path, &Digest) {
+        (&self.path, &self.diff_id)
     }
 
     /// All entries, in the archive's order. What they take is added to `memory`, which all layers share.
     pub(super) fn entries(&self, memory: &AtomicU64) -> Result<Vec<Entry>, RootfsError> {
-        self.read(|mut archive| {
+        self.read(true, |mut archive| {
             let mut entries = Vec::new();
             while let Some(entry) = archive.next()? {
                 let more = entry.memory();
@@ -67,7 +62,8 @@ impl Layer {
         if wanted.is_empty() {
             return Ok(());
         }
-        self.read(|mut archive| {
+        // The bytes are those of the first reading if the digest is.
+        self.read(false, |mut archive| {
             let mut number = 0;
             for (position, item) in wanted {
                 while number <= *position {
@@ -89,9 +85,11 @@ impl Layer {
         }
     }
 
-    /// Reads the whole blob. That it is another than it should be goes before what follows from that.
+    /// Reads the whole blob, the first time with its `diff_id`. That it is another than it should be goes
+    /// before what follows from that.
     fn read<T>(
         &self,
+        is_first: bool,
         work: impl FnOnce(Reader<'_>) -> Result<T, TarError>,
     ) -> Result<T, RootfsError> {
         let Descriptor { digest, size, .. } = &self.descriptor;
@@ -106,10 +104,19 @@ impl Layer {
         let through = |reader: Box<dyn Read + '_>| {
             work(Archive::new(BufReader::with_capacity(256 * 1024, reader)))
         };
-        let read = read_layer(&self.path, digest.algorithm(), self.compression, through)
-            .map_err(unreadable)?;
+        let read =
+            read_layer(&self.path, digest, &self.diff_id, is_first, through).map_err(unreadable)?;
         if read.digest != *digest {
             return Err(self.failed(LayerFault::Digest(read.digest)));
+        }
+        if let Some(found) = read.diff_id
+            && found != self.diff_id
+        {
+            return Err(self.failed(LayerFault::DiffId {
+                expected: self.diff_id.clone(),
+                found,
+                compression: read.compression,
+            }));
         }
         read.done.map_err(|error| match error {
             TarError::Write(error) => RootfsError::Write(error),

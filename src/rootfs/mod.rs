@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use crate::files::FileError;
-use crate::oci::descriptor::MediaType;
+use crate::oci::config::ImageConfig;
+use crate::oci::descriptor::Compression;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ImageManifest;
 use crate::tar::TarError;
@@ -34,14 +35,6 @@ pub enum RootfsError {
         digest: Digest,
         /// What is wrong with it.
         source: LayerFault,
-    },
-    /// A layer of another kind.
-    #[error("the layer {digest} is not a file system layer: its media type is {media_type}")]
-    MediaType {
-        /// The layer.
-        digest: Digest,
-        /// Its media type.
-        media_type: MediaType,
     },
     /// The output cannot be written.
     #[error(transparent)]
@@ -71,6 +64,16 @@ pub enum LayerFault {
     /// Its blob is another one.
     #[error("its blob has the digest {0}")]
     Digest(Digest),
+    /// What it holds is not what the config says.
+    #[error("its diff_id is {found}, read as {compression}, but the config says {expected}")]
+    DiffId {
+        /// What the config says.
+        expected: Digest,
+        /// The digest that it has.
+        found: Digest,
+        /// How it is compressed, by its bytes.
+        compression: Compression,
+    },
     /// What the blob holds is of no use.
     #[error(transparent)]
     Archive(TarError),
@@ -84,12 +87,17 @@ pub struct Rootfs {
 }
 
 impl Rootfs {
-    /// The root file system of the image of `manifest` in the directory `layout`.
-    pub fn read(layout: &Path, manifest: &ImageManifest) -> Result<Self, RootfsError> {
-        let layers = manifest.layers.iter();
+    /// The root file system of the image of `manifest` and `config` in the directory `layout`. Each layer must
+    /// be, uncompressed, what the config says.
+    pub fn read(
+        layout: &Path,
+        manifest: &ImageManifest,
+        config: &ImageConfig,
+    ) -> Result<Self, RootfsError> {
+        let layers = manifest.layers.iter().zip(&config.diff_ids);
         let layers: Vec<Layer> = layers
-            .map(|layer| Layer::new(layout, layer))
-            .collect::<Result<_, _>>()?;
+            .map(|(layer, diff_id)| Layer::new(layout, layer, diff_id))
+            .collect();
         let mut tree = Tree::default();
         let memory = AtomicU64::new(0);
         // A layer that is there several times is read once.

@@ -1,40 +1,86 @@
 //! Layers as they are compressed (OCI image spec, layer.md).
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use crate::files::open_regular;
 use crate::io::Tee;
 use crate::oci::descriptor::Compression;
-use crate::oci::digest::{Algorithm, Digest, HashingWriter};
+use crate::oci::digest::{Digest, HashingWriter};
 
-/// A layer that was read to its end.
+/// What was found while a layer's blob was read.
 pub(crate) struct LayerRead<T, E> {
-    /// The digest of the whole blob, decompressed or not.
+    /// The digest of the whole blob.
     pub(crate) digest: Digest,
-    /// What was made of what it decompresses to.
+    /// How the blob is compressed.
+    pub(crate) compression: Compression,
+    /// The digest of all that it decompresses to, if it was asked for and the blob can be decompressed.
+    pub(crate) diff_id: Option<Digest>,
+    /// What was made of that.
     pub(crate) done: Result<T, E>,
 }
 
-/// Gives `work` what a layer's blob decompresses to; also returns the digest of the whole blob,
-/// however much of it `work` has read.
+/// Gives `work` what a layer's blob decompresses to, and hashes the whole blob, however much of it `work` has
+/// read; with `hash`, also all that it decompresses to.
+///
+/// Runtimes decompress a blob by what its bytes are, whatever the media type says. Only where the `diff_id` is
+/// the blob's own digest, it is not compressed, whatever its bytes look like.
 pub(crate) fn read_layer<T, E: From<io::Error>>(
     path: &Path,
-    algorithm: Algorithm,
-    compression: Compression,
+    blob: &Digest,
+    diff_id: &Digest,
+    hash: bool,
     work: impl FnOnce(Box<dyn Read + '_>) -> Result<T, E>,
 ) -> io::Result<LayerRead<T, E>> {
-    let hasher = HashingWriter::new(algorithm, io::sink());
+    let hasher = HashingWriter::new(blob.algorithm(), io::sink());
     let mut raw = Tee::new(open_regular(path)?, hasher);
-    let buffered = BufReader::with_capacity(256 * 1024, &mut raw);
-    let done = match decompress(buffered, compression) {
-        Ok(reader) => work(reader),
-        Err(error) => Err(error.into()),
+    let mut buffered = BufReader::with_capacity(256 * 1024, &mut raw);
+    let compression = match buffered.fill_buf()? {
+        _ if diff_id == blob => Compression::None,
+        head => Compression::of(head),
     };
-    // What was left unread is part of the blob all the same.
+    let is_blob = compression == Compression::None && diff_id.algorithm() == blob.algorithm();
+    let mut found = None;
+    let done = match decompress(buffered, compression) {
+        Err(error) => Err(error.into()),
+        Ok(reader) if !hash || is_blob => work(reader),
+        Ok(reader) => {
+            let hasher = HashingWriter::new(diff_id.algorithm(), io::sink());
+            let mut content = Tee::new(reader, hasher);
+            let done = work(Box::new(&mut content));
+            // What was left unread is part of the layer all the same.
+            match io::copy(&mut content, &mut io::sink()) {
+                Ok(_) => {
+                    found = Some(content.into_writer().finish().digest);
+                    done
+                }
+                Err(error) => done.and(Err(error.into())),
+            }
+        }
+    };
     io::copy(&mut raw, &mut io::sink())?;
     let digest = raw.into_writer().finish().digest;
-    Ok(LayerRead { digest, done })
+    if hash && is_blob {
+        found = Some(digest.clone());
+    }
+    Ok(LayerRead {
+        digest,
+        compression,
+        diff_id: found,
+        done,
+    })
+}
+
+impl Compression {
+    /// How what begins with these bytes is compressed, as containerd tells it.
+    pub(crate) fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, 0x08, ..] => Compression::Gzip,
+            // A frame, or one to be skipped.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+            _ => Compression::None,
+        }
+    }
 }
 
 /// Reads what a layer's blob decompresses to.

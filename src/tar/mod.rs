@@ -3,7 +3,7 @@
 mod compression;
 mod reader;
 
-pub(crate) use compression::{LayerRead, decompress, read_layer};
+pub(crate) use compression::{decompress, read_layer};
 pub use reader::TarError;
 pub(crate) use reader::{
     Archive, BLOCK, Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, Time, components,

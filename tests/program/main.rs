@@ -1,9 +1,15 @@
 //! What the program does, tried from outside: it and registries on loopback, nothing else.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read documents as others do"
+)]
+
 mod airgap;
 mod archives;
 mod complete;
 mod docs;
+mod documents;
 mod faults;
 mod layers;
 mod mirrors;

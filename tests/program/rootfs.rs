@@ -275,6 +275,7 @@ fn a_layer_that_is_another_is_not_read() {
     let note = add_blob(&layout, "text/plain", b"a note");
     write_layout(&layout, &[note], &[]);
     unpack(&user).failed(&["not a file system layer", "text/plain"]);
+    image(&user, &[Layer::new().file("f", "content")]);
     user.run(&[
         "layout",
         "rootfs",

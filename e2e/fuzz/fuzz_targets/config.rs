@@ -73,6 +73,7 @@ fuzz_target!(|data: &[u8]| {
         if ![
             "architecture",
             "config",
+            "container_config",
             "history",
             "os",
             "os.features",
@@ -80,9 +81,13 @@ fuzz_target!(|data: &[u8]| {
             "rootfs",
             "variant",
         ]
-        .contains(&key.as_str())
+        .contains(&folded(key).as_str())
         {
-            assert_eq!(of_built.get(key), Some(value), "{key} was not kept");
+            let of_built = of_built.as_object().expect("a config is an object");
+            let kept = of_built
+                .iter()
+                .any(|(other, kept)| folded(other) == folded(key) && kept == value);
+            assert!(kept, "{key} was not kept");
         }
     }
     // Nothing more is changed where nothing is to be changed.
@@ -96,6 +101,11 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(again.config, built.config);
     assert_eq!(again.manifest, built.manifest);
 });
+
+/// A key in another case may be one of the specification's, which is written as that has it.
+fn folded(key: &str) -> String {
+    key.replace('\u{17f}', "s").to_lowercase()
+}
 
 fn check_platform(platform: &Platform) {
     let printed = serde_json::to_string(platform).expect("a platform is JSON");

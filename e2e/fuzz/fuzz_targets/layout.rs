@@ -46,8 +46,8 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 
-    let faults = verify(root, VerifyOptions { sparse: false });
-    let sparse = verify(root, VerifyOptions { sparse: true });
+    let faults = verify(root, VerifyOptions { sparse: false }).faults;
+    let sparse = verify(root, VerifyOptions { sparse: true }).faults;
     let accepted: Vec<_> = faults
         .iter()
         .filter(|fault| fault.kind != FaultKind::LeftOut)
@@ -84,7 +84,7 @@ fn every_change_is_a_fault(root: &Path, blobs: &[(Digest, usize)]) {
             if changed != bytes {
                 fs::write(&path, changed).expect("it can be written");
                 assert!(
-                    !verify(root, VerifyOptions::default()).is_empty(),
+                    !verify(root, VerifyOptions::default()).faults.is_empty(),
                     "{} may be changed",
                     path.display()
                 );

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
+use oci_pull_all::oci::config::ImageConfig;
 use oci_pull_all::oci::descriptor::{Compression, Descriptor, MediaType};
+use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::manifest::{ImageManifest, Manifest};
 use oci_pull_all::rootfs::Rootfs;
 
@@ -34,7 +36,8 @@ fuzz_target!(|data: &[u8]| {
     let root = directory.path();
     fs::create_dir_all(root.join("layout/blobs/sha256")).expect("a directory can be made");
     let layers: Vec<Vec<u8>> = layers.into_iter().map(with_checksums).collect();
-    let Ok(rootfs) = Rootfs::read(&root.join("layout"), &image(root, &layers)) else {
+    let (manifest, config) = image(root, &layers);
+    let Ok(rootfs) = Rootfs::read(&root.join("layout"), &manifest, &config) else {
         return;
     };
 
@@ -56,7 +59,8 @@ fn is_one_layer_of_itself(root: &Path, bytes: &[u8]) {
     if bytes.windows(4).any(|window| window == b".wh.") {
         return;
     }
-    let again = Rootfs::read(&root.join("layout"), &image(root, &[bytes.to_vec()]));
+    let (manifest, config) = image(root, &[bytes.to_vec()]);
+    let again = Rootfs::read(&root.join("layout"), &manifest, &config);
     let tar = root.join("again.tar");
     again
         .expect("what was written can be read")
@@ -65,7 +69,7 @@ fn is_one_layer_of_itself(root: &Path, bytes: &[u8]) {
     assert!(fs::read(&tar).expect("there") == bytes, "it is another");
 }
 
-fn image(root: &Path, layers: &[Vec<u8>]) -> ImageManifest {
+fn image(root: &Path, layers: &[Vec<u8>]) -> (ImageManifest, ImageConfig) {
     let media_type = MediaType::layer(Compression::None);
     let layers = layers.iter().map(|layer| {
         let descriptor = Descriptor::of(media_type.clone(), layer);
@@ -74,13 +78,19 @@ fn image(root: &Path, layers: &[Vec<u8>]) -> ImageManifest {
         descriptor
     });
     let layers: Vec<Descriptor> = layers.collect();
-    let config = Descriptor::of(MediaType::OCI_CONFIG, b"{}");
-    let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": layers});
-    let bytes = manifest.to_string();
-    match Manifest::parse(bytes.as_bytes(), None) {
-        Ok(Manifest::Image(image)) => image,
-        other => unreachable!("{other:?}"),
-    }
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
+    let config = serde_json::json!({"rootfs": {"diff_ids": diff_ids}}).to_string();
+    let config = config.as_bytes();
+    let pointer = Descriptor::of(MediaType::OCI_CONFIG, config);
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": pointer, "layers": layers});
+    let Ok(Manifest::Image(manifest)) = Manifest::parse(manifest.to_string().as_bytes(), None)
+    else {
+        panic!("not an image manifest");
+    };
+    (
+        manifest,
+        ImageConfig::parse(config).expect("it is a config"),
+    )
 }
 
 /// What is in a directory, as far as it is not below a directory.

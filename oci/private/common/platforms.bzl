@@ -1,7 +1,7 @@
 """Platforms, in the names of the OCI image spec (image-index.md), and how they match."""
 
 def platform_to_string(platform):
-    """Writes a platform as `os/architecture[/variant]`.
+    """Writes a platform as `os/architecture[/variant][:os.version]`.
 
     Args:
       platform: an OCIPlatformInfo.
@@ -12,21 +12,27 @@ def platform_to_string(platform):
     parts = [platform.os, platform.architecture]
     if platform.variant:
         parts.append(platform.variant)
-    return "/".join(parts)
+    version = _os_version(platform)
+    return "/".join(parts) + (":" + version if version else "")
+
+def _os_version(platform):
+    # Only a pulled image has one.
+    return getattr(platform, "os_version", "")
 
 def check_platform(text):
     """Tells what is wrong with a platform that a user wrote.
 
     Args:
-      text: the platform, which should be `os/architecture[/variant]`.
+      text: the platform, which should be `os/architecture[/variant][:os.version]`.
 
     Returns:
       None, or a message.
     """
-    parts = text.split("/")
+    names, colon, version = text.partition(":")
+    parts = names.split("/")
     well_formed = len(parts) in (2, 3) and all([
         part and part == part.lower() and not [c for c in part.elems() if c not in _PLATFORM_CHARACTERS]
-        for part in parts
+        for part in parts + ([version] if colon else [])
     ])
     if well_formed:
         return None
@@ -34,18 +40,23 @@ def check_platform(text):
 
 _PLATFORM_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
 
-def _effective_variant(platform):
-    # containerd's defaults.
-    if platform.architecture == "arm64":
-        return {"": "v8", "8": "v8"}.get(platform.variant, platform.variant)
-    if platform.architecture == "arm":
-        return {"": "v7", "5": "v5", "6": "v6", "7": "v7"}.get(platform.variant, platform.variant)
-    return platform.variant
+# containerd's defaults for processors whose variants are levels.
+_DEFAULT_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
+
+def _level(platform):
+    """The major and minor number of a variant that is a level, or None."""
+    variant = platform.variant or _DEFAULT_VARIANTS.get(platform.architecture, "")
+    if platform.architecture not in _DEFAULT_VARIANTS:
+        return None
+    major, dot, minor = variant.removeprefix("v").partition(".")
+    minor = minor if dot else "0"
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
 
 def platform_rank(have, wanted):
     """Tells how well an image serves a machine, with containerd's rules for variants.
 
-    An arm machine runs images of its own variant and of lower ones.
+    A machine runs images of its own variant and of lower ones: arm, amd64, and arm64, whose v9.0 runs what
+    v8.5 does. A version of the system fits if it begins with the one wanted.
 
     Args:
       have: the image's OCIPlatformInfo.
@@ -56,15 +67,18 @@ def platform_rank(have, wanted):
     """
     if have.os != wanted.os or have.architecture != wanted.architecture:
         return None
-    have_variant = _effective_variant(have)
-    wanted_variant = _effective_variant(wanted)
-    if have_variant == wanted_variant:
-        return 0
-    levels = {"v5": 5, "v6": 6, "v7": 7, "v8": 8}
-    if have.architecture == "arm" and have_variant in levels and wanted_variant in levels:
-        difference = levels[wanted_variant] - levels[have_variant]
-        return difference if difference > 0 else None
-    return None
+    version = _os_version(wanted)
+    if version and not (_os_version(have) + ".").startswith(version + "."):
+        return None
+    have_level = _level(have)
+    wanted_level = _level(wanted)
+    if not have_level or not wanted_level:
+        return 0 if have.variant == wanted.variant else None
+    majors = wanted_level[0] - have_level[0]
+
+    # Where versions have minor ones, a major one begins with five of those before.
+    minors = wanted_level[1] - have_level[1] + (5 if majors > 0 else 0)
+    return 100 * majors + minors if majors >= 0 and minors >= 0 else None
 
 PLATFORM_ATTR = attr.string(
     doc = """Which image of the layout, such as `linux/arm64/v8`. It may be left out when there is only

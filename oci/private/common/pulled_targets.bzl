@@ -72,6 +72,8 @@ def write_descriptor(ctx, platform = None):
     }
     if platform:
         descriptor["platform"] = {"architecture": platform.architecture, "os": platform.os}
+        if platform.os_version:
+            descriptor["platform"]["os.version"] = platform.os_version
         if platform.variant:
             descriptor["platform"]["variant"] = platform.variant
     file = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")

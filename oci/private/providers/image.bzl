@@ -5,6 +5,8 @@ OCIPlatformInfo = provider(
     fields = {
         "architecture": "string: `GOARCH`, such as `arm64`.",
         "os": "string: `GOOS`, such as `linux`.",
+        "os_version": """string: the version of the operating system, of a pulled Windows image; it may be
+absent or empty.""",
         "variant": "string: the processor's variant, such as `v8`; empty when there is none.",
     },
 )

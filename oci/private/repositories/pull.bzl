@@ -141,6 +141,7 @@ def _build_file(rctx, source, summary, shallow):
             plain_http = rctx.attr.plain_http,
             pulled = pulled,
             source = source,
+            os_version = platform.get("os.version", ""),
             variant = platform.get("variant", ""),
         )
     if images != [":" + name]:

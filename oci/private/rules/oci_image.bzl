@@ -30,8 +30,9 @@ def _oci_image_impl(ctx):
         arguments.add("--base-config", base.config)
         inputs += [base.manifest, base.config]
         platform = base.platform
-    else:
-        arguments.add("--platform", platform_to_string(platform))
+
+    # The base's config must not tell of another platform than its index.
+    arguments.add("--platform", platform_to_string(platform))
     arguments.add_all([layer.descriptor for layer in layers], before_each = "--layer")
     arguments.add_all(ctx.attr.entrypoint, format_each = "--entrypoint=%s")
     arguments.add_all(ctx.attr.cmd, format_each = "--cmd=%s")

@@ -5,10 +5,16 @@ load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
 load("//oci/private/common:layout_directory.bzl", "layout_directory")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "layout_transition", "single")
+load("//oci/private/providers:image.bzl", "OCIImageIndexInfo")
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
 
 def _oci_image_layout_impl(ctx):
     target = single(ctx.attr.image)
+    if ctx.attr.platform and OCIImageIndexInfo in target:
+        fail("{}: platform is for an image that is built for it, but {} is an index, whose images are what they are: name one of them as image, or leave platform out".format(
+            ctx.label,
+            target.label,
+        ))
     found = image_input(target)
     pulled = target[OCIPulledImageInfo] if OCIPulledImageInfo in target else None
     _check_pulled(ctx, target, found.images, pulled)

@@ -8,6 +8,7 @@ def _pulled_image_impl(ctx, toolchain_type):
     platform = OCIPlatformInfo(
         os = ctx.attr.os,
         architecture = ctx.attr.architecture,
+        os_version = ctx.attr.os_version,
         variant = ctx.attr.variant,
     )
     return [
@@ -40,6 +41,7 @@ def pulled_image_rule(toolchain_type = None):
             "config": attr.label(doc = "The config.", allow_single_file = True, mandatory = True),
             "manifest": attr.label(doc = "The manifest.", allow_single_file = True, mandatory = True),
             "os": attr.string(doc = "`GOOS`.", mandatory = True),
+            "os_version": attr.string(doc = "The version of the operating system."),
             "variant": attr.string(doc = "The processor's variant."),
         },
         provides = [OCIImageInfo],

@@ -1,0 +1,330 @@
+//! Image configurations (OCI image spec, config.md; Docker's image spec 1.2).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+use crate::oci::digest::Digest;
+use crate::oci::platform::{Platform, optional_word, word, words};
+use crate::oci::strict::{Folded, read, read_noting, respell};
+
+/// The largest image configuration that is read, in bytes.
+pub const MAX_CONFIG_SIZE: u64 = 16 * 1024 * 1024;
+
+/// What is not looked at, but checked for keys that can be read in two ways.
+type Unread = Option<IgnoredAny>;
+
+/// An image's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// What the image is for; its parts may be empty.
+    pub platform: Platform,
+    /// When it was made (RFC 3339), as it says.
+    pub created: Option<String>,
+    /// How it is run.
+    pub process: Process,
+    /// The digests of its layers, uncompressed, lowest first.
+    pub diff_ids: Vec<Digest>,
+    /// Keys in another case than config.md has them.
+    pub folded: Vec<Folded>,
+}
+
+/// How an image is run (config.md, `config`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// `Entrypoint`
+    pub entrypoint: Vec<String>,
+    /// `Cmd`
+    pub cmd: Vec<String>,
+    /// `Env`, `NAME=VALUE` each.
+    pub env: Vec<String>,
+    /// `User`
+    pub user: String,
+    /// `WorkingDir`
+    pub working_dir: String,
+    /// `StopSignal`
+    pub stop_signal: String,
+    /// `Labels`
+    pub labels: BTreeMap<String, String>,
+    /// The keys of `ExposedPorts`.
+    pub exposed_ports: Vec<String>,
+    /// The keys of `Volumes`.
+    pub volumes: Vec<String>,
+}
+
+/// Why bytes are no image configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not JSON of one.
+    #[error("it is not valid JSON of an image configuration")]
+    Json(#[from] serde_json::Error),
+    /// Its file system is something else.
+    #[error("its rootfs.type is {0:?}, not \"layers\"")]
+    Rootfs(String),
+    /// Larger than [`MAX_CONFIG_SIZE`].
+    #[error("it has {0} bytes, more than the limit of 16 MiB for an image configuration")]
+    Size(u64),
+}
+
+impl ImageConfig {
+    /// Parses the bytes of a config.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        if bytes.len() as u64 > MAX_CONFIG_SIZE {
+            return Err(ConfigError::Size(bytes.len() as u64));
+        }
+        let (document, folded) = read_noting::<Document>(bytes)?;
+        let rootfs = document.rootfs.unwrap_or_default();
+        if !["", "layers"].contains(&rootfs.kind.as_str()) {
+            return Err(ConfigError::Rootfs(rootfs.kind));
+        }
+        let config = document.config.unwrap_or_default();
+        Ok(ImageConfig {
+            platform: Platform {
+                os: document.os,
+                architecture: document.architecture,
+                variant: document.variant,
+                os_version: document.os_version,
+                os_features: document.os_features,
+                features: Vec::new(),
+            },
+            created: document.created,
+            process: Process {
+                entrypoint: config.entrypoint,
+                cmd: config.cmd,
+                env: config.env,
+                user: config.user,
+                working_dir: config.working_dir,
+                stop_signal: config.stop_signal,
+                labels: config.labels,
+                exposed_ports: config.exposed_ports.into_keys().collect(),
+                volumes: config.volumes.into_keys().collect(),
+            },
+            diff_ids: rootfs.diff_ids,
+            folded,
+        })
+    }
+
+    /// As [`ImageConfig::parse`], with all members, whose keys are as config.md has them: whoever edits them
+    /// then finds what runtimes find.
+    pub(crate) fn parse_members(bytes: &[u8]) -> Result<(Self, Map<String, Value>), ConfigError> {
+        let config = Self::parse(bytes)?;
+        let mut members = read::<Value>(bytes)?;
+        respell(&mut members, &config.folded);
+        match members {
+            Value::Object(members) => Ok((config, members)),
+            _ => unreachable!("a config is an object"),
+        }
+    }
+}
+
+/// The object as it is, with all keys that config.md and Docker know.
+#[derive(Default, Deserialize)]
+#[serde(default, expecting = "an image configuration")]
+struct Document {
+    #[serde(deserialize_with = "word")]
+    architecture: String,
+    #[serde(deserialize_with = "word")]
+    os: String,
+    #[serde(deserialize_with = "optional_word")]
+    variant: Option<String>,
+    #[serde(rename = "os.version", deserialize_with = "optional_word")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features", deserialize_with = "words")]
+    os_features: Vec<String>,
+    created: Option<String>,
+    config: Option<Config>,
+    rootfs: Option<Rootfs>,
+    #[serde(rename = "history")]
+    _history: Vec<History>,
+    #[serde(rename = "container_config")]
+    _container_config: Option<Config>,
+    #[serde(rename = "author")]
+    _author: Unread,
+    #[serde(rename = "comment")]
+    _comment: Unread,
+    #[serde(rename = "container")]
+    _container: Unread,
+    #[serde(rename = "docker_version")]
+    _docker_version: Unread,
+    #[serde(rename = "id")]
+    _id: Unread,
+    #[serde(rename = "parent")]
+    _parent: Unread,
+    #[serde(rename = "Size")]
+    _size: Unread,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rootfs {
+    #[serde(rename = "type")]
+    kind: String,
+    diff_ids: Vec<Digest>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct History {
+    #[serde(rename = "author")]
+    _author: Unread,
+    #[serde(rename = "comment")]
+    _comment: Unread,
+    #[serde(rename = "created")]
+    _created: Unread,
+    #[serde(rename = "created_by")]
+    _created_by: Unread,
+    #[serde(rename = "empty_layer")]
+    _empty_layer: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Config {
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+    env: Vec<String>,
+    user: String,
+    working_dir: String,
+    stop_signal: String,
+    labels: BTreeMap<String, String>,
+    exposed_ports: BTreeMap<String, Option<Nothing>>,
+    volumes: BTreeMap<String, Option<Nothing>>,
+    #[serde(rename = "Healthcheck")]
+    _healthcheck: Option<Healthcheck>,
+    #[serde(rename = "ArgsEscaped")]
+    _args_escaped: Unread,
+    #[serde(rename = "AttachStderr")]
+    _attach_stderr: Unread,
+    #[serde(rename = "AttachStdin")]
+    _attach_stdin: Unread,
+    #[serde(rename = "AttachStdout")]
+    _attach_stdout: Unread,
+    #[serde(rename = "CpuShares")]
+    _cpu_shares: Unread,
+    #[serde(rename = "Domainname")]
+    _domainname: Unread,
+    #[serde(rename = "Hostname")]
+    _hostname: Unread,
+    #[serde(rename = "Image")]
+    _image: Unread,
+    #[serde(rename = "MacAddress")]
+    _mac_address: Unread,
+    #[serde(rename = "Memory")]
+    _memory: Unread,
+    #[serde(rename = "MemorySwap")]
+    _memory_swap: Unread,
+    #[serde(rename = "NetworkDisabled")]
+    _network_disabled: Unread,
+    #[serde(rename = "OnBuild")]
+    _on_build: Unread,
+    #[serde(rename = "OpenStdin")]
+    _open_stdin: Unread,
+    #[serde(rename = "Shell")]
+    _shell: Unread,
+    #[serde(rename = "StdinOnce")]
+    _stdin_once: Unread,
+    #[serde(rename = "StopTimeout")]
+    _stop_timeout: Unread,
+    #[serde(rename = "Tty")]
+    _tty: Unread,
+}
+
+/// The value of a port or a volume: an object whose members mean nothing.
+#[derive(Deserialize)]
+struct Nothing {}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Healthcheck {
+    #[serde(rename = "Test")]
+    _test: Unread,
+    #[serde(rename = "Interval")]
+    _interval: Unread,
+    #[serde(rename = "Timeout")]
+    _timeout: Unread,
+    #[serde(rename = "StartPeriod")]
+    _start_period: Unread,
+    #[serde(rename = "StartInterval")]
+    _start_interval: Unread,
+    #[serde(rename = "Retries")]
+    _retries: Unread,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn failure(text: &str) -> String {
+        let error = ImageConfig::parse(text.as_bytes()).unwrap_err();
+        match error {
+            ConfigError::Json(error) => error.to_string(),
+            error => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for (text, key) in [
+            (r#"{"os":"linux","OS":"windows"}"#, "OS"),
+            (r#"{"rootfs":{"diff_ids":[],"Diff_IDs":[]}}"#, "Diff_IDs"),
+            (r#"{"rootfs":{},"rootfS":{}}"#, "rootfS"),
+            (r#"{"config":{"User":"1","user":"0"}}"#, "user"),
+            (r#"{"config":{"Uſer":"1","User":"0"}}"#, "User"),
+            (
+                r#"{"config":{"WorKingDir":"","WorkingDir":"/"}}"#,
+                "WorkingDir",
+            ),
+            (
+                r#"{"config":{"Healthcheck":{"Test":[],"test":[]}}}"#,
+                "test",
+            ),
+            (
+                r#"{"config":{"Healthcheck":{},"HealthchecK":{}}}"#,
+                "HealthchecK",
+            ),
+            (r#"{"config":{"Tty":true,"tty":false}}"#, "tty"),
+            (r#"{"config":{"Labels":{"a":"1","a":"2"}}}"#, "a"),
+            (r#"{"config":{"Volumes":{"/a":{},"/a":{}}}}"#, "/a"),
+            (r#"{"container_config":{"Cmd":[],"CMD":[]}}"#, "CMD"),
+            (
+                r#"{"history":[{"empty_layer":true,"Empty_layer":false}]}"#,
+                "Empty_layer",
+            ),
+            (r#"{"moby.buildkit.cache":{"a":[{"b":1,"b":2}]}}"#, "b"),
+        ] {
+            let error = failure(text);
+            assert!(
+                error.contains(&format!("{key:?}")) && error.contains("line 1"),
+                "{error}"
+            );
+        }
+        assert!(failure(r#"{"rootfs":{"type":"other"}}"#).contains("\"other\""));
+        assert!(failure("[]").contains("a list where an object should be"));
+    }
+
+    #[test]
+    fn reads_what_real_images_have() {
+        let config =
+            br#"{"architecture":"amd64","os":"windows","os.version":"10.0.17763.1","variant":"",
+            "config":{"Hostname":"","Labels":null,"Env":null,"Volumes":{"/v":null,"/V":{}},
+            "ExposedPorts":{"80/tcp":{}},"OnBuild":null,"Healthcheck":null,"Labels2":{"a":1}},
+            "history":null,"rootfS":{"type":"layers","diff_ids":null},"unknown":{"Os":1,"os":2}}"#;
+        let read = ImageConfig::parse(config).unwrap();
+        assert_eq!(read.platform.to_string(), "windows/amd64:10.0.17763.1");
+        assert_eq!(read.process.volumes, ["/V", "/v"]);
+        assert_eq!(read.process.exposed_ports, ["80/tcp"]);
+        assert_eq!(read.folded.len(), 1);
+        let (_, members) = ImageConfig::parse_members(config).unwrap();
+        assert_eq!(
+            members["rootfs"],
+            json!({"type": "layers", "diff_ids": null})
+        );
+        assert!(!members.contains_key("rootfS"));
+        assert_eq!(members["unknown"], json!({"Os": 1, "os": 2}));
+        assert!(ImageConfig::parse(br#"{"config":null,"rootfs":null,"os":null}"#).is_ok());
+    }
+}

@@ -1,0 +1,524 @@
+//! JSON documents, read in the one way that all their readers agree on.
+//!
+//! Go's decoder, which most runtimes and scanners use, takes a key for a field of another case, and merges
+//! the values of a key that is there twice. So what can be read in two ways is refused: a repeated key in
+//! any object, and two keys of which Go makes one field. A lone key in another case is read as Go reads it,
+//! and `null` is an empty list, map or string, as Go writes one.
+//!
+//! [`Strict`] wraps serde's `Deserializer`: what a struct knows comes with `deserialize_struct`, and all
+//! other objects are maps of whoever wrote them, in which only equal keys are one.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess,
+    Visitor,
+};
+use serde_json::Value;
+
+/// A key in another case than the specifications have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The objects and lists that lead to it.
+    path: Vec<Step>,
+    /// The key as it is.
+    found: String,
+    /// The key as it should be.
+    meant: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl fmt::Display for Folded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Folded { found, meant, .. } = self;
+        write!(f, "the key {found:?}")?;
+        for (number, step) in self.path.iter().enumerate() {
+            f.write_str(if number == 0 { " of " } else { "." })?;
+            match step {
+                Step::Key(key) => write!(f, "{}", key.escape_debug())?,
+                Step::Index(index) => write!(f, "{index}")?,
+            }
+        }
+        write!(
+            f,
+            " is read as {meant:?}, as most tools do, but some do not"
+        )
+    }
+}
+
+/// Reads one document.
+///
+/// The error has the key that is wrong, with its line and column; its document is for the caller to name.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    read_noting(bytes).map(|(document, _)| document)
+}
+
+/// As [`read`], with the keys that are in another case.
+#[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
+pub(crate) fn read_noting<T: DeserializeOwned>(
+    bytes: &[u8],
+) -> serde_json::Result<(T, Vec<Folded>)> {
+    let notes = Notes::default();
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let document = T::deserialize(Strict {
+        inner: &mut json,
+        notes: &notes,
+    })?;
+    json.end()?;
+    Ok((document, notes.folded.into_inner()))
+}
+
+/// Gives keys the case in which the specifications have them.
+pub(crate) fn respell(document: &mut Value, folded: &[Folded]) {
+    for Folded { path, found, meant } in folded {
+        let place = path
+            .iter()
+            .try_fold(&mut *document, |value, step| match step {
+                Step::Key(key) => value.get_mut(key),
+                Step::Index(index) => value.get_mut(index),
+            });
+        if let Some(Value::Object(object)) = place
+            && let Some(value) = object.remove(found)
+        {
+            object.insert((*meant).to_owned(), value);
+        }
+    }
+}
+
+/// What is known while a document is read.
+#[derive(Default)]
+struct Notes {
+    path: RefCell<Vec<Step>>,
+    folded: RefCell<Vec<Folded>>,
+}
+
+impl Notes {
+    fn below<T>(&self, step: Step, read: impl FnOnce() -> T) -> T {
+        self.path.borrow_mut().push(step);
+        let value = read();
+        self.path.borrow_mut().pop();
+        value
+    }
+}
+
+/// Whether Go takes `key` for `field`, which is ASCII: no others fold to ASCII than these two.
+fn folds_to(key: &str, field: &str) -> bool {
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    key.chars().map(fold).eq(field.chars().map(fold))
+}
+
+/// A deserializer, or a seed, whose objects are checked.
+struct Strict<'a, D> {
+    inner: D,
+    notes: &'a Notes,
+}
+
+/// What `null` stands for.
+#[derive(Clone, Copy)]
+enum Null {
+    Itself,
+    Text,
+    List,
+    Map,
+}
+
+impl<'a, D> Strict<'a, D> {
+    fn visitor<V>(&self, visitor: V, null: Null) -> Checked<'a, V> {
+        Checked {
+            visitor,
+            null,
+            fields: None,
+            notes: self.notes,
+        }
+    }
+}
+
+macro_rules! forward {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            let visitor = self.visitor(visitor, Null::Itself);
+            self.inner.$method(visitor)
+        }
+    )*};
+}
+
+macro_rules! nullable {
+    ($($method:ident $null:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            let visitor = self.visitor(visitor, Null::$null);
+            self.inner.deserialize_any(visitor)
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
+    type Error = D::Error;
+
+    forward! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64
+        deserialize_char deserialize_bytes deserialize_byte_buf deserialize_option deserialize_unit
+        deserialize_identifier
+    }
+
+    // What nobody reads is checked as well.
+    nullable! {
+        deserialize_ignored_any Itself deserialize_str Text deserialize_string Text
+        deserialize_seq List deserialize_map Map
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = Checked {
+            fields: Some(fields),
+            ..self.visitor(visitor, Null::Itself)
+        };
+        self.inner.deserialize_struct(name, fields, visitor)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.visitor(visitor, Null::Itself);
+        self.inner.deserialize_unit_struct(name, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.visitor(visitor, Null::Itself);
+        self.inner.deserialize_newtype_struct(name, visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.visitor(visitor, Null::Itself);
+        self.inner.deserialize_tuple(length, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.visitor(visitor, Null::Itself);
+        self.inner.deserialize_tuple_struct(name, length, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.visitor(visitor, Null::Itself);
+        self.inner.deserialize_enum(name, variants, visitor)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        let notes = self.notes;
+        self.inner.deserialize(Strict { inner, notes })
+    }
+}
+
+/// A visitor whose objects are checked.
+struct Checked<'a, V> {
+    visitor: V,
+    null: Null,
+    /// The keys of a struct; none for a map.
+    fields: Option<&'static [&'static str]>,
+    notes: &'a Notes,
+}
+
+macro_rules! visit {
+    ($($method:ident $value:ty)*) => {$(
+        fn $method<E: Error>(self, value: $value) -> Result<V::Value, E> {
+            self.visitor.$method(value)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    visit! {
+        visit_bool bool visit_i64 i64 visit_u64 u64 visit_f64 f64 visit_str &str
+        visit_borrowed_str &'de str visit_string String
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
+        match self.null {
+            Null::Itself => self.visitor.visit_unit(),
+            Null::Text => self.visitor.visit_str(""),
+            Null::List => {
+                let none = SeqDeserializer::new(std::iter::empty::<()>());
+                self.visitor.visit_seq(none)
+            }
+            Null::Map => {
+                let none = MapDeserializer::new(std::iter::empty::<((), ())>());
+                self.visitor.visit_map(none)
+            }
+        }
+    }
+
+    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
+        self.visitor.visit_none()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let notes = self.notes;
+        self.visitor.visit_some(Strict { inner, notes })
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let notes = self.notes;
+        self.visitor.visit_newtype_struct(Strict { inner, notes })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        if self.fields.is_some() {
+            // serde would take its values for the fields, in their order.
+            return Err(A::Error::custom(
+                "there is a list where an object should be",
+            ));
+        }
+        self.visitor.visit_seq(Items {
+            inner,
+            next: 0,
+            notes: self.notes,
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(Members {
+            inner,
+            fields: self.fields.unwrap_or_default(),
+            seen: HashMap::new(),
+            step: None,
+            notes: self.notes,
+        })
+    }
+}
+
+/// A list whose objects are checked.
+struct Items<'a, A> {
+    inner: A,
+    next: usize,
+    notes: &'a Notes,
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        inner: T,
+    ) -> Result<Option<T::Value>, A::Error> {
+        let notes = self.notes;
+        let step = Step::Index(self.next);
+        self.next += 1;
+        notes.below(step, || {
+            self.inner.next_element_seed(Strict { inner, notes })
+        })
+    }
+}
+
+/// An object, checked.
+struct Members<'a, A> {
+    inner: A,
+    fields: &'static [&'static str],
+    /// The keys so far, by what they are read as.
+    seen: HashMap<String, String>,
+    /// The key whose value comes next.
+    step: Option<String>,
+    notes: &'a Notes,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        let Some(key) = self.inner.next_key::<String>()? else {
+            return Ok(None);
+        };
+        let field = self.fields.iter().find(|field| folds_to(&key, field));
+        let name = field.map_or(key.as_str(), |field| field).to_owned();
+        if let Some(other) = self.seen.get(&name) {
+            let problem = if *other == key {
+                format!("the key {key:?} is there twice")
+            } else {
+                format!("the keys {other:?} and {key:?} are one to most tools")
+            };
+            return Err(A::Error::custom(format!(
+                "{problem}, so the document can be read in two ways"
+            )));
+        }
+        if let Some(meant) = field
+            && *meant != key
+        {
+            self.notes.folded.borrow_mut().push(Folded {
+                path: self.notes.path.borrow().clone(),
+                found: key.clone(),
+                meant,
+            });
+        }
+        let read = seed.deserialize(name.as_str().into_deserializer());
+        self.step = Some(name.clone());
+        self.seen.insert(name, key);
+        read.map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, inner: T) -> Result<T::Value, A::Error> {
+        let notes = self.notes;
+        let step = Step::Key(self.step.take().unwrap_or_default());
+        notes.below(step, || self.inner.next_value_seed(Strict { inner, notes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde::de::IgnoredAny;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Inner {
+        size: Option<u64>,
+        work_kind: String,
+        labels: BTreeMap<String, String>,
+        list: Vec<Inner>,
+        unread: Option<IgnoredAny>,
+    }
+
+    fn failure(text: &str) -> String {
+        read::<Inner>(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused_with_its_place() {
+        for (text, place) in [
+            (r#"{"size":1,"size":1}"#, "\"size\" is there twice"),
+            (r#"{"size":1,"s\u0069ze":1}"#, "\"size\" is there twice"),
+            (r#"{"size":1,"Size":2}"#, "\"size\" and \"Size\""),
+            (r#"{"ſize":1,"size":2}"#, "\"ſize\" and \"size\""),
+            (r#"{"worKKind":"","workKind":""}"#, "are one to most tools"),
+            (
+                r#"{"list":[{"size":1},{"SIZE":1,"SiZe":1}]}"#,
+                "\"SIZE\" and \"SiZe\"",
+            ),
+            (r#"{"labels":{"a":"1","a":"1"}}"#, "\"a\" is there twice"),
+            (r#"{"other":{"a":[{"b":1,"b":2}]}}"#, "\"b\" is there twice"),
+            (r#"{"unread":{"b":1,"b":2}}"#, "\"b\" is there twice"),
+            (r#"{"other":1,"other":2}"#, "\"other\" is there twice"),
+        ] {
+            let error = failure(text);
+            assert!(
+                error.contains(place) && error.contains("line 1 column"),
+                "{text}: {error}"
+            );
+        }
+        let error = failure("{\n \"list\": [\n  {\"size\": 1,\n   \"size\": 2}]}");
+        assert!(error.ends_with("at line 4 column 9"), "{error}");
+        assert_eq!(
+            read::<Value>(br#"{"a":1,"A":2}"#).unwrap(),
+            json!({"a": 1, "A": 2})
+        );
+        assert!(read::<Value>(br#"{"a":[{"b":1,"b":2}]}"#).is_err());
+    }
+
+    #[test]
+    fn users_maps_and_unknown_objects_have_keys_of_any_case() {
+        let text = r#"{"labels":{"size":"1","Size":"2"},"other":{"size":1,"Size":2},"x":1,"X":2}"#;
+        let (read, folded) = read_noting::<Inner>(text.as_bytes()).unwrap();
+        assert_eq!(read.labels.len(), 2);
+        assert_eq!(folded, []);
+    }
+
+    #[test]
+    fn a_lone_folded_key_is_read_and_told() {
+        let text = r#"{"list":[{},{"ſIZE":7,"unread":{"Size":1}}],"WORKKIND":"k"}"#;
+        let (read, folded) = read_noting::<Inner>(text.as_bytes()).unwrap();
+        assert_eq!(read.list[1].size, Some(7));
+        assert_eq!(read.work_kind, "k");
+        let told: Vec<String> = folded.iter().map(ToString::to_string).collect();
+        assert!(
+            told[0].starts_with("the key \"ſIZE\" of list.1 is read as \"size\""),
+            "{told:?}"
+        );
+        assert!(
+            told[1].starts_with("the key \"WORKKIND\" is read as"),
+            "{told:?}"
+        );
+        let mut document = super::read::<Value>(text.as_bytes()).unwrap();
+        respell(&mut document, &folded);
+        assert_eq!(
+            document,
+            json!({"list": [{}, {"size": 7, "unread": {"Size": 1}}], "workKind": "k"})
+        );
+    }
+
+    #[test]
+    fn null_is_empty_and_a_list_is_no_object() {
+        let text = br#"{"size":null,"workKind":null,"labels":null,"list":null,"unread":null}"#;
+        assert_eq!(read::<Inner>(text).unwrap(), Inner::default());
+        let text = br#"{"labels":{"a":null}}"#;
+        assert_eq!(read::<Inner>(text).unwrap().labels["a"], "");
+        for bad in [
+            r#"{"list":[[1,"",{},[],0]]}"#,
+            r#"{"list":[null]}"#,
+            r#"{"list":{}}"#,
+            r#"{"labels":[]}"#,
+            r#"{"size":1.0}"#,
+            r#"{"size":"1"}"#,
+            "{} {}",
+            "{\"a\":\"\u{1}\"}",
+        ] {
+            failure(bad);
+        }
+        assert!(read::<Inner>(b"{\"a\xff\":1}").is_err());
+        assert!(read::<Inner>(b"{\"other\":\"\xff\"}").is_err());
+        assert!(read::<Inner>(br#"{"other":"\ud800"}"#).is_err());
+        let deep = format!("{{\"other\":{}", "[".repeat(100_000));
+        failure(&deep);
+    }
+}

@@ -1,0 +1,576 @@
+//! One digest is one image: documents that others would read in another way are refused, and what real images
+//! have is taken.
+
+use std::fs;
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use oci_pull_all_support::layout::{add_blob, write_index};
+use oci_pull_all_support::{
+    Answer, CONFIG, Content, Faulty, INDEX, LAYER, MANIFEST, Ran, User, config_of, digest,
+    manifest_of,
+};
+use serde_json::{Value, json};
+
+use crate::new_user;
+
+/// A tar archive of one file.
+fn tar_of(name: &str, content: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, name, content.as_bytes())
+        .expect("it fits in memory");
+    tar.into_inner().expect("it fits in memory")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).expect("it fits in memory");
+    gzip.finish().expect("it fits in memory")
+}
+
+fn no_spoil(_: &oci_pull_all_support::Seen, answer: Answer) -> Answer {
+    answer
+}
+
+fn pull(user: &User, content: Content, more: &[&str]) -> Ran {
+    let image = content.digest.clone();
+    let registry = Faulty::start(content, no_spoil);
+    let reference = format!("{}/image@{image}", registry.host());
+    let pull = ["pull", &reference, "--output", "out", "--no-store"];
+    user.run(&[&pull, more, &["--summary", "summary.json"]].concat())
+}
+
+fn summary(user: &User) -> Value {
+    let text = fs::read(user.path("summary.json")).expect("it was written");
+    serde_json::from_slice(&text).expect("it is JSON")
+}
+
+fn platforms(user: &User) -> Vec<String> {
+    let summary = summary(user);
+    let images = summary["images"].as_array().expect("images");
+    let platforms = images.iter().map(|image| &image["platform"]);
+    platforms
+        .map(|platform| format!("{}", platform["architecture"]).replace('"', ""))
+        .collect()
+}
+
+/// An image of one plain layer, whose config and manifest are what these make of plain ones.
+fn content(
+    config: impl Fn(&str) -> String,
+    manifest: impl Fn(&str) -> String,
+) -> (Content, String) {
+    let mut content = Content::default();
+    let layer = content.add(LAYER, tar_of("f", "good"));
+    let config = config(&config_of(std::slice::from_ref(&layer)).to_string());
+    let config = content.add(CONFIG, config.into_bytes());
+    let manifest = manifest(&manifest_of(&config, &[layer]).to_string());
+    let content = content.with_root(MANIFEST, manifest.clone().into_bytes());
+    (content, manifest)
+}
+
+fn same(text: &str) -> String {
+    text.to_owned()
+}
+
+/// The text with members more at the beginning of its object.
+fn with(members: &'static str) -> impl Fn(&str) -> String {
+    move |text| text.replacen('{', &format!("{{{members},"), 1)
+}
+
+#[test]
+fn a_document_that_can_be_read_in_two_ways_is_no_image() {
+    for members in [
+        r#""Layers":[]"#,
+        r#""layer\u017f":[]"#,
+        "\"layerſ\":[]",
+        r#""layers":[]"#,
+        r#""annotations":{"a":"1","a":"2"}"#,
+        r#""org.example":{"a":[{"b":1,"b":2}]}"#,
+        r#""Config":{}"#,
+    ] {
+        let user = new_user();
+        let (content, _) = content(same, with(members));
+        let digest = content.digest.clone();
+        pull(&user, content, &[]).failed(&[&digest, "line 1 column"]);
+        assert!(!user.path("out/index.json").exists(), "{members}");
+    }
+    for members in [
+        r#""RootFS":{"type":"layers","diff_ids":[]}"#,
+        r#""config":{}"#,
+        r#""Os":"linux""#,
+        r#""history":[{"comment":"a","Comment":"b"}]"#,
+    ] {
+        let user = new_user();
+        let (content, _) = content(with(members), same);
+        pull(&user, content, &[]).failed(&["cannot be used", "line 1 column"]);
+    }
+}
+
+#[test]
+fn a_lone_key_in_another_case_is_read_and_told() {
+    let user = new_user();
+    let (content, _) = content(
+        |text| text.replace("\"rootfs\"", "\"rootfS\""),
+        |text| text.replace("\"layers\"", "\"LAYERS\""),
+    );
+    pull(&user, content, &[]).succeeded();
+    assert_eq!(platforms(&user), ["amd64"]);
+    assert_eq!(
+        summary(&user)["images"][0]["layers"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    let ran = user.run(&["verify", "out"]).succeeded();
+    for key in ["\"LAYERS\"", "\"rootfS\""] {
+        assert!(ran.stderr.contains(key), "{}", ran.stderr);
+    }
+    let rootfs = ["layout", "rootfs", "out", "--output", "root"];
+    user.run(&rootfs).succeeded();
+    assert_eq!(
+        fs::read_to_string(user.path("root/f")).expect("it is there"),
+        "good"
+    );
+}
+
+#[test]
+fn what_is_built_has_each_key_once() {
+    let user = new_user();
+    let base = json!({
+        "OS": "linux", "architecture": "amd64",
+        "Config": {"user": "0", "entrypoint": ["/evil"], "env": ["PATH=/evil"], "workingdir": "/evil"},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    })
+    .to_string();
+    let config = json!({
+        "mediaType": CONFIG, "digest": digest(base.as_bytes()), "size": base.len(),
+    });
+    fs::write(user.path("config"), &base).expect("can be written");
+    let manifest = manifest_of(&config, &[]).to_string();
+    fs::write(user.path("manifest"), manifest).expect("can be written");
+    user.run(&[
+        "image",
+        "--base-manifest",
+        "manifest",
+        "--base-config",
+        "config",
+        "--user",
+        "1000",
+        "--workdir",
+        "/good",
+        "--entrypoint",
+        "/good",
+        "--env",
+        "PATH=/good",
+        "--manifest",
+        "m",
+        "--config",
+        "c",
+        "--descriptor",
+        "d",
+    ])
+    .succeeded();
+    let text = fs::read_to_string(user.path("c")).expect("it was written");
+    let built: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(
+        built["config"],
+        json!({
+            "User": "1000", "WorkingDir": "/good", "Entrypoint": ["/good"], "Env": ["PATH=/good"],
+        })
+    );
+    assert_eq!(built["os"], "linux");
+    assert!(!text.contains("evil") && !text.contains("\"OS\"") && !text.contains("\"Config\""));
+}
+
+/// A layout of an image of one layer, by its descriptor and `diff_id`.
+fn layout_of(user: &User, layer: &Value, diff_id: &str) {
+    let layout = user.path("layout");
+    let config = json!({
+        "os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    });
+    let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
+    let manifest = manifest_of(&config, std::slice::from_ref(layer)).to_string();
+    let manifest = add_blob(&layout, MANIFEST, manifest.as_bytes());
+    write_index(&layout, &[manifest]);
+}
+
+fn unpack(user: &User, root: &str) -> Ran {
+    user.run(&["layout", "rootfs", "layout", "--output", root])
+}
+
+#[test]
+fn a_layer_is_what_its_bytes_and_its_diff_id_say() {
+    let tar = tar_of("f", "good");
+    let zipped = gzip(&tar);
+    for (media_type, bytes) in [
+        (format!("{LAYER}+gzip"), &zipped),
+        (LAYER.to_owned(), &zipped),
+        (format!("{LAYER}+zstd"), &zipped),
+        (format!("{LAYER}+gzip"), &tar),
+    ] {
+        let user = new_user();
+        let layer = add_blob(&user.path("layout"), &media_type, bytes);
+        layout_of(&user, &layer, &digest(&tar));
+        unpack(&user, "root").succeeded();
+        assert_eq!(
+            fs::read_to_string(user.path("root/f")).expect("it is there"),
+            "good"
+        );
+        let warned = user.run(&["verify", "layout"]).succeeded().stderr;
+        let differs = (media_type.ends_with("+gzip")) != (bytes == &zipped);
+        assert_eq!(
+            warned.contains("media type"),
+            differs,
+            "{media_type}: {warned}"
+        );
+    }
+    // What the config does not mean is not read, by nobody.
+    let user = new_user();
+    let layer = add_blob(&user.path("layout"), &format!("{LAYER}+gzip"), &zipped);
+    layout_of(&user, &layer, &digest(b"another"));
+    let found = digest(&tar);
+    unpack(&user, "root").failed(&["diff_id", &found, "gzip"]);
+    user.run(&["verify", "layout"]).failed(&["diff_id", &found]);
+    // An archive that looks like gzip is one if the diff_id is the blob's own digest.
+    let user = new_user();
+    let tar = tar_of("\u{1f}\u{8b}", "good");
+    let layer = add_blob(&user.path("layout"), &format!("{LAYER}+gzip"), &tar);
+    layout_of(&user, &layer, &digest(&tar));
+    unpack(&user, "root").succeeded();
+}
+
+#[test]
+fn a_diff_id_may_be_of_sha512() {
+    use sha2::{Digest as _, Sha512};
+    let user = new_user();
+    let tar = tar_of("f", "good");
+    let layer = add_blob(&user.path("layout"), &format!("{LAYER}+gzip"), &gzip(&tar));
+    layout_of(
+        &user,
+        &layer,
+        &format!("sha512:{}", hex::encode(Sha512::digest(&tar))),
+    );
+    unpack(&user, "root").succeeded();
+    user.run(&["verify", "layout"]).succeeded();
+    layout_of(&user, &layer, &format!("sha512:{}", "0".repeat(128)));
+    let ran = user.run(&["verify", "layout"]);
+    ran.failed(&["diff_id", "sha512:"]);
+}
+
+#[test]
+fn data_is_the_blob_or_nothing() {
+    let tar = tar_of("f", "good");
+    for (data, problem) in [(&tar[..], None), (&b"evil"[..], Some("data"))] {
+        let mut content = Content::default();
+        let mut layer = content.add(LAYER, tar.clone());
+        let config = content.add(
+            CONFIG,
+            config_of(std::slice::from_ref(&layer))
+                .to_string()
+                .into_bytes(),
+        );
+        layer["data"] = json!(BASE64_STANDARD.encode(data));
+        let manifest = manifest_of(&config, &[layer.clone()]).to_string();
+        let content = content.with_root(MANIFEST, manifest.into_bytes());
+        let image = content.digest.clone();
+        // The registry lacks the blob.
+        let lacking = layer["digest"].as_str().expect("a digest").to_owned();
+        let registry = Faulty::start(content, move |seen, answer| {
+            if seen.path.contains(&lacking) {
+                Answer::new(404, "{}")
+            } else {
+                answer
+            }
+        });
+        let user = new_user();
+        let reference = format!("{}/image@{image}", registry.host());
+        let ran = user.run(&["pull", &reference, "--output", "out", "--no-store"]);
+        match problem {
+            None => {
+                ran.succeeded();
+                user.run(&["verify", "out"]).succeeded();
+            }
+            Some(problem) => ran.failed(&[problem, "line 1"]),
+        }
+    }
+}
+
+#[test]
+fn what_real_images_have_is_taken() {
+    let nulls = r#""annotations":null,"subject":null,"mediaType":"","artifactType":null"#;
+    let user = new_user();
+    let (nulled, _) = content(same, |text| {
+        let text = text.replace(&format!(r#","mediaType":"{MANIFEST}""#), "");
+        with(nulls)(&text)
+    });
+    pull(&user, nulled, &[]).succeeded();
+    assert_eq!(platforms(&user), ["amd64"]);
+    user.run(&["verify", "out"]).succeeded();
+
+    // A config by another name, or by none.
+    for media_type in ["application/octet-stream", "application/json", ""] {
+        let user = new_user();
+        let (content, _) = content(same, |text| text.replace(CONFIG, media_type));
+        pull(&user, content, &[]).succeeded();
+        assert_eq!(platforms(&user), ["amd64"], "{media_type}");
+        let rootfs = ["layout", "rootfs", "out", "--output", "root"];
+        user.run(&rootfs).succeeded();
+    }
+}
+
+#[test]
+fn an_artifact_is_no_image_whatever_its_config_is() {
+    for (media_type, config) in [
+        ("application/x.model", "x".repeat(17 << 20)),
+        ("application/x.model", "{\"a\":1,\"a\":2}".to_owned()),
+        ("application/vnd.oci.empty.v1+json", "{}".to_owned()),
+        (CONFIG, "{}".to_owned()),
+    ] {
+        let user = new_user();
+        let mut content = Content::default();
+        let config = content.add(media_type, config.into_bytes());
+        let manifest = manifest_of(&config, &[]).to_string();
+        pull(
+            &user,
+            content.with_root(MANIFEST, manifest.into_bytes()),
+            &[],
+        )
+        .succeeded();
+        assert!(platforms(&user).is_empty(), "{media_type}");
+        user.run(&["verify", "out"]).succeeded();
+        let rootfs = ["layout", "rootfs", "out", "--output", "root"];
+        user.run(&rootfs).failed(&["no image"]);
+    }
+}
+
+/// An index of what these make of an image's descriptor.
+fn index(entries: impl Fn(&Value) -> Vec<Value>, head: &Value) -> Content {
+    let (mut content, manifest) = content(same, same);
+    let entry = content.add(MANIFEST, manifest.into_bytes());
+    let mut index = head.clone();
+    index["manifests"] = json!(entries(&entry));
+    content.with_root(INDEX, index.to_string().into_bytes())
+}
+
+fn for_platform(entry: &Value, architecture: &str) -> Value {
+    let mut entry = entry.clone();
+    entry["platform"] = json!({"os": "linux", "architecture": architecture});
+    entry
+}
+
+#[test]
+fn an_index_lists_what_it_likes() {
+    let head = json!({"schemaVersion": 2, "annotations": null});
+    // One manifest for two platforms.
+    let both = |entry: &Value| vec![for_platform(entry, "amd64"), for_platform(entry, "arm64")];
+    for (chosen, expected) in [
+        (&[][..], &["amd64", "arm64"][..]),
+        (&["--platform", "linux/arm64"], &["arm64"]),
+    ] {
+        let user = new_user();
+        pull(&user, index(both, &head), chosen).succeeded();
+        assert_eq!(platforms(&user), expected);
+    }
+    // One that only its config tells the platform of.
+    let user = new_user();
+    let silent = |entry: &Value| vec![entry.clone(), for_platform(entry, "arm64")];
+    pull(&user, index(silent, &head), &["--platform", "linux/amd64"]).succeeded();
+    assert_eq!(platforms(&user), ["amd64"]);
+    // Others than manifests, which no layout needs to hold.
+    let user = new_user();
+    let artifact = |entry: &Value| {
+        let schema1 = json!({
+            "mediaType": "application/vnd.docker.distribution.manifest.v1+prettyjws",
+            "digest": digest(b"old"), "size": 3,
+        });
+        vec![schema1, for_platform(entry, "amd64")]
+    };
+    pull(&user, index(artifact, &head), &[]).succeeded();
+    user.run(&["verify", "out"]).succeeded();
+    // No version, as some rules write it.
+    let user = new_user();
+    let alone = |entry: &Value| vec![entry.clone()];
+    pull(&user, index(alone, &json!({"mediaType": INDEX})), &[]).succeeded();
+    let index = user.path("out/index.json");
+    let text = fs::read_to_string(&index).expect("it is there");
+    // It may be a link into the store.
+    fs::remove_file(&index).expect("it is there");
+    fs::write(&index, text.replace(r#""schemaVersion":2,"#, "")).expect("can be written");
+    let ran = user.run(&["verify", "out"]).succeeded();
+    assert!(ran.stderr.contains("schemaVersion"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_version_of_windows_chooses() {
+    let head = json!({"schemaVersion": 2});
+    let versions = |entry: &Value| {
+        ["10.0.17763.1", "10.0.20348.2"]
+            .map(|version| {
+                let mut entry = for_platform(entry, "amd64");
+                entry["platform"]["os"] = json!("windows");
+                entry["platform"]["os.version"] = json!(version);
+                entry
+            })
+            .to_vec()
+    };
+    let user = new_user();
+    let chosen = ["--platform", "windows/amd64:10.0.20348"];
+    pull(&user, index(versions, &head), &chosen).succeeded();
+    let images = &summary(&user)["images"];
+    assert_eq!(images.as_array().map(Vec::len), Some(1), "{images}");
+    assert_eq!(images[0]["platform"]["os.version"], "10.0.20348.2");
+    let user = new_user();
+    let none = ["--platform", "windows/amd64:10.0.2034"];
+    pull(&user, index(versions, &head), &none).failed(&["10.0.17763.1"]);
+}
+
+#[test]
+fn a_base_is_for_what_its_index_says() {
+    let user = new_user();
+    let config = config_of(&[]).to_string();
+    let pointer = json!({
+        "mediaType": CONFIG, "digest": digest(config.as_bytes()), "size": config.len(),
+    });
+    fs::write(user.path("config"), config).expect("can be written");
+    fs::write(
+        user.path("manifest"),
+        manifest_of(&pointer, &[]).to_string(),
+    )
+    .expect("written");
+    let image = |platform: &str| {
+        user.run(&[
+            "image",
+            "--base-manifest",
+            "manifest",
+            "--base-config",
+            "config",
+            "--platform",
+            platform,
+            "--manifest",
+            "m",
+            "--config",
+            "c",
+            "--descriptor",
+            "d",
+        ])
+    };
+    image("linux/amd64/v2").succeeded();
+    image("linux/arm64").failed(&["linux/amd64", "linux/arm64"]);
+}
+
+#[test]
+fn a_registry_does_not_say_how_much_memory_a_pull_takes() {
+    let (mut content, _) = content(same, same);
+    let large: Vec<Value> = (0..20)
+        .map(|number| {
+            let text = format!(
+                r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"n":"{number}"}}}}{}"#,
+                " ".repeat((4 << 20) - 100)
+            );
+            content.add(INDEX, text.into_bytes())
+        })
+        .collect();
+    let index = json!({"schemaVersion": 2, "manifests": large}).to_string();
+    let content = content.with_root(INDEX, index.into_bytes());
+    pull(&new_user(), content, &[]).failed(&["64 MiB"]);
+}
+
+#[test]
+fn what_a_registry_says_acts_on_nothing() {
+    let hostile = "linux/amd64\",\n],)\nlocal_path_override(\u{202e}\u{1b}[2J";
+    let user = new_user();
+    let head = json!({"schemaVersion": 2});
+    let entry = |entry: &Value| vec![for_platform(entry, hostile)];
+    let content = index(entry, &head);
+    let image = content.digest.clone();
+    let registry = Faulty::start(content, no_spoil);
+    let reference = format!("{}/image@{image}", registry.host());
+    let acts = |text: &str| text.contains(['\u{1b}', '\u{202e}', '\r']);
+    for command in [
+        &["resolve", &reference][..],
+        &["pull", &reference, "--output", "out", "--no-store"],
+    ] {
+        let ran = user.run(command);
+        assert!(!ran.success && !acts(&ran.stderr), "{}", ran.stderr);
+        assert!(
+            !ran.stdout.contains("local_path_override"),
+            "{}",
+            ran.stdout
+        );
+        assert!(ran.stderr.lines().all(|line| line.chars().count() < 1100));
+    }
+    // What a registry says of its errors.
+    let text = json!({"errors": [{"code": "X", "message": format!("\u{202e}\u{2066}\u{9b}{}", "y".repeat(100_000))}]});
+    let registry = Faulty::start(Content::default(), move |seen, answer| {
+        if seen.path == "/v2/" {
+            answer
+        } else {
+            Answer::new(403, text.to_string())
+        }
+    });
+    let reference = format!("{}/image@{image}", registry.host());
+    let ran = user.run(&["pull", &reference, "--output", "out", "--no-store"]);
+    assert!(
+        !ran.success && !acts(&ran.stderr) && ran.stderr.len() < 5000,
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_list_of_no_referrers_may_be_null() {
+    let (content, _) = content(same, same);
+    let image = content.digest.clone();
+    let registry = Faulty::start(content, |seen, answer| {
+        if seen.path.contains("/referrers/") {
+            Answer::new(200, r#"{"schemaVersion":2,"manifests":null}"#)
+                .header("Content-Type", INDEX)
+        } else {
+            answer
+        }
+    });
+    let user = new_user();
+    let reference = format!("{}/image@{image}", registry.host());
+    let pull = [
+        "pull",
+        &reference,
+        "--output",
+        "out",
+        "--no-store",
+        "--referrers",
+    ];
+    user.run(&pull).succeeded();
+    user.run(&["verify", "out"]).succeeded();
+}
+
+#[test]
+fn the_files_of_a_layout_are_read_in_one_way() {
+    let user = new_user();
+    let layout = user.path("layout");
+    let layer = add_blob(&layout, LAYER, &tar_of("f", "good"));
+    layout_of(&user, &layer, layer["digest"].as_str().expect("a digest"));
+    let change = |file: &str, members: &'static str| {
+        let path = layout.join(file);
+        let plain = fs::read_to_string(&path).expect("it is there");
+        fs::write(&path, with(members)(&plain)).expect("can be written");
+        let ran = user.run(&["verify", "layout"]);
+        fs::write(&path, plain).expect("can be written");
+        ran
+    };
+    user.run(&["verify", "layout"]).succeeded();
+    change("index.json", r#""Manifests":[]"#).failed(&["index.json", "\"Manifests\""]);
+    change("index.json", r#""x":{"a":1,"a":2}"#).failed(&["index.json", "\"a\""]);
+    change("oci-layout", r#""imagelayoutversion":"1.0.0""#).failed(&["oci-layout"]);
+    let marker = r#"{"imagelayoutversion":"1.0.0"}"#;
+    fs::write(layout.join("oci-layout"), marker).expect("can be written");
+    let ran = user.run(&["verify", "layout"]).succeeded();
+    assert!(
+        ran.stderr.contains("\"imagelayoutversion\""),
+        "{}",
+        ran.stderr
+    );
+}
