@@ -14,15 +14,15 @@ pub fn checkout() -> PathBuf {
         .to_owned()
 }
 
-/// The `oci-pull-all` program under test: the one that `OCI_PULL_ALL_TOOL` names, as it does for Bazel, or what cargo
-/// builds as a release has it.
+/// The `oci-pull-all` program under test: the one that the variable `OCI_PULL_ALL_PROGRAM` names, or what
+/// cargo builds as a release has it.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-        if let Some(given) = std::env::var_os("OCI_PULL_ALL_TOOL") {
-            return given.into();
+        if let Some(given) = given() {
+            return given;
         }
         let built = escargot::CargoBuild::new()
             .manifest_path(checkout().join("Cargo.toml"))
@@ -49,18 +49,21 @@ pub fn cache() -> PathBuf {
         .join("oci_pull_all/e2e")
 }
 
+fn given() -> Option<PathBuf> {
+    std::env::var_os("OCI_PULL_ALL_PROGRAM").map(PathBuf::from)
+}
+
 /// A directory of this name in cargo's target directory, which is made if need be. Where the program is not cargo's, it
 /// is in the directory for temporary files.
 ///
 /// # Panics
 /// If it cannot be made.
 pub fn in_target(name: &str) -> PathBuf {
-    let parent = match std::env::var_os("OCI_PULL_ALL_TOOL") {
-        Some(_) => std::env::temp_dir(),
-        None => {
-            let target = program().ancestors().nth(2);
-            target.expect("TARGET/release/PROGRAM").to_owned()
-        }
+    let parent = if given().is_some() {
+        std::env::temp_dir()
+    } else {
+        let target = program().ancestors().nth(2);
+        target.expect("TARGET/release/PROGRAM").to_owned()
     };
     let directory = parent.join(name);
     std::fs::create_dir_all(&directory).expect("it can be made");

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::{checkout, program};
 use oci_pull_all_support::{Answer, Content, Faulty, Registry, text};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ const NOTHING: &str = "sha256:00000000000000000000000000000000000000000000000000
 struct User {
     workspace: Workspace,
     /// A good registry and the digest of its `library/debian`.
-    registry: Registry,
+    registry: DockerRegistry,
     digest: String,
     /// The registry that the base was last declared in.
     host: String,
@@ -25,7 +26,7 @@ struct User {
 
 impl User {
     fn new() -> Self {
-        let registry = Registry::with_base_images();
+        let registry = DockerRegistry::with_base_images();
         Self {
             workspace: Workspace::new("troubleshooting", &[]),
             digest: registry.digest("library/debian", "stable"),
@@ -180,10 +181,10 @@ mistakes! {
         user.build("//:image")
     }
     no_login "No login" |user| {
-        user.pull_from(Registry::with_password().host())
+        user.pull_from(DockerRegistry::with_password().host())
     }
     a_login_that_is_wrong_or_has_expired "A login that is wrong or has expired" |user| {
-        let registry = Registry::with_password();
+        let registry = DockerRegistry::with_password();
         let login = json!({"username": "tester", "password": "wrong"});
         user.log_in(&json!({"auths": {registry.host(): login}}));
         user.pull_from(registry.host())
@@ -203,7 +204,7 @@ mistakes! {
     }
     a_credential_helper_that_is_not_installed "A credential helper that is not installed" |user| {
         user.log_in(&json!({"credsStore": "desktop"}));
-        user.pull_from(Registry::with_password().host())
+        user.pull_from(DockerRegistry::with_password().host())
     }
     a_rate_limit "A rate limit" |user| {
         let message = "You have reached your unauthenticated pull rate limit.";
@@ -238,7 +239,8 @@ mistakes! {
         // Bazel sees the checkout as a file system that is read-only.
         let store = checkout().join("store").display().to_string();
         user.set("OCI_PULL_ALL_STORE", &store);
-        user.build_with("//:image", "")
+        // No other mistake has fetched it so.
+        user.build_with("//:image", ", platforms = [\"linux/amd64\"]")
     }
     no_cargo "No cargo" |user| {
         user.workspace.set_env("OCI_PULL_ALL_TOOL", None);

@@ -198,7 +198,7 @@ fn test_without_go(environment: &[(&str, &Path)]) -> Output {
         symlink(found, machine.path().join(tool)).expect("can be linked");
     }
     Command::new(std::env::current_exe().expect("a test is a program"))
-        .env("OCI_PULL_ALL_TOOL", program())
+        .env("OCI_PULL_ALL_PROGRAM", program())
         .args(["--exact", "interop::peers::regctl_copies_a_pulled_layout"])
         .env_remove("CI")
         .env_remove(SKIPPED)

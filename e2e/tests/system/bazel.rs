@@ -93,7 +93,7 @@ fn the_rules_are_tested_on_a_bazel_on_path_by_who_has_no_rights() {
     command.arg(own.join("tests"));
     command.args(["rules::on_demand", "rules::push", "--test-threads=1"]);
     command.env_clear().env("OCI_PULL_ALL_BAZEL", "bazel");
-    command.env("OCI_PULL_ALL_TOOL", own.join("program"));
+    command.env("OCI_PULL_ALL_PROGRAM", own.join("program"));
     command.env("PATH", format!("{}:/usr/bin:/bin", own.display()));
     command.env("TMPDIR", own.join("tmp")).current_dir(own);
     let output = command.output().expect("bwrap can be run");
