@@ -1,7 +1,7 @@
 //! `docs/troubleshooting.md`: each mistake on the page is made, and Bazel says what the page shows.
 
 use std::fs;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
@@ -345,6 +345,19 @@ fn page() -> String {
     fs::read_to_string(checkout().join("docs/troubleshooting.md")).expect("can be read")
 }
 
+/// Has something made by a thread that stays: a process that ends with its parent takes the thread that started it for
+/// that, and the registry must outlive the test that comes first.
+fn outlive_this_thread<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+    let (give, take) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = give.send(make());
+        loop {
+            std::thread::park();
+        }
+    });
+    take.recv().expect("it is made")
+}
+
 /// Makes a mistake, and looks for what the page shows under its heading.
 fn is_shown_as_on_the_page(heading: &str, make: fn(&mut User) -> String) {
     // Two, so that one may build while the other's Bazel starts.
@@ -355,7 +368,7 @@ fn is_shown_as_on_the_page(heading: &str, make: fn(&mut User) -> String) {
         let user = one_of_them().lock();
         user.unwrap_or_else(PoisonError::into_inner)
     });
-    let user = user.get_or_insert_with(User::new);
+    let user = user.get_or_insert_with(|| outlive_this_thread(User::new));
     user.come_to_reason();
     let output = make(user).replace(&user.host, HOST);
     let page = page();
