@@ -65,8 +65,19 @@ fn an_index_has_an_image_for_each_platform() {
     let arm = root(&workspace.output("image_layout"));
     assert_eq!(arm, entries[1]["digest"]);
 
-    let messages = workspace.fail(&["build", "//:not_offered"]);
-    for text in ["no image for linux/s390x", "linux/amd64, linux/arm64/v8"] {
-        assert!(messages.contains(text), "{messages}");
+    for (target, expected) in [
+        (
+            "//:not_offered",
+            ["no image for linux/s390x", "linux/amd64, linux/arm64/v8"],
+        ),
+        (
+            "//:index_for_a_platform",
+            ["//:index is an index", "leave platform out"],
+        ),
+    ] {
+        let messages = workspace.fail(&["build", target]);
+        for text in expected {
+            assert!(messages.contains(text), "{messages}");
+        }
     }
 }
