@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::docker_registry::DockerRegistry;
 use crate::remote::RemoteExecution;
 use crate::root::{Life, Root};
-use crate::{checkout, modules, pip_program, program, scratch};
+use crate::{checkout, copy_of_checkout, modules, pip_program, program, scratch};
 
 /// A workspace such as a user would have, with a Bazel server and a blob store of its own.
 #[derive(Debug)]
@@ -145,6 +145,12 @@ impl Workspace {
         Self::new(case, &[("IMAGE", &image), ("DIGEST", &digest)])
     }
 
+    /// A copy of this module.
+    pub fn of_this_module() -> Self {
+        let copy = copy_of_checkout();
+        Self::new(copy.path().to_str().expect("a path in UTF-8"), &[])
+    }
+
     /// The case `demo`.
     pub fn demo(registry: &impl Bases) -> Self {
         Self::on_debian("demo", registry)
@@ -225,17 +231,22 @@ impl Workspace {
                 let registry = directory.join("registry");
                 let registry = modules::write_registry(&registry, &Root::get().path());
                 format!(
-                    "--registry={registry} --noenable_workspace\nbuild --spawn_strategy=linux-sandbox"
+                    "common --registry={registry} --noenable_workspace\nbuild --spawn_strategy=linux-sandbox"
                 )
             }
+            // Bazel forbids it for the module itself.
+            Bazel::Users(_) if is_this_module(&workspace) => String::new(),
             Bazel::Users(_) => {
-                format!("--override_module=oci_pull_all={}", checkout().display())
+                format!(
+                    "common --override_module=oci_pull_all={}",
+                    checkout().display()
+                )
             }
         };
         let rc = format!(
             "startup --max_idle_secs=120 --output_user_root={output}\n\
              common --noshow_progress --lockfile_mode=off --color=no --curses=no\n\
-             common {modules}\n\
+             {modules}\n\
              build --nosandbox_debug --sandbox_default_allow_network=false\n\
              build --execution_log_json_file={log}\n\
              test --test_output=errors\n",
@@ -301,6 +312,9 @@ impl Workspace {
 
     /// Has Bazel write `MODULE.bazel.lock`, which Debian's cannot by itself: `e2e/lock/Adapter.java` says why.
     pub fn enable_lock(&self) {
+        if self.bazel != Bazel::Debian {
+            return;
+        }
         let made = self.directory.join("lock");
         let agent = made.join("agent.jar");
         fs::create_dir_all(&made).expect("can be made");
@@ -535,6 +549,11 @@ impl Run {
             );
         }
     }
+}
+
+fn is_this_module(workspace: &Path) -> bool {
+    let read = |directory: &Path| fs::read(directory.join("MODULE.bazel")).ok();
+    read(workspace) == read(&checkout())
 }
 
 /// Where the program under test is, which the checkout need not hold.

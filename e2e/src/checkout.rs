@@ -97,3 +97,28 @@ pub fn pip_program(program: &str, package: &str, version: &str, directory: &str)
         .trim_end()
         .into()
 }
+
+/// A copy of the checkout: Bazel must not write to it. The seeds of the fuzz targets are left out, which are no text.
+///
+/// # Panics
+/// If it is no checkout of git's.
+pub fn copy_of_checkout() -> TempDir {
+    let listed = Command::new("git")
+        .current_dir(checkout())
+        .args(["ls-files", "-z", "--cached", "--others"])
+        .args(["--exclude-standard", "--", ".", ":!e2e/fuzz"])
+        .output()
+        .expect("git can be run");
+    assert!(listed.status.success(), "{listed:?}");
+    let names = String::from_utf8(listed.stdout).expect("names in UTF-8");
+    let copy = scratch();
+    for name in names.split_terminator('\0') {
+        let (from, to) = (checkout().join(name), copy.path().join(name));
+        // What was removed and is not committed is still listed.
+        if from.exists() {
+            std::fs::create_dir_all(to.parent().expect("in a directory")).expect("can be made");
+            std::fs::copy(from, to).expect("can be copied");
+        }
+    }
+    copy
+}

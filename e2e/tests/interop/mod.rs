@@ -8,6 +8,7 @@ mod layouts;
 mod load;
 mod peers;
 mod referrers;
+mod release;
 mod remote_execution;
 mod rootfs;
 mod scans;

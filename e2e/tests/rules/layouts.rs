@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::layout::{LAYOUTS, verify};
@@ -11,38 +11,48 @@ use oci_pull_all_e2e::scratch;
 use oci_pull_all_support::{Registry, text};
 use serde_json::{Value, json};
 
-/// The case of all tests here, with all of its layouts built.
+/// The case of all tests here.
 struct Case {
     registry: Registry,
     workspace: Workspace,
 }
 
-static CASE: LazyLock<Case> = LazyLock::new(|| {
-    let registry = Registry::with_base_images();
-    let workspace = Workspace::layouts(&registry);
-    let labels = LAYOUTS.map(|name| format!("//:{name}"));
-    let labels: Vec<_> = labels.iter().map(String::as_str).collect();
-    workspace.succeed(&[&["build"][..], &labels].concat());
-    Case {
-        registry,
-        workspace,
+impl Case {
+    /// The case, which each test has to itself, with all of its layouts built: a build of something else would take
+    /// the base from under their links.
+    fn get() -> MutexGuard<'static, Self> {
+        static CASE: LazyLock<Mutex<Case>> = LazyLock::new(|| {
+            let registry = Registry::with_base_images();
+            let workspace = Workspace::layouts(&registry);
+            Mutex::new(Case {
+                registry,
+                workspace,
+            })
+        });
+        let case = CASE.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = LAYOUTS.map(|name| format!("//:{name}"));
+        let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+        case.workspace.succeed(&[&["build"][..], &labels].concat());
+        case
     }
-});
 
-fn layout(name: &str) -> Layout {
-    Layout(CASE.workspace.output(name))
+    fn layout(&self, name: &str) -> Layout {
+        Layout(self.workspace.output(name))
+    }
 }
 
 #[test]
 fn each_is_valid() {
+    let case = Case::get();
     for name in LAYOUTS {
-        verify(&CASE.workspace.output(name));
+        verify(&case.workspace.output(name));
     }
 }
 
 #[test]
 fn links_and_files_hold_the_same() {
-    let (links, files) = (layout("explicit_layout"), layout("files_layout"));
+    let case = Case::get();
+    let (links, files) = (case.layout("explicit_layout"), case.layout("files_layout"));
     assert!(files.same_bytes(&links));
     assert!(links.links() > 0);
     assert_eq!(files.links(), 0);
@@ -50,22 +60,24 @@ fn links_and_files_hold_the_same() {
 
 #[test]
 fn an_archive_holds_the_same() {
-    CASE.workspace.succeed(&["build", "//:index_archive"]);
+    let case = Case::get();
+    case.workspace.succeed(&["build", "//:index_archive"]);
     let unpacked = scratch();
     let tar = Command::new("tar")
         .args(["-C", &unpacked.path().display().to_string(), "-xf"])
-        .arg(CASE.workspace.output("index_archive.tar"))
+        .arg(case.workspace.output("index_archive.tar"))
         .output()
         .expect("tar can be run");
     assert!(tar.status.success(), "{tar:?}");
     let archived = Layout(unpacked.path().to_owned());
-    assert!(archived.same_bytes(&layout("index_layout")));
+    assert!(archived.same_bytes(&case.layout("index_layout")));
     assert_eq!(archived.links(), 0);
 }
 
 #[test]
 fn an_image_without_a_base_has_the_platform_that_it_is_given() {
-    let image = layout("no_base_layout");
+    let case = Case::get();
+    let image = case.layout("no_base_layout");
     let config = image.config(&image.root());
     assert_eq!(
         [&config["os"], &config["architecture"], &config["variant"]],
@@ -76,7 +88,8 @@ fn an_image_without_a_base_has_the_platform_that_it_is_given() {
 
 #[test]
 fn an_image_on_a_base_in_dockers_format_is_in_that_of_oci() {
-    let manifest = layout("on_docker_layout").root();
+    let case = Case::get();
+    let manifest = case.layout("on_docker_layout").root();
     let oci = |name: &str| format!("application/vnd.oci.image.{name}");
     assert_eq!(manifest["mediaType"], oci("manifest.v1+json"));
     assert_eq!(manifest["config"]["mediaType"], oci("config.v1+json"));
@@ -87,7 +100,8 @@ fn an_image_on_a_base_in_dockers_format_is_in_that_of_oci() {
 
 #[test]
 fn a_layers_media_type_is_that_of_its_compression() {
-    let layers = layout("compressions_layout").root()["layers"].clone();
+    let case = Case::get();
+    let layers = case.layout("compressions_layout").root()["layers"].clone();
     let oci = |name: &str| format!("application/vnd.oci.image.layer.v1.{name}");
     assert_eq!(layers[2]["mediaType"], oci("tar+zstd"));
     assert_eq!(layers[3]["mediaType"], oci("tar"));
@@ -95,7 +109,11 @@ fn a_layers_media_type_is_that_of_its_compression() {
 
 #[test]
 fn an_image_on_an_image_has_its_layers_and_its_own_environment() {
-    let (stacked, below) = (layout("stacked_layout"), layout("explicit_layout"));
+    let case = Case::get();
+    let (stacked, below) = (
+        case.layout("stacked_layout"),
+        case.layout("explicit_layout"),
+    );
     let config = stacked.config(&stacked.root());
     let env = config["config"]["Env"].as_array().expect("an environment");
     assert!(
@@ -107,7 +125,8 @@ fn an_image_on_an_image_has_its_layers_and_its_own_environment() {
 
 #[test]
 fn an_index_lists_the_platforms_of_its_images() {
-    let entries = layout("index_layout").root()["manifests"].clone();
+    let case = Case::get();
+    let entries = case.layout("index_layout").root()["manifests"].clone();
     let entries = entries.as_array().expect("manifests").iter();
     let platforms: Vec<_> = entries.map(|entry| entry["platform"].clone()).collect();
     assert_eq!(
@@ -121,27 +140,30 @@ fn an_index_lists_the_platforms_of_its_images() {
 
 #[test]
 fn a_layout_of_a_base_has_the_bases_digest() {
+    let case = Case::get();
     assert_eq!(
-        layout("base_layout").descriptor()["digest"],
-        CASE.registry.digest("library/debian-docker", "stable")
+        case.layout("base_layout").descriptor()["digest"],
+        case.registry.digest("library/debian-docker", "stable")
     );
 }
 
 #[test]
 fn a_root_file_system_is_scanned_as_an_archive() {
-    CASE.workspace.succeed(&["test", "//:rootfs_scan"]);
+    let case = Case::get();
+    case.workspace.succeed(&["test", "//:rootfs_scan"]);
 }
 
 #[test]
 fn layers_are_built_once() {
-    let _ = &*CASE;
-    let run = CASE.workspace.succeed(&["build", "//:explicit"]);
+    let case = Case::get();
+    let run = case.workspace.succeed(&["build", "//:explicit"]);
     assert_eq!(run.count("OCILayer"), 0);
 }
 
 #[test]
 fn attributes_reach_the_manifest_and_the_config() {
-    let (registry, explicit) = (&CASE.registry, layout("explicit_layout"));
+    let case = Case::get();
+    let (registry, explicit) = (&case.registry, case.layout("explicit_layout"));
     let manifest = explicit.root();
     let index = registry.manifest(&registry.digest("library/debian", "stable"));
     let base = registry.manifest(text(&index["manifests"][0]["digest"]));

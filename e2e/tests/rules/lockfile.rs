@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::{checkout, scratch};
+use oci_pull_all_e2e::scratch;
 use oci_pull_all_support::{Images, Registry, text};
 use serde_json::Value;
 
@@ -225,16 +224,8 @@ fn mod_tidy_imports_what_is_pulled() {
 
 #[test]
 fn the_module_itself_is_tidy() {
-    let registry = Registry::with_base_images();
-    let mut workspace = Workspace::demo(&registry);
+    let mut workspace = Workspace::of_this_module();
     workspace.provide_buildozer();
-    let sources = ["MODULE.bazel", "BUILD.bazel", "Cargo.toml", "oci"];
-    let copied = Command::new("cp")
-        .arg("-R")
-        .args(sources.map(|name| checkout().join(name)))
-        .arg(workspace.path(""))
-        .status();
-    assert!(copied.expect("cp can be run").success());
     let run = workspace.succeed(&["build", "//oci:all"]);
     assert!(!run.stderr.contains(INCORRECT), "{}", run.stderr);
     let before = read(&workspace.path("MODULE.bazel"));

@@ -1,7 +1,6 @@
 //! The rules, on a real Bazel.
 
 mod airgap;
-mod bazel_next;
 mod errors;
 mod fifty;
 mod layouts;
@@ -12,7 +11,5 @@ mod pin;
 mod platforms;
 mod push;
 mod reference;
-mod release;
-mod setups;
 mod starlark;
 mod tool;

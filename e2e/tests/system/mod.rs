@@ -1,4 +1,6 @@
-//! File systems, disks and boots, as bubblewrap makes them.
+//! Machines, and Bazels on them, that are set up in unusual ways: disks, boots, sandboxes, flags of later versions.
 
 mod bazel;
+mod bazel_next;
+mod setups;
 mod store;
