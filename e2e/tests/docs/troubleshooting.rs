@@ -84,8 +84,9 @@ impl User {
         self.workspace.set_env(variable, Some(value));
     }
 
-    /// Takes back what a mistake did to the environment.
+    /// Takes back what a mistake did.
     fn come_to_reason(&mut self) {
+        self.registry.host().clone_into(&mut self.host);
         for variable in ["DOCKER_CONFIG", "HTTPS_PROXY"] {
             self.workspace.set_env(variable, None);
         }
