@@ -225,7 +225,13 @@ impl Verifier<'_> {
             |entry: &Descriptor| fs::symlink_metadata(root.join(entry.digest.blob_path())).is_ok();
         let sparse = may_be_sparse && index.manifests.iter().any(is_present);
         if index.manifests.is_empty() {
-            self.fault(subject, "it lists no manifests");
+            // An index may be empty, but a layout of nothing is none that somebody wanted.
+            let kind = if subject == INDEX_FILE {
+                FaultKind::Wrong
+            } else {
+                FaultKind::Odd
+            };
+            self.add(kind, &subject, "it lists no manifests".to_owned());
         }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {

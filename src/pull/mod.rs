@@ -332,6 +332,7 @@ impl PullPlan {
 
     /// Tells images from artifacts, once the configs are in the store.
     fn find_images(&mut self, store: &Store) -> Result<(), PullError> {
+        let mut known = HashSet::new();
         for (descriptor, manifest) in &self.manifests {
             if let Some(image) = manifest.as_image()
                 && let Some(config) = read_image(store, descriptor, image)?
@@ -346,7 +347,10 @@ impl PullPlan {
                     config: image.config.bare(),
                     layers: image.layers.iter().map(Descriptor::bare).collect(),
                 };
-                self.images.push((pulled, config));
+                // An entry with a platform and one without may be for the same.
+                if known.insert((descriptor.digest.clone(), pulled.platform.clone())) {
+                    self.images.push((pulled, config));
+                }
             }
         }
         Ok(())

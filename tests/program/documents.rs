@@ -574,3 +574,43 @@ fn the_files_of_a_layout_are_read_in_one_way() {
         ran.stderr
     );
 }
+
+/// An index of these entries of one image.
+fn index_of(entries: &[Value]) -> Content {
+    let (content, _) = content(same, same);
+    let image = content.descriptor(&content.digest.clone());
+    let entries: Vec<Value> = entries
+        .iter()
+        .map(|more| {
+            let mut entry = image.clone();
+            for (key, value) in more.as_object().expect("an object") {
+                entry[key] = value.clone();
+            }
+            entry
+        })
+        .collect();
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    content.with_root(INDEX, index.to_string().into_bytes())
+}
+
+#[test]
+fn an_image_listed_with_and_without_its_platform_is_one() {
+    let platform = json!({"platform": {"os": "linux", "architecture": "amd64"}});
+    let user = new_user();
+    pull(&user, index_of(&[json!({}), platform]), &[]).succeeded();
+    assert_eq!(platforms(&user), ["amd64"]);
+    user.run(&["verify", "out"]).succeeded();
+}
+
+#[test]
+fn an_empty_index_is_pulled_and_told() {
+    let user = new_user();
+    pull(&user, index_of(&[]), &[]).succeeded();
+    assert_eq!(platforms(&user), Vec::<String>::new());
+    let ran = user.run(&["verify", "out"]).succeeded();
+    assert!(
+        ran.stderr.contains("it lists no manifests"),
+        "{}",
+        ran.stderr
+    );
+}
