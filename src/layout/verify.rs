@@ -418,8 +418,8 @@ impl Verifier<'_> {
                     "its diff_id is {found}, read as {compression}, but the config says {diff_id}"
                 ));
             }
-            (None, Err(error)) => return Some(format!("it cannot be decompressed: {error}")),
-            (None, Ok(())) => return Some("it cannot be decompressed".to_owned()),
+            (None, Err(error)) => return unreadable(error),
+            (None, Ok(())) => return Some("cannot be read".to_owned()),
         }
         if let Kind::Layer(told) = descriptor.media_type.kind()
             && told != compression

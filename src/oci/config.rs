@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::oci::digest::Digest;
-use crate::oci::platform::{Platform, optional_word, word, words};
+use crate::oci::platform::{Platform, optional_version, optional_word, word, words};
 use crate::oci::strict::{Folded, read, read_noting, respell};
 
 /// The largest image configuration that is read, in bytes.
@@ -129,7 +129,7 @@ struct Document {
     os: String,
     #[serde(deserialize_with = "optional_word")]
     variant: Option<String>,
-    #[serde(rename = "os.version", deserialize_with = "optional_word")]
+    #[serde(rename = "os.version", deserialize_with = "optional_version")]
     os_version: Option<String>,
     #[serde(rename = "os.features", deserialize_with = "words")]
     os_features: Vec<String>,
@@ -137,7 +137,7 @@ struct Document {
     config: Option<Config>,
     rootfs: Option<Rootfs>,
     #[serde(rename = "history")]
-    _history: Vec<History>,
+    _history: Vec<Option<History>>,
     #[serde(rename = "container_config")]
     _container_config: Option<Config>,
     #[serde(rename = "author")]

@@ -29,7 +29,7 @@ pub struct Platform {
     #[serde(
         default,
         rename = "os.version",
-        deserialize_with = "optional_word",
+        deserialize_with = "optional_version",
         skip_serializing_if = "Option::is_none"
     )]
     pub os_version: Option<String>,
@@ -58,7 +58,15 @@ pub struct Platform {
 pub struct PlatformError(String);
 
 fn is_word(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b);
+    is_version(text)
+        && !text
+            .bytes()
+            .any(|b| b.is_ascii_uppercase() || b"+~".contains(&b))
+}
+
+/// Whether a text can be the version of a system, such as `10.0.20348.2` or `14.2-RELEASE`.
+fn is_version(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.+~-".contains(&b);
     text.len() <= 64 && text.bytes().all(fits)
 }
 
@@ -77,6 +85,18 @@ pub(super) fn optional_word<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
     word(deserializer).map(|text| Some(text).filter(|text| !text.is_empty()))
+}
+
+pub(super) fn optional_version<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_version(&text) {
+        return Ok(Some(text).filter(|text| !text.is_empty()));
+    }
+    Err(D::Error::custom(format!(
+        "{text:?} is no part of a platform: expected letters, digits and _.+~-"
+    )))
 }
 
 pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -179,8 +199,9 @@ impl FromStr for Platform {
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(PlatformError(text.to_owned())),
         };
-        let mut words = parts.iter().chain(&version);
-        if !words.all(|word| !word.is_empty() && is_word(word)) {
+        let are_words = parts.iter().all(|word| !word.is_empty() && is_word(word));
+        let is_one = |version: &str| !version.is_empty() && is_version(version);
+        if !are_words || !version.is_none_or(is_one) {
             return Err(PlatformError(text.to_owned()));
         }
         Ok(Platform {

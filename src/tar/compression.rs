@@ -7,6 +7,7 @@ use crate::files::open_regular;
 use crate::io::Tee;
 use crate::oci::descriptor::Compression;
 use crate::oci::digest::{Digest, HashingWriter};
+use crate::tar::reader::is_archive;
 
 /// What was found while a layer's blob was read.
 pub(crate) struct LayerRead<T, E> {
@@ -23,8 +24,9 @@ pub(crate) struct LayerRead<T, E> {
 /// Gives `work` what a layer's blob decompresses to, and hashes the whole blob, however much of it `work` has
 /// read; with `hash`, also all that it decompresses to.
 ///
-/// Runtimes decompress a blob by what its bytes are, whatever the media type says. Only where the `diff_id` is
-/// the blob's own digest, it is not compressed, whatever its bytes look like.
+/// Runtimes decompress a blob by what its bytes are, whatever the media type says, and so does this. What is
+/// compressed and at once an archive as it is would be another layer to whoever goes by the media type, or does not
+/// know that a zstd frame can be one to be skipped: it is an error.
 pub(crate) fn read_layer<T, E: From<io::Error>>(
     path: &Path,
     blob: &Digest,
@@ -35,13 +37,12 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     let hasher = HashingWriter::new(blob.algorithm(), io::sink());
     let mut raw = Tee::new(open_regular(path)?, hasher);
     let mut buffered = BufReader::with_capacity(256 * 1024, &mut raw);
-    let compression = match buffered.fill_buf()? {
-        _ if diff_id == blob => Compression::None,
-        head => Compression::of(head),
-    };
+    let head = buffered.fill_buf()?;
+    let compression = Compression::of(head);
+    let is_two = compression != Compression::None && is_archive(head);
     let is_blob = compression == Compression::None && diff_id.algorithm() == blob.algorithm();
     let mut found = None;
-    let done = match decompress(buffered, compression) {
+    let done = match open(buffered, compression, is_two) {
         Err(error) => Err(error.into()),
         Ok(reader) if !hash || is_blob => work(reader),
         Ok(reader) => {
@@ -69,6 +70,19 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
         diff_id: found,
         done,
     })
+}
+
+fn open<'a>(
+    reader: impl io::BufRead + 'a,
+    compression: Compression,
+    is_two: bool,
+) -> io::Result<Box<dyn Read + 'a>> {
+    if is_two {
+        let problem =
+            format!("it is {compression} and a tar archive at once, so it can be read in two ways");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    decompress(reader, compression)
 }
 
 impl Compression {

@@ -150,6 +150,30 @@ struct Extensions {
     pax: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+/// Whether a block has a header's checksum.
+fn has_checksum(block: &[u8; BLOCK]) -> bool {
+    let sum = |value: fn(u8) -> i64| -> i64 {
+        let bytes = block.iter().enumerate();
+        bytes
+            .map(|(at, byte)| {
+                value(if (148..156).contains(&at) {
+                    b' '
+                } else {
+                    *byte
+                })
+            })
+            .sum()
+    };
+    let said = number(&block[148..156]);
+    // Some tars added up signed bytes.
+    said == Some(sum(i64::from)) || said == Some(sum(|byte| i64::from(byte.cast_signed())))
+}
+
+/// Whether an archive may begin with these bytes.
+pub(super) fn is_archive(head: &[u8]) -> bool {
+    head.first_chunk().is_some_and(has_checksum)
+}
+
 impl Extensions {
     fn number(&self, key: &str) -> Result<Option<u64>, TarError> {
         let Some(value) = self.pax.get(key.as_bytes()) else {
@@ -474,21 +498,7 @@ impl<R: BufRead> Archive<R> {
                 _ => Ok(None),
             };
         }
-        let sum = |value: fn(u8) -> i64| -> i64 {
-            let bytes = block.iter().enumerate();
-            bytes
-                .map(|(at, byte)| {
-                    value(if (148..156).contains(&at) {
-                        b' '
-                    } else {
-                        *byte
-                    })
-                })
-                .sum()
-        };
-        let said = number(&block[148..156]);
-        // Some tars added up signed bytes.
-        if said != Some(sum(i64::from)) && said != Some(sum(|byte| i64::from(byte.cast_signed()))) {
+        if !has_checksum(&block) {
             return Err(TarError::Form("a header has a wrong checksum"));
         }
         Ok(Some(block))

@@ -235,12 +235,42 @@ fn a_layer_is_what_its_bytes_and_its_diff_id_say() {
     let found = digest(&tar);
     unpack(&user, "root").failed(&["diff_id", &found, "gzip"]);
     user.run(&["verify", "layout"]).failed(&["diff_id", &found]);
-    // An archive that looks like gzip is one if the diff_id is the blob's own digest.
-    let user = new_user();
-    let tar = tar_of("\u{1f}\u{8b}", "good");
-    let layer = add_blob(&user.path("layout"), &format!("{LAYER}+gzip"), &tar);
-    layout_of(&user, &layer, &digest(&tar));
-    unpack(&user, "root").succeeded();
+}
+
+/// An archive with one file, the name of which begins with these bytes, and another archive behind it.
+fn disguised(name: &[u8], behind: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_cksum();
+    [header.as_bytes(), &[0; 1024][..], behind].concat()
+}
+
+#[test]
+fn a_layer_that_can_be_read_in_two_ways_is_refused() {
+    let evil = tar_of("evil", "evil");
+    // The rest of the archive is the extra field of a gzip header, and a zstd frame to be skipped.
+    let extra: u16 = 512 + 1024 - 12;
+    let begin = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3];
+    let gzip_name = [&begin[..], &extra.to_le_bytes()].concat();
+    let gzip_of_evil = disguised(&gzip_name, &gzip(&evil)[10..]);
+    let skipped: u32 = 512 + 1024 - 8;
+    let zstd_name = [&[0x50, 0x2a, 0x4d, 0x18][..], &skipped.to_le_bytes()].concat();
+    let frame = zstd::encode_all(&evil[..], 1).expect("it fits in memory");
+    let zstd_of_evil = disguised(&zstd_name, &frame);
+    for (bytes, what) in [(gzip_of_evil, "gzip"), (zstd_of_evil, "zstd")] {
+        for diff_id in [digest(&bytes), digest(&evil)] {
+            for media_type in [LAYER.to_owned(), format!("{LAYER}+{what}")] {
+                let user = new_user();
+                let layer = add_blob(&user.path("layout"), &media_type, &bytes);
+                layout_of(&user, &layer, &diff_id);
+                let problem = [what, "a tar archive at once", "in two ways"];
+                unpack(&user, "root").failed(&problem);
+                user.run(&["verify", "layout"]).failed(&problem);
+            }
+        }
+    }
 }
 
 #[test]

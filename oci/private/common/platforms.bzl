@@ -30,15 +30,16 @@ def check_platform(text):
     """
     names, colon, version = text.partition(":")
     parts = names.split("/")
-    well_formed = len(parts) in (2, 3) and all([
-        part and part == part.lower() and not [c for c in part.elems() if c not in _PLATFORM_CHARACTERS]
-        for part in parts + ([version] if colon else [])
-    ])
-    if well_formed:
+    well_formed = len(parts) in (2, 3) and all([_is_made_of(part, _WORD) for part in parts])
+    if well_formed and (not colon or _is_made_of(version, _VERSION)):
         return None
     return "{} is not a platform: write \"os/architecture\" or \"os/architecture/variant\", such as \"linux/amd64\" or \"linux/arm64/v8\"".format(repr(text))
 
-_PLATFORM_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
+_WORD = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
+_VERSION = _WORD + "ABCDEFGHIJKLMNOPQRSTUVWXYZ+~"
+
+def _is_made_of(text, characters):
+    return bool(text) and not [c for c in text.elems() if c not in characters]
 
 # containerd's defaults for processors whose variants are levels.
 _DEFAULT_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
