@@ -231,7 +231,7 @@ impl Verifier<'_> {
             } else {
                 FaultKind::Odd
             };
-            self.add(kind, &subject, "it lists no manifests".to_owned());
+            self.add(kind, subject, "it lists no manifests");
         }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
