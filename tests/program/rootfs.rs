@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+use oci_pull_all_support::digest;
 use oci_pull_all_support::layout::add_blob;
-use oci_pull_all_support::rootfs::{Layer, image, listing, shell, unpack, write_layout};
-use oci_pull_all_support::{User, digest};
+use oci_pull_all_support::rootfs::{
+    Layer, changed_image, image, listing, shell, unpack, write_layout,
+};
 use tar::EntryType;
 
 use crate::new_user;
@@ -127,47 +129,6 @@ fn memory_is_bounded_whatever_links_make_of_names() {
     }
     image(&user, &[layer]);
     unpack(&user).failed(&["names and attributes", "512 MiB"]);
-}
-
-/// An image with a bit of everything that layers can do to each other.
-fn changed_image(user: &User) {
-    let base = Layer::new()
-        .directory("./", 0o755)
-        .directory("etc/", 0o750)
-        .file("etc/kept", "kept")
-        .file("etc/gone", "gone")
-        .file("etc/changed", "old")
-        .directory("opaque/", 0o755)
-        .file("opaque/below", "below")
-        .directory("usr/", 0o755)
-        .directory("usr/lib/", 0o755)
-        .symlink("lib", "usr/lib")
-        .file("original", "linked")
-        .hard_link("second", "original")
-        .symlink("dangling", "/no/such/file")
-        .file("becomes_directory", "x")
-        .directory("becomes_file/", 0o755)
-        .file("becomes_file/x", "x")
-        .add(EntryType::Regular, "setuid", 0o4711, "", b"program")
-        .add(EntryType::Regular, "unreadable", 0, "", b"hidden")
-        .directory("closed/", 0)
-        .file("closed/x", "x")
-        .add(EntryType::Fifo, "fifo", 0o600, "", b"");
-    let top = Layer::new()
-        .file("etc/.wh.gone", "")
-        .file("etc/.wh.never", "")
-        .file("etc/changed", "new")
-        .file("opaque/.wh..wh..opq", "")
-        .file("opaque/new", "new")
-        .file("lib/placed", "placed")
-        .file(".wh.original", "")
-        .directory("becomes_directory/", 0o700)
-        .file("becomes_file", "x")
-        .file("implied/x", "x")
-        .file(".wh.closed", "")
-        .directory("closed/", 0o711)
-        .file("closed/y", "y");
-    image(user, &[base, top]);
 }
 
 #[test]
