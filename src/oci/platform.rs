@@ -70,33 +70,39 @@ fn is_version(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(fits)
 }
 
-/// What a platform is made of, or nothing.
-pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn checked<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    fits: fn(&str) -> bool,
+    expected: &str,
+) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if is_word(&text) {
+    if fits(&text) {
         return Ok(text);
     }
     Err(D::Error::custom(format!(
-        "{text:?} is no part of a platform: expected lower-case letters, digits and _.-"
+        "{text:?} is no part of a platform: expected {expected}"
     )))
+}
+
+fn not_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// What a platform is made of, or nothing.
+pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    checked(deserializer, is_word, "lower-case letters, digits and _.-")
 }
 
 pub(super) fn optional_word<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
-    word(deserializer).map(|text| Some(text).filter(|text| !text.is_empty()))
+    word(deserializer).map(not_empty)
 }
 
 pub(super) fn optional_version<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if is_version(&text) {
-        return Ok(Some(text).filter(|text| !text.is_empty()));
-    }
-    Err(D::Error::custom(format!(
-        "{text:?} is no part of a platform: expected letters, digits and _.+~-"
-    )))
+    checked(deserializer, is_version, "letters, digits and _.+~-").map(not_empty)
 }
 
 pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
