@@ -33,35 +33,26 @@ fn write_bazel(directory: &Path) {
     let registry = write_registry(&modules, &Root::get().path());
     let rc = format!("common --registry={registry} --noenable_workspace\n");
     fs::write(directory.join("debian.bazelrc"), rc).expect("can be written");
+    // The arguments of Bazel come last, so those of bwrap go before them. Of the root, only what
+    // Debian put there: a checkout of another user leaves its mount point in it.
     let script = format!(
         "#!/bin/sh
-for entry in {DEBIAN}/*; do
-  name=${{entry##*/}}
-  case $name in
-    dev | proc | sys | tmp) ;;
-    *)
-      if [ -L \"$entry\" ]; then
-        set -- --symlink \"$(readlink \"$entry\")\" \"/$name\" \"$@\"
-      else
-        set -- --ro-bind \"$entry\" \"/$name\" \"$@\"
-      fi
-      ;;
-  esac
-done
-",
-    );
-    // The arguments of Bazel come last, so they are told from bwrap's by where they stand.
-    let script = script.replace(
-        "for entry",
-        &format!(
-            "set -- --dev-bind /dev /dev --bind /proc /proc --bind /sys /sys --tmpfs /tmp \\
+set -- --dev-bind /dev /dev --bind /proc /proc --bind /sys /sys --tmpfs /tmp \\
   --ro-bind {checkout} {checkout} --bind {own} {own} --chdir \"$PWD\" \\
   --setenv PATH /usr/bin:/bin --setenv HOME {own} -- bazel --bazelrc={own}/debian.bazelrc \"$@\"
-for entry",
-            checkout = checkout().display(),
-            own = directory.display()
-        ),
-    ) + "exec bwrap --tmpfs / \"$@\"\n";
+for name in bin etc lib lib64 opt sbin usr var; do
+  entry={DEBIAN}/$name
+  if [ -L \"$entry\" ]; then
+    set -- --symlink \"$(readlink \"$entry\")\" \"/$name\" \"$@\"
+  else
+    set -- --ro-bind \"$entry\" \"/$name\" \"$@\"
+  fi
+done
+exec bwrap --tmpfs / \"$@\"
+",
+        checkout = checkout().display(),
+        own = directory.display()
+    );
     let bazel = directory.join("bazel");
     fs::write(&bazel, script).expect("can be written");
     fs::set_permissions(&bazel, PermissionsExt::from_mode(0o755)).expect("can be set");
