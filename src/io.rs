@@ -48,6 +48,19 @@ pub(crate) fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) 
     Ok(())
 }
 
+/// Reads to the end, in steps of a size at which hashing costs more than reading.
+pub(crate) fn drain(mut reader: impl Read) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// A reader that also writes what is read from it.
 pub(crate) struct Tee<R, W> {
     reader: R,

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use ::tar::{EntryType, Header};
 
 use crate::files::{FileError, io_failed, open_regular};
-use crate::io::Tee;
+use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, HashingWriter};
 use crate::tar::decompress;
@@ -345,7 +345,7 @@ fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
         let name = entry.map_err(not_a_tar)?.path_bytes().into_owned();
         entry_name(path, &String::from_utf8_lossy(&name))?;
     }
-    io::copy(&mut tee, &mut io::sink()).map_err(not_a_tar)?;
+    drain(&mut tee).map_err(not_a_tar)?;
     if tee.count() == 0 {
         return Err(not_a_tar(io::ErrorKind::UnexpectedEof.into()));
     }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use crate::io::{Tee, drain};
+
 /// The digest algorithms that the image spec registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
@@ -229,18 +231,10 @@ impl<W: io::Write> io::Write for HashingWriter<W> {
 }
 
 /// Reads `reader` to its end and returns the digest and the number of bytes read.
-pub fn hash_reader(algorithm: Algorithm, mut reader: impl io::Read) -> io::Result<(Digest, u64)> {
-    let mut sink = HashingWriter::new(algorithm, io::sink());
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => io::Write::write_all(&mut sink, &buffer[..n])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let Hashed { digest, size, .. } = sink.finish();
+pub fn hash_reader(algorithm: Algorithm, reader: impl io::Read) -> io::Result<(Digest, u64)> {
+    let mut content = Tee::new(reader, HashingWriter::new(algorithm, io::sink()));
+    drain(&mut content)?;
+    let Hashed { digest, size, .. } = content.into_writer().finish();
     Ok((digest, size))
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use crate::files::open_regular;
-use crate::io::Tee;
+use crate::io::{Tee, drain};
 use crate::oci::descriptor::Compression;
 use crate::oci::digest::{Digest, HashingWriter};
 use crate::tar::reader::is_archive;
@@ -50,8 +50,8 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
             let mut content = Tee::new(reader, hasher);
             let done = work(Box::new(&mut content));
             // What was left unread is part of the layer all the same.
-            match io::copy(&mut content, &mut io::sink()) {
-                Ok(_) => {
+            match drain(&mut content) {
+                Ok(()) => {
                     found = Some(content.into_writer().finish().digest);
                     done
                 }
@@ -59,7 +59,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
             }
         }
     };
-    io::copy(&mut raw, &mut io::sink())?;
+    drain(&mut raw)?;
     let digest = raw.into_writer().finish().digest;
     if hash && is_blob {
         found = Some(digest.clone());
