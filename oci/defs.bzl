@@ -2,6 +2,7 @@
 
 load("//oci/private/repositories:oci_pull.bzl", _oci_pull = "oci_pull")
 load("//oci/private/repositories:oci_pull_all.bzl", _oci_pull_all = "oci_pull_all")
+load("//oci/private/rules:oci_artifact_files.bzl", _oci_artifact_files = "oci_artifact_files")
 load("//oci/private/rules:oci_complete_layout.bzl", _oci_complete_layout = "oci_complete_layout")
 load("//oci/private/rules:oci_image.bzl", _oci_image = "oci_image")
 load("//oci/private/rules:oci_image_archive.bzl", _oci_image_archive = "oci_image_archive")
@@ -18,6 +19,8 @@ load("//oci/private/rules:oci_sbom_toolchain.bzl", _oci_sbom_toolchain = "oci_sb
 load("//oci/private/rules:oci_scan_test.bzl", _oci_scan_test = "oci_scan_test")
 load(
     ":providers.bzl",
+    _OCIArtifactFilesInfo = "OCIArtifactFilesInfo",
+    _OCIArtifactInfo = "OCIArtifactInfo",
     _OCIDescriptorInfo = "OCIDescriptorInfo",
     _OCIImageIndexInfo = "OCIImageIndexInfo",
     _OCIImageInfo = "OCIImageInfo",
@@ -29,6 +32,7 @@ load(
     _OCIToolInfo = "OCIToolInfo",
 )
 
+oci_artifact_files = _oci_artifact_files
 oci_complete_layout = _oci_complete_layout
 oci_image = _oci_image
 oci_image_archive = _oci_image_archive
@@ -46,6 +50,8 @@ oci_sbom = _oci_sbom
 oci_sbom_toolchain = _oci_sbom_toolchain
 oci_scan_test = _oci_scan_test
 
+OCIArtifactFilesInfo = _OCIArtifactFilesInfo
+OCIArtifactInfo = _OCIArtifactInfo
 OCIDescriptorInfo = _OCIDescriptorInfo
 OCIImageIndexInfo = _OCIImageIndexInfo
 OCIImageInfo = _OCIImageInfo

@@ -1,6 +1,11 @@
 """What the rules tell each other about images."""
 
 load(
+    "//oci/private/providers:artifact.bzl",
+    _OCIArtifactFilesInfo = "OCIArtifactFilesInfo",
+    _OCIArtifactInfo = "OCIArtifactInfo",
+)
+load(
     "//oci/private/providers:image.bzl",
     _OCIDescriptorInfo = "OCIDescriptorInfo",
     _OCIImageIndexInfo = "OCIImageIndexInfo",
@@ -16,6 +21,8 @@ load(
     _OCIToolInfo = "OCIToolInfo",
 )
 
+OCIArtifactFilesInfo = _OCIArtifactFilesInfo
+OCIArtifactInfo = _OCIArtifactInfo
 OCIDescriptorInfo = _OCIDescriptorInfo
 OCIImageIndexInfo = _OCIImageIndexInfo
 OCIImageInfo = _OCIImageInfo

@@ -9,8 +9,7 @@ use oci_pull_all::bundle::BundleError;
 use oci_pull_all::image::ImageError;
 use oci_pull_all::layout::{ArchiveError, Fault, FaultKind};
 use oci_pull_all::load::LoadError;
-use oci_pull_all::pins::PinError;
-use oci_pull_all::pins::module_file::{NoTag, Unreadable};
+use oci_pull_all::pins::{BazelError, PinError};
 use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
@@ -102,10 +101,8 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         ": set report = \"NAME\", or --report"
     } else if let Some(PinError::NoModule(_)) = find(error) {
         ": name one with --module"
-    } else if let Some(Unreadable::NoDigest) = find(error) {
-        ": write digest = \"\" for one to be filled in"
-    } else if let Some(NoTag::None | NoTag::Comment(_)) = find(error) {
-        ", or pass --tag"
+    } else if let Some(BazelError::Start { .. }) = find(error) {
+        ": name another program with --bazel"
     } else if let Some(ImageError::NoPlatform) = find(error) {
         ": pass --platform OS/ARCHITECTURE"
     } else {

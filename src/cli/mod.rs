@@ -8,6 +8,7 @@ mod pin;
 mod progress;
 mod pull;
 mod push;
+mod resolve;
 mod scan;
 mod store;
 
@@ -56,14 +57,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Pull an image by digest into an OCI image layout.
+    /// Pull an image or an artifact by digest into an OCI image layout.
     Pull(pull::PullArgs),
-    /// Print the digest that a tag points to now, and the lines for MODULE.bazel that pin it.
-    Resolve(pull::ResolveArgs),
+    /// Print the lines for MODULE.bazel that pin what tags point to now, and what that is.
+    Resolve(resolve::ResolveArgs),
     /// Replace the digests in MODULE.bazel by those that their tags point to now.
-    ///
-    /// The tag of an image stands alone in a comment on the line of its digest:
-    /// digest = "sha256:…",  # stable
     Pin(pin::PinArgs),
     /// Look after the store of blobs that all pulls share.
     #[command(subcommand)]
@@ -118,7 +116,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     };
     match Cli::parse_from(arguments).command {
         Command::Pull(args) => pull::pull(&args)?,
-        Command::Resolve(args) => pull::resolve(&args)?,
+        Command::Resolve(args) => resolve::resolve(&args)?,
         Command::Pin(args) => return pin::pin(&args),
         Command::Store(command) => return store::run(&command),
         Command::Layer(args) => build::layer(&args)?,

@@ -1,4 +1,4 @@
-//! `pull` and `resolve`: what speaks to a registry.
+//! `pull`, and what all commands that speak to a registry take.
 
 use std::env;
 use std::fs;
@@ -12,21 +12,18 @@ use clap::Args;
 use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
 use oci_pull_all::json::to_json;
-use oci_pull_all::oci::digest::Digest;
-use oci_pull_all::oci::manifest::{Manifest, ManifestError};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::progress::Reporter;
-use oci_pull_all::pull::{self, Pulled, Selection, Upstream};
+use oci_pull_all::pull::{self, Pulled, PulledFile, Selection, Upstream};
 use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Registry, RegistryOptions};
 use oci_pull_all::store::{Store, Trust};
-use oci_pull_all::text::{quoted, shown};
 use tokio::runtime;
 
 use super::hints::in_words;
 use super::progress::{Progress, ProgressMode};
 use super::store::StoreLocation;
-use super::{Failed, Result, say, users_path, write};
+use super::{Failed, Result, tell, users_path, write};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArgs {
@@ -105,13 +102,17 @@ pub(super) struct TransferArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
-    /// The image, by digest: REGISTRY/REPOSITORY@DIGEST.
+    /// The image or artifact, by digest: REGISTRY/REPOSITORY@DIGEST.
     reference: Reference,
     /// The directory for the layout.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     #[command(flatten)]
     selection: SelectionArgs,
+    /// If it is an artifact, write its blobs as files into this directory, which is made anew: by their titles, or
+    /// else by their media types, and archives unpacked beside.
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
     /// Write what was pulled, as JSON, to this file.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
@@ -165,14 +166,6 @@ impl PullArgs {
 #[error("the mirrors of {MIRRORS_VARIABLE} or --site-mirrors cannot be used")]
 struct BadMirrors(#[source] MirrorsError);
 
-#[derive(Debug, Args)]
-pub(crate) struct ResolveArgs {
-    /// The image, by tag: REGISTRY/REPOSITORY[:TAG].
-    reference: Reference,
-    #[command(flatten)]
-    registry: RegistryArgs,
-}
-
 pub(crate) fn pull(args: &PullArgs) -> Result<()> {
     transfer(args.transfer.concurrency, pull_with(args))
 }
@@ -213,6 +206,7 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
         platforms: args.selection.platform.clone(),
         shallow: args.selection.shallow,
         referrers: args.selection.referrers,
+        files: args.files.clone(),
         connections: args.transfer.concurrency.into(),
     };
     let progress = Progress::new(args.transfer.progress);
@@ -236,16 +230,21 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
         pulled.map_err(|error| Failed("pull", args.reference.to_string(), error.into()))?;
     removed.map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
     progress.finish(&describe(&args.reference, &report));
+    let files = report
+        .summary
+        .artifact
+        .iter()
+        .flat_map(|artifact| &artifact.files);
+    for PulledFile { path, problem, .. } in files {
+        if let Some(problem) = problem {
+            tell(format_args!("warning: {path} is not unpacked: {problem}"));
+        }
+    }
     if let Some(file) = &args.summary {
         write(file, &to_json(&report.summary))?;
     }
     Ok(())
 }
-
-/// Names the image that is none.
-#[derive(Debug, thiserror::Error)]
-#[error("what the registry has as {0} is no image")]
-struct NotAnImage(String, #[source] ManifestError);
 
 fn describe(reference: &Reference, report: &Pulled) -> String {
     format!(
@@ -281,75 +280,4 @@ async fn refuse_tag(registry: &Registry) -> Box<dyn std::error::Error> {
         ),
     };
     format!("{reference} is a tag, which may point to another image tomorrow; {advice}").into()
-}
-
-#[tokio::main(worker_threads = 2)]
-pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
-    let registry = Registry::new(args.reference.clone(), args.registry.options()?);
-    let (bytes, digest) = match (args.reference.digest(), args.reference.tag()) {
-        (Some(digest), _) => (registry.manifest(digest).await?, digest.clone()),
-        (None, tag) => registry.resolve(tag.unwrap_or("latest")).await?,
-    };
-    let manifest = Manifest::parse(&bytes, None)
-        .map_err(|error| NotAnImage(args.reference.to_string(), error))?;
-    let lines = module_lines(&args.reference, &digest, &manifest);
-    say(format_args!("{digest}\n\n{}", lines.trim_end()))
-}
-
-fn module_lines(reference: &Reference, digest: &Digest, manifest: &Manifest) -> String {
-    let name = reference
-        .repository()
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    let name: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect();
-    let image = format!("{}/{}", reference.registry(), reference.repository());
-    let mut lines = vec![
-        "oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")".to_owned(),
-        "oci.pull(".to_owned(),
-        format!("    name = {},", quoted(&name)),
-        match reference.tag() {
-            // What `pin` resolves.
-            Some(tag) => format!(
-                "    digest = {},  # {}",
-                quoted(&digest.to_string()),
-                shown(tag)
-            ),
-            None => format!("    digest = {},", quoted(&digest.to_string())),
-        },
-        format!("    image = {},", quoted(&image)),
-    ];
-    if let Manifest::Index(index) = manifest {
-        lines.push("    platforms = [".to_owned());
-        let platforms = index
-            .manifests
-            .iter()
-            .filter_map(|entry| entry.platform.as_ref())
-            .filter(|platform| !platform.is_unknown());
-        for Platform {
-            os,
-            architecture,
-            variant,
-            ..
-        } in platforms
-        {
-            let variant = variant
-                .as_ref()
-                .map(|v| format!("/{v}"))
-                .unwrap_or_default();
-            let platform = quoted(&format!("{os}/{architecture}{variant}"));
-            let line = format!("        {platform},");
-            // Windows has several images for one platform, which differ in the system's version.
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-        lines.push("    ],".to_owned());
-    }
-    lines.push(")".to_owned());
-    lines.push(format!("use_repo(oci, {})", quoted(&name)));
-    lines.join("\n") + "\n"
 }

@@ -251,6 +251,14 @@ impl Manifest {
         }
     }
 
+    /// Arbitrary metadata.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        match self {
+            Manifest::Index(index) => &index.annotations,
+            Manifest::Image(image) => &image.annotations,
+        }
+    }
+
     /// The indexes and manifests that this one lists.
     pub fn manifests(&self) -> impl Iterator<Item = &Descriptor> {
         let entries = match self {

@@ -1,5 +1,6 @@
 //! The documents of the OCI specifications as types that cannot hold bad values, parsed once at the edge.
 
+pub mod artifact;
 pub mod config;
 pub mod descriptor;
 pub mod digest;

@@ -300,7 +300,7 @@ pub(crate) fn is_component(text: &str) -> bool {
 }
 
 /// Whether `text` is a tag (distribution spec, "Pulling manifests").
-fn is_tag(text: &str) -> bool {
+pub(crate) fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= MAX_TAG
         && text.bytes().next().is_some_and(word)

@@ -1,26 +1,31 @@
 //! Pulls an image by digest: plans what belongs to it, then fetches it into the store and places it
 //! in a layout.
 
+mod artifact;
 mod choice;
 mod fetcher;
 mod referrers;
 mod schedule;
 mod upstream;
 
+pub use artifact::{PulledArtifact, PulledFile};
 pub use referrers::{ReferrersError, Referring};
 pub use upstream::Upstream;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chrono::{DateTime, Datelike as _, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use tokio::task;
 
+use crate::files::FileError;
 use crate::layout::{LayoutError, LayoutWriter};
+use crate::oci::artifact::{Artifact, BadArtifact};
 use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
@@ -63,6 +68,17 @@ pub enum PullError {
         /// What is wrong with it.
         source: BadImage,
     },
+    /// An artifact's blobs cannot be files.
+    #[error("the artifact {digest} cannot be used")]
+    Artifact {
+        /// The manifest.
+        digest: Digest,
+        /// What is wrong with it.
+        source: BadArtifact,
+    },
+    /// A file of an artifact cannot be written.
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// One digest, two sizes: at least one descriptor lies.
     #[error("the image says of {digest} both that it has {one} and that it has {other} bytes")]
     Sizes {
@@ -108,6 +124,8 @@ pub struct Selection {
     pub shallow: bool,
     /// What refers to the image as well: signatures, SBOMs and attestations.
     pub referrers: bool,
+    /// The directory that is made for the blobs of an artifact as files, if they are wanted.
+    pub files: Option<PathBuf>,
     /// How many connections are used at once.
     pub connections: usize,
 }
@@ -119,6 +137,7 @@ impl Default for Selection {
             platforms: Vec::new(),
             shallow: false,
             referrers: false,
+            files: None,
             connections: 8,
         }
     }
@@ -146,6 +165,8 @@ pub struct Summary {
     pub root: Descriptor,
     /// The image manifests that have a platform, in the index's order.
     pub images: Vec<PulledImage>,
+    /// The artifact that the root is, if it is no image and no index.
+    pub artifact: Option<PulledArtifact>,
     /// What refers to the root, to anything below it and to these images, where it was pulled.
     pub referrers: Vec<Referring>,
 }
@@ -163,7 +184,7 @@ pub struct PulledImage {
     pub layers: Vec<Descriptor>,
 }
 
-/// Pulls the image `digest` of `upstream` into a layout in `output`.
+/// Pulls the image or artifact `digest` of `upstream` into a layout in `output`.
 ///
 /// Wants a runtime with more worker threads than cores: a connection's task hashes and writes, too.
 pub async fn pull(
@@ -197,13 +218,20 @@ pub async fn pull(
     for blob in all.values() {
         store.place(&blob.digest, &writer.blob_path(blob)?)?;
     }
+    let artifact = plan.artifact()?;
+    let artifact = match (&artifact, &selection.files) {
+        (Some(artifact), Some(files)) if !selection.shallow => {
+            Some(artifact::write_files(artifact, store, files)?)
+        }
+        (artifact, _) => artifact.as_ref().map(PulledArtifact::of),
+    };
     let indexes = plan.referrers.write(&writer)?;
     writer.finish()?;
     let transferred = plan.transferred.values().sum::<u64>() + plan.fetched;
     let total: u64 = all.values().map(|blob| blob.size).sum();
     let blobs = all.len() + indexes;
     Ok(Pulled {
-        summary: plan.summary(),
+        summary: plan.summary(artifact),
         blobs,
         transferred,
         from_store: total.saturating_sub(transferred),
@@ -211,13 +239,33 @@ pub async fn pull(
     })
 }
 
-/// What is known of an image before its layers are pulled.
+/// What is known of an image or artifact before its layers are pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
+    /// What it is.
+    pub kind: DescribedKind,
     /// The bytes of its layers, each counted once.
     pub size: u64,
-    /// The day on which the newest of its images was made, such as `2026-01-31`, if one says so.
-    pub created: Option<String>,
+    /// When the newest of it was made, if something says so.
+    pub created: Option<DateTime<Utc>>,
+}
+
+/// What a digest points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DescribedKind {
+    /// Images for these platforms.
+    Images(Vec<Platform>),
+    /// An artifact.
+    Artifact(Artifact),
+}
+
+/// The annotation of the time at which something was made (annotations.md).
+const CREATED: &str = "org.opencontainers.image.created";
+
+/// A time in RFC 3339. What builds that are reproducible put in its place is none.
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    (time.year() >= 2015).then_some(time)
 }
 
 /// What a tag points to now: the manifest's digest. The manifest is kept in the store.
@@ -261,7 +309,7 @@ pub async fn describe(
     let mut plan = planner.plan(digest).await?;
     let configs = plan.blobs(true)?;
     planner.fetch(&mut plan, &configs).await?;
-    Ok(plan.describe())
+    plan.describe()
 }
 
 /// A manifest, and where it was.
@@ -377,18 +425,48 @@ impl PullPlan {
         }
     }
 
-    fn describe(&self) -> Description {
-        let layers = self.images.iter().flat_map(|(image, _)| &image.layers);
-        let sizes: HashMap<&Digest, u64> =
-            layers.map(|layer| (&layer.digest, layer.size)).collect();
-        let days = self.images.iter().map(|(_, config)| &config.created);
-        Description {
-            size: sizes.values().sum(),
-            created: days.filter_map(|created| day(created.as_deref()?)).max(),
+    /// The artifact that the root is, if it is no image and no index. Whether it is an image, its config tells, which
+    /// is known by now.
+    fn artifact(&self) -> Result<Option<Artifact>, PullError> {
+        let Some(manifest) = self.manifests[0].1.as_image() else {
+            return Ok(None);
+        };
+        if !self.images.is_empty() {
+            return Ok(None);
         }
+        let artifact = Artifact::of(manifest).map_err(|source| PullError::Artifact {
+            digest: self.root.digest.clone(),
+            source,
+        })?;
+        Ok(Some(artifact))
     }
 
-    fn summary(self) -> Summary {
+    fn describe(&self) -> Result<Description, PullError> {
+        let artifact = self.artifact()?;
+        let layers = self.images.iter().flat_map(|(image, _)| &image.layers);
+        let files = artifact.iter().flat_map(|artifact| &artifact.files);
+        let layers = layers.chain(files.map(|file| &file.blob));
+        let sizes: HashMap<&Digest, u64> =
+            layers.map(|layer| (&layer.digest, layer.size)).collect();
+        let configs = self.images.iter();
+        let configs = configs.filter_map(|(_, config)| config.created.as_deref());
+        let annotated = self.manifests.iter();
+        let annotated = annotated.filter_map(|(_, manifest)| manifest.annotations().get(CREATED));
+        let platforms = self.images.iter().map(|(image, _)| image.platform.clone());
+        Ok(Description {
+            size: sizes.values().sum(),
+            created: configs
+                .chain(annotated.map(String::as_str))
+                .filter_map(time)
+                .max(),
+            kind: match artifact {
+                Some(artifact) => DescribedKind::Artifact(artifact),
+                None => DescribedKind::Images(platforms.collect()),
+            },
+        })
+    }
+
+    fn summary(self, artifact: Option<PulledArtifact>) -> Summary {
         let images: Vec<PulledImage> = self.images.into_iter().map(|(image, _)| image).collect();
         let all = self.manifests.iter().map(|(manifest, _)| &manifest.digest);
         let all: Vec<&Digest> = all.collect();
@@ -401,6 +479,7 @@ impl PullPlan {
             root: self.root.bare(),
             referrers: referrers.flatten().collect(),
             images,
+            artifact,
         }
     }
 }
@@ -613,19 +692,6 @@ impl Planner<'_> {
         self.insert(digest, bytes.clone()).await?;
         Ok((bytes, true))
     }
-}
-
-/// The day of a time in RFC 3339.
-fn day(time: &str) -> Option<String> {
-    let day = time.get(..10).filter(|_| time[10..].starts_with('T'))?;
-    let fits = |(byte, form): (u8, u8)| match form {
-        b'd' => byte.is_ascii_digit(),
-        _ => byte == form,
-    };
-    day.bytes()
-        .zip(*b"dddd-dd-dd")
-        .all(fits)
-        .then(|| day.to_owned())
 }
 
 /// Runs what may block on a thread where it may.

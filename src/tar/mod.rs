@@ -2,6 +2,7 @@
 
 mod compression;
 mod reader;
+mod unpack;
 
 pub(crate) use compression::{decompress, read_layer};
 pub use reader::TarError;
@@ -9,3 +10,4 @@ pub(crate) use reader::{
     Archive, BLOCK, Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, Time, components,
     padding,
 };
+pub(crate) use unpack::{Limits, unpack};

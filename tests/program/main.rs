@@ -7,6 +7,7 @@
 
 mod airgap;
 mod archives;
+mod artifacts;
 mod complete;
 mod docs;
 mod documents;

@@ -1,33 +1,40 @@
-//! New digests for what MODULE.bazel declares, and no other change of it.
+//! New digests for what a workspace declares, and no other change of its files.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use oci_pull_all_support::{Content, Faulty, Registry, User, noise};
+use oci_pull_all_support::{Answer, Content, Faulty, Registry, User, noise};
+use serde_json::{Value, json};
 
 use crate::new_user;
 
 const OLD: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+const TODO: &str = "sha256:TODO";
 
 /// A module file as nobody formats it, in which each `{KEY}` stands for something.
-const MODULE: &str = r#"# oci.pull(name = "debian", digest = "{OLD}")
-bazel_dep(repo_name="layers", name="oci_pull_all", version="0.1.0")
-theirs = use_extension("@rules_oci//oci:extensions.bzl", "oci")
-theirs.pull(name = "theirs", image = "{IMAGE}", digest = "{OLD}")  # stable
-include("//third_party:images.MODULE.bazel")
+const MODULE: &str = r#"include("//third_party:images.MODULE.bazel")
+include("//gone:images.MODULE.bazel")
 
 images = use_extension("@layers//oci:extensions.bzl", "oci")
 images.pull(
     name = "debian",
-    digest = "{ONE}",	# stable
-    image = "{IMAGE}",     # größer, "as it is"
+    digest = "{ONE}",
+    image = "{IMAGE}", tag = "stable",     # größer, "as it is"
     platforms = ["linux/arm64/v8"])
 images.pull(name = 'docker', digest = '{TWO}', image = "{IMAGE}-docker") # stable
 "#;
 
-const INCLUDED: &str = r#"whole = use_repo_rule("@layers//oci:defs.bzl", "oci_pull_all")
-whole(name = "third", registry = "{HOST}", repository = "library/debian", digest = r"""{THREE}""")
+const INCLUDED: &str = r#"DIGEST = "{THREE}" # sha256:0000
+images.pull(name = "third", image = "{IMAGE}", digest = DIGEST, tag = "stable")
 "#;
+
+/// What Bazel says of them.
+fn pin(name: &str, image: &str, tag: &str, digest: &str) -> Value {
+    json!({
+        "name": name, "image": image, "tag": tag, "digest": digest,
+        "platforms": [], "plain_http": false, "docker_config": "",
+    })
+}
 
 struct Case {
     user: User,
@@ -36,7 +43,7 @@ struct Case {
 }
 
 impl Case {
-    fn new() -> Self {
+    fn new(digests: [&str; 3]) -> Self {
         let registry = Registry::with_base_images();
         let image = format!("{}/library/debian", registry.host());
         let user = new_user();
@@ -46,18 +53,33 @@ impl Case {
             registry,
             image,
         };
-        for (file, text) in case.files([OLD; 3]) {
-            fs::write(case.user.path(file), text).expect("can be written");
-        }
+        case.write(digests);
         case
+    }
+
+    fn write(&self, digests: [&str; 3]) {
+        for (file, text) in self.files(digests) {
+            fs::write(self.user.path(file), text).expect("can be written");
+        }
+        let docker = format!("{}-docker", self.image);
+        let mut debian = pin("debian", &self.image, "stable", digests[0]);
+        debian["platforms"] = json!(["linux/arm64/v8"]);
+        let pins = [
+            debian,
+            pin("docker", &docker, "", digests[1]),
+            pin("third", &self.image, "stable", digests[2]),
+        ];
+        self.pins(&pins);
+    }
+
+    fn pins(&self, pins: &[Value]) {
+        fs::write(self.user.path("pins.json"), json!(pins).to_string()).expect("can be written");
     }
 
     /// The files with these digests.
     fn files(&self, digests: [&str; 3]) -> [(&'static str, String); 2] {
         let fill = |text: &str| {
-            text.replace("{OLD}", OLD)
-                .replace("{IMAGE}", &self.image)
-                .replace("{HOST}", self.registry.host())
+            text.replace("{IMAGE}", &self.image)
                 .replace("{ONE}", digests[0])
                 .replace("{TWO}", digests[1])
                 .replace("{THREE}", digests[2])
@@ -68,34 +90,43 @@ impl Case {
         ]
     }
 
+    fn run(&self, arguments: &[&str]) -> oci_pull_all_support::Ran {
+        let pin = ["pin", "--pins", "pins.json"].iter().chain(arguments);
+        self.user.run(&pin.copied().collect::<Vec<_>>())
+    }
+
     fn expect(&self, digests: [&str; 3]) {
         for (file, text) in self.files(digests) {
             let found = fs::read_to_string(self.user.path(file)).expect("can be read");
             assert_eq!(found, text, "{file}");
         }
     }
+
+    fn digest(&self, repository: &str) -> String {
+        self.registry.digest(repository, "stable")
+    }
 }
 
 #[test]
 fn nothing_but_the_digests_changes() {
-    let case = Case::new();
-    let (user, registry) = (&case.user, &case.registry);
-    let debian = registry.digest("library/debian", "stable");
-    let docker = registry.digest("library/debian-docker", "stable");
+    let other = OLD.replace('0', "1");
+    let case = Case::new([OLD, &other, TODO]);
+    let debian = case.digest("library/debian");
+    let docker = case.digest("library/debian-docker");
 
-    let check = user.run(&["pin", "--check", "debian", "docker"]);
+    let check = case.run(&["--check", "debian", "docker"]);
     assert!(check.stdout.contains(&debian), "{}", check.stdout);
     check.failed(&["outdated: debian docker", "//:pin -- debian docker"]);
-    case.expect([OLD; 3]);
+    case.expect([OLD, &other, TODO]);
 
-    user.run(&["pin", "nobody"])
-        .failed(&["\"nobody\"", "declares debian, docker, third"]);
-    user.run(&["pin", "--tag", "stable"]).failed(&["<NAME>"]);
+    case.run(&["nobody"])
+        .failed(&["\"nobody\"", "debian, docker, third"]);
+    case.run(&["--tag", "stable"]).failed(&["<NAME>"]);
 
     // Its mode stays, too.
-    let module = user.path("MODULE.bazel");
+    let module = case.user.path("MODULE.bazel");
     fs::set_permissions(&module, PermissionsExt::from_mode(0o640)).expect("can be set");
-    let ran = user.run(&["pin", "debian"]).succeeded();
+    let ran = case.run(&["debian"]).succeeded();
     for line in [
         format!("debian: {}:stable", case.image),
         format!("  old: {OLD}"),
@@ -104,23 +135,123 @@ fn nothing_but_the_digests_changes() {
         assert!(ran.stdout.lines().any(|l| l == line), "{}", ran.stdout);
     }
     assert!(ran.stdout.contains("created "), "{}", ran.stdout);
-    case.expect([&debian, OLD, OLD]);
+    case.expect([&debian, &other, TODO]);
     let mode = fs::metadata(&module).expect("is there").permissions();
     assert_eq!(mode.mode() & 0o777, 0o640);
 
-    // One that cannot be pinned keeps nobody from the others.
-    user.run(&["pin"]).failed(&["cannot pin third", "--tag"]);
-    case.expect([&debian, &docker, OLD]);
-    user.run(&["pin", "--tag", "stable", "third"]).succeeded();
+    // The tag of the second stands in a comment, as it did before there was an attribute.
+    case.write([&debian, &other, TODO]);
+    case.run(&[]).succeeded();
     case.expect([&debian, &docker, &debian]);
-
-    let ran = user.run(&["pin", "debian", "docker"]).succeeded();
+    case.write([&debian, &docker, &debian]);
+    let ran = case.run(&["debian", "docker"]).succeeded();
     assert_eq!(ran.stdout.matches("unchanged: ").count(), 2);
-    let ran = user.run(&["pin", "--check", "debian", "docker"]);
+    let ran = case.run(&["--check"]);
     assert!(!ran.succeeded().stdout.contains("old: "));
-    case.expect([&debian, &docker, &debian]);
-    user.run(&["pin", "--check", "--tag", "no-such-tag", "debian"])
+    case.run(&["--check", "--tag", "no-such-tag", "debian"])
         .failed(&["cannot pin debian", "no-such-tag"]);
+}
+
+#[test]
+fn one_digest_of_several_pulls_moves_with_all_of_them_or_not_at_all() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let docker = case.digest("library/debian-docker");
+    let path = case.user.path("MODULE.bazel").display().to_string();
+    // Two are to have other digests than the third.
+    case.run(&[]).failed(&[
+        "cannot pin debian docker third",
+        &format!("{path}:7"),
+        &format!("{path}:10"),
+        "images.MODULE.bazel:1",
+        &format!("docker {docker}"),
+    ]);
+    case.expect([OLD, OLD, OLD]);
+    // Nobody else is moved along.
+    case.run(&["debian"])
+        .failed(&["cannot pin debian", "docker the same"]);
+    case.expect([OLD, OLD, OLD]);
+
+    let other = OLD.replace('0', "1");
+    case.write([OLD, &other, OLD]);
+    case.run(&["debian", "third"]).succeeded();
+    case.expect([&debian, &other, &debian]);
+}
+
+#[test]
+fn a_digest_that_is_written_nowhere_is_told() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let computed = OLD.replace('0', "2");
+    for digest in ["", computed.as_str()] {
+        case.pins(&[
+            pin("computed", &case.image, "stable", digest),
+            pin("third", &case.image, "stable", OLD),
+        ]);
+        // One that cannot be pinned keeps nobody from the others.
+        case.write([OLD, OLD, OLD]);
+        case.pins(&[
+            pin("computed", &case.image, "stable", digest),
+            pin("third", &case.image, "stable", OLD),
+        ]);
+        case.run(&[])
+            .failed(&["cannot pin computed", &format!("\"{debian}\"")]);
+        case.expect([&debian, &debian, &debian]);
+    }
+    case.pins(&[pin("untagged", &case.image, "", &computed)]);
+    case.run(&[])
+        .failed(&["cannot pin untagged", "tag = \"TAG\"", "--tag"]);
+    case.pins(&[pin("bad", "UPPER CASE", "x", OLD)]);
+    case.run(&[]).failed(&["cannot pin bad", "UPPER CASE"]);
+    case.pins(&[]);
+    case.run(&[]).failed(&["declares nothing to pin"]);
+}
+
+#[test]
+fn other_programs_read_what_was_found() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[
+        pin("debian", &case.image, "stable", &debian),
+        pin("old", &case.image, "stable", OLD),
+        pin("bad", &case.image, "no-such-tag", OLD),
+    ]);
+    let ran = case.run(&["--check", "--json"]);
+    let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+    ran.failed(&["outdated: old"]);
+    assert_eq!(found[0]["moves"], false);
+    assert_eq!(found[1]["moves"], true);
+    assert_eq!(found[1]["digest"], OLD);
+    assert_eq!(found[1]["new"], debian.as_str());
+    let error = found[2]["error"].as_str().expect("it has one");
+    assert!(error.contains("no-such-tag"), "{error}");
+}
+
+#[test]
+fn what_is_pinned_may_be_too_old() {
+    let mut registry = oci_pull_all_support::Images::default();
+    let dated = registry.add_artifact("db", "a/b", &[(Some("f"), "a/c", b"x".to_vec())]);
+    registry.tag("db", "2", &dated);
+    let undated = registry.add_image("app", &[100]);
+    registry.tag("app", "1", &undated);
+    let registry = Registry::with(registry);
+    let case = Case {
+        image: format!("{}/db", registry.host()),
+        user: new_user(),
+        registry,
+    };
+    fs::write(case.user.path("MODULE.bazel"), "").expect("can be written");
+    let app = format!("{}/app", case.registry.host());
+    case.pins(&[
+        pin("db", &case.image, "2", &dated),
+        pin("app", &app, "1", &undated),
+    ]);
+    case.run(&["--check", "--max-age", "520w"]).succeeded();
+    let ran = case.run(&["--check", "--max-age", "0h"]);
+    assert!(ran.stdout.contains("created 2026-11-20"), "{}", ran.stdout);
+    ran.failed(&["error: too old: db", "not judged: app"]);
+    case.run(&["--max-age", "5d"]).failed(&["--check"]);
+    case.run(&["--check", "--max-age", "5"]).failed(&["12h"]);
 }
 
 #[test]
@@ -132,42 +263,53 @@ fn a_platform_that_the_new_image_lacks_is_told_before_anything_is_pinned() {
         Faulty::start(content, move |seen, answer| {
             match (seen.path.ends_with("/manifests/moving"), seen.earlier) {
                 (true, 0) => answer,
-                (true, 1) => oci_pull_all_support::Answer::new(503, ""),
+                (true, 1) => Answer::new(503, ""),
                 (true, _) => manifest.clone(),
                 _ => answer,
             }
         })
     };
     let user = new_user();
-    let module = |platform: &str, digest: &str| {
-        format!(
-            "oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n\
-             oci.pull(name = \"app\", image = \"{}/app\", platforms = [\"{platform}\"], digest = \"{digest}\")  # moving\n",
-            registry.host()
-        )
+    let text = |digest: &str| format!("oci.pull(name = \"app\", digest = \"{digest}\")\n");
+    let pins = |platform: &str| {
+        let mut app = pin("app", &format!("{}/app", registry.host()), "moving", OLD);
+        app["platforms"] = json!([platform]);
+        fs::write(user.path("pins.json"), json!([app]).to_string()).expect("can be written");
     };
-    let pins = user.path("pins.bzl");
-    fs::write(&pins, module("linux/s390x", OLD)).expect("can be written");
-    user.run_with(&[("BUILD_WORKING_DIRECTORY", "/")], &["pin"])
-        .failed(&["no MODULE.bazel in /", "--module"]);
+    let file = user.path("pins.bzl");
+    fs::write(&file, text(OLD)).expect("can be written");
+    pins("linux/s390x");
+    let pins_file = user.path("pins.json").display().to_string();
+    user.run_with(
+        &[("BUILD_WORKING_DIRECTORY", "/")],
+        &["pin", "--pins", &pins_file],
+    )
+    .failed(&["no MODULE.bazel in /", "--module"]);
     symlink("pins.bzl", user.path("MODULE.bazel")).expect("can be made");
     let below = user.path("a/b");
     fs::create_dir_all(&below).expect("can be made");
     let below = below.display().to_string();
-    let pin = || {
+    let run = || {
         user.run_with(
             &[("BUILD_WORKING_DIRECTORY", &below)],
-            &["pin", "app", "--plain-http", &registry.host()],
+            &[
+                "pin",
+                "app",
+                "--pins",
+                &pins_file,
+                "--plain-http",
+                &registry.host(),
+            ],
         )
     };
-    pin().failed(&["cannot pin app", "tag moving"]);
-    pin().failed(&["cannot pin app", "linux/s390x", "linux/amd64"]);
-    let text = || fs::read_to_string(&pins).expect("can be read");
-    assert_eq!(text(), module("linux/s390x", OLD));
+    run().failed(&["cannot pin app", "tag moving"]);
+    run().failed(&["cannot pin app", "linux/s390x", "linux/amd64"]);
+    let found = || fs::read_to_string(&file).expect("can be read");
+    assert_eq!(found(), text(OLD));
 
-    fs::write(&pins, module("linux/amd64", OLD)).expect("can be written");
-    let ran = pin().succeeded();
-    assert!(ran.stdout.contains("\n  2.00 KiB"), "{}", ran.stdout);
-    assert_eq!(text(), module("linux/amd64", &digest));
+    pins("linux/amd64");
+    let ran = run().succeeded();
+    assert!(ran.stdout.contains("; 2.00 KiB"), "{}", ran.stdout);
+    assert_eq!(found(), text(&digest));
     assert!(user.path("MODULE.bazel").is_symlink());
 }

@@ -218,11 +218,11 @@ fn a_tag_is_refused_with_the_digest_to_pin() {
     assert!(!user.path("out/index.json").exists());
 
     let resolved = user.run(&["resolve", &tagged]).succeeded().stdout;
-    assert_eq!(resolved.lines().next(), Some(debian.digest.as_str()));
     for line in [
         "oci.pull(",
-        &format!("    digest = \"{}\",  # stable", debian.digest),
         &format!("    image = \"{}\",", debian.image),
+        "    tag = \"stable\",",
+        &format!("    digest = \"{}\",", debian.digest),
         "        \"linux/arm64/v8\",",
         "use_repo(oci, \"debian\")",
     ] {
@@ -231,6 +231,10 @@ fn a_tag_is_refused_with_the_digest_to_pin() {
             "no {line:?} in:\n{resolved}"
         );
     }
+    assert!(
+        resolved.contains("# an image for linux/amd64, linux/arm64/v8"),
+        "{resolved}"
+    );
     user.run(&["resolve", &format!("{}:no-such-tag", debian.image)])
         .failed(&["no-such-tag"]);
 }

@@ -2,7 +2,10 @@
 
 #![no_main]
 
+use std::path::{Component, Path};
+
 use libfuzzer_sys::fuzz_target;
+use oci_pull_all::oci::artifact::Artifact;
 use oci_pull_all::oci::descriptor::{Descriptor, Kind, MediaType};
 use oci_pull_all::oci::manifest::Manifest;
 
@@ -37,6 +40,20 @@ fn check(manifest: &Manifest) -> Kind {
                 .collect(),
         ),
     };
+    if let Manifest::Image(image) = manifest
+        && let Ok(artifact) = Artifact::of(image)
+    {
+        for file in artifact.files {
+            let paths = std::iter::once(&file.path).chain(&file.directory);
+            for path in paths {
+                let mut parts = Path::new(path).components();
+                assert!(
+                    parts.all(|part| matches!(part, Component::Normal(_))),
+                    "{path:?}"
+                );
+            }
+        }
+    }
     let printed = printed.expect("a manifest is JSON");
     let again =
         Manifest::parse(&printed, Some(manifest.media_type())).expect("what was printed parses");

@@ -40,18 +40,19 @@ def pulled_toolchains(toolchain_type):
     """
     return [config_common.toolchain_type(toolchain_type, mandatory = False)] if toolchain_type else []
 
-def all_pulled(ctx, toolchain_type):
+def all_pulled(ctx, toolchain_type, provider = OCIPulledImageInfo):
     """What is there of the pulled blobs.
 
     Args:
-      ctx: the context of a rule with PULLED_ATTRS and `toolchains = pulled_toolchains(toolchain_type)`.
+      ctx: the context of a rule with the attribute `pulled` and `toolchains = pulled_toolchains(toolchain_type)`.
       toolchain_type: the same label, or None.
+      provider: what `pulled` and the toolchain provide.
 
     Returns:
-      An OCIPulledImageInfo, or None where the blobs are not wanted.
+      An instance of the provider, or None where the blobs are not wanted.
     """
     if ctx.attr.pulled:
-        return ctx.attr.pulled[OCIPulledImageInfo]
+        return ctx.attr.pulled[provider]
     toolchain = ctx.toolchains[toolchain_type] if toolchain_type else None
     return toolchain.pulled if toolchain else None
 

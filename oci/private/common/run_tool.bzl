@@ -18,6 +18,28 @@ def run_tool(ctx, arguments, runfiles):
     """
     return _run(ctx, get_tool(ctx), arguments, runfiles)
 
+def run_host_tool(ctx, arguments, runfiles):
+    """Makes what `bazel run` runs on the host, whatever platform is built for.
+
+    Args:
+      ctx: the context of an executable rule with `_tool = HOST_TOOL_ATTR` among its attributes.
+      arguments: an Args with the tool's arguments, which come before the user's.
+      runfiles: the runfiles that it needs.
+
+    Returns:
+      A list of providers.
+    """
+    tool = ctx.executable._tool
+    return _run(ctx, struct(executable = tool), arguments, runfiles.merge(ctx.runfiles([tool])))
+
+# Not by a toolchain, which is for the exec platform.
+HOST_TOOL_ATTR = attr.label(
+    default = Label("@oci_pull_all_tool//:tool"),
+    executable = True,
+    cfg = "target",
+    allow_files = True,
+)
+
 def test_tool(ctx, arguments, runfiles):
     """Makes what `bazel test` runs.
 

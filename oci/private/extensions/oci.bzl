@@ -1,27 +1,33 @@
-"""The module extension that declares base images."""
+"""The module extension that declares images and artifacts."""
 
 load("//oci/private/repositories:oci_pull.bzl", "oci_pull")
 load("//oci/private/repositories:oci_pull_all.bzl", "oci_pull_all")
-load("//oci/private/repositories:pull.bzl", "PULLED_TOOLCHAINS")
-load("//oci/private/repositories:pull_attrs.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "check_pull")
+load("//oci/private/repositories:pins.bzl", "PINS", "pins")
+load("//oci/private/repositories:pull.bzl", "PULLED_TOOLCHAINS", "RESERVED_TARGETS")
+load("//oci/private/repositories:pull_attrs.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "check_pull", "image_name")
 load("//oci/private/repositories:pulled_toolchains.bzl", "pulled_toolchains")
 
-_ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
+_TAG_ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
+
+# A tag is for people: another one fetches nothing again.
+_ATTRS = [name for name in _TAG_ATTRS if name != "tag"]
 
 def _oci_impl(mctx):
     declared = {}
     owners = {}
     direct = []
     direct_dev = []
+    pinned = []
     for module in mctx.modules:
         where = "{}@{}".format(module.name, module.version) if module.version else (module.name or "the root module")
         if module.is_root and module.name == "oci_pull_all":
-            direct.append(PULLED_TOOLCHAINS)
+            direct += [PULLED_TOOLCHAINS, PINS]
         for tag in module.tags.pull:
             if module.is_root:
                 (direct_dev if mctx.is_dev_dependency(tag) else direct).append(tag.name)
+                pinned.append(_pin(tag))
             problem = check_pull(tag)
-            if tag.name == PULLED_TOOLCHAINS:
+            if tag.name in [PULLED_TOOLCHAINS, PINS] + RESERVED_TARGETS:
                 problem = "the extension keeps this name for itself: choose another"
             if problem:
                 fail("oci.pull(name = {}) in {}: {}".format(repr(tag.name), where, problem))
@@ -52,25 +58,40 @@ def _oci_impl(mctx):
         oci_pull_all(name = name + "_all", **(pull.attrs | pull.all_attrs))
         oci_pull(name = name, on_demand = True, **pull.attrs)
     pulled_toolchains(name = PULLED_TOOLCHAINS, bases = declared.keys())
+    pins(name = PINS, pins = json.encode_indent(pinned))
     return mctx.extension_metadata(
         reproducible = True,
         root_module_direct_deps = direct,
         root_module_direct_dev_deps = direct_dev,
     )
 
-_pull = tag_class(
-    doc = """Declares a base image.
+def _pin(tag):
+    """What `pin` has to know of a pull of the root module."""
+    return {
+        "digest": tag.digest,
+        "docker_config": str(tag.docker_config) if tag.docker_config else "",
+        "image": image_name(tag),
+        "name": tag.name,
+        "plain_http": tag.plain_http,
+        "platforms": tag.platforms,
+        "tag": tag.tag,
+    }
 
-It makes two repositories: `@NAME`, with the image's manifests and configs, to be used as `base` of
-`oci_image`; and `@NAME_all`, with all layers, which Bazel fetches only when something needs them, such as
-an `oci_image_layout` on that base. Only `@NAME` is to be in `use_repo`: `bazel mod tidy` puts it there.""",
-    attrs = {name: PULL_ATTRS[name] for name in _ATTRS} | REFERRERS_ATTRS | {
+_pull = tag_class(
+    doc = """Declares an image or an artifact.
+
+It makes two repositories: `@NAME`, with manifests and configs, and `@NAME_all`, with everything, which Bazel fetches
+only when something needs it. Only `@NAME` is to be in `use_repo`: `bazel mod tidy` puts it there.
+
+`@NAME` of an image is `base` of `oci_image`, `image` of `oci_image_layout` and so on; a layout needs the base's
+layers. `@NAME` of an artifact is `artifact` of `oci_artifact_files`; `@NAME//:files` is all its files.""",
+    attrs = {name: PULL_ATTRS[name] for name in _TAG_ATTRS} | REFERRERS_ATTRS | {
         "name": attr.string(doc = "The repository's name.", mandatory = True),
     },
 )
 
 oci = module_extension(
     implementation = _oci_impl,
-    doc = "Declares base images by `oci.pull`.",
+    doc = "Declares images and artifacts by `oci.pull`.",
     tag_classes = {"pull": _pull},
 )

@@ -1,13 +1,16 @@
 """What the repository rules oci_pull and oci_pull_all have in common."""
 
 load(":host.bzl", "tool_name")
-load(":pull_attrs.bzl", "check_pull", "image_name")
+load(":pull_attrs.bzl", "check_digest", "check_pull", "image_name")
 
 # A day: the tool itself gives up on what does not move.
 _TIMEOUT_SECONDS = 24 * 60 * 60
 
 # Canonical, because a repository that the root module declares sees this module by whatever name that
 # one gave it.
+_ARTIFACT_FILES = str(Label("//oci/private/rules:oci_artifact_files.bzl"))
+_PULLED_ARTIFACT = str(Label("//oci/private/rules:pulled_artifact.bzl"))
+_PULLED_ARTIFACT_FILES = str(Label("//oci/private/rules:pulled_artifact_files.bzl"))
 _PULLED_BLOBS = str(Label("//oci/private/rules:pulled_blobs.bzl"))
 _PULLED_IMAGE = str(Label("//oci/private/rules:pulled_image.bzl"))
 _PULLED_INDEX = str(Label("//oci/private/rules:pulled_index.bzl"))
@@ -15,15 +18,23 @@ _PULLED_INDEX = str(Label("//oci/private/rules:pulled_index.bzl"))
 # The rules are the repository's own, because a rule cannot depend on a toolchain type that an attribute
 # names.
 _PULLED_BZL = """\
+load({pulled_artifact}, "pulled_artifact_rule")
 load({pulled_image}, "pulled_image_rule")
 load({pulled_index}, "pulled_index_rule")
 
+pulled_artifact = pulled_artifact_rule({toolchain_type})
 pulled_image = pulled_image_rule({toolchain_type})
 pulled_index = pulled_index_rule({toolchain_type})
 """
 
 # The repository with a toolchain and its type for each base of the module extension.
 PULLED_TOOLCHAINS = "oci_pulled_toolchains"
+
+# What targets are called that every repository has beside that of its own name.
+RESERVED_TARGETS = ["blobs", "files"]
+
+# The directory with the files of an artifact.
+_FILES = "files"
 
 def pull(rctx, shallow, on_demand = False):
     """Fills a repository with an image as an OCI image layout and with targets for it.
@@ -33,7 +44,7 @@ def pull(rctx, shallow, on_demand = False):
       shallow: whether to leave the layers out.
       on_demand: for a shallow repository, whether a toolchain of PULLED_TOOLCHAINS has all blobs.
     """
-    problem = check_pull(rctx.attr)
+    problem = check_pull(rctx.attr) or check_digest(rctx.attr)
     if problem:
         fail("{}: {}".format(_apparent_name(rctx), problem))
     name = image_name(rctx.attr)
@@ -47,8 +58,10 @@ def pull(rctx, shallow, on_demand = False):
     ]
     if shallow:
         command.append("--shallow")
-    elif rctx.attr.referrers:
-        command.append("--referrers")
+    else:
+        command.append("--files=" + _FILES)
+        if rctx.attr.referrers:
+            command.append("--referrers")
     command.extend(["--platform=" + platform for platform in rctx.attr.platforms])
     command.extend(["--mirror=" + mirror for mirror in rctx.attr.mirrors])
     if rctx.attr.plain_http:
@@ -68,6 +81,7 @@ def pull(rctx, shallow, on_demand = False):
     summary = json.decode(rctx.read("summary.json"))
     rctx.delete("summary.json")
     rctx.file("pulled.bzl", _PULLED_BZL.format(
+        pulled_artifact = repr(_PULLED_ARTIFACT),
         pulled_image = repr(_PULLED_IMAGE),
         pulled_index = repr(_PULLED_INDEX),
         toolchain_type = "Label({})".format(repr(_pulled_toolchain_type(rctx))) if on_demand else "None",
@@ -91,16 +105,52 @@ def _pulled_toolchain_type(rctx):
     return "@{}//types:{}".format(PULLED_TOOLCHAINS, _apparent_name(rctx))
 
 def _build_file(rctx, source, summary, shallow):
-    """Writes the targets: one for each image, one for all blobs, and one for the whole."""
+    """Writes the targets: one for each image or for the artifact, one for all blobs, and one for the whole."""
     name = _apparent_name(rctx)
     lines = [
+        "load({}, \"oci_artifact_files\")".format(repr(_ARTIFACT_FILES)),
+        "load({}, \"pulled_artifact_files\")".format(repr(_PULLED_ARTIFACT_FILES)),
         "load({}, \"pulled_blobs\")".format(repr(_PULLED_BLOBS)),
-        "load(\":pulled.bzl\", \"pulled_image\", \"pulled_index\")",
+        "load(\":pulled.bzl\", \"pulled_artifact\", \"pulled_image\", \"pulled_index\")",
         "",
         "package(default_visibility = [\"//visibility:public\"])",
         "",
         "exports_files([\"index.json\", \"oci-layout\"])",
     ]
+    if summary["artifact"]:
+        lines += _artifact(name, summary, shallow)
+    else:
+        lines += _images(rctx, name, source, summary, shallow)
+    return "\n".join(lines) + "\n"
+
+def _artifact(name, summary, shallow):
+    root = summary["root"]
+    artifact = summary["artifact"]
+    lines = []
+    if not shallow:
+        lines += _target(
+            "pulled_artifact_files",
+            name = "blobs",
+            directory = _FILES,
+            files = _Code("glob([\"{}/**\"], allow_empty = True)".format(_FILES)),
+            problems = {
+                file["path"]: file["problem"]
+                for file in artifact["files"]
+                if file["problem"]
+            },
+        )
+    lines += _target(
+        "pulled_artifact",
+        name = name,
+        artifact_type = artifact["artifactType"],
+        digest = root["digest"],
+        manifest = _blob(root),
+        pulled = None if shallow else ":blobs",
+    )
+    return lines + _target("oci_artifact_files", name = "files", artifact = ":" + name)
+
+def _images(rctx, name, source, summary, shallow):
+    lines = []
     pulled = None
     if not shallow:
         pulled = ":blobs"
@@ -157,7 +207,7 @@ def _build_file(rctx, source, summary, shallow):
             pulled = pulled,
             source = source,
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 def _blob(descriptor):
     return "blobs/" + descriptor["digest"].replace(":", "/")

@@ -4,9 +4,9 @@ load("//oci/private/common:platforms.bzl", "check_platform")
 
 PULL_ATTRS = {
     "digest": attr.string(
-        doc = """The digest of the image or of the image index: `sha256:` and 64 hex digits (OCI image
+        doc = """The digest of the image, image index or artifact: `sha256:` and 64 hex digits (OCI image
 spec, descriptor.md, "Digests"). `bazel run @oci_pull_all//oci:oci-pull-all -- resolve IMAGE:TAG` prints it, and
-`bazel run @oci_pull_all//:pin -- NAME` replaces it by the one that the tag in the comment on its line points to now.""",
+`bazel run @oci_pull_all//:pin -- NAME` replaces it by the one that `tag` points to now.""",
         mandatory = True,
     ),
     "docker_config": attr.label(
@@ -15,7 +15,7 @@ the user's own ones.""",
         allow_single_file = True,
     ),
     "image": attr.string(
-        doc = """The image's name without tag and digest, such as `docker.io/library/debian`. Either
+        doc = """The image's or artifact's name without tag and digest, such as `docker.io/library/debian`. Either
 this or `registry` and `repository` must be given.""",
     ),
     "mirrors": attr.string_list(
@@ -37,6 +37,10 @@ image index keeps its digest in any case.""",
     ),
     "registry": attr.string(doc = "The registry's host, perhaps with a port, such as `docker.io`."),
     "repository": attr.string(doc = "The repository in the registry, such as `library/debian`."),
+    "tag": attr.string(
+        doc = """The tag that the digest was read from, such as `stable`. It is for people and for what moves digests,
+such as `pin` and Renovate: a pull is by digest alone.""",
+    ),
     "_tool": attr.label(default = Label("@oci_pull_all_tool//:BUILD.bazel")),
 }
 
@@ -66,7 +70,7 @@ def image_name(attrs):
     return ""
 
 def check_pull(attrs):
-    """Tells what is wrong with the attributes of a pull.
+    """Tells what is wrong with the attributes of a pull, but for its digest.
 
     Args:
       attrs: what has the attributes of PULL_ATTRS.
@@ -77,18 +81,45 @@ def check_pull(attrs):
     name = image_name(attrs)
     if not name:
         return "the image is not named clearly: give either image = \"docker.io/library/debian\", or registry = \"docker.io\" and repository = \"library/debian\""
-    resolve = "`bazel run @oci_pull_all//oci:oci-pull-all -- resolve {}`".format
     last = name.split("/")[-1]
     if "@" in name or ":" in last:
-        return "{} has a tag or a digest: write the name alone, and in the attribute digest what {} prints".format(repr(name), resolve(name))
-    algorithm, _, hex = attrs.digest.partition(":")
-    digits = {"sha256": 64, "sha512": 128}.get(algorithm)
-    if digits == None or len(hex) != digits or [c for c in hex.elems() if c not in "0123456789abcdef"]:
-        # Nothing at all, or a digest without its algorithm, is no tag either.
-        tag = "TAG" if ":" in attrs.digest or len(attrs.digest) in (0, 64) else attrs.digest
-        return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits, which {} prints".format(repr(attrs.digest), resolve(name + ":" + tag))
+        return "{} has a tag or a digest: write the name alone, and in the attributes tag and digest what {} prints".format(repr(name), _resolve(name))
+    if attrs.tag and not _is_tag(attrs.tag):
+        return "{} is not a tag: a tag has up to 128 letters, digits and \"._-\", and begins with none of \".-\"".format(repr(attrs.tag))
     for platform in attrs.platforms:
         problem = check_platform(platform)
         if problem:
             return problem
     return None
+
+def check_digest(attrs):
+    """Tells what is wrong with the digest of a pull.
+
+    It is looked at when the repository is fetched, and not by the module extension, which has to work for `pin` to
+    put a digest there.
+
+    Args:
+      attrs: what has the attributes of PULL_ATTRS, for which check_pull finds nothing.
+
+    Returns:
+      None, or a message that says what to change.
+    """
+    algorithm, _, hex = attrs.digest.partition(":")
+    digits = {"sha256": 64, "sha512": 128}.get(algorithm)
+    if digits != None and len(hex) == digits and not [c for c in hex.elems() if c not in "0123456789abcdef"]:
+        return None
+
+    # Nothing at all, or a digest without its algorithm, is no tag either.
+    tag = attrs.tag or ("TAG" if ":" in attrs.digest or len(attrs.digest) in (0, 64) else attrs.digest)
+    return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits, which {} prints".format(
+        repr(attrs.digest),
+        _resolve(image_name(attrs) + ":" + tag),
+    )
+
+def _resolve(reference):
+    return "`bazel run @oci_pull_all//oci:oci-pull-all -- resolve {}`".format(reference)
+
+_TAG = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+
+def _is_tag(text):
+    return len(text) <= 128 and text[0] not in ".-" and not [c for c in text.elems() if c not in _TAG]

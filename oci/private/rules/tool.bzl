@@ -1,6 +1,6 @@
 """The rule for the tool as a target that `bazel run` takes."""
 
-load("//oci/private/common:run_tool.bzl", "link_tool")
+load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "link_tool")
 
 def _tool_impl(ctx):
     tool = ctx.executable._tool
@@ -16,12 +16,6 @@ tool = rule(
     doc = "The host's tool, with the arguments in `args` before the user's.",
     executable = True,
     attrs = {
-        # Not by a toolchain, which is for the exec platform: `bazel run` runs on the host.
-        "_tool": attr.label(
-            default = Label("@oci_pull_all_tool//:tool"),
-            executable = True,
-            cfg = "target",
-            allow_files = True,
-        ),
+        "_tool": HOST_TOOL_ATTR,
     },
 )

@@ -15,6 +15,8 @@ pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media type of a layer that is not compressed.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// The media type of no content, which an artifact has as its config.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// The config of an image of these layers, which are not compressed.
 pub fn config_of(layers: &[Value]) -> Value {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::content::{CONFIG, LAYER, MANIFEST, config_of, digest, manifest_of, noise, text};
+use crate::content::{CONFIG, EMPTY, LAYER, MANIFEST, config_of, digest, manifest_of, noise, text};
 use crate::http::{Answer, Seen};
 
 /// What a registry holds.
@@ -60,6 +60,32 @@ impl Images {
         let config = self.add_blob(repository, CONFIG, config);
         let manifest = manifest_of(&config, &layers).to_string().into_bytes();
         let manifest = self.add_manifest(repository, MANIFEST, manifest);
+        text(&manifest["digest"]).to_owned()
+    }
+
+    /// Adds an artifact of blobs, each with its title, if it has one, and its media type; returns its digest.
+    pub fn add_artifact(
+        &mut self,
+        repository: &str,
+        kind: &str,
+        blobs: &[(Option<&str>, &str, Vec<u8>)],
+    ) -> String {
+        let config = self.add_blob(repository, EMPTY, b"{}".to_vec());
+        let layers: Vec<Value> = blobs
+            .iter()
+            .map(|(title, media_type, data)| {
+                let mut layer = self.add_blob(repository, media_type, data.clone());
+                if let Some(title) = title {
+                    layer["annotations"] = json!({"org.opencontainers.image.title": title});
+                }
+                layer
+            })
+            .collect();
+        let mut manifest = manifest_of(&config, &layers);
+        manifest["artifactType"] = kind.into();
+        manifest["annotations"] =
+            json!({"org.opencontainers.image.created": "2026-11-20T01:02:03Z"});
+        let manifest = self.add_manifest(repository, MANIFEST, manifest.to_string().into_bytes());
         text(&manifest["digest"]).to_owned()
     }
 

@@ -19,7 +19,8 @@ pub mod rootfs;
 mod user;
 
 pub use content::{
-    CONFIG, Content, INDEX, LAYER, MANIFEST, config_of, digest, hex, manifest_of, noise, text,
+    CONFIG, Content, EMPTY, INDEX, LAYER, MANIFEST, config_of, digest, hex, manifest_of, noise,
+    text,
 };
 pub use cutting::Cutting;
 pub use debian::images as debian;

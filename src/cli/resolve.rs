@@ -1,0 +1,184 @@
+//! `resolve`: the lines for MODULE.bazel that pin what tags point to now.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use clap::Args;
+use oci_pull_all::oci::digest::Digest;
+use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::reference::Reference;
+use oci_pull_all::progress::{Reporter, Silent};
+use oci_pull_all::pull::{self, DescribedKind, Description, Selection, Upstream};
+use oci_pull_all::registry::Registry;
+use oci_pull_all::store::{Store, Trust};
+use oci_pull_all::text::{quoted, shown};
+
+use super::pull::RegistryArgs;
+use super::store::StoreLocation;
+use super::{Failed, Result, say};
+
+#[derive(Debug, Args)]
+pub(crate) struct ResolveArgs {
+    /// The images and artifacts, by tag: REGISTRY/REPOSITORY[:TAG].
+    #[arg(required = true)]
+    references: Vec<Reference>,
+    #[command(flatten)]
+    store: StoreLocation,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// What a reference points to now.
+struct Resolved<'a> {
+    reference: &'a Reference,
+    digest: Digest,
+    description: Description,
+}
+
+#[tokio::main(worker_threads = 2)]
+pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
+    let store = Arc::new(Store::open(&args.store.path()?, Trust::Seal)?);
+    let mut all = Vec::new();
+    for reference in &args.references {
+        let resolved = look_up(args, &store, reference).await;
+        let failed = |error| Failed("resolve", reference.to_string(), error);
+        all.push(resolved.map_err(failed)?);
+    }
+    say(module_lines(&all).trim_end())
+}
+
+async fn look_up<'a>(
+    args: &ResolveArgs,
+    store: &Arc<Store>,
+    reference: &'a Reference,
+) -> Result<Resolved<'a>> {
+    let reporter: Arc<dyn Reporter> = Arc::new(Silent);
+    let origin = Registry::new(reference.clone(), args.registry.options()?);
+    // A tag is what its registry says, and no mirror.
+    let upstream = Arc::new(Upstream::new(origin, []));
+    let digest = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.clone(),
+        (None, tag) => {
+            let tag = tag.unwrap_or("latest");
+            pull::resolve(upstream.origin(), store, tag, &reporter).await?
+        }
+    };
+    let selection = Selection {
+        shallow: true,
+        ..Selection::default()
+    };
+    Ok(Resolved {
+        reference,
+        description: pull::describe(&upstream, store, &digest, &selection, &reporter).await?,
+        digest,
+    })
+}
+
+fn module_lines(all: &[Resolved<'_>]) -> String {
+    let mut lines =
+        "oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n".to_owned();
+    let mut names = BTreeSet::new();
+    for resolved in all {
+        let name = name(resolved.reference, &names);
+        lines += &pull_lines(resolved, &name);
+        names.insert(name);
+    }
+    let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    let _ = writeln!(lines, "use_repo(oci, {})", names.join(", "));
+    lines
+}
+
+/// A name for the repository: that of the image's last part, and of its tag and a number where that is taken.
+fn name(reference: &Reference, taken: &BTreeSet<String>) -> String {
+    let last = reference
+        .repository()
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    let word = |text: &str| -> String {
+        let characters = text.chars();
+        characters
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect()
+    };
+    let plain = word(last);
+    let tagged = reference.tag().map(|tag| format!("{plain}_{}", word(tag)));
+    let numbered = (2..).map(|number| format!("{plain}_{number}"));
+    std::iter::once(plain.clone())
+        .chain(tagged)
+        .chain(numbered)
+        .find(|name| !taken.contains(name))
+        .expect("numbers do not end")
+}
+
+fn pull_lines(resolved: &Resolved<'_>, name: &str) -> String {
+    let Resolved {
+        reference,
+        digest,
+        description,
+    } = resolved;
+    let image = format!("{}/{}", reference.registry(), reference.repository());
+    let mut attributes = vec![("name", quoted(name)), ("image", quoted(&image))];
+    if let Some(tag) = reference.tag() {
+        attributes.push(("tag", quoted(tag)));
+    }
+    attributes.push(("digest", quoted(&digest.to_string())));
+    let mut lines = format!("# {}\noci.pull(\n", in_words(description));
+    for (attribute, value) in attributes {
+        let _ = writeln!(lines, "    {attribute} = {value},");
+    }
+    if let DescribedKind::Images(platforms) = &description.kind
+        && platforms.len() > 1
+    {
+        lines += "    platforms = [\n";
+        for platform in names_of(platforms) {
+            let _ = writeln!(lines, "        {},", quoted(&platform));
+        }
+        lines += "    ],\n";
+    }
+    lines + ")\n"
+}
+
+/// The platforms, each once: Windows has several images for one platform, which differ in the system's version.
+fn names_of(platforms: &[Platform]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for Platform {
+        os,
+        architecture,
+        variant,
+        ..
+    } in platforms
+    {
+        let variant = variant.as_ref().map(|variant| format!("/{variant}"));
+        let name = format!("{os}/{architecture}{}", variant.unwrap_or_default());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What something is, in a line.
+pub(super) fn in_words(description: &Description) -> String {
+    let mut words = match &description.kind {
+        DescribedKind::Images(platforms) if platforms.is_empty() => {
+            "an index of no image".to_owned()
+        }
+        DescribedKind::Images(platforms) => {
+            format!("an image for {}", names_of(platforms).join(", "))
+        }
+        DescribedKind::Artifact(artifact) => {
+            let files: Vec<&str> = artifact.files.iter().map(|file| &*file.path).collect();
+            let files = match &files[..] {
+                [] => "no file".to_owned(),
+                files => files.join(", "),
+            };
+            format!("an artifact, {}, with {files}", artifact.artifact_type)
+        }
+    };
+    if let Some(created) = &description.created {
+        let _ = write!(words, "; created {}", created.date_naive());
+    }
+    shown(&words)
+}

@@ -1,0 +1,285 @@
+//! Artifacts: manifests whose blobs are not the layers of a file system (OCI image spec, manifest.md,
+//! "Guidelines for Artifact Usage"), and the files that they hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::oci::descriptor::{Descriptor, MediaType};
+use crate::oci::manifest::ImageManifest;
+
+/// The annotation that names a blob as a file (annotations.md).
+const TITLE: &str = "org.opencontainers.image.title";
+/// What stands for no content (manifest.md, "Guidance for an Empty Descriptor").
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// How names of archives end that can be unpacked, in file names and in media types.
+const ARCHIVE_ENDINGS: [&str; 7] = [
+    ".tar",
+    ".tar.gz",
+    ".tgz",
+    ".tar.zst",
+    ".tar.zstd",
+    ".tar+gzip",
+    ".tar+zstd",
+];
+/// The longest path of a file, in bytes.
+const MAX_PATH: usize = 1024;
+/// The longest name in it, which file systems set.
+const MAX_NAME: usize = 255;
+
+/// What an artifact holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// What it is: its `artifactType`, or else its config's media type.
+    pub artifact_type: MediaType,
+    /// Its blobs, in the manifest's order, each once.
+    pub files: Vec<ArtifactFile>,
+}
+
+/// A blob of an artifact as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactFile {
+    /// Its path: its title, or else its media type.
+    pub path: String,
+    /// The directory that it also is if it is an archive: its path without the ending.
+    pub directory: Option<String>,
+    /// The blob.
+    pub blob: Descriptor,
+}
+
+/// Why an artifact's blobs cannot be files.
+#[derive(Debug, thiserror::Error)]
+pub enum BadArtifact {
+    /// A title is no path within a directory.
+    #[error("its blob has the title {title:?}, {problem}")]
+    Title {
+        /// The title.
+        title: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two blobs want to be one file, or one is where another needs a directory.
+    #[error("its blobs {one} and {other} cannot both be files: both need {path:?}")]
+    Twice {
+        /// The path.
+        path: String,
+        /// A blob's path.
+        one: String,
+        /// Another blob's path.
+        other: String,
+    },
+}
+
+impl Artifact {
+    /// Reads what the artifact of `manifest` holds.
+    pub fn of(manifest: &ImageManifest) -> Result<Self, BadArtifact> {
+        let mut files: Vec<ArtifactFile> = Vec::new();
+        let mut types: BTreeMap<&str, usize> = BTreeMap::new();
+        for layer in &manifest.layers {
+            let media_type = layer.media_type.as_str();
+            let path = match layer.annotations.get(TITLE) {
+                Some(title) => file_path(title).map_err(|problem| BadArtifact::Title {
+                    title: title.clone(),
+                    problem,
+                })?,
+                None if media_type == EMPTY => continue,
+                None => {
+                    let count = types.entry(media_type).or_default();
+                    *count += 1;
+                    let name = match count {
+                        1 => media_type.to_owned(),
+                        count => format!("{media_type}-{count}"),
+                    };
+                    file_path(&name).map_err(|problem| BadArtifact::Title {
+                        title: name.clone(),
+                        problem,
+                    })?
+                }
+            };
+            let is_same =
+                |file: &ArtifactFile| file.path == path && file.blob.digest == layer.digest;
+            if !files.iter().any(is_same) {
+                let directory = None;
+                let blob = layer.bare();
+                files.push(ArtifactFile {
+                    path,
+                    directory,
+                    blob,
+                });
+            }
+        }
+        check_paths(&files)?;
+        name_directories(&mut files);
+        let config = &manifest.config.media_type;
+        Ok(Artifact {
+            artifact_type: manifest.artifact_type.as_ref().unwrap_or(config).clone(),
+            files,
+        })
+    }
+}
+
+/// A path that a file in a Bazel package may have, in its one form.
+///
+/// `:` and `\` are no part of a target's name, and a file called `BUILD` would begin another package.
+pub(crate) fn file_path(text: &str) -> Result<String, &'static str> {
+    let names: Vec<&str> = text.split('/').filter(|name| *name != ".").collect();
+    if text.len() > MAX_PATH || names.iter().any(|name| name.len() > MAX_NAME) {
+        return Err("which is too long for a file");
+    }
+    if names.is_empty() || names.iter().any(|name| matches!(*name, "" | "..")) {
+        return Err("which is no path of a file within a directory");
+    }
+    if text.contains(|c: char| c.is_control() || matches!(c, ':' | '\\')) {
+        return Err("which has a character that no file of Bazel's may have in its name");
+    }
+    if names
+        .iter()
+        .any(|name| matches!(*name, "BUILD" | "BUILD.bazel"))
+    {
+        return Err("which Bazel would take for the file of a package");
+    }
+    Ok(names.join("/"))
+}
+
+fn check_paths(files: &[ArtifactFile]) -> Result<(), BadArtifact> {
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    for file in files {
+        if let Some(other) = owners.insert(&file.path, &file.path) {
+            return Err(BadArtifact::Twice {
+                path: file.path.clone(),
+                one: other.to_owned(),
+                other: file.path.clone(),
+            });
+        }
+    }
+    for file in files {
+        let parents = file.path.match_indices('/');
+        for parent in parents.map(|(end, _)| &file.path[..end]) {
+            if let Some(other) = owners.get(parent) {
+                return Err(BadArtifact::Twice {
+                    path: parent.to_owned(),
+                    one: (*other).to_owned(),
+                    other: file.path.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives archives their directories, where no other file is in the way.
+fn name_directories(files: &mut [ArtifactFile]) {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for file in files.iter() {
+        let parents = file.path.match_indices('/');
+        taken.extend(parents.map(|(end, _)| file.path[..end].to_owned()));
+        taken.insert(file.path.clone());
+    }
+    for file in files {
+        let mut endings = ARCHIVE_ENDINGS.iter();
+        let stem = endings.find_map(|ending| file.path.strip_suffix(ending));
+        let stem = stem.filter(|stem| !stem.is_empty() && !stem.ends_with('/'));
+        let parents = |stem: &str| -> Vec<String> {
+            let ends = stem.match_indices('/');
+            ends.map(|(end, _)| stem[..end].to_owned()).collect()
+        };
+        if let Some(stem) = stem
+            && !taken.contains(stem)
+        {
+            taken.insert(stem.to_owned());
+            taken.extend(parents(stem));
+            file.directory = Some(stem.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::digest::{Algorithm, Digest};
+    use crate::oci::manifest::Manifest;
+
+    fn artifact(layers: &[(&str, Option<&str>, &str)]) -> Result<Artifact, BadArtifact> {
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|(media_type, title, content)| {
+                let digest = Digest::of(Algorithm::Sha256, content.as_bytes()).to_string();
+                let mut layer = serde_json::json!({
+                    "mediaType": media_type, "digest": digest, "size": content.len(),
+                });
+                if let Some(title) = title {
+                    layer["annotations"] = serde_json::json!({TITLE: title});
+                }
+                layer
+            })
+            .collect();
+        let empty = Digest::of(Algorithm::Sha256, b"{}").to_string();
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "artifactType": "a/b",
+            "config": {"mediaType": EMPTY, "digest": empty, "size": 2},
+            "layers": layers,
+        });
+        let manifest = Manifest::parse(manifest.to_string().as_bytes(), None).unwrap();
+        Artifact::of(manifest.as_image().unwrap())
+    }
+
+    fn paths(layers: &[(&str, Option<&str>, &str)]) -> Vec<(String, Option<String>)> {
+        let files = artifact(layers).unwrap().files.into_iter();
+        files.map(|file| (file.path, file.directory)).collect()
+    }
+
+    #[test]
+    fn blobs_are_called_by_title_or_by_media_type() {
+        let found = paths(&[
+            ("a/x", Some("db.tar.gz"), "1"),
+            ("a/x", Some("./docs/a b.txt"), "2"),
+            ("a/x", Some("db.tar.gz"), "1"),
+            ("application/vnd.x.layer.v1.tar+gzip", None, "3"),
+            ("a/y", None, "4"),
+            ("a/y", None, "5"),
+            (EMPTY, None, "{}"),
+            ("a/x", Some("app"), "6"),
+            ("a/x", Some("app.tgz"), "7"),
+        ]);
+        let expected = [
+            ("db.tar.gz", Some("db")),
+            ("docs/a b.txt", None),
+            (
+                "application/vnd.x.layer.v1.tar+gzip",
+                Some("application/vnd.x.layer.v1"),
+            ),
+            ("a/y", None),
+            ("a/y-2", None),
+            ("app", None),
+            // Its directory would be the other's file.
+            ("app.tgz", None),
+        ];
+        let expected =
+            expected.map(|(path, directory)| (path.to_owned(), directory.map(str::to_owned)));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_title_is_a_path_within_a_directory() {
+        for title in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "a//b",
+            "a/",
+            "a\nb",
+            "a:b",
+            "a\\b",
+            "BUILD",
+            "x/BUILD.bazel",
+        ] {
+            let error = artifact(&[("a/x", Some(title), "1")]).unwrap_err();
+            assert!(matches!(error, BadArtifact::Title { .. }), "{title:?}");
+        }
+        for (one, other) in [("a", "a"), ("a", "a/b"), ("a/b/c", "a/b")] {
+            let error =
+                artifact(&[("a/x", Some(one), "1"), ("a/x", Some(other), "2")]).unwrap_err();
+            assert!(matches!(error, BadArtifact::Twice { .. }), "{one} {other}");
+        }
+    }
+}

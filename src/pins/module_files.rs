@@ -1,0 +1,323 @@
+//! The texts of `MODULE.bazel` and of what it includes: where the digests stand, and other digests in their place.
+//!
+//! Nothing is parsed: a digest is so long that the same one in quotes is the same pin, wherever it stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::files::{FileError, io_failed, rewrite};
+use crate::oci::digest::Digest;
+use crate::oci::reference::is_tag;
+
+use super::declared::Declared;
+use super::repository_rules::{BazelError, USE_REPO_RULE, ask};
+
+/// The file that makes a directory a module.
+pub const MODULE_FILE: &str = "MODULE.bazel";
+
+/// Why the files of a workspace cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// There is no such file.
+    #[error("there is no {MODULE_FILE} in {path} or above it", path = .0.display())]
+    NoModule(PathBuf),
+    /// Somebody else wrote to the file.
+    #[error("{path} has changed while its images were asked for, so nothing was written: try again", path = .0.display())]
+    Changed(PathBuf),
+}
+
+/// Why a digest is not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is computed, or in a file that is loaded.
+    #[error(
+        "{digest:?} stands neither in {MODULE_FILE} nor in what that includes: write \"{new}\" where the digest of {name} is computed"
+    )]
+    NoPlace {
+        /// Whose digest it is.
+        name: String,
+        /// What stands as its digest.
+        digest: String,
+        /// What it should be.
+        new: Digest,
+    },
+    /// It would have to become several.
+    #[error(
+        "{digest:?} stands at {places}, and not all who have it are to have the same digest now: {wanted}; write each in its place"
+    )]
+    Several {
+        /// What stands as its digest.
+        digest: String,
+        /// Files and lines.
+        places: Places,
+        /// Who is to have which digest.
+        wanted: String,
+    },
+}
+
+impl Refusal {
+    /// What stands as the digest.
+    pub fn digest(&self) -> &str {
+        match self {
+            Refusal::NoPlace { digest, .. } | Refusal::Several { digest, .. } => digest,
+        }
+    }
+}
+
+/// What becomes of the digest of something that is pinned.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The repository's name.
+    pub name: String,
+    /// What stands as its digest.
+    pub digest: String,
+    /// The digest that it is to have, if it is to have another one.
+    pub new: Option<Digest>,
+}
+
+impl Move {
+    fn target(&self) -> Option<String> {
+        self.new.as_ref().map(ToString::to_string)
+    }
+}
+
+/// Files and lines.
+#[derive(Debug)]
+pub struct Places(Vec<(PathBuf, usize)>);
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (path, line)) in self.0.iter().enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            write!(f, "{comma}{}:{line}", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// The module files of a workspace.
+#[derive(Debug)]
+pub struct ModuleFiles {
+    root: PathBuf,
+    files: Vec<(PathBuf, String)>,
+}
+
+/// Where a quoted text stands, without its quotes.
+struct Place {
+    file: usize,
+    range: Range<usize>,
+}
+
+impl ModuleFiles {
+    /// The `MODULE.bazel` of the workspace that a directory is in.
+    pub fn find(directory: &Path) -> Result<PathBuf, PinError> {
+        directory
+            .ancestors()
+            .map(|directory| directory.join(MODULE_FILE))
+            .find(|file| file.is_file())
+            .ok_or_else(|| PinError::NoModule(directory.to_owned()))
+    }
+
+    /// Reads a module file and those that it includes.
+    pub fn read(module: &Path) -> Result<Self, PinError> {
+        let parent = module.parent().unwrap_or(Path::new(""));
+        let mut workspace = ModuleFiles {
+            root: parent.to_owned(),
+            files: Vec::new(),
+        };
+        let mut queue = vec![module.to_owned()];
+        let mut seen = BTreeSet::new();
+        while let Some(path) = queue.pop() {
+            if !seen.insert(path.clone()) {
+                continue;
+            }
+            let text = io_failed("read", &path, fs::read_to_string(&path))?;
+            let included = included(&text).into_iter().rev();
+            let included = included.filter_map(|label| workspace.file(label));
+            // What a comment includes may be there no more.
+            queue.extend(included.filter(|path| path.is_file()));
+            workspace.files.push((path, text));
+        }
+        Ok(workspace)
+    }
+
+    /// The path of a file of the workspace by its label; none for a file of another repository.
+    pub fn file(&self, label: &str) -> Option<PathBuf> {
+        let label = label.trim_start_matches('@');
+        let (package, name) = match label.strip_prefix("//") {
+            Some(label) => match label.split_once(':') {
+                Some(parts) => parts,
+                None => (label, label.rsplit('/').next().unwrap_or(label)),
+            },
+            None if label.contains("//") => return None,
+            None => ("", label.trim_start_matches(':')),
+        };
+        Some(self.root.join(package).join(name))
+    }
+
+    /// What repository rules of the workspace pull, which Bazel, called `program`, is asked for where there are any.
+    pub fn repository_rules(&self, program: &str) -> Result<Vec<Declared>, BazelError> {
+        let mut texts = self.files.iter().map(|(_, text)| text);
+        if texts.any(|text| text.contains(USE_REPO_RULE)) {
+            ask(&self.root, program)
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    /// The tag that stands alone in a comment behind the digest, as it did before there was an attribute for it.
+    pub fn tag_in_comment(&self, digest: &str) -> Option<&str> {
+        let places = self.places(digest);
+        let comments = places.iter().filter_map(|place| {
+            let (_, text) = &self.files[place.file];
+            let line = text[place.range.end..].lines().next()?;
+            let (_, comment) = line.split_once('#')?;
+            Some(comment.trim()).filter(|comment| is_tag(comment))
+        });
+        let tags: BTreeSet<&str> = comments.collect();
+        tags.first().copied().filter(|_| tags.len() == 1)
+    }
+
+    /// Replaces digests, and nothing else.
+    ///
+    /// Returns why some are left as they are; the others are written.
+    pub fn replace(&self, moves: &[Move]) -> Result<Vec<Refusal>, PinError> {
+        let mut by_digest: BTreeMap<&str, Vec<&Move>> = BTreeMap::new();
+        for one in moves {
+            by_digest.entry(&one.digest).or_default().push(one);
+        }
+        let mut refusals = Vec::new();
+        let mut edits = Vec::new();
+        for (digest, moves) in by_digest {
+            let news: BTreeSet<Option<String>> = moves.iter().map(|one| one.target()).collect();
+            let places = self.places(digest);
+            // A word that is no digest may stand for other things.
+            let is_clear = news.len() == 1 && (places.len() == 1 || digest.starts_with("sha"));
+            let moving = moves
+                .iter()
+                .filter_map(|one| Some((one, one.new.as_ref()?)));
+            if places.is_empty() {
+                refusals.extend(moving.map(|(one, new)| Refusal::NoPlace {
+                    name: one.name.clone(),
+                    digest: digest.to_owned(),
+                    new: new.clone(),
+                }));
+            } else if is_clear {
+                let new = news.into_iter().flatten().next();
+                edits.extend(
+                    places
+                        .into_iter()
+                        .zip(std::iter::repeat(new))
+                        .filter_map(|(place, new)| Some((place, new?))),
+                );
+            } else if moving.count() > 0 {
+                let wanted = moves.iter().map(|one| match one.target() {
+                    Some(new) => format!("{} {new}", one.name),
+                    None => format!("{} the same", one.name),
+                });
+                refusals.push(Refusal::Several {
+                    digest: digest.to_owned(),
+                    places: self.lines(&places),
+                    wanted: wanted.collect::<Vec<_>>().join(", "),
+                });
+            }
+        }
+        self.write(edits)?;
+        Ok(refusals)
+    }
+
+    fn write(&self, mut edits: Vec<(Place, String)>) -> Result<(), PinError> {
+        edits.sort_by_key(|(place, _)| (place.file, place.range.start));
+        for (number, (path, old)) in self.files.iter().enumerate() {
+            let mut text = old.clone();
+            let here = edits.iter().filter(|(place, _)| place.file == number);
+            for (place, new) in here.rev() {
+                text.replace_range(place.range.clone(), new);
+            }
+            if text == *old {
+                continue;
+            }
+            if io_failed("read", path, fs::read(path))? != old.as_bytes() {
+                return Err(PinError::Changed(path.clone()));
+            }
+            io_failed("write", path, rewrite(path, text.as_bytes()))?;
+        }
+        Ok(())
+    }
+
+    /// Where a text stands in quotes of either kind.
+    fn places(&self, text: &str) -> Vec<Place> {
+        let mut places = Vec::new();
+        if text.is_empty() {
+            return places;
+        }
+        for (file, (_, content)) in self.files.iter().enumerate() {
+            for (start, found) in content.match_indices(text) {
+                let range = start..start + found.len();
+                let quotes = (
+                    content[..range.start].chars().next_back(),
+                    content[range.end..].chars().next(),
+                );
+                if matches!(quotes, (Some('"'), Some('"')) | (Some('\''), Some('\''))) {
+                    places.push(Place { file, range });
+                }
+            }
+        }
+        places
+    }
+
+    fn lines(&self, places: &[Place]) -> Places {
+        let line = |place: &Place| {
+            let (path, text) = &self.files[place.file];
+            let line = text[..place.range.start].matches('\n').count() + 1;
+            (path.clone(), line)
+        };
+        Places(places.iter().map(line).collect())
+    }
+}
+
+/// The labels of what a module file includes.
+fn included(text: &str) -> Vec<&str> {
+    let calls = text.split("include(").skip(1);
+    let labels = calls.filter_map(|call| {
+        let call = call.trim_start();
+        let quote = call.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        call[1..].split_once(quote).map(|(label, _)| label)
+    });
+    labels.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_a_file_of_the_workspace() {
+        let workspace = ModuleFiles {
+            root: PathBuf::from("/w"),
+            files: Vec::new(),
+        };
+        for (label, expected) in [
+            ("//a/b:c.json", Some("/w/a/b/c.json")),
+            ("@@//:c", Some("/w/c")),
+            (":c", Some("/w/c")),
+            ("c", Some("/w/c")),
+            ("//a/b", Some("/w/a/b/b")),
+            ("@other//:c", None),
+        ] {
+            assert_eq!(workspace.file(label).as_deref(), expected.map(Path::new));
+        }
+    }
+
+    #[test]
+    fn what_is_included_is_found() {
+        let text = "include('//a:b')\ninclude(\n    \"//c:d\",\n)\nincluded = include(label)";
+        assert_eq!(included(text), ["//a:b", "//c:d"]);
+    }
+}

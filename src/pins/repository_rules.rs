@@ -1,0 +1,190 @@
+//! What a workspace pulls by repository rules of its own (`use_repo_rule`), of which no extension knows: Bazel tells.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use crate::oci::strict;
+
+use super::declared::{Attributes, Declared};
+
+/// The function by which a module file names such a rule.
+pub(super) const USE_REPO_RULE: &str = "use_repo_rule";
+/// The part of a canonical name that repositories of such rules have.
+const REPO_RULES: &str = "_repo_rules";
+/// The repository rules that pull.
+const RULES: [&str; 2] = ["oci_pull", "oci_pull_all"];
+/// Where their own files are in the module, which tells them from other projects' rules of these names.
+const RULES_FOLDER: &str = "/oci/private/repositories/oci_pull";
+/// What `bazel run` and this project's rules tell a program, and the programs that Bazel runs need not hear.
+const OURS: [&str; 4] = [
+    "OCI_PULL_ALL_ARGUMENTS",
+    "BUILD_WORKING_DIRECTORY",
+    "BUILD_WORKSPACE_DIRECTORY",
+    "BUILD_EXECROOT",
+];
+
+/// Why Bazel does not tell.
+#[derive(Debug, thiserror::Error)]
+pub enum BazelError {
+    /// It cannot be run.
+    #[error("cannot run {program}, which knows what use_repo_rule declares")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why it does not start.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("{command} failed: {message}")]
+    Failed {
+        /// What was run.
+        command: String,
+        /// The end of what it said.
+        message: String,
+    },
+    /// It says something else than it is known to.
+    #[error("{command} does not print a map of names")]
+    Mapping {
+        /// What was run.
+        command: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// Asks `program`, which is a Bazel, for what the root module of the workspace pulls by repository rules.
+pub(super) fn ask(workspace: &Path, program: &str) -> Result<Vec<Declared>, BazelError> {
+    let mapping = ["mod", "dump_repo_mapping", ""];
+    let printed = run(workspace, program, &mapping)?;
+    let names: BTreeMap<String, String> =
+        strict::read(printed.trim().as_bytes()).map_err(|source| BazelError::Mapping {
+            command: command_line(program, &mapping),
+            source,
+        })?;
+    let names = names
+        .iter()
+        .filter(|(_, canonical)| canonical.contains(REPO_RULES));
+    let names: Vec<String> = names.map(|(name, _)| format!("@{name}")).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let arguments = ["mod", "show_repo"].into_iter();
+    let arguments: Vec<&str> = arguments.chain(names.iter().map(String::as_str)).collect();
+    Ok(of_show_repo(&run(workspace, program, &arguments)?))
+}
+
+fn command_line(program: &str, arguments: &[&str]) -> String {
+    format!("{program} {}", arguments.join(" "))
+}
+
+fn run(workspace: &Path, program: &str, arguments: &[&str]) -> Result<String, BazelError> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(workspace);
+    for variable in OURS {
+        command.env_remove(variable);
+    }
+    let output = command.output().map_err(|source| BazelError::Start {
+        program: program.to_owned(),
+        source,
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let is_error = |line: &&str| line.starts_with("ERROR") || line.starts_with("FATAL");
+    let error = said.lines().find(is_error).or(said.lines().last());
+    Err(BazelError::Failed {
+        command: command_line(program, arguments),
+        message: error.unwrap_or("it says nothing").to_owned(),
+    })
+}
+
+/// What `bazel mod show_repo` printed of repositories, as far as they are pulled by this project's rules.
+///
+/// It prints each as a call in Starlark, with the evaluated attributes one a line, and behind it, in comments, where
+/// the rule is defined.
+fn of_show_repo(printed: &str) -> Vec<Declared> {
+    let printed = format!("\n{printed}");
+    let repositories = printed.split("\n## @").skip(1);
+    repositories.filter_map(of_repository).collect()
+}
+
+fn of_repository(printed: &str) -> Option<Declared> {
+    if !printed.replace('\\', "/").contains(RULES_FOLDER) {
+        return None;
+    }
+    let (name, call) = printed.split_once(":\n")?;
+    let lines = call.lines();
+    let mut lines = lines.skip_while(|line| !RULES.contains(&line.trim_end_matches('(')));
+    lines.next()?;
+    let attributes = lines
+        .map_while(|line| line.strip_prefix("  "))
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, value)| attribute(name, value.trim_end_matches(',')));
+    let object = format!("{{{}}}", attributes.collect::<Vec<_>>().join(","));
+    let attributes = strict::read::<Attributes>(object.as_bytes()).ok()?;
+    Some(attributes.declared(name.trim_start_matches('@').to_owned()))
+}
+
+/// An attribute in Starlark as one of JSON: they differ in two words.
+fn attribute(name: &str, value: &str) -> String {
+    let value = match value {
+        "True" => "true",
+        "False" => "false",
+        "None" => "null",
+        value => value,
+    };
+    format!("\"{name}\":{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = r#"## @third:
+# <builtin>
+oci_pull_all(
+  name = "_main~_repo_rules~third",
+  platforms = ["linux/amd64", "linux/arm64"],
+  plain_http = True,
+  registry = "127.0.0.1:5000",
+  repository = "library/debian",
+  tag = "stable",
+  digest = "sha256:00",
+)
+# Rule _main~_repo_rules~third instantiated at (most recent call last):
+#   <builtin> in <toplevel>
+# Rule oci_pull_all defined at (most recent call last):
+#   /cache/external/oci_pull_all~/oci/private/repositories/oci_pull_all.bzl:20:31 in <toplevel>
+
+## @theirs:
+# <builtin>
+oci_pull(
+  name = "_main~_repo_rules~theirs",
+  registry = "127.0.0.1:5000",
+  repository = "library/debian",
+)
+# Rule oci_pull defined at (most recent call last):
+#   /cache/external/rules_oci~/oci/private/pull.bzl:20:31 in <toplevel>
+"#;
+
+    #[test]
+    fn what_bazel_prints_of_repository_rules_is_read() {
+        let declared = of_show_repo(PRINTED);
+        let [Declared { name, pinned }] = &declared[..] else {
+            panic!("{declared:?}");
+        };
+        let pinned = pinned.as_ref().unwrap();
+        assert_eq!(name, "third");
+        assert_eq!(
+            pinned.repository.to_string(),
+            "127.0.0.1:5000/library/debian:latest"
+        );
+        assert_eq!(pinned.tag.as_deref(), Some("stable"));
+        assert_eq!(pinned.digest, "sha256:00");
+        assert_eq!(pinned.platforms.len(), 2);
+        assert!(pinned.plain_http);
+    }
+}

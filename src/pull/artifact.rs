@@ -1,0 +1,126 @@
+//! The blobs of an artifact as files, and archives among them as directories.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::files::{FileError, io_failed, make_way, open_regular};
+use crate::oci::artifact::{Artifact, ArtifactFile, file_path};
+use crate::oci::descriptor::{Compression, MediaType};
+use crate::oci::digest::Digest;
+use crate::store::Store;
+use crate::tar::{Limits, TarError, decompress, unpack};
+
+use super::PullError;
+
+/// The most entries of an archive that is unpacked.
+const MAX_ENTRIES: u64 = 200_000;
+/// How many times its own size an archive may unpack to; vulnerability databases take some 15 times theirs.
+const MAX_RATIO: u64 = 100;
+/// What any archive may unpack to.
+const SMALL: u64 = 64 << 20;
+
+/// An artifact of a pull, as build rules read it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PulledArtifact {
+    /// What it is.
+    pub artifact_type: MediaType,
+    /// Its blobs as files.
+    pub files: Vec<PulledFile>,
+}
+
+/// A blob of an artifact as a file.
+#[derive(Clone, Debug, Serialize)]
+pub struct PulledFile {
+    /// Its path in the directory for files.
+    pub path: String,
+    /// The blob.
+    pub digest: Digest,
+    /// The directory in which it is unpacked.
+    pub directory: Option<String>,
+    /// Why it is not, although it is called an archive.
+    pub problem: Option<String>,
+}
+
+impl PulledArtifact {
+    /// The artifact with no file written.
+    pub(super) fn of(artifact: &Artifact) -> Self {
+        let files = artifact.files.iter().map(|file| PulledFile {
+            path: file.path.clone(),
+            digest: file.blob.digest.clone(),
+            directory: file.directory.clone(),
+            problem: None,
+        });
+        PulledArtifact {
+            artifact_type: artifact.artifact_type.clone(),
+            files: files.collect(),
+        }
+    }
+}
+
+/// Writes the files into the directory `output`, which is made anew. The store has the blobs.
+///
+/// An archive that cannot be unpacked is a file alone.
+pub(super) fn write_files(
+    artifact: &Artifact,
+    store: &Store,
+    output: &Path,
+) -> Result<PulledArtifact, PullError> {
+    if output.exists() {
+        io_failed("remove", output, fs::remove_dir_all(output))?;
+    }
+    io_failed("make", output, fs::create_dir_all(output))?;
+    let mut pulled = PulledArtifact::of(artifact);
+    for (file, pulled) in artifact.files.iter().zip(&mut pulled.files) {
+        let made = make_way(output, &file.path);
+        let path = io_failed("make a directory in", output, made)?;
+        store.place(&file.blob.digest, &path)?;
+        if let Some(directory) = &file.directory
+            && let Some(problem) = unpack_file(file, &path, output, directory)?
+        {
+            pulled.directory = None;
+            pulled.problem = Some(problem);
+        }
+    }
+    Ok(pulled)
+}
+
+/// Unpacks an archive; returns why it cannot be, if it is its own fault.
+fn unpack_file(
+    file: &ArtifactFile,
+    path: &Path,
+    output: &Path,
+    directory: &str,
+) -> Result<Option<String>, FileError> {
+    let made = make_way(output, directory);
+    let target = io_failed("make a directory in", output, made)?;
+    let limits = Limits {
+        entries: MAX_ENTRIES,
+        bytes: SMALL.max(file.blob.size.saturating_mul(MAX_RATIO)),
+    };
+    let unpacked = io_failed("read", path, open_regular(path)).map(|blob| {
+        use std::io::BufRead as _;
+
+        let mut blob = BufReader::with_capacity(256 * 1024, blob);
+        let compression = Compression::of(blob.fill_buf()?);
+        let content = decompress(blob, compression)?;
+        unpack(content, &target, limits, |name| file_path(name).map(drop))
+    })?;
+    match unpacked {
+        Ok(()) => Ok(None),
+        Err(TarError::Write(error)) => io_failed("unpack into", &target, Err(error)),
+        Err(error) => {
+            if target.exists() {
+                io_failed("remove", &target, fs::remove_dir_all(&target))?;
+            }
+            let mut problem = error.to_string();
+            if let Some(cause) = std::error::Error::source(&error) {
+                problem = format!("{problem}: {cause}");
+            }
+            Ok(Some(problem))
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Artifacts, whose blobs are files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use oci_pull_all_support::rootfs::Layer;
+use oci_pull_all_support::{Images, Registry, User};
+use serde_json::Value;
+use tar::EntryType;
+
+use crate::new_user;
+
+const KIND: &str = "application/vnd.example.database.v1";
+const TGZ: &str = "application/vnd.example.layer.v1.tar+gzip";
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(data).expect("can be written");
+    encoder.finish().expect("can be written")
+}
+
+/// A registry with an artifact, and the artifact by its digest.
+fn serve(blobs: &[(Option<&str>, &str, Vec<u8>)]) -> (Registry, String) {
+    let mut images = Images::default();
+    let digest = images.add_artifact("db", KIND, blobs);
+    images.tag("db", "2", &digest);
+    let registry = Registry::with(images);
+    let reference = format!("{}/db@{digest}", registry.host());
+    (registry, reference)
+}
+
+/// Pulls an artifact; returns its files, each with its content, and the summary.
+fn pull(user: &User, reference: &str) -> (Vec<(String, String)>, Value) {
+    let arguments = [
+        "--output=out",
+        "--files=out/files",
+        "--summary=summary.json",
+    ];
+    let arguments: Vec<&str> = ["pull", reference].into_iter().chain(arguments).collect();
+    user.run(&arguments).succeeded();
+    let root = user.path("out/files");
+    let mut files = Vec::new();
+    list(&root, &root, &mut files);
+    files.sort();
+    let summary = fs::read(user.path("summary.json")).expect("can be read");
+    (files, serde_json::from_slice(&summary).expect("is JSON"))
+}
+
+fn list(root: &Path, directory: &Path, files: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(directory).expect("can be read") {
+        let path = entry.expect("can be read").path();
+        if path.is_dir() {
+            list(root, &path, files);
+        } else {
+            let name = path
+                .strip_prefix(root)
+                .expect("is below")
+                .display()
+                .to_string();
+            let content = fs::read(&path).expect("can be read");
+            files.push((name, String::from_utf8_lossy(&content).into_owned()));
+        }
+    }
+}
+
+fn names(files: &[(String, String)]) -> Vec<&str> {
+    files.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn its_blobs_are_files_and_its_archives_directories() {
+    let archive = Layer::new()
+        .directory("./", 0o755)
+        .file("./metadata.json", "{}")
+        .file("deep/er/trivy.db", "first")
+        .add(EntryType::Regular, "deep/run", 0o755, "", b"#!")
+        .hard_link("deep/same", "metadata.json")
+        .symlink("latest", "deep/er")
+        .file("deep/er/trivy.db", "second");
+    let (_registry, reference) = serve(&[
+        (Some("db.tar.gz"), TGZ, gzip(&archive.0)),
+        (Some("docs/READ ME.md"), "text/markdown", b"hello".to_vec()),
+        (None, TGZ, gzip(&Layer::new().file("a", "b").0)),
+        (None, "application/json", b"1".to_vec()),
+        (None, "application/json", b"2".to_vec()),
+    ]);
+    let user = new_user();
+    let (files, summary) = pull(&user, &reference);
+    let all = names(&files);
+    for (name, content) in [
+        ("application/json", "1"),
+        ("application/json-2", "2"),
+        ("application/vnd.example.layer.v1/a", "b"),
+        ("db/deep/er/trivy.db", "second"),
+        ("db/deep/run", "#!"),
+        ("db/deep/same", "{}"),
+        ("db/latest/trivy.db", "second"),
+        ("db/metadata.json", "{}"),
+        ("docs/READ ME.md", "hello"),
+    ] {
+        let found = files.iter().find(|(path, _)| path == name);
+        assert_eq!(
+            found.map(|(_, found)| found.as_str()),
+            Some(content),
+            "{name} in {all:?}"
+        );
+    }
+    assert!(all.contains(&"db.tar.gz"), "{all:?}");
+    assert_eq!(all.len(), 11, "{all:?}");
+    let mode = |path: &str| {
+        let file = fs::metadata(user.path("out/files").join(path)).expect("is there");
+        file.permissions().mode() & 0o111
+    };
+    assert_eq!((mode("db/deep/run"), mode("db/metadata.json")), (0o111, 0));
+    let artifact = &summary["artifact"];
+    assert_eq!(artifact["artifactType"], KIND);
+    assert_eq!(artifact["files"][0]["directory"], "db");
+    assert_eq!(summary["images"], Value::Array(Vec::new()));
+    // Once more, into the same directory, with nothing from the registry.
+    assert_eq!(pull(&user, &reference).0, files);
+}
+
+#[test]
+fn without_its_blobs_it_is_known_all_the_same() {
+    let (registry, reference) = serve(&[(Some("db.tar.gz"), TGZ, vec![1; 1000])]);
+    let user = new_user();
+    let arguments = ["--output=out", "--shallow", "--summary=summary.json"];
+    let arguments: Vec<&str> = ["pull", &reference].into_iter().chain(arguments).collect();
+    user.run(&arguments).succeeded();
+    let summary = fs::read_to_string(user.path("summary.json")).expect("can be read");
+    assert!(summary.contains("\"path\":\"db.tar.gz\""), "{summary}");
+    let sent: u64 = registry
+        .requests()
+        .iter()
+        .map(|request| request.bytes)
+        .sum();
+    assert!(sent < 1000, "{sent} bytes were sent");
+}
+
+#[test]
+fn what_cannot_be_unpacked_is_a_file_alone() {
+    let many = (0..3).fold(Layer::new(), |layer, n| layer.file(&format!("f{n}"), "x"));
+    let zeros = vec![0; 65 << 20];
+    for (archive, problem) in [
+        (Layer::new().file("../up", "x"), "'..' in its name"),
+        (Layer::new().symlink("l", "/etc/passwd"), "leads out"),
+        (Layer::new().symlink("a/l", "../../x"), "leads out"),
+        (Layer::new().symlink("up", "d/../../.."), "leads out"),
+        (Layer::new().hard_link("l", "missing"), "no file here"),
+        (
+            Layer::new().add(EntryType::Fifo, "p", 0o644, "", b""),
+            "neither a file",
+        ),
+        (Layer::new().file("x/BUILD.bazel", ""), "file of a package"),
+        (Layer::new().file("a:b", ""), "no file of Bazel's"),
+        (Layer::new().file("a", "").file("a/b", ""), "below a file"),
+        (
+            Layer::new().add(EntryType::Regular, "bomb", 0o644, "", &zeros),
+            "more than",
+        ),
+        (Layer(many.0[..700].to_vec()), "not a whole tar archive"),
+        (Layer(b"words".to_vec()), "not a whole tar archive"),
+    ] {
+        let (_registry, reference) = serve(&[(Some("db.tar.gz"), TGZ, gzip(&archive.0))]);
+        let user = new_user();
+        let (files, summary) = pull(&user, &reference);
+        assert_eq!(names(&files), ["db.tar.gz"], "{problem}");
+        let file = &summary["artifact"]["files"][0];
+        let told = file["problem"].as_str().unwrap_or_default();
+        assert!(
+            told.contains(problem) && file["directory"].is_null(),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_title_that_is_no_path_within_a_directory_is_refused() {
+    for title in ["../up", "/etc/passwd", "a\nb", "BUILD"] {
+        let (_registry, reference) = serve(&[(Some(title), "text/plain", b"x".to_vec())]);
+        let user = new_user();
+        let arguments = ["pull", &reference, "--output=out", "--files=out/files"];
+        user.run(&arguments).failed(&["sha256:", "title"]);
+        assert!(!user.path("up").exists());
+    }
+}
+
+#[test]
+fn resolve_says_what_each_is() {
+    let mut images = Images::default();
+    let digest = images.add_artifact("db", KIND, &[(Some("db.tar.gz"), TGZ, vec![1])]);
+    images.tag("db", "2", &digest);
+    let image = images.add_image("team/db", &[10]);
+    images.tag("team/db", "latest", &image);
+    let registry = Registry::with(images);
+    let user = new_user();
+    let (db, team) = (
+        format!("{}/db:2", registry.host()),
+        format!("{}/team/db", registry.host()),
+    );
+    let printed = user.run(&["resolve", &db, &team]).succeeded().stdout;
+    let expected = format!(
+        r#"oci = use_extension("@oci_pull_all//oci:extensions.bzl", "oci")
+# an artifact, {KIND}, with db.tar.gz; created 2026-11-20
+oci.pull(
+    name = "db",
+    image = "{host}/db",
+    tag = "2",
+    digest = "{digest}",
+)
+# an image for linux/amd64
+oci.pull(
+    name = "db_latest",
+    image = "{host}/team/db",
+    tag = "latest",
+    digest = "{image}",
+)
+use_repo(oci, "db", "db_latest")
+"#,
+        host = registry.host()
+    );
+    assert_eq!(printed, expected);
+}
