@@ -1,4 +1,4 @@
-//! `layout archive` and `layout rootfs`: what is made of a layout.
+//! `layout archive`, `layout rootfs` and `layout file`: what is made of a layout.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use oci_pull_all::layout::{self, Format, find_image};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Tagged;
-use oci_pull_all::rootfs::Rootfs;
+use oci_pull_all::rootfs::{Purpose, Rootfs};
 
 use super::Result;
 
@@ -73,6 +73,41 @@ pub(crate) fn rootfs(args: &RootfsArgs) -> Result<()> {
         unpack(&args.layout, platform, directory)?;
     }
     Ok(())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// The layout's directory.
+    layout: PathBuf,
+    /// The file's path in the image.
+    #[arg(long, value_name = "PATH")]
+    path: String,
+    /// Which image, if the layout has several.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// It must be a program that runs without its image: no script, and linked statically.
+    #[arg(long)]
+    program: bool,
+    /// What is to run the program is no Linux.
+    #[arg(long, requires = "program")]
+    foreign: bool,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub(crate) fn file(args: &FileArgs) -> Result<()> {
+    if args.foreign {
+        let path = &args.path;
+        return Err(format!("cannot run {path:?} out of the image: it is a program of Linux, and the platform that would run it is another; build for or on one with the constraint @platforms//os:linux").into());
+    }
+    let purpose = if args.program {
+        Purpose::Program
+    } else {
+        Purpose::Content
+    };
+    let rootfs = read(&args.layout, args.platform.as_ref())?;
+    Ok(rootfs.write_file(&args.path, purpose, &args.output)?)
 }
 
 pub(super) fn unpack(layout: &Path, platform: Option<&Platform>, directory: &Path) -> Result<()> {

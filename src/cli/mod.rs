@@ -95,6 +95,8 @@ enum LayoutCommand {
     Archive(layout::ArchiveArgs),
     /// Write the root file system of an image: its layers applied one on the other.
     Rootfs(layout::RootfsArgs),
+    /// Write a file out of an image.
+    File(layout::FileArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -126,6 +128,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Layout(LayoutCommand::Complete(args)) => build::complete(&args)?,
         Command::Layout(LayoutCommand::Archive(args)) => layout::archive(&args)?,
         Command::Layout(LayoutCommand::Rootfs(args)) => layout::rootfs(&args)?,
+        Command::Layout(LayoutCommand::File(args)) => layout::file(&args)?,
         Command::Verify(args) => return verify(&args),
         Command::Scan(args) => return scan::scan(args),
         Command::Push(args) => push::push(&args)?,

@@ -6,6 +6,7 @@
 //! and nothing but the tree is held in memory.
 
 mod directory;
+mod file;
 mod layers;
 mod tar;
 mod tree;
@@ -22,6 +23,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::ImageManifest;
 use crate::tar::TarError;
 
+pub use file::{FileFault, Purpose};
 use layers::{Layer, each};
 use tree::{ContentSource, InodeKind, Item, Thing, Tree};
 
@@ -42,6 +44,14 @@ pub enum RootfsError {
     /// A file of the output cannot be written.
     #[error("cannot write the root file system")]
     Write(#[source] io::Error),
+    /// A file of it is not what is wanted.
+    #[error("cannot take {path:?} out of the image")]
+    File {
+        /// The path that was asked for.
+        path: String,
+        /// What is wrong with it.
+        source: FileFault,
+    },
     /// The output directory holds something.
     #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]
     Occupied(PathBuf),
@@ -129,6 +139,16 @@ impl Rootfs {
     /// the same image.
     pub fn write_tar(&self, output: &Path) -> Result<(), RootfsError> {
         tar::write(self, output)
+    }
+
+    /// Writes the file at `path` to `output`. Links on the way and at its end are followed within the root.
+    pub fn write_file(
+        &self,
+        path: &str,
+        purpose: Purpose,
+        output: &Path,
+    ) -> Result<(), RootfsError> {
+        file::write(self, path, purpose, output)
     }
 
     /// Writes it into the directory `output`, which is empty or made, as a user without privileges can.

@@ -368,9 +368,30 @@ impl Tree {
         Ok(parent)
     }
 
+    /// What a path leads to, links at its end included: a file, or else nothing that is one.
+    pub(super) fn file(&self, path: &[u8]) -> Result<Option<&Inode>, Obstacle> {
+        match self.follow(path)? {
+            Way::Inode(inode, rest) if rest.is_empty() => Ok(Some(&self.inodes[inode])),
+            Way::Inode(..) => Err(Obstacle::NotADirectory),
+            Way::Directory(..) => Ok(None),
+        }
+    }
+
+    /// Whether a path leads to a directory.
+    pub(super) fn has_directory(&self, path: &[u8]) -> bool {
+        matches!(self.find(path), Ok(Some(_)))
+    }
+
     /// Follows `path` within the root as far as it leads, links included: the last directory that is
     /// there, and the names that are not.
     fn walk(&self, path: &[u8]) -> Result<(usize, Vec<Vec<u8>>), Obstacle> {
+        match self.follow(path)? {
+            Way::Directory(directory, missing) => Ok((directory, missing)),
+            Way::Inode(..) => Err(Obstacle::NotADirectory),
+        }
+    }
+
+    fn follow(&self, path: &[u8]) -> Result<Way, Obstacle> {
         let mut way = vec![ROOT];
         let mut missing = Vec::new();
         let mut rest: Vec<&[u8]> = components(path).rev().collect();
@@ -397,7 +418,8 @@ impl Tree {
                 continue;
             };
             let InodeKind::Symlink { target } = &self.inodes[inode].kind else {
-                return Err(Obstacle::NotADirectory);
+                let rest = rest.iter().rev().map(|name| name.to_vec());
+                return Ok(Way::Inode(inode, rest.collect()));
             };
             links += 1;
             if links > MAX_LINKS {
@@ -408,13 +430,21 @@ impl Tree {
             }
             rest.extend(components(target).rev());
         }
-        Ok((way[way.len() - 1], missing))
+        Ok(Way::Directory(way[way.len() - 1], missing))
     }
+}
+
+/// Where a path leads.
+enum Way {
+    /// The last directory that is there, and the names that are not.
+    Directory(usize, Vec<Vec<u8>>),
+    /// Something that is no directory, and the names that would have to be in it.
+    Inode(usize, Vec<Vec<u8>>),
 }
 
 /// What keeps an entry from its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Obstacle {
+pub(super) enum Obstacle {
     NotADirectory,
     Loop,
     TooLong,
@@ -422,7 +452,7 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn of(self, path: &[u8]) -> TarError {
+    pub(super) fn of(self, path: &[u8]) -> TarError {
         let problem = match self {
             Obstacle::NotADirectory => "is below what is not a directory",
             Obstacle::Loop => "is below a link that leads in a circle, or over too many others",

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Command;
 
-use oci_pull_all_support::digest;
 use oci_pull_all_support::layout::add_blob;
 use oci_pull_all_support::rootfs::{
     Layer, changed_image, image, listing, shell, unpack, write_layout,
 };
+use oci_pull_all_support::{digest, program};
 use tar::EntryType;
 
 use crate::new_user;
@@ -247,4 +248,70 @@ fn a_layer_that_is_another_is_not_read() {
         "x",
     ])
     .failed(&["no image for linux/arm64", "linux/amd64"]);
+}
+
+#[test]
+fn a_file_is_what_its_path_leads_to() {
+    let user = new_user();
+    let dynamic = program("x", Some("/lib64/ld-linux.so.2"));
+    let executable = |layer: Layer, name: &str, data: &[u8]| {
+        layer.add(EntryType::Regular, name, 0o755, "", data)
+    };
+    let first = Layer::new()
+        .file("etc/gone", "gone")
+        .file("etc/kept", "kept")
+        .symlink("usr/kept", "../alias")
+        .symlink("alias", "/etc/kept")
+        .symlink("loop", "loop")
+        .hard_link("etc/same", "etc/kept");
+    let first = executable(first, "bin/old", b"old");
+    let second = Layer::new()
+        .file("etc/.wh.gone", "")
+        .symlink("bin/new", "hello");
+    let second = executable(second, "bin/hello", &program("hello", None));
+    let second = executable(second, "bin/script", b"#!/bin/sh -e\necho\n");
+    let second = executable(second, "bin/dynamic", &dynamic);
+    let second = executable(second, "bin/old", b"new");
+    image(&user, &[first, second]);
+    let take = |path: &str, more: &[&str]| {
+        let arguments = [
+            "layout", "file", "layout", "--output", "taken", "--path", path,
+        ];
+        user.run(&[&arguments[..], more].concat())
+    };
+    for (path, content) in [
+        ("/etc/kept", "kept"),
+        ("usr/kept", "kept"),
+        ("/usr/../alias", "kept"),
+        ("etc/same", "kept"),
+        ("bin/old", "new"),
+    ] {
+        take(path, &[]).succeeded();
+        let taken = fs::read(user.path("taken")).expect("was written");
+        assert_eq!(String::from_utf8_lossy(&taken), content, "{path}");
+    }
+    for (path, problem) in [
+        ("etc/gone", "no such file"),
+        ("etc/nothing/at/all", "no such file"),
+        ("etc", "a directory"),
+        ("", "a directory"),
+        ("etc/kept/x", "not a directory"),
+        ("loop", "in a circle"),
+    ] {
+        take(path, &[]).failed(&["out of the image", problem]);
+    }
+    take("bin/new", &["--program"]).succeeded();
+    let said = Command::new(user.path("taken"))
+        .output()
+        .expect("can be run");
+    assert_eq!(said.stdout, b"hello");
+    for (path, problem) in [
+        ("bin/dynamic", "dynamic loader /lib64/ld-linux.so.2"),
+        ("bin/script", "a script for /bin/sh -e"),
+        ("bin/old", "no program"),
+        ("etc/kept", "not executable"),
+    ] {
+        take(path, &["--program"]).failed(&["out of the image", problem]);
+    }
+    take("bin/dynamic", &[]).succeeded();
 }

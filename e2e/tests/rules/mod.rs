@@ -1,6 +1,7 @@
 //! The rules, on a real Bazel.
 
 mod airgap;
+mod artifacts;
 mod errors;
 mod fifty;
 mod layouts;

@@ -1,6 +1,7 @@
 """How a rule takes an image or an image index."""
 
 load("//oci/private/providers:image.bzl", "OCIImageIndexInfo", "OCIImageInfo")
+load(":platforms.bzl", "platform_rank", "platform_to_string")
 
 # For `providers` of an attribute.
 IMAGE_PROVIDERS = [[OCIImageInfo], [OCIImageIndexInfo]]
@@ -17,18 +18,61 @@ def image_input(target):
       File: the index and the images' manifests and configs; and `layers`, a depset of OCIDescriptorInfo.
     """
     if OCIImageInfo in target:
-        index = None
-        images = [target[OCIImageInfo]]
-    elif OCIImageIndexInfo in target:
-        index = target[OCIImageIndexInfo]
-        images = index.images
-    else:
+        return image_alone(target[OCIImageInfo])
+    if OCIImageIndexInfo not in target:
         return None
+    index = target[OCIImageIndexInfo]
     return struct(
-        documents = ([index.index] if index else []) +
-                    [file for image in images for file in (image.manifest, image.config)],
-        images = images,
+        documents = [index.index] + [file for image in index.images for file in (image.manifest, image.config)],
+        images = index.images,
         index = index,
-        layers = depset(transitive = [image.layers for image in images], order = "preorder"),
-        root = index or images[0],
+        layers = depset(transitive = [image.layers for image in index.images], order = "preorder"),
+        root = index,
+    )
+
+def choose_image(label, target, wanted, what, advice):
+    """Chooses the image of a target that fits a platform best.
+
+    Args:
+      label: the label of the target that takes it.
+      target: a target of which image_input has something.
+      wanted: the machine's OCIPlatformInfo.
+      what: what the target is to `label`, for messages, such as `base`.
+      advice: what to do where there is no such image, a sentence.
+
+    Returns:
+      An OCIImageInfo.
+    """
+    images = image_input(target).images
+    ranked = [
+        (platform_rank(image.platform, wanted), index)
+        for index, image in enumerate(images)
+        if platform_rank(image.platform, wanted) != None
+    ]
+    if not ranked:
+        fail("{}: the {} {} has no image for {}. It offers {}. {}".format(
+            label,
+            what,
+            target.label,
+            platform_to_string(wanted),
+            ", ".join([platform_to_string(image.platform) for image in images]) or "none",
+            advice,
+        ))
+    return images[min(ranked)[1]]
+
+def image_alone(image):
+    """What image_input has of a target of one image.
+
+    Args:
+      image: an OCIImageInfo.
+
+    Returns:
+      As image_input.
+    """
+    return struct(
+        documents = [image.manifest, image.config],
+        images = [image],
+        index = None,
+        layers = image.layers,
+        root = image,
     )

@@ -1,6 +1,6 @@
 """The rule that makes a layout of another ruleset whole."""
 
-load("//oci/private/common:caching.bzl", "CACHE_BASE")
+load("//oci/private/common:caching.bzl", "CACHE_BASE", "caching_of_base")
 load("//oci/private/common:layout_directory.bzl", "layout_directory")
 load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
@@ -19,10 +19,13 @@ def _oci_complete_layout_impl(ctx):
     sources.add_all(blobs, before_each = "--blob")
     return [layout_directory(
         ctx,
+        ctx.label.name,
         "complete",
         sources,
         inputs = found.inputs,
         blobs = blobs,
+        mode = ctx.attr.blobs,
+        requirements = caching_of_base(ctx),
         mnemonic = "OCICompleteLayout",
         progress_message = "Completing image layout %{label}",
     )]

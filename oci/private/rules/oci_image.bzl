@@ -1,8 +1,8 @@
 """The rule for an image."""
 
-load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
+load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "choose_image")
 load("//oci/private/common:pairs.bzl", "pairs")
-load("//oci/private/common:platforms.bzl", "platform_rank", "platform_to_string")
+load("//oci/private/common:platforms.bzl", "platform_to_string")
 load("//oci/private/common:pulled_infos.bzl", "pulled_info")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_off")
@@ -13,7 +13,15 @@ load(":image_tars.bzl", "image_tars")
 
 def _oci_image_impl(ctx):
     platform = _wanted_platform(ctx)
-    base = _choose_base(ctx, platform) if ctx.attr.base else None
+    base = None
+    if ctx.attr.base:
+        base = choose_image(
+            ctx.label,
+            ctx.attr.base,
+            platform,
+            "base",
+            "Set os, architecture and variant to one of these, or build for such a platform with --platforms.",
+        )
     layers = [layer[OCIDescriptorInfo] for layer in ctx.attr.layers]
     for target in ctx.attr.tar_layers:
         layers += target[TarLayersInfo].layers
@@ -88,24 +96,6 @@ def _wanted_platform(ctx):
         architecture = ctx.attr.architecture,
         variant = ctx.attr.variant,
     )
-
-def _choose_base(ctx, wanted):
-    """The base's OCIImageInfo that fits the platform best."""
-    target = ctx.attr.base
-    images = image_input(target).images
-    ranked = [
-        (platform_rank(image.platform, wanted), index)
-        for index, image in enumerate(images)
-        if platform_rank(image.platform, wanted) != None
-    ]
-    if not ranked:
-        fail("{}: the base {} has no image for {}. It offers {}. Set os, architecture and variant to one of these, or build for such a platform with --platforms.".format(
-            ctx.label,
-            target.label,
-            platform_to_string(wanted),
-            ", ".join([platform_to_string(image.platform) for image in images]) or "none",
-        ))
-    return images[min(ranked)[1]]
 
 def _pulled(ctx, base):
     """The blobs that the base's image stands on, from pulled_base or from the base itself."""

@@ -1,12 +1,11 @@
 """The rule for an OCI image layout."""
 
-load("//oci/private/common:caching.bzl", "CACHE_BASE")
+load("//oci/private/common:caching.bzl", "CACHE_BASE", "caching_of_base")
 load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
-load("//oci/private/common:layout_directory.bzl", "layout_directory")
+load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "layout_transition", "single")
 load("//oci/private/providers:image.bzl", "OCIImageIndexInfo")
-load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
 
 def _oci_image_layout_impl(ctx):
     target = single(ctx.attr.image)
@@ -15,49 +14,16 @@ def _oci_image_layout_impl(ctx):
             ctx.label,
             target.label,
         ))
-    found = image_input(target)
-    pulled = target[OCIPulledImageInfo] if OCIPulledImageInfo in target else None
-    _check_pulled(ctx, target, found.images, pulled)
-
-    layers = found.layers.to_list()
-    blobs = pulled.blobs if pulled else depset()
-    referrers_indexes = depset()
-    if pulled and ctx.attr.referrers:
-        blobs = depset(transitive = [blobs] + pulled.referrers.values())
-        referrers_indexes = pulled.referrers_indexes
-    sources = ctx.actions.args()
-    sources.add("--root", found.root.descriptor)
-    if ctx.attr.ref_name:
-        sources.add("--ref-name", ctx.attr.ref_name)
-    sources.add_all(found.documents, before_each = "--local-file", uniquify = True)
-    for layer in layers:
-        sources.add_all("--local", [layer.descriptor, layer.blob])
-    sources.add_all(blobs, before_each = "--blob")
-    sources.add_all(referrers_indexes, before_each = "--referrers")
-    return [layout_directory(
+    return [image_layout(
         ctx,
-        "merge",
-        sources,
-        inputs = depset(
-            [found.root.descriptor] + found.documents +
-            [file for layer in layers for file in (layer.descriptor, layer.blob)],
-            transitive = [referrers_indexes],
-        ),
-        blobs = blobs,
-        mnemonic = "OCILayout",
-        progress_message = "Merging image layout %{label}",
+        target,
+        image_input(target),
+        name = ctx.label.name,
+        mode = ctx.attr.blobs,
+        requirements = caching_of_base(ctx),
+        ref_name = ctx.attr.ref_name,
+        referrers = ctx.attr.referrers,
     )]
-
-def _check_pulled(ctx, target, images, pulled):
-    have = pulled.images if pulled else {}
-    for image in images:
-        if image.pulled_digest and image.pulled_digest not in have:
-            fail("{}: the layers of the base of {} (image {}) are not to be had, because only its manifest was pulled. In {}, set pulled_base to an oci_pull_all repository of the same image, or declare the base with oci.pull of the module extension @oci_pull_all//oci:extensions.bzl.".format(
-                ctx.label,
-                target.label,
-                image.pulled_digest,
-                target.label,
-            ))
 
 oci_image_layout = rule(
     implementation = _oci_image_layout_impl,

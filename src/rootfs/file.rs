@@ -1,0 +1,177 @@
+//! One file out of a root file system.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _};
+use std::path::Path;
+
+use elf::ElfStream;
+use elf::abi::PT_INTERP;
+use elf::endian::AnyEndian;
+
+use crate::files::{WholeFile, io_failed};
+use crate::io::write_all_at;
+use crate::tar::Metadata;
+
+use super::tree::Inode;
+use super::{InodeKind, Rootfs, RootfsError, each};
+
+/// The longest first line of a script that Linux reads.
+const MAX_LINE: u64 = 256;
+
+/// What a file is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its content.
+    Content,
+    /// To be run outside of its image, where it has nothing of it.
+    Program,
+}
+
+/// Why a path of an image is not what is wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum FileFault {
+    /// There is nothing.
+    #[error("there is no such file in the image")]
+    Missing,
+    /// There is something else.
+    #[error("it is {0}, and not a file")]
+    Kind(&'static str),
+    /// The way to it is none.
+    #[error("its path cannot be followed: {0}")]
+    Way(String),
+    /// Nobody may run it.
+    #[error("it is not executable in the image, so it is no program")]
+    NotExecutable,
+    /// It needs a dynamic loader.
+    #[error(
+        "it is a program that needs the dynamic loader {0} and libraries, which are in its image and not where a build runs it: name a program that is linked statically"
+    )]
+    Loader(String),
+    /// It is a script.
+    #[error(
+        "it is a script for {0}, which is in its image and not where a build runs it: name a program that is linked statically"
+    )]
+    Script(String),
+    /// It is something else.
+    #[error("it is no program of Linux (ELF)")]
+    NoProgram(#[source] elf::ParseError),
+}
+
+/// Writes the file at `path`, links followed, to `output`.
+pub(super) fn write(
+    rootfs: &Rootfs,
+    path: &str,
+    purpose: Purpose,
+    output: &Path,
+) -> Result<(), RootfsError> {
+    let failed = |source| RootfsError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let found = rootfs.tree.file(path.as_bytes());
+    let found = found.map_err(|obstacle| {
+        let way = obstacle.of(path.as_bytes());
+        failed(FileFault::Way(way.to_string()))
+    })?;
+    let Some(Inode { kind, metadata }) = found else {
+        let is_directory = rootfs.tree.has_directory(path.as_bytes());
+        let fault = if is_directory {
+            FileFault::Kind("a directory")
+        } else {
+            FileFault::Missing
+        };
+        return Err(failed(fault));
+    };
+    let (size, source) = match kind {
+        InodeKind::File { size, source } => (*size, *source),
+        InodeKind::Device { .. } => return Err(failed(FileFault::Kind("a device"))),
+        InodeKind::Fifo => return Err(failed(FileFault::Kind("a named pipe"))),
+        // Links are followed.
+        InodeKind::Symlink { .. } => return Err(failed(FileFault::Missing)),
+    };
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
+    let file = whole.file();
+    each(&rootfs.layers, |number, layer| {
+        if number != source.layer {
+            return Ok(());
+        }
+        layer.contents(&[(source.entry, ())], |(), archive| {
+            archive.data(|bytes, offset| write_all_at(file, bytes, offset))
+        })
+    })?;
+    // It may end in a hole.
+    io_failed("write", output, file.set_len(size))?;
+    if purpose == Purpose::Program {
+        check_program(file, metadata).map_err(|fault| match fault {
+            Checked::Fault(fault) => failed(fault),
+            Checked::Io(error) => RootfsError::Write(error),
+        })?;
+    }
+    io_failed("write", output, set_mode(file, metadata))?;
+    Ok(io_failed("write", output, whole.finish())?)
+}
+
+/// Why a program was not found good.
+enum Checked {
+    Fault(FileFault),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Checked {
+    fn from(error: io::Error) -> Self {
+        Checked::Io(error)
+    }
+}
+
+/// Whether a program can be run without its image.
+fn check_program(file: &File, metadata: &Metadata) -> Result<(), Checked> {
+    let fault = |fault| Err(Checked::Fault(fault));
+    if metadata.mode & 0o111 == 0 {
+        return fault(FileFault::NotExecutable);
+    }
+    let mut file = file.try_clone()?;
+    file.rewind()?;
+    let mut head = Vec::new();
+    BufReader::new(&file)
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut head)?;
+    if let Some(interpreter) = head.strip_prefix(b"#!") {
+        let interpreter = String::from_utf8_lossy(interpreter).trim().to_owned();
+        return fault(FileFault::Script(interpreter));
+    }
+    file.rewind()?;
+    let parsed = ElfStream::<AnyEndian, _>::open_stream(file);
+    let mut program = parsed.map_err(|error| Checked::Fault(FileFault::NoProgram(error)))?;
+    let segments = program.segments().iter();
+    let Some(loader) = segments
+        .into_iter()
+        .find(|segment| segment.p_type == PT_INTERP)
+        .copied()
+    else {
+        return Ok(());
+    };
+    match program.segment_data(&loader) {
+        Ok(name) => {
+            let name = String::from_utf8_lossy(name);
+            fault(FileFault::Loader(name.trim_end_matches('\0').to_owned()))
+        }
+        Err(error) => fault(FileFault::NoProgram(error)),
+    }
+}
+
+#[cfg(unix)]
+fn set_mode(file: &File, metadata: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = if metadata.mode & 0o111 == 0 {
+        0o644
+    } else {
+        0o755
+    };
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_file: &File, _metadata: &Metadata) -> io::Result<()> {
+    Ok(())
+}
