@@ -80,7 +80,7 @@ fn its_blobs_are_files_and_its_archives_directories() {
         .hard_link("deep/same", "metadata.json")
         .symlink("latest", "deep/er")
         .file("deep/er/trivy.db", "second");
-    let (_registry, reference) = serve(&[
+    let (registry, reference) = serve(&[
         (Some("db.tar.gz"), TGZ, gzip(&archive.0)),
         (Some("docs/READ ME.md"), "text/markdown", b"hello".to_vec()),
         (None, TGZ, gzip(&Layer::new().file("a", "b").0)),
@@ -121,6 +121,14 @@ fn its_blobs_are_files_and_its_archives_directories() {
     assert_eq!(summary["images"], Value::Array(Vec::new()));
     // Once more, into the same directory, with nothing from the registry.
     assert_eq!(pull(&user, &reference).0, files);
+    // And by another user, who was brought it.
+    user.run(&["store", "export", "--output", "store.tar", &reference])
+        .succeeded();
+    drop(registry);
+    let other = new_user();
+    let bundle = user.path("store.tar").display().to_string();
+    other.run(&["store", "import", &bundle]).succeeded();
+    assert_eq!(pull(&other, &reference).0, files);
 }
 
 #[test]

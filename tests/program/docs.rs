@@ -37,6 +37,35 @@ fn anchors(page: &str) -> BTreeSet<String> {
     headings.chain(named).collect()
 }
 
+/// Renovate reads `NAME.pull(…)` where NAME begins with `oci`, with plain strings for these.
+#[test]
+fn pulls_are_shown_in_the_form_that_renovate_reads() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = ["README.md", "docs/pins.md"].map(|page| root.join(page));
+    for path in pages {
+        let page = fs::read_to_string(&path).expect("can be read");
+        let calls: Vec<&str> = page.split("\noci.pull(\n").skip(1).collect();
+        assert!(!calls.is_empty(), "{}", path.display());
+        for call in calls {
+            let (call, _) = call.split_once("\n)").expect("it ends");
+            for attribute in ["name", "image", "tag", "digest"] {
+                let is_plain = |line: &&str| {
+                    let value = line.trim().strip_prefix(attribute);
+                    let value = value.and_then(|value| value.strip_prefix(" = \""));
+                    let value = value.and_then(|value| value.strip_suffix("\","));
+                    value.is_some_and(|value| !value.contains('"'))
+                };
+                let found = call.lines().find(is_plain);
+                assert!(
+                    found.is_some(),
+                    "{}: no {attribute} in {call}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut all = pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs"));

@@ -1,8 +1,10 @@
 //! Files of artifacts and files out of images, as targets.
 
 use std::fs;
+use std::path::Path;
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::scratch;
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
     CONFIG, Images, LAYER, MANIFEST, Registry, config_of, debian, manifest_of, program, text,
@@ -11,8 +13,30 @@ use tar::EntryType;
 
 const TGZ: &str = "application/vnd.example.layer.v1.tar+gzip";
 
-/// The case `pins`, on a registry with all that it pulls. What is not in `old` is pinned as it is.
-pub(super) fn workspace(old: &[(&str, &str)]) -> (Registry, Workspace) {
+/// A registry with all that the case `pins` pulls.
+pub(super) struct Pins {
+    pub(super) registry: Registry,
+    /// What stands for the keys of the case.
+    values: Vec<(&'static str, String)>,
+}
+
+impl Pins {
+    pub(super) fn new() -> Self {
+        let (registry, values) = serve();
+        Pins { registry, values }
+    }
+
+    /// The case, in which some keys have other values.
+    pub(super) fn workspace(&self, others: &[(&str, &str)]) -> Workspace {
+        let values = self.values.iter().map(|(key, value)| {
+            let other = others.iter().find(|(name, _)| name == key);
+            (*key, other.map_or(value.as_str(), |(_, other)| other))
+        });
+        Workspace::new("pins", &values.collect::<Vec<_>>())
+    }
+}
+
+fn serve() -> (Registry, Vec<(&'static str, String)>) {
     let mut images = debian();
     let archive = Layer::new()
         .file("metadata.json", "{\"v\":1}")
@@ -46,22 +70,16 @@ pub(super) fn workspace(old: &[(&str, &str)]) -> (Registry, Workspace) {
     images.tag("team/tools", "latest", &tools);
     let registry = Registry::with(images);
     let base = registry.digest("library/debian", "stable");
-    let mut values = vec![
-        ("HOST", registry.host()),
-        ("BASE", &base),
-        ("TOOLS", &tools),
-        ("DB", &db),
-        ("UNTITLED", &untitled),
-        ("WHOLE", &whole),
-        ("INVALID", "sha256:TODO"),
+    let values = vec![
+        ("HOST", registry.host().to_owned()),
+        ("BASE", base),
+        ("TOOLS", tools),
+        ("DB", db),
+        ("UNTITLED", untitled),
+        ("WHOLE", whole),
+        ("INVALID", "sha256:TODO".to_owned()),
     ];
-    for (key, value) in &mut values {
-        if let Some((_, old)) = old.iter().find(|(name, _)| name == key) {
-            *value = old;
-        }
-    }
-    let workspace = Workspace::new("pins", &values);
-    (registry, workspace)
+    (registry, values)
 }
 
 fn add_tools(images: &mut Images) -> String {
@@ -91,7 +109,8 @@ fn add_tools(images: &mut Images) -> String {
 
 #[test]
 fn an_artifacts_files_are_fetched_by_who_needs_them() {
-    let (_registry, workspace) = workspace(&[]);
+    let pins = Pins::new();
+    let workspace = pins.workspace(&[]);
     workspace.succeed(&["build", "@db", "//:image"]);
     workspace.succeed(&["query", "deps(//:metadata)"]);
     assert_eq!(workspace.pulled("db_all"), None, "a manifest is enough");
@@ -138,7 +157,8 @@ fn an_artifacts_files_are_fetched_by_who_needs_them() {
 
 #[test]
 fn a_program_out_of_an_image_runs_in_a_build() {
-    let (_registry, workspace) = workspace(&[]);
+    let pins = Pins::new();
+    let workspace = pins.workspace(&[]);
     workspace.succeed(&["build", "//:image"]);
     assert_eq!(workspace.pulled("tools_all"), None);
     workspace.succeed(&["build", "//:hello"]);
@@ -158,4 +178,35 @@ fn a_program_out_of_an_image_runs_in_a_build() {
         messages.contains("has no image for linux/s390x. It offers linux/"),
         "{messages}"
     );
+}
+
+#[test]
+fn a_cached_run_fetches_what_it_depends_on_and_with_a_store_nothing() {
+    let pins = Pins::new();
+    let cache = scratch();
+    let run = |store: Option<&Path>| {
+        let mut workspace = pins.workspace(&[]);
+        workspace.share(cache.path());
+        workspace.append_rc(&format!("build --disk_cache={}", cache.path().display()));
+        if let Some(store) = store {
+            workspace.share(store);
+            workspace.set_env("OCI_PULL_ALL_STORE", store.to_str());
+        }
+        let before = pins.registry.requests().len();
+        let run = workspace.succeed(&["test", "//:hello", "//:metadata", "//:layout_test"]);
+        let requests = pins.registry.requests().split_off(before);
+        let bytes: u64 = requests.iter().map(|request| request.bytes).sum();
+        (workspace, run, bytes)
+    };
+    let (_first, _, bytes) = run(None);
+    assert!(bytes > 5_000_000, "the base came: {bytes}");
+    let (second, cached, again) = run(None);
+    assert!(
+        cached.spawns.iter().all(|spawn| spawn["cacheHit"] == true),
+        "something was run"
+    );
+    // What an action has as its input must be there to know that it need not be run.
+    assert_eq!(again, bytes);
+    let (_third, _, bytes) = run(Some(&second.directory().join("store")));
+    assert_eq!(bytes, 0);
 }

@@ -70,8 +70,7 @@ fn a_declaration_that_cannot_be_meant() {
         case.assert_fails(
             "//:image",
             &[
-                "oci.pull(name = \"base\") in",
-                &format!("\"{digest}\" is not a digest"),
+                &format!("base: \"{digest}\" is not a digest"),
                 "oci-pull-all -- resolve",
                 "/library/debian:TAG`",
             ],

@@ -1,12 +1,12 @@
 """Tests of what is wrong with a pull."""
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
-load("//oci/private/repositories:pull_attrs.bzl", "check_pull", "image_name")
+load("//oci/private/repositories:pull_attrs.bzl", "check_digest", "check_pull", "image_name")
 
 _HEX = "0123456789abcdef" * 4
 
-def _pull(image = "", registry = "", repository = "", digest = "sha256:" + _HEX, platforms = []):
-    return struct(digest = digest, image = image, platforms = platforms, registry = registry, repository = repository)
+def _pull(image = "", registry = "", repository = "", digest = "sha256:" + _HEX, platforms = [], tag = ""):
+    return struct(digest = digest, image = image, platforms = platforms, registry = registry, repository = repository, tag = tag)
 
 def _name_test_impl(ctx):
     env = unittest.begin(ctx)
@@ -30,8 +30,9 @@ def _check_test_impl(ctx):
         _pull(image = "localhost:5000/debian"),
         _pull(registry = "docker.io", repository = "library/debian", platforms = ["linux/amd64"]),
         _pull(image = "a/b", digest = "sha512:" + 2 * _HEX),
+        _pull(image = "a/b", tag = "13.1-slim_x" + "x" * 117),
     ]:
-        asserts.equals(env, None, check_pull(good))
+        asserts.equals(env, None, check_pull(good) or check_digest(good))
     for bad, words in [
         (_pull(), "the image is not named clearly"),
         (_pull(image = "a/b:tag"), "\"a/b:tag\" has a tag or a digest"),
@@ -39,12 +40,16 @@ def _check_test_impl(ctx):
         (_pull(image = "a/b", digest = ""), "resolve a/b:TAG` prints"),
         (_pull(image = "a/b", digest = _HEX), "resolve a/b:TAG` prints"),
         (_pull(image = "a/b", digest = "stable"), "resolve a/b:stable` prints"),
+        (_pull(image = "a/b", digest = "sha256:TODO", tag = "1.0"), "resolve a/b:1.0` prints"),
+        (_pull(image = "a/b", tag = "-x"), "\"-x\" is not a tag"),
+        (_pull(image = "a/b", tag = "x/y"), "is not a tag"),
+        (_pull(image = "a/b", tag = "x" * 129), "is not a tag"),
         (_pull(image = "a/b", digest = "md5:" + _HEX), "is not a digest"),
         (_pull(image = "a/b", digest = "sha512:" + _HEX), "is not a digest"),
         (_pull(image = "a/b", digest = "sha256:" + _HEX.upper()), "lower-case"),
         (_pull(image = "a/b", platforms = ["linux/amd64", "linux"]), "\"linux\" is not a platform"),
     ]:
-        message = check_pull(bad)
+        message = check_pull(bad) or check_digest(bad)
         asserts.true(env, message and words in message, "{} not in {}".format(words, message))
     return unittest.end(env)
 
