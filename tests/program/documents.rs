@@ -510,6 +510,39 @@ fn a_registry_does_not_say_how_much_memory_a_pull_takes() {
 }
 
 #[test]
+fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
+    for other in [
+        json!(""),
+        json!(null),
+        json!("application/json"),
+        json!(format!("{MANIFEST}; charset=utf-8")),
+        json!(LAYER),
+    ] {
+        let disguised = |more: Value| {
+            let entries = |entry: &Value| {
+                let mut disguised = for_platform(entry, "amd64");
+                disguised["mediaType"] = other.clone();
+                let mut entry = entry.clone();
+                entry["platform"] = more.clone();
+                vec![disguised, entry]
+            };
+            index(entries, &json!({"schemaVersion": 2}))
+        };
+        for platform in [
+            json!(null),
+            json!({"os": "linux", "architecture": "amd64", "variant": "v2"}),
+        ] {
+            pull(&new_user(), disguised(platform), &[])
+                .failed(&["is for linux/amd64 with the media type"]);
+        }
+        let user = new_user();
+        let arm64 = json!({"os": "linux", "architecture": "arm64"});
+        pull(&user, disguised(arm64), &[]).succeeded();
+        assert_eq!(platforms(&user), ["arm64"]);
+    }
+}
+
+#[test]
 fn what_a_registry_says_acts_on_nothing() {
     let hostile = "linux/amd64\",\n],)\nlocal_path_override(\u{202e}\u{1b}[2J";
     let user = new_user();
