@@ -26,7 +26,7 @@ use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::{BadImage, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, choose, offered};
-use crate::oci::walk::{Walk, WalkError};
+use crate::oci::walk::{Walk, WalkError, check_configs};
 use crate::progress::Reporter;
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -277,8 +277,9 @@ struct PullPlan {
     root: Descriptor,
     /// Every manifest, each once for each platform that it is listed for, those nearest to the root first.
     manifests: Vec<(Descriptor, Manifest)>,
-    /// The images, in the index's order, each once for each of its platforms; known once their configs are.
-    images: Vec<(PulledImage, ImageConfig)>,
+    /// The images, in the index's order, each once for each of its platforms, and when each was made; known
+    /// once their configs are.
+    images: Vec<(PulledImage, Option<String>)>,
     /// The bytes of the manifests that came over the network.
     transferred: HashMap<Digest, u64>,
     /// Bytes of other blobs that came over the network.
@@ -332,6 +333,8 @@ impl PullPlan {
 
     /// Tells images from artifacts, once the configs are in the store.
     fn find_images(&mut self, store: &Store) -> Result<(), PullError> {
+        let images = self.manifests.iter();
+        check_image_configs(images.filter_map(|(_, manifest)| manifest.as_image()))?;
         let mut known = HashSet::new();
         for (descriptor, manifest) in &self.manifests {
             if let Some(image) = manifest.as_image()
@@ -349,7 +352,7 @@ impl PullPlan {
                 };
                 // An entry with a platform and one without may be for the same.
                 if known.insert((descriptor.digest.clone(), pulled.platform.clone())) {
-                    self.images.push((pulled, config));
+                    self.images.push((pulled, config.created));
                 }
             }
         }
@@ -381,7 +384,7 @@ impl PullPlan {
         let layers = self.images.iter().flat_map(|(image, _)| &image.layers);
         let sizes: HashMap<&Digest, u64> =
             layers.map(|layer| (&layer.digest, layer.size)).collect();
-        let days = self.images.iter().map(|(_, config)| &config.created);
+        let days = self.images.iter().map(|(_, created)| created);
         Description {
             size: sizes.values().sum(),
             created: days.filter_map(|created| day(created.as_deref()?)).max(),
@@ -403,6 +406,14 @@ impl PullPlan {
             images,
         }
     }
+}
+
+/// Whether the configs of these are not too large together.
+fn check_image_configs<'a>(
+    images: impl Iterator<Item = &'a ImageManifest>,
+) -> Result<(), WalkError> {
+    let images = images.filter(|image| image.may_be_image());
+    check_configs(images.map(|image| image.config.size))
 }
 
 /// The config of an image, if it is one; the store has it.
@@ -501,6 +512,7 @@ impl Planner<'_> {
         let silent = manifests.iter().filter(|entry| entry.platform.is_none());
         let read = self.manifests(silent.cloned().collect()).await?;
         let images = read.iter().filter_map(|read| read.manifest.as_image());
+        check_image_configs(images.clone())?;
         let configs = images.filter(|image| image.may_be_image());
         let configs: Vec<_> = configs.map(|image| image.config.clone()).collect();
         self.fetch_blobs(plan, &configs).await?;
@@ -584,22 +596,9 @@ impl Planner<'_> {
         digest: &Digest,
         size: Option<u64>,
     ) -> Result<(Bytes, bool), PullError> {
-        if let Some(bytes) = self.store.read(digest, MAX_MANIFEST_SIZE)? {
-            return Ok((bytes.into(), false));
-        }
-        let progress = self.reporter.blob(digest, 0);
-        let mut backoff = Backoff::default();
-        let candidates = Candidates::new(self.upstream, self.reporter);
-        let bytes = loop {
-            let endpoint = candidates.endpoint();
-            match self.upstream.registry(endpoint).manifest(digest).await {
-                Ok(bytes) => break bytes,
-                Err(error) => {
-                    candidates
-                        .failed(endpoint, error, &mut backoff, &*progress)
-                        .await?;
-                }
-            }
+        let (bytes, came) = match self.store.read(digest, MAX_MANIFEST_SIZE)? {
+            Some(bytes) => (bytes.into(), false),
+            None => (self.fetch_manifest(digest).await?, true),
         };
         if let Some(size) = size
             && size != bytes.len() as u64
@@ -610,8 +609,27 @@ impl Planner<'_> {
                 other: bytes.len() as u64,
             });
         }
-        self.insert(digest, bytes.clone()).await?;
-        Ok((bytes, true))
+        if came {
+            self.insert(digest, bytes.clone()).await?;
+        }
+        Ok((bytes, came))
+    }
+
+    async fn fetch_manifest(&self, digest: &Digest) -> Result<Bytes, PullError> {
+        let progress = self.reporter.blob(digest, 0);
+        let mut backoff = Backoff::default();
+        let candidates = Candidates::new(self.upstream, self.reporter);
+        loop {
+            let endpoint = candidates.endpoint();
+            match self.upstream.registry(endpoint).manifest(digest).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => {
+                    candidates
+                        .failed(endpoint, error, &mut backoff, &*progress)
+                        .await?;
+                }
+            }
+        }
     }
 }
 

@@ -509,6 +509,26 @@ fn a_registry_does_not_say_how_much_memory_a_pull_takes() {
     pull(&new_user(), content, &[]).failed(&["64 MiB"]);
 }
 
+/// As [`index`], of one manifest of 2 MiB or with a config of 8 MiB, listed for 40 platforms.
+fn large_index(manifest: usize, config: usize) -> Content {
+    let spaced = |text: &str, size: usize| text.to_owned() + &" ".repeat(size);
+    let (content, _) = content(|text| spaced(text, config), |text| spaced(text, manifest));
+    let entry = content.descriptor(&content.digest);
+    let entries: Vec<Value> = (0..40)
+        .map(|number| for_platform(&entry, &format!("a{number}")))
+        .collect();
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    content.with_root(INDEX, index.into_bytes())
+}
+
+#[test]
+fn an_image_is_not_listed_for_more_platforms_than_memory_has_room_for() {
+    let user = new_user();
+    pull(&user, large_index(2 << 20, 0), &[]).failed(&["its manifests", "64 MiB"]);
+    pull(&user, large_index(0, 8 << 20), &[]).failed(&["the configs", "64 MiB"]);
+    pull(&user, large_index(0, 0), &[]).succeeded();
+}
+
 #[test]
 fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
     for other in [
@@ -540,6 +560,25 @@ fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
         pull(&user, disguised(arm64), &[]).succeeded();
         assert_eq!(platforms(&user), ["arm64"]);
     }
+}
+
+#[test]
+fn all_entries_say_the_same_of_a_manifest() {
+    let wrong = |key: &str, value: Value| {
+        let entries = |entry: &Value| {
+            let entry = for_platform(entry, "amd64");
+            let mut other = entry.clone();
+            other[key] = value.clone();
+            vec![entry, other]
+        };
+        pull(
+            &new_user(),
+            index(entries, &json!({"schemaVersion": 2})),
+            &[],
+        )
+    };
+    wrong("size", json!(7)).failed(&["that it has 7"]);
+    wrong("mediaType", json!(INDEX)).failed(&["it was referred to as"]);
 }
 
 #[test]
