@@ -9,7 +9,7 @@ use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{
-    BadImage, ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError,
+    BadImage, ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError,
 };
 use crate::oci::platform::{Platform, best_for, offered};
 use crate::oci::walk::{Walk, WalkError};
@@ -162,6 +162,7 @@ fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
     }
     let mut images = Vec::new();
     let mut artifact = None;
+    let mut listed = Listed::default();
     while let Some((mut descriptor, ())) = walk.next() {
         let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
         let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
@@ -174,27 +175,35 @@ fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
                 walk.add(entry.clone(), ())?;
             }
         }
-        if let Manifest::Image(manifest) = &manifest
-            && let Some(layer) = manifest.other_layer()
-        {
+        let Manifest::Image(manifest) = manifest else {
+            continue;
+        };
+        if let Some(layer) = manifest.other_layer() {
             artifact.get_or_insert_with(|| ImageNotFound::Artifact {
                 manifest: descriptor.digest.clone(),
                 layer: layer.digest.clone(),
                 media_type: layer.media_type.clone(),
             });
-        } else if let Manifest::Image(manifest) = manifest
-            && let Some(config) = image_config(layout, &descriptor, &manifest)?
-        {
-            let platform = descriptor
-                .platform
-                .get_or_insert_with(|| config.platform.clone());
+        }
+        let config = image_config(layout, &descriptor, &manifest)?;
+        let platform = descriptor.platform.clone();
+        let platform = config
+            .as_ref()
+            .map(|config| platform.unwrap_or_else(|| config.platform.clone()));
+        listed.add(&descriptor, platform.as_ref());
+        if let (Some(config), Some(platform)) = (config, platform) {
             debug_assert!(!platform.is_unknown());
+            descriptor.platform = Some(platform);
             images.push(FoundImage {
                 descriptor,
                 manifest,
                 config,
             });
         }
+    }
+    if let Some((digest, source)) = listed.faults().next() {
+        let digest = digest.clone();
+        return Err(ImageNotFound::Image { digest, source });
     }
     match artifact {
         Some(artifact) if images.is_empty() => Err(artifact),

@@ -11,7 +11,7 @@ use crate::files::{open_regular, read_at_most};
 use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Digest, hash_reader};
-use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
+use crate::oci::manifest::{ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::platform::Platform;
 use crate::oci::strict;
 use crate::oci::walk::Walk;
@@ -80,6 +80,7 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
         walk: Walk::default(),
         judged: HashSet::new(),
         read: HashMap::new(),
+        listed: Listed::default(),
     };
     if !root.is_dir() {
         verifier.fault(root.display(), "it is not a directory");
@@ -89,6 +90,9 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
     verifier.check_entry_point();
     while let Some((descriptor, parent)) = verifier.walk.next() {
         verifier.check_manifest(&parent, &descriptor);
+    }
+    for (digest, problem) in std::mem::take(&mut verifier.listed).faults() {
+        verifier.fault(digest, problem.to_string());
     }
     verifier.check_unreferenced();
     verifier.verdict
@@ -106,6 +110,7 @@ struct Verifier<'a> {
     judged: HashSet<Digest>,
     /// The configs and layers that were read, and whether each is what its digest and its `diff_id` say.
     read: HashMap<(Digest, Option<Digest>), bool>,
+    listed: Listed,
 }
 
 impl Verifier<'_> {
@@ -293,16 +298,15 @@ impl Verifier<'_> {
                 self.note(&subject, &oddities);
                 match manifest {
                     Manifest::Index(index) => self.check_index(&subject, &index, true),
-                    Manifest::Image(image) => {
-                        self.check_image(&subject, descriptor.platform.as_ref(), &image);
-                    }
+                    Manifest::Image(image) => self.check_image(&subject, descriptor, &image),
                 }
             }
             Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),
         }
     }
 
-    fn check_image(&mut self, subject: &str, listed: Option<&Platform>, image: &ImageManifest) {
+    fn check_image(&mut self, subject: &str, entry: &Descriptor, image: &ImageManifest) {
+        let listed = entry.platform.as_ref();
         for blob in image.blobs() {
             self.check_presence(subject, blob);
         }
@@ -310,6 +314,10 @@ impl Verifier<'_> {
         if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
             config = self.read_config(subject, listed, image);
         }
+        let platform = config
+            .as_ref()
+            .map(|config| listed.unwrap_or(&config.platform));
+        self.listed.add(entry, platform);
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
         for layer in &image.layers {
             self.check_bytes(subject, layer, diff_ids.next());

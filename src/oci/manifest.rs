@@ -1,7 +1,7 @@
 //! Image manifests and image indexes (OCI image spec, manifest.md and image-index.md; Docker's
 //! manifest schema 2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,18 @@ pub enum ManifestError {
         /// What the content says.
         found: MediaType,
     },
+    /// An entry of an index that is no manifest by its media type, and is the image for some readers.
+    #[error(
+        "its entry {digest} is for {platform} with the media type {media_type:?}, and another entry may be for that, too: some tools take the first, whatever its media type"
+    )]
+    Platform {
+        /// The entry's content.
+        digest: Digest,
+        /// What it is for.
+        platform: Box<Platform>,
+        /// Its media type, which is of no manifest.
+        media_type: String,
+    },
     /// Larger than [`MAX_MANIFEST_SIZE`].
     #[error("it has {0} bytes, more than the limit of 4 MiB for a manifest")]
     Size(u64),
@@ -201,11 +213,13 @@ impl Manifest {
                 if document.schema_version.is_none() {
                     oddities.push(Oddity::NoSchemaVersion);
                 }
+                let manifests = document.manifests.unwrap_or_default();
+                check_platforms(&manifests)?;
                 Manifest::Index(ImageIndex {
                     schema_version: 2,
                     media_type,
                     artifact_type: document.artifact_type,
-                    manifests: document.manifests.unwrap_or_default(),
+                    manifests,
                     subject: document.subject,
                     annotations: document.annotations,
                 })
@@ -283,9 +297,79 @@ impl Manifest {
     }
 }
 
+/// Many readers choose among the entries of an index by their platforms alone: what is no manifest to us must
+/// not be for the platform of one that is.
+fn check_platforms(entries: &[Descriptor]) -> Result<(), ManifestError> {
+    let system = |platform: &Platform| (platform.os.clone(), platform.architecture.clone());
+    let manifests = entries.iter().filter(|entry| entry.is_manifest());
+    let served: HashSet<_> = manifests
+        .map(|entry| entry.platform.as_ref().map(system))
+        .collect();
+    for entry in entries.iter().filter(|entry| !entry.is_manifest()) {
+        if let Some(platform) = &entry.platform
+            && !platform.is_unknown()
+            && (served.contains(&None) || served.contains(&Some(system(platform))))
+        {
+            return Err(ManifestError::Platform {
+                digest: entry.digest.clone(),
+                platform: Box::new(platform.clone()),
+                media_type: entry.media_type.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What the manifests of an index turned out to be. Many readers choose by the platform alone, so an artifact must not
+/// be listed for one that an image is for.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// The systems and processors of images.
+    images: HashSet<(String, String)>,
+    artifacts: Vec<(Digest, Platform)>,
+}
+
+impl Listed {
+    /// Adds a manifest that is listed so: an image, with its platform, or an artifact.
+    pub(crate) fn add(&mut self, entry: &Descriptor, image: Option<&Platform>) {
+        let Platform {
+            os, architecture, ..
+        } = match (image, &entry.platform) {
+            (Some(platform), _) => platform,
+            (None, Some(platform)) => {
+                self.artifacts
+                    .push((entry.digest.clone(), platform.clone()));
+                return;
+            }
+            (None, None) => return,
+        };
+        self.images.insert((os.clone(), architecture.clone()));
+    }
+
+    /// The artifacts that others would take for images.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (&Digest, BadImage)> {
+        let mistakable = self.artifacts.iter().filter(|(_, platform)| {
+            let system = (platform.os.clone(), platform.architecture.clone());
+            self.images.contains(&system)
+        });
+        mistakable.map(|(digest, platform)| {
+            let platform = Box::new(platform.clone());
+            (digest, BadImage::Artifact { platform })
+        })
+    }
+}
+
 /// Why a manifest of what should be an image is none.
 #[derive(Debug, thiserror::Error)]
 pub enum BadImage {
+    /// It is an artifact, and an image is listed beside it for the same platform.
+    #[error(
+        "it is an artifact, but it is listed for {platform}, as an image is: some tools take the first of both"
+    )]
+    Artifact {
+        /// What it is listed for.
+        platform: Box<Platform>,
+    },
     /// Its config is of no use.
     #[error("its config {digest} cannot be used")]
     Config {

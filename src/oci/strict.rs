@@ -19,6 +19,9 @@ use serde::de::{
 };
 use serde_json::Value;
 
+/// Keys in another case in one document. Real images have a few; more are taken for an attack.
+const MAX_FOLDED: usize = 1000;
+
 /// A key in another case than the specifications have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folded {
@@ -391,7 +394,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
         if let Some(meant) = field
             && *meant != key
         {
-            self.notes.folded.borrow_mut().push(Folded {
+            let mut folded = self.notes.folded.borrow_mut();
+            if folded.len() == MAX_FOLDED {
+                return Err(A::Error::custom(format!(
+                    "the key {key:?} is {meant:?} in another case, as {MAX_FOLDED} keys before it"
+                )));
+            }
+            folded.push(Folded {
                 path: self.notes.path.borrow().clone(),
                 found: key.clone(),
                 meant,
@@ -472,6 +481,16 @@ mod tests {
         let (read, folded) = read_noting::<Inner>(text.as_bytes()).unwrap();
         assert_eq!(read.labels.len(), 2);
         assert_eq!(folded, []);
+    }
+
+    #[test]
+    fn not_all_keys_are_folded() {
+        let text = |count| format!(r#"{{"list":[{}{{}}]}}"#, r#"{"SIZE":1},"#.repeat(count));
+        assert_eq!(
+            read_noting::<Inner>(text(1000).as_bytes()).unwrap().1.len(),
+            1000
+        );
+        assert!(failure(&text(1001)).contains("in another case"));
     }
 
     #[test]

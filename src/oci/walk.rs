@@ -5,14 +5,15 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::oci::descriptor::Descriptor;
+use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::MAX_MANIFEST_SIZE;
 use crate::oci::platform::Platform;
 
 /// Manifests of one image; more are taken for an attack.
 const MAX_MANIFESTS: usize = 20_000;
-/// Bytes of all manifests of one image, which are all in memory.
+/// Bytes of all manifests of one image, which are all in memory, once for each time that they are listed; and
+/// of all its configs, which are read as often.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Why a walk ends before all was seen.
@@ -24,6 +25,9 @@ pub enum WalkError {
     /// They are too large together.
     #[error("its manifests have more than the limit of 64 MiB together")]
     TooLarge,
+    /// What they name as their configs is too large together.
+    #[error("the configs of its images have more than the limit of 64 MiB together")]
+    Configs,
     /// One is too large.
     #[error("the manifest {digest} has {size} bytes, more than the limit of 4 MiB")]
     Manifest {
@@ -34,10 +38,19 @@ pub enum WalkError {
     },
 }
 
-/// The manifests that were met, each once for each platform that it is listed for.
+/// Whether images whose configs have these sizes may be read.
+pub(crate) fn check_configs(sizes: impl Iterator<Item = u64>) -> Result<(), WalkError> {
+    if sizes.fold(0, u64::saturating_add) > MAX_BYTES {
+        return Err(WalkError::Configs);
+    }
+    Ok(())
+}
+
+/// The manifests that were met, each once for each way in which it is listed.
 #[derive(Debug, Default)]
 pub(crate) struct Met {
-    listed: HashSet<(Digest, Option<Platform>)>,
+    /// The digest, the platform, and what must be the same for all.
+    listed: HashSet<(Digest, Option<Platform>, MediaType, u64)>,
     digests: HashSet<Digest>,
     bytes: u64,
     /// Whether a registry says what there is, which must not say too much.
@@ -56,19 +69,17 @@ impl Met {
     /// Whether a manifest is met for the first time.
     pub(crate) fn meet(&mut self, manifest: &Descriptor) -> Result<bool, WalkError> {
         let (digest, size) = (&manifest.digest, manifest.size);
-        if !self
-            .listed
-            .insert((digest.clone(), manifest.platform.clone()))
-        {
+        let platform = manifest.platform.clone();
+        let listed = (digest.clone(), platform, manifest.media_type.clone(), size);
+        if !self.listed.insert(listed) {
             return Ok(false);
         }
-        if self.digests.insert(digest.clone()) {
-            if size > MAX_MANIFEST_SIZE {
-                let digest = digest.clone();
-                return Err(WalkError::Manifest { digest, size });
-            }
-            self.bytes += size;
+        if size > MAX_MANIFEST_SIZE {
+            let digest = digest.clone();
+            return Err(WalkError::Manifest { digest, size });
         }
+        self.digests.insert(digest.clone());
+        self.bytes += size;
         if self.is_limited && self.listed.len() > MAX_MANIFESTS {
             return Err(WalkError::TooMany);
         }
@@ -162,6 +173,13 @@ mod tests {
         assert!(matches!(add(16, 1), Err(WalkError::TooLarge)));
         let error = add(17, MAX_MANIFEST_SIZE + 1).unwrap_err();
         assert!(matches!(error, WalkError::Manifest { .. }));
+        let mut walk = Walk::of_registry();
+        let mut add = |number: usize| {
+            let platform = format!("linux/a{number}");
+            walk.add(manifest("a", MAX_MANIFEST_SIZE, Some(&platform)), ())
+        };
+        (0..16).try_for_each(&mut add).unwrap();
+        assert!(matches!(add(16), Err(WalkError::TooLarge)));
         let mut walk = Walk::of_registry();
         let too_many = (0..=MAX_MANIFESTS)
             .try_for_each(|number| walk.add(manifest(&number.to_string(), 1, None), ()));

@@ -29,9 +29,11 @@ use crate::oci::artifact::{Artifact, BadArtifact};
 use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
-use crate::oci::manifest::{BadImage, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::manifest::{
+    BadImage, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError,
+};
 use crate::oci::platform::{Platform, choose, offered};
-use crate::oci::walk::{Walk, WalkError};
+use crate::oci::walk::{Walk, WalkError, check_configs};
 use crate::progress::Reporter;
 use crate::registry::{Backoff, Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -325,8 +327,9 @@ struct PullPlan {
     root: Descriptor,
     /// Every manifest, each once for each platform that it is listed for, those nearest to the root first.
     manifests: Vec<(Descriptor, Manifest)>,
-    /// The images, in the index's order, each once for each of its platforms; known once their configs are.
-    images: Vec<(PulledImage, ImageConfig)>,
+    /// The images, in the index's order, each once for each of its platforms, and when each was made; known
+    /// once their configs are.
+    images: Vec<(PulledImage, Option<String>)>,
     /// The bytes of the manifests that came over the network.
     transferred: HashMap<Digest, u64>,
     /// Bytes of other blobs that came over the network.
@@ -380,11 +383,21 @@ impl PullPlan {
 
     /// Tells images from artifacts, once the configs are in the store.
     fn find_images(&mut self, store: &Store) -> Result<(), PullError> {
+        let images = self.manifests.iter();
+        check_image_configs(images.filter_map(|(_, manifest)| manifest.as_image()))?;
         let mut known = HashSet::new();
+        let mut listed = Listed::default();
         for (descriptor, manifest) in &self.manifests {
-            if let Some(image) = manifest.as_image()
-                && let Some(config) = read_image(store, descriptor, image)?
-            {
+            let Some(image) = manifest.as_image() else {
+                continue;
+            };
+            let config = read_image(store, descriptor, image)?;
+            let platform = descriptor.platform.as_ref();
+            let platform = config
+                .as_ref()
+                .map(|config| platform.unwrap_or(&config.platform));
+            listed.add(descriptor, platform);
+            if let Some(config) = config {
                 let pulled = PulledImage {
                     manifest: descriptor.bare(),
                     platform: descriptor
@@ -397,11 +410,17 @@ impl PullPlan {
                 };
                 // An entry with a platform and one without may be for the same.
                 if known.insert((descriptor.digest.clone(), pulled.platform.clone())) {
-                    self.images.push((pulled, config));
+                    self.images.push((pulled, config.created));
                 }
             }
         }
-        Ok(())
+        match listed.faults().next() {
+            None => Ok(()),
+            Some((digest, source)) => Err(PullError::Image {
+                digest: digest.clone(),
+                source,
+            }),
+        }
     }
 
     /// An image that stands alone must be for every platform asked for.
@@ -449,7 +468,7 @@ impl PullPlan {
         let sizes: HashMap<&Digest, u64> =
             layers.map(|layer| (&layer.digest, layer.size)).collect();
         let configs = self.images.iter();
-        let configs = configs.filter_map(|(_, config)| config.created.as_deref());
+        let configs = configs.filter_map(|(_, created)| created.as_deref());
         let annotated = self.manifests.iter();
         let annotated = annotated.filter_map(|(_, manifest)| manifest.annotations().get(CREATED));
         let platforms = self.images.iter().map(|(image, _)| image.platform.clone());
@@ -482,6 +501,14 @@ impl PullPlan {
             artifact,
         }
     }
+}
+
+/// Whether the configs of these are not too large together.
+fn check_image_configs<'a>(
+    images: impl Iterator<Item = &'a ImageManifest>,
+) -> Result<(), WalkError> {
+    let images = images.filter(|image| image.may_be_image());
+    check_configs(images.map(|image| image.config.size))
 }
 
 /// The config of an image, if it is one; the store has it.
@@ -580,6 +607,7 @@ impl Planner<'_> {
         let silent = manifests.iter().filter(|entry| entry.platform.is_none());
         let read = self.manifests(silent.cloned().collect()).await?;
         let images = read.iter().filter_map(|read| read.manifest.as_image());
+        check_image_configs(images.clone())?;
         let configs = images.filter(|image| image.may_be_image());
         let configs: Vec<_> = configs.map(|image| image.config.clone()).collect();
         self.fetch_blobs(plan, &configs).await?;
@@ -663,22 +691,9 @@ impl Planner<'_> {
         digest: &Digest,
         size: Option<u64>,
     ) -> Result<(Bytes, bool), PullError> {
-        if let Some(bytes) = self.store.read(digest, MAX_MANIFEST_SIZE)? {
-            return Ok((bytes.into(), false));
-        }
-        let progress = self.reporter.blob(digest, 0);
-        let mut backoff = Backoff::default();
-        let candidates = Candidates::new(self.upstream, self.reporter);
-        let bytes = loop {
-            let endpoint = candidates.endpoint();
-            match self.upstream.registry(endpoint).manifest(digest).await {
-                Ok(bytes) => break bytes,
-                Err(error) => {
-                    candidates
-                        .failed(endpoint, error, &mut backoff, &*progress)
-                        .await?;
-                }
-            }
+        let (bytes, came) = match self.store.read(digest, MAX_MANIFEST_SIZE)? {
+            Some(bytes) => (bytes.into(), false),
+            None => (self.fetch_manifest(digest).await?, true),
         };
         if let Some(size) = size
             && size != bytes.len() as u64
@@ -689,8 +704,27 @@ impl Planner<'_> {
                 other: bytes.len() as u64,
             });
         }
-        self.insert(digest, bytes.clone()).await?;
-        Ok((bytes, true))
+        if came {
+            self.insert(digest, bytes.clone()).await?;
+        }
+        Ok((bytes, came))
+    }
+
+    async fn fetch_manifest(&self, digest: &Digest) -> Result<Bytes, PullError> {
+        let progress = self.reporter.blob(digest, 0);
+        let mut backoff = Backoff::default();
+        let candidates = Candidates::new(self.upstream, self.reporter);
+        loop {
+            let endpoint = candidates.endpoint();
+            match self.upstream.registry(endpoint).manifest(digest).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => {
+                    candidates
+                        .failed(endpoint, error, &mut backoff, &*progress)
+                        .await?;
+                }
+            }
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::{
-    Answer, CONFIG, Content, Faulty, INDEX, LAYER, MANIFEST, Ran, User, config_of, digest,
-    manifest_of,
+    Answer, CONFIG, Content, EMPTY, Faulty, INDEX, LAYER, MANIFEST, Ran, User, config_of, digest,
+    manifest_of, text,
 };
 use serde_json::{Value, json};
 
@@ -507,6 +507,141 @@ fn a_registry_does_not_say_how_much_memory_a_pull_takes() {
     let index = json!({"schemaVersion": 2, "manifests": large}).to_string();
     let content = content.with_root(INDEX, index.into_bytes());
     pull(&new_user(), content, &[]).failed(&["64 MiB"]);
+}
+
+/// As [`index`], of one manifest of 2 MiB or with a config of 8 MiB, listed for 40 platforms.
+fn large_index(manifest: usize, config: usize) -> Content {
+    let spaced = |text: &str, size: usize| text.to_owned() + &" ".repeat(size);
+    let (content, _) = content(|text| spaced(text, config), |text| spaced(text, manifest));
+    let entry = content.descriptor(&content.digest);
+    let entries: Vec<Value> = (0..40)
+        .map(|number| for_platform(&entry, &format!("a{number}")))
+        .collect();
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    content.with_root(INDEX, index.into_bytes())
+}
+
+#[test]
+fn an_image_is_not_listed_for_more_platforms_than_memory_has_room_for() {
+    let user = new_user();
+    pull(&user, large_index(2 << 20, 0), &[]).failed(&["its manifests", "64 MiB"]);
+    pull(&user, large_index(0, 8 << 20), &[]).failed(&["the configs", "64 MiB"]);
+    pull(&user, large_index(0, 0), &[]).succeeded();
+}
+
+#[test]
+fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
+    for other in [
+        json!(""),
+        json!(null),
+        json!("application/json"),
+        json!(format!("{MANIFEST}; charset=utf-8")),
+        json!(LAYER),
+    ] {
+        let disguised = |more: Value| {
+            let entries = |entry: &Value| {
+                let mut disguised = for_platform(entry, "amd64");
+                disguised["mediaType"] = other.clone();
+                let mut entry = entry.clone();
+                entry["platform"] = more.clone();
+                vec![disguised, entry]
+            };
+            index(entries, &json!({"schemaVersion": 2}))
+        };
+        for platform in [
+            json!(null),
+            json!({"os": "linux", "architecture": "amd64", "variant": "v2"}),
+        ] {
+            pull(&new_user(), disguised(platform), &[])
+                .failed(&["is for linux/amd64 with the media type"]);
+        }
+        let user = new_user();
+        let arm64 = json!({"os": "linux", "architecture": "arm64"});
+        pull(&user, disguised(arm64), &[]).succeeded();
+        assert_eq!(platforms(&user), ["arm64"]);
+    }
+}
+
+#[test]
+fn an_artifact_is_not_listed_for_the_platform_of_an_image() {
+    let artifact = |kind: usize| {
+        let mut content = Content::default();
+        let layer_type = ["a/b", LAYER, LAYER][kind];
+        let (config_type, config) = [
+            (CONFIG, config_of(&[]).to_string()),
+            (EMPTY, "{}".to_owned()),
+            ("a/b", r#"{"os":"linux"}"#.to_owned()),
+        ][kind]
+            .clone();
+        let layer = content.add(layer_type, tar_of("f", "evil"));
+        let config = content.add(config_type, config.into_bytes());
+        let evil = manifest_of(&config, &[layer]).to_string().into_bytes();
+        let evil = content.add(MANIFEST, evil);
+        let layer = content.add(LAYER, tar_of("f", "good"));
+        let config = config_of(std::slice::from_ref(&layer))
+            .to_string()
+            .into_bytes();
+        let config = content.add(CONFIG, config);
+        let good = manifest_of(&config, &[layer]).to_string().into_bytes();
+        let good = content.add(MANIFEST, good);
+        (content, evil, good)
+    };
+    for kind in 0..3 {
+        for (other, is_refused) in [("amd64", true), ("arm64", false), ("unknown", false)] {
+            let (content, evil, good) = artifact(kind);
+            let entries = [for_platform(&evil, other), for_platform(&good, "amd64")];
+            let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+            let layout = new_user();
+            for document in [&evil, &good] {
+                let manifest: Value =
+                    serde_json::from_slice(&bytes(&content, document)).expect("is JSON");
+                let layers = manifest["layers"].as_array().expect("it has layers").iter();
+                for blob in layers.chain([document, &manifest["config"]]) {
+                    let media_type = text(&blob["mediaType"]);
+                    add_blob(&layout.path("out"), media_type, &bytes(&content, blob));
+                }
+            }
+            let root = add_blob(&layout.path("out"), INDEX, index.as_bytes());
+            write_index(&layout.path("out"), &[root]);
+            let user = new_user();
+            let content = content.with_root(INDEX, index.into_bytes());
+            let ran = [
+                pull(&user, content, &[]),
+                layout.run(&["verify", "out"]),
+                layout.run(&["layout", "rootfs", "out", "--output", "root"]),
+            ];
+            for ran in ran {
+                if is_refused {
+                    ran.failed(&[text(&evil["digest"]), "an artifact", "linux/amd64"]);
+                } else {
+                    ran.succeeded();
+                }
+            }
+        }
+    }
+}
+
+fn bytes(content: &Content, descriptor: &Value) -> Vec<u8> {
+    content.answer_to(text(&descriptor["digest"])).body
+}
+
+#[test]
+fn all_entries_say_the_same_of_a_manifest() {
+    let wrong = |key: &str, value: Value| {
+        let entries = |entry: &Value| {
+            let entry = for_platform(entry, "amd64");
+            let mut other = entry.clone();
+            other[key] = value.clone();
+            vec![entry, other]
+        };
+        pull(
+            &new_user(),
+            index(entries, &json!({"schemaVersion": 2})),
+            &[],
+        )
+    };
+    wrong("size", json!(7)).failed(&["that it has 7"]);
+    wrong("mediaType", json!(INDEX)).failed(&["it was referred to as"]);
 }
 
 #[test]
