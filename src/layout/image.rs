@@ -12,7 +12,7 @@ use crate::oci::manifest::{
     BadImage, ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError,
 };
 use crate::oci::platform::{Platform, best_for, offered};
-use crate::oci::walk::{Walk, WalkError};
+use crate::oci::walk::{Walk, WalkError, check_configs};
 
 use super::INDEX_FILE;
 use super::referrers::is_list;
@@ -163,6 +163,8 @@ fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
     let mut images = Vec::new();
     let mut artifact = None;
     let mut listed = Listed::default();
+    // Those of all images are in memory.
+    let mut config_bytes = 0u64;
     while let Some((mut descriptor, ())) = walk.next() {
         let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
         let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
@@ -184,6 +186,10 @@ fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
                 layer: layer.digest.clone(),
                 media_type: layer.media_type.clone(),
             });
+        }
+        if manifest.may_be_image() {
+            config_bytes = config_bytes.saturating_add(manifest.config.size);
+            check_configs(std::iter::once(config_bytes))?;
         }
         let config = image_config(layout, &descriptor, &manifest)?;
         let platform = descriptor.platform.clone();
