@@ -19,12 +19,18 @@ enum System {
     WithoutNamespaces,
     /// No namespaces, in a network namespace that somebody else made, as sandboxes do.
     SandboxWithoutNamespaces,
+    /// Namespaces in which a process can do nothing, as some security modules do.
+    RefusingHalfway,
 }
 
-use System::{AsItIs, SandboxWithoutNamespaces, WithoutNamespaces};
+use System::{AsItIs, RefusingHalfway, SandboxWithoutNamespaces, WithoutNamespaces};
 
 /// In a user namespace, this holds for it and for those below.
 const FORBID: &str = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"";
+
+/// Who may not write to `/proc` cannot say who is who in a user namespace.
+const FORBID_HALFWAY: &str =
+    "mount --rbind /proc /proc && mount -o remount,bind,ro /proc && exec \"$@\"";
 
 /// Whether the machine of this test lets an ordinary process have namespaces.
 fn gives_namespaces() -> bool {
@@ -36,7 +42,7 @@ fn gives_namespaces() -> bool {
 impl System {
     /// Those that can be had on this machine.
     fn all() -> Vec<Self> {
-        let forbidding = [WithoutNamespaces, SandboxWithoutNamespaces];
+        let forbidding = [WithoutNamespaces, SandboxWithoutNamespaces, RefusingHalfway];
         let forbidding = forbidding.into_iter().filter(|_| gives_namespaces());
         [AsItIs].into_iter().chain(forbidding).collect()
     }
@@ -46,19 +52,14 @@ impl System {
     }
 
     fn run(self, user: &User, arguments: &[&str]) -> Ran {
-        let mut command = match self {
-            AsItIs => Command::new("env"),
-            WithoutNamespaces | SandboxWithoutNamespaces => Command::new("unshare"),
+        let (flags, script): (&[&str], _) = match self {
+            AsItIs => return user.run_by(Command::new("env"), arguments),
+            WithoutNamespaces => (&["--map-root-user"], FORBID),
+            SandboxWithoutNamespaces => (&["--map-root-user", "--net"], FORBID),
+            RefusingHalfway => (&["--map-root-user", "--mount"], FORBID_HALFWAY),
         };
-        if self != AsItIs {
-            command.arg("--map-root-user");
-        }
-        if self == SandboxWithoutNamespaces {
-            command.arg("--net");
-        }
-        if self != AsItIs {
-            command.args(["sh", "-c", FORBID, "sh"]);
-        }
+        let mut command = Command::new("unshare");
+        command.args(flags).args(["sh", "-c", script, "sh"]);
         user.run_by(command, arguments)
     }
 
@@ -297,7 +298,9 @@ fn a_scanner_reaches_nobody_unless_it_may() {
         let cause = match system {
             // Its own loopback is up, and has nobody on it.
             AsItIs if gives_namespaces() => "Connection refused",
-            AsItIs | WithoutNamespaces => "lets no process have a network namespace of its own",
+            AsItIs | WithoutNamespaces | RefusingHalfway => {
+                "lets no process have a network namespace of its own"
+            }
             SandboxWithoutNamespaces => "Network is unreachable",
         };
         ran.failed(&[cause]);
