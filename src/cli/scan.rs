@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Args;
+use oci_pull_all::layout::find_image;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::scan::{Isolation, Network, Scan, ScanError, Subject};
 
@@ -21,8 +22,8 @@ pub(crate) struct ScanArgs {
     /// Unpack the root file system of an image of the layout, and scan that.
     #[arg(long)]
     rootfs: bool,
-    /// Which image, if the layout has several.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", requires = "rootfs")]
+    /// Which image of the layout: the scanner sees that one alone.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
     /// The scanner's program.
     #[arg(long, value_name = "FILE")]
@@ -73,6 +74,9 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         let unpacked = scratch.path().join("rootfs");
         unpack(&args.layout, args.platform.as_ref(), &unpacked)?;
         Subject::Made(unpacked)
+    } else if args.platform.is_some() {
+        let image = find_image(&args.layout, args.platform.as_ref())?;
+        Subject::Image(args.layout, Box::new(image))
     } else {
         Subject::Given(args.layout)
     };

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use crate::files::{FileError, io_failed};
+use crate::layout::FoundImage;
 
 use stage::Stage;
 
@@ -108,6 +109,8 @@ pub enum Subject {
     /// An image layout or a file, which the scanner sees as regular files that it cannot change; a directory that is no
     /// layout it sees as it is.
     Given(PathBuf),
+    /// One image of the layout, which is all that the scanner sees of it.
+    Image(PathBuf, Box<FoundImage>),
     /// A directory that was made for this scan.
     Made(PathBuf),
 }
@@ -153,7 +156,10 @@ impl Scan {
         io_failed("make", directory, fs::create_dir_all(directory))?;
 
         let scratch = absolute(&self.scratch)?;
-        let (Subject::Given(source) | Subject::Made(source)) = &self.subject;
+        let (source, image) = match &self.subject {
+            Subject::Given(source) | Subject::Made(source) => (source, None),
+            Subject::Image(source, image) => (source, Some(image.as_ref())),
+        };
         let source = absolute(source)?;
         if !source.exists() {
             return Err(ScanError::NoLayout(source));
@@ -161,7 +167,7 @@ impl Scan {
         // Where the scratch directory has a name that scanners misread, the system's may not.
         let elsewhere;
         let mut stage = None;
-        if matches!(self.subject, Subject::Given(_)) && stage::is_for(&source) {
+        if !matches!(self.subject, Subject::Made(_)) && stage::is_for(&source) {
             let mut place = scratch.as_path();
             if !stage::is_plain(place) {
                 let temporary = std::env::temp_dir();
@@ -171,7 +177,8 @@ impl Scan {
             if !stage::is_plain(place) {
                 return Err(ScanError::NoPlainPath(place.to_owned()));
             }
-            stage = Some(Stage::new(&source, &place.join("stage"), self.isolation)?);
+            let place = place.join("stage");
+            stage = Some(Stage::new(&source, image, &place, self.isolation)?);
         }
         let layout = stage.as_ref().map_or(source.as_path(), Stage::path);
 

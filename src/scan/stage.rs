@@ -1,12 +1,13 @@
 //! What a scanner sees: regular files that it can read and not change, whatever its image is made of, and a working
 //! directory with nothing in it but the data that it is given.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::files::{FileError, io_failed, symlink_file};
-use crate::layout::{INDEX_FILE, MARKER_FILE};
+use crate::files::{FileError, io_failed, make_way, symlink_file};
+use crate::layout::{FoundImage, INDEX_FILE, MARKER_FILE, entry, index_of, marker_json};
 
 use super::isolate::Isolation;
 
@@ -35,8 +36,13 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Stages `source` in the directory `root`, which is made.
-    pub(super) fn new(source: &Path, root: &Path, isolation: Isolation) -> Result<Self, FileError> {
+    /// Stages `source`, or of that layout one image, in the directory `root`, which is made.
+    pub(super) fn new(
+        source: &Path,
+        image: Option<&FoundImage>,
+        root: &Path,
+        isolation: Isolation,
+    ) -> Result<Self, FileError> {
         let name = source.file_name().unwrap_or("image".as_ref());
         let name = name.to_string_lossy().replace(SPECIAL, "_");
         io_failed("make", root, fs::create_dir(root))?;
@@ -45,7 +51,10 @@ impl Stage {
             path: root.join(name),
             mounted: isolation.may_mount() && mounts::bind(root, root).is_ok(),
         };
-        stage.add(source, &stage.path, DEEPEST)?;
+        match image {
+            Some(image) => stage.add_image(source, image)?,
+            None => stage.add(source, &stage.path, DEEPEST)?,
+        }
         if stage.mounted {
             io_failed("protect", root, mounts::protect(root))?;
         }
@@ -78,6 +87,26 @@ impl Stage {
         Ok(())
     }
 
+    fn add_image(&self, layout: &Path, image: &FoundImage) -> Result<(), FileError> {
+        io_failed("make", &self.path, fs::create_dir(&self.path))?;
+        let blobs = [&image.descriptor, &image.manifest.config].into_iter();
+        let blobs = blobs.chain(&image.manifest.layers);
+        // A layer may be there twice.
+        let files: BTreeSet<_> = blobs.map(|blob| blob.digest.blob_path()).collect();
+        for file in files {
+            let source = layout.join(&file);
+            let target = io_failed("stage", &source, make_way(&self.path, &file))?;
+            self.add(&source, &target, 0)?;
+        }
+        let index = index_of([entry(&image.descriptor, [])]);
+        for (name, bytes) in [(MARKER_FILE, marker_json()), (INDEX_FILE, index)] {
+            let path = self.path.join(name);
+            let written = fs::write(&path, bytes).and_then(|()| make_read_only(&path));
+            io_failed("write", &path, written)?;
+        }
+        Ok(())
+    }
+
     /// Without a copy where it can be mounted, or the file system can share its bytes.
     fn add_file(&self, source: &Path, target: &Path) -> io::Result<()> {
         if self.mounted {
@@ -90,10 +119,14 @@ impl Stage {
             fs::remove_file(target)?;
         }
         reflink_copy::reflink_or_copy(source, target)?;
-        let mut permissions = fs::metadata(target)?.permissions();
-        permissions.set_readonly(true);
-        fs::set_permissions(target, permissions)
+        make_read_only(target)
     }
+}
+
+fn make_read_only(file: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(file)?.permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(file, permissions)
 }
 
 impl Drop for Stage {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oci_pull_all_support::layout::make_image;
-use oci_pull_all_support::{Ran, Registry, User};
+use oci_pull_all_support::{Ran, Registry, User, blobs};
+use serde_json::Value;
 
-use crate::new_user;
+use crate::{new_user, verify};
 
 /// What the system lets a process have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +178,42 @@ fn nothing_is_copied_where_the_system_gives_namespaces() {
     let ran = AsItIs.scan(&user, "layout", script, &[]).succeeded();
     let seen: Vec<_> = ran.stdout.lines().collect();
     assert_eq!(seen == expected, gives_namespaces());
+}
+
+#[test]
+fn of_an_index_a_scanner_sees_the_image_that_it_is_for() {
+    let registry = Registry::with_base_images();
+    let digest = registry.digest("library/debian", "stable");
+    let image = format!("{}/library/debian@{digest}", registry.host());
+    for system in System::all() {
+        let user = new_user();
+        user.run(&["pull", &image, "--output", "layout"])
+            .succeeded();
+        let index = |user: &User| -> Value {
+            let text = fs::read(user.path("seen/index.json")).expect("can be read");
+            serde_json::from_slice(&text).expect("JSON")
+        };
+        let script = "rm -rf seen; cp -r \"$OCI_LAYOUT\" \"$SEEN\"";
+        let seen = format!("SEEN={}", user.path("seen").display());
+        let of = ["--platform", "linux/arm64", "--env", &seen];
+        system.scan(&user, "layout", script, &of).succeeded();
+        verify(&user.path("seen"));
+        let manifests = index(&user)["manifests"].clone();
+        let [manifest] = &manifests.as_array().expect("a list")[..] else {
+            panic!("not one image: {manifests}");
+        };
+        assert_eq!(manifest["platform"]["architecture"], "arm64");
+        let blobs = blobs(&user.path("seen"));
+        let manifest = manifest["digest"].as_str().expect("text");
+        let manifest = registry.manifest(manifest);
+        let layers = manifest["layers"].as_array().expect("a list").len();
+        assert_eq!(blobs.len(), 2 + layers, "manifest, config and layers");
+
+        let no_such = ["--platform", "linux/riscv64"];
+        system
+            .scan(&user, "layout", script, &no_such)
+            .failed(&["no image for linux/riscv64"]);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 load("//oci/private/common:layout_input.bzl", "single_input")
 load("//oci/private/common:network.bzl", "NETWORK_ATTR", "add_network", "network_requirements")
 load("//oci/private/common:placeholders.bzl", "check_placeholders", "has_placeholder")
+load("//oci/private/common:platforms.bzl", "add_platform")
 load("//oci/private/common:run_tool.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_tool")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
 
@@ -16,9 +17,15 @@ def _oci_scan_test_impl(ctx):
     add_network(ctx, arguments)
     if OCIRootfsInfo in target:
         arguments.add("--rootfs")
+        if ctx.attr.platform:
+            fail("{}: platform is for a layout of several images, but {} is the root file system of one: set platform there".format(
+                ctx.label,
+                target.label,
+            ))
         if target[OCIRootfsInfo].platform:
             arguments.add("--platform", target[OCIRootfsInfo].platform)
         target = target[OCIRootfsInfo].layout
+    add_platform(ctx, arguments)
     if not ctx.executable.scanner:
         fail("{}: the scanner {} is not a program".format(ctx.label, ctx.attr.scanner.label))
     found = single_input(ctx.label, target)
@@ -103,6 +110,10 @@ one file or directory.""",
             allow_files = True,
         ),
         "network": NETWORK_ATTR,
+        "platform": attr.string(
+            doc = """Which image of a layout of several, such as `linux/arm64/v8`: the scanner sees that one alone. Some
+scanners take the first otherwise, whatever they are told.""",
+        ),
         "report": attr.string(
             doc = "The file name of a report that the scanner writes, such as `report.json`.",
         ),
