@@ -262,3 +262,33 @@ use_repo(oci, "db", "db_latest")
     );
     assert_eq!(printed, expected);
 }
+
+#[test]
+fn resolve_gives_names_that_the_module_extension_takes() {
+    let mut images = Images::default();
+    let repositories = ["7zip", "x/files", "y/files", "db", "x/db-all", "x/db"];
+    for repository in repositories {
+        let digest = images.add_artifact(repository, KIND, &[]);
+        images.tag(repository, "1", &digest);
+    }
+    let registry = Registry::with(images);
+    let references = repositories.map(|name| format!("{}/{name}:1", registry.host()));
+    let arguments = ["resolve"].into_iter();
+    let arguments: Vec<&str> = arguments
+        .chain(references.iter().map(String::as_str))
+        .collect();
+    let printed = new_user().run(&arguments).succeeded().stdout;
+    let lines = printed.lines();
+    let names: Vec<&str> = lines
+        .filter_map(|line| line.strip_prefix("    name = "))
+        .collect();
+    let expected = [
+        "\"oci_7zip\",",
+        "\"files_1\",",
+        "\"files_2\",",
+        "\"db\",",
+        "\"db_all_1\",",
+        "\"db_1\",",
+    ];
+    assert_eq!(names, expected);
+}
