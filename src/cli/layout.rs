@@ -80,7 +80,7 @@ pub(crate) struct FileArgs {
     /// The layout's directory.
     layout: PathBuf,
     /// The file's path in the image.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     path: String,
     /// Which image, if the layout has several.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]

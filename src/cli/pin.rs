@@ -13,7 +13,7 @@ use indicatif::HumanBytes;
 use oci_pull_all::json::to_json;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::Reference;
-use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, of_extension};
+use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, of_extension};
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, Description, Selection, Upstream};
 use oci_pull_all::registry::{Keychain, Registry};
@@ -179,27 +179,36 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
             });
         }
     }
+    let is_current = if args.check {
+        check(args, &all)
+    } else {
+        for refusal in files.replace(&moves)? {
+            refuse(&mut all, refusal);
+        }
+        true
+    };
     if args.json {
         say(String::from_utf8_lossy(&to_json(&all)).trim_end())?;
     }
-    let mut is_good = all.iter().all(|found| found.error.is_none());
-    if args.check {
-        is_good &= check(args, &all);
-    } else {
-        for refusal in files.replace(&moves)? {
-            let names = moves
-                .iter()
-                .filter(|one| one.digest == refusal.digest() && one.new.is_some());
-            let names: Vec<&str> = names.map(|one| &*one.name).collect();
-            print_error(&Failed("pin", names.join(" "), refusal.into()));
-            is_good = false;
-        }
-    }
+    let is_good = is_current && all.iter().all(|found| found.error.is_none());
     Ok(if is_good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Tells why digests are left as they are, of each that was to have another one.
+fn refuse(all: &mut [Found], refusal: Refusal) {
+    let refused = all
+        .iter_mut()
+        .filter(|found| found.moves && refusal.is_of(&found.name, &found.digest));
+    let mut names = Vec::new();
+    for found in refused {
+        found.error = Some(in_one_line(&refusal));
+        names.push(found.name.clone());
+    }
+    print_error(&Failed("pin", names.join(" "), refusal.into()));
 }
 
 fn module(args: &PinArgs) -> Result<PathBuf> {

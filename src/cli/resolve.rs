@@ -18,6 +18,9 @@ use super::pull::RegistryArgs;
 use super::store::StoreLocation;
 use super::{Failed, Result, say};
 
+/// What the module extension and the pulled repositories keep for themselves.
+const RESERVED: [&str; 4] = ["blobs", "files", "oci_pins", "oci_pulled_toolchains"];
+
 #[derive(Debug, Args)]
 pub(crate) struct ResolveArgs {
     /// The images and artifacts, by tag: REGISTRY/REPOSITORY[:TAG].
@@ -89,7 +92,7 @@ fn module_lines(all: &[Resolved<'_>]) -> String {
     lines
 }
 
-/// A name for the repository: that of the image's last part, and of its tag and a number where that is taken.
+/// A name for the repository: that of the image's last part, and of its tag or a number where that is taken.
 fn name(reference: &Reference, taken: &BTreeSet<String>) -> String {
     let last = reference
         .repository()
@@ -103,13 +106,29 @@ fn name(reference: &Reference, taken: &BTreeSet<String>) -> String {
             .collect()
     };
     let plain = word(last);
+    // Bazel wants a letter first.
+    let has_letter = plain.starts_with(|c: char| c.is_ascii_alphabetic());
+    let plain = if has_letter {
+        plain
+    } else {
+        format!("oci_{plain}")
+    };
     let tagged = reference.tag().map(|tag| format!("{plain}_{}", word(tag)));
     let numbered = (2..).map(|number| format!("{plain}_{number}"));
     std::iter::once(plain.clone())
         .chain(tagged)
         .chain(numbered)
-        .find(|name| !taken.contains(name))
+        .find(|name| is_free(name, taken))
         .expect("numbers do not end")
+}
+
+/// Whether the module extension takes a name beside others, each of which makes two repositories.
+fn is_free(name: &str, taken: &BTreeSet<String>) -> bool {
+    let whole = name.strip_suffix("_all");
+    !RESERVED.contains(&name)
+        && !taken.contains(name)
+        && !taken.contains(&format!("{name}_all"))
+        && !whole.is_some_and(|name| taken.contains(name))
 }
 
 fn pull_lines(resolved: &Resolved<'_>, name: &str) -> String {

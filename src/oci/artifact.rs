@@ -49,7 +49,7 @@ pub struct ArtifactFile {
 #[derive(Debug, thiserror::Error)]
 pub enum BadArtifact {
     /// A title is no path within a directory.
-    #[error("its blob has the title {title:?}, {problem}")]
+    #[error("its blob has the title {title:?}, which {problem}")]
     Title {
         /// The title.
         title: String,
@@ -118,23 +118,27 @@ impl Artifact {
 
 /// A path that a file in a Bazel package may have, in its one form.
 ///
-/// `:` and `\` are no part of a target's name, and a file called `BUILD` would begin another package.
+/// `:` and `\` are no part of a target's name, `...` is a wildcard, and a file called `BUILD` would begin another package.
+/// What is wrong with it is said as of the text: "is too long".
 pub(crate) fn file_path(text: &str) -> Result<String, &'static str> {
     let names: Vec<&str> = text.split('/').filter(|name| *name != ".").collect();
     if text.len() > MAX_PATH || names.iter().any(|name| name.len() > MAX_NAME) {
-        return Err("which is too long for a file");
+        return Err("is too long for a file");
     }
     if names.is_empty() || names.iter().any(|name| matches!(*name, "" | "..")) {
-        return Err("which is no path of a file within a directory");
+        return Err("is no path of a file within a directory");
     }
     if text.contains(|c: char| c.is_control() || matches!(c, ':' | '\\')) {
-        return Err("which has a character that no file of Bazel's may have in its name");
+        return Err("has a character that no file of Bazel's may have in its name");
+    }
+    if names.contains(&"...") {
+        return Err("is what Bazel takes for all targets of a package");
     }
     if names
         .iter()
         .any(|name| matches!(*name, "BUILD" | "BUILD.bazel"))
     {
-        return Err("which Bazel would take for the file of a package");
+        return Err("is what Bazel takes for the file of a package");
     }
     Ok(names.join("/"))
 }
@@ -270,6 +274,7 @@ mod tests {
             "a\nb",
             "a:b",
             "a\\b",
+            "a/...",
             "BUILD",
             "x/BUILD.bazel",
         ] {

@@ -37,7 +37,7 @@ pub enum PinError {
 pub enum Refusal {
     /// It is computed, or in a file that is loaded.
     #[error(
-        "{digest:?} stands neither in {MODULE_FILE} nor in what that includes: write \"{new}\" where the digest of {name} is computed"
+        "{digest:?} stands neither in {MODULE_FILE} nor in what that includes: write \"{new}\" where {name} has its digest from"
     )]
     NoPlace {
         /// Whose digest it is.
@@ -62,10 +62,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What stands as the digest.
-    pub fn digest(&self) -> &str {
+    /// Whether it is about what has this name and this text as its digest.
+    pub fn is_of(&self, name: &str, digest: &str) -> bool {
         match self {
-            Refusal::NoPlace { digest, .. } | Refusal::Several { digest, .. } => digest,
+            Refusal::NoPlace { name: of, .. } => of == name,
+            Refusal::Several { digest: of, .. } => of == digest,
         }
     }
 }
@@ -198,7 +199,10 @@ impl ModuleFiles {
             let news: BTreeSet<Option<String>> = moves.iter().map(|one| one.target()).collect();
             let places = self.places(digest);
             // A word that is no digest may stand for other things.
-            let is_clear = news.len() == 1 && (places.len() == 1 || digest.starts_with("sha"));
+            let is_clear = news.len() == 1
+                && (places.len() == 1
+                    || digest.starts_with("sha256:")
+                    || digest.starts_with("sha512:"));
             let moving = moves
                 .iter()
                 .filter_map(|one| Some((one, one.new.as_ref()?)));

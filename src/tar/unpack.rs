@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::files::symlink_file;
 use crate::io::write_all_at;
@@ -13,7 +13,7 @@ use super::reader::{Archive, Content, Entry, TarError, components};
 /// How much is unpacked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Entries of all kinds.
+    /// Entries of all kinds, and directories that they are in.
     pub(crate) entries: u64,
     /// Bytes of all files.
     pub(crate) bytes: u64,
@@ -22,7 +22,9 @@ pub(crate) struct Limits {
 /// Unpacks what `reader` reads into `output`, which is made.
 ///
 /// Files, directories and links within the archive are taken; `check` says what is wrong with a path. Links are
-/// made last, so nothing is written through one. What was written stays when it fails.
+/// made last, so nothing is written through one, and then followed, because who lists the files follows them: they
+/// lead to no directory that they are in, and what is seen through them counts as entries. What was written stays when
+/// it fails.
 pub(crate) fn unpack(
     reader: impl Read,
     output: &Path,
@@ -40,8 +42,12 @@ pub(crate) fn unpack(
             metadata,
         } = entry;
         let refuse = |problem: &str| TarError::entry(&path, problem);
-        let too_much = || refuse("is more than an archive of this size may hold");
-        left.entries = left.entries.checked_sub(1).ok_or_else(too_much)?;
+        let mut count = |entries: u64| {
+            let fewer = left.entries.checked_sub(entries);
+            left.entries = fewer.ok_or_else(|| refuse(TOO_MUCH))?;
+            Ok::<_, TarError>(())
+        };
+        count(1)?;
         if path.is_empty() {
             continue;
         }
@@ -49,13 +55,16 @@ pub(crate) fn unpack(
         check(name).map_err(refuse)?;
         let target = output.join(name);
         let parent = target.parent().unwrap_or(output);
-        fs::create_dir_all(parent).map_err(|_| refuse("is below a file"))?;
+        count(make_directories(parent).map_err(|_| refuse("is below a file"))?)?;
         match content {
             Content::Directory => {
-                fs::create_dir_all(&target).map_err(|_| refuse("is a file and a directory"))?;
+                make_directories(&target).map_err(|_| refuse("is a file and a directory"))?;
             }
             Content::File { size } => {
-                left.bytes = left.bytes.checked_sub(size).ok_or_else(too_much)?;
+                left.bytes = left
+                    .bytes
+                    .checked_sub(size)
+                    .ok_or_else(|| refuse(TOO_MUCH))?;
                 links.remove(name);
                 remove(&target).map_err(|_| refuse("is a file and a directory"))?;
                 let file = OpenOptions::new()
@@ -69,6 +78,7 @@ pub(crate) fn unpack(
             }
             Content::HardLink { target: of } => {
                 let of = str::from_utf8(&of).map_err(|_| refuse("links to no file here"))?;
+                links.remove(name);
                 remove(&target).map_err(|_| refuse("is a file and a directory"))?;
                 fs::hard_link(output.join(of), &target)
                     .map_err(|_| refuse("is a hard link to what is no file here"))?;
@@ -86,10 +96,86 @@ pub(crate) fn unpack(
             }
         }
     }
-    for (name, to) in links {
-        symlink_file(Path::new(&to), &output.join(name)).map_err(TarError::Write)?;
+    if links.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    for (name, to) in links {
+        let link = symlink_file(Path::new(&to), &output.join(&name));
+        link.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                TarError::entry(name.as_bytes(), "is a directory and a link")
+            }
+            _ => TarError::Write(error),
+        })?;
+    }
+    Seen {
+        output,
+        check: &check,
+        left: limits.entries,
+        above: Vec::new(),
+    }
+    .add("")
+}
+
+/// What is seen of the directory `output` by who follows links.
+struct Seen<'a> {
+    output: &'a Path,
+    check: &'a dyn Fn(&str) -> Result<(), &'static str>,
+    /// How many more entries there may be.
+    left: u64,
+    /// The directories that are on the way, by their paths without links.
+    above: Vec<PathBuf>,
+}
+
+impl Seen<'_> {
+    fn add(&mut self, name: &str) -> Result<(), TarError> {
+        let directory = self.output.join(name);
+        // Systems follow 40 links or so.
+        let directory = fs::canonicalize(directory)
+            .map_err(|_| TarError::entry(name.as_bytes(), "is a link that cannot be followed"))?;
+        if self.above.contains(&directory) {
+            let problem = "is a link to a directory that it is in";
+            return Err(TarError::entry(name.as_bytes(), problem));
+        }
+        for entry in fs::read_dir(&directory).map_err(TarError::Write)? {
+            let path = entry.map_err(TarError::Write)?.path();
+            let below = path.strip_prefix(&directory).unwrap_or(&path);
+            let below = Path::new(name).join(below);
+            let below = below.to_str().unwrap_or_default();
+            let refuse = |problem: &str| TarError::entry(below.as_bytes(), problem);
+            (self.check)(below).map_err(refuse)?;
+            let left = self.left.checked_sub(1);
+            self.left = left.ok_or_else(|| refuse(TOO_MUCH))?;
+            match fs::metadata(&path) {
+                Ok(found) if found.is_dir() => {
+                    self.above.push(directory.clone());
+                    self.add(below)?;
+                    self.above.pop();
+                }
+                Ok(_) => {}
+                // A link to nothing is no file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => return Err(refuse("is a link that cannot be followed")),
+            }
+        }
+        Ok(())
+    }
+}
+
+const TOO_MUCH: &str = "is more than an archive of this size may hold";
+
+/// Makes a directory and those that it is in; returns how many were made.
+fn make_directories(path: &Path) -> io::Result<u64> {
+    match (fs::create_dir(path), path.parent()) {
+        (Ok(()), _) => Ok(1),
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            let made = make_directories(parent)?;
+            fs::create_dir(path)?;
+            Ok(made + 1)
+        }
+        (Err(_), _) if path.is_dir() => Ok(0),
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// Makes way for a later entry of the same name, which counts.
@@ -120,4 +206,72 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 #[cfg(not(unix))]
 fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use ::tar::{Builder, EntryType, Header};
+
+    fn add(archive: &mut Builder<Vec<u8>>, kind: EntryType, name: &str, link: &str) {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        if !link.is_empty() {
+            header.set_link_name(link).unwrap();
+        }
+        archive.append_data(&mut header, name, io::empty()).unwrap();
+    }
+
+    fn unpacked(archive: Builder<Vec<u8>>, entries: u64) -> Result<(), String> {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("output");
+        let bytes = archive.into_inner().unwrap();
+        let limits = Limits { entries, bytes: 0 };
+        unpack(&bytes[..], &output, limits, |_| Ok(())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn directories_are_counted_where_they_are_made() {
+        let deep = || {
+            let mut archive = Builder::new(Vec::new());
+            for n in 0..3 {
+                let name = format!("{n}/a/a/a/a/file");
+                add(&mut archive, EntryType::Regular, &name, "");
+            }
+            archive
+        };
+        assert_eq!(unpacked(deep(), 18), Ok(()));
+        assert!(unpacked(deep(), 17).unwrap_err().contains(TOO_MUCH));
+    }
+
+    #[test]
+    fn what_links_multiply_is_counted() {
+        let doubling = || {
+            let mut archive = Builder::new(Vec::new());
+            for n in 0..4 {
+                let next = format!("../d{}", n + 1);
+                add(&mut archive, EntryType::Symlink, &format!("d{n}/a"), &next);
+                add(&mut archive, EntryType::Symlink, &format!("d{n}/b"), &next);
+            }
+            add(&mut archive, EntryType::Directory, "d4/", "");
+            archive
+        };
+        // Five directories, with 2 + 4 + 8 + 16, 2 + 4 + 8, 2 + 4 and 2 links below them.
+        assert_eq!(unpacked(doubling(), 57), Ok(()));
+        assert!(unpacked(doubling(), 56).unwrap_err().contains(TOO_MUCH));
+    }
+
+    #[test]
+    fn more_links_on_a_way_than_systems_follow_are_refused() {
+        let mut archive = Builder::new(Vec::new());
+        for n in 0..60 {
+            let next = format!("../{}", n + 1);
+            add(&mut archive, EntryType::Symlink, &format!("{n}/l"), &next);
+        }
+        add(&mut archive, EntryType::Directory, "60/", "");
+        let error = unpacked(archive, 10_000).unwrap_err();
+        assert!(error.contains("cannot be followed"), "{error}");
+    }
 }

@@ -79,7 +79,9 @@ fn its_blobs_are_files_and_its_archives_directories() {
         .add(EntryType::Regular, "deep/run", 0o755, "", b"#!")
         .hard_link("deep/same", "metadata.json")
         .symlink("latest", "deep/er")
-        .file("deep/er/trivy.db", "second");
+        .file("deep/er/trivy.db", "second")
+        .symlink("last", "nothing")
+        .hard_link("last", "metadata.json");
     let (registry, reference) = serve(&[
         (Some("db.tar.gz"), TGZ, gzip(&archive.0)),
         (Some("docs/READ ME.md"), "text/markdown", b"hello".to_vec()),
@@ -97,6 +99,7 @@ fn its_blobs_are_files_and_its_archives_directories() {
         ("db/deep/er/trivy.db", "second"),
         ("db/deep/run", "#!"),
         ("db/deep/same", "{}"),
+        ("db/last", "{}"),
         ("db/latest/trivy.db", "second"),
         ("db/metadata.json", "{}"),
         ("docs/READ ME.md", "hello"),
@@ -109,7 +112,7 @@ fn its_blobs_are_files_and_its_archives_directories() {
         );
     }
     assert!(all.contains(&"db.tar.gz"), "{all:?}");
-    assert_eq!(all.len(), 11, "{all:?}");
+    assert_eq!(all.len(), 12, "{all:?}");
     let mode = |path: &str| {
         let file = fs::metadata(user.path("out/files").join(path)).expect("is there");
         file.permissions().mode() & 0o111
@@ -158,6 +161,33 @@ fn what_cannot_be_unpacked_is_a_file_alone() {
         (Layer::new().symlink("a/l", "../../x"), "leads out"),
         (Layer::new().symlink("up", "d/../../.."), "leads out"),
         (Layer::new().hard_link("l", "missing"), "no file here"),
+        (Layer::new().symlink("l", "."), "directory that it is in"),
+        (
+            Layer::new().symlink("a/l", "../b").symlink("b/m", "../a"),
+            "directory that it is in",
+        ),
+        (
+            Layer::new().symlink("a", "b").symlink("b", "a"),
+            "cannot be followed",
+        ),
+        (
+            Layer::new()
+                .symlink("l", &"x".repeat(99))
+                .symlink("m", "l/x")
+                .file(&"x".repeat(99), ""),
+            "cannot be followed",
+        ),
+        (
+            Layer::new()
+                .symlink("l", "d")
+                .file("l/x", "")
+                .directory("d", 0o755),
+            "a directory and a link",
+        ),
+        (
+            Layer::new().symlink("l", "d").directory("l", 0o755),
+            "a directory and a link",
+        ),
         (
             Layer::new().add(EntryType::Fifo, "p", 0o644, "", b""),
             "neither a file",
@@ -187,7 +217,7 @@ fn what_cannot_be_unpacked_is_a_file_alone() {
 
 #[test]
 fn a_title_that_is_no_path_within_a_directory_is_refused() {
-    for title in ["../up", "/etc/passwd", "a\nb", "BUILD"] {
+    for title in ["../up", "/etc/passwd", "a\nb", "BUILD", "a/..."] {
         let (_registry, reference) = serve(&[(Some(title), "text/plain", b"x".to_vec())]);
         let user = new_user();
         let arguments = ["pull", &reference, "--output=out", "--files=out/files"];
@@ -231,4 +261,34 @@ use_repo(oci, "db", "db_latest")
         host = registry.host()
     );
     assert_eq!(printed, expected);
+}
+
+#[test]
+fn resolve_gives_names_that_the_module_extension_takes() {
+    let mut images = Images::default();
+    let repositories = ["7zip", "x/files", "y/files", "db", "x/db-all", "x/db"];
+    for repository in repositories {
+        let digest = images.add_artifact(repository, KIND, &[]);
+        images.tag(repository, "1", &digest);
+    }
+    let registry = Registry::with(images);
+    let references = repositories.map(|name| format!("{}/{name}:1", registry.host()));
+    let arguments = ["resolve"].into_iter();
+    let arguments: Vec<&str> = arguments
+        .chain(references.iter().map(String::as_str))
+        .collect();
+    let printed = new_user().run(&arguments).succeeded().stdout;
+    let lines = printed.lines();
+    let names: Vec<&str> = lines
+        .filter_map(|line| line.strip_prefix("    name = "))
+        .collect();
+    let expected = [
+        "\"oci_7zip\",",
+        "\"files_1\",",
+        "\"files_2\",",
+        "\"db\",",
+        "\"db_all_1\",",
+        "\"db_1\",",
+    ];
+    assert_eq!(names, expected);
 }

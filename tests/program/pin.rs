@@ -228,6 +228,29 @@ fn other_programs_read_what_was_found() {
 }
 
 #[test]
+fn other_programs_read_what_was_refused() {
+    let case = Case::new([OLD, OLD, OLD]);
+    case.pins(&[pin("gone", &case.image, "stable", &OLD.replace('0', "9"))]);
+    let ran = case.run(&["--json"]);
+    let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+    ran.failed(&["cannot pin gone", "stands neither in"]);
+    let error = found[0]["error"].as_str().expect("it has one");
+    assert!(error.contains("stands neither in"), "{error}");
+}
+
+#[test]
+fn a_word_that_is_no_digest_is_not_replaced_where_it_may_be_another() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let text = "images.pull(name = \"shared\", digest = \"shared\", tag = \"stable\")\n";
+    let file = case.user.path("MODULE.bazel");
+    fs::write(&file, text).expect("can be written");
+    case.pins(&[pin("shared", &case.image, "stable", "shared")]);
+    case.run(&[])
+        .failed(&["cannot pin shared", "MODULE.bazel:1"]);
+    assert_eq!(fs::read_to_string(&file).expect("can be read"), text);
+}
+
+#[test]
 fn what_is_pinned_may_be_too_old() {
     let mut registry = oci_pull_all_support::Images::default();
     let dated = registry.add_artifact("db", "a/b", &[(Some("f"), "a/c", b"x".to_vec())]);
