@@ -341,17 +341,12 @@ impl Workspace {
         ));
     }
 
-    /// Puts buildozer where `bazel mod tidy` finds it.
-    pub fn provide_buildozer(&mut self) {
-        let output = Command::new(checkout().join("e2e/buildozer"))
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("e2e/buildozer can be run");
-        assert!(output.status.success(), "buildozer cannot be had");
-        let program = String::from_utf8(output.stdout).expect("a path in UTF-8");
-        let program = Path::new(program.trim_end());
+    /// Puts buildozer where `bazel mod tidy` finds it, if it can be had.
+    pub fn provide_buildozer(&mut self) -> Option<()> {
+        let program = Peer::Buildozer.or_skip()?;
         self.share(program.parent().expect("in a directory"));
         self.set_env("BUILDOZER", program.to_str());
+        Some(())
     }
 
     /// Adds lines to the `.bazelrc`.

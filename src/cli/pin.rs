@@ -138,7 +138,15 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
     let files = ModuleFiles::read(&module(args)?)?;
     let mut declared = of_extension(&read(&args.pins)?)
         .map_err(|error| format!("cannot read {}: {error}", args.pins.display()))?;
-    declared.extend(files.repository_rules(&args.bazel)?);
+    let mut knows_all = true;
+    match files.repository_rules(&args.bazel) {
+        Ok(more) => declared.extend(more),
+        // What cannot be asked for keeps nobody from the others.
+        Err(error) => {
+            print_error(&error);
+            knows_all = false;
+        }
+    }
     check_names(args, &declared)?;
     let store = Arc::new(Store::open(&args.store.path()?, Trust::Seal)?);
     let mut all = Vec::new();
@@ -190,7 +198,7 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
     if args.json {
         say(String::from_utf8_lossy(&to_json(&all)).trim_end())?;
     }
-    let is_good = is_current && all.iter().all(|found| found.error.is_none());
+    let is_good = knows_all && is_current && all.iter().all(|found| found.error.is_none());
     Ok(if is_good {
         ExitCode::SUCCESS
     } else {

@@ -208,6 +208,21 @@ fn a_digest_that_is_written_nowhere_is_told() {
 }
 
 #[test]
+fn a_bazel_that_does_not_tell_keeps_nobody_from_the_others() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[pin("debian", &case.image, "stable", OLD)]);
+    let module = case.user.path("MODULE.bazel");
+    let text = fs::read_to_string(&module).expect("can be read");
+    let text = text + "whole = use_repo_rule(\"@layers//oci:defs.bzl\", \"oci_pull_all\")\n";
+    fs::write(&module, &text).expect("can be written");
+    case.run(&["--bazel", "no-such-bazel"])
+        .failed(&["no-such-bazel", "use_repo_rule", "--bazel"]);
+    let found = fs::read_to_string(&module).expect("can be read");
+    assert_eq!(found, text.replace(OLD, &debian));
+}
+
+#[test]
 fn other_programs_read_what_was_found() {
     let case = Case::new([OLD, OLD, OLD]);
     let debian = case.digest("library/debian");

@@ -195,7 +195,9 @@ fn a_change_of_the_module_file_fetches_what_it_changes_and_nothing_else() {
 fn mod_tidy_imports_what_is_pulled() {
     let images = Bases::new(&[1000, 2000], &[3000]);
     let mut workspace = images.workspace();
-    workspace.provide_buildozer();
+    if workspace.provide_buildozer().is_none() {
+        return;
+    }
     let run = workspace.succeed(&["build", "//..."]);
     assert!(!run.stderr.contains(INCORRECT), "{}", run.stderr);
 
@@ -225,7 +227,9 @@ fn mod_tidy_imports_what_is_pulled() {
 #[test]
 fn the_module_itself_is_tidy() {
     let mut workspace = Workspace::of_this_module();
-    workspace.provide_buildozer();
+    if workspace.provide_buildozer().is_none() {
+        return;
+    }
     let run = workspace.succeed(&["build", "//oci:all"]);
     assert!(!run.stderr.contains(INCORRECT), "{}", run.stderr);
     let before = read(&workspace.path("MODULE.bazel"));
