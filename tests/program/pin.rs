@@ -239,7 +239,11 @@ fn other_programs_read_what_was_found() {
     assert_eq!(found[1]["digest"], OLD);
     assert_eq!(found[1]["new"], debian.as_str());
     let error = found[2]["error"].as_str().expect("it has one");
-    assert!(error.contains("no-such-tag"), "{error}");
+    assert!(
+        error.contains("tag no-such-tag")
+            && error.contains("check the repository's name, and the tag"),
+        "{error}"
+    );
 }
 
 #[test]

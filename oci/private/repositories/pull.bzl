@@ -1,7 +1,7 @@
 """What the repository rules oci_pull and oci_pull_all have in common."""
 
 load(":host.bzl", "tool_name")
-load(":pull_attrs.bzl", "check_digest", "check_pull", "image_name")
+load(":pull_attrs.bzl", "check_digest", "check_name", "check_pull", "image_name")
 
 # A day: the tool itself gives up on what does not move.
 _TIMEOUT_SECONDS = 24 * 60 * 60
@@ -30,9 +30,6 @@ pulled_index = pulled_index_rule({toolchain_type})
 # The repository with a toolchain and its type for each base of the module extension.
 PULLED_TOOLCHAINS = "oci_pulled_toolchains"
 
-# What targets are called that every repository has beside that of its own name.
-RESERVED_TARGETS = ["blobs", "files"]
-
 # The directory with the files of an artifact.
 _FILES = "files"
 
@@ -44,7 +41,7 @@ def pull(rctx, shallow, on_demand = False):
       shallow: whether to leave the layers out.
       on_demand: for a shallow repository, whether a toolchain of PULLED_TOOLCHAINS has all blobs.
     """
-    problem = check_pull(rctx.attr) or check_digest(rctx.attr)
+    problem = check_name(_apparent_name(rctx)) or check_pull(rctx.attr) or check_digest(rctx.attr)
     if problem:
         fail("{}: {}".format(_apparent_name(rctx), problem))
     name = image_name(rctx.attr)

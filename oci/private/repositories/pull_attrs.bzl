@@ -69,6 +69,22 @@ def image_name(attrs):
         return attrs.registry + "/" + attrs.repository
     return ""
 
+# What every pulled repository has beside the target of its own name.
+_RESERVED_NAMES = ["blobs", "files", "index.json", "oci-layout"]
+
+def check_name(name):
+    """Tells what is wrong with the name of a pulled repository, after which its target is called.
+
+    Args:
+      name: the name.
+
+    Returns:
+      None, or a message that says what to change.
+    """
+    if name in _RESERVED_NAMES:
+        return "every pulled repository has something else of this name: choose another"
+    return None
+
 def check_pull(attrs):
     """Tells what is wrong with the attributes of a pull, but for its digest.
 

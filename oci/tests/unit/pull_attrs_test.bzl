@@ -1,7 +1,7 @@
 """Tests of what is wrong with a pull."""
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
-load("//oci/private/repositories:pull_attrs.bzl", "check_digest", "check_pull", "image_name")
+load("//oci/private/repositories:pull_attrs.bzl", "check_digest", "check_name", "check_pull", "image_name")
 
 _HEX = "0123456789abcdef" * 4
 
@@ -10,6 +10,9 @@ def _pull(image = "", registry = "", repository = "", digest = "sha256:" + _HEX,
 
 def _name_test_impl(ctx):
     env = unittest.begin(ctx)
+    for name in ["blobs", "files", "index.json", "oci-layout"]:
+        asserts.true(env, "choose another" in (check_name(name) or ""), name)
+    asserts.equals(env, None, check_name("debian"))
     for pull, name in [
         (_pull(image = "docker.io/library/debian"), "docker.io/library/debian"),
         (_pull(registry = "localhost:5000", repository = "debian"), "localhost:5000/debian"),
