@@ -101,12 +101,13 @@ pub(crate) fn file(args: &FileArgs) -> Result<()> {
         let path = &args.path;
         return Err(format!("cannot run {path:?} out of the image: it is a program of Linux, and the platform that would run it is another; build for or on one with the constraint @platforms//os:linux").into());
     }
+    let image = find_image(&args.layout, args.platform.as_ref())?;
+    let rootfs = Rootfs::read(&args.layout, &image.manifest, &image.config)?;
     let purpose = if args.program {
-        Purpose::Program
+        Purpose::Program(&image.config.platform.architecture)
     } else {
         Purpose::Content
     };
-    let rootfs = read(&args.layout, args.platform.as_ref())?;
     Ok(rootfs.write_file(&args.path, purpose, &args.output)?)
 }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::HumanBytes;
 use oci_pull_all::json::to_json;
-use oci_pull_all::oci::digest::Digest;
+use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, of_extension};
 use oci_pull_all::progress::{Reporter, Silent};
@@ -350,7 +350,10 @@ async fn resolve(
     let upstream = Arc::new(Upstream::new(origin, []));
     let reporter: Arc<dyn Reporter> = Arc::new(Silent);
     let tag = reference.tag().expect("it has one");
-    let digest = pull::resolve(upstream.origin(), store, tag, &reporter).await?;
+    // What is pinned by sha512 stays so.
+    let old: Option<Digest> = pinned.digest.parse().ok();
+    let algorithm = old.map_or(Algorithm::Sha256, |old| old.algorithm());
+    let digest = pull::resolve(upstream.origin(), store, tag, algorithm, &reporter).await?;
     let selection = Selection {
         platforms: pinned.platforms.clone(),
         shallow: true,

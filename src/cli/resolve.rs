@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::Args;
-use oci_pull_all::oci::digest::Digest;
+use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::progress::{Reporter, Silent};
@@ -64,7 +64,7 @@ async fn look_up<'a>(
         (Some(digest), _) => digest.clone(),
         (None, tag) => {
             let tag = tag.unwrap_or("latest");
-            pull::resolve(upstream.origin(), store, tag, &reporter).await?
+            pull::resolve(upstream.origin(), store, tag, Algorithm::Sha256, &reporter).await?
         }
     };
     let selection = Selection {

@@ -198,11 +198,7 @@ impl ModuleFiles {
         for (digest, moves) in by_digest {
             let news: BTreeSet<Option<String>> = moves.iter().map(|one| one.target()).collect();
             let places = self.places(digest);
-            // A word that is no digest may stand for other things.
-            let is_clear = news.len() == 1
-                && (places.len() == 1
-                    || digest.starts_with("sha256:")
-                    || digest.starts_with("sha512:"));
+            let is_clear = news.len() == 1;
             let moving = moves
                 .iter()
                 .filter_map(|one| Some((one, one.new.as_ref()?)));
@@ -255,12 +251,16 @@ impl ModuleFiles {
         Ok(())
     }
 
-    /// Where a text stands in quotes of either kind.
+    /// Where a digest stands in quotes of either kind. A word that is none may stand for other things, and counts only
+    /// as the value of an attribute `digest`.
     fn places(&self, text: &str) -> Vec<Place> {
         let mut places = Vec::new();
         if text.is_empty() {
             return places;
         }
+        let is_word = !ALGORITHMS
+            .iter()
+            .any(|algorithm| text.starts_with(algorithm));
         for (file, (_, content)) in self.files.iter().enumerate() {
             for (start, found) in content.match_indices(text) {
                 let range = start..start + found.len();
@@ -268,7 +268,8 @@ impl ModuleFiles {
                     content[..range.start].chars().next_back(),
                     content[range.end..].chars().next(),
                 );
-                if matches!(quotes, (Some('"'), Some('"')) | (Some('\''), Some('\''))) {
+                let is_quoted = matches!(quotes, (Some('"'), Some('"')) | (Some('\''), Some('\'')));
+                if is_quoted && (!is_word || is_of_digest(&content[..range.start - 1])) {
                     places.push(Place { file, range });
                 }
             }
@@ -284,6 +285,15 @@ impl ModuleFiles {
         };
         Places(places.iter().map(line).collect())
     }
+}
+
+/// How digests begin, right ones or not.
+const ALGORITHMS: [&str; 2] = ["sha256:", "sha512:"];
+
+/// Whether what comes behind this text is the value of an attribute `digest`.
+fn is_of_digest(text: &str) -> bool {
+    let name = text.trim_end().strip_suffix('=').map(str::trim_end);
+    name.is_some_and(|name| name.ends_with("digest"))
 }
 
 /// The labels of what a module file includes.

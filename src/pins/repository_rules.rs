@@ -44,6 +44,14 @@ pub enum BazelError {
         /// The end of what it said.
         message: String,
     },
+    /// It prints a repository in another form than is known.
+    #[error("what bazel mod show_repo prints of {name} cannot be read")]
+    Repository {
+        /// The repository.
+        name: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// It says something else than it is known to.
     #[error("{command} does not print a map of names")]
     Mapping {
@@ -72,7 +80,8 @@ pub(super) fn ask(workspace: &Path, program: &str) -> Result<Vec<Declared>, Baze
     }
     let arguments = ["mod", "show_repo"].into_iter();
     let arguments: Vec<&str> = arguments.chain(names.iter().map(String::as_str)).collect();
-    Ok(of_show_repo(&run(workspace, program, &arguments)?))
+    let printed = run(workspace, program, &arguments)?;
+    of_show_repo(&printed).map_err(|(name, source)| BazelError::Repository { name, source })
 }
 
 fn command_line(program: &str, arguments: &[&str]) -> String {
@@ -105,13 +114,14 @@ fn run(workspace: &Path, program: &str, arguments: &[&str]) -> Result<String, Ba
 ///
 /// It prints each as a call in Starlark, with the evaluated attributes one a line, and behind it, in comments, where
 /// the rule is defined.
-fn of_show_repo(printed: &str) -> Vec<Declared> {
+fn of_show_repo(printed: &str) -> Result<Vec<Declared>, (String, serde_json::Error)> {
     let printed = format!("\n{printed}");
     let repositories = printed.split("\n## @").skip(1);
     repositories.filter_map(of_repository).collect()
 }
 
-fn of_repository(printed: &str) -> Option<Declared> {
+/// Nothing of a repository that other rules make.
+fn of_repository(printed: &str) -> Option<Result<Declared, (String, serde_json::Error)>> {
     if !printed.replace('\\', "/").contains(RULES_FOLDER) {
         return None;
     }
@@ -124,8 +134,11 @@ fn of_repository(printed: &str) -> Option<Declared> {
         .filter_map(|line| line.split_once(" = "))
         .map(|(name, value)| attribute(name, value.trim_end_matches(',')));
     let object = format!("{{{}}}", attributes.collect::<Vec<_>>().join(","));
-    let attributes = strict::read::<Attributes>(object.as_bytes()).ok()?;
-    Some(attributes.declared(name.trim_start_matches('@').to_owned()))
+    let name = name.trim_start_matches('@').to_owned();
+    Some(match strict::read::<Attributes>(object.as_bytes()) {
+        Ok(attributes) => Ok(attributes.declared(name)),
+        Err(error) => Err((name, error)),
+    })
 }
 
 /// An attribute in Starlark as one of JSON: they differ in two words.
@@ -172,7 +185,7 @@ oci_pull(
 
     #[test]
     fn what_bazel_prints_of_repository_rules_is_read() {
-        let declared = of_show_repo(PRINTED);
+        let declared = of_show_repo(PRINTED).unwrap();
         let [Declared { name, pinned }] = &declared[..] else {
             panic!("{declared:?}");
         };

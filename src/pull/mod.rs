@@ -270,17 +270,18 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
     (time.year() >= 2015).then_some(time)
 }
 
-/// What a tag points to now: the manifest's digest. The manifest is kept in the store.
+/// What a tag points to now: the manifest's digest, by this algorithm. The manifest is kept in the store.
 pub async fn resolve(
     registry: &Registry,
     store: &Arc<Store>,
     tag: &str,
+    algorithm: Algorithm,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Digest, PullError> {
     let mut backoff = Backoff::default();
-    let (bytes, digest) = loop {
+    let bytes = loop {
         match registry.resolve(tag).await {
-            Ok(resolved) => break resolved,
+            Ok((bytes, _)) => break bytes,
             Err(error) => {
                 // The tag's digest is what is asked for.
                 let progress = reporter.blob(&Digest::of(Algorithm::Sha256, b""), 0);
@@ -288,6 +289,7 @@ pub async fn resolve(
             }
         }
     };
+    let digest = Digest::of(algorithm, &bytes);
     parse(&digest, &bytes, None)?;
     let (store, key) = (store.clone(), digest.clone());
     blocking(move || store.insert(&key, &bytes)).await?;

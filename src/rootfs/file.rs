@@ -5,7 +5,9 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::Path;
 
 use elf::ElfStream;
-use elf::abi::PT_INTERP;
+use elf::abi::{
+    EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, PT_INTERP,
+};
 use elf::endian::AnyEndian;
 
 use crate::files::{WholeFile, io_failed};
@@ -20,11 +22,11 @@ const MAX_LINE: u64 = 256;
 
 /// What a file is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Purpose<'a> {
     /// Its content.
     Content,
-    /// To be run outside of its image, where it has nothing of it.
-    Program,
+    /// To be run outside of its image, where it has nothing of it, on a machine of this architecture (`GOARCH`).
+    Program(&'a str),
 }
 
 /// Why a path of an image is not what is wanted.
@@ -52,6 +54,16 @@ pub enum FileFault {
         "it is a script for {0}, which is in its image and not where a build runs it: name a program that is linked statically"
     )]
     Script(String),
+    /// It is for other machines.
+    #[error(
+        "it is a program for another processor (ELF machine {machine}) than its image is for, {architecture}"
+    )]
+    Machine {
+        /// The processor, as ELF numbers it.
+        machine: u16,
+        /// What the image is for.
+        architecture: String,
+    },
     /// It is something else.
     #[error("it is no program of Linux (ELF)")]
     NoProgram(#[source] elf::ParseError),
@@ -61,7 +73,7 @@ pub enum FileFault {
 pub(super) fn write(
     rootfs: &Rootfs,
     path: &str,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     output: &Path,
 ) -> Result<(), RootfsError> {
     let failed = |source| RootfsError::File {
@@ -101,8 +113,8 @@ pub(super) fn write(
     })?;
     // It may end in a hole.
     io_failed("write", output, file.set_len(size))?;
-    if purpose == Purpose::Program {
-        check_program(file, metadata).map_err(|fault| match fault {
+    if let Purpose::Program(architecture) = purpose {
+        check_program(file, metadata, architecture).map_err(|fault| match fault {
             Checked::Fault(fault) => failed(fault),
             Checked::Io(error) => RootfsError::Write(error),
         })?;
@@ -124,7 +136,7 @@ impl From<io::Error> for Checked {
 }
 
 /// Whether a program can be run without its image.
-fn check_program(file: &File, metadata: &Metadata) -> Result<(), Checked> {
+fn check_program(file: &File, metadata: &Metadata, architecture: &str) -> Result<(), Checked> {
     let fault = |fault| Err(Checked::Fault(fault));
     if metadata.mode & 0o111 == 0 {
         return fault(FileFault::NotExecutable);
@@ -142,6 +154,14 @@ fn check_program(file: &File, metadata: &Metadata) -> Result<(), Checked> {
     file.rewind()?;
     let parsed = ElfStream::<AnyEndian, _>::open_stream(file);
     let mut program = parsed.map_err(|error| Checked::Fault(FileFault::NoProgram(error)))?;
+    let machine = program.ehdr.e_machine;
+    if machine_of(architecture).is_some_and(|expected| expected != machine) {
+        let architecture = architecture.to_owned();
+        return fault(FileFault::Machine {
+            machine,
+            architecture,
+        });
+    }
     let segments = program.segments().iter();
     let Some(loader) = segments
         .into_iter()
@@ -157,6 +177,21 @@ fn check_program(file: &File, metadata: &Metadata) -> Result<(), Checked> {
         }
         Err(error) => fault(FileFault::NoProgram(error)),
     }
+}
+
+/// The number that ELF has for a processor, if it has one number alone.
+fn machine_of(architecture: &str) -> Option<u16> {
+    Some(match architecture {
+        "386" => EM_386,
+        "amd64" => EM_X86_64,
+        "arm" => EM_ARM,
+        "arm64" => EM_AARCH64,
+        "loong64" => EM_LOONGARCH,
+        "ppc64le" => EM_PPC64,
+        "riscv64" => EM_RISCV,
+        "s390x" => EM_S390,
+        _ => return None,
+    })
 }
 
 #[cfg(unix)]

@@ -145,7 +145,7 @@ impl Rootfs {
     pub fn write_file(
         &self,
         path: &str,
-        purpose: Purpose,
+        purpose: Purpose<'_>,
         output: &Path,
     ) -> Result<(), RootfsError> {
         file::write(self, path, purpose, output)

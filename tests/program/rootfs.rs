@@ -271,6 +271,9 @@ fn a_file_is_what_its_path_leads_to() {
     let second = executable(second, "bin/hello", &program("hello", None));
     let second = executable(second, "bin/script", b"#!/bin/sh -e\necho\n");
     let second = executable(second, "bin/dynamic", &dynamic);
+    let mut foreign = program("x", None);
+    foreign[18] = 8;
+    let second = executable(second, "bin/foreign", &foreign);
     let second = executable(second, "bin/old", b"new");
     image(&user, &[first, second]);
     let take = |path: &str, more: &[&str]| {
@@ -307,6 +310,7 @@ fn a_file_is_what_its_path_leads_to() {
     assert_eq!(said.stdout, b"hello");
     for (path, problem) in [
         ("bin/dynamic", "dynamic loader /lib64/ld-linux.so.2"),
+        ("bin/foreign", "another processor (ELF machine 8)"),
         ("bin/script", "a script for /bin/sh -e"),
         ("bin/old", "no program"),
         ("etc/kept", "not executable"),

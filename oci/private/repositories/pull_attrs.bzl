@@ -127,7 +127,7 @@ def check_digest(attrs):
 
     # Nothing at all, or a digest without its algorithm, is no tag either.
     tag = attrs.tag or ("TAG" if ":" in attrs.digest or len(attrs.digest) in (0, 64) else attrs.digest)
-    return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits, which {} prints".format(
+    return "{} is not a digest: write \"sha256:\" and 64 lower-case hex digits, which {} prints; or set tag, and `bazel run @oci_pull_all//:pin` writes them".format(
         repr(attrs.digest),
         _resolve(image_name(attrs) + ":" + tag),
     )
