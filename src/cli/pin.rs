@@ -15,7 +15,7 @@ use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, of_extension};
 use oci_pull_all::progress::{Reporter, Silent};
-use oci_pull_all::pull::{self, Description, Selection, Upstream};
+use oci_pull_all::pull::{self, DescribedKind, Description, Selection, Upstream};
 use oci_pull_all::registry::{Keychain, Registry};
 use oci_pull_all::store::{Store, Trust};
 use serde::Serialize;
@@ -371,7 +371,13 @@ async fn resolve(
     let created = if args.max_age.is_some() {
         let digest = pinned.digest.parse();
         let digest = digest.map_err(|_| PinsError::NoDigest(pinned.digest.clone()))?;
-        describe(&digest).await?.created
+        let description = describe(&digest).await?;
+        match (description.created, &description.kind) {
+            (None, DescribedKind::Artifact(artifact)) => {
+                pull::built(&upstream, store, artifact, &selection, &reporter).await?
+            }
+            (created, _) => created,
+        }
     } else {
         None
     };

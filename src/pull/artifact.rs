@@ -1,19 +1,21 @@
 //! The blobs of an artifact as files, and archives among them as directories.
 
 use std::fs;
-use std::io::BufReader;
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, io_failed, make_way, open_regular};
+use crate::files::{FileError, io_failed, make_way, open_regular, read_at_most};
 use crate::oci::artifact::{Artifact, ArtifactFile, file_path};
 use crate::oci::descriptor::{Compression, MediaType};
 use crate::oci::digest::Digest;
+use crate::oci::strict;
 use crate::store::Store;
-use crate::tar::{Limits, TarError, decompress, unpack};
+use crate::tar::{Archive, Content, Limits, TarError, components, decompress, unpack};
 
-use super::PullError;
+use super::{PullError, time};
 
 /// The most entries of an archive that is unpacked.
 const MAX_ENTRIES: u64 = 200_000;
@@ -21,6 +23,8 @@ const MAX_ENTRIES: u64 = 200_000;
 const MAX_RATIO: u64 = 100;
 /// What any archive may unpack to.
 const SMALL: u64 = 64 << 20;
+/// What files are read through.
+const BUFFER: usize = 256 * 1024;
 
 /// An artifact of a pull, as build rules read it.
 #[derive(Clone, Debug, Serialize)]
@@ -88,6 +92,79 @@ pub(super) fn write_files(
     Ok(pulled)
 }
 
+/// When an artifact's `metadata.json`, perhaps in an archive, says that it was built, as databases of advisories do.
+/// The store has the blobs.
+pub(super) fn built(
+    artifact: &Artifact,
+    store: &Store,
+) -> Result<Option<DateTime<Utc>>, PullError> {
+    for file in &artifact.files {
+        let Some(path) = store.find(&file.blob.digest, file.blob.size)? else {
+            continue;
+        };
+        let metadata = if is_metadata(file.path.as_bytes()) {
+            read_at_most(&path, MAX_METADATA).ok()
+        } else if file.directory.is_some() {
+            metadata_in(&path).ok().flatten()
+        } else {
+            None
+        };
+        // What is no such document says nothing.
+        let metadata = metadata.and_then(|metadata| strict::read::<Metadata>(&metadata).ok());
+        let built = metadata.and_then(|metadata| metadata.updated_at.or(metadata.built));
+        if let Some(built) = built.as_deref().and_then(time) {
+            return Ok(Some(built));
+        }
+    }
+    Ok(None)
+}
+
+/// What says of a database when it was built.
+const METADATA: &[u8] = b"metadata.json";
+/// The most bytes that it may have.
+const MAX_METADATA: u64 = 1 << 20;
+
+#[derive(Deserialize)]
+struct Metadata {
+    /// In Trivy's words.
+    #[serde(rename = "UpdatedAt")]
+    updated_at: Option<String>,
+    /// In grype's.
+    built: Option<String>,
+}
+
+fn is_metadata(path: &[u8]) -> bool {
+    components(path).next_back() == Some(METADATA)
+}
+
+/// The first `metadata.json` in an archive.
+fn metadata_in(path: &Path) -> Result<Option<Vec<u8>>, TarError> {
+    let mut archive = Archive::new(open_archive(path)?);
+    while let Some(entry) = archive.next()? {
+        if let Content::File { size } = entry.content
+            && size <= MAX_METADATA
+            && is_metadata(&entry.path)
+        {
+            let mut metadata = Vec::new();
+            archive.data(|bytes, _| {
+                metadata.extend_from_slice(bytes);
+                Ok(())
+            })?;
+            return Ok(Some(metadata));
+        }
+    }
+    Ok(None)
+}
+
+fn open_archive(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
+    let mut blob = BufReader::with_capacity(BUFFER, open_regular(path)?);
+    let compression = Compression::of(blob.fill_buf()?);
+    Ok(BufReader::with_capacity(
+        BUFFER,
+        decompress(blob, compression)?,
+    ))
+}
+
 /// Unpacks an archive; returns why it cannot be, if it is its own fault.
 fn unpack_file(
     file: &ArtifactFile,
@@ -101,14 +178,10 @@ fn unpack_file(
         entries: MAX_ENTRIES,
         bytes: SMALL.max(file.blob.size.saturating_mul(MAX_RATIO)),
     };
-    let unpacked = io_failed("read", path, open_regular(path)).map(|blob| {
-        use std::io::BufRead as _;
-
-        let mut blob = BufReader::with_capacity(256 * 1024, blob);
-        let compression = Compression::of(blob.fill_buf()?);
-        let content = decompress(blob, compression)?;
-        unpack(content, &target, limits, |name| file_path(name).map(drop))
-    })?;
+    let check = |name: &str| file_path(name).map(drop);
+    let unpacked = open_archive(path)
+        .map_err(TarError::from)
+        .and_then(|content| unpack(content, &target, limits, check));
     match unpacked {
         Ok(()) => Ok(None),
         Err(TarError::Write(error)) => io_failed("unpack into", &target, Err(error)),

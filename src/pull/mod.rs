@@ -316,6 +316,26 @@ pub async fn describe(
     plan.describe()
 }
 
+/// When an artifact of `upstream` was built, by the `metadata.json` that it holds. Its blobs are then in the store.
+pub async fn built(
+    upstream: &Arc<Upstream>,
+    store: &Arc<Store>,
+    artifact: &Artifact,
+    selection: &Selection,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Option<DateTime<Utc>>, PullError> {
+    let blobs = artifact.files.iter().map(|file| file.blob.clone());
+    let fetcher = Fetcher::new(
+        Arc::clone(upstream),
+        Arc::clone(store),
+        Arc::clone(reporter),
+        selection.connections,
+    );
+    fetcher.fetch_all(blobs.collect()).await?;
+    let (artifact, store) = (artifact.clone(), Arc::clone(store));
+    blocking(move || artifact::built(&artifact, &store)).await
+}
+
 /// A manifest, and where it was.
 struct ReadManifest {
     descriptor: Descriptor,

@@ -66,7 +66,7 @@ pub enum RegistryError {
     },
     /// Not there.
     #[error(
-        "{what}: {host} has none in {repository}{detail}; check the repository's name, and the tag or digest"
+        "{what}: not found in {host}/{repository}{detail}; check the repository's name, and the tag or digest"
     )]
     NotFound {
         /// What was asked for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use crate::files::symlink_file;
@@ -26,13 +26,13 @@ pub(crate) struct Limits {
 /// lead to no directory that they are in, and what is seen through them counts as entries. What was written stays when
 /// it fails.
 pub(crate) fn unpack(
-    reader: impl Read,
+    reader: impl BufRead,
     output: &Path,
     limits: Limits,
     check: impl Fn(&str) -> Result<(), &'static str>,
 ) -> Result<(), TarError> {
     fs::create_dir(output).map_err(TarError::Write)?;
-    let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, reader));
+    let mut archive = Archive::new(reader);
     let mut links = BTreeMap::new();
     let mut left = limits;
     while let Some(entry) = archive.next()? {

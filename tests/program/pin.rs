@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{Answer, Content, Faulty, Registry, User, noise};
 use serde_json::{Value, json};
 
@@ -300,6 +301,14 @@ fn what_is_pinned_may_be_too_old() {
     let mut registry = oci_pull_all_support::Images::default();
     let dated = registry.add_artifact("db", "a/b", &[(Some("f"), "a/c", b"x".to_vec())]);
     registry.tag("db", "2", &dated);
+    // One that only says so in an archive of its own.
+    let archive = Layer::new().file(
+        "metadata.json",
+        r#"{"Version":2,"UpdatedAt":"2026-11-18T00:00:00.1Z"}"#,
+    );
+    let blobs = [(Some("db.tar"), "a/d", archive.0)];
+    let silent = registry.add_artifact_without_date("silent", "a/b", &blobs);
+    registry.tag("silent", "2", &silent);
     let undated = registry.add_image("app", &[100]);
     registry.tag("app", "1", &undated);
     let registry = Registry::with(registry);
@@ -310,14 +319,17 @@ fn what_is_pinned_may_be_too_old() {
     };
     fs::write(case.user.path("MODULE.bazel"), "").expect("can be written");
     let app = format!("{}/app", case.registry.host());
+    let database = format!("{}/silent", case.registry.host());
     case.pins(&[
         pin("db", &case.image, "2", &dated),
+        pin("silent", &database, "2", &silent),
         pin("app", &app, "1", &undated),
     ]);
     case.run(&["--check", "--max-age", "520w"]).succeeded();
     let ran = case.run(&["--check", "--max-age", "0h"]);
     assert!(ran.stdout.contains("created 2026-11-20"), "{}", ran.stdout);
-    ran.failed(&["error: too old: db", "not judged: app"]);
+    assert!(ran.stdout.contains("created 2026-11-18"), "{}", ran.stdout);
+    ran.failed(&["error: too old: db silent", "not judged: app"]);
     case.run(&["--max-age", "5d"]).failed(&["--check"]);
     case.run(&["--check", "--max-age", "5"]).failed(&["12h"]);
 }

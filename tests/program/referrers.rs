@@ -79,7 +79,7 @@ fn lists_that_lie() {
     let digest = digest(b"not there");
     let missing = json!({"mediaType": MANIFEST, "digest": digest, "size": 5});
     repository.list(&image, missing);
-    fails(repository, &[&digest, "has none"], unspoilt);
+    fails(repository, &[&digest, "not found in"], unspoilt);
 
     let (repository, _) = Repository::signed();
     fails(repository, &["referrers of", "index"], |_, _| {

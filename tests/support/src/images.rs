@@ -63,12 +63,34 @@ impl Images {
         text(&manifest["digest"]).to_owned()
     }
 
-    /// Adds an artifact of blobs, each with its title, if it has one, and its media type; returns its digest.
+    /// Adds an artifact of blobs, each with its title, if it has one, and its media type; returns its digest. It says when
+    /// it was made.
     pub fn add_artifact(
         &mut self,
         repository: &str,
         kind: &str,
         blobs: &[(Option<&str>, &str, Vec<u8>)],
+    ) -> String {
+        let created = json!({"org.opencontainers.image.created": "2026-11-20T01:02:03Z"});
+        self.add_artifact_with(repository, kind, blobs, &created)
+    }
+
+    /// As [`Images::add_artifact`], but it does not say when.
+    pub fn add_artifact_without_date(
+        &mut self,
+        repository: &str,
+        kind: &str,
+        blobs: &[(Option<&str>, &str, Vec<u8>)],
+    ) -> String {
+        self.add_artifact_with(repository, kind, blobs, &json!({}))
+    }
+
+    fn add_artifact_with(
+        &mut self,
+        repository: &str,
+        kind: &str,
+        blobs: &[(Option<&str>, &str, Vec<u8>)],
+        annotations: &Value,
     ) -> String {
         let config = self.add_blob(repository, EMPTY, b"{}".to_vec());
         let layers: Vec<Value> = blobs
@@ -83,8 +105,7 @@ impl Images {
             .collect();
         let mut manifest = manifest_of(&config, &layers);
         manifest["artifactType"] = kind.into();
-        manifest["annotations"] =
-            json!({"org.opencontainers.image.created": "2026-11-20T01:02:03Z"});
+        manifest["annotations"] = annotations.clone();
         let manifest = self.add_manifest(repository, MANIFEST, manifest.to_string().into_bytes());
         text(&manifest["digest"]).to_owned()
     }
