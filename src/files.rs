@@ -134,6 +134,21 @@ impl<'a> WholeFile<'a> {
     }
 }
 
+/// Gives a file that came out of an archive the permissions that its `mode` there stands for: it is read by all, and
+/// run by all if somebody may run it.
+#[cfg(unix)]
+pub(crate) fn set_plain_mode(file: &File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = if mode & 0o111 == 0 { 0o644 } else { 0o755 };
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn set_plain_mode(_file: &File, _mode: u32) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes a symbolic link to a file.
 #[cfg(unix)]
 pub(crate) fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {

@@ -143,6 +143,11 @@ pub(crate) fn file_path(text: &str) -> Result<String, &'static str> {
     Ok(names.join("/"))
 }
 
+/// The directories that a path leads through.
+fn parents(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(end, _)| &path[..end])
+}
+
 fn check_paths(files: &[ArtifactFile]) -> Result<(), BadArtifact> {
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     for file in files {
@@ -155,8 +160,7 @@ fn check_paths(files: &[ArtifactFile]) -> Result<(), BadArtifact> {
         }
     }
     for file in files {
-        let parents = file.path.match_indices('/');
-        for parent in parents.map(|(end, _)| &file.path[..end]) {
+        for parent in parents(&file.path) {
             if let Some(other) = owners.get(parent) {
                 return Err(BadArtifact::Twice {
                     path: parent.to_owned(),
@@ -173,23 +177,18 @@ fn check_paths(files: &[ArtifactFile]) -> Result<(), BadArtifact> {
 fn name_directories(files: &mut [ArtifactFile]) {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     for file in files.iter() {
-        let parents = file.path.match_indices('/');
-        taken.extend(parents.map(|(end, _)| file.path[..end].to_owned()));
+        taken.extend(parents(&file.path).map(str::to_owned));
         taken.insert(file.path.clone());
     }
     for file in files {
         let mut endings = ARCHIVE_ENDINGS.iter();
         let stem = endings.find_map(|ending| file.path.strip_suffix(ending));
         let stem = stem.filter(|stem| !stem.is_empty() && !stem.ends_with('/'));
-        let parents = |stem: &str| -> Vec<String> {
-            let ends = stem.match_indices('/');
-            ends.map(|(end, _)| stem[..end].to_owned()).collect()
-        };
         if let Some(stem) = stem
             && !taken.contains(stem)
         {
             taken.insert(stem.to_owned());
-            taken.extend(parents(stem));
+            taken.extend(parents(stem).map(str::to_owned));
             file.directory = Some(stem.to_owned());
         }
     }

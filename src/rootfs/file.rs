@@ -10,12 +10,12 @@ use elf::abi::{
 };
 use elf::endian::AnyEndian;
 
-use crate::files::{WholeFile, io_failed};
+use crate::files::{WholeFile, io_failed, set_plain_mode};
 use crate::io::write_all_at;
 use crate::tar::Metadata;
 
 use super::tree::Inode;
-use super::{InodeKind, Rootfs, RootfsError, each};
+use super::{InodeKind, Rootfs, RootfsError};
 
 /// The longest first line of a script that Linux reads.
 const MAX_LINE: u64 = 256;
@@ -103,13 +103,8 @@ pub(super) fn write(
     };
     let whole = io_failed("write", output, WholeFile::begin(output))?;
     let file = whole.file();
-    each(&rootfs.layers, |number, layer| {
-        if number != source.layer {
-            return Ok(());
-        }
-        layer.contents(&[(source.entry, ())], |(), archive| {
-            archive.data(|bytes, offset| write_all_at(file, bytes, offset))
-        })
+    rootfs.layers[source.layer].contents(&[(source.entry, ())], |(), archive| {
+        archive.data(|bytes, offset| write_all_at(file, bytes, offset))
     })?;
     // It may end in a hole.
     io_failed("write", output, file.set_len(size))?;
@@ -119,7 +114,7 @@ pub(super) fn write(
             Checked::Io(error) => RootfsError::Write(error),
         })?;
     }
-    io_failed("write", output, set_mode(file, metadata))?;
+    io_failed("write", output, set_plain_mode(file, metadata.mode))?;
     Ok(io_failed("write", output, whole.finish())?)
 }
 
@@ -192,21 +187,4 @@ fn machine_of(architecture: &str) -> Option<u16> {
         "s390x" => EM_S390,
         _ => return None,
     })
-}
-
-#[cfg(unix)]
-fn set_mode(file: &File, metadata: &Metadata) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let mode = if metadata.mode & 0o111 == 0 {
-        0o644
-    } else {
-        0o755
-    };
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn set_mode(_file: &File, _metadata: &Metadata) -> io::Result<()> {
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use crate::files::symlink_file;
+use crate::files::{set_plain_mode, symlink_file};
 use crate::io::write_all_at;
 
 use super::reader::{Archive, Content, Entry, TarError, components};
@@ -74,7 +74,7 @@ pub(crate) fn unpack(
                 let file = file.map_err(TarError::Write)?;
                 archive.data(|bytes, offset| write_all_at(&file, bytes, offset))?;
                 file.set_len(size).map_err(TarError::Write)?;
-                set_mode(&target, metadata.mode).map_err(TarError::Write)?;
+                set_plain_mode(&file, metadata.mode).map_err(TarError::Write)?;
             }
             Content::HardLink { target: of } => {
                 let of = str::from_utf8(&of).map_err(|_| refuse("links to no file here"))?;
@@ -193,19 +193,6 @@ fn stays_inside(name: &str, to: &str) -> bool {
     let mut parts = components(to.as_bytes());
     let ups = parts.by_ref().take_while(|part| *part == b"..").count();
     !to.starts_with('/') && ups <= depth && parts.all(|part| part != b"..")
-}
-
-#[cfg(unix)]
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let mode = if mode & 0o111 == 0 { 0o644 } else { 0o755 };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
