@@ -1,6 +1,7 @@
 //! The commands.
 
 mod build;
+mod findings;
 mod hints;
 mod layout;
 mod load;
@@ -79,6 +80,9 @@ enum Command {
     Verify(VerifyArgs),
     /// Run a scanner on an image, as a test.
     Scan(scan::ScanArgs),
+    /// Judge what an image has in it: the steps of a scan with a policy.
+    #[command(subcommand)]
+    Findings(findings::FindingsCommand),
     /// Find out whether this process may have namespaces of its own.
     #[command(name = TRY_NAMESPACES, hide = true)]
     TryNamespaces,
@@ -134,6 +138,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Layout(LayoutCommand::File(args)) => layout::file(&args)?,
         Command::Verify(args) => return verify(&args),
         Command::Scan(args) => return scan::scan(args),
+        Command::Findings(command) => return findings::run(&command),
         Command::TryNamespaces => scan::try_namespaces()?,
         Command::Push(args) => push::push(&args)?,
         Command::Load(args) => load::load(&args)?,

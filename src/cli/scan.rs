@@ -110,7 +110,7 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
 }
 
 /// Namespaces for the scanner, where the system lets a process have them.
-fn isolate(network: bool) -> Result<Isolation> {
+pub(super) fn isolate(network: bool) -> Result<Isolation> {
     let network = if network {
         Network::Allowed
     } else {

@@ -14,8 +14,8 @@ use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess,
-    Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer,
+    MapAccess, SeqAccess, Visitor,
 };
 use serde_json::Value;
 
@@ -322,6 +322,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, V> {
             next: 0,
             notes: self.notes,
         })
+    }
+
+    // Variants are words: what one would hold is not checked.
+    fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_enum(inner)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {

@@ -151,6 +151,20 @@ impl Rootfs {
         file::write(self, path, purpose, output)
     }
 
+    /// All regular files by each of their paths, with their sizes in bytes.
+    pub fn files(&self) -> impl Iterator<Item = (Vec<u8>, u64)> {
+        self.tree
+            .items()
+            .into_iter()
+            .filter_map(|item| match item.thing {
+                Thing::Inode(inode) | Thing::HardLink(inode, _) => match inode.kind {
+                    InodeKind::File { size, .. } => Some((item.path, size)),
+                    _ => None,
+                },
+                Thing::Directory(_) => None,
+            })
+    }
+
     /// Writes it into the directory `output`, which is empty or made, as a user without privileges can.
     ///
     /// Files and directories are the user's, who may read and write them all; devices, named pipes and extended

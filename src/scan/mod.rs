@@ -1,8 +1,15 @@
 //! Runs a scanner on an image as a test: what the image is to the scanner, what the scanner is kept from, where its
 //! report goes, and which end is a good one.
 
+mod bolt;
+pub mod findings;
 mod isolate;
+pub mod policy;
+pub mod report;
 mod stage;
+pub mod traces;
+pub mod trivy;
+pub mod verdict;
 
 pub use isolate::{Isolation, Network, NetworkIsOpen};
 

@@ -12,6 +12,7 @@ mod complete;
 mod docs;
 mod documents;
 mod faults;
+mod findings;
 mod layers;
 mod mirrors;
 mod network;

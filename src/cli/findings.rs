@@ -1,0 +1,351 @@
+//! `findings`: what the actions and tests of a scan with a policy call.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use chrono::{DateTime, Datelike as _, Utc};
+use clap::{Args, Subcommand};
+use oci_pull_all::json::to_json;
+use oci_pull_all::layout::{FoundImage, find_image};
+use oci_pull_all::oci::strict;
+use oci_pull_all::rootfs::Rootfs;
+use oci_pull_all::scan::findings::{Findings, Image, Inventory, Package, SCHEMA, Severity};
+use oci_pull_all::scan::policy::{ExceptionFile, Policy};
+use oci_pull_all::scan::traces::Traces;
+use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict};
+use oci_pull_all::scan::{Isolation, Scan, Subject, report, trivy};
+use serde::de::DeserializeOwned;
+
+use super::scan::isolate;
+use super::{ARGUMENTS_VARIABLE, Result, read, say, write};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FindingsCommand {
+    /// List the packages of an image.
+    Inventory(InventoryArgs),
+    /// Find what is known against the packages of an inventory.
+    Match(MatchArgs),
+    /// Judge findings by a policy.
+    Verdict(VerdictArgs),
+    /// Print verdicts, and end with 0 if all passed, with 1 if one failed, and with 2 if one cannot be trusted.
+    Show(ShowArgs),
+}
+
+/// The scanner.
+#[derive(Debug, Args)]
+struct ScannerArgs {
+    /// The program of Trivy.
+    #[arg(long, value_name = "FILE")]
+    program: PathBuf,
+    /// What errors call it.
+    #[arg(long, value_name = "NAME")]
+    scanner_name: String,
+    /// Let it use the network.
+    #[arg(long)]
+    network: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InventoryArgs {
+    #[command(flatten)]
+    scanner: ScannerArgs,
+    /// The layout of one image.
+    #[arg(long, value_name = "DIR")]
+    layout: PathBuf,
+    /// The Java database and its metadata.json, if there is one.
+    #[arg(long, num_args = 2, value_names = ["FILE", "METADATA"])]
+    java_database: Vec<PathBuf>,
+    /// The file for the inventory.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// The file for the same as the scanner's own list (CycloneDX).
+    #[arg(long, value_name = "FILE")]
+    list: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MatchArgs {
+    #[command(flatten)]
+    scanner: ScannerArgs,
+    /// The inventory.
+    #[arg(long, value_name = "FILE")]
+    inventory: PathBuf,
+    /// The scanner's own list.
+    #[arg(long, value_name = "FILE")]
+    list: PathBuf,
+    /// The inventory of the image's base.
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// The database and its metadata.json.
+    #[arg(long, num_args = 2, required = true, value_names = ["FILE", "METADATA"])]
+    database: Vec<PathBuf>,
+    /// The file for the findings.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerdictArgs {
+    /// The findings.
+    #[arg(long, value_name = "FILE")]
+    findings: PathBuf,
+    /// The inventory of an image that this one stands on, whose date counts. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    base: Vec<PathBuf>,
+    /// What people call the nearest of these.
+    #[arg(long, value_name = "NAME")]
+    base_name: Option<String>,
+    /// The inventory of one that has a test of its own: what it has passes here. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    tested_base: Vec<PathBuf>,
+    /// What people call the policy.
+    #[arg(long, value_name = "NAME", default_value = "the policy")]
+    policy_name: String,
+    /// The lowest severity that fails.
+    #[arg(long, default_value = "high")]
+    fail_on: Severity,
+    /// The severity of what has none.
+    #[arg(long, default_value = "high")]
+    unknown_as: Severity,
+    /// Let pass what nobody has fixed.
+    #[arg(long)]
+    only_fixed: bool,
+    /// Let pass exceptions that match nothing.
+    #[arg(long)]
+    unused_exceptions_pass: bool,
+    /// A trouble that does not matter, by its code. May be repeated.
+    #[arg(long, value_name = "CODE")]
+    allow: Vec<String>,
+    /// How many days the database may be behind the newest date of what is scanned.
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    max_database_age: u32,
+    /// A file with exceptions. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    exceptions: Vec<PathBuf>,
+    /// The file for the verdict.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The name of the test.
+    #[arg(long)]
+    name: String,
+    /// The file for the verdicts as JUnit's XML.
+    #[arg(long, value_name = "FILE", env = "XML_OUTPUT_FILE")]
+    junit: Option<PathBuf>,
+    /// The verdicts.
+    #[arg(required = true)]
+    verdicts: Vec<PathBuf>,
+}
+
+pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
+    match command {
+        FindingsCommand::Inventory(args) => inventory(args)?,
+        FindingsCommand::Match(args) => match_(args)?,
+        FindingsCommand::Verdict(args) => verdict(args)?,
+        FindingsCommand::Show(args) => return show(args),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inventory(args: &InventoryArgs) -> Result<()> {
+    let run = Run::begin(&args.scanner)?;
+    let FoundImage {
+        descriptor,
+        manifest,
+        config,
+    } = find_image(&args.layout, None)?;
+    // Reads all layers, which must be what the config says: the scanner would not notice.
+    let rootfs = Rootfs::read(&args.layout, &manifest, &config)?;
+    let has_java_database = !args.java_database.is_empty();
+    let cache = run.cache(&[("java-db", "trivy-java.db", &args.java_database)])?;
+    let arguments = trivy::inventory_arguments(&cache, has_java_database);
+    let written = run.scan(&args.layout, arguments)?;
+    let list = trivy::normalized(&written)?;
+    let listed = trivy::read_list(&list)?;
+    let packages: BTreeSet<Package> = listed.packages.into_values().collect();
+    let created = config.created.as_deref();
+    let created = created.and_then(|created| DateTime::parse_from_rfc3339(created).ok());
+    write(&args.list, &list)?;
+    write_json(
+        &args.output,
+        &Inventory {
+            schema: SCHEMA,
+            scanner: listed.scanner,
+            image: Image {
+                manifest: descriptor.digest.to_string(),
+                platform: descriptor.platform.unwrap_or(config.platform).to_string(),
+                created: created.map(|created| created.to_utc()).filter(counts),
+            },
+            system: listed.system,
+            packages: packages.into_iter().collect(),
+            traces: Traces::of(&rootfs)?,
+            has_java_database,
+        },
+    )
+}
+
+/// Whether a date is one, and not what builds that are reproducible put in its place.
+fn counts(date: &DateTime<Utc>) -> bool {
+    date.year() >= 2015
+}
+
+fn match_(args: &MatchArgs) -> Result<()> {
+    let run = Run::begin(&args.scanner)?;
+    let inventory: Inventory = read_json(&args.inventory)?;
+    let base = args
+        .base
+        .as_deref()
+        .map(read_json::<Inventory>)
+        .transpose()?;
+    let [database, metadata] = &args.database[..] else {
+        return Err("a database is two files".into());
+    };
+    let known = trivy::TrivyDatabase::read(database, &read(metadata)?)?;
+    // What would fail again and again is told by the verdict.
+    let report = if known.is_readable() && !inventory.packages.is_empty() {
+        let cache = run.cache(&[("db", "trivy.db", &args.database)])?;
+        Some(run.scan(&args.list, trivy::match_arguments(&cache))?)
+    } else {
+        None
+    };
+    let list = trivy::read_list(&read(&args.list)?)?;
+    let findings = trivy::findings(report.as_deref(), &list, &inventory, base.as_ref(), &known)?;
+    write_json(&args.output, &findings)
+}
+
+fn verdict(args: &VerdictArgs) -> Result<()> {
+    let findings: Findings = read_json(&args.findings)?;
+    let inventories = |paths: &[PathBuf]| -> Result<Vec<Inventory>> {
+        paths.iter().map(|path| read_json(path)).collect()
+    };
+    let mut exceptions = Vec::new();
+    for path in &args.exceptions {
+        let text = String::from_utf8(read(path)?);
+        let text = text.map_err(|_| format!("{} is not UTF-8", path.display()))?;
+        exceptions.push(ExceptionFile::read(path, &text)?);
+    }
+    let policy = Policy {
+        name: args.policy_name.clone(),
+        fail_on: args.fail_on,
+        unknown_as: args.unknown_as,
+        only_fixed: args.only_fixed,
+        allow: args.allow.iter().cloned().collect(),
+        max_database_age: args.max_database_age,
+        unused_exceptions_pass: args.unused_exceptions_pass,
+        exceptions,
+    };
+    let bases = Bases {
+        nearest: args.base_name.clone(),
+        tested: inventories(&args.tested_base)?,
+        all: inventories(&args.base)?,
+    };
+    write_json(&args.output, &Verdict::new(findings, &policy, &bases))
+}
+
+fn show(args: &ShowArgs) -> Result<ExitCode> {
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for path in &args.verdicts {
+        verdicts.push(read_json(path)?);
+    }
+    for verdict in &verdicts {
+        say(report::text(verdict).trim_end())?;
+    }
+    if let Some(file) = &args.junit {
+        write(file, report::junit(&args.name, &verdicts).as_bytes())?;
+    }
+    let outcomes: Vec<Outcome> = verdicts.iter().map(Verdict::outcome).collect();
+    Ok(if outcomes.contains(&Outcome::Untrusted) {
+        ExitCode::from(2)
+    } else if outcomes.contains(&Outcome::Failed) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// A run of the scanner, kept from the network, with room of its own.
+struct Run<'a> {
+    args: &'a ScannerArgs,
+    isolation: Isolation,
+    scratch: tempfile::TempDir,
+}
+
+impl<'a> Run<'a> {
+    fn begin(args: &'a ScannerArgs) -> Result<Self> {
+        // First, because it takes a process with one thread.
+        let isolation = isolate(args.network)?;
+        let scratch = tempfile::tempdir()
+            .map_err(|error| format!("cannot make a directory for temporary files: {error}"))?;
+        Ok(Run {
+            args,
+            isolation,
+            scratch,
+        })
+    }
+
+    /// The directory in which the scanner finds databases: each has a directory of its own, and two files in it.
+    fn cache(&self, databases: &[(&str, &str, &Vec<PathBuf>)]) -> Result<String> {
+        let cache = self.scratch.path().join("cache");
+        fs::create_dir(&cache)?;
+        for (directory, name, files) in databases {
+            if let [database, metadata] = &files[..] {
+                let directory = cache.join(directory);
+                fs::create_dir(&directory)?;
+                for (file, name) in [(database, *name), (metadata, "metadata.json")] {
+                    link(&std::path::absolute(file)?, &directory.join(name))?;
+                }
+            }
+        }
+        let cache = cache
+            .to_str()
+            .ok_or("the directory for temporary files is not UTF-8")?;
+        Ok(cache.to_owned())
+    }
+
+    /// Has the scanner read something, and returns what it wrote.
+    fn scan(&self, subject: &Path, arguments: Vec<String>) -> Result<Vec<u8>> {
+        let outputs = self.scratch.path().join("outputs");
+        let scratch = self.scratch.path().join("scratch");
+        fs::create_dir(&scratch)?;
+        let scan = Scan {
+            scanner: self.args.program.clone(),
+            name: self.args.scanner_name.clone(),
+            subject: Subject::Given(subject.to_owned()),
+            arguments,
+            environment: Vec::new(),
+            data: Vec::new(),
+            withheld: Some(ARGUMENTS_VARIABLE),
+            outputs: outputs.clone(),
+            scratch,
+            isolation: self.isolation,
+            report: Some("report.json".to_owned()),
+            expected_exit: 0,
+        };
+        scan.run()?;
+        read(&outputs.join("report.json"))
+    }
+}
+
+#[cfg(unix)]
+fn link(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn link(target: &Path, link: &Path) -> std::io::Result<()> {
+    fs::copy(target, link).map(drop)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = read(path)?;
+    strict::read(&bytes).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    write(path, &to_json(value))
+}

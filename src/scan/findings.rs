@@ -1,0 +1,438 @@
+//! The model of what a scan found: the packages of an image, and what is known against them. No scanner's own, and the same
+//! bytes anywhere: sorted, with no clock, random identifier or absolute path in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::traces::Traces;
+
+/// The version of these documents.
+pub const SCHEMA: u32 = 1;
+
+/// What an image has in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Who looked.
+    pub scanner: Scanner,
+    /// What was looked at.
+    pub image: Image,
+    /// The system, if the image says which.
+    pub system: Option<System>,
+    /// The packages, sorted.
+    pub packages: Vec<Package>,
+    /// What its files say of its packages, whatever the scanner saw.
+    pub traces: Traces,
+    /// Whether there was a database of Java archives, without which they are left out.
+    pub has_java_database: bool,
+}
+
+/// A scanner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scanner {
+    /// What it is called.
+    pub name: String,
+    /// Its version, as it says.
+    pub version: String,
+}
+
+/// An image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The manifest's digest.
+    pub manifest: String,
+    /// What it is for.
+    pub platform: String,
+    /// When it was made, if it says so.
+    pub created: Option<DateTime<Utc>>,
+}
+
+/// A system as `os-release` names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// Its family, such as `debian`.
+    pub family: String,
+    /// Its release, such as `12.5`.
+    pub release: String,
+}
+
+impl std::fmt::Display for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.family, self.release)
+    }
+}
+
+/// A package of an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Package {
+    /// What it is a package of, in the scanner's words, such as `debian` or `python-pkg`.
+    pub kind: String,
+    /// Whether it belongs to the system, and not to a language.
+    pub of_system: bool,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture, of a package of the system.
+    pub architecture: String,
+    /// Where it is, of a package of a language.
+    pub path: String,
+    /// Its package URL.
+    pub purl: String,
+    /// The `diff_id` of the layer that it came with, if the scanner knows.
+    pub layer: String,
+}
+
+impl Package {
+    /// What makes it the same package in an image and in its base, wherever layers put it.
+    pub(super) fn identity(&self) -> (&str, &str, &str, &str) {
+        let place = if self.of_system {
+            &self.architecture
+        } else {
+            &self.path
+        };
+        (&self.kind, &self.name, &self.version, place)
+    }
+}
+
+impl Inventory {
+    /// The packages by what they are of.
+    pub fn looked_at(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for package in &self.packages {
+            *counts.entry(package.kind.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Why nothing can be said about the image, whatever a database says; `is_same` tells whether a database takes two
+    /// systems for one.
+    pub fn troubles(
+        &self,
+        base: Option<&Inventory>,
+        is_same: impl Fn(Option<&System>, Option<&System>) -> bool,
+    ) -> Vec<Trouble> {
+        let has_system =
+            |inventory: &Inventory| inventory.packages.iter().any(|package| package.of_system);
+        let mut troubles = Vec::new();
+        if self.packages.is_empty() {
+            troubles.push(Trouble::NoPackages);
+        }
+        for (kind, path) in &self.traces.databases {
+            let is_of_kind = |package: &&Package| package.purl.starts_with(&format!("pkg:{kind}/"));
+            if self.packages.iter().find(is_of_kind).is_none() {
+                troubles.push(Trouble::SystemPackagesUnseen { path: path.clone() });
+            }
+        }
+        if let (Some(said), Some(seen)) = (&self.traces.system, &self.system)
+            && !said.release.is_empty()
+            && !is_same(Some(said), Some(seen))
+        {
+            troubles.push(Trouble::SystemMistaken {
+                said: said.to_string(),
+                seen: seen.to_string(),
+            });
+        }
+        if let Some(path) = &self.traces.log {
+            troubles.push(Trouble::UnreadLog { path: path.clone() });
+        }
+        if self.traces.java_archives > 0 && !self.has_java_database {
+            troubles.push(Trouble::NoJavaDatabase {
+                archives: self.traces.java_archives,
+            });
+        }
+        if let Some(base) = base
+            && has_system(base)
+        {
+            if !has_system(self) {
+                troubles.push(Trouble::SystemPackagesGone);
+            }
+            if !is_same(self.traces.system.as_ref(), base.traces.system.as_ref()) {
+                let name = |inventory: &Inventory| {
+                    let system = inventory.traces.system.as_ref();
+                    system.map_or_else(|| "none".to_owned(), ToString::to_string)
+                };
+                troubles.push(Trouble::SystemDiffers {
+                    image: name(self),
+                    base: name(base),
+                });
+            }
+        }
+        troubles
+    }
+
+    /// The kinds of packages that belong to languages.
+    pub fn language_kinds(&self) -> BTreeSet<&str> {
+        let of_languages = self.packages.iter().filter(|package| !package.of_system);
+        of_languages.map(|package| &*package.kind).collect()
+    }
+}
+
+/// What is known against the packages of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Who looked.
+    pub scanner: Scanner,
+    /// Where advisories came from.
+    pub database: Database,
+    /// What was looked at.
+    pub image: Image,
+    /// How many packages of each kind.
+    pub looked_at: BTreeMap<String, u64>,
+    /// Why the result cannot be trusted, as far as it is known already.
+    pub troubles: Vec<Trouble>,
+    /// What was found, sorted.
+    pub findings: Vec<Finding>,
+}
+
+/// A database of advisories.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// The version of its form, as it says.
+    pub schema: u64,
+    /// When it was built.
+    pub built: Option<DateTime<Utc>>,
+}
+
+/// Where a finding comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The image itself.
+    Local,
+    /// Its base, which has the same package.
+    Base,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nobody said.
+    Unknown,
+    /// Of no weight.
+    Negligible,
+    /// Low.
+    Low,
+    /// Medium.
+    Medium,
+    /// High.
+    High,
+    /// Critical.
+    Critical,
+}
+
+impl std::fmt::Display for Severity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Severity::Unknown => "unknown",
+            Severity::Negligible => "negligible",
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        })
+    }
+}
+
+impl std::str::FromStr for Severity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "unknown" => Severity::Unknown,
+            "negligible" => Severity::Negligible,
+            "low" => Severity::Low,
+            "medium" => Severity::Medium,
+            "high" => Severity::High,
+            "critical" => Severity::Critical,
+            _ => {
+                return Err(format!(
+                    "{text:?} is no severity: there are negligible, low, medium, high and critical"
+                ));
+            }
+        })
+    }
+}
+
+/// One thing that is known against a package.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Finding {
+    /// Whose it is.
+    pub origin: Origin,
+    /// Its identifier, such as `CVE-2026-0001`.
+    pub id: String,
+    /// What else it is called.
+    pub aliases: BTreeSet<String>,
+    /// The package.
+    pub package: Package,
+    /// The version without it; empty when there is none.
+    pub fixed: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in a few words.
+    pub title: String,
+}
+
+/// Why the result of a scan cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Trouble {
+    /// The scanner saw no package.
+    NoPackages,
+    /// The image has a database of packages of which the scanner saw none.
+    SystemPackagesUnseen {
+        /// The database's path.
+        path: String,
+    },
+    /// A part of a database of packages is in a log that scanners do not read.
+    UnreadLog {
+        /// The log's path.
+        path: String,
+    },
+    /// The database has nothing about the system.
+    SystemNotCovered {
+        /// The system.
+        system: String,
+    },
+    /// The database has nothing about the packages of a language.
+    LanguageNotCovered {
+        /// What the scanner calls them.
+        kind: String,
+    },
+    /// The database has no advisory at all.
+    EmptyDatabase,
+    /// The database is of another form than the scanner reads.
+    DatabaseSchema {
+        /// The version that it has.
+        found: u64,
+        /// The version that is read.
+        expected: u64,
+    },
+    /// The database does not say when it was built.
+    DatabaseWithoutDate,
+    /// The database is older than what it is to know about.
+    DatabaseTooOld {
+        /// When it was built.
+        built: NaiveDate,
+        /// The newest date of the scan.
+        newest: NaiveDate,
+        /// How many days it may be behind.
+        days: u32,
+    },
+    /// The base has packages of a system, and the image has none.
+    SystemPackagesGone,
+    /// The image says that it is of another system than its base.
+    SystemDiffers {
+        /// The image's.
+        image: String,
+        /// The base's.
+        base: String,
+    },
+    /// The scanner takes the image for one of another system.
+    SystemMistaken {
+        /// What the image says.
+        said: String,
+        /// What the scanner took it for.
+        seen: String,
+    },
+    /// Java archives cannot be looked into without a database of them.
+    NoJavaDatabase {
+        /// How many there are.
+        archives: u64,
+    },
+}
+
+impl Trouble {
+    /// The word by which a policy allows it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Trouble::NoPackages => "no-packages",
+            Trouble::SystemPackagesUnseen { .. } => "system-packages-unseen",
+            Trouble::UnreadLog { .. } => "unread-log",
+            Trouble::SystemNotCovered { .. } => "system-not-covered",
+            Trouble::LanguageNotCovered { .. } => "language-not-covered",
+            Trouble::EmptyDatabase => "empty-database",
+            Trouble::DatabaseSchema { .. } => "database-schema",
+            Trouble::DatabaseWithoutDate => "database-without-date",
+            Trouble::DatabaseTooOld { .. } => "database-too-old",
+            Trouble::SystemPackagesGone => "system-packages-gone",
+            Trouble::SystemDiffers { .. } => "system-differs",
+            Trouble::SystemMistaken { .. } => "system-mistaken",
+            Trouble::NoJavaDatabase { .. } => "no-java-database",
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::NoPackages => f.write_str("the scanner saw no package in the image"),
+            Trouble::SystemPackagesUnseen { path } => {
+                write!(
+                    f,
+                    "the image has packages in {path}, and the scanner saw none of them: is its os-release what it should be?"
+                )
+            }
+            Trouble::UnreadLog { path } => {
+                write!(
+                    f,
+                    "some packages may be in {path} alone, which scanners do not read"
+                )
+            }
+            Trouble::SystemNotCovered { system } => {
+                write!(f, "the database has nothing about {system}")
+            }
+            Trouble::LanguageNotCovered { kind } => {
+                write!(
+                    f,
+                    "the database has nothing about packages of the kind {kind}"
+                )
+            }
+            Trouble::EmptyDatabase => f.write_str("the database has no advisory"),
+            Trouble::DatabaseSchema { found, expected } => {
+                write!(
+                    f,
+                    "the database is of the form {found}, and the scanner reads {expected}"
+                )
+            }
+            Trouble::DatabaseWithoutDate => {
+                f.write_str("the database does not say when it was built")
+            }
+            Trouble::DatabaseTooOld {
+                built,
+                newest,
+                days,
+            } => write!(
+                f,
+                "the database was built on {built}, more than {days} days before {newest}, the newest date in what is scanned"
+            ),
+            Trouble::SystemPackagesGone => {
+                f.write_str("the base has packages of its system, and the image has none")
+            }
+            Trouble::SystemDiffers { image, base } => {
+                write!(
+                    f,
+                    "the image says that it is {image}, and its base that it is {base}"
+                )
+            }
+            Trouble::SystemMistaken { said, seen } => {
+                write!(
+                    f,
+                    "the image says that it is {said}, and the scanner took it for {seen}"
+                )
+            }
+            Trouble::NoJavaDatabase { archives } => {
+                write!(
+                    f,
+                    "{archives} Java archives were not looked into, because there is no Java database"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a team lets pass: a policy, and exceptions from it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDate;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::findings::{Finding, Origin, Severity};
+
+/// What passes.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// What people call it.
+    pub name: String,
+    /// The lowest severity that fails.
+    pub fail_on: Severity,
+    /// What counts where nobody said a severity.
+    pub unknown_as: Severity,
+    /// Whether what has no fixed version passes.
+    pub only_fixed: bool,
+    /// The troubles that are allowed, by their codes.
+    pub allow: BTreeSet<String>,
+    /// How many days the database may be behind the newest date of what is scanned.
+    pub max_database_age: u32,
+    /// Whether exceptions that match nothing pass.
+    pub unused_exceptions_pass: bool,
+    /// What passes all the same.
+    pub exceptions: Vec<ExceptionFile>,
+}
+
+/// Exceptions of a file.
+#[derive(Clone, Debug)]
+pub struct ExceptionFile {
+    exceptions: Vec<Exception>,
+}
+
+/// A finding that passes, or several.
+#[derive(Clone, Debug)]
+pub(super) struct Exception {
+    /// Its file and line, and whose it is.
+    pub(super) place: String,
+    /// The last day on which it counts.
+    pub(super) until: Option<NaiveDate>,
+    written: Written,
+}
+
+/// An exception as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    id: String,
+    package: Option<String>,
+    reason: String,
+    until: Option<toml::Value>,
+    #[serde(rename = "where")]
+    origin: Option<Origin>,
+    owner: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    exception: Vec<Spanned<Written>>,
+}
+
+/// Why exceptions cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ExceptionsError {
+    /// It is no TOML of exceptions.
+    #[error("{path} has no exceptions that can be read", path = path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<toml::de::Error>,
+    },
+    /// An exception is of no use.
+    #[error("{path}:{line}: {problem}", path = path.display())]
+    Exception {
+        /// The file.
+        path: PathBuf,
+        /// The line on which the exception begins.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl ExceptionFile {
+    /// Reads a file in TOML: tables `[[exception]]` with `id`, `reason`, and perhaps `package`, `until` (the last day on
+    /// which it counts), `where` (`local` or `base`) and `owner`.
+    pub fn read(path: &Path, text: &str) -> Result<Self, ExceptionsError> {
+        let document: Document = toml::from_str(text).map_err(|source| ExceptionsError::Toml {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        let mut exceptions = Vec::new();
+        for spanned in document.exception {
+            let line = text[..spanned.span().start].matches('\n').count() + 1;
+            let written = spanned.into_inner();
+            let problem = |problem: String| ExceptionsError::Exception {
+                path: path.to_owned(),
+                line,
+                problem,
+            };
+            if written.reason.trim().is_empty() {
+                return Err(problem("its reason is empty: say why it passes".to_owned()));
+            }
+            let until = written.until.as_ref().map(|until| {
+                let day = match until {
+                    toml::Value::String(text) => text.clone(),
+                    toml::Value::Datetime(day) => day.to_string(),
+                    other => format!("{other:?}"),
+                };
+                let no_day = |_| {
+                    problem(format!(
+                        "its until is {day}, which is no day: write until = 2026-12-31"
+                    ))
+                };
+                day.parse().map_err(no_day)
+            });
+            let owner = written.owner.as_ref();
+            let owner = owner.map(|owner| format!(" ({owner})")).unwrap_or_default();
+            exceptions.push(Exception {
+                place: format!("{}:{line}{owner}", path.display()),
+                until: until.transpose()?,
+                written,
+            });
+        }
+        Ok(ExceptionFile { exceptions })
+    }
+}
+
+impl Policy {
+    /// The exceptions of all files.
+    pub(super) fn exceptions(&self) -> impl Iterator<Item = &Exception> {
+        self.exceptions.iter().flat_map(|file| &file.exceptions)
+    }
+}
+
+impl Exception {
+    /// Whether it says something about a finding.
+    pub(super) fn is_for(&self, finding: &Finding) -> bool {
+        let Written {
+            id,
+            package,
+            origin,
+            ..
+        } = &self.written;
+        let is_named = finding.id == *id || finding.aliases.contains(id);
+        // Scanners do not agree on the case of names.
+        let is_of = |package: &String| package.eq_ignore_ascii_case(&finding.package.name);
+        is_named
+            && package.as_ref().is_none_or(is_of)
+            && origin.is_none_or(|origin| origin == finding.origin)
+    }
+
+    /// The identifier that it is for.
+    pub(super) fn id(&self) -> &str {
+        &self.written.id
+    }
+
+    /// Why it is one.
+    pub(super) fn reason(&self) -> &str {
+        &self.written.reason
+    }
+}

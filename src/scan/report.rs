@@ -1,0 +1,193 @@
+//! A verdict for people, and for what reads JUnit's XML. Nothing in it acts on a terminal, a log or a parser, whoever
+//! named the packages.
+
+use std::fmt::Write as _;
+
+use crate::text::shown;
+
+use super::findings::{Finding, Findings, Origin};
+use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict};
+
+/// The verdict in lines: first what is against the image.
+pub fn text(verdict: &Verdict) -> String {
+    let mut lines = Vec::new();
+    let mut line = |line: String| lines.push(shown(&line));
+    for trouble in &verdict.troubles {
+        line(format!("cannot be trusted: {trouble} [{}]", trouble.code()));
+    }
+    for finding in &verdict.failing {
+        line(format!("found: {}", in_line(finding)));
+    }
+    for fault in &verdict.faults {
+        let ExceptionFault { place, id, problem } = fault;
+        line(format!("exception: {place}: {id}: {problem}"));
+    }
+    for excepted in &verdict.excepted {
+        let Excepted {
+            finding,
+            reason,
+            place,
+        } = excepted;
+        line(format!("excepted: {}: {place}: {reason}", in_line(finding)));
+    }
+    for finding in &verdict.unfixed {
+        line(format!(
+            "passes, not fixed by anybody: {}",
+            in_line(finding)
+        ));
+    }
+    for trouble in &verdict.allowed {
+        line(format!("allowed: {trouble} [{}]", trouble.code()));
+    }
+    for fault in &verdict.unused {
+        line(format!("unused: {}: {}", fault.place, fault.id));
+    }
+    if !verdict.of_base.is_empty() {
+        let count = count(verdict.of_base.len(), "finding");
+        line(format!("the base has {count}, for its own test"));
+    }
+    for note in &verdict.notes {
+        line(format!("note: {note}"));
+    }
+    line(looked_at(&verdict.findings));
+    line(match verdict.outcome() {
+        Outcome::Passed => "passed".to_owned(),
+        Outcome::Failed => format!(
+            "FAILED: {}, {}",
+            count(verdict.failing.len(), "finding"),
+            count(verdict.faults.len(), "faulty exception"),
+        ),
+        Outcome::Untrusted => {
+            "NOT TRUSTED: the scan cannot say what it should, whatever it found".to_owned()
+        }
+    });
+    lines.join("\n") + "\n"
+}
+
+/// What was looked at, and by what means.
+fn looked_at(findings: &Findings) -> String {
+    let Findings {
+        image,
+        scanner,
+        database,
+        looked_at,
+        ..
+    } = findings;
+    let kinds: Vec<String> = looked_at
+        .iter()
+        .map(|(kind, number)| format!("{number} {kind}"))
+        .collect();
+    let packages = match kinds.as_slice() {
+        [] => "no packages".to_owned(),
+        kinds => format!("packages: {}", kinds.join(", ")),
+    };
+    let built = database.built.map_or_else(
+        || "without a date".to_owned(),
+        |built| format!("of {}", built.date_naive()),
+    );
+    format!(
+        "{} {}: {packages}; {} {}, its database {built}",
+        image.platform, image.manifest, scanner.name, scanner.version,
+    )
+}
+
+fn count(number: usize, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
+}
+
+fn in_line(finding: &Finding) -> String {
+    let package = &finding.package;
+    let origin = match finding.origin {
+        Origin::Local => "",
+        Origin::Base => ", in the base",
+    };
+    let mut line = format!(
+        "{} {} {} {}{origin}",
+        finding.id, finding.severity, package.name, package.version
+    );
+    if !finding.fixed.is_empty() {
+        let _ = write!(line, ", fixed in {}", finding.fixed);
+    }
+    if !package.path.is_empty() {
+        let _ = write!(line, ", {}", package.path);
+    }
+    if !finding.title.is_empty() {
+        let _ = write!(line, ": {}", finding.title);
+    }
+    line
+}
+
+/// The verdicts as JUnit's XML: a suite for each image, and in it a case for each finding that fails or is excepted.
+pub fn junit(name: &str, verdicts: &[Verdict]) -> String {
+    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    for verdict in verdicts {
+        let mut cases = String::new();
+        let suite = format!("{name} {}", verdict.findings.image.platform);
+        let mut case = |title: &str, result: &str| {
+            let _ = writeln!(
+                cases,
+                "    <testcase classname=\"{}\" name=\"{}\">{result}</testcase>",
+                escaped(&suite),
+                escaped(title)
+            );
+        };
+        let failure = |message: &str| format!("<failure message=\"{}\"/>", escaped(message));
+        for trouble in &verdict.troubles {
+            case(
+                trouble.code(),
+                &format!("<error message=\"{}\"/>", escaped(&trouble.to_string())),
+            );
+        }
+        for finding in &verdict.failing {
+            case(&title(finding), &failure(&in_line(finding)));
+        }
+        for fault in &verdict.faults {
+            case(
+                &format!("exception {}", fault.id),
+                &failure(&format!("{}: {}", fault.place, fault.problem)),
+            );
+        }
+        for excepted in &verdict.excepted {
+            let reason = format!("<skipped message=\"{}\"/>", escaped(&excepted.reason));
+            case(&title(&excepted.finding), &reason);
+        }
+        if verdict.outcome() == Outcome::Passed {
+            case("scan", "");
+        }
+        let tests = cases.lines().count();
+        let failures = verdict.failing.len() + verdict.faults.len();
+        let _ = writeln!(
+            xml,
+            "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{}\" skipped=\"{}\">\n{cases}  </testsuite>",
+            escaped(&suite),
+            verdict.troubles.len(),
+            verdict.excepted.len(),
+        );
+    }
+    xml + "</testsuites>\n"
+}
+
+fn title(finding: &Finding) -> String {
+    format!(
+        "{} {} {}",
+        finding.id, finding.package.name, finding.package.version
+    )
+}
+
+/// Text as the value of an attribute.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in shown(text).chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            // No character of XML 1.0.
+            '\u{fffe}' | '\u{ffff}' => escaped.extend(character.escape_unicode()),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}

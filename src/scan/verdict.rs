@@ -1,0 +1,226 @@
+//! What becomes of an image by what was found in it and a policy.
+//!
+//! Nothing here looks at a clock. An exception runs out by the date of the database, so a verdict that is cached stays
+//! right, and an exception ends in the change that moves the database.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::findings::{Finding, Findings, Inventory, Package, SCHEMA, Severity, Trouble};
+use super::policy::{Exception, Policy};
+
+/// The images that an image stands on.
+#[derive(Clone, Debug, Default)]
+pub struct Bases {
+    /// What people call the nearest.
+    pub nearest: Option<String>,
+    /// Those that have tests of their own.
+    pub tested: Vec<Inventory>,
+    /// All of them.
+    pub all: Vec<Inventory>,
+}
+
+/// What becomes of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What was scanned, and with what.
+    pub findings: Findings,
+    /// Why the result cannot be trusted.
+    pub troubles: Vec<Trouble>,
+    /// Troubles that the policy allows.
+    pub allowed: Vec<Trouble>,
+    /// What must not be.
+    pub failing: Vec<Finding>,
+    /// What an exception lets pass.
+    pub excepted: Vec<Excepted>,
+    /// What a base is tested for.
+    pub of_base: Vec<Finding>,
+    /// What passes because nobody has fixed it.
+    pub unfixed: Vec<Finding>,
+    /// What is wrong with exceptions.
+    pub faults: Vec<ExceptionFault>,
+    /// Exceptions that match nothing, where that passes.
+    pub unused: Vec<ExceptionFault>,
+    /// What else there is to say.
+    pub notes: Vec<String>,
+}
+
+/// A finding that passes, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excepted {
+    /// The finding.
+    pub finding: Finding,
+    /// Why it passes.
+    pub reason: String,
+    /// Where that is written.
+    pub place: String,
+}
+
+/// An exception that is of no use, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExceptionFault {
+    /// Its file and line.
+    pub place: String,
+    /// The identifier that it is for.
+    pub id: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// How an image stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Nothing is against it.
+    Passed,
+    /// There is something that must not be.
+    Failed,
+    /// Nobody knows.
+    Untrusted,
+}
+
+impl Verdict {
+    /// Judges an image by its findings.
+    pub fn new(findings: Findings, policy: &Policy, bases: &Bases) -> Self {
+        let mut verdict = Verdict {
+            schema: SCHEMA,
+            troubles: Vec::new(),
+            allowed: Vec::new(),
+            failing: Vec::new(),
+            excepted: Vec::new(),
+            of_base: Vec::new(),
+            unfixed: Vec::new(),
+            faults: Vec::new(),
+            unused: Vec::new(),
+            notes: Vec::new(),
+            findings,
+        };
+        verdict.judge_scan(policy, bases);
+        verdict.judge_findings(policy, bases);
+        verdict.judge_exceptions(policy);
+        verdict
+    }
+
+    /// How the image stands. That a scan cannot be trusted goes before all else.
+    pub fn outcome(&self) -> Outcome {
+        if !self.troubles.is_empty() {
+            Outcome::Untrusted
+        } else if self.failing.is_empty() && self.faults.is_empty() {
+            Outcome::Passed
+        } else {
+            Outcome::Failed
+        }
+    }
+
+    fn judge_scan(&mut self, policy: &Policy, bases: &Bases) {
+        let mut troubles = self.findings.troubles.clone();
+        let dates = bases.all.iter().filter_map(|base| base.image.created);
+        match dates.chain(self.findings.image.created).max() {
+            Some(newest) => troubles.extend(age(&self.findings, newest, policy)),
+            None => self.notes.push(
+                "the age of the database was not judged: nothing that was scanned has a date"
+                    .to_owned(),
+            ),
+        }
+        let is_allowed = |trouble: &Trouble| policy.allow.contains(trouble.code());
+        (self.allowed, self.troubles) = troubles.into_iter().partition(is_allowed);
+    }
+
+    fn judge_findings(&mut self, policy: &Policy, bases: &Bases) {
+        let tested = bases.tested.iter().flat_map(|base| &base.packages);
+        let tested: BTreeSet<_> = tested.map(Package::identity).collect();
+        let known = bases.all.iter().flat_map(|base| &base.packages);
+        let known: BTreeSet<_> = known.map(Package::identity).collect();
+        let mut untested = 0;
+        for finding in &self.findings.findings {
+            let severity = match finding.severity {
+                Severity::Unknown => policy.unknown_as,
+                severity => severity,
+            };
+            if severity < policy.fail_on {
+                continue;
+            }
+            let identity = finding.package.identity();
+            let excepting = policy
+                .exceptions()
+                .find(|exception| exception.is_for(finding) && !is_over(exception, &self.findings));
+            if let Some(exception) = excepting {
+                self.excepted.push(Excepted {
+                    finding: finding.clone(),
+                    reason: exception.reason().to_owned(),
+                    place: exception.place.clone(),
+                });
+            } else if tested.contains(&identity) {
+                self.of_base.push(finding.clone());
+            } else if finding.fixed.is_empty() && policy.only_fixed {
+                self.unfixed.push(finding.clone());
+            } else {
+                untested += u64::from(known.contains(&identity));
+                self.failing.push(finding.clone());
+            }
+        }
+        if let (Some(base), true) = (&bases.nearest, untested > 0) {
+            self.notes.push(format!(
+                "{untested} of these are in the base: where {base} has a test of its own, bases = [\"{base}\"] in {} leaves them to it",
+                policy.name,
+            ));
+        }
+    }
+
+    fn judge_exceptions(&mut self, policy: &Policy) {
+        let found = &self.findings;
+        for exception in policy.exceptions() {
+            let fault = |problem: String| ExceptionFault {
+                place: exception.place.clone(),
+                id: exception.id().to_owned(),
+                problem,
+            };
+            if is_over(exception, found) {
+                self.faults
+                    .push(fault(match (exception.until, found.database.built) {
+                        (Some(until), Some(built)) => {
+                            format!(
+                                "it ended on {until}, and the database is of {}",
+                                built.date_naive()
+                            )
+                        }
+                        _ => "it has an end, but the database does not say when it was built"
+                            .to_owned(),
+                    }));
+            } else if !found
+                .findings
+                .iter()
+                .any(|finding| exception.is_for(finding))
+            {
+                let fault = fault("nothing that was found is like it: remove it".to_owned());
+                if policy.unused_exceptions_pass {
+                    self.unused.push(fault);
+                } else {
+                    self.faults.push(fault);
+                }
+            }
+        }
+    }
+}
+
+/// Whether an exception counts no more; it does on its last day.
+fn is_over(exception: &Exception, findings: &Findings) -> bool {
+    let built = findings.database.built.map(|built| built.date_naive());
+    let counts = |until| built.is_some_and(|built| built <= until);
+    !exception.until.is_none_or(counts)
+}
+
+/// Whether the database is too old for what it is to know about.
+fn age(findings: &Findings, newest: DateTime<Utc>, policy: &Policy) -> Option<Trouble> {
+    let built = findings.database.built?.date_naive();
+    let newest = newest.date_naive();
+    let behind = (newest - built).num_days();
+    (behind > i64::from(policy.max_database_age)).then_some(Trouble::DatabaseTooOld {
+        built,
+        newest,
+        days: policy.max_database_age,
+    })
+}
