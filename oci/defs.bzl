@@ -17,7 +17,9 @@ load("//oci/private/rules:oci_pull_all_toolchain.bzl", _oci_pull_all_toolchain =
 load("//oci/private/rules:oci_push.bzl", _oci_push = "oci_push")
 load("//oci/private/rules:oci_sbom.bzl", _oci_sbom = "oci_sbom")
 load("//oci/private/rules:oci_sbom_toolchain.bzl", _oci_sbom_toolchain = "oci_sbom_toolchain")
+load("//oci/private/rules:oci_scan_policy.bzl", _oci_scan_policy = "oci_scan_policy")
 load("//oci/private/rules:oci_scan_test.bzl", _oci_scan_test = "oci_scan_test")
+load("//oci/private/rules:trivy_scanner.bzl", _trivy_scanner = "trivy_scanner")
 load(
     ":providers.bzl",
     _OCIArtifactFilesInfo = "OCIArtifactFilesInfo",
@@ -30,6 +32,9 @@ load(
     _OCIPulledImageInfo = "OCIPulledImageInfo",
     _OCIRootfsInfo = "OCIRootfsInfo",
     _OCISBOMGeneratorInfo = "OCISBOMGeneratorInfo",
+    _OCIScanInfo = "OCIScanInfo",
+    _OCIScanPolicyInfo = "OCIScanPolicyInfo",
+    _OCIScannerInfo = "OCIScannerInfo",
     _OCIToolInfo = "OCIToolInfo",
 )
 
@@ -50,7 +55,9 @@ oci_pull_all_toolchain = _oci_pull_all_toolchain
 oci_push = _oci_push
 oci_sbom = _oci_sbom
 oci_sbom_toolchain = _oci_sbom_toolchain
+oci_scan_policy = _oci_scan_policy
 oci_scan_test = _oci_scan_test
+trivy_scanner = _trivy_scanner
 
 OCIArtifactFilesInfo = _OCIArtifactFilesInfo
 OCIArtifactInfo = _OCIArtifactInfo
@@ -62,4 +69,7 @@ OCIPulledFromInfo = _OCIPulledFromInfo
 OCIPulledImageInfo = _OCIPulledImageInfo
 OCIRootfsInfo = _OCIRootfsInfo
 OCISBOMGeneratorInfo = _OCISBOMGeneratorInfo
+OCIScanInfo = _OCIScanInfo
+OCIScanPolicyInfo = _OCIScanPolicyInfo
+OCIScannerInfo = _OCIScannerInfo
 OCIToolInfo = _OCIToolInfo

@@ -16,6 +16,12 @@ load(
 load("//oci/private/providers:pulled_image.bzl", _OCIPulledImageInfo = "OCIPulledImageInfo")
 load("//oci/private/providers:rootfs.bzl", _OCIRootfsInfo = "OCIRootfsInfo")
 load(
+    "//oci/private/providers:scan.bzl",
+    _OCIScanInfo = "OCIScanInfo",
+    _OCIScanPolicyInfo = "OCIScanPolicyInfo",
+    _OCIScannerInfo = "OCIScannerInfo",
+)
+load(
     "//oci/private/providers:toolchains.bzl",
     _OCISBOMGeneratorInfo = "OCISBOMGeneratorInfo",
     _OCIToolInfo = "OCIToolInfo",
@@ -31,4 +37,7 @@ OCIPulledFromInfo = _OCIPulledFromInfo
 OCIPulledImageInfo = _OCIPulledImageInfo
 OCIRootfsInfo = _OCIRootfsInfo
 OCISBOMGeneratorInfo = _OCISBOMGeneratorInfo
+OCIScanInfo = _OCIScanInfo
+OCIScanPolicyInfo = _OCIScanPolicyInfo
+OCIScannerInfo = _OCIScannerInfo
 OCIToolInfo = _OCIToolInfo

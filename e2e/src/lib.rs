@@ -19,6 +19,7 @@ pub mod peer;
 pub mod remote;
 pub mod root;
 pub mod storage;
+pub mod trivy_db;
 mod user;
 
 pub use checkout::{cache, checkout, copy_of_checkout, in_target, program, scratch};

@@ -16,13 +16,13 @@ def add_network(ctx, arguments):
     if ctx.attr.network:
         arguments.add("--network")
 
-def network_requirements(ctx):
+def network_requirements(network):
     """Returns the execution requirements that tell Bazel.
 
     Args:
-      ctx: the context of a rule with `network = NETWORK_ATTR` among its attributes.
+      network: whether what runs may use the network.
 
     Returns:
       A dict.
     """
-    return {"requires-network": ""} if ctx.attr.network else {"block-network": ""}
+    return {"requires-network": ""} if network else {"block-network": ""}

@@ -40,7 +40,7 @@ def _oci_sbom_impl(ctx):
         inputs = found.inputs,
         outputs = [output],
         tools = [generator.executable],
-        execution_requirements = network_requirements(ctx),
+        execution_requirements = network_requirements(ctx.attr.network),
         exec_group = _EXEC_GROUP,
         mnemonic = "OCISBOM",
         progress_message = "Listing what is in image layout %{label}",

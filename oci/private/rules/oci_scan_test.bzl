@@ -1,15 +1,39 @@
 """The test that runs a scanner on an image."""
 
+load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS")
 load("//oci/private/common:layout_input.bzl", "single_input")
 load("//oci/private/common:network.bzl", "NETWORK_ATTR", "add_network", "network_requirements")
 load("//oci/private/common:placeholders.bzl", "check_placeholders", "has_placeholder")
 load("//oci/private/common:platforms.bzl", "add_platform")
 load("//oci/private/common:run_tool.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_tool")
+load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
+load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
+load("//oci/private/common:verdict.bzl", "verdict_test")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
+load("//oci/private/providers:scan.bzl", "OCIScanPolicyInfo")
 
 _PLACEHOLDERS = ["{layout}", "{report}", "{outputs}"]
 
+# What counts in one of the two ways to scan alone.
+_OF_IMAGES = ["exceptions", "policy"]
+_OF_LAYOUTS = ["args", "data", "env", "expected_exit", "layout", "network", "platform", "report", "scanner"]
+
 def _oci_scan_test_impl(ctx):
+    image = single(ctx.attr.image) if ctx.attr.image else None
+    for name in _OF_LAYOUTS if image else _OF_IMAGES:
+        if getattr(ctx.attr, name):
+            fail("{}: {} is for {}".format(
+                ctx.label,
+                name,
+                "a layout and a scanner of the test's own, but here image is given, which the scanner of the build scans" if image else "an image that the scanner of the build scans, but image is not given",
+            ))
+    if image:
+        return verdict_test(ctx, image, ctx.attr.policy or ctx.attr._policy, ctx.files.exceptions)
+    if not ctx.attr.layout or not ctx.attr.scanner:
+        fail("{}: give image, which the scanner of the build scans, or else layout and scanner".format(ctx.label))
+    return _scan_layout(ctx)
+
+def _scan_layout(ctx):
     _check_words(ctx)
     target = ctx.attr.layout
     arguments = ctx.actions.args()
@@ -57,7 +81,7 @@ def _oci_scan_test_impl(ctx):
         target[DefaultInfo].default_runfiles
         for target in [ctx.attr.scanner] + ctx.attr.data
     ])
-    return test_tool(ctx, arguments, runfiles) + [testing.ExecutionInfo(network_requirements(ctx))]
+    return test_tool(ctx, arguments, runfiles) + [testing.ExecutionInfo(network_requirements(ctx.attr.network))]
 
 def _check_words(ctx):
     env = ctx.attr.env.values()
@@ -71,9 +95,14 @@ def _check_words(ctx):
 
 oci_scan_test = rule(
     implementation = _oci_scan_test_impl,
-    doc = """Tests an image with a scanner, which may be any program.
+    doc = """Tests an image with a scanner.
 
-The scanner runs in the test's sandbox, and its output is the test's. In the words of `args`, and in the
+With `image`, the scanner is that of the build (`--@oci_pull_all//oci:scanner`), which looks into each image and each base
+once, however many tests there are, and `policy` decides what passes. The test ends with 1 for findings, with 2 for a scan
+that cannot be trusted, such as one that saw no packages, and has a JUnit report of them. For an index, each of its images is
+scanned. Output groups: `inventory`, `findings` and `verdict`, a file in JSON for each image.
+
+With `layout` and `scanner`, the scanner may be any program. It runs in the test's sandbox, and its output is the test's. In the words of `args`, and in the
 values of `env`, `{layout}` stands for the absolute path of what is scanned, `{report}` for that of the
 report and `{outputs}` for that of the directory of the test's undeclared outputs, which Bazel keeps in
 `bazel-testlogs/PACKAGE/NAME/test.outputs`. The scanner finds the first two in the environment too, as
@@ -97,16 +126,25 @@ in its working directory.""",
         "env": attr.string_dict(
             doc = "Variables of the scanner's environment. Values may hold `$(rootpath LABEL)` of what is in `data`, and `$$` for a dollar sign.",
         ),
+        "exceptions": attr.label_list(
+            doc = "Files with exceptions for this image, in TOML, beside those of the policy.",
+            allow_files = [".toml"],
+        ),
         "expected_exit": attr.int(
             doc = "The exit code of the scanner that makes the test a success.",
             default = 0,
+        ),
+        "image": attr.label(
+            doc = "The image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.",
+            aspects = [scan_aspect],
+            cfg = pull_all_on,
+            providers = IMAGE_PROVIDERS,
         ),
         "layout": attr.label(
             doc = """What is scanned: an `oci_image_layout`, as a directory (`oci-dir:{layout}` for many
 scanners); an `oci_image_archive`, as a file (`docker-archive:{layout}`, `oci-archive:{layout}`); an
 `oci_image_rootfs`, as a directory in which the image's file system is unpacked; or any other target with
 one file or directory.""",
-            mandatory = True,
             allow_files = True,
         ),
         "network": NETWORK_ATTR,
@@ -114,16 +152,20 @@ one file or directory.""",
             doc = """Which image of a layout of several, such as `linux/arm64/v8`: the scanner sees that one alone. Some
 scanners take the first otherwise, whatever they are told.""",
         ),
+        "policy": attr.label(
+            doc = "The `oci_scan_policy`; without one, that of the build, `--@oci_pull_all//oci:scan_policy`.",
+            providers = [OCIScanPolicyInfo],
+        ),
         "report": attr.string(
             doc = "The file name of a report that the scanner writes, such as `report.json`.",
         ),
         "scanner": attr.label(
             doc = "The scanner's program.",
-            mandatory = True,
             allow_files = True,
             executable = True,
             cfg = config.exec("test"),
         ),
+        "_policy": attr.label(default = Label("//oci:scan_policy"), providers = [OCIScanPolicyInfo]),
     },
     exec_groups = TEST_EXEC_GROUPS,
     test = True,

@@ -1,0 +1,384 @@
+//! Scans by the scanner of the build and a policy: real Trivy, whose image and databases are pulled like the base.
+
+use std::fs;
+
+use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::checkout;
+use oci_pull_all_e2e::page::blocks;
+use oci_pull_all_e2e::peer::Peer;
+use oci_pull_all_e2e::trivy_db::{Advisory, metadata, trivy_db};
+use oci_pull_all_support::rootfs::Layer;
+use oci_pull_all_support::{
+    CONFIG, Images, LAYER, MANIFEST, Registry, config_of, manifest_of, text,
+};
+use serde_json::{Value, json};
+use tar::EntryType;
+
+const ADVISORIES: [Advisory; 4] = [
+    Advisory {
+        source: "debian 12",
+        package: "openssl",
+        id: "CVE-2099-0001",
+        fixed: "3.0.11-1~deb12u2",
+        severity: "HIGH",
+        title: "made up\u{1b}[2J\n::error::]]>\u{202e}",
+    },
+    Advisory {
+        source: "pip::GitHub Security Advisory Pip",
+        package: "jinja2",
+        id: "CVE-2099-0002",
+        fixed: "2.11.3",
+        severity: "CRITICAL",
+        title: "made up, too",
+    },
+    Advisory {
+        source: "debian 12",
+        package: "curl",
+        id: "CVE-2099-0003",
+        fixed: "",
+        severity: "UNKNOWN",
+        title: "",
+    },
+    Advisory {
+        source: "debian 12",
+        package: "perl-base",
+        id: "CVE-2099-0004",
+        fixed: "",
+        severity: "LOW",
+        title: "too low to matter",
+    },
+];
+
+const RELEASE: &str = "ID=debian\nVERSION_ID=\"12\"\nNAME=\"Debian GNU/Linux\"\n";
+
+fn dpkg(packages: &[(&str, &str)]) -> String {
+    let package = |(name, version): &(&str, &str)| {
+        format!(
+            "Package: {name}\nStatus: install ok installed\nMaintainer: a <a@example.org>\n\
+             Architecture: amd64\nVersion: {version}\nDescription: x\n\n"
+        )
+    };
+    packages.iter().map(package).collect()
+}
+
+fn add_image(images: &mut Images, repository: &str, layer: Layer, created: &str) -> String {
+    let layer = images.add_blob(repository, LAYER, layer.0);
+    let mut config = config_of(std::slice::from_ref(&layer));
+    config["created"] = created.into();
+    let config = images.add_blob(repository, CONFIG, config.to_string().into_bytes());
+    let manifest = manifest_of(&config, &[layer]).to_string().into_bytes();
+    let manifest = images.add_manifest(repository, MANIFEST, manifest);
+    text(&manifest["digest"]).to_owned()
+}
+
+fn add_database(images: &mut Images, advisories: &[Advisory], day: &str) -> String {
+    let database = String::from_utf8_lossy(&metadata(day)).into_owned();
+    let archive = Layer::new().file("metadata.json", &database).add(
+        EntryType::Regular,
+        "trivy.db",
+        0o600,
+        "",
+        &trivy_db(advisories),
+    );
+    images.add_artifact(
+        "aquasecurity/trivy-db",
+        "application/vnd.aquasec.trivy.config.v1+json",
+        &[(
+            Some("db.tar.gz"),
+            "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip",
+            archive.0,
+        )],
+    )
+}
+
+/// A registry with a base, a scanner and databases, and the case on it. Where there is no scanner, the test is skipped.
+fn workspace() -> Option<(Registry, Workspace)> {
+    let trivy = fs::read(Peer::Trivy.or_skip()?).expect("can be read");
+    let mut images = Images::default();
+    let base = Layer::new()
+        .file("etc/os-release", RELEASE)
+        .file("etc/debian_version", "12.5\n")
+        .file(
+            "var/lib/dpkg/status",
+            &dpkg(&[("openssl", "3.0.9-1"), ("perl-base", "5.36.0-7")]),
+        );
+    let base = add_image(&mut images, "library/debian", base, "2026-11-01T00:00:00Z");
+    let trivy = Layer::new().add(EntryType::Regular, "usr/local/bin/trivy", 0o755, "", &trivy);
+    let trivy = add_image(
+        &mut images,
+        "aquasecurity/trivy",
+        trivy,
+        "2026-10-01T00:00:00Z",
+    );
+    let databases = [
+        add_database(&mut images, &ADVISORIES, "2026-11-10"),
+        add_database(&mut images, &ADVISORIES, "2025-11-10"),
+        add_database(&mut images, &[], "2026-11-10"),
+    ];
+    let registry = Registry::with(images);
+    let [database, stale, empty] = &databases;
+    let workspace = Workspace::new(
+        "findings",
+        &[
+            ("HOST", registry.host()),
+            ("DEBIAN", &base),
+            ("TRIVY", &trivy),
+            ("TRIVY_DB", database),
+            ("STALE_DB", stale),
+            ("EMPTY_DB", empty),
+        ],
+    );
+    Some((registry, workspace))
+}
+
+/// How a test ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Passed,
+    Failed,
+    Untrusted,
+}
+
+use End::{Failed, Passed, Untrusted};
+
+/// Runs one test, which must end so; returns its log.
+fn log(workspace: &Workspace, test: &str, more: &[&str], end: End) -> String {
+    let arguments = [&["test", test][..], more].concat();
+    if end == Passed {
+        workspace.succeed(&arguments);
+    } else {
+        workspace.fail(&arguments);
+    }
+    let logs = workspace.succeed(&[&["info", "bazel-testlogs"][..], more].concat());
+    let test = test.trim_start_matches("//").replace(':', "/");
+    let read = |name: &str| {
+        let file = format!("{}/{test}/{name}", logs.stdout.trim_end());
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
+    };
+    // The report is ours, and not what Bazel makes of a test without one.
+    let report = read("test.xml");
+    let has = |element: &str| report.contains(&format!("<{element} message="));
+    assert_eq!(has("error"), end == Untrusted, "{report}");
+    assert!(has("failure") || end != Failed, "{report}");
+    assert!(
+        !report.contains('\u{1b}') && !report.contains("\n::"),
+        "{report}"
+    );
+    read("test.log")
+}
+
+/// Checks that these lines are among those of a log, and no line of `absent` begins so.
+fn has(log: &str, lines: &[&str], absent: &[&str]) {
+    for line in lines {
+        assert!(
+            log.lines().any(|found| found == *line),
+            "no {line:?} in:\n{log}"
+        );
+    }
+    for beginning in absent {
+        assert!(
+            !log.lines().any(|found| found.starts_with(beginning)),
+            "{beginning:?} in:\n{log}"
+        );
+    }
+}
+
+const OPENSSL: &str = "CVE-2099-0001 high openssl 3.0.9-1";
+const JINJA: &str = "found: CVE-2099-0002 critical Jinja2 2.11.2, fixed in 2.11.3, usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA: made up, too";
+const CURL: &str = "found: CVE-2099-0003 unknown curl 1:7.88.1-10";
+
+#[test]
+fn a_policy_decides_on_what_trivy_finds() {
+    let Some((_registry, workspace)) = workspace() else {
+        return;
+    };
+    let made_up = "made up\\u{1b}[2J\\u{a}::error::]]>\\u{202e}";
+
+    // The base's own test has the base's findings, and the policy's exception.
+    let base = log(&workspace, "//security:debian", &[], Passed);
+    let excepted = format!(
+        "excepted: {OPENSSL}, fixed in 3.0.11-1~deb12u2: {made_up}: security/exceptions.toml:3 (security@example.com): nothing here speaks TLS 1.0"
+    );
+    has(&base, &[&excepted, "passed"], &["found:"]);
+
+    // Those of an image on it are what the image brings, whatever else its package database repeats.
+    let image = log(&workspace, "//:image_scan", &[], Failed);
+    has(
+        &image,
+        &[JINJA, CURL, "FAILED: 2 findings, 0 faulty exceptions"],
+        &["found: CVE-2099-0001"],
+    );
+    let page = fs::read_to_string(checkout().join("docs/policies.md")).expect("can be read");
+    let shown = blocks(&page)
+        .into_iter()
+        .filter(|(kind, _)| *kind == "text");
+    for line in shown.flat_map(|(_, text)| text.lines()) {
+        has(&image, &[line], &[]);
+    }
+    // An image on that image has them from its base, which has no test that the policy names.
+    let above = log(&workspace, "//:above_scan", &[], Failed);
+    let in_base = CURL.replace("curl 1:7.88.1-10", "curl 1:7.88.1-10, in the base");
+    let note = "note: 2 of these are in the base: where @@//:image has a test of its own, bases = [\"@@//:image\"] in @@//security:policy leaves them to it";
+    has(&above, &[&in_base, note], &[]);
+    let index = log(&workspace, "//:index_scan", &[], Failed);
+    has(&index, &[JINJA, CURL], &[]);
+
+    // Without a policy that knows the base, all counts.
+    let alone = log(&workspace, "//:image_alone_scan", &[], Failed);
+    let openssl = format!("found: {OPENSSL}, in the base, fixed in 3.0.11-1~deb12u2: {made_up}");
+    has(
+        &alone,
+        &[
+            JINJA,
+            CURL,
+            &openssl,
+            "FAILED: 3 findings, 0 faulty exceptions",
+        ],
+        &["excepted"],
+    );
+
+    let passing = log(&workspace, "//:excepted_scan", &[], Passed);
+    has(&passing, &["passed"], &["found"]);
+    let expired = log(&workspace, "//:expired_scan", &[], Failed);
+    let over = "exception: app/expired.toml:5: CVE-2099-0003: it ended on 2026-11-09, and the database is of 2026-11-10";
+    has(&expired, &[CURL, over], &["found: CVE-2099-0002"]);
+}
+
+#[test]
+fn a_scan_that_saw_nothing_is_not_trusted() {
+    let Some((_registry, workspace)) = workspace() else {
+        return;
+    };
+    let untrusted = "NOT TRUSTED: the scan cannot say what it should, whatever it found";
+    let empty = log(&workspace, "//:without_packages_scan", &[], Untrusted);
+    let nothing = "cannot be trusted: the scanner saw no package in the image [no-packages]";
+    has(&empty, &[nothing, untrusted], &["passed"]);
+    let lenient = log(&workspace, "//:lenient_scan", &[], Passed);
+    has(
+        &lenient,
+        &[
+            "allowed: the scanner saw no package in the image [no-packages]",
+            "passed",
+        ],
+        &[],
+    );
+
+    let disguised = log(&workspace, "//:disguised_scan", &[], Untrusted);
+    let other = "cannot be trusted: the image says that it is debian 11, and its base that it is debian 12 [system-differs]";
+    has(&disguised, &[other], &[]);
+
+    let scanner = |name: &str| format!("--@oci_pull_all//oci:scanner=//security:{name}");
+    let stale = log(
+        &workspace,
+        "//:excepted_scan",
+        &[&scanner("trivy_of_last_year")],
+        Untrusted,
+    );
+    let old = "cannot be trusted: the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date in what is scanned [database-too-old]";
+    has(&stale, &[old], &[]);
+    let knows_nothing = scanner("trivy_that_knows_nothing");
+    let empty = log(&workspace, "//:excepted_scan", &[&knows_nothing], Untrusted);
+    has(
+        &empty,
+        &["cannot be trusted: the database has no advisory [empty-database]"],
+        &[],
+    );
+
+    let none = workspace.fail(&[
+        "test",
+        "//:image_scan",
+        "--@oci_pull_all//oci:scanner=@oci_pull_all//oci:no_scanner",
+    ]);
+    assert!(
+        none.contains("no scanner is set that could scan @@//:image"),
+        "{none}"
+    );
+}
+
+#[test]
+fn each_image_is_looked_into_once() {
+    let Some((_registry, workspace)) = workspace() else {
+        return;
+    };
+    let run = workspace.bazel(&["test", "--keep_going", "//..."]);
+    // debian, image, above, disguised, from_nothing, without_packages
+    assert_eq!(run.count("OCIInventory"), 6, "{}", run.stderr);
+    assert_eq!(run.count("OCIFindings"), 6, "{}", run.stderr);
+    assert_eq!(run.count("OCIVerdict"), 12, "{}", run.stderr);
+
+    let exceptions = workspace.path("app/exceptions.toml");
+    let text = fs::read_to_string(&exceptions).expect("can be read");
+    fs::write(&exceptions, text.replace("2026-11-10", "2026-11-11")).expect("can be written");
+    let run = workspace.succeed(&["test", "//:excepted_scan"]);
+    assert_eq!(
+        (
+            run.count("OCIInventory"),
+            run.count("OCIFindings"),
+            run.count("OCIVerdict")
+        ),
+        (0, 0, 1)
+    );
+
+    // Another database reads no layer again.
+    let module = workspace.path("MODULE.bazel");
+    let text = fs::read_to_string(&module).expect("can be read");
+    let [new, old] = ["tag = \"old\"", "tag = \"2\""].map(|tag| digest_before(&text, tag));
+    fs::write(&module, text.replace(&old, &new)).expect("can be written");
+    let run = workspace.bazel(&["test", "//:excepted_scan"]);
+    let counts = (run.count("OCIInventory"), run.count("OCIFindings"));
+    assert_eq!(counts, (0, 1), "{}", run.stderr);
+}
+
+/// The digest of the pull that has this line after it.
+fn digest_before(module: &str, line: &str) -> String {
+    let (before, _) = module.split_once(line).expect("a pull");
+    let (_, digest) = before.rsplit_once("digest = \"").expect("a digest");
+    digest.split('"').next().expect("its end").to_owned()
+}
+
+#[test]
+fn findings_are_the_same_bytes_wherever_they_are_found() {
+    let Some((_registry, workspace)) = workspace() else {
+        return;
+    };
+    workspace.succeed(&[
+        "build",
+        "//:excepted_scan",
+        "--output_groups=findings,inventory,verdict",
+    ]);
+    let files = workspace.succeed(&[
+        "cquery",
+        "--output=files",
+        "--output_groups=findings",
+        "//:excepted_scan",
+    ]);
+    let file = workspace.output("../../..").join(files.stdout.trim_end());
+    let bytes = fs::read(&file).expect("can be read");
+    let findings: Value = serde_json::from_slice(&bytes).expect("JSON");
+    assert_eq!(
+        findings["database"],
+        json!({"schema": 2, "built": "2026-11-10T06:00:00Z"})
+    );
+    assert_eq!(findings["looked_at"], json!({"debian": 3, "python-pkg": 1}));
+    let origins: Vec<_> = findings["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|finding| (text(&finding["origin"]), text(&finding["id"])))
+        .collect();
+    assert_eq!(
+        origins,
+        [
+            ("local", "CVE-2099-0002"),
+            ("local", "CVE-2099-0003"),
+            ("base", "CVE-2099-0001"),
+            ("base", "CVE-2099-0004"),
+        ]
+    );
+    let directory = workspace.directory().display().to_string();
+    let words = String::from_utf8_lossy(&bytes);
+    assert!(
+        !words.contains(&directory) && !words.contains("/tmp/"),
+        "{words}"
+    );
+}

@@ -1,0 +1,67 @@
+"""The test of an image by what a scanner found in it and a policy."""
+
+load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScanPolicyInfo")
+load(":platforms.bzl", "platform_to_string")
+load(":run_tool.bzl", "runfiles_path", "test_tool")
+load(":toolchain.bzl", "get_tool")
+
+def verdict_test(ctx, image, policy, exceptions):
+    """Makes the test.
+
+    Args:
+      ctx: the context of a test rule with `exec_groups = TEST_EXEC_GROUPS`.
+      image: the target of an image or an index, with scan_aspect.
+      policy: the target of a policy.
+      exceptions: a list of File, exceptions for this image alone.
+
+    Returns:
+      A list of providers.
+    """
+    scans = image[OCIScanInfo].images
+    if not scans:
+        fail("{}: no scanner is set that could scan {}: make a trivy_scanner, and name it in .bazelrc: common --@oci_pull_all//oci:scanner=//PACKAGE:NAME".format(
+            ctx.label,
+            image.label,
+        ))
+    verdicts = [_verdict(ctx, scan, policy[OCIScanPolicyInfo], exceptions) for scan in scans]
+    arguments = ctx.actions.args()
+    arguments.add_all(["findings", "show"])
+    arguments.add(str(ctx.label), format = "--name=%s")
+    arguments.add_all(verdicts, map_each = runfiles_path)
+    outputs = OutputGroupInfo(
+        findings = depset([scan.findings for scan in scans]),
+        inventory = depset([scan.inventory for scan in scans]),
+        verdict = depset(verdicts),
+    )
+    return test_tool(ctx, arguments, ctx.runfiles(verdicts)) + [outputs]
+
+def _verdict(ctx, scan, policy, exceptions):
+    platform = platform_to_string(scan.platform)
+    verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
+    exceptions = policy.exceptions + exceptions
+    tested = []
+    for base in scan.bases:
+        if [label for label in base.labels if label in policy.bases]:
+            tested.append(base.inventory)
+    arguments = ctx.actions.args()
+    arguments.add_all(["findings", "verdict"])
+    arguments.add("--findings", scan.findings)
+    arguments.add_all(policy.arguments)
+    arguments.add(str(policy.label), format = "--policy-name=%s")
+    bases = [base.inventory for base in scan.bases]
+    arguments.add_all(bases, before_each = "--base")
+    if scan.bases:
+        arguments.add(str(scan.bases[0].labels[0]), format = "--base-name=%s")
+    arguments.add_all(tested, before_each = "--tested-base")
+    arguments.add_all(exceptions, before_each = "--exceptions")
+    arguments.add("--output", verdict)
+    ctx.actions.run(
+        executable = get_tool(ctx.exec_groups["test"]),
+        arguments = [arguments],
+        inputs = [scan.findings] + bases + exceptions,
+        outputs = [verdict],
+        exec_group = "test",
+        mnemonic = "OCIVerdict",
+        progress_message = "Judging %{label}",
+    )
+    return verdict

@@ -1,0 +1,33 @@
+"""What a scan is made of: a scanner, what it found in images, and a policy."""
+
+OCIScannerInfo = provider(
+    doc = "A scanner. `trivy_scanner` provides it.",
+    fields = {
+        "database": "File: the database of advisories.",
+        "database_metadata": "File: the database's `metadata.json`.",
+        "java_database": "list of File: the database of Java archives and its `metadata.json`; empty when there is none.",
+        "name": "string: the label by which errors name it.",
+        "network": "bool: whether it may use the network.",
+        "program": "FilesToRunProvider: the program; None where no scanner is set.",
+    },
+)
+
+OCIScanInfo = provider(
+    doc = "What a scanner found in the images of a target.",
+    fields = {
+        "images": """list of struct: for each image `platform`, its OCIPlatformInfo; `inventory`, the File of its packages;
+`findings`, the File of what is known against them; and `bases`, a list of struct, the images that it stands on, the nearest
+first: `inventory`, and `labels`, a list of Label, those of the image and of the target that was named as base.
+`label` is the Label of the target that makes the image.""",
+    },
+)
+
+OCIScanPolicyInfo = provider(
+    doc = "What passes a scan. `oci_scan_policy` provides it.",
+    fields = {
+        "arguments": "list of string: what it says, as arguments of the tool.",
+        "bases": "list of Label: the bases that have tests of their own.",
+        "exceptions": "list of File: files with exceptions.",
+        "label": "Label: the policy's target.",
+    },
+)

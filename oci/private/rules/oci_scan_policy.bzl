@@ -1,0 +1,71 @@
+"""The rule for what passes a scan."""
+
+load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS")
+load("//oci/private/providers:scan.bzl", "OCIScanPolicyInfo")
+
+_SEVERITIES = ["negligible", "low", "medium", "high", "critical"]
+
+# What a scan may lack, as src/scan/findings.rs names it (Trouble::code).
+_TROUBLES = [
+    "database-too-old",
+    "database-without-date",
+    "empty-database",
+    "language-not-covered",
+    "no-java-database",
+    "no-packages",
+    "system-differs",
+    "system-mistaken",
+    "system-not-covered",
+    "system-packages-gone",
+    "system-packages-unseen",
+    "unread-log",
+]
+
+def _oci_scan_policy_impl(ctx):
+    unknown = [code for code in ctx.attr.allow if code not in _TROUBLES]
+    if unknown:
+        fail("{}: allow has {}, but there are {}".format(ctx.label, repr(unknown[0]), ", ".join(_TROUBLES)))
+    if ctx.attr.max_database_age < 1:
+        fail("{}: max_database_age is {}, but it is a number of days".format(ctx.label, ctx.attr.max_database_age))
+    arguments = [
+        "--fail-on=" + ctx.attr.fail_on,
+        "--unknown-as=" + ctx.attr.unknown_as,
+        "--max-database-age={}".format(ctx.attr.max_database_age),
+    ]
+    if ctx.attr.only_fixed:
+        arguments.append("--only-fixed")
+    if ctx.attr.unused_exceptions_pass:
+        arguments.append("--unused-exceptions-pass")
+    return [OCIScanPolicyInfo(
+        arguments = arguments + ["--allow=" + code for code in ctx.attr.allow],
+        bases = [base.label for base in ctx.attr.bases],
+        exceptions = ctx.files.exceptions,
+        label = ctx.label,
+    )]
+
+oci_scan_policy = rule(
+    implementation = _oci_scan_policy_impl,
+    doc = "What passes an `oci_scan_test`: for one, or for all by `--@oci_pull_all//oci:scan_policy`.",
+    attrs = {
+        "allow": attr.string_list(
+            doc = "What a scan may lack without being worthless, by the words that its output has in brackets: " + ", ".join(["`{}`".format(code) for code in _TROUBLES]) + ".",
+        ),
+        "bases": attr.label_list(
+            doc = """Bases that have tests of their own: `@NAME` of an `oci.pull`, or images. What such a base has does not fail the
+images on it.""",
+            providers = IMAGE_PROVIDERS,
+        ),
+        "exceptions": attr.label_list(doc = "Files with exceptions, in TOML.", allow_files = [".toml"]),
+        "fail_on": attr.string(doc = "The lowest severity that fails.", default = "high", values = _SEVERITIES),
+        "max_database_age": attr.int(
+            doc = "How many days the database may have been built before the newest date of what is scanned.",
+            default = 30,
+        ),
+        "only_fixed": attr.bool(doc = "Whether what has no fixed version passes. It is counted."),
+        "unknown_as": attr.string(doc = "The severity of what has none.", default = "high", values = _SEVERITIES),
+        "unused_exceptions_pass": attr.bool(
+            doc = "Whether exceptions that match nothing in an image pass, because they are for other images. They are printed.",
+        ),
+    },
+    provides = [OCIScanPolicyInfo],
+)

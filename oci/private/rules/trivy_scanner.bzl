@@ -1,0 +1,81 @@
+"""The rule for Trivy as the scanner of a build."""
+
+load("//oci/private/common:transitions.bzl", "pull_all_on")
+load("//oci/private/providers:artifact.bzl", "OCIArtifactInfo")
+load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
+load(":oci_image_file.bzl", "oci_image_file")
+
+def _trivy_scanner_impl(ctx):
+    files = {}
+    for target in ctx.attr.databases:
+        for file in _files(target):
+            if file.basename in ("trivy.db", "trivy-java.db"):
+                files[file.basename] = file
+    for target in ctx.attr.databases:
+        for file in _files(target):
+            for name in ["trivy.db", "trivy-java.db"]:
+                if file.basename == "metadata.json" and name in files and file.dirname == files[name].dirname:
+                    files[name + ".metadata"] = file
+    for name in ["trivy.db", "trivy.db.metadata"]:
+        if name not in files:
+            fail("{}: databases have no {}: name an oci.pull of a database of Trivy's, such as ghcr.io/aquasecurity/trivy-db".format(
+                ctx.label,
+                "metadata.json beside trivy.db" if name.endswith("metadata") else name,
+            ))
+    java = [files[name] for name in ["trivy-java.db", "trivy-java.db.metadata"] if name in files]
+    return [OCIScannerInfo(
+        database = files["trivy.db"],
+        database_metadata = files["trivy.db.metadata"],
+        java_database = java if len(java) == 2 else [],
+        name = str(ctx.label),
+        network = ctx.attr.network,
+        program = ctx.attr.program[DefaultInfo].files_to_run,
+    )]
+
+def _files(target):
+    if OCIArtifactInfo not in target:
+        return target[DefaultInfo].files.to_list()
+    files = target[OCIArtifactInfo].files
+    return files.files.values() if files else []
+
+_trivy_scanner = rule(
+    implementation = _trivy_scanner_impl,
+    attrs = {
+        "databases": attr.label_list(allow_files = True, cfg = pull_all_on, mandatory = True),
+        "network": attr.bool(),
+        "program": attr.label(allow_files = True, cfg = "exec", executable = True, mandatory = True),
+    },
+    provides = [OCIScannerInfo],
+)
+
+def trivy_scanner(name, databases, image = None, program = None, network = False, **kwargs):
+    """Makes Trivy the scanner of a build, if `--@oci_pull_all//oci:scanner` names it.
+
+    Args:
+      name: the target's name.
+      databases: labels of its databases: `@NAME` of an `oci.pull` of `ghcr.io/aquasecurity/trivy-db`, and of
+        `ghcr.io/aquasecurity/trivy-java-db` where there are Java archives; or of files `trivy.db` and `metadata.json`.
+      image: the label of Trivy's image, `@NAME` of an `oci.pull` of `ghcr.io/aquasecurity/trivy`. Either this or
+        `program` must be given.
+      program: the label of Trivy's program.
+      network: whether it may use the network, which it does not need.
+      **kwargs: attributes that all rules have, such as `visibility`.
+    """
+    if bool(image) == bool(program):
+        fail("trivy_scanner(name = {}): give either image or program".format(repr(name)))
+    if image:
+        program = name + ".program"
+        oci_image_file(
+            name = program,
+            image = image,
+            path = "/usr/local/bin/trivy",
+            tags = ["manual"],
+            visibility = ["//visibility:private"],
+        )
+    _trivy_scanner(
+        name = name,
+        databases = databases,
+        network = network,
+        program = program,
+        **kwargs
+    )
