@@ -151,6 +151,14 @@ impl Rootfs {
         file::write(self, path, purpose, output)
     }
 
+    /// The size in bytes of the file at `path`, links followed; none if there is no file.
+    pub fn size(&self, path: &str) -> Option<u64> {
+        match self.tree.file(path.as_bytes()).ok()??.kind {
+            InodeKind::File { size, .. } => Some(size),
+            _ => None,
+        }
+    }
+
     /// All regular files by each of their paths, with their sizes in bytes.
     pub fn files(&self) -> impl Iterator<Item = (Vec<u8>, u64)> {
         self.tree

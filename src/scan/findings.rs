@@ -122,10 +122,19 @@ impl Inventory {
             troubles.push(Trouble::NoPackages);
         }
         for (kind, path) in &self.traces.databases {
-            let is_of_kind = |package: &&Package| package.purl.starts_with(&format!("pkg:{kind}/"));
-            if self.packages.iter().find(is_of_kind).is_none() {
+            let prefix = format!("pkg:{kind}/");
+            let is_seen =
+                |package: &Package| package.of_system && package.purl.starts_with(&prefix);
+            if self.system.is_none() || !self.packages.iter().any(is_seen) {
                 troubles.push(Trouble::SystemPackagesUnseen { path: path.clone() });
             }
+        }
+        if self.system.is_none() && has_system(self) {
+            let said = self.traces.system.as_ref();
+            troubles.push(Trouble::SystemNotCovered {
+                system: said
+                    .map_or_else(|| "a system without a name".to_owned(), System::to_string),
+            });
         }
         if let (Some(said), Some(seen)) = (&self.traces.system, &self.system)
             && !said.release.is_empty()

@@ -106,6 +106,14 @@ impl ExceptionFile {
                 line,
                 problem,
             };
+            if written.id.trim() != written.id || written.id.is_empty() {
+                return Err(problem(format!("its id is {:?}", written.id)));
+            }
+            if written.package.as_ref().is_some_and(String::is_empty) {
+                return Err(problem(
+                    "its package is empty: leave it out for any".to_owned(),
+                ));
+            }
             if written.reason.trim().is_empty() {
                 return Err(problem("its reason is empty: say why it passes".to_owned()));
             }
@@ -113,7 +121,7 @@ impl ExceptionFile {
                 let day = match until {
                     toml::Value::String(text) => text.clone(),
                     toml::Value::Datetime(day) => day.to_string(),
-                    other => format!("{other:?}"),
+                    other => format!("of the type {}", other.type_str()),
                 };
                 let no_day = |_| {
                     problem(format!(
@@ -150,7 +158,8 @@ impl Exception {
             origin,
             ..
         } = &self.written;
-        let is_named = finding.id == *id || finding.aliases.contains(id);
+        let is_id = |other: &String| other.eq_ignore_ascii_case(id);
+        let is_named = is_id(&finding.id) || finding.aliases.iter().any(is_id);
         // Scanners do not agree on the case of names.
         let is_of = |package: &String| package.eq_ignore_ascii_case(&finding.package.name);
         is_named

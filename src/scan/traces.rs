@@ -13,23 +13,31 @@ use super::findings::System;
 pub const JAVA_ARCHIVES: [&str; 4] = [".jar", ".war", ".ear", ".par"];
 
 /// Where package managers keep their databases, by the type that their packages have in a package URL.
-const DATABASES: [(&str, &str); 9] = [
+const DATABASES: [(&str, &str); 14] = [
     ("apk", "lib/apk/db/installed"),
     ("apk", "usr/lib/apk/db/installed"),
     ("deb", "var/lib/dpkg/status"),
+    ("opkg", "usr/lib/opkg/status"),
+    ("rpm", "usr/lib/sysimage/rpm/Packages"),
     ("rpm", "usr/lib/sysimage/rpm/Packages.db"),
     ("rpm", "usr/lib/sysimage/rpm/rpmdb.sqlite"),
+    ("rpm", "usr/share/rpm/Packages"),
+    ("rpm", "usr/share/rpm/Packages.db"),
     ("rpm", "usr/share/rpm/rpmdb.sqlite"),
     ("rpm", "var/lib/rpm/Packages"),
     ("rpm", "var/lib/rpm/Packages.db"),
     ("rpm", "var/lib/rpm/rpmdb.sqlite"),
+    ("rpm", "var/lib/rpmmanifest/container-manifest-2"),
 ];
-/// Where images without dpkg, which are put together of packages, keep a file for each.
-const DPKG_DIRECTORY: &str = "var/lib/dpkg/status.d/";
+/// Where they keep a file for each package.
+const DIRECTORIES: [(&str, &str); 2] = [
+    ("alpm", "var/lib/pacman/local/"),
+    ("deb", "var/lib/dpkg/status.d/"),
+];
 /// Beside a package's file there, the digests of its files.
 const DPKG_DIGESTS: &str = ".md5sums";
-/// What SQLite has not yet taken over into a database.
-const LOG: &str = "rpmdb.sqlite-wal";
+/// Behind the name of a database of SQLite, the name of what it has not yet taken over.
+const LOG: &str = "-wal";
 
 /// Where an image says of which system it is (os-release(5)).
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
@@ -56,26 +64,37 @@ impl Traces {
             system: system(rootfs)?,
             ..Traces::default()
         };
+        // Links are followed, which scanners do not.
+        let has_content = |path: &str| rootfs.size(path).is_some_and(|size| size > 0);
+        for (kind, path) in DATABASES {
+            if has_content(path) {
+                traces.add(kind, path);
+            }
+            let log = format!("{path}{LOG}");
+            if has_content(&log) {
+                traces.log.get_or_insert(log);
+            }
+        }
         for (path, size) in rootfs.files() {
-            let path = String::from_utf8_lossy(&path);
             if size == 0 {
                 continue;
             }
-            if let Some(kind) = kind_of_database(&path) {
-                traces
-                    .databases
-                    .entry(kind.to_owned())
-                    .or_insert_with(|| path.to_string());
+            let path = String::from_utf8_lossy(&path);
+            for (kind, directory) in DIRECTORIES {
+                if path.starts_with(directory) && !path.ends_with(DPKG_DIGESTS) {
+                    traces.add(kind, &path);
+                }
             }
-            if path.ends_with(LOG) {
-                traces.log.get_or_insert_with(|| path.to_string());
-            }
-            let is_archive = JAVA_ARCHIVES
-                .iter()
-                .any(|ending| path.to_ascii_lowercase().ends_with(ending));
+            let name = path.to_ascii_lowercase();
+            let is_archive = JAVA_ARCHIVES.iter().any(|ending| name.ends_with(ending));
             traces.java_archives += u64::from(is_archive);
         }
         Ok(traces)
+    }
+
+    fn add(&mut self, kind: &str, path: &str) {
+        let database = self.databases.entry(kind.to_owned());
+        database.or_insert_with(|| path.to_owned());
     }
 }
 
@@ -112,14 +131,4 @@ fn parse_release(text: &str) -> Option<System> {
         family: value("ID")?,
         release: value("VERSION_ID").unwrap_or_default(),
     })
-}
-
-fn kind_of_database(path: &str) -> Option<&'static str> {
-    if path.starts_with(DPKG_DIRECTORY) && !path.ends_with(DPKG_DIGESTS) {
-        return Some("deb");
-    }
-    DATABASES
-        .iter()
-        .find(|(_, database)| *database == path)
-        .map(|(kind, _)| *kind)
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -76,7 +76,13 @@ pub fn inventory_arguments(cache: &str, has_java_database: bool) -> Vec<String> 
     arguments.extend(own(&OFFLINE));
     if !has_java_database {
         for ending in JAVA_ARCHIVES {
-            arguments.extend(["--skip-files".to_owned(), format!("**/*{ending}")]);
+            // Trivy knows them in any case, and takes a pattern as it is.
+            let both = ending.chars().map(|c| match c {
+                '.' => ".".to_owned(),
+                c => format!("[{c}{}]", c.to_ascii_uppercase()),
+            });
+            let pattern = format!("**/*{}", both.collect::<String>());
+            arguments.extend(["--skip-files".to_owned(), pattern]);
         }
     }
     arguments
@@ -164,7 +170,15 @@ impl Component {
 
     fn full_name(&self) -> String {
         match self.group.as_deref() {
-            Some(group) if !group.is_empty() => format!("{group}/{}", self.name),
+            Some(group) if !group.is_empty() => {
+                let purl = self.purl.as_deref().unwrap_or_default();
+                let separator = if purl.starts_with("pkg:maven/") {
+                    ':'
+                } else {
+                    '/'
+                };
+                format!("{group}{separator}{}", self.name)
+            }
             _ => self.name.clone(),
         }
     }
@@ -311,7 +325,7 @@ impl TrivyDatabase {
     /// Reads what a `trivy.db` and its `metadata.json` say.
     pub fn read(database: &Path, metadata: &[u8]) -> Result<Self, TrivyError> {
         let metadata: Metadata = strict::read(metadata).map_err(TrivyError::Metadata)?;
-        let built = metadata.updated_at.filter(|built| built.timestamp() > 0);
+        let built = metadata.updated_at.filter(|built| built.year() >= 2015);
         Ok(TrivyDatabase {
             database: Database {
                 schema: metadata.version,
@@ -402,7 +416,7 @@ fn buckets_of(system: &System) -> Vec<String> {
         family @ ("alma" | "rocky" | "debian") => vec![format!("{family} {major}")],
         family @ ("alpine" | "ubuntu") => vec![format!("{family} {two}")],
         "amazon" => {
-            let first = release.split_whitespace().next().unwrap_or_default();
+            let first = release.split([' ', '.']).next().unwrap_or_default();
             vec![format!("amazon linux {first}")]
         }
         "photon" => vec![format!("Photon OS {release}")],
@@ -410,6 +424,7 @@ fn buckets_of(system: &System) -> Vec<String> {
         "cbl-mariner" => vec![format!("CBL-Mariner {two}")],
         "opensuse" | "opensuse-leap" => vec![format!("openSUSE Leap {release}")],
         "opensuse-tumbleweed" => vec!["openSUSE Tumbleweed".to_owned()],
+        "slem" => vec![format!("SUSE Linux Enterprise Micro {release}")],
         "sles" => vec![format!("SUSE Linux Enterprise {release}")],
         // They have no releases.
         family => vec![family.to_owned()],
@@ -426,6 +441,7 @@ fn is_same_system(one: Option<&System>, other: Option<&System>) -> bool {
             "almalinux" => "alma",
             "amzn" => "amazon",
             "mariner" => "cbl-mariner",
+            "sle-micro" | "sl-micro" => "slem",
             family => family,
         };
         let release = system.release.trim_end_matches("-ESM");

@@ -126,7 +126,7 @@ fn an_exception_is_for_what_it_says_and_as_long_as_it_says() {
         assert!(passes(day, exception), "{exception}");
     }
     for exception in [
-        "id = \"cve-1\"",
+        "id = \"CVE-10\"",
         "id = \"CVE-1\"\npackage = \"jinja2\"",
         "id = \"CVE-1\"\nwhere = \"base\"",
         "id = \"CVE-1\"\nuntil = 2026-11-09",
