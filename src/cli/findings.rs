@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::DateTime;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{FoundImage, find_image};
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::Rootfs;
-use oci_pull_all::scan::findings::{Findings, Image, Inventory, Package, SCHEMA, Severity};
+use oci_pull_all::scan::findings::{
+    Findings, Image, Inventory, Package, SCHEMA, Severity, is_real,
+};
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::traces::Traces;
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict};
@@ -162,7 +164,7 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     // Reads all layers, which must be what the config says: the scanner would not notice.
     let rootfs = Rootfs::read(&args.layout, &manifest, &config)?;
     let has_java_database = !args.java_database.is_empty();
-    let cache = run.cache(&[("java-db", "trivy-java.db", &args.java_database)])?;
+    let cache = run.cache(trivy::DatabaseKind::Java, &args.java_database)?;
     let arguments = trivy::inventory_arguments(&cache, has_java_database);
     let written = run.scan(&args.layout, arguments)?;
     let list = trivy::normalized(&written)?;
@@ -179,7 +181,7 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
             image: Image {
                 manifest: descriptor.digest.to_string(),
                 platform: descriptor.platform.unwrap_or(config.platform).to_string(),
-                created: created.map(|created| created.to_utc()).filter(counts),
+                created: created.map(|created| created.to_utc()).filter(is_real),
             },
             system: listed.system,
             packages: packages.into_iter().collect(),
@@ -187,11 +189,6 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
             has_java_database,
         },
     )
-}
-
-/// Whether a date is one, and not what builds that are reproducible put in its place.
-fn counts(date: &DateTime<Utc>) -> bool {
-    date.year() >= 2015
 }
 
 fn match_(args: &MatchArgs) -> Result<()> {
@@ -208,7 +205,7 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let known = trivy::TrivyDatabase::read(database, &read(metadata)?)?;
     // What would fail again and again is told by the verdict.
     let report = if known.is_readable() && !inventory.packages.is_empty() {
-        let cache = run.cache(&[("db", "trivy.db", &args.database)])?;
+        let cache = run.cache(trivy::DatabaseKind::Advisories, &args.database)?;
         Some(run.scan(&args.list, trivy::match_arguments(&cache))?)
     } else {
         None
@@ -288,19 +285,10 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The directory in which the scanner finds databases: each has a directory of its own, and two files in it.
-    fn cache(&self, databases: &[(&str, &str, &Vec<PathBuf>)]) -> Result<String> {
+    /// The directory in which the scanner finds a database, if there is one.
+    fn cache(&self, kind: trivy::DatabaseKind, files: &[PathBuf]) -> Result<String> {
         let cache = self.scratch.path().join("cache");
-        fs::create_dir(&cache)?;
-        for (directory, name, files) in databases {
-            if let [database, metadata] = &files[..] {
-                let directory = cache.join(directory);
-                fs::create_dir(&directory)?;
-                for (file, name) in [(database, *name), (metadata, "metadata.json")] {
-                    link(&std::path::absolute(file)?, &directory.join(name))?;
-                }
-            }
-        }
+        trivy::make_cache(&cache, kind, files)?;
         let cache = cache
             .to_str()
             .ok_or("the directory for temporary files is not UTF-8")?;
@@ -329,16 +317,6 @@ impl<'a> Run<'a> {
         scan.run()?;
         read(&outputs.join("report.json"))
     }
-}
-
-#[cfg(unix)]
-fn link(target: &Path, link: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-#[cfg(not(unix))]
-fn link(target: &Path, link: &Path) -> std::io::Result<()> {
-    fs::copy(target, link).map(drop)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::traces::Traces;
@@ -48,6 +48,11 @@ pub struct Image {
     pub platform: String,
     /// When it was made, if it says so.
     pub created: Option<DateTime<Utc>>,
+}
+
+/// Whether a date is one, and not what reproducible builds put in its place.
+pub fn is_real(date: &DateTime<Utc>) -> bool {
+    date.year() >= 2015
 }
 
 /// A system as `os-release` names it.

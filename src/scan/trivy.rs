@@ -4,20 +4,22 @@
 //! `trivy sbom` matches that list with one, so a new database reads no layer again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::files::{FileError, io_failed, symlink_file};
 use crate::json::to_json;
 use crate::oci::strict;
 
 use super::bolt::Buckets;
 use super::findings::{
     Database, Finding, Findings, Inventory, Origin, Package, SCHEMA, Scanner, Severity, System,
-    Trouble,
+    Trouble, is_real,
 };
 use super::traces::JAVA_ARCHIVES;
 
@@ -57,23 +59,10 @@ pub enum TrivyError {
 /// The arguments that have it list the packages of the image in `{layout}`, in `{report}`, with an empty directory for
 /// its cache.
 pub fn inventory_arguments(cache: &str, has_java_database: bool) -> Vec<String> {
-    let mut arguments = own(&[
-        "image",
-        "--input",
-        "{layout}",
-        "--format",
-        "cyclonedx",
-        "--output",
-        "{report}",
-    ]);
-    arguments.extend(own(&[
-        "--skip-check-update",
-        "--cache-backend",
-        "memory",
-        "--cache-dir",
+    let mut arguments = arguments(
+        "image --input {layout} --format cyclonedx --skip-check-update",
         cache,
-    ]));
-    arguments.extend(own(&OFFLINE));
+    );
     if !has_java_database {
         for ending in JAVA_ARCHIVES {
             // Trivy knows them in any case, and takes a pattern as it is.
@@ -90,29 +79,50 @@ pub fn inventory_arguments(cache: &str, has_java_database: bool) -> Vec<String> 
 
 /// The arguments that have it match the list in `{layout}` with the database in `cache`, into `{report}`.
 pub fn match_arguments(cache: &str) -> Vec<String> {
-    let mut arguments = own(&[
-        "sbom",
-        "{layout}",
-        "--format",
-        "json",
-        "--list-all-pkgs",
-        "--output",
-        "{report}",
-    ]);
-    arguments.extend(own(&[
-        "--scanners",
-        "vuln",
-        "--cache-backend",
-        "memory",
-        "--cache-dir",
+    arguments(
+        "sbom {layout} --format json --list-all-pkgs --scanners vuln",
         cache,
-    ]));
-    arguments.extend(own(&OFFLINE));
-    arguments
+    )
 }
 
-fn own(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+/// The words of a command, and what all commands have.
+fn arguments(command: &str, cache: &str) -> Vec<String> {
+    let words = command.split(' ').chain(OFFLINE);
+    let words = words.chain([
+        "--cache-backend",
+        "memory",
+        "--output",
+        "{report}",
+        "--cache-dir",
+        cache,
+    ]);
+    words.map(str::to_owned).collect()
+}
+
+/// What a database of Trivy's is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// Advisories.
+    Advisories,
+    /// Java archives, by their digests.
+    Java,
+}
+
+/// Makes the directory of a cache in which Trivy finds a database and its `metadata.json`; an empty one where these are
+/// not given.
+pub fn make_cache(cache: &Path, kind: DatabaseKind, files: &[PathBuf]) -> Result<(), FileError> {
+    let (directory, name) = match kind {
+        DatabaseKind::Advisories => ("db", "trivy.db"),
+        DatabaseKind::Java => ("java-db", "trivy-java.db"),
+    };
+    let directory = cache.join(directory);
+    io_failed("make", &directory, fs::create_dir_all(&directory))?;
+    for (file, name) in files.iter().zip([name, "metadata.json"]) {
+        let link = directory.join(name);
+        let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
+        io_failed("provide", file, linked)?;
+    }
+    Ok(())
 }
 
 /// The packages in a list, its system, and who made it.
@@ -325,7 +335,7 @@ impl TrivyDatabase {
     /// Reads what a `trivy.db` and its `metadata.json` say.
     pub fn read(database: &Path, metadata: &[u8]) -> Result<Self, TrivyError> {
         let metadata: Metadata = strict::read(metadata).map_err(TrivyError::Metadata)?;
-        let built = metadata.updated_at.filter(|built| built.year() >= 2015);
+        let built = metadata.updated_at.filter(is_real);
         Ok(TrivyDatabase {
             database: Database {
                 schema: metadata.version,
