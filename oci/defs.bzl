@@ -2,6 +2,7 @@
 
 load("//oci/private/repositories:oci_pull.bzl", _oci_pull = "oci_pull")
 load("//oci/private/repositories:oci_pull_all.bzl", _oci_pull_all = "oci_pull_all")
+load("//oci/private/rules:grype_scanner.bzl", _grype_scanner = "grype_scanner")
 load("//oci/private/rules:oci_artifact_files.bzl", _oci_artifact_files = "oci_artifact_files")
 load("//oci/private/rules:oci_complete_layout.bzl", _oci_complete_layout = "oci_complete_layout")
 load("//oci/private/rules:oci_image.bzl", _oci_image = "oci_image")
@@ -38,6 +39,7 @@ load(
     _OCIToolInfo = "OCIToolInfo",
 )
 
+grype_scanner = _grype_scanner
 oci_artifact_files = _oci_artifact_files
 oci_complete_layout = _oci_complete_layout
 oci_image = _oci_image

@@ -9,6 +9,7 @@ pub mod bazel;
 mod checkout;
 pub mod docker_registry;
 pub mod engine;
+pub mod grype_db;
 pub mod layout;
 pub mod link;
 pub mod log;

@@ -1,6 +1,9 @@
 //! Databases of Trivy: bbolt files of a few advisories that a test makes up (Trivy's schema 2).
 
+use oci_pull_all_support::Images;
+use oci_pull_all_support::rootfs::Layer;
 use serde_json::{Value, json};
+use tar::EntryType;
 
 const PAGE: usize = 4096;
 const LEAF: u16 = 2;
@@ -63,8 +66,26 @@ pub fn trivy_db(advisories: &[Advisory]) -> Vec<u8> {
     write(&root)
 }
 
+/// Adds the artifact of a database with these advisories, built on a day, as Trivy's are published; returns its digest.
+pub fn add_trivy_db(images: &mut Images, advisories: &[Advisory], day: &str) -> String {
+    let file = |layer: Layer, name: &str, data: &[u8]| {
+        layer.add(EntryType::Regular, name, 0o600, "", data)
+    };
+    let archive = file(Layer::new(), "metadata.json", &metadata(day));
+    let archive = file(archive, "trivy.db", &trivy_db(advisories));
+    images.add_artifact(
+        "aquasecurity/trivy-db",
+        "application/vnd.aquasec.trivy.config.v1+json",
+        &[(
+            Some("db.tar.gz"),
+            "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip",
+            archive.0,
+        )],
+    )
+}
+
 /// The bytes of a `metadata.json` for a database that was built on a day, such as `2026-11-10`.
-pub fn metadata(day: &str) -> Vec<u8> {
+fn metadata(day: &str) -> Vec<u8> {
     let time = format!("{day}T06:00:00Z");
     let metadata = json!({
         "Version": 2,

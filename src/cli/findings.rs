@@ -15,9 +15,10 @@ use oci_pull_all::scan::findings::{
     Findings, Image, Inventory, Package, SCHEMA, Severity, is_real,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
+use oci_pull_all::scan::preset::{Call, Preset, preset};
 use oci_pull_all::scan::traces::Traces;
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict};
-use oci_pull_all::scan::{Isolation, Scan, Subject, report, trivy};
+use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
 
 use super::scan::isolate;
@@ -25,6 +26,8 @@ use super::{ARGUMENTS_VARIABLE, Result, read, say, write};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FindingsCommand {
+    /// Make a database of grype's usable by the grype that is to match with it.
+    Import(ImportArgs),
     /// List the packages of an image.
     Inventory(InventoryArgs),
     /// Find what is known against the packages of an inventory.
@@ -38,7 +41,7 @@ pub(crate) enum FindingsCommand {
 /// The scanner.
 #[derive(Debug, Args)]
 struct ScannerArgs {
-    /// The program of Trivy.
+    /// Its program.
     #[arg(long, value_name = "FILE")]
     program: PathBuf,
     /// What errors call it.
@@ -49,8 +52,38 @@ struct ScannerArgs {
     network: bool,
 }
 
+/// A scanner of a build.
+#[derive(Clone)]
+struct Kind(&'static dyn Preset);
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kind")
+    }
+}
+
+fn parse_kind(name: &str) -> std::result::Result<Kind, String> {
+    let found = preset(name).map(Kind);
+    found.ok_or_else(|| "there are trivy and grype".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    scanner: ScannerArgs,
+    /// The database, or an archive of it.
+    #[arg(long, value_name = "FILE")]
+    database: PathBuf,
+    /// The files for the database and for what the import says of it.
+    #[arg(long, num_args = 2, required = true, value_names = ["FILE", "METADATA"])]
+    output: Vec<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InventoryArgs {
+    /// Which scanner it is: trivy, or grype, whose lists are syft's.
+    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
+    kind: Kind,
     #[command(flatten)]
     scanner: ScannerArgs,
     /// The layout of one image.
@@ -69,6 +102,9 @@ pub(crate) struct InventoryArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MatchArgs {
+    /// Which scanner it is: trivy or grype.
+    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
+    kind: Kind,
     #[command(flatten)]
     scanner: ScannerArgs,
     /// The inventory.
@@ -146,12 +182,31 @@ pub(crate) struct ShowArgs {
 
 pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
     match command {
+        FindingsCommand::Import(args) => import(args)?,
         FindingsCommand::Inventory(args) => inventory(args)?,
         FindingsCommand::Match(args) => match_(args)?,
         FindingsCommand::Verdict(args) => verdict(args)?,
         FindingsCommand::Show(args) => return show(args),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn import(args: &ImportArgs) -> Result<()> {
+    let run = Run::begin(&args.scanner)?;
+    let database = grype::unpacked(&args.database, run.scratch.path())?;
+    let imported = if grype::is_importable(&database)? {
+        run.scan(&database, grype::import(&run.cache()), None)?;
+        grype::imported(&run.cache())
+    } else {
+        // The verdict tells.
+        let nothing = run.scratch.path().join(grype::IMPORT);
+        write(&nothing, b"{}")?;
+        [database, nothing]
+    };
+    for (from, to) in imported.iter().zip(&args.output) {
+        fs::copy(from, to).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
+    }
+    Ok(())
 }
 
 fn inventory(args: &InventoryArgs) -> Result<()> {
@@ -163,12 +218,15 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     } = find_image(&args.layout, None)?;
     // Reads all layers, which must be what the config says: the scanner would not notice.
     let rootfs = Rootfs::read(&args.layout, &manifest, &config)?;
-    let has_java_database = !args.java_database.is_empty();
-    let cache = run.cache(trivy::DatabaseKind::Java, &args.java_database)?;
-    let arguments = trivy::inventory_arguments(&cache, has_java_database);
-    let written = run.scan(&args.layout, arguments)?;
-    let list = trivy::normalized(&written)?;
-    let listed = trivy::read_list(&list)?;
+    let Kind(preset) = args.kind;
+    let list = match preset.empty_list() {
+        Some(list) if manifest.layers.is_empty() => to_json(&list),
+        _ => {
+            let call = preset.list(&run.cache(), &args.java_database)?;
+            preset.normalized(&run.report(&args.layout, call)?)?
+        }
+    };
+    let listed = preset.read_list(&list)?;
     let packages: BTreeSet<Package> = listed.packages.into_values().collect();
     let created = config.created.as_deref();
     let created = created.and_then(|created| DateTime::parse_from_rfc3339(created).ok());
@@ -186,7 +244,7 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
             system: listed.system,
             packages: packages.into_iter().collect(),
             traces: Traces::of(&rootfs)?,
-            has_java_database,
+            knows_java_archives: preset.knows_java_archives() || !args.java_database.is_empty(),
         },
     )
 }
@@ -202,16 +260,19 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let [database, metadata] = &args.database[..] else {
         return Err("a database is two files".into());
     };
-    let known = trivy::TrivyDatabase::read(database, &read(metadata)?)?;
+    let Kind(preset) = args.kind;
+    let advisories = preset.read_database(database, &read(metadata)?)?;
     // What would fail again and again is told by the verdict.
-    let report = if known.is_readable() && !inventory.packages.is_empty() {
-        let cache = run.cache(trivy::DatabaseKind::Advisories, &args.database)?;
-        Some(run.scan(&args.list, trivy::match_arguments(&cache))?)
+    let is_readable = advisories.database().schema == advisories.expected_schema();
+    let matches = if is_readable && !inventory.packages.is_empty() {
+        let call = preset.match_list(&run.cache(), &args.database)?;
+        preset.read_report(&run.report(&args.list, call)?)?
     } else {
-        None
+        Vec::new()
     };
-    let list = trivy::read_list(&read(&args.list)?)?;
-    let findings = trivy::findings(report.as_deref(), &list, &inventory, base.as_ref(), &known)?;
+    let list = preset.read_list(&read(&args.list)?)?;
+    let base = base.as_ref();
+    let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
     write_json(&args.output, &findings)
 }
 
@@ -285,37 +346,39 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The directory in which the scanner finds a database, if there is one.
-    fn cache(&self, kind: trivy::DatabaseKind, files: &[PathBuf]) -> Result<String> {
-        let cache = self.scratch.path().join("cache");
-        trivy::make_cache(&cache, kind, files)?;
-        let cache = cache
-            .to_str()
-            .ok_or("the directory for temporary files is not UTF-8")?;
-        Ok(cache.to_owned())
+    /// A directory for what the scanner needs.
+    fn cache(&self) -> PathBuf {
+        self.scratch.path().join("cache")
     }
 
     /// Has the scanner read something, and returns what it wrote.
-    fn scan(&self, subject: &Path, arguments: Vec<String>) -> Result<Vec<u8>> {
-        let outputs = self.scratch.path().join("outputs");
+    fn report(&self, subject: &Path, call: Call) -> Result<Vec<u8>> {
+        self.scan(subject, call, Some("report.json"))?;
+        read(&self.outputs().join("report.json"))
+    }
+
+    fn outputs(&self) -> PathBuf {
+        self.scratch.path().join("outputs")
+    }
+
+    fn scan(&self, subject: &Path, call: Call, report: Option<&str>) -> Result<()> {
         let scratch = self.scratch.path().join("scratch");
         fs::create_dir(&scratch)?;
         let scan = Scan {
             scanner: self.args.program.clone(),
             name: self.args.scanner_name.clone(),
             subject: Subject::Given(subject.to_owned()),
-            arguments,
-            environment: Vec::new(),
+            arguments: call.arguments,
+            environment: call.environment,
             data: Vec::new(),
             withheld: Some(ARGUMENTS_VARIABLE),
-            outputs: outputs.clone(),
+            outputs: self.outputs(),
             scratch,
             isolation: self.isolation,
-            report: Some("report.json".to_owned()),
+            report: report.map(str::to_owned),
             expected_exit: 0,
         };
-        scan.run()?;
-        read(&outputs.join("report.json"))
+        Ok(scan.run()?)
     }
 }
 

@@ -1,19 +1,18 @@
 //! The blobs of an artifact as files, and archives among them as directories.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, io_failed, make_way, open_regular, read_at_most};
+use crate::files::{FileError, io_failed, make_way, read_at_most};
 use crate::oci::artifact::{Artifact, ArtifactFile, file_path};
-use crate::oci::descriptor::{Compression, MediaType};
+use crate::oci::descriptor::MediaType;
 use crate::oci::digest::Digest;
 use crate::oci::strict;
 use crate::store::Store;
-use crate::tar::{Archive, Content, Limits, TarError, components, decompress, unpack};
+use crate::tar::{Archive, Content, Limits, TarError, components, open_archive, unpack};
 
 use super::{PullError, time};
 
@@ -23,9 +22,6 @@ const MAX_ENTRIES: u64 = 200_000;
 const MAX_RATIO: u64 = 100;
 /// What any archive may unpack to.
 const SMALL: u64 = 64 << 20;
-/// What files are read through.
-const BUFFER: usize = 256 * 1024;
-
 /// An artifact of a pull, as build rules read it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,15 +150,6 @@ fn metadata_in(path: &Path) -> Result<Option<Vec<u8>>, TarError> {
         }
     }
     Ok(None)
-}
-
-fn open_archive(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
-    let mut blob = BufReader::with_capacity(BUFFER, open_regular(path)?);
-    let compression = Compression::of(blob.fill_buf()?);
-    Ok(BufReader::with_capacity(
-        BUFFER,
-        decompress(blob, compression)?,
-    ))
 }
 
 /// Unpacks an archive; returns why it cannot be, if it is its own fault.

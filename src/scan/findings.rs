@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::preset::{Advisories, AnswerError, Listed, Match};
 use super::traces::Traces;
 
 /// The version of these documents.
@@ -26,8 +27,8 @@ pub struct Inventory {
     pub packages: Vec<Package>,
     /// What its files say of its packages, whatever the scanner saw.
     pub traces: Traces,
-    /// Whether there was a database of Java archives, without which they are left out.
-    pub has_java_database: bool,
+    /// Whether the scanner could look into Java archives.
+    pub knows_java_archives: bool,
 }
 
 /// A scanner.
@@ -56,17 +57,23 @@ pub fn is_real(date: &DateTime<Utc>) -> bool {
 }
 
 /// A system as `os-release` names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct System {
     /// Its family, such as `debian`.
     pub family: String,
     /// Its release, such as `12.5`.
     pub release: String,
+    /// The release's name, such as `bookworm`, if it is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub codename: String,
 }
 
 impl std::fmt::Display for System {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.family, self.release)
+        let release = [&self.release, &self.codename];
+        let release = release.into_iter().find(|name| !name.is_empty());
+        f.write_str(&self.family)?;
+        release.map_or(Ok(()), |release| write!(f, " {release}"))
     }
 }
 
@@ -105,7 +112,7 @@ impl Package {
 
 impl Inventory {
     /// The packages by what they are of.
-    pub fn looked_at(&self) -> BTreeMap<String, u64> {
+    fn looked_at(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for package in &self.packages {
             *counts.entry(package.kind.clone()).or_default() += 1;
@@ -113,13 +120,40 @@ impl Inventory {
         counts
     }
 
-    /// Why nothing can be said about the image, whatever a database says; `is_same` tells whether a database takes two
-    /// systems for one.
-    pub fn troubles(
-        &self,
-        base: Option<&Inventory>,
-        is_same: impl Fn(Option<&System>, Option<&System>) -> bool,
-    ) -> Vec<Trouble> {
+    /// What a database lacks to say something about the image.
+    fn not_covered(&self, advisories: &dyn Advisories) -> Vec<Trouble> {
+        let (found, expected) = (advisories.database().schema, advisories.expected_schema());
+        if found != expected {
+            // Of another form nothing is known.
+            return vec![Trouble::DatabaseSchema { found, expected }];
+        }
+        let mut troubles = Vec::new();
+        if advisories.database().built.is_none() {
+            troubles.push(Trouble::DatabaseWithoutDate);
+        }
+        if !advisories.has_any() {
+            troubles.push(Trouble::EmptyDatabase);
+        }
+        if let Some(system) = &self.system
+            && self.packages.iter().any(|package| package.of_system)
+            && !advisories.covers_system(system)
+        {
+            troubles.push(Trouble::SystemNotCovered {
+                system: system.to_string(),
+            });
+        }
+        for kind in self.language_kinds() {
+            if !advisories.covers_language(kind) {
+                troubles.push(Trouble::LanguageNotCovered {
+                    kind: kind.to_owned(),
+                });
+            }
+        }
+        troubles
+    }
+
+    /// Why nothing can be said about the image, whatever a database has.
+    fn troubles(&self, base: Option<&Inventory>, advisories: &dyn Advisories) -> Vec<Trouble> {
         let has_system =
             |inventory: &Inventory| inventory.packages.iter().any(|package| package.of_system);
         let mut troubles = Vec::new();
@@ -143,7 +177,7 @@ impl Inventory {
         }
         if let (Some(said), Some(seen)) = (&self.traces.system, &self.system)
             && !said.release.is_empty()
-            && !is_same(Some(said), Some(seen))
+            && !advisories.is_same_system(Some(said), Some(seen))
         {
             troubles.push(Trouble::SystemMistaken {
                 said: said.to_string(),
@@ -153,7 +187,7 @@ impl Inventory {
         if let Some(path) = &self.traces.log {
             troubles.push(Trouble::UnreadLog { path: path.clone() });
         }
-        if self.traces.java_archives > 0 && !self.has_java_database {
+        if self.traces.java_archives > 0 && !self.knows_java_archives {
             troubles.push(Trouble::NoJavaDatabase {
                 archives: self.traces.java_archives,
             });
@@ -164,7 +198,8 @@ impl Inventory {
             if !has_system(self) {
                 troubles.push(Trouble::SystemPackagesGone);
             }
-            if !is_same(self.traces.system.as_ref(), base.traces.system.as_ref()) {
+            if !advisories.is_same_system(self.traces.system.as_ref(), base.traces.system.as_ref())
+            {
                 let name = |inventory: &Inventory| {
                     let system = inventory.traces.system.as_ref();
                     system.map_or_else(|| "none".to_owned(), ToString::to_string)
@@ -179,7 +214,7 @@ impl Inventory {
     }
 
     /// The kinds of packages that belong to languages.
-    pub fn language_kinds(&self) -> BTreeSet<&str> {
+    fn language_kinds(&self) -> BTreeSet<&str> {
         let of_languages = self.packages.iter().filter(|package| !package.of_system);
         of_languages.map(|package| &*package.kind).collect()
     }
@@ -202,6 +237,54 @@ pub struct Findings {
     pub troubles: Vec<Trouble>,
     /// What was found, sorted.
     pub findings: Vec<Finding>,
+}
+
+impl Findings {
+    /// What a scanner found against the packages of its list, and why that cannot be trusted. What the base has, too, is the
+    /// base's.
+    pub fn new(
+        matches: Vec<Match>,
+        list: &Listed,
+        inventory: &Inventory,
+        base: Option<&Inventory>,
+        advisories: &dyn Advisories,
+    ) -> Result<Self, AnswerError> {
+        let of_base = base.iter().flat_map(|base| &base.packages);
+        let of_base: BTreeSet<_> = of_base.map(Package::identity).collect();
+        let mut findings = Vec::new();
+        for found in matches {
+            let package = list.packages.get(&found.package).cloned();
+            let package = package.ok_or(AnswerError::UnknownPackage(found.package))?;
+            let is_of_base = of_base.contains(&package.identity());
+            findings.push(Finding {
+                origin: if is_of_base {
+                    Origin::Base
+                } else {
+                    Origin::Local
+                },
+                id: found.id,
+                aliases: found.aliases,
+                package,
+                fixed: found.fixed,
+                severity: found.severity,
+                title: found.title,
+            });
+        }
+        findings.sort();
+        findings.dedup();
+        let mut troubles = inventory.not_covered(advisories);
+        troubles.extend(inventory.troubles(base, advisories));
+        troubles.sort();
+        Ok(Findings {
+            schema: SCHEMA,
+            scanner: inventory.scanner.clone(),
+            database: advisories.database().clone(),
+            image: inventory.image.clone(),
+            looked_at: inventory.looked_at(),
+            troubles,
+            findings,
+        })
+    }
 }
 
 /// A database of advisories.
@@ -239,6 +322,14 @@ pub enum Severity {
     High,
     /// Critical.
     Critical,
+}
+
+impl Severity {
+    /// What a scanner says; a word that is none is as good as nothing.
+    pub(super) fn read(word: Option<&str>) -> Self {
+        let severity = word.and_then(|word| word.parse().ok());
+        severity.unwrap_or(Severity::Unknown)
+    }
 }
 
 impl std::fmt::Display for Severity {

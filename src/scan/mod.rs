@@ -3,12 +3,14 @@
 
 mod bolt;
 pub mod findings;
+pub mod grype;
 mod isolate;
 pub mod policy;
+pub mod preset;
 pub mod report;
 mod stage;
 pub mod traces;
-pub mod trivy;
+mod trivy;
 pub mod verdict;
 
 pub use isolate::{Isolation, Network, NetworkIsOpen};

@@ -130,5 +130,6 @@ fn parse_release(text: &str) -> Option<System> {
     Some(System {
         family: value("ID")?,
         release: value("VERSION_ID").unwrap_or_default(),
+        codename: value("VERSION_CODENAME").unwrap_or_default(),
     })
 }

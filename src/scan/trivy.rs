@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -17,10 +16,8 @@ use crate::json::to_json;
 use crate::oci::strict;
 
 use super::bolt::Buckets;
-use super::findings::{
-    Database, Finding, Findings, Inventory, Origin, Package, SCHEMA, Scanner, Severity, System,
-    Trouble, is_real,
-};
+use super::findings::{Database, Package, Scanner, Severity, System, is_real};
+use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, qualifier};
 use super::traces::JAVA_ARCHIVES;
 
 /// What keeps it from the network and from asking for updates, and what it otherwise says of its progress.
@@ -37,102 +34,87 @@ const OFFLINE: [&str; 8] = [
 /// The form of databases that it reads.
 const DATABASE_SCHEMA: u64 = 2;
 
-/// Why an answer of Trivy's cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum TrivyError {
-    /// It is no JSON of what was asked for.
-    #[error("what Trivy wrote cannot be read")]
-    Json(#[from] serde_json::Error),
-    /// It speaks of a package that was not in the list.
-    #[error(
-        "Trivy found something in the package {0:?}, which is not in the list that it was given"
-    )]
-    UnknownPackage(String),
-    /// The database cannot be read.
-    #[error("Trivy's database cannot be read")]
-    Database(#[source] io::Error),
-    /// The database's description cannot be read.
-    #[error("the metadata.json of Trivy's database cannot be read")]
-    Metadata(#[source] serde_json::Error),
-}
+/// Trivy.
+pub(super) struct Trivy;
 
-/// The arguments that have it list the packages of the image in `{layout}`, in `{report}`, with an empty directory for
-/// its cache.
-pub fn inventory_arguments(cache: &str, has_java_database: bool) -> Vec<String> {
-    let mut arguments = arguments(
-        "image --input {layout} --format cyclonedx --skip-check-update",
-        cache,
-    );
-    if !has_java_database {
-        for ending in JAVA_ARCHIVES {
-            // Trivy knows them in any case, and takes a pattern as it is.
-            let both = ending.chars().map(|c| match c {
-                '.' => ".".to_owned(),
-                c => format!("[{c}{}]", c.to_ascii_uppercase()),
-            });
-            let pattern = format!("**/*{}", both.collect::<String>());
-            arguments.extend(["--skip-files".to_owned(), pattern]);
-        }
+impl Preset for Trivy {
+    fn knows_java_archives(&self) -> bool {
+        false
     }
-    arguments
+
+    fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError> {
+        provide(&cache.join("java-db"), "trivy-java.db", java_database)?;
+        let mut call = call(
+            "image --input {layout} --format cyclonedx --skip-check-update",
+            cache,
+        );
+        if java_database.is_empty() {
+            for ending in JAVA_ARCHIVES {
+                // Trivy knows them in any case, and takes a pattern as it is.
+                let both = ending.chars().map(|c| match c {
+                    '.' => ".".to_owned(),
+                    c => format!("[{c}{}]", c.to_ascii_uppercase()),
+                });
+                let pattern = format!("**/*{}", both.collect::<String>());
+                call.arguments.extend(["--skip-files".to_owned(), pattern]);
+            }
+        }
+        Ok(call)
+    }
+
+    fn normalized(&self, list: &[u8]) -> Result<Vec<u8>, AnswerError> {
+        normalized(list)
+    }
+
+    fn read_list(&self, list: &[u8]) -> Result<Listed, AnswerError> {
+        read_list(list)
+    }
+
+    fn read_database(
+        &self,
+        file: &Path,
+        metadata: &[u8],
+    ) -> Result<Box<dyn Advisories>, AnswerError> {
+        Ok(Box::new(TrivyDatabase::read(file, metadata)?))
+    }
+
+    fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
+        provide(&cache.join("db"), "trivy.db", database)?;
+        Ok(call(
+            "sbom {layout} --format json --list-all-pkgs --scanners vuln",
+            cache,
+        ))
+    }
+
+    fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError> {
+        let report: Report = strict::read(report)?;
+        let results = report.results.into_iter().flatten();
+        let found = results.filter_map(|result| result.vulnerabilities);
+        Ok(found.flatten().map(Match::from).collect())
+    }
 }
 
-/// The arguments that have it match the list in `{layout}` with the database in `cache`, into `{report}`.
-pub fn match_arguments(cache: &str) -> Vec<String> {
-    arguments(
-        "sbom {layout} --format json --list-all-pkgs --scanners vuln",
-        cache,
-    )
-}
-
-/// The words of a command, and what all commands have.
-fn arguments(command: &str, cache: &str) -> Vec<String> {
+/// A call of the words of a command, and of what all commands have.
+fn call(command: &str, cache: &Path) -> Call {
     let words = command.split(' ').chain(OFFLINE);
-    let words = words.chain([
-        "--cache-backend",
-        "memory",
-        "--output",
-        "{report}",
-        "--cache-dir",
-        cache,
-    ]);
-    words.map(str::to_owned).collect()
+    let words = words.chain(["--cache-backend", "memory", "--output", "{report}"]);
+    let mut arguments: Vec<String> = words.map(str::to_owned).collect();
+    arguments.extend(["--cache-dir".to_owned(), cache.display().to_string()]);
+    Call {
+        arguments,
+        environment: Vec::new(),
+    }
 }
 
-/// What a database of Trivy's is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseKind {
-    /// Advisories.
-    Advisories,
-    /// Java archives, by their digests.
-    Java,
-}
-
-/// Makes the directory of a cache in which Trivy finds a database and its `metadata.json`; an empty one where these are
-/// not given.
-pub fn make_cache(cache: &Path, kind: DatabaseKind, files: &[PathBuf]) -> Result<(), FileError> {
-    let (directory, name) = match kind {
-        DatabaseKind::Advisories => ("db", "trivy.db"),
-        DatabaseKind::Java => ("java-db", "trivy-java.db"),
-    };
-    let directory = cache.join(directory);
-    io_failed("make", &directory, fs::create_dir_all(&directory))?;
-    for (file, name) in files.iter().zip([name, "metadata.json"]) {
+/// Makes a directory in which Trivy finds a database and its `metadata.json`; an empty one where these are not given.
+fn provide(directory: &Path, name: &str, database: &[PathBuf]) -> Result<(), FileError> {
+    io_failed("make", directory, fs::create_dir_all(directory))?;
+    for (file, name) in database.iter().zip([name, "metadata.json"]) {
         let link = directory.join(name);
         let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
         io_failed("provide", file, linked)?;
     }
     Ok(())
-}
-
-/// The packages in a list, its system, and who made it.
-pub struct Listed {
-    /// The system, if it has one.
-    pub system: Option<System>,
-    /// The packages by the references that a report on the list has.
-    pub packages: BTreeMap<String, Package>,
-    /// Trivy, in its version.
-    pub scanner: Scanner,
 }
 
 #[derive(Deserialize)]
@@ -195,7 +177,7 @@ impl Component {
 }
 
 /// Reads a list that Trivy wrote.
-pub fn read_list(cyclonedx: &[u8]) -> Result<Listed, TrivyError> {
+fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
     let bom: Bom = strict::read(cyclonedx)?;
     let components = bom.components.unwrap_or_default();
     let system = components
@@ -204,6 +186,7 @@ pub fn read_list(cyclonedx: &[u8]) -> Result<Listed, TrivyError> {
     let system = system.map(|component| System {
         family: component.name.clone(),
         release: component.version.clone().unwrap_or_default(),
+        ..System::default()
     });
     let family = system.as_ref().map(|system| system.family.clone());
     // What it calls a system that it does not know.
@@ -250,15 +233,8 @@ pub fn read_list(cyclonedx: &[u8]) -> Result<Listed, TrivyError> {
     })
 }
 
-fn qualifier(purl: &str, name: &str) -> String {
-    let (_, qualifiers) = purl.split_once('?').unwrap_or_default();
-    let qualifiers = qualifiers.split(['&', '#']);
-    let mut values = qualifiers.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    values.next().unwrap_or_default().to_owned()
-}
-
 /// The list without what differs from run to run: the time, random identifiers, and the order that follows these.
-pub fn normalized(cyclonedx: &[u8]) -> Result<Vec<u8>, TrivyError> {
+fn normalized(cyclonedx: &[u8]) -> Result<Vec<u8>, AnswerError> {
     let mut bom: Map<String, Value> = strict::read(cyclonedx)?;
     bom.remove("serialNumber");
     let mut names = BTreeMap::new();
@@ -318,9 +294,8 @@ fn respell(reference: &mut Value, names: &BTreeMap<String, String>) {
 
 /// A database, and what it is about.
 #[derive(Debug)]
-pub struct TrivyDatabase {
-    /// What it says of itself.
-    pub database: Database,
+struct TrivyDatabase {
+    database: Database,
     buckets: Buckets,
 }
 
@@ -333,64 +308,38 @@ struct Metadata {
 
 impl TrivyDatabase {
     /// Reads what a `trivy.db` and its `metadata.json` say.
-    pub fn read(database: &Path, metadata: &[u8]) -> Result<Self, TrivyError> {
-        let metadata: Metadata = strict::read(metadata).map_err(TrivyError::Metadata)?;
+    fn read(database: &Path, metadata: &[u8]) -> Result<Self, AnswerError> {
+        let metadata: Metadata = strict::read(metadata).map_err(AnswerError::Metadata)?;
         let built = metadata.updated_at.filter(is_real);
         Ok(TrivyDatabase {
             database: Database {
                 schema: metadata.version,
                 built,
             },
-            buckets: Buckets::read(database).map_err(TrivyError::Database)?,
+            buckets: Buckets::read(database).map_err(AnswerError::Database)?,
         })
     }
+}
 
-    /// Whether Trivy would read it.
-    pub fn is_readable(&self) -> bool {
-        self.database.schema == DATABASE_SCHEMA
+impl Advisories for TrivyDatabase {
+    fn database(&self) -> &Database {
+        &self.database
     }
 
-    /// What it lacks to say something about an image.
-    pub fn troubles(&self, inventory: &Inventory) -> Vec<Trouble> {
-        let mut troubles = Vec::new();
-        if !self.is_readable() {
-            troubles.push(Trouble::DatabaseSchema {
-                found: self.database.schema,
-                expected: DATABASE_SCHEMA,
-            });
-        }
-        if self.database.built.is_none() {
-            troubles.push(Trouble::DatabaseWithoutDate);
-        }
-        if !self.buckets.has("vulnerability") {
-            troubles.push(Trouble::EmptyDatabase);
-        }
-        if let Some(system) = &inventory.system
-            && inventory.packages.iter().any(|package| package.of_system)
-            && !self.covers_system(system)
-        {
-            troubles.push(Trouble::SystemNotCovered {
-                system: system.to_string(),
-            });
-        }
-        for kind in inventory.language_kinds() {
-            if !self.covers_language(kind) {
-                troubles.push(Trouble::LanguageNotCovered {
-                    kind: kind.to_owned(),
-                });
-            }
-        }
-        troubles
+    fn expected_schema(&self) -> u64 {
+        DATABASE_SCHEMA
     }
 
-    /// Whether there are advisories of a system.
+    fn has_any(&self) -> bool {
+        self.buckets.has("vulnerability")
+    }
+
     fn covers_system(&self, system: &System) -> bool {
         buckets_of(system)
             .iter()
             .any(|bucket| self.buckets.has(bucket))
     }
 
-    /// Whether there are advisories of the packages of a language.
     fn covers_language(&self, kind: &str) -> bool {
         let ecosystem = match kind {
             "python-pkg" | "pip" | "pipenv" | "poetry" | "uv" => "pip",
@@ -409,6 +358,10 @@ impl TrivyDatabase {
             other => other,
         };
         self.buckets.has_any(&format!("{ecosystem}::"))
+    }
+
+    fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool {
+        one.map(buckets_as_said) == other.map(buckets_as_said)
     }
 }
 
@@ -441,26 +394,22 @@ fn buckets_of(system: &System) -> Vec<String> {
     }
 }
 
-/// Whether the database takes two systems for one.
-fn is_same_system(one: Option<&System>, other: Option<&System>) -> bool {
-    let name = |system: &System| {
-        // os-release(5) has other names than Trivy, and nothing of longer support.
-        let family = match system.family.as_str() {
-            "rhel" => "redhat",
-            "ol" => "oracle",
-            "almalinux" => "alma",
-            "amzn" => "amazon",
-            "mariner" => "cbl-mariner",
-            "sle-micro" | "sl-micro" => "slem",
-            family => family,
-        };
-        let release = system.release.trim_end_matches("-ESM");
-        buckets_of(&System {
-            family: family.to_owned(),
-            release: release.to_owned(),
-        })
+/// The same of a system as os-release(5) names it, which has other names than Trivy, and nothing of longer support.
+fn buckets_as_said(system: &System) -> Vec<String> {
+    let family = match system.family.as_str() {
+        "rhel" => "redhat",
+        "ol" => "oracle",
+        "almalinux" => "alma",
+        "amzn" => "amazon",
+        "mariner" => "cbl-mariner",
+        "sle-micro" | "sl-micro" => "slem",
+        family => family,
     };
-    one.map(name) == other.map(name)
+    buckets_of(&System {
+        family: family.to_owned(),
+        release: system.release.trim_end_matches("-ESM").to_owned(),
+        ..System::default()
+    })
 }
 
 #[derive(Deserialize)]
@@ -494,61 +443,15 @@ struct Identifier {
     reference: String,
 }
 
-/// Reads what Trivy found against the packages of a list; no report is there where it was not asked. What the base has,
-/// too, is the base's.
-pub fn findings(
-    report: Option<&[u8]>,
-    list: &Listed,
-    inventory: &Inventory,
-    base: Option<&Inventory>,
-    database: &TrivyDatabase,
-) -> Result<Findings, TrivyError> {
-    let mut findings = Vec::new();
-    let report: Option<Report> = report.map(strict::read).transpose()?;
-    let results = report.and_then(|report| report.results);
-    let vulnerabilities = results
-        .into_iter()
-        .flatten()
-        .filter_map(|result| result.vulnerabilities);
-    let of_base: BTreeSet<_> = base
-        .iter()
-        .flat_map(|base| &base.packages)
-        .map(Package::identity)
-        .collect();
-    for found in vulnerabilities.flatten() {
-        let reference = found.pkg_identifier.reference;
-        let package = list.packages.get(&reference).cloned();
-        let package = package.ok_or(TrivyError::UnknownPackage(reference))?;
-        let is_of_base = of_base.contains(&package.identity());
-        findings.push(Finding {
-            origin: if is_of_base {
-                Origin::Base
-            } else {
-                Origin::Local
-            },
+impl From<Vulnerability> for Match {
+    fn from(found: Vulnerability) -> Self {
+        Match {
+            package: found.pkg_identifier.reference,
             id: found.id,
             aliases: BTreeSet::from_iter(found.vendor_ids.unwrap_or_default()),
-            package,
             fixed: found.fixed_version.unwrap_or_default(),
-            severity: found
-                .severity
-                .and_then(|word| word.parse().ok())
-                .unwrap_or(Severity::Unknown),
+            severity: Severity::read(found.severity.as_deref()),
             title: found.title.unwrap_or_default(),
-        });
+        }
     }
-    findings.sort();
-    findings.dedup();
-    let mut troubles = database.troubles(inventory);
-    troubles.extend(inventory.troubles(base, is_same_system));
-    troubles.sort();
-    Ok(Findings {
-        schema: SCHEMA,
-        scanner: inventory.scanner.clone(),
-        database: database.database.clone(),
-        image: inventory.image.clone(),
-        looked_at: inventory.looked_at(),
-        troubles,
-        findings,
-    })
 }

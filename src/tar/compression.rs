@@ -9,6 +9,9 @@ use crate::oci::descriptor::Compression;
 use crate::oci::digest::{Digest, HashingWriter};
 use crate::tar::reader::is_archive;
 
+/// What files are read through.
+const BUFFER: usize = 256 * 1024;
+
 /// What was found while a layer's blob was read.
 pub(crate) struct LayerRead<T, E> {
     /// The digest of the whole blob.
@@ -36,7 +39,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
 ) -> io::Result<LayerRead<T, E>> {
     let hasher = HashingWriter::new(blob.algorithm(), io::sink());
     let mut raw = Tee::new(open_regular(path)?, hasher);
-    let mut buffered = BufReader::with_capacity(256 * 1024, &mut raw);
+    let mut buffered = BufReader::with_capacity(BUFFER, &mut raw);
     let head = buffered.fill_buf()?;
     let compression = Compression::of(head);
     let is_two = compression != Compression::None && is_archive(head);
@@ -95,6 +98,16 @@ impl Compression {
             _ => Compression::None,
         }
     }
+}
+
+/// Opens an archive, compressed or not.
+pub(crate) fn open_archive(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
+    let mut file = BufReader::with_capacity(BUFFER, open_regular(path)?);
+    let compression = Compression::of(file.fill_buf()?);
+    Ok(BufReader::with_capacity(
+        BUFFER,
+        decompress(file, compression)?,
+    ))
 }
 
 /// Reads what a layer's blob decompresses to.

@@ -1,6 +1,7 @@
 //! What follows from findings and a policy: verdicts, exceptions, and how they are shown. No scanner is needed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use oci_pull_all_support::{Ran, User};
 use serde_json::{Value, json};
@@ -232,5 +233,129 @@ fn what_others_named_acts_on_no_terminal_and_no_parser() {
     assert!(
         report.contains("]]&gt;") && report.contains("&lt;b a=&quot;"),
         "{report}"
+    );
+}
+
+/// A database of grype's with nothing but what it says of systems and languages.
+const GRYPE: &str = "
+    CREATE TABLE db_metadata (build_timestamp datetime, model integer, revision integer, addition integer);
+    INSERT INTO db_metadata VALUES ('2026-11-10 06:00:00.123+00:00', 6, 1, 10);
+    CREATE TABLE affected_package_handles (id integer PRIMARY KEY, operating_system_id integer);
+    CREATE TABLE affected_cpe_handles (id integer PRIMARY KEY);
+    CREATE TABLE packages (id integer PRIMARY KEY, ecosystem text, name text);
+    INSERT INTO packages (ecosystem, name) VALUES ('deb', 'a'), ('Python', 'b'), ('python', 'c');
+    CREATE TABLE operating_systems (id integer PRIMARY KEY, name text, release_id text, major_version text,
+        minor_version text, label_version text, codename text, channel text);
+    INSERT INTO operating_systems VALUES
+        (1, 'debian', 'debian', '12', '', '', 'bookworm', ''),
+        (2, 'alpine', 'alpine', '3', '20', '', '', NULL),
+        (3, 'redhat', 'rhel', '9', '', '', '', ''),
+        (4, 'redhat', 'rhel', '9', '4', '', '', 'eus'),
+        (5, 'ubuntu', 'ubuntu', '24', '4', '', 'noble', ''),
+        (6, 'debian', 'debian', '11', '', '', 'bullseye', ''),
+        (7, 'wolfi', 'wolfi', '', '', 'rolling', '', '');
+    INSERT INTO affected_package_handles (operating_system_id) VALUES (1), (2), (3), (4), (5), (7);
+    CREATE TABLE operating_system_specifier_overrides (alias text, version text, version_pattern text, codename text,
+        replacement text, replacement_major_version text, replacement_minor_version text,
+        replacement_label_version text, rolling numeric, applicable_client_db_schemas text);
+    INSERT INTO operating_system_specifier_overrides VALUES
+        ('rhel', '', '^\\d+', '', NULL, NULL, '', NULL, 0, '< 6.0.3'),
+        ('rocky', '', '', '', 'rhel', NULL, NULL, NULL, 0, ''),
+        ('wolfi', '', '', '', NULL, NULL, NULL, NULL, 1, '');";
+
+#[test]
+fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
+    let user = new_user();
+    let database = rusqlite::Connection::open(user.path("d?b%#.db")).expect("a new file");
+    database.execute_batch(GRYPE).expect("tables");
+    drop(database);
+    let script = "#!/bin/sh\nprintf '{\"matches\": []}' >\"$OCI_SCAN_REPORT\"\n";
+    let scanner = user.path("scanner");
+    fs::write(&scanner, script).expect("can be written");
+    fs::set_permissions(&scanner, fs::Permissions::from_mode(0o755)).expect("can be set");
+    fs::write(user.path("import.json"), "{}").expect("can be written");
+    let list = json!({
+        "artifacts": [], "distro": {}, "source": {"metadata": {}},
+        "descriptor": {"name": "syft", "version": "1"},
+    });
+    fs::write(user.path("l.json"), list.to_string()).expect("can be written");
+    let troubles = |family: &str, release: &str, codename: &str, kind: &str| {
+        let system = json!({"family": family, "release": release, "codename": codename});
+        let package = |kind: &str, of_system: bool| {
+            json!({
+                "kind": kind, "of_system": of_system, "name": "a", "version": "1", "architecture": "",
+                "path": "", "purl": format!("pkg:{kind}/a@1"), "layer": "",
+            })
+        };
+        let inventory = json!({
+            "schema": 1,
+            "scanner": {"name": "syft", "version": "1"},
+            "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+            "system": system,
+            "packages": [package("deb", true), package(kind, false)],
+            "traces": {"system": system, "databases": {}, "log": null, "java_archives": 0},
+            "knows_java_archives": true,
+        });
+        fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
+        let ran = user.run(&[
+            "findings",
+            "match",
+            "--kind=grype",
+            "--program=scanner",
+            "--scanner-name=a",
+            "--network",
+            "--inventory=i.json",
+            "--list=l.json",
+            "--output=f.json",
+            "--database",
+            "d?b%#.db",
+            "import.json",
+        ]);
+        assert!(ran.success, "{}", ran.stderr);
+        let findings = fs::read(user.path("f.json")).expect("can be read");
+        let findings: Value = serde_json::from_slice(&findings).expect("JSON");
+        assert_eq!(findings["database"]["built"], "2026-11-10T06:00:00.123Z");
+        findings["troubles"].clone()
+    };
+    for (family, release, codename) in [
+        ("debian", "12", "bookworm"),
+        ("debian", "12.5", ""),
+        ("alpine", "3.20.3", ""),
+        ("rhel", "9.4", ""),
+        ("rocky", "9.2", ""),
+        ("ubuntu", "24.04", "noble"),
+        ("wolfi", "20230201", ""),
+    ] {
+        assert_eq!(
+            troubles(family, release, codename, "python"),
+            json!([]),
+            "{family} {release}"
+        );
+    }
+    for (family, release, codename) in [
+        ("debian", "13", "trixie"),
+        // The name of another release: grype finds nothing.
+        ("debian", "12", "trixie"),
+        ("debian", "", "forky"),
+        // It falls back on another release.
+        ("alpine", "3.22.1", ""),
+        ("ubuntu", "24.10", ""),
+        // There is the release, but nothing about it.
+        ("debian", "11", "bullseye"),
+        ("kali", "2026.1", ""),
+    ] {
+        let release_name = if release.is_empty() {
+            codename
+        } else {
+            release
+        };
+        assert_eq!(
+            troubles(family, release, codename, "python"),
+            json!([{"code": "system-not-covered", "system": format!("{family} {release_name}")}]),
+        );
+    }
+    assert_eq!(
+        troubles("debian", "12", "", "gem"),
+        json!([{"code": "language-not-covered", "kind": "gem"}]),
     );
 }

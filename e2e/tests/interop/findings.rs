@@ -1,16 +1,16 @@
-//! Scans by the scanner of the build and a policy: real Trivy, whose image and databases are pulled like the base.
+//! Scans by the scanner of the build and a policy: real Trivy, and real grype with syft, whose images and databases are pulled
+//! like the base.
 
 use std::fs;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::checkout;
+use oci_pull_all_e2e::grype_db::grype_db;
 use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::peer::Peer;
-use oci_pull_all_e2e::trivy_db::{Advisory, metadata, trivy_db};
+use oci_pull_all_e2e::trivy_db::{Advisory, add_trivy_db};
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{
-    CONFIG, Images, LAYER, MANIFEST, Registry, config_of, manifest_of, text,
-};
+use oci_pull_all_support::{Images, Registry, dpkg_status, text};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -49,86 +49,108 @@ const ADVISORIES: [Advisory; 4] = [
     },
 ];
 
+/// A digest of nothing.
+const NOT_PULLED: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
 const RELEASE: &str = "ID=debian\nVERSION_ID=\"12\"\nNAME=\"Debian GNU/Linux\"\n";
 
-fn dpkg(packages: &[(&str, &str)]) -> String {
-    let package = |(name, version): &(&str, &str)| {
-        format!(
-            "Package: {name}\nStatus: install ok installed\nMaintainer: a <a@example.org>\n\
-             Architecture: amd64\nVersion: {version}\nDescription: x\n\n"
-        )
-    };
-    packages.iter().map(package).collect()
-}
-
 fn add_image(images: &mut Images, repository: &str, layer: Layer, created: &str) -> String {
-    let layer = images.add_blob(repository, LAYER, layer.0);
-    let mut config = config_of(std::slice::from_ref(&layer));
-    config["created"] = created.into();
-    let config = images.add_blob(repository, CONFIG, config.to_string().into_bytes());
-    let manifest = manifest_of(&config, &[layer]).to_string().into_bytes();
-    let manifest = images.add_manifest(repository, MANIFEST, manifest);
-    text(&manifest["digest"]).to_owned()
+    images.add_image_of(repository, layer.0, |config| {
+        config["created"] = created.into();
+    })
 }
 
-fn add_database(images: &mut Images, advisories: &[Advisory], day: &str) -> String {
-    let database = String::from_utf8_lossy(&metadata(day)).into_owned();
-    let archive = Layer::new().file("metadata.json", &database).add(
+/// Adds the image of a scanner, which has its program at `path`.
+fn add_scanner(images: &mut Images, repository: &str, peer: Peer, path: &str) -> Option<String> {
+    let program = fs::read(peer.or_skip()?).expect("can be read");
+    let layer = Layer::new().add(EntryType::Regular, path, 0o755, "", &program);
+    Some(add_image(images, repository, layer, "2026-10-01T00:00:00Z"))
+}
+
+/// A registry with a base, Trivy and its databases, and the case on it. Where there is no Trivy, the test is skipped.
+fn workspace() -> Option<(Registry, Workspace)> {
+    let mut images = Images::default();
+    let trivy = add_scanner(
+        &mut images,
+        "aquasecurity/trivy",
+        Peer::Trivy,
+        "usr/local/bin/trivy",
+    )?;
+    Some(workspace_of(
+        images,
+        [&trivy, NOT_PULLED, NOT_PULLED, NOT_PULLED],
+    ))
+}
+
+/// The same with grype instead of Trivy.
+fn workspace_of_grype() -> Option<(Registry, Workspace)> {
+    let mut images = Images::default();
+    let grype = add_scanner(&mut images, "anchore/grype", Peer::Grype, "grype")?;
+    let syft = add_scanner(&mut images, "anchore/syft", Peer::Syft, "syft")?;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("vulnerability.db");
+    grype_db(&file, &ADVISORIES, "2026-11-10", 6);
+    let archive = Layer::new().add(
         EntryType::Regular,
-        "trivy.db",
+        "vulnerability.db",
         0o600,
         "",
-        &trivy_db(advisories),
+        &fs::read(&file).expect("can be read"),
     );
-    images.add_artifact(
-        "aquasecurity/trivy-db",
-        "application/vnd.aquasec.trivy.config.v1+json",
+    let database = images.add_artifact(
+        "anchore/grype-db",
+        "application/vnd.anchore.grype.db",
         &[(
-            Some("db.tar.gz"),
-            "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip",
+            Some("vulnerability-db.tar.gz"),
+            "application/vnd.oci.image.layer.v1.tar+gzip",
             archive.0,
         )],
-    )
+    );
+    let (registry, workspace) = workspace_of(images, [NOT_PULLED, &grype, &syft, &database]);
+    let file = |name: &str| workspace.path(&format!("grype/{name}.db"));
+    let others = [Advisory {
+        source: "debian 13",
+        ..ADVISORIES[0]
+    }];
+    grype_db(&file("of_another_form"), &ADVISORIES, "2026-11-10", 7);
+    grype_db(&file("of_last_year"), &ADVISORIES, "2025-11-10", 6);
+    grype_db(&file("of_others"), &others, "2026-11-10", 6);
+    grype_db(&file("that_knows_nothing"), &[], "2026-11-10", 6);
+    Some((registry, workspace))
 }
 
-/// A registry with a base, a scanner and databases, and the case on it. Where there is no scanner, the test is skipped.
-fn workspace() -> Option<(Registry, Workspace)> {
-    let trivy = fs::read(Peer::Trivy.or_skip()?).expect("can be read");
-    let mut images = Images::default();
+fn workspace_of(mut images: Images, pulls: [&str; 4]) -> (Registry, Workspace) {
     let base = Layer::new()
         .file("etc/os-release", RELEASE)
         .file("etc/debian_version", "12.5\n")
         .file(
             "var/lib/dpkg/status",
-            &dpkg(&[("openssl", "3.0.9-1"), ("perl-base", "5.36.0-7")]),
+            &dpkg_status(&[("openssl", "3.0.9-1"), ("perl-base", "5.36.0-7")]),
         );
     let base = add_image(&mut images, "library/debian", base, "2026-11-01T00:00:00Z");
-    let trivy = Layer::new().add(EntryType::Regular, "usr/local/bin/trivy", 0o755, "", &trivy);
-    let trivy = add_image(
-        &mut images,
-        "aquasecurity/trivy",
-        trivy,
-        "2026-10-01T00:00:00Z",
-    );
     let databases = [
-        add_database(&mut images, &ADVISORIES, "2026-11-10"),
-        add_database(&mut images, &ADVISORIES, "2025-11-10"),
-        add_database(&mut images, &[], "2026-11-10"),
+        add_trivy_db(&mut images, &ADVISORIES, "2026-11-10"),
+        add_trivy_db(&mut images, &ADVISORIES, "2025-11-10"),
+        add_trivy_db(&mut images, &[], "2026-11-10"),
     ];
     let registry = Registry::with(images);
     let [database, stale, empty] = &databases;
+    let [trivy, grype, syft, grype_db] = pulls;
     let workspace = Workspace::new(
         "findings",
         &[
             ("HOST", registry.host()),
             ("DEBIAN", &base),
-            ("TRIVY", &trivy),
+            ("TRIVY", trivy),
+            ("GRYPE", grype),
+            ("SYFT", syft),
+            ("GRYPE_DB", grype_db),
             ("TRIVY_DB", database),
             ("STALE_DB", stale),
             ("EMPTY_DB", empty),
         ],
     );
-    Some((registry, workspace))
+    (registry, workspace)
 }
 
 /// How a test ends.
@@ -381,4 +403,69 @@ fn findings_are_the_same_bytes_wherever_they_are_found() {
         !words.contains(&directory) && !words.contains("/tmp/"),
         "{words}"
     );
+}
+
+#[test]
+fn a_policy_decides_on_what_grype_finds() {
+    let Some((_registry, workspace)) = workspace_of_grype() else {
+        return;
+    };
+    let by = |name: &str| format!("--@oci_pull_all//oci:scanner=//grype:{name}");
+    let grype = by("grype");
+
+    let base = log(&workspace, "//security:debian", &[&grype], Passed);
+    let excepted = format!(
+        "excepted: {OPENSSL}, fixed in 3.0.11-1~deb12u2: made up\\u{{1b}}[2J: security/exceptions.toml:3 (security@example.com): nothing here speaks TLS 1.0"
+    );
+    has(&base, &[&excepted, "passed"], &["found:"]);
+
+    let jinja = JINJA.replace(
+        "CVE-2099-0002 critical Jinja2",
+        "GHSA-CVE-2099-0002 critical jinja2",
+    );
+    let image = log(&workspace, "//:image_scan", &[&grype], Failed);
+    has(
+        &image,
+        &[&jinja, CURL, "FAILED: 2 findings, 0 faulty exceptions"],
+        &["found: CVE-2099-0001"],
+    );
+    // The exceptions name what another scanner calls them.
+    let passing = log(&workspace, "//:excepted_scan", &[&grype], Passed);
+    has(&passing, &["passed"], &["found"]);
+    let expired = log(&workspace, "//:expired_scan", &[&grype], Failed);
+    let over = "exception: app/expired.toml:5: CVE-2099-0003: it ended on 2026-11-09, and the database is of 2026-11-10";
+    has(&expired, &[CURL, over], &["found: GHSA"]);
+
+    let empty = log(&workspace, "//:without_packages_scan", &[&grype], Untrusted);
+    let nothing = "cannot be trusted: the scanner saw no package in the image [no-packages]";
+    has(&empty, &[nothing], &["passed"]);
+    let disguised = log(&workspace, "//:disguised_scan", &[&grype], Untrusted);
+    let other = "cannot be trusted: the image says that it is debian 11, and its base that it is debian 12 [system-differs]";
+    has(&disguised, &[other], &[]);
+
+    for (scanner, trouble) in [
+        (
+            "grype_of_last_year",
+            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date in what is scanned [database-too-old]",
+        ),
+        (
+            "grype_that_knows_nothing",
+            "the database has no advisory [empty-database]",
+        ),
+        (
+            "grype_of_another_form",
+            "the database is of the form 7, and the scanner reads 6 [database-schema]",
+        ),
+        (
+            "grype_of_others",
+            "the database has nothing about debian 12.5 [system-not-covered]",
+        ),
+    ] {
+        let log = log(&workspace, "//:excepted_scan", &[&by(scanner)], Untrusted);
+        has(
+            &log,
+            &[&format!("cannot be trusted: {trouble}")],
+            &["passed"],
+        );
+    }
 }

@@ -6,9 +6,7 @@ use std::path::Path;
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::scratch;
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{
-    CONFIG, Images, LAYER, MANIFEST, Registry, config_of, debian, manifest_of, program, text,
-};
+use oci_pull_all_support::{Images, Registry, debian, program};
 use tar::EntryType;
 
 const TGZ: &str = "application/vnd.example.layer.v1.tar+gzip";
@@ -95,16 +93,12 @@ fn add_tools(images: &mut Images) -> String {
         .symlink("bin/hello", "hello-1.0")
         .add(EntryType::Regular, "bin/dynamic", 0o755, "", &dynamic)
         .file("etc/data", "data of the image\n");
-    let layer = images.add_blob("team/tools", LAYER, layer.0);
-    let mut config = config_of(std::slice::from_ref(&layer));
-    config["architecture"] = match std::env::consts::ARCH {
-        "aarch64" => "arm64".into(),
-        _ => "amd64".into(),
-    };
-    let config = images.add_blob("team/tools", CONFIG, config.to_string().into_bytes());
-    let manifest = manifest_of(&config, &[layer]).to_string().into_bytes();
-    let manifest = images.add_manifest("team/tools", MANIFEST, manifest);
-    text(&manifest["digest"]).to_owned()
+    images.add_image_of("team/tools", layer.0, |config| {
+        config["architecture"] = match std::env::consts::ARCH {
+            "aarch64" => "arm64".into(),
+            _ => "amd64".into(),
+        };
+    })
 }
 
 #[test]

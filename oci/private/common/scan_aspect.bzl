@@ -18,14 +18,14 @@ def _scan_aspect_impl(target, ctx):
         ])]
     image = target[OCIImageInfo]
     scanner = ctx.attr._scanner[OCIScannerInfo]
-    if not scanner.program:
+    if not scanner.kind:
         return [OCIScanInfo(images = [])]
     bases = _bases(ctx, image)
     name = ctx.label.name + ".scan/"
     layout = image_layout(ctx, target, image_alone(image), name = name + "layout")
     inventory = ctx.actions.declare_file(name + "inventory.json")
     bom = ctx.actions.declare_file(name + "inventory.cdx.json")
-    arguments = _arguments(ctx, "inventory", scanner)
+    arguments = _arguments(ctx, "inventory", scanner, scanner.lister)
     arguments.add_all("--layout", layout.files, expand_directories = False)
     arguments.add_all("--java-database", scanner.java_database)
     arguments.add("--output", inventory)
@@ -33,6 +33,7 @@ def _scan_aspect_impl(target, ctx):
     _run(
         ctx,
         scanner,
+        scanner.lister,
         arguments,
         inputs = depset(scanner.java_database, transitive = [layout.default_runfiles.files]),
         outputs = [inventory, bom],
@@ -40,18 +41,19 @@ def _scan_aspect_impl(target, ctx):
         progress_message = "Listing the packages of %{label}",
     )
     findings = ctx.actions.declare_file(name + "findings.json")
-    arguments = _arguments(ctx, "match", scanner)
+    arguments = _arguments(ctx, "match", scanner, scanner.program)
     arguments.add("--inventory", inventory)
     arguments.add("--list", bom)
-    inputs = [inventory, bom, scanner.database, scanner.database_metadata]
+    inputs = [inventory, bom] + scanner.database
     if bases:
         arguments.add("--base", bases[0].inventory)
         inputs.append(bases[0].inventory)
-    arguments.add_all("--database", [scanner.database, scanner.database_metadata])
+    arguments.add_all("--database", scanner.database)
     arguments.add("--output", findings)
     _run(
         ctx,
         scanner,
+        scanner.program,
         arguments,
         inputs = depset(inputs),
         outputs = [findings],
@@ -79,20 +81,21 @@ def _bases(ctx, image):
             )] + found.bases
     return []
 
-def _arguments(ctx, command, scanner):
+def _arguments(ctx, command, scanner, program):
     arguments = ctx.actions.args()
     arguments.add_all(["findings", command])
-    arguments.add("--program", scanner.program.executable)
+    arguments.add("--kind", scanner.kind)
+    arguments.add("--program", program.executable)
     arguments.add(scanner.name, format = "--scanner-name=%s")
     if scanner.network:
         arguments.add("--network")
     return arguments
 
-def _run(ctx, scanner, arguments, **kwargs):
+def _run(ctx, scanner, program, arguments, **kwargs):
     ctx.actions.run(
         executable = get_tool(ctx),
         arguments = [arguments],
-        tools = [scanner.program],
+        tools = [program],
         execution_requirements = network_requirements(scanner.network),
         toolchain = TOOLCHAIN_TYPE,
         **kwargs

@@ -1,14 +1,15 @@
 """What a scan is made of: a scanner, what it found in images, and a policy."""
 
 OCIScannerInfo = provider(
-    doc = "A scanner. `trivy_scanner` provides it.",
+    doc = "A scanner. `trivy_scanner` and `grype_scanner` provide it.",
     fields = {
-        "database": "File: the database of advisories.",
-        "database_metadata": "File: the database's `metadata.json`.",
+        "database": "list of File: the database of advisories, and what describes it.",
         "java_database": "list of File: the database of Java archives and its `metadata.json`; empty when there is none.",
+        "kind": "string: `trivy` or `grype`; None where no scanner is set.",
+        "lister": "FilesToRunProvider: the program that lists packages, which may be another.",
         "name": "string: the label by which errors name it.",
         "network": "bool: whether it may use the network.",
-        "program": "FilesToRunProvider: the program; None where no scanner is set.",
+        "program": "FilesToRunProvider: the program that matches packages with the database.",
     },
 )
 

@@ -4,9 +4,10 @@ load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
 
 no_scanner = rule(
     implementation = lambda ctx: [OCIScannerInfo(
-        database = None,
-        database_metadata = None,
+        database = [],
         java_database = [],
+        kind = None,
+        lister = None,
         name = str(ctx.label),
         network = False,
         program = None,

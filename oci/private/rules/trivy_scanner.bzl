@@ -1,18 +1,18 @@
 """The rule for Trivy as the scanner of a build."""
 
+load("//oci/private/common:artifact_files.bzl", "artifact_files")
 load("//oci/private/common:transitions.bzl", "pull_all_on")
-load("//oci/private/providers:artifact.bzl", "OCIArtifactInfo")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
-load(":oci_image_file.bzl", "oci_image_file")
+load(":scanner_program.bzl", "scanner_program")
 
 def _trivy_scanner_impl(ctx):
     files = {}
     for target in ctx.attr.databases:
-        for file in _files(target):
+        for file in artifact_files(target):
             if file.basename in ("trivy.db", "trivy-java.db"):
                 files[file.basename] = file
     for target in ctx.attr.databases:
-        for file in _files(target):
+        for file in artifact_files(target):
             for name in ["trivy.db", "trivy-java.db"]:
                 if file.basename == "metadata.json" and name in files and file.dirname == files[name].dirname:
                     files[name + ".metadata"] = file
@@ -23,20 +23,16 @@ def _trivy_scanner_impl(ctx):
                 "metadata.json beside trivy.db" if name.endswith("metadata") else name,
             ))
     java = [files[name] for name in ["trivy-java.db", "trivy-java.db.metadata"] if name in files]
+    program = ctx.attr.program[DefaultInfo].files_to_run
     return [OCIScannerInfo(
-        database = files["trivy.db"],
-        database_metadata = files["trivy.db.metadata"],
+        database = [files["trivy.db"], files["trivy.db.metadata"]],
         java_database = java if len(java) == 2 else [],
+        kind = "trivy",
+        lister = program,
         name = str(ctx.label),
         network = ctx.attr.network,
-        program = ctx.attr.program[DefaultInfo].files_to_run,
+        program = program,
     )]
-
-def _files(target):
-    if OCIArtifactInfo not in target:
-        return target[DefaultInfo].files.to_list()
-    files = target[OCIArtifactInfo].files
-    return files.files.values() if files else []
 
 _trivy_scanner = rule(
     implementation = _trivy_scanner_impl,
@@ -61,17 +57,7 @@ def trivy_scanner(name, databases, image = None, program = None, network = False
       network: whether it may use the network, which it does not need.
       **kwargs: attributes that all rules have, such as `visibility`.
     """
-    if bool(image) == bool(program):
-        fail("trivy_scanner(name = {}): give either image or program".format(repr(name)))
-    if image:
-        program = name + ".program"
-        oci_image_file(
-            name = program,
-            image = image,
-            path = "/usr/local/bin/trivy",
-            tags = ["manual"],
-            visibility = ["//visibility:private"],
-        )
+    program = scanner_program(name + ".program", image, program, "/usr/local/bin/trivy")
     _trivy_scanner(
         name = name,
         databases = databases,

@@ -26,6 +26,17 @@ pub fn images() -> Images {
     IMAGES.clone()
 }
 
+/// A `var/lib/dpkg/status` of packages, each its name and version.
+pub fn dpkg_status(packages: &[(&str, &str)]) -> String {
+    let package = |(name, version): &(&str, &str)| {
+        format!(
+            "Package: {name}\nStatus: install ok installed\nMaintainer: a <a@example.org>\n\
+             Architecture: amd64\nVersion: {version}\nDescription: x\n\n"
+        )
+    };
+    packages.iter().map(package).collect()
+}
+
 fn make() -> Images {
     let mut images = Images::default();
     let name = "library/debian";

@@ -63,6 +63,22 @@ impl Images {
         text(&manifest["digest"]).to_owned()
     }
 
+    /// Adds an image of one uncompressed layer, whose config `edit` changes, and returns its digest.
+    pub fn add_image_of(
+        &mut self,
+        repository: &str,
+        layer: Vec<u8>,
+        edit: impl FnOnce(&mut Value),
+    ) -> String {
+        let layer = self.add_blob(repository, LAYER, layer);
+        let mut config = config_of(std::slice::from_ref(&layer));
+        edit(&mut config);
+        let config = self.add_blob(repository, CONFIG, config.to_string().into_bytes());
+        let manifest = manifest_of(&config, &[layer]).to_string().into_bytes();
+        let manifest = self.add_manifest(repository, MANIFEST, manifest);
+        text(&manifest["digest"]).to_owned()
+    }
+
     /// Adds an artifact of blobs, each with its title, if it has one, and its media type; returns its digest. It says when
     /// it was made.
     pub fn add_artifact(

@@ -24,7 +24,7 @@ pub use content::{
     text,
 };
 pub use cutting::Cutting;
-pub use debian::images as debian;
+pub use debian::{dpkg_status, images as debian};
 pub use faulty::Faulty;
 pub use http::{Answer, Deaf, End, Flow, Identity, PIECE, Request, Seen, Server, about, bytes_of};
 pub use images::Images;

@@ -1,0 +1,627 @@
+//! grype, with syft: how they are run, and how their answers are read.
+//!
+//! syft lists an image's packages, and grype matches that list with a database. A database is bound to the version of the
+//! grype that imported it, so it is imported by the very one that matches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, FixedOffset};
+use rusqlite::{Connection, OpenFlags, Row};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::files::{FileError, io_failed, open_regular, symlink_file};
+use crate::json::to_json;
+use crate::oci::artifact::file_path;
+use crate::oci::strict;
+use crate::tar::{Limits, TarError, open_archive, unpack};
+
+use super::findings::{Database, Package, Scanner, Severity, System, is_real};
+use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, qualifier};
+
+/// The file of a database, as grype calls it.
+pub const DATABASE: &str = "vulnerability.db";
+/// What an import writes beside it.
+pub const IMPORT: &str = "import.json";
+/// The form of databases that grype reads, and the directory for it.
+const SCHEMA: u64 = 6;
+/// What keeps grype from the network, and its answers free of the clock.
+const SETTINGS: [(&str, &str); 5] = [
+    ("GRYPE_CHECK_FOR_APP_UPDATE", "false"),
+    ("GRYPE_DB_AUTO_UPDATE", "false"),
+    ("GRYPE_DB_REQUIRE_UPDATE_CHECK", "false"),
+    ("GRYPE_DB_VALIDATE_AGE", "false"),
+    ("GRYPE_TIMESTAMP", "false"),
+];
+/// The kinds of packages that belong to a system.
+const OF_SYSTEM: [&str; 5] = ["alpm", "apk", "deb", "portage", "rpm"];
+/// The kinds of languages that grype looks up by their own names alone, and not by those of the NVD (CPE).
+const BY_NAME: [&str; 11] = [
+    "bitnami",
+    "dart-pub",
+    "dotnet",
+    "gem",
+    "go-module",
+    "hex",
+    "java-archive",
+    "jenkins-plugin",
+    "npm",
+    "python",
+    "rust-crate",
+];
+/// How a file of SQLite begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// What an archive of a database unpacks to at most.
+const LIMITS: Limits = Limits {
+    entries: 1000,
+    bytes: 64 << 30,
+};
+/// How many characters of a description stand for it.
+const TITLE: usize = 100;
+
+/// grype.
+pub(super) struct Grype;
+
+impl Preset for Grype {
+    fn knows_java_archives(&self) -> bool {
+        true
+    }
+
+    fn list(&self, _cache: &Path, _java_database: &[PathBuf]) -> Result<Call, FileError> {
+        // With the scope that it has by default, packages of a system are said to come from the layer that wrote
+        // their database last.
+        let words = "scan oci-dir:{layout} --scope deep-squashed --output syft-json={report}";
+        Ok(Call {
+            arguments: words.split(' ').map(str::to_owned).collect(),
+            environment: vec![("SYFT_CHECK_FOR_APP_UPDATE".to_owned(), "false".to_owned())],
+        })
+    }
+
+    fn empty_list(&self) -> Option<Value> {
+        // syft calls such an image an error.
+        Some(json!({
+            "artifacts": [],
+            "descriptor": {"name": "syft", "version": ""},
+            "distro": {},
+            "source": {"metadata": {"layers": []}},
+        }))
+    }
+
+    fn normalized(&self, list: &[u8]) -> Result<Vec<u8>, AnswerError> {
+        let mut list: Map<String, Value> = strict::read(list)?;
+        // Both have paths of the machine.
+        if let Some(Value::Object(descriptor)) = list.get_mut("descriptor") {
+            descriptor.remove("configuration");
+        }
+        if let Some(Value::Object(source)) = list.get_mut("source") {
+            source.insert("name".to_owned(), "image".into());
+            if let Some(Value::Object(metadata)) = source.get_mut("metadata") {
+                metadata.insert("userInput".to_owned(), "image".into());
+            }
+        }
+        Ok(to_json(&list))
+    }
+
+    fn read_list(&self, list: &[u8]) -> Result<Listed, AnswerError> {
+        let list: SyftList = strict::read(list)?;
+        let layers = list.source.metadata.layers.into_iter().flatten();
+        let layers: Vec<String> = layers.map(|layer| layer.digest).collect();
+        let artifacts = list.artifacts.into_iter().flatten();
+        let packages = artifacts.map(|artifact| (artifact.id.clone(), artifact.package(&layers)));
+        let distro = list.distro;
+        Ok(Listed {
+            system: distro.id.map(|family| System {
+                family,
+                release: distro.release.unwrap_or_default(),
+                codename: distro.codename.unwrap_or_default(),
+            }),
+            packages: packages.collect(),
+            scanner: list.descriptor,
+        })
+    }
+
+    fn read_database(
+        &self,
+        file: &Path,
+        _metadata: &[u8],
+    ) -> Result<Box<dyn Advisories>, AnswerError> {
+        let read = GrypeDatabase::read(file);
+        let read = read.map_err(|error| AnswerError::Database(io::Error::other(error)))?;
+        Ok(Box::new(read))
+    }
+
+    fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
+        let directory = cache.join(SCHEMA.to_string());
+        io_failed("make", &directory, fs::create_dir_all(&directory))?;
+        for (file, name) in database.iter().zip([DATABASE, IMPORT]) {
+            let link = directory.join(name);
+            let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
+            io_failed("provide", file, linked)?;
+        }
+        Ok(call("sbom:{layout} --output json --file {report}", cache))
+    }
+
+    fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError> {
+        let report: Report = strict::read(report)?;
+        let found = report.matches.into_iter().flatten();
+        Ok(found.map(Match::from).collect())
+    }
+}
+
+/// Why a file is no database that could be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// It is neither a database nor an archive.
+    #[error("{path} is neither a database of grype's nor an archive of one", path = .path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why it is no archive.
+        source: TarError,
+    },
+    /// The archive has something else in it.
+    #[error("the archive {path} has no {DATABASE}", path = .0.display())]
+    NoDatabase(PathBuf),
+}
+
+/// The file of a database, which may be in an archive, by a name that grype takes for one, in the directory `scratch`.
+pub fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, ImportError> {
+    let file = io_failed("read", database, open_regular(database))?;
+    let mut head = Vec::new();
+    io_failed(
+        "read",
+        database,
+        file.take(MAGIC.len() as u64).read_to_end(&mut head),
+    )?;
+    if head == MAGIC {
+        let link = scratch.join(DATABASE);
+        let linked = std::path::absolute(database).and_then(|file| symlink_file(&file, &link));
+        io_failed("provide", database, linked)?;
+        return Ok(link);
+    }
+    let directory = scratch.join("unpacked");
+    let no_archive = |source| ImportError::Archive {
+        path: database.to_owned(),
+        source,
+    };
+    let archive = open_archive(database).map_err(|error| no_archive(error.into()))?;
+    unpack(archive, &directory, LIMITS, |name| {
+        file_path(name).map(drop)
+    })
+    .map_err(no_archive)?;
+    let file = directory.join(DATABASE);
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(ImportError::NoDatabase(database.to_owned()))
+    }
+}
+
+/// The call that imports the database in `{layout}`, whose name must end with `.db`, into the directory `cache`.
+pub fn import(cache: &Path) -> Call {
+    call("db import {layout}", cache)
+}
+
+/// Where an import leaves the database and what it says of it, in the directory `cache`.
+pub fn imported(cache: &Path) -> [PathBuf; 2] {
+    [DATABASE, IMPORT].map(|name| cache.join(SCHEMA.to_string()).join(name))
+}
+
+/// Whether grype would import a database: whether it is of the form that it reads.
+pub fn is_importable(database: &Path) -> Result<bool, AnswerError> {
+    let read = Grype.read_database(database, b"")?;
+    Ok(read.database().schema == SCHEMA)
+}
+
+/// A call of the words of a command, and of what all commands have.
+fn call(command: &str, cache: &Path) -> Call {
+    let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let directory = ("GRYPE_DB_CACHE_DIR".to_owned(), cache.display().to_string());
+    Call {
+        arguments: command.split(' ').map(str::to_owned).collect(),
+        environment: settings.into_iter().chain([directory]).collect(),
+    }
+}
+
+#[derive(Deserialize)]
+struct SyftList {
+    artifacts: Option<Vec<Artifact>>,
+    distro: Distro,
+    source: Source,
+    descriptor: Scanner,
+}
+
+#[derive(Deserialize)]
+struct Distro {
+    id: Option<String>,
+    #[serde(rename = "versionID")]
+    release: Option<String>,
+    #[serde(rename = "versionCodename")]
+    codename: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    metadata: SourceMetadata,
+}
+
+#[derive(Deserialize)]
+struct SourceMetadata {
+    layers: Option<Vec<SourceLayer>>,
+}
+
+#[derive(Deserialize)]
+struct SourceLayer {
+    digest: String,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    id: String,
+    name: String,
+    version: String,
+    #[serde(rename = "type")]
+    kind: String,
+    locations: Option<Vec<Location>>,
+    purl: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Location {
+    path: String,
+    #[serde(rename = "layerID")]
+    layer: Option<String>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Artifact {
+    fn package(self, layers: &[String]) -> Package {
+        let of_system = OF_SYSTEM.contains(&self.kind.as_str());
+        let purl = self.purl.unwrap_or_default();
+        let locations = self.locations.unwrap_or_default();
+        let is_primary = |location: &&Location| location.annotation("evidence") == Some("primary");
+        let primary = || locations.iter().filter(is_primary);
+        let is_visible = |location: &&Location| location.annotation("visible") != Some("false");
+        let seen = primary().find(is_visible).or(locations.first());
+        // It came with the lowest layer that has it.
+        let layer = primary().filter_map(|location| location.layer.as_ref());
+        let layer = layer.min_by_key(|id| layers.iter().position(|layer| layer == *id));
+        Package {
+            of_system,
+            name: self.name,
+            version: self.version,
+            architecture: if of_system {
+                qualifier(&purl, "arch")
+            } else {
+                String::new()
+            },
+            path: match seen {
+                Some(seen) if !of_system => seen.path.trim_start_matches('/').to_owned(),
+                _ => String::new(),
+            },
+            layer: layer.cloned().unwrap_or_default(),
+            kind: self.kind,
+            purl,
+        }
+    }
+}
+
+impl Location {
+    fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(name).map(String::as_str)
+    }
+}
+
+#[derive(Deserialize)]
+struct Report {
+    matches: Option<Vec<ReportMatch>>,
+}
+
+#[derive(Deserialize)]
+struct ReportMatch {
+    vulnerability: Vulnerability,
+    #[serde(rename = "relatedVulnerabilities")]
+    related: Option<Vec<Related>>,
+    artifact: Reference,
+}
+
+#[derive(Deserialize)]
+struct Vulnerability {
+    id: String,
+    severity: Option<String>,
+    description: Option<String>,
+    fix: Option<Fix>,
+}
+
+#[derive(Deserialize)]
+struct Fix {
+    versions: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Related {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    id: String,
+}
+
+impl From<ReportMatch> for Match {
+    fn from(found: ReportMatch) -> Self {
+        let Vulnerability {
+            id,
+            severity,
+            description,
+            fix,
+        } = found.vulnerability;
+        let related = found.related.into_iter().flatten();
+        let description = description.unwrap_or_default();
+        let title = description.lines().next().unwrap_or_default();
+        let versions = fix.and_then(|fix| fix.versions).unwrap_or_default();
+        Match {
+            package: found.artifact.id,
+            aliases: related
+                .map(|related| related.id)
+                .filter(|alias| *alias != id)
+                .collect(),
+            id,
+            fixed: versions.join(", "),
+            severity: Severity::read(severity.as_deref()),
+            title: match title.char_indices().nth(TITLE) {
+                Some((end, _)) => format!("{}…", &title[..end]),
+                None => title.to_owned(),
+            },
+        }
+    }
+}
+
+/// What a database is about.
+struct GrypeDatabase {
+    database: Database,
+    has_any: bool,
+    /// Whether there are advisories by the names of the NVD.
+    has_cpes: bool,
+    ecosystems: BTreeSet<String>,
+    releases: Vec<Release>,
+    overrides: Vec<Override>,
+}
+
+/// A release of a system that the database has advisories of.
+#[derive(PartialEq)]
+struct Release {
+    name: String,
+    id: String,
+    major: String,
+    minor: String,
+    label: String,
+    codename: String,
+}
+
+/// What the database takes a system for.
+struct Override {
+    alias: String,
+    version: String,
+    codename: String,
+    name: Option<String>,
+    major: Option<String>,
+    minor: Option<String>,
+    label: Option<String>,
+    is_rolling: bool,
+}
+
+impl GrypeDatabase {
+    fn read(file: &Path) -> rusqlite::Result<Self> {
+        let connection = open(file)?;
+        let table = |name: &str| -> rusqlite::Result<bool> {
+            let query =
+                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)";
+            connection.query_row(query, [name], |row| row.get(0))
+        };
+        // Older ones tell their form elsewhere.
+        let query = if table("db_metadata")? {
+            "SELECT model, build_timestamp FROM db_metadata"
+        } else {
+            "SELECT schema_version, build_timestamp FROM id"
+        };
+        let (schema, built): (u32, String) =
+            connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let built = built.parse::<DateTime<FixedOffset>>().ok();
+        let mut read = GrypeDatabase {
+            database: Database {
+                schema: schema.into(),
+                built: built.map(|built| built.to_utc()).filter(is_real),
+            },
+            has_any: false,
+            has_cpes: false,
+            ecosystems: BTreeSet::new(),
+            releases: Vec::new(),
+            overrides: Vec::new(),
+        };
+        // Before it is imported it may lack tables that have nothing to say.
+        if read.database.schema == SCHEMA && table("affected_cpe_handles")? {
+            read.read_tables(&connection)?;
+        }
+        Ok(read)
+    }
+
+    fn read_tables(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let any = |table: &str| -> rusqlite::Result<bool> {
+            let query = format!("SELECT EXISTS (SELECT 1 FROM {table})");
+            connection.query_row(&query, [], |row| row.get(0))
+        };
+        self.has_cpes = any("affected_cpe_handles")?;
+        self.has_any = self.has_cpes || any("affected_package_handles")?;
+        // By the index, and not by all packages.
+        let ecosystems = "
+            WITH RECURSIVE found(kind) AS (
+                SELECT min(ecosystem COLLATE NOCASE) FROM packages
+                UNION
+                SELECT (SELECT min(ecosystem COLLATE NOCASE) FROM packages WHERE ecosystem > kind COLLATE NOCASE)
+                FROM found WHERE kind IS NOT NULL
+            )
+            SELECT lower(kind) FROM found WHERE kind IS NOT NULL";
+        self.ecosystems = all(connection, ecosystems, |row| row.get(0))?
+            .into_iter()
+            .collect();
+        let releases = "
+            SELECT name, release_id, major_version, minor_version, label_version, codename FROM operating_systems
+            WHERE ifnull(channel, '') = '' AND EXISTS (
+                SELECT 1 FROM affected_package_handles WHERE operating_system_id = operating_systems.id
+            )";
+        self.releases = all(connection, releases, |row| {
+            Ok(Release {
+                name: text(row, 0)?,
+                id: text(row, 1)?,
+                major: text(row, 2)?,
+                minor: text(row, 3)?,
+                label: text(row, 4)?,
+                codename: text(row, 5)?,
+            })
+        })?;
+        // Those by a pattern are for what is not yet released, and those for some forms of databases for older
+        // versions of grype.
+        let overrides = "
+            SELECT alias, version, codename, replacement, replacement_major_version, replacement_minor_version,
+                replacement_label_version, rolling
+            FROM operating_system_specifier_overrides
+            WHERE ifnull(version_pattern, '') = '' AND ifnull(applicable_client_db_schemas, '') = ''
+            ORDER BY rowid";
+        self.overrides = all(connection, overrides, |row| {
+            Ok(Override {
+                alias: text(row, 0)?,
+                version: text(row, 1)?,
+                codename: text(row, 2)?,
+                name: row.get(3)?,
+                major: row.get(4)?,
+                minor: row.get(5)?,
+                label: row.get(6)?,
+                is_rolling: row.get::<_, Option<bool>>(7)?.unwrap_or(false),
+            })
+        })?;
+        Ok(())
+    }
+
+    /// The releases whose advisories are a system's: grype's own choice, but never that of another release of the system,
+    /// which it falls back on.
+    fn releases_of(&self, system: &System) -> Vec<&Release> {
+        let mut name = system.family.as_str();
+        let mut numbers = system.release.split(['.', '_', '-']);
+        let mut number = || {
+            let number = numbers.next().unwrap_or_default();
+            let trimmed = number.trim_start_matches('0');
+            if trimmed.is_empty() && !number.is_empty() {
+                "0"
+            } else {
+                trimmed
+            }
+        };
+        let (mut major, mut minor) = (number(), number());
+        let mut label = system.codename.as_str();
+        let is_for = |other: &&Override| {
+            other.alias.eq_ignore_ascii_case(name)
+                && (other.codename.is_empty() || other.codename == label)
+                && (other.version.is_empty() || other.version == system.release)
+        };
+        let mut is_rolling = false;
+        if let Some(other) = self.overrides.iter().find(is_for) {
+            is_rolling = other.is_rolling;
+            name = other.name.as_deref().unwrap_or(name);
+            major = other.major.as_deref().unwrap_or(major);
+            minor = other.minor.as_deref().unwrap_or(minor);
+            label = other.label.as_deref().unwrap_or(label);
+        }
+        let releases = self.releases.iter().filter(|release| {
+            let is_named = [&release.name, &release.id]
+                .iter()
+                .any(|found| found.eq_ignore_ascii_case(name));
+            let is_labelled = [&release.label, &release.codename]
+                .iter()
+                .any(|found| found.eq_ignore_ascii_case(label));
+            is_named && (label.is_empty() || is_labelled)
+        });
+        let releases: Vec<&Release> = releases.collect();
+        let exactly = |minor: &str| -> Vec<&Release> {
+            let found = releases.iter().copied();
+            found
+                .filter(|release| release.major == major && release.minor == minor)
+                .collect()
+        };
+        if is_rolling || major.is_empty() {
+            return releases.clone();
+        }
+        let found = exactly(minor);
+        if found.is_empty() {
+            // Of some systems there are advisories of the first number alone.
+            exactly("")
+        } else {
+            found
+        }
+    }
+}
+
+impl Advisories for GrypeDatabase {
+    fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn expected_schema(&self) -> u64 {
+        SCHEMA
+    }
+
+    fn has_any(&self) -> bool {
+        self.has_any
+    }
+
+    fn covers_system(&self, system: &System) -> bool {
+        !self.releases_of(system).is_empty()
+    }
+
+    fn covers_language(&self, kind: &str) -> bool {
+        let ecosystem = match kind {
+            "jenkins-plugin" => "java-archive",
+            kind => kind,
+        };
+        self.ecosystems.contains(ecosystem) || (self.has_cpes && !BY_NAME.contains(&kind))
+    }
+
+    fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool {
+        let (Some(one), Some(other)) = (one, other) else {
+            return one == other;
+        };
+        let releases = self.releases_of(one);
+        one == other || (!releases.is_empty() && releases == self.releases_of(other))
+    }
+}
+
+/// Opens a database that nobody writes to.
+fn open(file: &Path) -> rusqlite::Result<Connection> {
+    let path = file.display().to_string();
+    let path = path
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    // Beside one that is read so, no file is looked for or made.
+    let name = format!("file:{path}?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(name, flags)
+}
+
+fn all<T>(
+    connection: &Connection,
+    query: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(query)?.query_map([], read)?.collect()
+}
+
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(row.get::<_, Option<String>>(column)?.unwrap_or_default())
+}

@@ -1,0 +1,144 @@
+//! What a scanner must be able to do to be the scanner of a build: list the packages of an image, and match such a list
+//! with a database of advisories. Each scanner's own file says how.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::files::FileError;
+
+use super::findings::{Database, Package, Scanner, Severity, System};
+use super::grype::Grype;
+use super::trivy::Trivy;
+
+/// Why an answer of a scanner, or its database, cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// It is no JSON of what was asked for.
+    #[error("what the scanner wrote cannot be read")]
+    Json(#[from] serde_json::Error),
+    /// It speaks of a package that was not in the list.
+    #[error(
+        "the scanner found something in the package {0:?}, which is not in the list that it was given"
+    )]
+    UnknownPackage(String),
+    /// The database cannot be read.
+    #[error("the scanner's database cannot be read")]
+    Database(#[source] io::Error),
+    /// The database's description cannot be read.
+    #[error("the metadata of the scanner's database cannot be read")]
+    Metadata(#[source] serde_json::Error),
+}
+
+/// How a scanner is called: its arguments, and variables of its environment. Placeholders are those of a scan
+/// ([`super::LAYOUT_PLACEHOLDER`]).
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// The arguments.
+    pub arguments: Vec<String>,
+    /// Names and values of variables.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The packages in a list, its system, and who made it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The system, if it has one.
+    pub system: Option<System>,
+    /// The packages by the references that a report on the list has.
+    pub packages: BTreeMap<String, Package>,
+    /// Who made the list.
+    pub scanner: Scanner,
+}
+
+/// Something that a scanner knows against a package of a list.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// The package's reference in the list.
+    pub package: String,
+    /// See [`super::findings::Finding`], as for the rest.
+    pub id: String,
+    /// See [`super::findings::Finding`].
+    pub aliases: BTreeSet<String>,
+    /// See [`super::findings::Finding`].
+    pub fixed: String,
+    /// See [`super::findings::Finding`].
+    pub severity: Severity,
+    /// See [`super::findings::Finding`].
+    pub title: String,
+}
+
+/// A scanner of a build.
+pub trait Preset: Sync {
+    /// Whether it looks into Java archives without a database of them.
+    fn knows_java_archives(&self) -> bool;
+
+    /// The call that lists the packages of the image in `{layout}`, in `{report}`. `cache` is a directory that it may
+    /// make and use; `java_database` is a database of Java archives and its description, or nothing.
+    fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError>;
+
+    /// The list of an image without layers, where the scanner makes none.
+    fn empty_list(&self) -> Option<Value> {
+        None
+    }
+
+    /// A list without what differs from run to run.
+    fn normalized(&self, list: &[u8]) -> Result<Vec<u8>, AnswerError>;
+
+    /// Reads a list.
+    fn read_list(&self, list: &[u8]) -> Result<Listed, AnswerError>;
+
+    /// What a database is about, by its file and its description.
+    fn read_database(
+        &self,
+        file: &Path,
+        metadata: &[u8],
+    ) -> Result<Box<dyn Advisories>, AnswerError>;
+
+    /// The call that matches the list in `{layout}` with a database, which is its file and its description, into
+    /// `{report}`. `cache` is a directory that it may make and use.
+    fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError>;
+
+    /// Reads what was found.
+    fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError>;
+}
+
+/// A database of advisories, as far as its scanner would use it.
+pub trait Advisories {
+    /// What it says of itself.
+    fn database(&self) -> &Database;
+
+    /// The form of databases that the scanner reads.
+    fn expected_schema(&self) -> u64;
+
+    /// Whether there is any advisory.
+    fn has_any(&self) -> bool;
+
+    /// Whether there are advisories of a system, in its very release.
+    fn covers_system(&self, system: &System) -> bool;
+
+    /// Whether there are advisories of packages of a language, in the scanner's words.
+    fn covers_language(&self, kind: &str) -> bool;
+
+    /// Whether two systems have the same advisories.
+    fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool;
+}
+
+/// The scanner of a name.
+pub fn preset(name: &str) -> Option<&'static dyn Preset> {
+    Some(match name {
+        "trivy" => &Trivy,
+        "grype" => &Grype,
+        _ => return None,
+    })
+}
+
+/// A qualifier of a package URL, or nothing.
+pub(super) fn qualifier(purl: &str, name: &str) -> String {
+    let (_, qualifiers) = purl.split_once('?').unwrap_or_default();
+    let qualifiers = qualifiers.split(['&', '#']);
+    let mut values = qualifiers.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    values.next().unwrap_or_default().to_owned()
+}
