@@ -5,4 +5,5 @@ mod demo;
 mod dropin;
 mod registries;
 mod scanning;
+mod testing;
 mod troubleshooting;
