@@ -184,6 +184,11 @@ impl Registry {
         self.server.requests()
     }
 
+    /// How many bytes went out, heads of answers left aside.
+    pub fn sent(&self) -> u64 {
+        self.server.sent()
+    }
+
     /// How many bytes of each of these layers went out, in however many answers; layers of which none
     /// did are left out.
     pub fn layer_bytes(&self, layers: &[(String, u64)]) -> Vec<(String, u64)> {

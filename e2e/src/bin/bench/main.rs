@@ -1,5 +1,5 @@
-//! Measures pulls beside those of other people's tools, and merges beside other ways to make a layout,
-//! in one run, and prints Markdown tables.
+//! Measures pulls beside those of other people's tools, merges beside other ways to make a layout, and scans beside a scanner
+//! that is called by hand, in one run, and prints Markdown tables.
 //!
 //! usage: bench [--rounds N] [MEASUREMENT]…
 //!
@@ -10,6 +10,7 @@
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod merge;
+mod scans;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -37,7 +38,7 @@ const LINK_BITS: f64 = 100e6;
 const LINK_ROUND_TRIP: f64 = 0.04;
 
 type Measurement = (&'static str, fn(&Bench));
-const MEASUREMENTS: [Measurement; 9] = [
+const MEASUREMENTS: [Measurement; 10] = [
     ("floors", Bench::floors),
     ("layers", Bench::layers),
     ("one-layer", Bench::one_layer),
@@ -46,6 +47,7 @@ const MEASUREMENTS: [Measurement; 9] = [
     ("link", Bench::link),
     ("warm", Bench::warm),
     ("merge", Bench::merge),
+    ("scans", Bench::scans),
     ("huge", Bench::huge),
 ];
 
