@@ -91,13 +91,11 @@ impl Peer {
         checkout().join("e2e/peers").join(self.name())
     }
 
-    /// The program, made if this user has none yet. If it cannot be had on this machine, the calling test is
-    /// skipped: it is counted as that, and must return.
+    /// The program, made if this user has none yet, or why it cannot be had on this machine.
     ///
     /// # Panics
-    /// If the program is not what is pinned, or does not run; and if it cannot be had in CI, or where nobody counts
-    /// the tests that are skipped.
-    pub fn or_skip(self) -> Option<PathBuf> {
+    /// If the program is not what is pinned, or does not run.
+    pub fn find(self) -> Result<PathBuf, String> {
         let output = Command::new(checkout().join("e2e/peer"))
             .arg(self.name())
             .output()
@@ -106,10 +104,22 @@ impl Peer {
         eprint!("{messages}");
         if output.status.success() {
             let path = String::from_utf8(output.stdout).expect("a path in UTF-8");
-            return Some(path.trim_end().into());
+            return Ok(path.trim_end().into());
         }
         let cause = messages.lines().last().unwrap_or_default();
         assert_eq!(output.status.code(), Some(UNAVAILABLE), "{cause}");
+        Err(cause.to_owned())
+    }
+
+    /// As [`Peer::find`]. If it cannot be had, the calling test is skipped: it is counted as that, and must return.
+    ///
+    /// # Panics
+    /// As [`Peer::find`], and if the program cannot be had in CI, or where nobody counts the tests that are skipped.
+    pub fn or_skip(self) -> Option<PathBuf> {
+        let cause = match self.find() {
+            Ok(program) => return Some(program),
+            Err(cause) => cause,
+        };
         assert!(
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "{cause}, and CI skips nothing"
@@ -117,7 +127,7 @@ impl Peer {
         let Some(file) = std::env::var_os(SKIPPED) else {
             panic!("{cause}, and only e2e/test counts what is skipped");
         };
-        count(Path::new(&file), cause);
+        count(Path::new(&file), &cause);
         None
     }
 }

@@ -85,7 +85,7 @@ pub fn add_trivy_db(images: &mut Images, advisories: &[Advisory], day: &str) -> 
 }
 
 /// The bytes of a `metadata.json` for a database that was built on a day, such as `2026-11-10`.
-fn metadata(day: &str) -> Vec<u8> {
+pub fn metadata(day: &str) -> Vec<u8> {
     let time = format!("{day}T06:00:00Z");
     let metadata = json!({
         "Version": 2,

@@ -1,16 +1,20 @@
-//! The main job, shown: pulls a base image through Bazel and builds a whole image layout on it.
+//! The main job, shown: pulls a base image through Bazel, builds a whole image layout on it, and scans it.
 //!
 //! usage: demo [REFERENCE]
 
 #![forbid(unsafe_code)]
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use oci_pull_all_e2e::bazel::{Bazel, Workspace, make_removable};
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
+use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::root::Root;
+use oci_pull_all_e2e::trivy_db::{Advisory, metadata, trivy_db};
 use oci_pull_all_e2e::{in_target, program};
 
 fn main() -> ExitCode {
@@ -52,11 +56,10 @@ fn build(
     };
     if directory.exists() {
         make_removable(directory);
-        std::fs::remove_dir_all(directory)
-            .unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+        fs::remove_dir_all(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     }
     let values = [("IMAGE", image), ("DIGEST", digest)];
-    let workspace = Workspace::in_directory(directory, bazel, "demo", &values);
+    let mut workspace = Workspace::in_directory(directory, bazel, "demo", &values);
     println!(
         "a workspace on {reference}: {}",
         workspace.path("").display()
@@ -77,11 +80,19 @@ fn build(
             format!("; asked of the registry: {new} bytes of layers")
         }
     };
-    for arguments in [
-        ["build", "//:image"],
-        ["build", "//:image_layout"],
-        ["test", "//:scan"],
-    ] {
+    let mut steps = vec![
+        vec!["build", "//:image"],
+        vec!["build", "//:image_layout"],
+        vec!["test", "//:scan"],
+    ];
+    match Peer::Trivy.find() {
+        Ok(trivy) => {
+            provide(&mut workspace, &trivy);
+            steps.push(vec!["test", SCANNER, "//:vulnerabilities"]);
+        }
+        Err(cause) => println!("no scan by Trivy: {cause}"),
+    }
+    for arguments in steps {
         let begin = Instant::now();
         println!("$ bazel {}", arguments.join(" "));
         let run = workspace.bazel(&arguments);
@@ -92,6 +103,10 @@ fn build(
         println!("  {:.1} s{}", begin.elapsed().as_secs_f64(), asked());
     }
 
+    let log = workspace.output("../testlogs/vulnerabilities/test.log");
+    for line in fs::read_to_string(log).unwrap_or_default().lines() {
+        println!("  {line}");
+    }
     let layout = workspace.output("image_layout");
     println!("$ oci-pull-all verify {}", layout.display());
     let verified = Command::new(program()).arg("verify").arg(&layout).status();
@@ -100,4 +115,27 @@ fn build(
     }
     println!("{}", layout.display());
     ExitCode::SUCCESS
+}
+
+/// Trivy as the scanner of the build.
+const SCANNER: &str = "--@oci_pull_all//oci:scanner=//security:trivy";
+
+/// Puts Trivy into the workspace, and a database of today.
+fn provide(workspace: &mut Workspace, trivy: &Path) {
+    workspace.share(trivy.parent().expect("it is in a directory"));
+    symlink(trivy, workspace.path("security/trivy")).expect("can be made");
+    let advisory = Advisory {
+        source: "pip::GitHub Security Advisory Pip",
+        package: "made-up",
+        id: "CVE-2099-0001",
+        fixed: "2.0",
+        severity: "HIGH",
+        title: "made up",
+    };
+    let database = workspace.path("security/trivy.db");
+    fs::write(database, trivy_db(&[advisory])).expect("can be written");
+    let today = Command::new("date").args(["-u", "+%F"]).output();
+    let today = String::from_utf8(today.expect("date runs").stdout).expect("a day");
+    let description = workspace.path("security/metadata.json");
+    fs::write(description, metadata(today.trim_end())).expect("can be written");
 }

@@ -38,6 +38,13 @@ fn the_demo_ends_with_the_path_of_a_whole_layout() {
         .expect("the demo builds it");
     assert!(lines[image + 1].ends_with(": 0 bytes of layers"), "{text}");
 
+    for line in [
+        "  allowed: the database has nothing about debian forky/sid [system-not-covered]",
+        "  passed",
+    ] {
+        assert!(lines.contains(&line), "no {line:?} in {text}");
+    }
+
     let registry = DockerRegistry::with_base_images();
     let digest = registry.digest("library/debian-docker", "stable");
     let image = format!("{}/library/debian-docker", registry.host());

@@ -3,12 +3,13 @@
 
 use std::fs;
 
-use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::checkout;
+use oci_pull_all_e2e::bazel::{Run, Workspace};
 use oci_pull_all_e2e::grype_db::grype_db;
 use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::peer::Peer;
+use oci_pull_all_e2e::remote::RemoteExecution;
 use oci_pull_all_e2e::trivy_db::{Advisory, add_trivy_db};
+use oci_pull_all_e2e::{checkout, scratch};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{Images, Registry, dpkg_status, text};
 use serde_json::{Value, json};
@@ -67,90 +68,82 @@ fn add_scanner(images: &mut Images, repository: &str, peer: Peer, path: &str) ->
     Some(add_image(images, repository, layer, "2026-10-01T00:00:00Z"))
 }
 
-/// A registry with a base, Trivy and its databases, and the case on it. Where there is no Trivy, the test is skipped.
-fn workspace() -> Option<(Registry, Workspace)> {
-    let mut images = Images::default();
-    let trivy = add_scanner(
-        &mut images,
-        "aquasecurity/trivy",
-        Peer::Trivy,
-        "usr/local/bin/trivy",
-    )?;
-    Some(workspace_of(
-        images,
-        [&trivy, NOT_PULLED, NOT_PULLED, NOT_PULLED],
-    ))
+/// A registry with what the case pulls.
+struct Pulls {
+    registry: Registry,
+    digests: Vec<(&'static str, String)>,
 }
 
-/// The same with grype instead of Trivy.
-fn workspace_of_grype() -> Option<(Registry, Workspace)> {
-    let mut images = Images::default();
-    let grype = add_scanner(&mut images, "anchore/grype", Peer::Grype, "grype")?;
-    let syft = add_scanner(&mut images, "anchore/syft", Peer::Syft, "syft")?;
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("vulnerability.db");
-    grype_db(&file, &ADVISORIES, "2026-11-10", 6);
-    let archive = Layer::new().add(
-        EntryType::Regular,
-        "vulnerability.db",
-        0o600,
-        "",
-        &fs::read(&file).expect("can be read"),
-    );
-    let database = images.add_artifact(
-        "anchore/grype-db",
-        "application/vnd.anchore.grype.db",
-        &[(
-            Some("vulnerability-db.tar.gz"),
-            "application/vnd.oci.image.layer.v1.tar+gzip",
-            archive.0,
-        )],
-    );
-    let (registry, workspace) = workspace_of(images, [NOT_PULLED, &grype, &syft, &database]);
-    let file = |name: &str| workspace.path(&format!("grype/{name}.db"));
-    let others = [Advisory {
-        source: "debian 13",
-        ..ADVISORIES[0]
-    }];
-    grype_db(&file("of_another_form"), &ADVISORIES, "2026-11-10", 7);
-    grype_db(&file("of_last_year"), &ADVISORIES, "2025-11-10", 6);
-    grype_db(&file("of_others"), &others, "2026-11-10", 6);
-    grype_db(&file("that_knows_nothing"), &[], "2026-11-10", 6);
-    Some((registry, workspace))
-}
+impl Pulls {
+    /// A base, Trivy and its databases. Where there is no Trivy, the test is skipped.
+    fn of_trivy() -> Option<Self> {
+        let mut images = Images::default();
+        let path = "usr/local/bin/trivy";
+        let trivy = add_scanner(&mut images, "aquasecurity/trivy", Peer::Trivy, path)?;
+        Some(Self::with(images, vec![("TRIVY", trivy)]))
+    }
 
-fn workspace_of(mut images: Images, pulls: [&str; 4]) -> (Registry, Workspace) {
-    let base = Layer::new()
-        .file("etc/os-release", RELEASE)
-        .file("etc/debian_version", "12.5\n")
-        .file(
-            "var/lib/dpkg/status",
-            &dpkg_status(&[("openssl", "3.0.9-1"), ("perl-base", "5.36.0-7")]),
+    /// The same with grype, and with syft.
+    fn of_grype() -> Option<Self> {
+        let mut images = Images::default();
+        let grype = add_scanner(&mut images, "anchore/grype", Peer::Grype, "grype")?;
+        let syft = add_scanner(&mut images, "anchore/syft", Peer::Syft, "syft")?;
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("vulnerability.db");
+        grype_db(&file, &ADVISORIES, "2026-11-10", 6);
+        let database = fs::read(&file).expect("can be read");
+        let archive =
+            Layer::new().add(EntryType::Regular, "vulnerability.db", 0o600, "", &database);
+        let database = images.add_artifact(
+            "anchore/grype-db",
+            "application/vnd.anchore.grype.db",
+            &[(
+                Some("vulnerability-db.tar.gz"),
+                "application/gzip",
+                archive.0,
+            )],
         );
-    let base = add_image(&mut images, "library/debian", base, "2026-11-01T00:00:00Z");
-    let databases = [
-        add_trivy_db(&mut images, &ADVISORIES, "2026-11-10"),
-        add_trivy_db(&mut images, &ADVISORIES, "2025-11-10"),
-        add_trivy_db(&mut images, &[], "2026-11-10"),
-    ];
-    let registry = Registry::with(images);
-    let [database, stale, empty] = &databases;
-    let [trivy, grype, syft, grype_db] = pulls;
-    let workspace = Workspace::new(
-        "findings",
-        &[
-            ("HOST", registry.host()),
-            ("DEBIAN", &base),
-            ("TRIVY", trivy),
-            ("GRYPE", grype),
-            ("SYFT", syft),
-            ("GRYPE_DB", grype_db),
-            ("TRIVY_DB", database),
-            ("STALE_DB", stale),
-            ("EMPTY_DB", empty),
-        ],
-    );
-    (registry, workspace)
+        let digests = vec![("GRYPE", grype), ("SYFT", syft), ("GRYPE_DB", database)];
+        Some(Self::with(images, digests))
+    }
+
+    fn with(mut images: Images, mut digests: Vec<(&'static str, String)>) -> Self {
+        let base = Layer::new()
+            .file("etc/os-release", RELEASE)
+            .file("etc/debian_version", "12.5\n")
+            .file(
+                "var/lib/dpkg/status",
+                &dpkg_status(&[("openssl", "3.0.9-1"), ("perl-base", "5.36.0-7")]),
+            );
+        let base = add_image(&mut images, "library/debian", base, "2026-11-01T00:00:00Z");
+        digests.push(("DEBIAN", base));
+        for (name, advisories, day) in [
+            ("TRIVY_DB", &ADVISORIES[..], "2026-11-10"),
+            ("STALE_DB", &ADVISORIES, "2025-11-10"),
+            ("EMPTY_DB", &[], "2026-11-10"),
+        ] {
+            digests.push((name, add_trivy_db(&mut images, advisories, day)));
+        }
+        for name in ["TRIVY", "GRYPE", "SYFT", "GRYPE_DB"] {
+            if digests.iter().all(|(pull, _)| *pull != name) {
+                digests.push((name, NOT_PULLED.to_owned()));
+            }
+        }
+        Pulls {
+            registry: Registry::with(images),
+            digests,
+        }
+    }
+
+    fn workspace(&self) -> Workspace {
+        let mut values = vec![("HOST", self.registry.host())];
+        values.extend(
+            self.digests
+                .iter()
+                .map(|(name, digest)| (*name, digest.as_str())),
+        );
+        Workspace::new("findings", &values)
+    }
 }
 
 /// How a test ends.
@@ -211,9 +204,10 @@ const CURL: &str = "found: CVE-2099-0003 unknown curl 1:7.88.1-10";
 
 #[test]
 fn a_policy_decides_on_what_trivy_finds() {
-    let Some((_registry, workspace)) = workspace() else {
+    let Some(pulls) = Pulls::of_trivy() else {
         return;
     };
+    let workspace = pulls.workspace();
     let made_up = "made up\\u{1b}[2J\\u{a}::error::]]>\\u{202e}";
 
     // The base's own test has the base's findings, and the policy's exception.
@@ -268,9 +262,10 @@ fn a_policy_decides_on_what_trivy_finds() {
 
 #[test]
 fn a_scan_that_saw_nothing_is_not_trusted() {
-    let Some((_registry, workspace)) = workspace() else {
+    let Some(pulls) = Pulls::of_trivy() else {
         return;
     };
+    let workspace = pulls.workspace();
     let untrusted = "NOT TRUSTED: the scan cannot say what it should, whatever it found";
     let empty = log(&workspace, "//:without_packages_scan", &[], Untrusted);
     let nothing = "cannot be trusted: the scanner saw no package in the image [no-packages]";
@@ -319,9 +314,10 @@ fn a_scan_that_saw_nothing_is_not_trusted() {
 
 #[test]
 fn each_image_is_looked_into_once() {
-    let Some((_registry, workspace)) = workspace() else {
+    let Some(pulls) = Pulls::of_trivy() else {
         return;
     };
+    let workspace = pulls.workspace();
     let run = workspace.bazel(&["test", "--keep_going", "//..."]);
     // debian, image, above, disguised, from_nothing, without_packages
     assert_eq!(run.count("OCIInventory"), 6, "{}", run.stderr);
@@ -358,16 +354,10 @@ fn digest_before(module: &str, line: &str) -> String {
     digest.split('"').next().expect("its end").to_owned()
 }
 
-#[test]
-fn findings_are_the_same_bytes_wherever_they_are_found() {
-    let Some((_registry, workspace)) = workspace() else {
-        return;
-    };
-    workspace.succeed(&[
-        "build",
-        "//:excepted_scan",
-        "--output_groups=findings,inventory,verdict",
-    ]);
+/// Builds the documents of a scan, and reads its findings.
+fn findings(workspace: &Workspace) -> (Run, Vec<u8>) {
+    let groups = "--output_groups=findings,inventory,verdict";
+    let run = workspace.succeed(&["build", "//:excepted_scan", groups]);
     let files = workspace.succeed(&[
         "cquery",
         "--output=files",
@@ -375,7 +365,38 @@ fn findings_are_the_same_bytes_wherever_they_are_found() {
         "//:excepted_scan",
     ]);
     let file = workspace.output("../../..").join(files.stdout.trim_end());
-    let bytes = fs::read(&file).expect("can be read");
+    (run, fs::read(&file).expect("can be read"))
+}
+
+#[test]
+fn findings_are_the_same_bytes_wherever_they_are_found() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let cache = scratch();
+    let cached = || {
+        let mut workspace = pulls.workspace();
+        workspace.share(cache.path());
+        workspace.append_rc(&format!("build --disk_cache={}", cache.path().display()));
+        let before = pulls.registry.sent();
+        let (run, found) = findings(&workspace);
+        (workspace, run, found, pulls.registry.sent() - before)
+    };
+    let (workspace, _, bytes, sent) = cached();
+    let (_second, run, found, again) = cached();
+    let hits = run.spawns.iter().filter(|spawn| spawn["cacheHit"] == true);
+    assert_eq!(hits.count(), run.spawns.len(), "something was run");
+    assert!(found == bytes);
+    // What an action has as its input must be there to know that it need not be run.
+    assert_eq!(again, sent);
+
+    let engine = RemoteExecution::start();
+    let mut remote = pulls.workspace();
+    remote.use_remote(&engine);
+    let (run, found) = findings(&remote);
+    assert!(run.spawns.iter().all(|spawn| spawn["runner"] == "remote"));
+    assert!(found == bytes);
+
     let findings: Value = serde_json::from_slice(&bytes).expect("JSON");
     assert_eq!(
         findings["database"],
@@ -407,9 +428,19 @@ fn findings_are_the_same_bytes_wherever_they_are_found() {
 
 #[test]
 fn a_policy_decides_on_what_grype_finds() {
-    let Some((_registry, workspace)) = workspace_of_grype() else {
+    let Some(pulls) = Pulls::of_grype() else {
         return;
     };
+    let workspace = pulls.workspace();
+    let file = |name: &str| workspace.path(&format!("grype/{name}.db"));
+    let others = [Advisory {
+        source: "debian 13",
+        ..ADVISORIES[0]
+    }];
+    grype_db(&file("of_another_form"), &ADVISORIES, "2026-11-10", 7);
+    grype_db(&file("of_last_year"), &ADVISORIES, "2025-11-10", 6);
+    grype_db(&file("of_others"), &others, "2026-11-10", 6);
+    grype_db(&file("that_knows_nothing"), &[], "2026-11-10", 6);
     let by = |name: &str| format!("--@oci_pull_all//oci:scanner=//grype:{name}");
     let grype = by("grype");
 
