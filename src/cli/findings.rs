@@ -306,24 +306,33 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
 }
 
 fn show(args: &ShowArgs) -> Result<ExitCode> {
-    let mut verdicts: Vec<Verdict> = Vec::new();
-    for path in &args.verdicts {
-        verdicts.push(read_json(path)?);
-    }
-    for verdict in &verdicts {
-        say(report::text(verdict).trim_end())?;
-    }
+    let verdicts = read_verdicts(&args.verdicts)?;
+    let outcome = say_verdicts(&verdicts)?;
     if let Some(file) = &args.junit {
         write(file, report::junit(&args.name, &verdicts).as_bytes())?;
     }
-    let outcomes: Vec<Outcome> = verdicts.iter().map(Verdict::outcome).collect();
-    Ok(if outcomes.contains(&Outcome::Untrusted) {
-        ExitCode::from(2)
-    } else if outcomes.contains(&Outcome::Failed) {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(exit_code(outcome))
+}
+
+pub(super) fn read_verdicts(files: &[PathBuf]) -> Result<Vec<Verdict>> {
+    files.iter().map(|file| read_json(file)).collect()
+}
+
+/// Prints verdicts; the worst of them is that of all.
+pub(super) fn say_verdicts(verdicts: &[Verdict]) -> Result<Outcome> {
+    for verdict in verdicts {
+        say(report::text(verdict).trim_end())?;
+    }
+    let outcomes = verdicts.iter().map(Verdict::outcome);
+    Ok(outcomes.max().unwrap_or(Outcome::Passed))
+}
+
+pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Passed => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::FAILURE,
+        Outcome::Untrusted => ExitCode::from(2),
+    }
 }
 
 /// A run of the scanner, kept from the network, with room of its own.

@@ -140,7 +140,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Scan(args) => return scan::scan(args),
         Command::Findings(command) => return findings::run(&command),
         Command::TryNamespaces => scan::try_namespaces()?,
-        Command::Push(args) => push::push(&args)?,
+        Command::Push(args) => return push::push(&args),
         Command::Load(args) => load::load(&args)?,
     }
     Ok(ExitCode::SUCCESS)

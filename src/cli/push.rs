@@ -2,23 +2,29 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 use indicatif::HumanBytes;
+use oci_pull_all::oci::descriptor::{Descriptor, Kind};
 use oci_pull_all::oci::digest::Digest;
+use oci_pull_all::oci::manifest::ImageIndex;
+use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::{Reference, Tag};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Registry;
+use oci_pull_all::scan::verdict::{Outcome, Verdict};
 use oci_pull_all::store::{Store, Trust};
 
 use super::build::{LocalBlobs, pairs, read_descriptor};
+use super::findings::{exit_code, read_verdicts, say_verdicts};
 use super::progress::Progress;
 use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
 use super::store::StoreLocation;
-use super::{Failed, Result, read, say};
+use super::{Failed, Result, read, say, tell};
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -44,6 +50,12 @@ pub(crate) struct PushArgs {
     /// the base was pulled.
     #[arg(long, num_args = 2, value_names = ["DESCRIPTOR", "REPOSITORY"], action = clap::ArgAction::Append)]
     from: Vec<String>,
+    /// Push nothing unless each image has a verdict, and each verdict is that it passes.
+    #[arg(long)]
+    require_scan: bool,
+    /// The verdict on an image. May be repeated.
+    #[arg(long, value_name = "FILE", requires = "require_scan")]
+    verdict: Vec<PathBuf>,
     #[command(flatten)]
     store: StoreLocation,
     #[command(flatten)]
@@ -52,8 +64,52 @@ pub(crate) struct PushArgs {
     registry: RegistryArgs,
 }
 
-pub(crate) fn push(args: &PushArgs) -> Result<()> {
-    transfer(args.transfer.concurrency, push_with(args))
+pub(crate) fn push(args: &PushArgs) -> Result<ExitCode> {
+    if args.require_scan {
+        let verdicts = read_verdicts(&args.verdict)?;
+        let outcome = say_verdicts(&verdicts)?;
+        if outcome != Outcome::Passed {
+            tell("error: nothing is pushed, because the image does not pass its scan");
+            return Ok(exit_code(outcome));
+        }
+        check_scanned(args, &verdicts)?;
+    }
+    transfer(args.transfer.concurrency, push_with(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Each image that is pushed must be one that was scanned.
+fn check_scanned(args: &PushArgs, verdicts: &[Verdict]) -> Result<()> {
+    let root = read_descriptor(&args.root)?;
+    let is_scanned = |image: &Descriptor| {
+        let mut found = verdicts.iter().map(|verdict| &verdict.findings.image);
+        found.any(|scanned| scanned.manifest == image.digest.to_string())
+    };
+    let images = if root.media_type.kind() == Kind::Index {
+        let sources = args.local.sources()?;
+        let index = sources.path(&root.digest);
+        let index = index.ok_or_else(|| format!("the index {} is not here", root.digest))?;
+        let index = ImageIndex::parse(&read(index)?)?;
+        // Those of no platform are attestations.
+        let is_image =
+            |entry: &Descriptor| !entry.platform.as_ref().is_some_and(Platform::is_unknown);
+        index.manifests.into_iter().filter(is_image).collect()
+    } else {
+        vec![root]
+    };
+    match images.iter().find(|image| !is_scanned(image)) {
+        None => Ok(()),
+        Some(image) => {
+            let platform = image.platform.as_ref();
+            let platform = platform.map(|platform| format!(" for {platform}"));
+            Err(format!(
+                "nothing is pushed, because the image {}{} was not scanned",
+                image.digest,
+                platform.unwrap_or_default()
+            )
+            .into())
+        }
+    }
 }
 
 async fn push_with(args: &PushArgs) -> Result<()> {

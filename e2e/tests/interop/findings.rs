@@ -500,3 +500,40 @@ fn a_policy_decides_on_what_grype_finds() {
         );
     }
 }
+
+#[test]
+fn a_push_that_requires_a_scan_sends_nothing_that_does_not_pass() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let by_policy = "--@oci_pull_all//oci:scan_policy=//security:policy";
+    let required = "--@oci_pull_all//oci:require_scan";
+    let sent = || {
+        let requests = pulls.registry.requests();
+        let sent = requests
+            .iter()
+            .filter(|request| request.method != "GET" && request.method != "HEAD");
+        sent.count()
+    };
+
+    workspace.succeed(&["build", "//:push_image", by_policy, required]);
+    for push in ["//:push_image", "//:push_index"] {
+        let run = workspace.bazel(&["run", push, by_policy, required]);
+        assert!(!run.success && run.stdout.contains(JINJA), "{}", run.stdout);
+        let refused = "error: nothing is pushed, because the image does not pass its scan";
+        assert!(run.stderr.contains(refused), "{}", run.stderr);
+    }
+    assert_eq!(sent(), 0);
+    for push in ["//:push_labelled", "//:push_base"] {
+        let run = workspace.succeed(&["run", push, by_policy, required]);
+        assert!(run.stdout.contains("passed\n"), "{}", run.stdout);
+    }
+    let pushed = sent();
+    assert!(pushed > 0);
+
+    // Without the setting nothing is scanned.
+    let run = workspace.succeed(&["run", "//:push_image"]);
+    assert_eq!(run.count("OCIVerdict"), 0, "{}", run.stderr);
+    assert!(sent() > pushed);
+}

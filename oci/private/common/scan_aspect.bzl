@@ -6,6 +6,7 @@ load("//oci/private/common:network.bzl", "network_requirements")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/providers:image.bzl", "OCIImageInfo")
 load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScannerInfo")
+load("//oci/private/providers:setting.bzl", "OCISettingInfo")
 
 def _scan_aspect_impl(target, ctx):
     if OCIImageInfo not in target:
@@ -18,7 +19,7 @@ def _scan_aspect_impl(target, ctx):
         ])]
     image = target[OCIImageInfo]
     scanner = ctx.attr._scanner[OCIScannerInfo]
-    if not scanner.kind:
+    if not scanner.kind or not ctx.attr._pull_all[OCISettingInfo].value:
         return [OCIScanInfo(images = [])]
     bases = _bases(ctx, image)
     name = ctx.label.name + ".scan/"
@@ -103,8 +104,11 @@ def _run(ctx, scanner, program, arguments, **kwargs):
 
 scan_aspect = aspect(
     implementation = _scan_aspect_impl,
-    doc = "Provides OCIScanInfo of images, by the scanner that the build is set to.",
+    doc = "Provides OCIScanInfo of images whose bases come with all their layers, by the scanner that the build is set to.",
     attr_aspects = ["base", "images"],
-    attrs = {"_scanner": attr.label(default = Label("//oci:scanner"))},
+    attrs = {
+        "_pull_all": attr.label(default = Label("//oci:pull_all")),
+        "_scanner": attr.label(default = Label("//oci:scanner")),
+    },
     toolchains = [TOOLCHAIN_TYPE],
 )

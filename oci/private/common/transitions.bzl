@@ -1,6 +1,7 @@
 """Transitions: whether bases come with all their layers, and what platforms images are for."""
 
 _PULL_ALL = str(Label("//oci:pull_all"))
+_REQUIRE_SCAN = str(Label("//oci:require_scan"))
 _PLATFORMS = "//command_line_option:platforms"
 
 def _layout_impl(settings, attr):
@@ -32,6 +33,17 @@ def _pull_all_off_impl(_settings, _attr):
 pull_all_off = transition(
     implementation = _pull_all_off_impl,
     inputs = [],
+    outputs = [_PULL_ALL],
+)
+
+def _push_impl(settings, _attr):
+    pushed = {"pushed": {_PULL_ALL: False}}
+    return (pushed | {"scanned": {_PULL_ALL: True}}) if settings[_REQUIRE_SCAN] else pushed
+
+# oci_push puts it on the image: what is pushed needs no layer of a base, and what is scanned needs them all.
+push_transition = transition(
+    implementation = _push_impl,
+    inputs = [_REQUIRE_SCAN],
     outputs = [_PULL_ALL],
 )
 

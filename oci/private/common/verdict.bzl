@@ -3,7 +3,7 @@
 load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScanPolicyInfo")
 load(":platforms.bzl", "platform_to_string")
 load(":run_tool.bzl", "runfiles_path", "test_tool")
-load(":toolchain.bzl", "get_tool")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
 def verdict_test(ctx, image, policy, exceptions):
     """Makes the test.
@@ -17,13 +17,10 @@ def verdict_test(ctx, image, policy, exceptions):
     Returns:
       A list of providers.
     """
-    scans = image[OCIScanInfo].images
-    if not scans:
-        fail("{}: no scanner is set that could scan {}: make a trivy_scanner, and name it in .bazelrc: common --@oci_pull_all//oci:scanner=//PACKAGE:NAME".format(
-            ctx.label,
-            image.label,
-        ))
-    verdicts = [_verdict(ctx, scan, policy[OCIScanPolicyInfo], exceptions) for scan in scans]
+    scans = _scans(ctx, image)
+    policy = policy[OCIScanPolicyInfo]
+    tool = get_tool(ctx.exec_groups["test"])
+    verdicts = [_verdict(ctx, scan, policy, exceptions, tool, exec_group = "test") for scan in scans]
     arguments = ctx.actions.args()
     arguments.add_all(["findings", "show"])
     arguments.add(str(ctx.label), format = "--name=%s")
@@ -35,7 +32,30 @@ def verdict_test(ctx, image, policy, exceptions):
     )
     return test_tool(ctx, arguments, ctx.runfiles(verdicts)) + [outputs]
 
-def _verdict(ctx, scan, policy, exceptions):
+def verdicts_of(ctx, image, policy):
+    """Judges the images of a target.
+
+    Args:
+      ctx: the context of a rule with `toolchains = [TOOLCHAIN_TYPE]`.
+      image: the target of an image or an index, with scan_aspect.
+      policy: the target of a policy.
+
+    Returns:
+      A list of File, the verdicts.
+    """
+    policy = policy[OCIScanPolicyInfo]
+    return [_verdict(ctx, scan, policy, [], get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scan in _scans(ctx, image)]
+
+def _scans(ctx, image):
+    scans = image[OCIScanInfo].images
+    if not scans:
+        fail("{}: no scanner is set that could scan {}: make a trivy_scanner or a grype_scanner, and name it in .bazelrc: common --@oci_pull_all//oci:scanner=//PACKAGE:NAME".format(
+            ctx.label,
+            image.label,
+        ))
+    return scans
+
+def _verdict(ctx, scan, policy, exceptions, tool, **kwargs):
     platform = platform_to_string(scan.platform)
     verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
     exceptions = policy.exceptions + exceptions
@@ -56,12 +76,12 @@ def _verdict(ctx, scan, policy, exceptions):
     arguments.add_all(exceptions, before_each = "--exceptions")
     arguments.add("--output", verdict)
     ctx.actions.run(
-        executable = get_tool(ctx.exec_groups["test"]),
+        executable = tool,
         arguments = [arguments],
         inputs = [scan.findings] + bases + exceptions,
         outputs = [verdict],
-        exec_group = "test",
         mnemonic = "OCIVerdict",
         progress_message = "Judging %{label}",
+        **kwargs
     )
     return verdict

@@ -2,12 +2,15 @@
 
 load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
 load("//oci/private/common:run_tool.bzl", "run_tool", "runfiles_path")
+load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
-load("//oci/private/common:transitions.bzl", "pull_all_off", "single")
+load("//oci/private/common:transitions.bzl", "push_transition")
+load("//oci/private/common:verdict.bzl", "verdicts_of")
+load("//oci/private/providers:setting.bzl", "OCISettingInfo")
 
 def _oci_push_impl(ctx):
     _check(ctx)
-    found = image_input(single(ctx.attr.image))
+    found = image_input(ctx.split_attr.image["pushed"])
     described = found.images + ([found.index] if found.index else [])
     layers = found.layers.to_list()
 
@@ -34,7 +37,13 @@ def _oci_push_impl(ctx):
         status = [ctx.info_file, ctx.version_file]
         arguments.add_all(status, before_each = "--status", map_each = runfiles_path)
 
-    files = found.documents + status + ctx.files.remote_tags_file
+    verdicts = []
+    if ctx.attr._require_scan[OCISettingInfo].value:
+        verdicts = verdicts_of(ctx, ctx.split_attr.image["scanned"], ctx.attr._scan_policy)
+        arguments.add("--require-scan")
+        arguments.add_all(verdicts, before_each = "--verdict", map_each = runfiles_path)
+
+    files = found.documents + verdicts + status + ctx.files.remote_tags_file
     files += [image.descriptor for image in described]
     files += [file for layer in layers for file in (layer.descriptor, layer.blob)]
     return run_tool(ctx, arguments, ctx.runfiles(files))
@@ -57,7 +66,11 @@ oci_push = rule(
 It prints `REPOSITORY@DIGEST`. What the repository has already is not sent, so that a push that broke off goes on
 where it ended, and one that is repeated sends nothing.
 
-No layer of the base is downloaded by Bazel. A base from the same registry is mounted from its repository
+Where the build is set to `--@oci_pull_all//oci:require_scan`, an image is pushed only if it passes the scanner and the policy that
+the build is set to: what was found is printed, and before a byte is sent the push ends with 1 for findings, with 2 for a scan
+that cannot be trusted, as an `oci_scan_test` does. Such a push needs the base's layers.
+
+No layer of the base is downloaded by Bazel otherwise. A base from the same registry is mounted from its repository
 (OCI distribution spec, "Mounting a blob from another repository"). Otherwise its layers pass through the
 tool from registry to registry, verified, unless the blob store has them.
 
@@ -69,7 +82,8 @@ are found as those for pulls are.""",
             doc = "What is pushed: an `oci_image`, an `oci_image_index`, or a pulled base itself, which is thereby copied.",
             mandatory = True,
             providers = IMAGE_PROVIDERS,
-            cfg = pull_all_off,
+            aspects = [scan_aspect],
+            cfg = push_transition,
         ),
         "plain_http": attr.bool(
             doc = "Whether to speak plain HTTP to the registry. One on the machine's loopback needs no permission.",
@@ -87,6 +101,8 @@ that `--workspace_status_command` names prints. Without any tag, the image is pu
             doc = "The registry and the repository, such as `example.com/team/app`.",
             mandatory = True,
         ),
+        "_require_scan": attr.label(default = Label("//oci:require_scan")),
+        "_scan_policy": attr.label(default = Label("//oci:scan_policy")),
     },
     executable = True,
     toolchains = [TOOLCHAIN_TYPE],

@@ -1,0 +1,6 @@
+"""What a build setting says."""
+
+OCISettingInfo = provider(
+    doc = "A boolean build setting.",
+    fields = {"value": "bool: whether it is on."},
+)
