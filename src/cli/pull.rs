@@ -16,7 +16,9 @@ use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::pull::{self, Pulled, PulledFile, Selection, Upstream};
-use oci_pull_all::registry::{Keychain, Mirror, Mirrors, MirrorsError, Registry, RegistryOptions};
+use oci_pull_all::registry::{
+    Keychain, Mirror, Mirrors, MirrorsError, Proxies, ProxyError, Registry, RegistryOptions,
+};
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
@@ -52,26 +54,74 @@ impl RegistryArgs {
                 None => Keychain::of_files(credential_files()),
             },
             plain_http: self.plain_http.iter().cloned().collect(),
+            proxies: proxies()?,
             idle_timeout: Duration::from_secs(self.idle_timeout),
         })
     }
 }
 
 /// The files in which Docker and podman keep credentials: `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json`
-/// or else `~/.docker/config.json`, and `$XDG_RUNTIME_DIR/containers/auth.json`.
+/// or else `~/.docker/config.json`, `$XDG_RUNTIME_DIR/containers/auth.json` or else that of
+/// `/run/containers/UID`, and `$XDG_CONFIG_HOME/containers/auth.json` or else that of `~/.config`.
 fn credential_files() -> impl Iterator<Item = PathBuf> {
     let variable = |name| {
         let value = env::var_os(name).filter(|value| !value.is_empty());
         value.map(PathBuf::from)
     };
-    let home = || BaseDirs::new().map(|dirs| dirs.home_dir().join(".docker"));
-    let docker = variable("DOCKER_CONFIG").or_else(home);
+    let at_home = |name| BaseDirs::new().map(|dirs| dirs.home_dir().join(name));
+    let docker = variable("DOCKER_CONFIG").or_else(|| at_home(".docker"));
+    let runtime = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers"));
+    let config = variable("XDG_CONFIG_HOME").or_else(|| at_home(".config"));
     let candidates = [
         variable("REGISTRY_AUTH_FILE"),
         docker.map(|directory| directory.join("config.json")),
-        variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")),
+        runtime
+            .or_else(run_containers)
+            .map(|directory| directory.join("auth.json")),
+        config.map(|directory| directory.join("containers/auth.json")),
     ];
     candidates.into_iter().flatten()
+}
+
+/// Where podman and skopeo keep a login until the next boot.
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have none")]
+fn run_containers() -> Option<PathBuf> {
+    let user = rustix::process::getuid().as_raw();
+    Some(Path::new("/run/containers").join(user.to_string()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn run_containers() -> Option<PathBuf> {
+    None
+}
+
+/// The proxies that the environment names.
+fn proxies() -> Result<Proxies> {
+    let variable = |names: [&'static str; 2]| {
+        let set = names.map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        let mut named = names.into_iter().zip(set);
+        named.find_map(|(name, value)| Some((name, value?)))
+    };
+    let all = variable(["ALL_PROXY", "all_proxy"]);
+    let of = |names| variable(names).or_else(|| all.clone());
+    let http = of(["HTTP_PROXY", "http_proxy"]);
+    let https = of(["HTTPS_PROXY", "https_proxy"]);
+    let direct = variable(["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, value)| value);
+    for (name, value) in [&http, &https].into_iter().flatten() {
+        Proxies::new(Some(value), None, "").map_err(|source| BadProxy { name, source })?;
+    }
+    let url = |named: &Option<(_, String)>| named.as_ref().map(|(_, value)| value.clone());
+    let (http, https) = (url(&http), url(&https));
+    Ok(Proxies::new(http.as_deref(), https.as_deref(), &direct)?)
+}
+
+/// Names where a proxy comes from.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy in {name} cannot be used")]
+struct BadProxy {
+    name: &'static str,
+    source: ProxyError,
 }
 
 #[derive(Debug, Args)]

@@ -96,15 +96,6 @@ impl Reference {
             digest: self.digest.clone(),
         }
     }
-
-    /// The same repository in the form that `oci_client` takes.
-    pub(crate) fn as_oci_client(&self) -> oci_client::Reference {
-        oci_client::Reference::with_tag(
-            self.api_host().to_owned(),
-            self.repository().to_owned(),
-            self.tag().unwrap_or("latest").to_owned(),
-        )
-    }
 }
 
 impl FromStr for Reference {
@@ -253,10 +244,10 @@ impl FromStr for Tag {
     }
 }
 
-/// The one name of a registry that may have two.
+/// The one name of a registry that may have several.
 pub(crate) fn normal_registry(registry: &str) -> &str {
     match registry {
-        "index.docker.io" => DOCKER_HUB,
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
         registry => registry,
     }
 }

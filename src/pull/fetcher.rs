@@ -370,10 +370,7 @@ impl BlobFetch {
     async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Opened, PullError> {
         loop {
             let source = self.source();
-            let mut body = self.ask(source, range).await;
-            if matches!(&body, Err(error) if error.refuses_range()) {
-                body = self.ask(source, &(0..self.blob.size)).await;
-            }
+            let body = self.ask_for(source, range).await;
             let error = match body {
                 Ok(body) => return Ok(Opened { body, source }),
                 Err(error) => error,
@@ -414,6 +411,29 @@ impl BlobFetch {
                     source: Box::new(error),
                 });
             }
+        }
+    }
+
+    /// Asks for a range, or for all where ranges are of no use.
+    async fn ask_for(&self, source: Source, range: &Range<u64>) -> Result<Body, RegistryError> {
+        let upstream = &self.fetcher.upstream;
+        let whole = 0..self.blob.size;
+        let has_ranges = match source {
+            Source::Endpoint(endpoint) => upstream.has_ranges(endpoint),
+            Source::Url(_) => true,
+        };
+        if !has_ranges || *range == whole {
+            return self.ask(source, &whole).await;
+        }
+        match self.ask(source, range).await {
+            Err(error) if error.may_be_about_range() => {
+                let body = self.ask(source, &whole).await;
+                if let (Ok(_), Source::Endpoint(endpoint)) = (&body, source) {
+                    upstream.lacks_ranges(endpoint);
+                }
+                body
+            }
+            answer => answer,
         }
     }
 

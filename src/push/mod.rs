@@ -28,7 +28,7 @@ use crate::oci::manifest::{Manifest, ManifestError};
 use crate::oci::reference::Tag;
 use crate::oci::walk::{Met, WalkError};
 use crate::progress::{BlobReporter, Reporter};
-use crate::registry::{Backoff, Mount, Registry, RegistryError, Upload};
+use crate::registry::{Backoff, ManifestName, Mount, Registry, RegistryError, Upload};
 use crate::store::{Store, StoreError};
 
 use body::{Checkpoints, Outgoing, PROGRESS};
@@ -494,13 +494,13 @@ impl Pusher {
     }
 
     async fn push_manifest(&self, descriptor: &Descriptor, bytes: &Bytes) -> Result<(), PushError> {
-        let reference = descriptor.digest.to_string();
+        let name = ManifestName::Digest(&descriptor.digest);
         self.persist(&descriptor.digest, async || {
             if self.target.has_manifest(&descriptor.digest).await? {
                 return Ok(());
             }
             self.target
-                .put_manifest(&reference, &descriptor.media_type, bytes)
+                .put_manifest(name, &descriptor.media_type, bytes)
                 .await
         })
         .await
@@ -518,7 +518,7 @@ impl Pusher {
         }
         let put = async || {
             self.target
-                .put_manifest(tag.as_str(), &root.media_type, bytes)
+                .put_manifest(ManifestName::Tag(tag), &root.media_type, bytes)
                 .await
         };
         match (self.persist(&root.digest, put).await, now) {

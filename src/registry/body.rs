@@ -6,14 +6,14 @@ use bytes::Bytes;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
-use super::{NoAnswer, RegistryError};
+use super::{NoAnswer, RegistryError, Subject};
 
 /// The bytes of a blob, or of a part of it, as they come.
 #[derive(Debug)]
 pub(crate) struct Body {
     range: Range<u64>,
     whole: bool,
-    what: String,
+    what: Subject,
     host: String,
     response: Response,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Body {
 impl Body {
     /// The answer to a request for the bytes `wanted` of a blob of `size` bytes.
     pub(super) fn new(
-        what: String,
+        what: Subject,
         response: Response,
         size: u64,
         wanted: &Range<u64>,
@@ -72,7 +72,7 @@ impl Body {
         let chunk = chunk.map_err(|source| RegistryError::Transport {
             what: self.what.clone(),
             host: self.host.clone(),
-            why: NoAnswer::new(source),
+            why: NoAnswer::new(source, true),
         })?;
         let left = self.range.end.saturating_sub(position);
         match chunk {

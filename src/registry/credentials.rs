@@ -1,7 +1,6 @@
 //! Credentials as Docker, podman and their users keep them (docker's `config.json`,
 //! containers-auth.json(5), the credential helper protocol).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -11,10 +10,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Reference, normal_registry};
+use crate::text::shown;
 
 /// The name under which Docker files its Hub's credentials.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -22,7 +22,11 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// How long a credential helper may take; some ask a cloud's login service.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long what it wrote to stderr is waited for after it has ended.
+const HELPER_LAST_WORDS: Duration = Duration::from_secs(1);
+
 const HELPER_OUTPUT_LIMIT: u64 = 256 * 1024;
+const HELPER_COMPLAINT_LIMIT: u64 = 16 * 1024;
 
 /// What proves to a registry who is asking.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,8 +73,11 @@ pub enum CredentialError {
         /// The column in it.
         column: usize,
     },
-    /// An `auth` value is not base64 of USER:PASSWORD.
-    #[error("the credentials file {path} has a malformed \"auth\" for {key}: log in again", path = .path.display())]
+    /// A part of a file is not what Docker or podman writes.
+    #[error("the credentials file {path} is not valid: \"auths\" and \"credHelpers\" must be objects, and \"credsStore\" a name", path = .0.display())]
+    Shape(PathBuf),
+    /// An entry is none, or its `auth` is not base64 of USER:PASSWORD.
+    #[error("the credentials file {path} has a malformed entry for {key}: log in again", path = .path.display())]
     Auth {
         /// The file.
         path: PathBuf,
@@ -134,7 +141,15 @@ impl Keychain {
         for path in &self.files {
             let text = match fs::read(path) {
                 Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // Where a file is the directory, as with DOCKER_CONFIG=/dev/null, there is none in it.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    continue;
+                }
                 Err(error) => return Err(CredentialError::Read(path.clone(), error)),
             };
             let credential = match AuthFile::parse(path, &text)?.find(reference)? {
@@ -171,23 +186,39 @@ pub enum Found {
     },
 }
 
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// What there is of use in a file. An entry is read when it is wanted: a broken one of another registry harms
+/// nothing.
+#[derive(Clone, Default)]
 struct Config {
-    auths: BTreeMap<String, Auth>,
-    creds_store: Option<String>,
-    cred_helpers: BTreeMap<String, String>,
+    auths: Map<String, Value>,
+    creds_store: String,
+    cred_helpers: Map<String, Value>,
 }
 
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-#[expect(clippy::struct_field_names, reason = "the file format's names")]
-struct Auth {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
-    registrytoken: Option<String>,
+/// A member of an object, whose name Docker reads in any case; nothing if it is `null`.
+fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let named =
+        |(key, value): (&String, &'a Value)| key.eq_ignore_ascii_case(name).then_some(value);
+    let exact = object.get(name);
+    let found = exact.or_else(|| object.iter().find_map(named));
+    found.filter(|value| !value.is_null())
+}
+
+impl Config {
+    fn of(file: &Map<String, Value>) -> Option<Self> {
+        let map = |name| match member(file, name) {
+            None => Some(Map::new()),
+            Some(value) => value.as_object().cloned(),
+        };
+        Some(Config {
+            auths: map("auths")?,
+            creds_store: match member(file, "credsStore") {
+                None => String::new(),
+                Some(value) => value.as_str()?.to_owned(),
+            },
+            cred_helpers: map("credHelpers")?,
+        })
+    }
 }
 
 /// Shows no entry: they hold secrets.
@@ -201,11 +232,21 @@ impl AuthFile {
     /// Parses `bytes`, the content of the file `path`, which errors name.
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CredentialError> {
-        let config = serde_json::from_slice(bytes).map_err(|error| CredentialError::Json {
-            path: path.to_owned(),
-            line: error.line(),
-            column: error.column(),
-        })?;
+        let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
+        let file: Option<Map<String, Value>> = if is_empty {
+            None
+        } else {
+            serde_json::from_slice(bytes).map_err(|error| CredentialError::Json {
+                path: path.to_owned(),
+                line: error.line(),
+                column: error.column(),
+            })?
+        };
+        let config = match &file {
+            None => Some(Config::default()),
+            Some(file) => Config::of(file),
+        };
+        let config = config.ok_or_else(|| CredentialError::Shape(path.to_owned()))?;
         Ok(AuthFile {
             path: path.to_owned(),
             config,
@@ -215,18 +256,27 @@ impl AuthFile {
     /// What the file has for an image, under the most specific key; runs no helper.
     pub fn find(&self, reference: &Reference) -> Result<Option<Found>, CredentialError> {
         for key in keys(reference) {
-            if let Some((_, helper)) = filed(&self.config.cred_helpers, &key).next() {
+            if let Some((name, helper)) = filed(&self.config.cred_helpers, &key).next() {
+                let helper = helper.as_str().ok_or_else(|| self.malformed(name))?;
                 return self.helper(helper, reference).map(Some);
             }
-            for (name, auth) in filed(&self.config.auths, &key) {
-                if let Some(credential) = auth.credential(&self.path, name)? {
+            for (name, entry) in filed(&self.config.auths, &key) {
+                let credential = credential(entry).ok_or_else(|| self.malformed(name))?;
+                if let Some(credential) = credential {
                     return Ok(Some(Found::Credential(credential)));
                 }
             }
         }
-        match &self.config.creds_store {
-            Some(helper) if !helper.is_empty() => self.helper(helper, reference).map(Some),
-            _ => Ok(None),
+        match self.config.creds_store.as_str() {
+            "" => Ok(None),
+            helper => self.helper(helper, reference).map(Some),
+        }
+    }
+
+    fn malformed(&self, key: &str) -> CredentialError {
+        CredentialError::Auth {
+            path: self.path.clone(),
+            key: key.to_owned(),
         }
     }
 
@@ -250,42 +300,46 @@ impl AuthFile {
     }
 }
 
-impl Auth {
-    fn credential(&self, path: &Path, key: &str) -> Result<Option<Credential>, CredentialError> {
-        let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-        if let Some(token) = set(&self.identitytoken) {
-            return Ok(Some(Credential::IdentityToken(token)));
-        }
-        if let Some(token) = set(&self.registrytoken) {
-            return Ok(Some(Credential::RegistryToken(token)));
-        }
-        if let Some(auth) = set(&self.auth) {
-            let decoded = general_purpose::GeneralPurpose::new(
-                &base64::alphabet::STANDARD,
-                general_purpose::GeneralPurposeConfig::new()
-                    .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
-            )
-            .decode(auth.trim())
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-            // Docker's own writer has been seen to end the value with NUL bytes.
-            let parts = decoded.as_deref().and_then(|text| {
-                let (user, password) = text.trim_end_matches('\0').split_once(':')?;
-                Some((user.to_owned(), password.to_owned()))
-            });
-            return match parts {
-                Some((user, password)) => Ok(Some(Credential::Password { user, password })),
-                None => Err(CredentialError::Auth {
-                    path: path.to_owned(),
-                    key: key.to_owned(),
-                }),
-            };
-        }
-        Ok(match (set(&self.username), set(&self.password)) {
-            (Some(user), Some(password)) => Some(Credential::Password { user, password }),
-            _ => None,
-        })
+/// The credential of an entry of `auths`, if it has one; `None` if it is malformed.
+#[expect(
+    clippy::option_option,
+    reason = "an entry may have no credential, and be fine"
+)]
+fn credential(entry: &Value) -> Option<Option<Credential>> {
+    if entry.is_null() {
+        return Some(None);
     }
+    let entry = entry.as_object()?;
+    let text = |name| match member(entry, name) {
+        None => Some(String::new()),
+        Some(value) => value.as_str().map(str::to_owned),
+    };
+    let (identity, token) = (text("identitytoken")?, text("registrytoken")?);
+    let (auth, user, password) = (text("auth")?, text("username")?, text("password")?);
+    Some(if !identity.is_empty() {
+        Some(Credential::IdentityToken(identity))
+    } else if !token.is_empty() {
+        Some(Credential::RegistryToken(token))
+    } else if !auth.is_empty() {
+        let (user, password) = decode_auth(&auth)?;
+        Some(Credential::Password { user, password })
+    } else if !user.is_empty() && !password.is_empty() {
+        Some(Credential::Password { user, password })
+    } else {
+        None
+    })
+}
+
+/// The user and the password in an `auth`, which some write in lines.
+fn decode_auth(auth: &str) -> Option<(String, String)> {
+    let padding = base64::engine::DecodePaddingMode::Indifferent;
+    let config = general_purpose::GeneralPurposeConfig::new().with_decode_padding_mode(padding);
+    let engine = general_purpose::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
+    let auth: String = auth.split_whitespace().collect();
+    let text = String::from_utf8(engine.decode(auth).ok()?).ok()?;
+    // Docker's own writer has been seen to end the value with NUL bytes.
+    let (user, password) = text.trim_end_matches('\0').split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 /// The keys under which an image's credential may be filed, the most specific first:
@@ -302,14 +356,16 @@ fn keys(reference: &Reference) -> Vec<String> {
 }
 
 /// What is filed under a key, and then what is filed under older forms of it.
-fn filed<'a, T>(
-    entries: &'a BTreeMap<String, T>,
+fn filed<'a>(
+    entries: &'a Map<String, Value>,
     key: &'a str,
-) -> impl Iterator<Item = (&'a String, &'a T)> {
+) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    let of_key =
+        move |(name, value): (&'a String, &'a Value)| (*name == key).then_some((name, value));
     let older = entries
         .iter()
-        .filter(move |(name, _)| *name != key && normal(name) == key);
-    entries.get_key_value(key).into_iter().chain(older)
+        .filter(move |(name, _)| *name != key && normal(name) == normal(key));
+    entries.iter().filter_map(of_key).chain(older)
 }
 
 /// A key of `auths` without what Docker's older versions put around the host.
@@ -320,19 +376,14 @@ fn normal(key: &str) -> String {
         .trim_end_matches('/')
         .trim_end_matches("/v1")
         .trim_end_matches("/v2");
-    match key.split_once('/').unwrap_or((key, "")) {
-        ("index.docker.io" | "registry-1.docker.io", "") => "docker.io".to_owned(),
-        _ => key.to_owned(),
+    let (host, path) = key.split_once('/').unwrap_or((key, ""));
+    let host = host.to_ascii_lowercase();
+    let host = normal_registry(&host);
+    if path.is_empty() {
+        host.to_owned()
+    } else {
+        format!("{host}/{path}")
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HelperResponse {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    secret: String,
 }
 
 #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
@@ -350,7 +401,7 @@ async fn run_helper(
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|source| CredentialError::HelperSpawn {
@@ -360,6 +411,7 @@ async fn run_helper(
         })?;
     let mut stdin = child.stdin.take().expect("stdin is piped");
     let stdout = child.stdout.take().expect("stdout is piped");
+    let complaint = tokio::spawn(complaint(child.stderr.take().expect("stderr is piped")));
     let mut output = Vec::new();
     let conversation = async {
         // A helper that does not read its input closes the pipe; its answer counts all the same.
@@ -382,18 +434,44 @@ async fn run_helper(
         if said.contains("credentials not found") {
             return Ok(None);
         }
-        return Err(failed(said.lines().next().unwrap_or("it said nothing")));
+        // A process that it leaves behind may hold its stderr.
+        let complaint = tokio::time::timeout(HELPER_LAST_WORDS, complaint).await;
+        let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
+        let words = format!("{said} {complaint}");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        return Err(failed(&match words.join(" ") {
+            words if words.is_empty() => "it said nothing".to_owned(),
+            words => shown(&words),
+        }));
     }
-    let response: HelperResponse = serde_json::from_slice(&output)
+    let answer: Map<String, Value> = serde_json::from_slice(&output)
         .map_err(|_| failed("its answer is not the JSON of the helper protocol"))?;
-    Ok(match response.username.as_str() {
-        "" if response.secret.is_empty() => None,
-        "<token>" => Some(Credential::IdentityToken(response.secret)),
+    let text = |name| {
+        member(&answer, name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (user, secret) = (text("Username"), text("Secret"));
+    Ok(match user.as_str() {
+        "" if secret.is_empty() => None,
+        "<token>" => Some(Credential::IdentityToken(secret)),
         _ => Some(Credential::Password {
-            user: response.username,
-            password: response.secret,
+            user,
+            password: secret,
         }),
     })
+}
+
+/// What a helper writes to stderr, as far as anybody would read it.
+async fn complaint(stderr: tokio::process::ChildStderr) -> String {
+    let mut text = Vec::new();
+    let mut limited = stderr.take(HELPER_COMPLAINT_LIMIT);
+    let _ = limited.read_to_end(&mut text).await;
+    // The helper must not wait for a reader.
+    let mut rest = limited.into_inner();
+    tokio::spawn(async move { tokio::io::copy(&mut rest, &mut tokio::io::sink()).await });
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 #[cfg(test)]
@@ -461,6 +539,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_name_of_docker_hub_finds_the_login() {
+        for key in [
+            "docker.io",
+            "index.docker.io",
+            "registry-1.docker.io",
+            "https://index.docker.io/v1/",
+            "https://registry-1.docker.io/v2/",
+            "https://Docker.io",
+        ] {
+            let json = format!(r#"{{"auths":{{"{key}":{{"username":"u","password":"p"}}}}}}"#);
+            for image in ["debian", "index.docker.io/a/b", "registry-1.docker.io/a/b"] {
+                let found = find(&json, image).await.unwrap();
+                assert_eq!(found, Some(password("u", "p")), "{key} {image}");
+            }
+        }
+    }
+
+    /// What Docker's and podman's own readers take.
+    #[tokio::test]
+    async fn files_are_read_as_docker_reads_them() {
+        for json in [
+            "",
+            "\n",
+            "null",
+            "{}",
+            r#"{"auths":null,"credHelpers":null,"credsStore":null}"#,
+            r#"{"auths":{"r.test":null}}"#,
+            r#"{"auths":{"r.test":{"auth":null,"username":null}}}"#,
+        ] {
+            assert_eq!(find(json, "r.test/a").await.unwrap(), None, "{json}");
+        }
+        for json in [
+            r#"{"auths":{"r.test":{"auth":"dTpo\ndW50\r\nZXIy"},"s.test":7,"t.test":{"auth":"?"}}}"#,
+            r#"{"AUTHS":{"r.test":{"Auth":"dTpodW50ZXIy","password":null}},"credHelpers":{"s.test":7}}"#,
+            r#"{"auths":{"R.test":{"auth":"dTpodW50ZXIy"}}}"#,
+        ] {
+            let found = find(json, "r.test/a").await.unwrap();
+            assert_eq!(found, Some(password("u", "hunter2")), "{json}");
+        }
+    }
+
+    #[tokio::test]
     async fn faults_name_the_file_and_hide_the_secret() {
         let error = find(r#"{"auths":{"r.test":{"auth":"c2VjcmV0"}}}"#, "r.test/a")
             .await
@@ -488,7 +608,7 @@ mod tests {
             let error = find(json, "r.test/a").await.unwrap_err();
             let text = format!("{error} {error:?}");
             assert!(
-                text.contains("line 1") && !text.contains("271828"),
+                text.contains("entry for r.test") && !text.contains("271828"),
                 "{text}"
             );
         }

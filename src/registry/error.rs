@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
+use oci_client::errors::OciEnvelope;
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
 use crate::text::shown;
 
-use super::{CredentialError, NoAnswer};
+use super::{CredentialError, NoAnswer, Retry, Subject};
 
 /// The status of an answer (RFC 9110, 15), which shows its number and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum RegistryError {
     #[error("{what}: no answer from {host}: {why}")]
     Transport {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// Why it failed.
@@ -40,21 +40,21 @@ pub enum RegistryError {
     #[error("{what}: {host} answered {status}{detail}")]
     Status {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// The status.
         status: HttpStatus,
         /// What the registry said, with a separator before it, or nothing.
         detail: String,
-        /// How long the registry asks to wait.
-        retry_after: Option<Duration>,
+        /// Whether to ask again.
+        retry: Retry,
     },
     /// Not allowed, or not without logging in.
     #[error("{what}: {host} refused access ({status}){detail}; {advice}")]
     Access {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// 401 or 403.
@@ -70,7 +70,7 @@ pub enum RegistryError {
     )]
     NotFound {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// The repository.
@@ -84,7 +84,7 @@ pub enum RegistryError {
     )]
     NoRepository {
         /// What was pushed.
-        what: String,
+        what: Subject,
         /// To whom.
         host: String,
         /// The repository.
@@ -96,7 +96,7 @@ pub enum RegistryError {
     #[error("{what}: {host} takes no pushes ({status}){detail}; it may be a mirror, or read-only")]
     ReadOnly {
         /// What was pushed.
-        what: String,
+        what: Subject,
         /// To whom.
         host: String,
         /// 405.
@@ -108,7 +108,7 @@ pub enum RegistryError {
     #[error("{what}: {host} takes an upload but does not say at which location")]
     NoLocation {
         /// What was pushed.
-        what: String,
+        what: Subject,
         /// To whom.
         host: String,
     },
@@ -116,7 +116,7 @@ pub enum RegistryError {
     #[error("{what}: it ended before its time")]
     Body {
         /// What was pushed.
-        what: String,
+        what: Subject,
         /// Why.
         source: io::Error,
     },
@@ -124,7 +124,7 @@ pub enum RegistryError {
     #[error("{what}: {host} has taken nothing for {seconds} s")]
     Idle {
         /// What was pushed.
-        what: String,
+        what: Subject,
         /// To whom.
         host: String,
         /// For how long.
@@ -134,17 +134,27 @@ pub enum RegistryError {
     #[error("{what}: {host} sends more than the limit of {limit} bytes")]
     TooLarge {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// The limit in bytes.
         limit: u64,
     },
+    /// An answer that goes on and on, though it is small.
+    #[error("{what}: the answer of {host} has not ended after {seconds} s")]
+    Slow {
+        /// What was asked for.
+        what: Subject,
+        /// Whom.
+        host: String,
+        /// After how long.
+        seconds: u64,
+    },
     /// The bytes are not those of the digest.
     #[error("{what}: what {host} sent has the digest {found}")]
     Digest {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// The digest of what came.
@@ -154,7 +164,7 @@ pub enum RegistryError {
     #[error("{what}: {host} sent another range than asked for")]
     Range {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
     },
@@ -162,7 +172,7 @@ pub enum RegistryError {
     #[error("{what}: {host} announces {said} bytes where there should be {left}")]
     Length {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// The length that the answer says it has.
@@ -174,7 +184,7 @@ pub enum RegistryError {
     #[error("{what}: {host} ended the answer after {found} bytes")]
     Short {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// Where in the blob the answer ended.
@@ -184,7 +194,7 @@ pub enum RegistryError {
     #[error("{what}: what {host} sent is not an image index")]
     List {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// What is wrong with it.
@@ -194,7 +204,7 @@ pub enum RegistryError {
     #[error("{what}: {host} has the next page at {next:?}, which is not there")]
     NextPage {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// Where the next page is said to be.
@@ -204,7 +214,7 @@ pub enum RegistryError {
     #[error("{what}: {host} sends more than {limit} pages, or too many entries")]
     Pages {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// Whom.
         host: String,
         /// The limit.
@@ -214,9 +224,21 @@ pub enum RegistryError {
     #[error("{what}: {url:?} is not an https URL, and plain HTTP was not asked for")]
     Url {
         /// What was asked for.
-        what: String,
+        what: Subject,
         /// The URL.
         url: String,
+    },
+    /// A URL that leads into this machine or its cloud, where nobody but the user may lead to.
+    #[error(
+        "{what}: {url:?} leads to an address of this machine or its link, where {registry} is not: it is not followed"
+    )]
+    Local {
+        /// What was asked for.
+        what: Subject,
+        /// The URL.
+        url: String,
+        /// The registry that named the URL.
+        registry: String,
     },
     /// The credentials are not to be had.
     #[error(transparent)]
@@ -231,7 +253,7 @@ pub enum RegistryError {
         /// What to do.
         advice: String,
         /// Why it failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<TokenError>,
     },
     /// The HTTP client cannot be made.
     #[error("cannot set up HTTPS")]
@@ -239,9 +261,24 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether it is the range that the registry does not like (RFC 9110, 15.5.17).
-    pub(crate) fn refuses_range(&self) -> bool {
-        matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::RANGE_NOT_SATISFIABLE)
+    /// Whether an answer without a range may be of use where this one is not (RFC 9110, 14): it may be the
+    /// range that is not liked, or not understood.
+    pub(crate) fn may_be_about_range(&self) -> bool {
+        match self {
+            RegistryError::Range { .. } | RegistryError::Length { .. } => true,
+            RegistryError::Access { status, .. } => status.0 == StatusCode::FORBIDDEN,
+            RegistryError::Status { status, .. } => !matches!(
+                status.0,
+                StatusCode::NOT_FOUND
+                    | StatusCode::REQUEST_TIMEOUT
+                    | StatusCode::TOO_MANY_REQUESTS
+                    | StatusCode::INTERNAL_SERVER_ERROR
+                    | StatusCode::BAD_GATEWAY
+                    | StatusCode::SERVICE_UNAVAILABLE
+                    | StatusCode::GATEWAY_TIMEOUT
+            ),
+            _ => false,
+        }
     }
 
     /// Whether it is the length of what was sent that the registry, or what stands before it, does not like
@@ -257,65 +294,110 @@ impl RegistryError {
 
     /// Whether another try may succeed.
     pub fn is_transient(&self) -> bool {
+        self.retry() != Retry::Never
+    }
+
+    /// Whether nobody was there to answer at all.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, RegistryError::Transport { why, .. } if why.is_unreachable())
+    }
+
+    /// Whether, and when, another try may succeed.
+    pub fn retry(&self) -> Retry {
         match self {
-            RegistryError::Transport { why, .. } => !why.is_final(),
-            RegistryError::Status {
-                status: HttpStatus(status),
-                ..
-            } => {
-                status.is_server_error()
-                    || matches!(
-                        *status,
-                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-                    )
-            }
+            RegistryError::Transport { why, .. } if !why.is_final() => Retry::Backoff,
+            RegistryError::Status { retry, .. } => *retry,
             RegistryError::Range { .. }
             | RegistryError::Length { .. }
             | RegistryError::Short { .. }
-            | RegistryError::Idle { .. } => true,
-            _ => false,
-        }
-    }
-
-    /// How long the registry asks to wait before another try.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            RegistryError::Status { retry_after, .. } => *retry_after,
-            _ => None,
+            | RegistryError::Slow { .. }
+            | RegistryError::Idle { .. } => Retry::Backoff,
+            _ => Retry::Never,
         }
     }
 }
 
-/// What an error's body says (distribution spec, "Error Codes"), with a separator before it.
+/// Why a token service gave no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It refused.
+    #[error("the token service {host} answered {status}{detail}")]
+    Refused {
+        /// The token service.
+        host: String,
+        /// The status.
+        status: HttpStatus,
+        /// What it said, with a separator before it, or nothing.
+        detail: String,
+    },
+    /// It sends elsewhere.
+    #[error("the token service {host} redirects to {location:?}, where the login is not shown")]
+    Redirect {
+        /// The token service.
+        host: String,
+        /// Where it redirects to.
+        location: String,
+    },
+    /// The answer has none.
+    #[error("what the token service {0} sent has neither a \"token\" nor an \"access_token\"")]
+    Missing(String),
+    /// The answer is none.
+    #[error("what the token service {0} sent is not JSON")]
+    Json(String),
+}
+
+/// The longest text of an error's body that is shown, in characters.
+const MAX_DETAIL: usize = 300;
+
+/// What an error's body says (distribution spec, "Error Codes"), or what a person would read of a page, with a
+/// separator before it.
 #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
 pub(super) fn error_detail(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Envelope {
-        errors: Vec<Item>,
-    }
-    #[derive(Deserialize)]
-    struct Item {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
-        return String::new();
+    let text = match serde_json::from_slice::<OciEnvelope>(body) {
+        Ok(envelope) => envelope
+            .errors
+            .iter()
+            .take(3)
+            .map(|error| {
+                let code = serde_json::to_value(&error.code).ok();
+                let code = code.as_ref().and_then(Value::as_str).unwrap_or_default();
+                format!("{code} {}", error.message).trim().to_owned()
+            })
+            .collect::<Vec<_>>()
+            .join("; "),
+        Err(_) => said_by(body),
     };
-    let text = envelope
-        .errors
-        .iter()
-        .take(3)
-        .map(|item| format!("{} {}", item.code, item.message).trim().to_owned())
-        .collect::<Vec<_>>()
-        .join("; ");
-    let text = shown(&text.chars().take(300).collect::<String>());
+    let text = shown(&text.chars().take(MAX_DETAIL).collect::<String>());
     // The message goes on after it.
     match text.trim_end_matches('.') {
         "" => String::new(),
         text => format!(": {text}"),
     }
+}
+
+/// What a body in another form says: the text of a page, or a word under a key that others use.
+#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
+fn said_by(body: &[u8]) -> String {
+    if let Ok(value) = serde_json::from_slice::<Value>(body) {
+        let keys = ["error_description", "message", "details", "detail", "error"];
+        let said = keys.iter().find_map(|key| value.get(key)?.as_str());
+        return said.unwrap_or_default().to_owned();
+    }
+    let Ok(text) = str::from_utf8(body) else {
+        return String::new();
+    };
+    let mut plain = String::new();
+    for (number, part) in text.split('<').enumerate() {
+        let part = match part.split_once('>') {
+            Some((_, text)) if number > 0 => text,
+            _ if number > 0 => "",
+            _ => part,
+        };
+        plain.push_str(part);
+        plain.push(' ');
+    }
+    let words: Vec<_> = plain.split_whitespace().collect();
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -326,6 +408,11 @@ mod tests {
     fn shows_what_a_registry_says_without_control_characters() {
         let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway."}]}"#;
         assert_eq!(error_detail(body), ": DENIED no \\u{1b}[31mway");
+        let page =
+            b"<html><head><title>403 Forbidden</title></head>\r\n<body>no\x1b[2J way</body></html>";
+        assert_eq!(error_detail(page), ": 403 Forbidden no\\u{1b}[2J way");
         assert_eq!(error_detail(b"<html>"), "");
+        let said = br#"{"details":"incorrect username or password"}"#;
+        assert_eq!(error_detail(said), ": incorrect username or password");
     }
 }

@@ -42,11 +42,11 @@ impl FromStr for Mirror {
 
     fn from_str(text: &str) -> Result<Self, MirrorError> {
         let (plain_http, rest) = match text.split_once("://") {
-            Some(("http", rest)) => (true, rest),
-            Some(("https", rest)) => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (true, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (false, rest),
             _ => (false, text),
         };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let rest = without_api(rest);
         let (host, prefix) = match rest.split_once('/') {
             Some((host, prefix)) => (host, Some(prefix)),
             None => (rest, None),
@@ -55,11 +55,20 @@ impl FromStr for Mirror {
             return Err(MirrorError(text.to_owned()));
         }
         Ok(Mirror {
-            host: normal_registry(host).to_owned(),
+            host: normal_registry(&host.to_ascii_lowercase()).to_owned(),
             prefix: prefix.unwrap_or_default().to_owned(),
             plain_http,
         })
     }
+}
+
+/// A host, perhaps with a prefix, without the path of the API that some write behind it.
+fn without_api(text: &str) -> &str {
+    let text = text.trim_end_matches('/');
+    let bare = text
+        .strip_suffix("/v2")
+        .or_else(|| text.strip_suffix("/v1"));
+    bare.filter(|host| !host.contains('/')).unwrap_or(text)
 }
 
 impl fmt::Display for Mirror {
@@ -97,7 +106,7 @@ impl Mirrors {
     pub fn of<'a>(&'a self, registry: &'a str) -> impl Iterator<Item = &'a Mirror> {
         self.0
             .iter()
-            .filter(move |(of, _)| of == registry)
+            .filter(move |(of, _)| of.eq_ignore_ascii_case(registry))
             .map(|(_, mirror)| mirror)
     }
 }
@@ -110,10 +119,16 @@ impl FromStr for Mirrors {
         let entries = entries.filter(|entry| !entry.is_empty()).map(|entry| {
             let (registry, mirror) = entry
                 .split_once('=')
-                .filter(|(registry, _)| is_host(registry))
                 .ok_or_else(|| MirrorsError::Entry(entry.to_owned()))?;
-            let registry = normal_registry(registry).to_owned();
+            let registry = registry.trim().to_ascii_lowercase();
+            let name = registry.trim_start_matches("https://");
+            let name = without_api(name.trim_start_matches("http://"));
+            if !is_host(name) {
+                return Err(MirrorsError::Entry(entry.to_owned()));
+            }
+            let registry = normal_registry(name).to_owned();
             let mirror = mirror
+                .trim()
                 .parse()
                 .map_err(|error| MirrorsError::Mirror(registry.clone(), error))?;
             Ok((registry, mirror))
@@ -177,6 +192,16 @@ mod tests {
         assert_eq!(of("docker.io"), ["one.test/hub", "two.test"]);
         assert_eq!(of("quay.io"), ["one.test/quay"]);
         assert_eq!(of("ghcr.io"), Vec::<String>::new());
+        for name in [
+            "registry-1.docker.io",
+            "HTTPS://index.docker.io/v2/",
+            "https://Docker.io/v1",
+            " docker.io/ ",
+        ] {
+            let mirrors: Mirrors = format!("{name}=HTTP://One.test/v2/").parse().unwrap();
+            let of: Vec<_> = mirrors.of("docker.io").map(ToString::to_string).collect();
+            assert_eq!(of, ["http://one.test"], "{name}");
+        }
         for bad in ["one.test", "=one.test", "docker.io=", "a/b=one.test"] {
             assert!(bad.parse::<Mirrors>().is_err(), "{bad}");
         }

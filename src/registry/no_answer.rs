@@ -7,35 +7,50 @@ use std::iter;
 
 use rustls::{CertificateError, InvalidMessage};
 
+use super::local::LeadsToLocal;
+
 /// Why there was no answer: the root of what the HTTP library says.
 #[derive(Debug)]
-pub struct NoAnswer(reqwest::Error);
+pub struct NoAnswer {
+    error: reqwest::Error,
+    /// Whether the registry has answered something before.
+    answered: bool,
+}
 
 impl NoAnswer {
     /// The library's error, without its URL: that of a storage service holds a signature.
-    pub(super) fn new(error: reqwest::Error) -> Self {
-        NoAnswer(error.without_url())
+    pub(super) fn new(error: reqwest::Error, answered: bool) -> Self {
+        NoAnswer {
+            error: error.without_url(),
+            answered,
+        }
+    }
+
+    /// Whether nobody is there, and nobody was.
+    pub(super) fn is_unreachable(&self) -> bool {
+        !self.answered && self.error.is_connect() && is_nobody(&self.error)
     }
 
     /// Whether it would be the same the next time.
     pub(super) fn is_final(&self) -> bool {
-        self.0.is_redirect()
-            || is_certificate_error(&self.0)
-            || speaks_no_tls(&self.0)
-            || wants_proxy_login(&self.0)
+        self.error.is_redirect()
+            || is_certificate_error(&self.error)
+            || speaks_no_tls(&self.error)
+            || wants_proxy_login(&self.error)
+            || leads_to_local(&self.error)
     }
 
     /// What kept the answer from coming, as far as something can be done about it.
     pub fn reason(&self) -> Reason {
-        if find(&self.0, is_unknown_issuer) {
+        if find(&self.error, is_unknown_issuer) {
             Reason::UnknownAuthority
-        } else if speaks_no_tls(&self.0) {
+        } else if speaks_no_tls(&self.error) {
             Reason::NoTls
-        } else if wants_proxy_login(&self.0) {
+        } else if wants_proxy_login(&self.error) {
             Reason::ProxyLogin
-        } else if goes_through_proxy(&self.0) {
+        } else if goes_through_proxy(&self.error) {
             Reason::Proxy
-        } else if self.0.is_connect() {
+        } else if self.error.is_connect() {
             Reason::Connect
         } else {
             Reason::Other
@@ -62,7 +77,7 @@ pub enum Reason {
 
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match causes(&self.0).last() {
+        match causes(&self.error).last() {
             Some(root) => write!(f, "{root}"),
             None => Ok(()),
         }
@@ -93,6 +108,26 @@ fn speaks_no_tls(error: &reqwest::Error) -> bool {
 
 // The HTTP library's own type for what happens at a proxy is private.
 const TUNNEL: &str = "tunnel error: ";
+
+/// Whether a name does not exist, or nobody listens where it leads.
+fn is_nobody(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let refused = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+            )
+        };
+        // The HTTP library's own type for what happens at the name service is private.
+        cause.downcast_ref().is_some_and(refused) || cause.to_string() == "dns error"
+    })
+}
+
+fn leads_to_local(error: &reqwest::Error) -> bool {
+    causes(error).any(<dyn Error>::is::<LeadsToLocal>)
+}
 
 fn goes_through_proxy(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| cause.to_string().starts_with(TUNNEL))

@@ -7,7 +7,7 @@ use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
-use super::{Registry, RegistryError, same_host};
+use super::{Registry, RegistryError, Subject, same_host};
 
 /// Pages of one list; more are taken for an attack.
 const MAX_PAGES: usize = 100;
@@ -22,7 +22,7 @@ impl Registry {
         &self,
         digest: &Digest,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
-        let what = format!("referrers of {digest}");
+        let what = Subject::Referrers(digest.clone());
         let first = self.url(&what, &format!("referrers/{digest}")).await?;
         let mut url = first.clone();
         let mut found = Vec::new();
@@ -68,7 +68,7 @@ impl Registry {
 
     async fn referrers_by_tag(
         &self,
-        what: &str,
+        what: &Subject,
         digest: &Digest,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
         let tag = digest.referrers_tag();
@@ -81,12 +81,12 @@ impl Registry {
 
     async fn read_list(
         &self,
-        what: &str,
+        what: &Subject,
         response: Response,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let bytes = self.read(what, response, MAX_MANIFEST_SIZE).await?;
         let index = ImageIndex::parse(&bytes).map_err(|source| RegistryError::List {
-            what: what.to_owned(),
+            what: what.clone(),
             host: self.host(),
             source,
         })?;

@@ -8,10 +8,24 @@ use super::RegistryError;
 
 /// Tries of one request, the first included.
 const MAX_ATTEMPTS: u32 = 8;
+/// Tries of a request where nobody is there to answer: a name that does not exist, a port at which nobody
+/// listens. They take less than two seconds.
+const MAX_UNREACHABLE: u32 = 4;
 /// From the first failure in a row to the last try.
 const MAX_TOTAL: Duration = Duration::from_secs(5 * 60);
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// Whether another try may succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It would end in the same way.
+    Never,
+    /// After a while.
+    Backoff,
+    /// After the time that the server asks for, where that fits into the bounds.
+    After(Duration),
+}
 
 /// Exponential delays with jitter, bounded in number and in total time.
 #[derive(Debug)]
@@ -31,18 +45,22 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Counts a failure; the time to wait before the next try, or `None` to give up.
-    ///
-    /// `retry_after` is the server's wish, which is kept where it fits into the bounds.
-    pub(crate) fn after_failure(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+    fn after_failure(&mut self, retry: Retry, max_attempts: u32) -> Option<Duration> {
+        if retry == Retry::Never {
+            return None;
+        }
         if self.failures == 0 {
             self.since = Instant::now();
         }
         self.failures += 1;
-        if self.failures >= MAX_ATTEMPTS {
+        if self.failures >= max_attempts {
             return None;
         }
         let full = (FIRST_DELAY * 2_u32.pow(self.failures - 1)).min(MAX_DELAY);
-        let delay = retry_after.unwrap_or_else(|| full.mul_f64(0.5 + 0.5 * fastrand::f64()));
+        let delay = match retry {
+            Retry::After(delay) => delay,
+            _ => full.mul_f64(0.5 + 0.5 * fastrand::f64()),
+        };
         (self.since.elapsed().saturating_add(delay) <= MAX_TOTAL).then_some(delay)
     }
 
@@ -53,10 +71,12 @@ impl Backoff {
         error: RegistryError,
         progress: &dyn BlobReporter,
     ) -> Result<(), RegistryError> {
-        if !error.is_transient() {
-            return Err(error);
-        }
-        let Some(delay) = self.after_failure(error.retry_after()) else {
+        let attempts = if error.is_unreachable() {
+            MAX_UNREACHABLE
+        } else {
+            MAX_ATTEMPTS
+        };
+        let Some(delay) = self.after_failure(error.retry(), attempts) else {
             return Err(error);
         };
         progress.state(BlobState::Retrying);
@@ -87,21 +107,32 @@ mod tests {
     #[test]
     fn gives_up_and_never_waits_past_the_bound() {
         let mut backoff = Backoff::default();
-        let delays: Vec<_> = std::iter::from_fn(|| backoff.after_failure(None)).collect();
+        let delays: Vec<_> =
+            std::iter::from_fn(|| backoff.after_failure(Retry::Backoff, MAX_ATTEMPTS)).collect();
         assert_eq!(delays.len(), MAX_ATTEMPTS as usize - 1);
         assert!(delays.iter().all(|delay| *delay <= MAX_DELAY));
         assert!(
             Backoff::default()
-                .after_failure(Some(MAX_TOTAL * 2))
+                .after_failure(Retry::After(MAX_TOTAL * 2), MAX_ATTEMPTS)
                 .is_none()
         );
     }
 
     #[test]
+    fn who_is_not_there_is_given_up_soon() {
+        let mut backoff = Backoff::default();
+        let delays = std::iter::from_fn(|| backoff.after_failure(Retry::Backoff, MAX_UNREACHABLE));
+        assert!(delays.sum::<Duration>() < Duration::from_secs(2));
+    }
+
+    #[test]
     fn a_wait_without_end_is_none() {
         let mut backoff = Backoff::default();
-        backoff.after_failure(None).unwrap();
-        assert_eq!(backoff.after_failure(Some(Duration::MAX)), None);
+        backoff.after_failure(Retry::Backoff, MAX_ATTEMPTS).unwrap();
+        assert_eq!(
+            backoff.after_failure(Retry::After(Duration::MAX), MAX_ATTEMPTS),
+            None
+        );
     }
 
     #[test]

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, TryStreamExt as _, stream};
-use reqwest::header::{self, HeaderValue};
+use oci_client::secrets::RegistryAuth;
+use reqwest::header;
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
+use crate::oci::reference::Tag;
 
-use super::{HttpStatus, Registry, RegistryError, authority, client, reading, same_host};
+use super::{Elsewhere, HttpStatus, Registry, RegistryError, Subject, authority, same_host};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
@@ -45,6 +47,13 @@ impl Upload {
     }
 }
 
+/// The name that a manifest is pushed to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ManifestName<'a> {
+    Digest(&'a Digest),
+    Tag(&'a Tag),
+}
+
 /// How a registry answers a wish to mount a blob.
 #[derive(Debug)]
 pub(crate) enum Mount {
@@ -57,9 +66,9 @@ pub(crate) enum Mount {
 impl Registry {
     /// Whether the repository has a blob ("Checking if content exists in the registry").
     pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        let what = format!("blob {digest}");
+        let what = Subject::Blob(digest.clone());
         let path = format!("blobs/{digest}");
-        let shape = |request| reading(&what, None, request);
+        let shape = |request| what.read(None, request);
         let response = self.ask(&what, Method::HEAD, &path, shape).await?;
         match response.status() {
             status if status.is_success() => Ok(true),
@@ -72,14 +81,16 @@ impl Registry {
 
     /// Whether the repository has a manifest.
     pub(crate) async fn has_manifest(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        let what = format!("manifest {digest}");
+        let what = Subject::Manifest(digest.clone());
         let answer = self.head_manifest(&what, &digest.to_string()).await?;
         Ok(answer.is_some())
     }
 
     /// The digest that a tag points to now, if there is such a tag, as far as the registry tells.
     pub(crate) async fn tagged(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
-        let response = self.head_manifest(&format!("tag {tag}"), tag).await?;
+        let response = self
+            .head_manifest(&Subject::Tag(tag.to_owned()), tag)
+            .await?;
         Ok(response.and_then(|response| {
             let digest = response.headers().get("docker-content-digest")?;
             digest.to_str().ok()?.parse().ok()
@@ -88,11 +99,11 @@ impl Registry {
 
     async fn head_manifest(
         &self,
-        what: &str,
+        what: &Subject,
         reference: &str,
     ) -> Result<Option<Response>, RegistryError> {
         let path = format!("manifests/{reference}");
-        let shape = |request| reading(what, None, request);
+        let shape = |request| what.read(None, request);
         let response = self.ask(what, Method::HEAD, &path, shape).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -103,7 +114,10 @@ impl Registry {
     /// Asks for a blob that the repository `from` of the same registry has ("Mounting a blob from another
     /// repository").
     pub(crate) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RegistryError> {
-        let what = format!("blob {digest} of {from}");
+        let what = Subject::MountedBlob(Box::new(Elsewhere {
+            digest: digest.clone(),
+            place: from.to_owned(),
+        }));
         let query = [("mount", digest.to_string()), ("from", from.to_owned())];
         let shape = |request: RequestBuilder| empty(request.query(&query));
         let response = self
@@ -118,7 +132,7 @@ impl Registry {
 
     /// Asks where to send a blob ("Pushing a blob monolithically", "POST then PUT").
     pub(crate) async fn begin_upload(&self, digest: &Digest) -> Result<Upload, RegistryError> {
-        let what = format!("blob {digest}");
+        let what = Subject::Blob(digest.clone());
         let response = self
             .ask(&what, Method::POST, "blobs/uploads/", empty)
             .await?;
@@ -131,7 +145,7 @@ impl Registry {
     pub(crate) async fn resume_upload(&self, blob: &Descriptor, broken: &Upload) -> Option<Upload> {
         let response = self.upload_status(blob, broken).await.ok()?;
         let received = received(response.headers().get(header::RANGE)?.to_str().ok()?)?;
-        let what = format!("blob {}", blob.digest);
+        let what = Subject::Blob(blob.digest.clone());
         let upload = self.location(&what, &response).await.ok()?;
         (received <= blob.size).then_some(Upload {
             received,
@@ -145,19 +159,19 @@ impl Registry {
         blob: &Descriptor,
         upload: &Upload,
     ) -> Result<Response, RegistryError> {
-        let what = format!("blob {}", blob.digest);
+        let what = Subject::Blob(blob.digest.clone());
         let url = upload.location.clone();
         let authorization = self.authorization_at(&what, &url).await?;
         let request = self.connection().await?.http.get(url);
-        let response = self.send(&what, request, authorization).await?;
+        let response = self.send(&what, request, &authorization).await?;
         self.accept_push(&what, response).await
     }
 
-    async fn location(&self, what: &str, response: &Response) -> Result<Upload, RegistryError> {
+    async fn location(&self, what: &Subject, response: &Response) -> Result<Upload, RegistryError> {
         let value = response.headers().get(header::LOCATION);
         let Some(value) = value.and_then(|value| value.to_str().ok()) else {
             return Err(RegistryError::NoLocation {
-                what: what.to_owned(),
+                what: what.clone(),
                 host: authority(response.url()),
             });
         };
@@ -176,7 +190,7 @@ impl Registry {
                 least_chunk,
             })
             .ok_or_else(|| RegistryError::Url {
-                what: what.to_owned(),
+                what: what.clone(),
                 url: value.to_owned(),
             })
     }
@@ -215,7 +229,7 @@ impl Registry {
         loop {
             let more = body.try_next().await;
             let more = more.map_err(|source| RegistryError::Body {
-                what: format!("blob {}", blob.digest),
+                what: Subject::Blob(blob.digest.clone()),
                 source,
             })?;
             let ended = more.is_none();
@@ -245,7 +259,7 @@ impl Registry {
         end: u64,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), RegistryError> {
-        let what = format!("blob {}", blob.digest);
+        let what = Subject::Blob(blob.digest.clone());
         let begin = upload.received;
         let shape = |request: RequestBuilder| {
             request
@@ -269,7 +283,7 @@ impl Registry {
         length: u64,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), RegistryError> {
-        let what = format!("blob {}", blob.digest);
+        let what = Subject::Blob(blob.digest.clone());
         let url = upload.end(&blob.digest);
         let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, length);
         self.send_to(&what, Method::PUT, url, shape, body)
@@ -280,20 +294,20 @@ impl Registry {
     /// The `Authorization` header for a location, which gets one only if it is of the registry itself.
     async fn authorization_at(
         &self,
-        what: &str,
+        what: &Subject,
         location: &Url,
-    ) -> Result<Option<HeaderValue>, RegistryError> {
+    ) -> Result<RegistryAuth, RegistryError> {
         Ok(if same_host(location, &self.url(what, "").await?) {
             self.authorization().await.1
         } else {
-            None
+            RegistryAuth::Anonymous
         })
     }
 
     /// A request with bytes of a blob to a location.
     async fn send_to(
         &self,
-        what: &str,
+        what: &Subject,
         method: Method,
         url: Url,
         shape: impl FnOnce(RequestBuilder) -> RequestBuilder,
@@ -305,20 +319,16 @@ impl Registry {
         let body = body.inspect_ok(move |bytes| {
             counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         });
-        // Another client's limit of the time until an answer would be one of the time that an upload takes.
-        let http = self
-            .uploads
-            .get_or_try_init(async || client(|builder| builder))
-            .await?;
+        let http = self.connection().await?.uploads().await?;
         let host = authority(&url);
         let request = http
             .request(method, url)
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(body));
         let response = tokio::select! {
-            response = self.send(what, shape(request), authorization) => response?,
+            response = self.send(what, shape(request), &authorization) => response?,
             () = self.stands_still(&taken) => return Err(RegistryError::Idle {
-                what: what.to_owned(),
+                what: what.clone(),
                 host,
                 seconds: self.options.idle_timeout.as_secs(),
             }),
@@ -342,16 +352,20 @@ impl Registry {
     /// Sends a manifest to its digest or to a tag ("Pushing Manifests").
     pub(crate) async fn put_manifest(
         &self,
-        reference: &str,
+        name: ManifestName<'_>,
         media_type: &MediaType,
         bytes: &Bytes,
     ) -> Result<(), RegistryError> {
-        let what = if reference.contains(':') {
-            format!("manifest {reference}")
-        } else {
-            format!("tag {reference}")
+        let (what, path) = match name {
+            ManifestName::Digest(digest) => (
+                Subject::Manifest(digest.clone()),
+                format!("manifests/{digest}"),
+            ),
+            ManifestName::Tag(tag) => (
+                Subject::Tag(tag.as_str().to_owned()),
+                format!("manifests/{}", tag.as_str()),
+            ),
         };
-        let path = format!("manifests/{reference}");
         let shape = |request: RequestBuilder| {
             let request = request.header(header::CONTENT_TYPE, media_type.as_str());
             request.body(bytes.clone())
@@ -361,7 +375,11 @@ impl Registry {
     }
 
     /// Turns an answer that is an error into one.
-    async fn accept_push(&self, what: &str, response: Response) -> Result<Response, RegistryError> {
+    async fn accept_push(
+        &self,
+        what: &Subject,
+        response: Response,
+    ) -> Result<Response, RegistryError> {
         match self.accept(what, response).await {
             Err(RegistryError::NotFound {
                 what,

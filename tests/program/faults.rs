@@ -374,6 +374,70 @@ fn ranges_that_are_not_answered_as_asked() {
     .completes();
 }
 
+/// An answer to a range that is of no use, whatever it is: all of the blob is to be had.
+#[test]
+fn ranges_that_cannot_be_used_are_done_without() {
+    type Spoil = fn(Answer) -> Answer;
+    fn with_range(answer: Answer, edit: fn(&str) -> String) -> Answer {
+        let mut headers = answer.headers.iter();
+        let range = headers.find(|(name, _)| name == "Content-Range");
+        let range = edit(&range.expect("a range").1);
+        answer.header("Content-Range", range)
+    }
+    let cases: [(&str, Spoil); 11] = [
+        ("400", |_| Answer::new(400, "")),
+        ("403", |_| {
+            Answer::new(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>")
+        }),
+        ("416", |_| {
+            Answer::new(416, "").header("Content-Range", "bytes */1")
+        }),
+        ("501", |_| Answer::new(501, "")),
+        ("505", |_| Answer::new(505, "")),
+        ("none", |mut answer| {
+            answer.headers.retain(|(name, _)| name != "Content-Range");
+            answer
+        }),
+        ("an equals sign", |answer| {
+            with_range(answer, |range| range.replace(' ', "="))
+        }),
+        ("no unit", |answer| {
+            with_range(answer, |range| range.replace("bytes ", ""))
+        }),
+        ("another", |answer| {
+            with_range(answer, |_| "bytes 7-8/9".to_owned())
+        }),
+        ("a part as all", |mut answer| {
+            answer.status = 200;
+            answer.headers.retain(|(name, _)| name != "Content-Range");
+            answer
+        }),
+        ("several parts", |answer| {
+            let body = [b"--B\r\n\r\n".as_slice(), &answer.body, b"\r\n--B--\r\n"].concat();
+            Answer::new(206, body).header("Content-Type", "multipart/byteranges; boundary=B")
+        }),
+    ];
+    for (name, spoil) in cases {
+        let content = Content::image(&[noise(8, LARGE), noise(9, LARGE / 2)]);
+        let pull = Pull::new(content, move |seen, answer| {
+            if seen.headers.contains_key("range") {
+                spoil(answer)
+            } else {
+                answer
+            }
+        });
+        pull.completes_with(&["--concurrency", "1"]);
+        let seen = pull.registry.seen();
+        let ranges = seen
+            .iter()
+            .filter(|seen| seen.headers.contains_key("range"));
+        assert_eq!(ranges.count(), 1, "{name}: one is tried in a pull");
+        let whole = |layer: &String| pull.registry.count(layer);
+        let asked: Vec<_> = pull.layers.iter().map(whole).collect();
+        assert_eq!(asked, [2, 1], "{name}");
+    }
+}
+
 const LARGE: usize = 24 * MEGABYTE;
 
 /// A pull of a large layer from a registry that limits each connection.
@@ -491,7 +555,8 @@ fn bytes_that_an_earlier_pull_left_are_not_taken_for_right() {
                 answer.headers.clear();
                 answer
             }
-            1 => Answer::new(403, ""),
+            // Neither the rest nor all of it.
+            1 | 2 => Answer::new(403, ""),
             _ => Answer::new(200, data.clone()),
         }
     });
@@ -691,5 +756,5 @@ fn a_proxy_that_fails() {
     let reference = format!("registry.invalid/app@{}", digest(b""));
     let proxy = [("HTTPS_PROXY", "http://127.0.0.1:1")];
     user.run_with(&proxy, &["pull", &reference, "--output", "out"])
-        .failed(&["registry.invalid", "refused"]);
+        .failed(&["registry.invalid", "refused", "through a proxy"]);
 }

@@ -26,6 +26,7 @@ mod scan;
 mod starlark;
 mod store;
 mod strange;
+mod tokens;
 
 use std::path::Path;
 

@@ -114,37 +114,105 @@ fn a_certificate_is_trusted_only_when_told() {
     )
     .succeeded();
 
+    // A proxy is asked for what is not on this machine.
     let proxy = Proxy::start();
     let url = proxy.url();
     let through = [trusting[0], ("HTTPS_PROXY", url.as_str())];
-    user.run_with(
-        &through,
-        &["pull", &reference, "--output", "through", "--no-store"],
-    )
-    .succeeded();
-    assert!(
-        proxy
-            .targets()
-            .iter()
-            .all(|target| target == registry.host())
-    );
+    let far = reference.replace("127.0.0.1", "registry.test");
+    let far_host = registry.host().replace("127.0.0.1", "registry.test");
+    let pull = |environment: &[(&str, &str)], reference: &str, output: &str| {
+        let arguments = [
+            "pull",
+            reference,
+            "--output",
+            output,
+            "--shallow",
+            "--no-store",
+        ];
+        user.run_with(environment, &arguments)
+    };
+    pull(&through, &far, "through").succeeded();
+    assert!(proxy.targets().iter().all(|target| *target == far_host));
     assert!(!proxy.targets().is_empty());
 
     let before = proxy.targets().len();
-    let around = [through[0], through[1], ("NO_PROXY", "127.0.0.1")];
-    user.run_with(
-        &around,
-        &[
+    pull(&through, &reference, "near").succeeded();
+    for around in [
+        "registry.test",
+        ".test",
+        "*.test",
+        far_host.as_str(),
+        "a, REGISTRY.test",
+    ] {
+        let around = [through[0], through[1], ("NO_PROXY", around)];
+        pull(&around, &far, "around").failed(&["registry.test"]);
+    }
+    assert_eq!(proxy.targets().len(), before);
+    pull(
+        &[through[0], through[1], ("NO_PROXY", "registry.test:1")],
+        &far,
+        "through",
+    )
+    .succeeded();
+    assert!(proxy.targets().len() > before);
+}
+
+#[test]
+fn this_machines_loopback_is_never_proxied() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::start(content, |seen, answer| {
+        if seen.headers.contains_key("authorization") {
+            return answer;
+        }
+        Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+    });
+    let proxy = Faulty::start(Content::default(), |_, _| Answer::new(502, "no"));
+    let url = format!("http://{}", proxy.host());
+    let names = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+    ];
+    let environment = names.map(|name| (name, url.as_str()));
+    for host in [
+        registry.host(),
+        registry.host().replace("127.0.0.1", "localhost"),
+    ] {
+        let user = new_user();
+        let config = json!({"auths": {&host: {"auth": "dGVzdGVyOnNlY3JldA=="}}});
+        std::fs::write(user.path("config.json"), config.to_string()).expect("can be written");
+        let reference = format!("{host}/app@{root}");
+        let pull = [
             "pull",
             &reference,
             "--output",
-            "around",
-            "--shallow",
-            "--no-store",
-        ],
-    )
-    .succeeded();
-    assert_eq!(proxy.targets().len(), before);
+            "out",
+            "--docker-config",
+            "config.json",
+        ];
+        user.run_with(&environment, &pull).succeeded();
+    }
+    assert!(proxy.seen().is_empty());
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_an_error() {
+    let reference = format!("registry.invalid/app@{}", digest(b""));
+    for proxy in [
+        "ftp://u:hunter2@proxy.test",
+        "http://u:hunter2@",
+        "http://a b",
+    ] {
+        for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"] {
+            let ran =
+                new_user().run_with(&[(name, proxy)], &["pull", &reference, "--output", "out"]);
+            assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+            ran.failed(&[name, "cannot be used"]);
+        }
+    }
 }
 
 #[test]

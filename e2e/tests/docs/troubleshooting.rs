@@ -198,7 +198,13 @@ mistakes! {
     }
     a_login_without_the_right "A login without the right" |user| {
         let message = "requested access to the resource is denied";
-        let registry = answering(&Answer::new(403, error_body("DENIED", message)));
+        let body = error_body("DENIED", message);
+        let registry = Faulty::start(Content::default(), move |seen, _| {
+            if seen.headers.contains_key("authorization") {
+                return Answer::new(403, body.clone());
+            }
+            Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+        });
         let login = json!({"username": "tester", "password": "secret"});
         user.log_in(&json!({"auths": {registry.host(): login}}));
         user.pull_from(&registry.host())

@@ -198,7 +198,7 @@ impl Default for Deaf {
     }
 }
 
-/// A certificate for 127.0.0.1 that nobody has signed but itself, and its key, as files.
+/// A certificate for 127.0.0.1 and `registry.test` that nobody has signed but itself, and its key, as files.
 #[derive(Debug)]
 pub struct Identity {
     directory: TempDir,
@@ -208,7 +208,10 @@ pub struct Identity {
 impl Identity {
     /// A new one.
     pub fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]);
+        let made = rcgen::generate_simple_self_signed([
+            "127.0.0.1".to_owned(),
+            "registry.test".to_owned(),
+        ]);
         let made = made.expect("a certificate can be made");
         let directory = tempfile::tempdir().expect("a directory can be made");
         let write = |name: &str, text: String| {

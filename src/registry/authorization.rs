@@ -1,0 +1,259 @@
+//! Who is asking, shown as the registry wants it: from the challenge in hand, or from that of `/v2/` where an
+//! answer has none.
+
+use oci_client::secrets::RegistryAuth;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+
+use super::challenge::{Challenge, Challenges};
+use super::connection::same_host;
+use super::token::Asked;
+use super::{Credential, Registry, RegistryError, Subject};
+
+/// How often one request is authorized anew: a challenge may tell more than the one before.
+const MAX_AUTHORIZATIONS: usize = 2;
+
+/// What is known of how a registry is to be asked.
+#[derive(Debug)]
+pub(super) struct Access {
+    /// Grows with each renewal.
+    generation: u64,
+    auth: RegistryAuth,
+    /// Whether there is a credential, if that was looked up.
+    held: Option<bool>,
+    /// Whether the credential was shown to the registry or to its token service.
+    shown: bool,
+    /// What `/v2/` asks for, if it was asked.
+    support: Option<Challenges>,
+    /// What was asked for and could not be met.
+    unmet: String,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Access {
+            generation: 0,
+            auth: RegistryAuth::Anonymous,
+            held: None,
+            shown: false,
+            support: None,
+            unmet: String::new(),
+        }
+    }
+}
+
+impl Registry {
+    /// A request to the registry itself, authorized as need be. The answer may be an error.
+    pub(super) async fn ask_url(
+        &self,
+        what: &Subject,
+        method: Method,
+        url: Url,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let http = &self.connection().await?.http;
+        let request = || shape(http.request(method.clone(), url.clone()));
+        let (mut generation, mut auth) = self.authorization().await;
+        let mut met: Option<Challenges> = None;
+        for _ in 0..MAX_AUTHORIZATIONS {
+            let response = self.send(what, request(), &auth).await?;
+            if !same_host(response.url(), &url) {
+                return Ok(response);
+            }
+            let Some(challenges) = self.challenges(&response, &auth).await? else {
+                return Ok(response);
+            };
+            if met.as_ref() == Some(&challenges) {
+                return Ok(response);
+            }
+            match self.authorize(generation, &challenges).await? {
+                Some(renewed) => (generation, auth) = renewed,
+                None => return Ok(response),
+            }
+            met = Some(challenges);
+        }
+        self.send(what, request(), &auth).await
+    }
+
+    /// How the registry is asked now, and which renewal that is.
+    pub(super) async fn authorization(&self) -> (u64, RegistryAuth) {
+        let access = self.access.lock().await;
+        (access.generation, access.auth.clone())
+    }
+
+    /// What an answer asks for, if it may be that another one is to be had by showing more.
+    async fn challenges(
+        &self,
+        response: &Response,
+        auth: &RegistryAuth,
+    ) -> Result<Option<Challenges>, RegistryError> {
+        let status = response.status();
+        let refuses = status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
+        if !refuses && status != StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let own = Challenges::of(response.headers());
+        if refuses && !own.is_empty() {
+            return Ok(Some(own));
+        }
+        // Some hide what one may not see, and some do not say how to be asked.
+        let is_bare = status == StatusCode::UNAUTHORIZED;
+        if !is_bare && (*auth != RegistryAuth::Anonymous || !self.holds_credential().await?) {
+            return Ok(None);
+        }
+        let support = self.support().await?;
+        Ok(if !support.is_empty() {
+            Some(support)
+        } else if is_bare {
+            Some(Challenges::basic())
+        } else {
+            None
+        })
+    }
+
+    /// What the registry's `/v2/` asks for; it is asked once.
+    async fn support(&self) -> Result<Challenges, RegistryError> {
+        let mut access = self.access.lock().await;
+        if let Some(support) = &access.support {
+            return Ok(support.clone());
+        }
+        let connection = self.connection().await?;
+        let url = self.base().await?;
+        let request = Subject::Support.read(None, connection.http.get(url.clone()));
+        let support = match self
+            .send(&Subject::Support, request, &RegistryAuth::Anonymous)
+            .await
+        {
+            Ok(response)
+                if response.status() == StatusCode::UNAUTHORIZED
+                    && same_host(response.url(), &url) =>
+            {
+                Challenges::of(response.headers())
+            }
+            _ => Challenges::default(),
+        };
+        access.support = Some(support.clone());
+        Ok(support)
+    }
+
+    async fn holds_credential(&self) -> Result<bool, RegistryError> {
+        let mut access = self.access.lock().await;
+        if let Some(held) = access.held {
+            return Ok(held);
+        }
+        let held = self.options.keychain.find(&self.reference).await?.is_some();
+        access.held = Some(held);
+        Ok(held)
+    }
+
+    /// Meets the strongest of `challenges` that can be met, unless another request has done so since
+    /// `generation`. `None` when there is nothing to offer.
+    async fn authorize(
+        &self,
+        generation: u64,
+        challenges: &Challenges,
+    ) -> Result<Option<(u64, RegistryAuth)>, RegistryError> {
+        let mut access = self.access.lock().await;
+        if access.generation != generation {
+            return Ok(Some((access.generation, access.auth.clone())));
+        }
+        let credential = self.options.keychain.find(&self.reference).await?;
+        access.held = Some(credential.is_some());
+        for challenge in &challenges.usable {
+            if let Some(auth) = self.meet(challenge, credential.as_ref()).await? {
+                access.generation += 1;
+                access.auth = auth.clone();
+                access.shown = credential.is_some();
+                access.unmet.clear();
+                return Ok(Some((access.generation, auth)));
+            }
+        }
+        access.unmet.clone_from(&challenges.text);
+        Ok(None)
+    }
+
+    async fn meet(
+        &self,
+        challenge: &Challenge,
+        credential: Option<&Credential>,
+    ) -> Result<Option<RegistryAuth>, RegistryError> {
+        Ok(match (challenge, credential) {
+            (Challenge::Basic, Some(Credential::Password { user, password })) => {
+                Some(RegistryAuth::Basic(user.clone(), password.clone()))
+            }
+            (Challenge::Basic, _) => None,
+            (Challenge::Bearer { .. }, Some(Credential::RegistryToken(token))) => {
+                Some(RegistryAuth::Bearer(token.clone()))
+            }
+            (
+                Challenge::Bearer {
+                    realm,
+                    service,
+                    scopes,
+                },
+                credential,
+            ) => {
+                let Some(realm) = self.token_service(realm).await? else {
+                    return Ok(None);
+                };
+                let asked = Asked {
+                    realm,
+                    service: service.as_deref(),
+                    scopes,
+                };
+                Some(RegistryAuth::Bearer(self.token(&asked, credential).await?))
+            }
+        })
+    }
+
+    /// What to do about a refusal.
+    pub(super) async fn login_advice(&self, status: StatusCode) -> Result<String, RegistryError> {
+        let held = self.holds_credential().await?;
+        let access = self.access.lock().await;
+        Ok(self.advice(status, held, access.shown, &access.unmet))
+    }
+
+    /// What to do about a refusal, where a credential is held or not, and was shown or not.
+    pub(super) fn advice(
+        &self,
+        status: StatusCode,
+        held: bool,
+        shown: bool,
+        unmet: &str,
+    ) -> String {
+        let registry = self.reference.registry();
+        let repository = self.reference.repository();
+        if !held {
+            return format!(
+                "no credentials were found for {registry}: log in with `docker login {registry}`, or check the repository's name"
+            );
+        }
+        if !shown {
+            return match unmet {
+                "" => format!(
+                    "the credentials found for {registry} were not shown, because it does not ask for any: check the repository's name"
+                ),
+                unmet => format!(
+                    "the credentials found for {registry} were not shown, because they do not serve for what it asks for ({unmet})"
+                ),
+            };
+        }
+        if status == StatusCode::FORBIDDEN {
+            format!(
+                "the credentials found for {registry} do not permit this in {repository}: ask its owner for the right, or log in as another user with `docker login {registry}`"
+            )
+        } else {
+            format!(
+                "the credentials found for {registry} do not serve for {repository}: log in again with `docker login {registry}`, or check the repository's name"
+            )
+        }
+    }
+}
+
+/// A request that shows who is asking.
+pub(super) fn authorized(request: RequestBuilder, auth: &RegistryAuth) -> RequestBuilder {
+    match auth {
+        RegistryAuth::Anonymous => request,
+        RegistryAuth::Basic(user, password) => request.basic_auth(user, Some(password)),
+        RegistryAuth::Bearer(token) => request.bearer_auth(token),
+    }
+}

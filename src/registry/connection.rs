@@ -1,0 +1,161 @@
+//! The HTTP clients of a registry.
+
+use std::time::Duration;
+
+use reqwest::{ClientBuilder, Url, redirect};
+use tokio::sync::OnceCell;
+
+use super::local::{Guard, is_loopback};
+use super::no_answer::is_certificate_error;
+use super::{RegistryError, RegistryOptions};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_REDIRECTS: usize = 10;
+const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
+
+/// Made at the first request: a pull that finds all in the store needs none.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// For the registry itself, and for where it redirects to.
+    pub(super) http: reqwest::Client,
+    /// `https`, or `http` where that was asked for or nothing else is spoken.
+    pub(super) scheme: &'static str,
+    pub(super) guard: Guard,
+    options: RegistryOptions,
+    tokens: OnceCell<reqwest::Client>,
+    foreign: OnceCell<reqwest::Client>,
+    uploads: OnceCell<reqwest::Client>,
+}
+
+impl Connection {
+    /// One to the registry of a name, whose API is at `host`.
+    pub(super) async fn to(
+        registry: &str,
+        host: &str,
+        options: &RegistryOptions,
+    ) -> Result<Self, RegistryError> {
+        let policy = redirect::Policy::custom(follow);
+        let http = client(options, |builder| {
+            builder.read_timeout(options.idle_timeout).redirect(policy)
+        })?;
+        let plain = options.plain_http.contains(registry)
+            || (is_loopback(host) && !speaks_tls(&http, host).await);
+        Ok(Connection {
+            http,
+            scheme: if plain { "http" } else { "https" },
+            guard: Guard::new(host, options.proxies.hosts()),
+            options: options.clone(),
+            tokens: OnceCell::new(),
+            foreign: OnceCell::new(),
+            uploads: OnceCell::new(),
+        })
+    }
+
+    /// For token services, which follows no redirect.
+    pub(super) async fn tokens(&self) -> Result<&reqwest::Client, RegistryError> {
+        let make = async || {
+            client(&self.options, |builder| {
+                builder
+                    .read_timeout(self.options.idle_timeout)
+                    .redirect(redirect::Policy::none())
+                    .dns_resolver(self.guard.clone())
+            })
+        };
+        self.tokens.get_or_try_init(make).await
+    }
+
+    /// For the URLs of descriptors.
+    pub(super) async fn foreign(&self) -> Result<&reqwest::Client, RegistryError> {
+        let guard = self.guard.clone();
+        let policy = redirect::Policy::custom(move |attempt| {
+            if guard.permits_at_once(attempt.url()) {
+                follow(attempt)
+            } else {
+                attempt.error("the redirect leads to an address of this machine or its link")
+            }
+        });
+        let make = async || {
+            client(&self.options, |builder| {
+                builder
+                    .read_timeout(self.options.idle_timeout)
+                    .redirect(policy)
+                    .dns_resolver(self.guard.clone())
+            })
+        };
+        self.foreign.get_or_try_init(make).await
+    }
+
+    /// For uploads: a limit of the time until an answer would be one of the time that they take.
+    pub(super) async fn uploads(&self) -> Result<&reqwest::Client, RegistryError> {
+        let make = async || {
+            let policy = redirect::Policy::custom(follow);
+            client(&self.options, |builder| builder.redirect(policy))
+        };
+        self.uploads.get_or_try_init(make).await
+    }
+}
+
+fn client(
+    options: &RegistryOptions,
+    configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<reqwest::Client, RegistryError> {
+    // Fails only when a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let proxies = options.proxies.clone();
+    let builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        // It would tell the next host the path, and what is signed in it.
+        .referer(false)
+        .proxy(reqwest::Proxy::custom(move |url| proxies.of(url).cloned()));
+    configure(builder)
+        .build()
+        .map_err(|error| RegistryError::Client(error.into()))
+}
+
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let from_https = attempt
+        .previous()
+        .last()
+        .is_some_and(|url| url.scheme() == "https");
+    if from_https && attempt.url().scheme() != "https" {
+        attempt.error("the redirect leads from https to http")
+    } else if attempt.previous().len() > MAX_REDIRECTS {
+        attempt.error("too many redirects")
+    } else {
+        attempt.follow()
+    }
+}
+
+/// Whether two URLs have one host and port: the registry itself answered, not one it redirected to.
+pub(super) fn same_host(one: &Url, other: &Url) -> bool {
+    let host = |url: &Url| {
+        (
+            url.host_str().map(str::to_owned),
+            url.port_or_known_default(),
+        )
+    };
+    host(one) == host(other)
+}
+
+/// Whether a server on this machine answers TLS at all, be its certificate trusted or not.
+async fn speaks_tls(http: &reqwest::Client, host: &str) -> bool {
+    match http.get(format!("https://{host}/v2/")).send().await {
+        Ok(_) => true,
+        Err(error) => is_certificate_error(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_the_same_with_its_default_port_and_in_capitals() {
+        let url = |text| Url::parse(text).unwrap();
+        let asked = url("https://GHCR.IO:443/v2/");
+        assert!(same_host(&url("https://ghcr.io/v2/x"), &asked));
+        assert!(!same_host(&url("https://ghcr.io:8443/v2/x"), &asked));
+        assert!(!same_host(&url("https://cdn.ghcr.io/v2/x"), &asked));
+    }
+}

@@ -1,0 +1,275 @@
+//! Tokens (the distribution's token specification, and its `OAuth2` flow for identity tokens).
+
+use reqwest::header;
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use serde_json::{Map, Value};
+
+use super::connection::same_host;
+use super::error::{HttpStatus, TokenError, error_detail};
+use super::local::is_loopback;
+use super::{Credential, MAX_SMALL, Purpose, Registry, RegistryError, Subject, authority};
+
+/// Redirects of a token service within itself.
+const MAX_REDIRECTS: usize = 10;
+
+/// What a registry wants a token for.
+pub(super) struct Asked<'a> {
+    pub(super) realm: Url,
+    pub(super) service: Option<&'a str>,
+    pub(super) scopes: &'a [String],
+}
+
+impl Registry {
+    /// The URL of a token service that a registry names; `None` if it is none.
+    pub(super) async fn token_service(&self, realm: &str) -> Result<Option<Url>, RegistryError> {
+        let Some(mut url) = Url::parse(realm).ok().filter(is_service) else {
+            return Ok(None);
+        };
+        url.set_fragment(None);
+        let connection = self.connection().await?;
+        let host = authority(&url);
+        // A registry that is not on this machine is spoken to in clear because the user wants that.
+        let may_be_plain = connection.scheme == "http"
+            && (!is_loopback(self.reference.api_host()) || is_loopback(&host))
+            || self.options.plain_http.contains(&host);
+        if url.scheme() != "https" && !may_be_plain {
+            return Err(RegistryError::Url {
+                what: Subject::Token,
+                url: realm.to_owned(),
+            });
+        }
+        if !connection.guard.permits(&url).await {
+            return Err(self.local(&Subject::Token, &url));
+        }
+        Ok(Some(url))
+    }
+
+    /// A token for what is to be done here and what the challenge says.
+    pub(super) async fn token(
+        &self,
+        asked: &Asked<'_>,
+        credential: Option<&Credential>,
+    ) -> Result<String, RegistryError> {
+        let sets = scope_sets(&self.scopes(), asked.scopes);
+        let last = sets.len() - 1;
+        for (number, scopes) in sets.iter().enumerate() {
+            match self.token_of(asked, scopes, credential).await {
+                // Some refuse all when one of the repositories may not be read.
+                Err(RegistryError::Token { .. }) if number < last => {}
+                token => return token,
+            }
+        }
+        unreachable!("the last set of scopes is returned")
+    }
+
+    /// What is to be done here ("scope"), and in other repositories after that.
+    fn scopes(&self) -> Vec<String> {
+        let scope = |repository: &str, actions: &str| format!("repository:{repository}:{actions}");
+        let repository = self.reference.repository();
+        match &self.purpose {
+            Purpose::Pull => vec![scope(repository, "pull")],
+            Purpose::Push(sources) => std::iter::once(scope(repository, "pull,push"))
+                .chain(sources.iter().map(|source| scope(source, "pull")))
+                .collect(),
+        }
+    }
+
+    async fn token_of(
+        &self,
+        asked: &Asked<'_>,
+        scopes: &[String],
+        credential: Option<&Credential>,
+    ) -> Result<String, RegistryError> {
+        let http = self.connection().await?.tokens().await?;
+        let response = if let Some(Credential::IdentityToken(identity)) = credential {
+            let mut form = vec![
+                ("grant_type", "refresh_token".to_owned()),
+                ("client_id", "oci-pull-all".to_owned()),
+                ("refresh_token", identity.clone()),
+                ("scope", scopes.join(" ")),
+            ];
+            form.extend(asked.service.map(|service| ("service", service.to_owned())));
+            let request = http.post(asked.realm.clone()).form(&form);
+            self.send_for_token(request).await?
+        } else {
+            let service = asked.service.map(|service| ("service", service));
+            let scopes = scopes.iter().map(|scope| ("scope", scope.as_str()));
+            let query: Vec<_> = service.into_iter().chain(scopes).collect();
+            let get = |url: Url| {
+                let request = http.get(url).query(&query);
+                match credential {
+                    Some(Credential::Password { user, password }) => {
+                        request.basic_auth(user, Some(password))
+                    }
+                    _ => request,
+                }
+            };
+            self.get_token(&asked.realm, get).await?
+        };
+        self.read_token(response, credential.is_some()).await
+    }
+
+    /// Follows redirects as far as they stay with the token service.
+    async fn get_token(
+        &self,
+        realm: &Url,
+        get: impl Fn(Url) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let mut url = realm.clone();
+        let mut response = self.send_for_token(get(url.clone())).await?;
+        for _ in 0..MAX_REDIRECTS {
+            let Some(mut next) = redirect(&response) else {
+                break;
+            };
+            if next.scheme() != realm.scheme() || !same_host(&next, realm) || !is_service(&next) {
+                break;
+            }
+            // The query is added to it again.
+            if next.query() == response.url().query() {
+                next.set_query(realm.query());
+            }
+            url = next;
+            response = self.send_for_token(get(url.clone())).await?;
+        }
+        Ok(response)
+    }
+
+    async fn send_for_token(&self, request: RequestBuilder) -> Result<Response, RegistryError> {
+        let request = Subject::Token.read(None, request);
+        let sent = request.send().await;
+        sent.map_err(|source| self.transport(&Subject::Token, source))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
+    async fn read_token(&self, response: Response, shown: bool) -> Result<String, RegistryError> {
+        let status = response.status();
+        let host = authority(response.url());
+        if let Some(location) = redirect(&response) {
+            let location = authority(&location);
+            return Err(self.no_token(shown, TokenError::Redirect { host, location }));
+        }
+        if !status.is_success() {
+            if is_passing(status) {
+                return Err(self.status_error(&Subject::Token, response).await);
+            }
+            let detail = match self.read(&Subject::Token, response, MAX_SMALL).await {
+                Ok(body) => error_detail(&body),
+                Err(_) => String::new(),
+            };
+            let status = HttpStatus(status);
+            return Err(self.no_token(
+                shown,
+                TokenError::Refused {
+                    host,
+                    status,
+                    detail,
+                },
+            ));
+        }
+        let body = self.read(&Subject::Token, response, MAX_SMALL).await?;
+        let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(&body) else {
+            return Err(self.no_token(shown, TokenError::Json(host)));
+        };
+        // Either may be there, or both, or one that is empty.
+        let token = ["token", "access_token"].iter().find_map(|key| {
+            let token = answer.get(*key)?.as_str()?;
+            let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+            is_token.then(|| token.to_owned())
+        });
+        token.ok_or_else(|| self.no_token(shown, TokenError::Missing(host)))
+    }
+
+    fn no_token(&self, shown: bool, source: TokenError) -> RegistryError {
+        RegistryError::Token {
+            host: self.host(),
+            repository: self.reference.repository().to_owned(),
+            advice: self.advice(StatusCode::UNAUTHORIZED, shown, shown, ""),
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Whether a status is one of those that pass.
+pub(super) fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+        )
+}
+
+/// Whether a URL may be that of a token service: what it has of a login would be shown to it.
+fn is_service(url: &Url) -> bool {
+    matches!(url.scheme(), "https" | "http")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
+/// Where an answer redirects to.
+fn redirect(response: &Response) -> Option<Url> {
+    if !response.status().is_redirection() {
+        return None;
+    }
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
+}
+
+/// The scopes to ask for, one set after the other where the one before is refused: all; those of this repository
+/// and what the challenge says; what the challenge says alone.
+fn scope_sets(own: &[String], challenge: &[String]) -> Vec<Vec<String>> {
+    let more: Vec<_> = challenge
+        .iter()
+        .filter(|scope| !own.iter().any(|own| covers(own, scope)))
+        .cloned()
+        .collect();
+    let with_more = |own: &[String]| [own, more.as_slice()].concat();
+    let mut sets = vec![with_more(own), with_more(&own[..1])];
+    if !more.is_empty() {
+        sets.push(challenge.to_vec());
+    }
+    sets.dedup();
+    sets
+}
+
+/// Whether a scope permits what another one does.
+fn covers(scope: &str, other: &str) -> bool {
+    match (scope.rsplit_once(':'), other.rsplit_once(':')) {
+        (Some((resource, actions)), Some((other, wanted))) => {
+            let permits = |action: &str| actions.split(',').any(|permitted| permitted == action);
+            resource == other && wanted.split(',').all(permits)
+        }
+        _ => scope == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_asked_for_together_and_then_fewer() {
+        let sets = |own: &[&str], challenge: &[&str]| {
+            let owned = |scopes: &[&str]| -> Vec<String> {
+                scopes.iter().map(|&scope| scope.to_owned()).collect()
+            };
+            let sets = scope_sets(&owned(own), &owned(challenge));
+            let sets = sets.iter().map(|scopes| scopes.join(" "));
+            sets.collect::<Vec<_>>()
+        };
+        let (pull, push) = ("repository:a:pull", "repository:a:pull,push");
+        assert_eq!(sets(&[pull], &[]), [pull]);
+        assert_eq!(sets(&[pull], &[pull]), [pull]);
+        assert_eq!(sets(&[push], &[pull]), [push]);
+        let base = "repository:b:pull";
+        assert_eq!(
+            sets(&[push, base], &[push]),
+            [format!("{push} {base}"), push.to_owned()]
+        );
+        let other = "repository:library/a:pull";
+        assert_eq!(
+            sets(&[pull], &[other]),
+            [format!("{pull} {other}"), other.to_owned()]
+        );
+    }
+}

@@ -1,0 +1,529 @@
+//! How the program shows a registry, or its token service, who is asking.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use oci_pull_all_support::{
+    Answer, Content, End, Faulty, Flow, Identity, Ran, Seen, User, blobs, digest, noise,
+};
+use serde_json::{Value, json};
+
+use crate::new_user;
+
+/// `tester:secret`.
+const BASIC: &str = "Basic dGVzdGVyOnNlY3JldA==";
+
+fn image() -> Content {
+    Content::image(&[noise(1, 1000), noise(2, 1000)])
+}
+
+/// A registry, and what it answers instead of the right thing, where it knows its own name.
+fn registry(
+    content: Content,
+    hook: impl Fn(&Seen, &str) -> Option<Answer> + Send + Sync + 'static,
+) -> Faulty {
+    let name: Arc<OnceLock<String>> = Arc::default();
+    let own = Arc::clone(&name);
+    let registry = Faulty::start(content, move |seen, answer| {
+        hook(seen, own.get().expect("set before any request")).unwrap_or(answer)
+    });
+    name.set(registry.host()).expect("set once");
+    registry
+}
+
+fn shown(seen: &Seen) -> &str {
+    seen.headers.get("authorization").map_or("", String::as_str)
+}
+
+fn refusal(status: u16, challenges: &[String]) -> Answer {
+    let mut answer = Answer::new(status, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
+    for challenge in challenges {
+        let header = ("WWW-Authenticate".to_owned(), challenge.clone());
+        answer.headers.push(header);
+    }
+    answer
+}
+
+fn bearer(host: &str) -> String {
+    format!("Bearer realm=\"http://{host}/token\",service=\"tests\"")
+}
+
+/// A token for who shows the password.
+fn good_token(seen: &Seen) -> Answer {
+    if shown(seen) == BASIC {
+        Answer::new(200, json!({"token": "good"}).to_string())
+    } else {
+        Answer::new(401, json!({"details": "incorrect"}).to_string())
+    }
+}
+
+/// A user with the password for a registry.
+fn with_login(host: &str) -> User {
+    let user = new_user();
+    write_login(
+        &user,
+        &json!({"auths": {host: {"auth": &BASIC["Basic ".len()..]}}}),
+    );
+    user
+}
+
+fn write_login(user: &User, config: &Value) {
+    fs::create_dir_all(user.path(".docker")).expect("can be made");
+    fs::write(user.path(".docker/config.json"), config.to_string()).expect("can be written");
+}
+
+fn pull_as(user: &User, host: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let reference = format!("{host}/team/app@{}", image().digest);
+    let pull = ["pull", &reference, "--output", "out"];
+    user.run_with(environment, &[&pull, arguments].concat())
+}
+
+fn pull(user: &User, host: &str) -> Ran {
+    pull_as(user, host, &[], &[])
+}
+
+fn completes(registry: &Faulty) {
+    let user = with_login(&registry.host());
+    pull(&user, &registry.host()).succeeded();
+    assert_eq!(blobs(&user.path("out")).len(), 4);
+    let user = with_login(&registry.host());
+    let name = format!("{}/team/app@{}", registry.host(), image().digest);
+    user.run(&["resolve", &name]).succeeded();
+}
+
+/// What is asked of a repository, and not of `/v2/`, decides.
+#[test]
+fn the_challenge_in_hand_is_met() {
+    let of_support = |host: &str| {
+        [
+            Answer::new(200, "{}"),
+            Answer::new(404, "<html>"),
+            Answer::new(403, ""),
+            refusal(
+                401,
+                &[format!(
+                    "Bearer realm=\"http://{host}/other\",service=\"other\""
+                )],
+            ),
+        ]
+    };
+    for case in 0..4 {
+        completes(&registry(image(), move |seen, host| {
+            if seen.path == "/v2/" {
+                return Some(of_support(host)[case].clone());
+            }
+            assert!(!seen.path.starts_with("/other"), "/v2/ is not believed");
+            if seen.path.starts_with("/token") {
+                return Some(good_token(seen));
+            }
+            (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
+        }));
+        completes(&registry(image(), move |seen, host| {
+            if seen.path == "/v2/" {
+                return Some(of_support(host)[case].clone());
+            }
+            (shown(seen) != BASIC).then(|| refusal(401, &["Basic realm=\"r\"".to_owned()]))
+        }));
+    }
+}
+
+/// Headers as RFC 9110 permits them, and several of them.
+#[test]
+fn challenges_in_any_form_are_understood() {
+    for form in [
+        &["Basic realm=\"x\"", "Bearer realm=\"{}\",service=\"tests\""][..],
+        &["Basic realm=\"x\", Bearer realm=\"{}\", service=\"tests\""],
+        &["Negotiate YWJj==, bEARER  Service = tests , REALM = \"{}\""],
+        &[
+            "Digest realm=\"Bearer realm=\\\"no\\\", x\", qop=auth,,Bearer realm=\"{}\" ,service=\"te\\sts\"",
+        ],
+        &[
+            "Custom \"broken",
+            "Bearer service=\"no realm\"",
+            "Bearer realm={},service=tests",
+        ],
+    ] {
+        let registry = registry(image(), move |seen, host| {
+            if seen.path.starts_with("/token") {
+                assert!(seen.path.contains("service=tests"), "{}", seen.path);
+                return Some(good_token(seen));
+            }
+            let realm = format!("http://{host}/token");
+            let challenges: Vec<_> = form.iter().map(|form| form.replace("{}", &realm)).collect();
+            (shown(seen) != "Bearer good").then(|| refusal(401, &challenges))
+        });
+        completes(&registry);
+    }
+}
+
+/// A proxy that rewrites paths: the registry behind it calls the repository by another name.
+#[test]
+fn the_scope_of_the_challenge_is_asked_for_too() {
+    completes(&registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            let wanted = "scope=repository%3Alibrary%2Fapp%3Apull";
+            let answer = good_token(seen);
+            return Some(if seen.path.contains(wanted) {
+                answer
+            } else {
+                Answer::new(200, r#"{"token": "narrow"}"#)
+            });
+        }
+        let challenge = format!("{},scope=\"repository:library/app:pull\"", bearer(host));
+        (shown(seen) != "Bearer good").then(|| refusal(401, &[challenge]))
+    }));
+    // Who refuses the name that it does not know gets its own alone.
+    completes(&registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            return Some(if seen.path.contains("team%2Fapp") {
+                Answer::new(403, "{}")
+            } else {
+                good_token(seen)
+            });
+        }
+        let challenge = format!("{},scope=\"repository:library/app:pull\"", bearer(host));
+        (shown(seen) != "Bearer good").then(|| refusal(401, &[challenge]))
+    }));
+}
+
+#[test]
+fn who_hides_what_it_wants_is_shown_the_credential() {
+    // A bare 401, of which `/v2/` says nothing either.
+    completes(&registry(image(), move |seen, _| {
+        (seen.path != "/v2/" && shown(seen) != BASIC).then(|| refusal(401, &[]))
+    }));
+    // A status without a challenge, where only `/v2/` has one.
+    for status in [401, 403, 404] {
+        completes(&registry(image(), move |seen, host| {
+            if seen.path.starts_with("/token") {
+                return Some(good_token(seen));
+            }
+            if seen.path == "/v2/" {
+                return Some(refusal(401, &[bearer(host)]));
+            }
+            (shown(seen) != "Bearer good").then(|| refusal(status, &[]))
+        }));
+    }
+}
+
+#[test]
+fn no_credential_is_called_wrong_that_was_not_shown() {
+    let cases: [(u16, &[&str]); 3] = [
+        (403, &[]),
+        (401, &["Negotiate abc=="]),
+        (401, &["Bearer service=\"no realm\""]),
+    ];
+    for (status, challenges) in cases {
+        let registry = registry(image(), move |seen, _| {
+            let challenges: Vec<_> = challenges.iter().map(ToString::to_string).collect();
+            (seen.path != "/v2/").then(|| refusal(status, &challenges))
+        });
+        let ran = pull(&with_login(&registry.host()), &registry.host());
+        assert!(registry.seen().iter().all(|seen| shown(seen).is_empty()));
+        for wrong in ["do not serve for team/app", "do not permit"] {
+            assert!(!ran.stderr.contains(wrong), "{}", ran.stderr);
+        }
+        let challenge = challenges.first().copied().unwrap_or_default();
+        ran.failed(&["were not shown", challenge]);
+    }
+}
+
+#[test]
+fn a_token_comes_in_any_form() {
+    for answer in [
+        r#"{"token": "good"}"#,
+        r#"{"access_token": "good"}"#,
+        r#"{"token": "good", "access_token": "good", "expires_in": 300, "issued_at": "2026-01-01T00:00:00Z"}"#,
+        r#"{"token": "", "access_token": "good", "expires_in": "300"}"#,
+        r#"{"token": null, "access_token": "good", "expires_in": 3.5e2}"#,
+        r#"{"token": "good", "access_token": null, "expires_in": null}"#,
+        r#"{"token": "good", "access_token": "", "expires_in": -1, "issued_at": 0}"#,
+    ] {
+        let content = image();
+        completes(&registry(content, move |seen, host| {
+            if seen.path.starts_with("/token") {
+                return Some(Answer::new(200, answer));
+            }
+            (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
+        }));
+    }
+    for (answer, why) in [
+        (r#"{"expires_in": 300}"#, "access_token"),
+        (r#"{"token": ""}"#, "access_token"),
+        (r#"{"token": "a\r\nb"}"#, "access_token"),
+        ("<html>", "JSON"),
+        (r#"["token"]"#, "JSON"),
+    ] {
+        let registry = registry(image(), move |seen, host| {
+            if seen.path.starts_with("/token") {
+                return Some(Answer::new(200, answer));
+            }
+            Some(refusal(401, &[bearer(host)]))
+        });
+        pull(&with_login(&registry.host()), &registry.host()).failed(&[&registry.host(), why]);
+    }
+}
+
+#[test]
+fn a_token_service_that_is_busy_is_asked_again() {
+    type Busy = fn() -> Answer;
+    let cases: [Busy; 6] = [
+        || Answer::new(408, ""),
+        || Answer::new(429, r#"{"detail": "too many"}"#).header("Retry-After", "1"),
+        || Answer::new(500, ""),
+        || Answer::new(502, "<html>busy</html>"),
+        || Answer::new(503, "").header("Retry-After", "0"),
+        || Answer::none(End::Reset),
+    ];
+    for busy in cases {
+        for command in ["pull", "resolve"] {
+            let tried: Arc<std::sync::atomic::AtomicUsize> = Arc::default();
+            let registry = registry(image(), move |seen, host| {
+                if seen.path.starts_with("/token") {
+                    let first = tried.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+                    return Some(if first { busy() } else { good_token(seen) });
+                }
+                (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
+            });
+            let user = with_login(&registry.host());
+            let name = format!("{}/team/app@{}", registry.host(), image().digest);
+            let output: &[&str] = if command == "pull" {
+                &["--output", "out"]
+            } else {
+                &[]
+            };
+            user.run(&[&[command, &name], output].concat()).succeeded();
+        }
+    }
+}
+
+/// Over TLS, with a login; what a token service in clear saw, and what was said.
+fn tls_with_realm(config: &Value, hook: fn(&str, &str) -> Answer) -> (Vec<Seen>, Ran) {
+    let plain = Faulty::start(Content::default(), |_, _| {
+        Answer::new(200, r#"{"token": "good"}"#)
+    });
+    let identity = Identity::new();
+    let elsewhere = plain.host();
+    let name: Arc<OnceLock<String>> = Arc::default();
+    let own = Arc::clone(&name);
+    let registry = Faulty::start_tls(&identity, image(), move |seen, _| {
+        let own = own.get().expect("set before any request");
+        if seen.path.starts_with("/token") {
+            let location = format!("http://{elsewhere}/token");
+            return Answer::new(307, "").header("Location", location);
+        }
+        hook(own, &elsewhere)
+    });
+    name.set(registry.host()).expect("set once");
+    let user = new_user();
+    let config = config.to_string().replace("HOST", &registry.host());
+    fs::write(user.path("config.json"), config).expect("can be written");
+    let certificate = identity.certificate().display().to_string();
+    let ran = pull_as(
+        &user,
+        &registry.host(),
+        &["--docker-config", "config.json"],
+        &[("SSL_CERT_FILE", &certificate)],
+    );
+    (plain.seen(), ran)
+}
+
+#[test]
+fn a_login_goes_out_in_clear_to_nobody() {
+    for config in [
+        json!({"auths": {"HOST": {"auth": &BASIC["Basic ".len()..]}}}),
+        json!({"auths": {"HOST": {"identitytoken": "identity"}}}),
+    ] {
+        let (seen, ran) =
+            tls_with_realm(&config, |_, elsewhere| refusal(401, &[bearer(elsewhere)]));
+        assert!(seen.is_empty(), "{seen:?}");
+        ran.failed(&["token", "is not an https URL"]);
+
+        let (seen, ran) = tls_with_realm(&config, |own, _| {
+            refusal(401, &[format!("Bearer realm=\"https://{own}/token\"")])
+        });
+        assert!(seen.is_empty(), "{seen:?}");
+        ran.failed(&["redirects to"]);
+    }
+}
+
+#[test]
+fn a_token_request_is_not_redirected_to_another_host() {
+    let elsewhere = Faulty::start(Content::default(), |_, _| {
+        Answer::new(200, r#"{"token": "good"}"#)
+    });
+    let target = elsewhere.host();
+    let redirecting = registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            let location = format!("http://{target}{}", seen.path);
+            return Some(Answer::new(307, "").header("Location", location));
+        }
+        (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
+    });
+    pull(&with_login(&redirecting.host()), &redirecting.host())
+        .failed(&["redirects to", &elsewhere.host()]);
+    assert!(elsewhere.seen().is_empty());
+
+    // Within the service, it is.
+    completes(&registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            let location = seen.path.replacen("/token", "/other", 1);
+            return Some(Answer::new(307, "").header("Location", location));
+        }
+        if seen.path.starts_with("/other") {
+            assert_eq!(seen.path.matches("scope=").count(), 1, "{}", seen.path);
+            return Some(good_token(seen));
+        }
+        (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
+    }));
+}
+
+#[test]
+fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
+    for realm in [
+        "https://169.254.169.254/latest",
+        "https://[fd00:ec2::254]/latest",
+        "https://[::ffff:a9fe:a9fe]/",
+    ] {
+        let registry = registry(image(), move |_, _| {
+            Some(refusal(401, &[format!("Bearer realm=\"{realm}\"")]))
+        });
+        let host = registry.host();
+        pull(&with_login(&host), &host).failed(&["token", "is not followed"]);
+    }
+    let layer = noise(3, 5000);
+    let descriptor = json!({
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(&layer),
+        "size": layer.len(),
+        "urls": ["https://169.254.169.254/layer"],
+    });
+    let content = Content::default().finish(&[descriptor]);
+    let name = content.digest.clone();
+    let registry = registry(content, |_, _| None);
+    let reference = format!("{}/app@{name}", registry.host());
+    new_user()
+        .run(&["pull", &reference, "--output", "out"])
+        .failed(&["https://169.254.169.254/layer", "is not followed"]);
+}
+
+#[test]
+fn where_a_redirect_comes_from_is_not_told() {
+    let content = image();
+    let answers = content.clone();
+    let storage = Faulty::start(content, move |seen, _| {
+        answers.answer_to(seen.path.rsplit('/').next().unwrap_or_default())
+    });
+    let target = storage.host();
+    let registry = registry(image(), move |seen, _| {
+        let location = format!("http://{target}{}", seen.path);
+        (seen.path.contains("/blobs/")).then(|| Answer::new(307, "").header("Location", location))
+    });
+    pull(&new_user(), &registry.host()).succeeded();
+    assert!(!storage.seen().is_empty());
+    assert!(
+        storage
+            .seen()
+            .iter()
+            .all(|seen| !seen.headers.contains_key("referer"))
+    );
+}
+
+#[test]
+fn small_answers_have_limits_of_size_and_time() {
+    let large = registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            let mut answer = Answer::new(200, vec![b' '; (1 << 20) + 1]);
+            answer.headers.clear();
+            return Some(answer);
+        }
+        Some(refusal(401, &[bearer(host)]))
+    });
+    pull(&with_login(&large.host()), &large.host()).failed(&["token", "1048576"]);
+
+    // It is never silent, and never ends.
+    let dripping = registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") && seen.earlier == 0 {
+            let answer = Answer::new(200, vec![b' '; 1 << 20]);
+            return Some(answer.flow(Flow::paced(Duration::from_millis(100))));
+        }
+        if seen.path.starts_with("/token") {
+            return Some(good_token(seen));
+        }
+        (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
+    });
+    let user = with_login(&dripping.host());
+    pull_as(&user, &dripping.host(), &["--idle-timeout", "1"], &[]).succeeded();
+    let dripping = registry(image(), move |seen, _| {
+        (seen.path.contains("/manifests/") && seen.earlier == 0).then(|| {
+            let mut answer = Answer::new(200, vec![b' '; 3 << 20]);
+            answer.headers.clear();
+            answer.flow(Flow::paced(Duration::from_millis(100)))
+        })
+    });
+    let user = new_user();
+    pull_as(&user, &dripping.host(), &["--idle-timeout", "1"], &[]).succeeded();
+}
+
+#[test]
+fn a_helper_says_why_on_stderr() {
+    let registry = registry(image(), move |seen, _| {
+        (shown(seen) != BASIC).then(|| refusal(401, &["Basic realm=\"r\"".to_owned()]))
+    });
+    let host = registry.host();
+    let user = new_user();
+    write_login(&user, &json!({"credHelpers": {&host: "cloud"}}));
+    let path = format!("{}:/usr/bin:/bin", user.home().display());
+    let with_helper = |script: &str| {
+        let helper = user.path("docker-credential-cloud");
+        fs::write(&helper, format!("#!/bin/sh\ncat >/dev/null\n{script}\n")).expect("written");
+        fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+        pull_as(&user, &host, &[], &[("PATH", &path)])
+    };
+    with_helper("printf 'reauthenticate:\\033[2J run: cloud login' >&2; exit 1").failed(&[
+        "docker-credential-cloud",
+        "reauthenticate:",
+        "run: cloud login",
+        "\\u{1b}",
+    ]);
+    // However much it is, and even if something that it started goes on.
+    with_helper("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1").failed(&["xxxx"]);
+    with_helper("sleep 30 >/dev/null & echo no >&2; exit 1").failed(&["no"]);
+    with_helper("echo warning >&2; echo '{\"username\":\"tester\",\"SECRET\":\"secret\"}'")
+        .succeeded();
+}
+
+#[test]
+fn podmans_own_file_is_read() {
+    let registry = registry(image(), move |seen, _| {
+        (shown(seen) != BASIC).then(|| refusal(401, &["Basic realm=\"r\"".to_owned()]))
+    });
+    let host = registry.host();
+    let user = new_user();
+    let login = json!({"auths": {&host: {"auth": &BASIC["Basic ".len()..]}}});
+    for directory in [".config/containers", "config/containers"] {
+        fs::create_dir_all(user.path(directory)).expect("can be made");
+    }
+    fs::write(user.path(".config/containers/auth.json"), login.to_string()).expect("written");
+    // What is not there, or empty, is passed over.
+    let nothing = [
+        ("DOCKER_CONFIG", "/dev/null"),
+        ("REGISTRY_AUTH_FILE", "/dev/null"),
+    ];
+    pull_as(&user, &host, &[], &nothing).succeeded();
+    let config = user.path("config").display().to_string();
+    fs::rename(
+        user.path(".config/containers/auth.json"),
+        user.path("config/containers/auth.json"),
+    )
+    .expect("can be moved");
+    pull_as(
+        &user,
+        &host,
+        &["--no-store"],
+        &[("XDG_CONFIG_HOME", &config)],
+    )
+    .succeeded();
+}
