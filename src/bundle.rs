@@ -215,7 +215,7 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         let (Content::File { size }, Some(digest)) = (file.content, digest_of(&file.path)) else {
             continue;
         };
-        let writer = match store.ingest(&digest, size) {
+        let writer = match store.ingest(&digest, size, store.waiting()) {
             Ok(Ingest::Present) => {
                 imported.present.add(size);
                 continue;

@@ -96,6 +96,68 @@ pub(crate) fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
+/// How the names of files begin that are being written.
+const TEMPORARY: &str = ".oci-pull-all-";
+
+/// Makes the names of files that are being written.
+pub(crate) fn temporary_builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    builder
+}
+
+/// A file beside `path`, to be written and then to be given that name.
+pub(crate) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    temporary_builder().tempfile_in(directory.unwrap_or(Path::new(".")))
+}
+
+/// Held by each process that writes files into an output directory, so that what a killed one left can be told from
+/// what is being written.
+#[derive(Debug)]
+pub(crate) struct Filling<'a> {
+    root: &'a Path,
+    /// The directory itself, where the system lets a directory be locked.
+    lock: Option<File>,
+}
+
+impl<'a> Filling<'a> {
+    /// Begins to fill the directory `root`, which is there.
+    pub(crate) fn begin(root: &'a Path) -> Self {
+        let lock = File::open(root).ok();
+        let lock = lock.filter(|directory| directory.lock_shared().is_ok());
+        Filling { root, lock }
+    }
+
+    /// Removes what killed processes left in the root and in these `directories` below it, unless another process
+    /// fills them, which then does. Others begin when this is dropped.
+    pub(crate) fn remove_leftovers(&self, directories: &[&str]) -> io::Result<()> {
+        let Some(lock) = &self.lock else {
+            return Ok(());
+        };
+        if lock.try_lock().is_err() {
+            // Who asks in vain has no lock any more.
+            return lock.lock_shared();
+        }
+        for directory in std::iter::once(&"").chain(directories) {
+            let entries = match fs::read_dir(self.root.join(directory)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name();
+                if name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A file that has its name once all of it is written, and leaves nothing if it never is.
 #[derive(Debug)]
 pub(crate) struct WholeFile<'a> {
@@ -112,7 +174,7 @@ impl<'a> WholeFile<'a> {
                 "it is there and is not a regular file, so it cannot be replaced",
             ));
         }
-        let mut builder = tempfile::Builder::new();
+        let mut builder = temporary_builder();
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let directory = path

@@ -49,6 +49,13 @@ pub enum Note<'a> {
         /// What it was; nothing where it sent bytes of another digest.
         error: Option<&'a (dyn Error + 'static)>,
     },
+    /// Another process has been writing a blob to the store for a while, so this one waits for it.
+    Waiting {
+        /// The blob.
+        blob: &'a Digest,
+        /// The process's number, if the system tells.
+        process: Option<u32>,
+    },
     /// The registry itself cannot be reached, so what refers to the image is what mirrors have.
     OnlyMirrors(&'a (dyn Error + 'static)),
     /// What a registry lists as referring to `subject` and is neither a manifest nor an index.

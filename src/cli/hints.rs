@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_store_that_cannot_be_used_is_told_how_to_be_avoided() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("version"), "2\n").unwrap();
+        std::fs::write(directory.path().join("version"), "3\n").unwrap();
         let error = Store::open(directory.path(), Trust::Seal).unwrap_err();
         assert!(in_words(&error).contains("OCI_PULL_ALL_STORE"), "{error}");
         // The same where it is the cause of another error, and where it is in a box.

@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::hints::in_one_line;
 use super::pull::RegistryArgs;
 use super::resolve::in_words;
-use super::store::StoreLocation;
+use super::store::{self, StoreLocation};
 use super::{Failed, Result, print_error, read, say, tell, users_path};
 
 #[derive(Debug, Args)]
@@ -148,7 +148,7 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
         }
     }
     check_names(args, &declared)?;
-    let store = Arc::new(Store::open(&args.store.path()?, Trust::Seal)?);
+    let store = Arc::new(store::open(&args.store.path()?, Trust::Seal)?);
     let mut all = Vec::new();
     let mut moves = Vec::new();
     for Declared { name, pinned } in &declared {

@@ -220,6 +220,12 @@ fn note_in_words(note: &Note<'_>) -> String {
             mirror.repository(),
             error.map_or("what it sent has another digest".to_owned(), in_one_line)
         ),
+        Note::Waiting { blob, process } => {
+            format!(
+                "waiting for {}, which writes {blob} to the store",
+                other_process(*process)
+            )
+        }
         Note::OnlyMirrors(error) => format!(
             "what refers to the image is only what the mirrors have: {}",
             in_one_line(*error)
@@ -227,6 +233,14 @@ fn note_in_words(note: &Note<'_>) -> String {
         Note::LeftOut { subject, count } => format!(
             "of what refers to {subject}, {count} are neither manifests nor indexes, and are left out"
         ),
+    }
+}
+
+/// The process that has a lock.
+pub(super) fn other_process(number: Option<u32>) -> String {
+    match number {
+        Some(number) => format!("the process {number}"),
+        None => "another process".to_owned(),
     }
 }
 

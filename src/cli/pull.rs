@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
 use oci_pull_all::json::to_json;
@@ -24,7 +25,7 @@ use tokio::runtime;
 
 use super::hints::in_words;
 use super::progress::{Progress, ProgressMode};
-use super::store::StoreLocation;
+use super::store::{PlacementMode, StoreLocation, access};
 use super::{Failed, Result, tell, users_path, write};
 
 #[derive(Debug, Args)]
@@ -171,8 +172,11 @@ pub(crate) struct PullArgs {
     /// Use no store, whatever --store says: keep the blobs in the layout only.
     #[arg(long)]
     no_store: bool,
+    /// How blobs get out of the store, where the file system has no reflinks.
+    #[arg(long, value_enum, default_value_t = PlacementMode::Auto, env = "OCI_PULL_ALL_PLACEMENT")]
+    placement: PlacementMode,
     /// Hash again what the store has, instead of trusting its time stamps.
-    #[arg(long)]
+    #[arg(long, env = "OCI_PULL_ALL_VERIFY", value_parser = FalseyValueParser::new())]
     verify: bool,
     #[command(flatten)]
     transfer: TransferArgs,
@@ -251,7 +255,7 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         args.store.path()?
     };
-    let store = Arc::new(Store::open(&root, trust)?);
+    let store = Arc::new(Store::open(&root, access(trust, args.placement.into()))?);
     let selection = Selection {
         platforms: args.selection.platform.clone(),
         shallow: args.selection.shallow,

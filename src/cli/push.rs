@@ -17,13 +17,13 @@ use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Registry;
 use oci_pull_all::scan::verdict::{Outcome, Verdict};
-use oci_pull_all::store::{Store, Trust};
+use oci_pull_all::store::Trust;
 
 use super::build::{LocalBlobs, pairs, read_descriptor};
 use super::findings::{exit_code, read_verdicts, say_verdicts};
 use super::progress::Progress;
 use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
-use super::store::StoreLocation;
+use super::store::{self, StoreLocation};
 use super::{Failed, Result, read, say, tell};
 
 #[derive(Debug, Args)]
@@ -135,7 +135,7 @@ async fn push_with(args: &PushArgs) -> Result<()> {
     let registry = Arc::new(Registry::for_push(target.clone(), options, mounted));
     // A machine that has pulled nothing has no store.
     let path = args.store.path().ok().filter(|path| path.exists());
-    let store = path.map(|path| Store::open_existing(&path, Trust::Seal));
+    let store = path.map(|path| store::open_existing(&path, Trust::Seal));
     let progress = Progress::new(args.transfer.progress);
     let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
     let name = format!("{}/{}", target.registry(), target.repository());

@@ -15,7 +15,7 @@ use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::{quoted, shown};
 
 use super::pull::RegistryArgs;
-use super::store::StoreLocation;
+use super::store::{self, StoreLocation};
 use super::{Failed, Result, say};
 
 /// What the module extension and the pulled repositories keep for themselves.
@@ -41,7 +41,7 @@ struct Resolved<'a> {
 
 #[tokio::main(worker_threads = 2)]
 pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
-    let store = Arc::new(Store::open(&args.store.path()?, Trust::Seal)?);
+    let store = Arc::new(store::open(&args.store.path()?, Trust::Seal)?);
     let mut all = Vec::new();
     for reference in &args.references {
         let resolved = look_up(args, &store, reference).await;

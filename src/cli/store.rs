@@ -1,17 +1,18 @@
 //! `store`: the blobs that all pulls share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use directories::ProjectDirs;
 use indicatif::HumanBytes;
 use oci_pull_all::bundle;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
-use oci_pull_all::store::{Store, Trust, prune};
+use oci_pull_all::store::{Access, Placement, Store, Trust, prune};
 
+use super::progress::other_process;
 use super::{Result, say, tell, users_path};
 
 #[derive(Debug, Args)]
@@ -36,13 +37,63 @@ impl StoreLocation {
     }
 }
 
+/// Opens the store at `path`, made if need be, for a command that places no blob.
+pub(super) fn open(path: &Path, trust: Trust) -> Result<Store> {
+    Ok(Store::open(path, access(trust, Placement::default()))?)
+}
+
+/// Opens the store that is at `path`.
+pub(super) fn open_existing(path: &Path, trust: Trust) -> Result<Store> {
+    Ok(Store::open_existing(
+        path,
+        access(trust, Placement::default()),
+    )?)
+}
+
+pub(super) fn access(trust: Trust, placement: Placement) -> Access {
+    Access {
+        trust,
+        placement,
+        waiting,
+    }
+}
+
+fn waiting(process: Option<u32>) {
+    let process = other_process(process);
+    tell(format_args!(
+        "oci-pull-all: waiting for {process}, which uses the store"
+    ));
+}
+
+/// How blobs get into a layout where the file system has no reflinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlacementMode {
+    /// Of blobs of 1 MiB and more, the first layout has a hard link into the store, and others have copies.
+    Auto,
+    /// They are hard links in all layouts: no room is taken twice, but with Bazel's native library each new link
+    /// makes the other workspaces read and hash the blob again.
+    Link,
+    /// All are copies: nothing that happens to a layout reaches the store.
+    Copy,
+}
+
+impl From<PlacementMode> for Placement {
+    fn from(mode: PlacementMode) -> Self {
+        match mode {
+            PlacementMode::Auto => Placement::Auto,
+            PlacementMode::Link => Placement::Link,
+            PlacementMode::Copy => Placement::Copy,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
     /// Print the store's directory.
     Path(StoreLocation),
-    /// Print how many blobs the store has, and their size.
+    /// Print how many blobs the store has, and the room that is allocated for them.
     Size(StoreLocation),
-    /// Hash every blob again, and remove those that are wrong.
+    /// Hash every blob again, and name and remove those that are wrong.
     Verify(StoreLocation),
     /// Write images that were pulled to an archive, for the store of another machine.
     ///
@@ -50,7 +101,8 @@ pub(crate) enum StoreCommand {
     Export(ExportArgs),
     /// Take the blobs of such an archive, or of any archive of an OCI image layout, into the store.
     Import(ImportArgs),
-    /// Remove blobs that were not used for long, and what killed pulls left half-written.
+    /// Remove blobs that were not used for long, and what killed pulls left half-written. A blob that is also a file
+    /// of a layout stays: to remove it would free nothing.
     Prune(PruneArgs),
 }
 
@@ -59,7 +111,7 @@ pub(crate) enum StoreCommand {
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     location: StoreLocation,
-    /// Remove the longest unused blobs until no more than this is left, such as 20GiB.
+    /// Remove the longest unused blobs until no more than this is allocated, such as 20GiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,
     /// Remove the blobs that no pull used for this long, such as 30d or 12h.
@@ -98,16 +150,25 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
     match command {
         StoreCommand::Path(location) => say(format_args!("{}", location.path()?.display()))?,
         StoreCommand::Size(location) => {
-            let blobs = Store::open_existing(&location.path()?, Trust::Seal)?.blobs()?;
-            let bytes = blobs.iter().map(|blob| blob.size).sum();
-            say(format_args!("{} blobs, {}", blobs.len(), HumanBytes(bytes)))?;
+            let store = open_existing(&location.path()?, Trust::Seal)?;
+            let blobs = store.blobs()?;
+            let bytes = blobs.iter().map(|blob| blob.allocated).sum();
+            let rest = half_written(store.half_written()?);
+            let count = blobs.len();
+            say(format_args!("{count} blobs, {}{rest}", HumanBytes(bytes)))?;
         }
         StoreCommand::Verify(location) => {
-            let store = Store::open_existing(&location.path()?, Trust::Nothing)?;
+            let store = open_existing(&location.path()?, Trust::Nothing)?;
             let wrong = store.verify()?;
-            for digest in &wrong {
+            for blob in &wrong {
+                let elsewhere = if blob.shared {
+                    "; it is also a file of a layout that was pulled, which must be pulled again (in Bazel, bazel clean --expunge)"
+                } else {
+                    ""
+                };
                 tell(format_args!(
-                    "error: {digest}: its content was altered, so it was removed"
+                    "error: {}: its content was altered, so it was removed{elsewhere}",
+                    blob.digest
                 ));
             }
             if !wrong.is_empty() {
@@ -116,7 +177,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             say(format_args!("{} blobs, all right", store.blobs()?.len()))?;
         }
         StoreCommand::Export(args) => {
-            let store = Store::open_existing(&args.location.path()?, Trust::Seal)?;
+            let store = open_existing(&args.location.path()?, Trust::Seal)?;
             let moved = if args.all {
                 bundle::export_all(&store, &args.output)?
             } else {
@@ -129,7 +190,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             ))?;
         }
         StoreCommand::Import(args) => {
-            let store = Store::open(&args.location.path()?, Trust::Seal)?;
+            let store = open(&args.location.path()?, Trust::Seal)?;
             let imported = bundle::import(&store, &args.archive)?;
             for fault in &imported.refused {
                 tell(format_args!("error: a blob was refused: {fault}"));
@@ -146,17 +207,30 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
         }
         StoreCommand::Prune(args) => {
             let path = args.location.path()?;
-            let pruned = prune(&path, args.max_size, args.older_than, || {
-                tell("waiting for the pulls that use the store");
-            })?;
+            let pruned = prune(&path, args.max_size, args.older_than, waiting)?;
             say(format_args!(
-                "removed {} blobs, {}",
+                "removed {} blobs, {}{}",
                 pruned.blobs,
-                HumanBytes(pruned.bytes)
+                HumanBytes(pruned.bytes),
+                half_written(pruned.half_written)
             ))?;
+            if pruned.shared > 0 {
+                say(format_args!(
+                    "kept {} blobs, {}, that layouts share: to remove them would free nothing",
+                    pruned.shared,
+                    HumanBytes(pruned.shared_bytes)
+                ))?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn half_written(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!(", and {} of half-written ones", HumanBytes(bytes)),
+    }
 }
 
 /// A number and a unit: `500MB`, `20GiB`, or plain bytes.

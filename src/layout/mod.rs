@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, io_failed, make_way, write_whole};
+use crate::files::{FileError, io_failed, make_way, read_at_most, write_whole};
 use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, MediaType};
-use crate::oci::manifest::ImageIndex;
+use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 /// The file that marks a directory as a layout.
 pub const MARKER_FILE: &str = "oci-layout";
@@ -121,7 +121,7 @@ impl LayoutWriter {
     /// As [`LayoutWriter::begin`], with these bytes for `index.json`.
     fn begin_with(root: &Path, index: Vec<u8>) -> Result<Self, LayoutError> {
         let index_path = root.join(INDEX_FILE);
-        match fs::read(&index_path) {
+        match read_at_most(&index_path, MAX_MANIFEST_SIZE) {
             Ok(present) if present != index => return Err(LayoutError::Occupied(root.to_owned())),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -1,14 +1,15 @@
 //! The blobs of an artifact as files, and archives among them as directories.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{FileError, io_failed, make_way, read_at_most};
+use crate::layout::LayoutError;
 use crate::oci::artifact::{Artifact, ArtifactFile, file_path};
-use crate::oci::descriptor::MediaType;
+use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::strict;
 use crate::store::Store;
@@ -61,12 +62,14 @@ impl PulledArtifact {
     }
 }
 
-/// Writes the files into the directory `output`, which is made anew. The store has the blobs.
+/// Writes the files into the directory `output`, which is made anew. The store has the blobs, which were `placed`
+/// before.
 ///
 /// An archive that cannot be unpacked is a file alone.
 pub(super) fn write_files(
     artifact: &Artifact,
     store: &Store,
+    placed: impl Fn(&Descriptor) -> Result<PathBuf, LayoutError>,
     output: &Path,
 ) -> Result<PulledArtifact, PullError> {
     if output.exists() {
@@ -77,7 +80,7 @@ pub(super) fn write_files(
     for (file, pulled) in artifact.files.iter().zip(&mut pulled.files) {
         let made = make_way(output, &file.path);
         let path = io_failed("make a directory in", output, made)?;
-        store.place(&file.blob.digest, &path)?;
+        store.place_again(&file.blob.digest, &placed(&file.blob)?, &path)?;
         if let Some(directory) = &file.directory
             && let Some(problem) = unpack_file(file, &path, output, directory)?
         {

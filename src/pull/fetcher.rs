@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::oci::descriptor::Descriptor;
-use crate::progress::{BlobReporter, BlobState, Reporter};
+use crate::progress::{BlobReporter, BlobState, Note, Reporter};
 use crate::registry::{Backoff, Body, RegistryError};
 use crate::store::{Ingest, Store, StoreError, Writer};
 
@@ -78,7 +78,14 @@ impl Fetcher {
         }
         let mut transferred = 0;
         while let Some(fetched) = fetches.join_next().await {
-            transferred += unless_panicked(fetched)?;
+            match unless_panicked(fetched) {
+                Ok(bytes) => transferred += bytes,
+                Err(error) => {
+                    // What the others leave is theirs to put in order.
+                    fetches.shutdown().await;
+                    return Err(error);
+                }
+            }
             self.unfinished.fetch_sub(1, Ordering::Relaxed);
             use_connection(&mut fetches);
         }
@@ -128,9 +135,16 @@ impl Fetcher {
             ingest
         } else {
             let (store, digest, size) = (self.store.clone(), blob.digest.clone(), blob.size);
+            let reporter = Arc::clone(&self.reporter);
             // While this waits for another process, the blobs that this process holds must go on, or
             // the two would wait for each other.
-            blocking(move || store.ingest(&digest, size)).await?
+            blocking(move || {
+                store.ingest(&digest, size, |process| {
+                    let blob = &digest;
+                    reporter.note(&Note::Waiting { blob, process });
+                })
+            })
+            .await?
         };
         Ok(match ingest {
             Ingest::Present => None,
@@ -250,7 +264,10 @@ impl BlobFetch {
             }
             Ok(())
         };
-        tokio::try_join!(own, others).map(drop)
+        let got = tokio::try_join!(own, others).map(drop);
+        // Each holds the blob.
+        helpers.shutdown().await;
+        got
     }
 
     /// Gets parts over a connection that no blob has for itself, once there is one and it is wanted.

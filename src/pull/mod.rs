@@ -23,7 +23,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use tokio::task;
 
-use crate::files::FileError;
+use crate::files::{FileError, Filling, io_failed};
 use crate::layout::{LayoutError, LayoutWriter};
 use crate::oci::artifact::{Artifact, BadArtifact};
 use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
@@ -209,6 +209,7 @@ pub async fn pull(
         planner.add_referrers(&mut plan).await?;
     }
     let writer = LayoutWriter::begin(output, &plan.root, None, &plan.referrers.indexes())?;
+    let filling = Filling::begin(output);
     let blobs = plan.blobs(selection.shallow)?;
     reporter.expect(blobs.iter().map(|blob| blob.size).sum());
     planner.fetch(&mut plan, &blobs).await?;
@@ -223,11 +224,14 @@ pub async fn pull(
     let artifact = plan.artifact()?;
     let artifact = match (&artifact, &selection.files) {
         (Some(artifact), Some(files)) if !selection.shallow => {
-            Some(artifact::write_files(artifact, store, files)?)
+            let placed = |blob: &Descriptor| writer.blob_path(blob);
+            Some(artifact::write_files(artifact, store, placed, files)?)
         }
         (artifact, _) => artifact.as_ref().map(PulledArtifact::of),
     };
     let indexes = plan.referrers.write(&writer)?;
+    let left = filling.remove_leftovers(&["blobs/sha256", "blobs/sha512"]);
+    io_failed("remove what killed pulls left in", output, left)?;
     writer.finish()?;
     let transferred = plan.transferred.values().sum::<u64>() + plan.fetched;
     let total: u64 = all.values().map(|blob| blob.size).sum();

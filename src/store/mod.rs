@@ -6,29 +6,42 @@
 //! ROOT/blobs/ALGORITHM/HEX        complete, verified, read-only
 //! ROOT/ingest/ALGORITHM/HEX       being written, and locked by the one process that does so
 //! ROOT/ingest/ALGORITHM/HEX.parts which bytes of it are there
+//! ROOT/sealed/boot-ID             the digests verified since this boot, a line each
+//! ROOT/sealed/durable             the digests whose bytes no power loss takes
+//! ROOT/used/ALGORITHM/HEX         an empty file, which has the time of the blob's last use
 //! ```
 //!
-//! A blob gets its name only after its size and digest are checked, and is sealed then, so that a
-//! later write cannot go unnoticed. The access time is set at each use, for pruning.
+//! A blob gets its name only after its size and digest are checked, and is sealed before, so that a
+//! later write cannot go unnoticed. From then on nothing of its file changes, times and mode included,
+//! because a file of somebody's repository may be the same one.
 
+mod lock;
 mod seal;
 mod writer;
 
 pub use seal::Trust;
 pub(crate) use writer::Writer;
 
-use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::files::{make_way, write_whole};
-use crate::oci::digest::{Algorithm, Digest};
+use crate::files::{make_way, read_at_most, temporary, temporary_builder, write_whole};
+use crate::oci::digest::{Algorithm, Digest, hash_reader};
 
+use lock::{Lock, lock};
 use seal::{Held, Seals};
 
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// As version 2 but for the seals, which are made anew when a blob is used.
+const VERSION_BEFORE: &str = "1";
+/// The size in bytes from which a placed blob may be the store's own file. To copy a smaller one takes less than a
+/// millisecond, and to read its digest again no more.
+const MIN_SHARED: u64 = 1 << 20;
+/// How old a note of a use must be to be made anew.
+const USED_AGAIN: Duration = Duration::from_secs(600);
 
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -85,11 +98,48 @@ fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result
     })
 }
 
+/// How a blob gets into an output where the file system has no reflinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// Each large blob is a hard link in the first output that has it, and a copy in others; small ones are copies.
+    #[default]
+    Auto,
+    /// Large blobs are hard links: they take room once, but each new link changes the file's status for those who
+    /// have it.
+    Link,
+    /// All are copies: nobody has a file of the store.
+    Copy,
+}
+
+/// How a store is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// How far what it holds is trusted.
+    pub trust: Trust,
+    /// How blobs get into outputs.
+    pub placement: Placement,
+    /// Is called when another process keeps the store locked, with that process's number if the system tells.
+    pub waiting: fn(Option<u32>),
+}
+
+impl From<Trust> for Access {
+    /// The default placement; nobody is told of waits.
+    fn from(trust: Trust) -> Self {
+        Access {
+            trust,
+            placement: Placement::default(),
+            waiting: |_| {},
+        }
+    }
+}
+
 /// A content-addressed store in a directory.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
     trust: Trust,
+    placement: Placement,
+    waiting: fn(Option<u32>),
     seals: Seals,
     /// Cleared by the first that fails, because a try makes a file.
     reflinks: AtomicBool,
@@ -108,22 +158,34 @@ pub(crate) enum Ingest {
 
 impl Store {
     /// Opens the store in `root`, which is made if need be.
-    pub fn open(root: &Path, trust: Trust) -> Result<Self, StoreError> {
+    pub fn open(root: &Path, access: impl Into<Access>) -> Result<Self, StoreError> {
         make_root(root)?;
-        Self::open_existing(root, trust)
+        Self::open_existing(root, access)
     }
 
     /// Opens the store that is in `root`.
-    pub fn open_existing(root: &Path, trust: Trust) -> Result<Self, StoreError> {
-        let lock = open_root(root)?;
-        failed("lock", root, lock.lock_shared())?;
-        Ok(Store {
+    pub fn open_existing(root: &Path, access: impl Into<Access>) -> Result<Self, StoreError> {
+        let access = access.into();
+        let file = open_root(root, access.waiting)?;
+        failed("lock", root, lock(&file, Lock::Shared, access.waiting))?;
+        Ok(Self::locked(root, access, file))
+    }
+
+    fn locked(root: &Path, access: Access, lock: File) -> Self {
+        Store {
             root: root.to_owned(),
-            trust,
-            seals: Seals::of_this_boot(),
+            trust: access.trust,
+            placement: access.placement,
+            waiting: access.waiting,
+            seals: Seals::of(root),
             reflinks: AtomicBool::new(true),
             _lock: lock,
-        })
+        }
+    }
+
+    /// Whom to tell of a wait.
+    pub(crate) fn waiting(&self) -> fn(Option<u32>) {
+        self.waiting
     }
 
     /// Where the blob of `digest` is, or would be.
@@ -143,9 +205,12 @@ impl Store {
         };
         let held = self.seals.check(&file, digest, size, self.trust);
         match failed("read", &path, held)? {
-            Held::Blob => {
-                // Only a hint for pruning: a store that belongs to someone else is still readable.
-                let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
+            held @ (Held::Blob | Held::Unsealed) => {
+                // A store that belongs to someone else is still readable.
+                if held == Held::Unsealed {
+                    let _ = self.renew(&path, &file, digest);
+                }
+                let _ = self.note_use(digest);
                 Ok(Some(path))
             }
             Held::OtherSize(found) => Err(StoreError::Size {
@@ -160,16 +225,63 @@ impl Store {
         }
     }
 
+    /// Puts a sealed copy in the place of a blob's file. The file stays as it is, for whoever has it too.
+    fn renew(&self, path: &Path, mut file: &File, digest: &Digest) -> io::Result<()> {
+        use std::io::Seek as _;
+
+        let new = make_way(&self.root, &Self::below("ingest", digest))?;
+        let new = temporary(&new)?;
+        file.rewind()?;
+        let (found, _) = hash_reader(
+            digest.algorithm(),
+            Copying {
+                from: file,
+                to: new.as_file(),
+            },
+        )?;
+        if found == *digest {
+            self.seals.seal_new(new.as_file(), digest)?;
+            new.persist(path).map_err(|error| error.error)?;
+        }
+        Ok(())
+    }
+
+    /// Notes for pruning that the blob was used.
+    fn note_use(&self, digest: &Digest) -> io::Result<()> {
+        let path = make_way(&self.root, &Self::below("used", digest))?;
+        let file = open_for_writing(&path)?;
+        let age = file.metadata()?.modified()?.elapsed();
+        // One that was just made has the time of now.
+        if age.map_or(true, |age| age > USED_AGAIN) {
+            file.set_modified(SystemTime::now())?;
+        }
+        Ok(())
+    }
+
+    /// The path of what a directory of the store has of a blob.
+    fn below(directory: &str, digest: &Digest) -> String {
+        format!(
+            "{directory}/{}/{}",
+            digest.algorithm().as_str(),
+            digest.hex()
+        )
+    }
+
     /// Prepares to write the blob of `digest` with `size` bytes, resuming what a killed process left.
     ///
-    /// Blocks while another process writes the same blob.
-    pub(crate) fn ingest(&self, digest: &Digest, size: u64) -> Result<Ingest, StoreError> {
+    /// Blocks while another process writes the same blob, whose number `waiting` is told if it takes a while.
+    pub(crate) fn ingest(
+        &self,
+        digest: &Digest,
+        size: u64,
+        waiting: impl Fn(Option<u32>) + Sync,
+    ) -> Result<Ingest, StoreError> {
         if self.find(digest, size)?.is_some() {
             return Ok(Ingest::Present);
         }
         loop {
             let (path, file) = self.open_ingest(digest)?;
-            failed("lock", &path, file.lock())?;
+            failed("lock", &path, lock(&file, Lock::Exclusive, &waiting))?;
             if let Some(ingest) = self.ingest_locked(digest, size, path, file)? {
                 return Ok(ingest);
             }
@@ -199,11 +311,7 @@ impl Store {
             failed("make a directory in", &self.root, made)
         };
         make_way(&digest.blob_path())?;
-        let path = make_way(&format!(
-            "ingest/{}/{}",
-            digest.algorithm().as_str(),
-            digest.hex()
-        ))?;
+        let path = make_way(&Self::below("ingest", digest))?;
         let file = failed("open", &path, open_for_writing(&path))?;
         Ok((path, file))
     }
@@ -238,7 +346,7 @@ impl Store {
 
     /// Writes `bytes`, which must have the digest `digest`.
     pub(crate) fn insert(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        match self.ingest(digest, bytes.len() as u64)? {
+        match self.ingest(digest, bytes.len() as u64, self.waiting)? {
             Ingest::Present => Ok(()),
             Ingest::Writer(writer) => {
                 writer.restart()?;
@@ -265,30 +373,32 @@ impl Store {
         }
     }
 
-    /// Puts the blob, which must be there, at `target`: as a reflink, else a hard link, else a copy.
+    /// Puts the blob, which must be there, at `target`, read-only: as a reflink, or else as the store's [`Placement`] says.
     ///
-    /// `target` is read-only, because it may be the very file that the store holds.
+    /// What is at `target` stays if it is the blob.
     pub(crate) fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
         let source = self.blob_path(digest);
-        if same_file::is_same_file(&source, target).unwrap_or(false)
-            && !fs::symlink_metadata(target).is_ok_and(|file| file.is_symlink())
-        {
+        let placed = is_placed(&source, digest, target).and_then(|placed| {
+            if placed {
+                return Ok(());
+            }
+            place_at(target, |new| self.copy(&source, new))
+        });
+        failed("place a blob at", target, placed)
+    }
+
+    /// Puts the blob, which was placed at `placed`, also at `target` in the same output. The two may be one file.
+    pub(crate) fn place_again(
+        &self,
+        digest: &Digest,
+        placed: &Path,
+        target: &Path,
+    ) -> Result<(), StoreError> {
+        let is_large = fs::symlink_metadata(placed).is_ok_and(|file| file.len() >= MIN_SHARED);
+        if is_large && place_at(target, |new| fs::hard_link(placed, new)).is_ok() {
             return Ok(());
         }
-        let directory = target.parent().expect("a blob is in a directory");
-        let placed = tempfile::Builder::new()
-            .prefix(".new")
-            .make_in(directory, |new| self.copy(&source, new))
-            .and_then(|new| {
-                let name = new.path().to_owned();
-                new.persist(target).map_err(|error| error.error)?;
-                // Where another process has placed the same file, to rename it does nothing.
-                match fs::remove_file(name) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                    _ => Ok(()),
-                }
-            });
-        failed("place a blob at", target, placed)
+        self.place(digest, target)
     }
 
     /// Makes `new`, which is not there yet, the same as `source`, read-only.
@@ -296,7 +406,10 @@ impl Store {
         let reflinked =
             self.reflinks.load(Ordering::Relaxed) && reflink_copy::reflink(source, new).is_ok();
         self.reflinks.store(reflinked, Ordering::Relaxed);
-        if !reflinked && fs::hard_link(source, new).is_err() {
+        if !reflinked {
+            if self.link(source, new).is_ok_and(|linked| linked) {
+                return Ok(());
+            }
             fs::copy(source, new)?;
         }
         let mut permissions = fs::metadata(new)?.permissions();
@@ -307,7 +420,27 @@ impl Store {
         Ok(())
     }
 
-    /// Every blob: its digest, its size in bytes and the time of its last use.
+    /// Makes `new` a hard link, if that is to be one.
+    fn link(&self, source: &Path, new: &Path) -> io::Result<bool> {
+        if self.placement == Placement::Copy {
+            return Ok(false);
+        }
+        // While this is locked, nobody else makes a link.
+        let file = File::open(source)?;
+        file.lock()?;
+        let metadata = file.metadata()?;
+        let shares = match self.placement {
+            Placement::Auto => links(&metadata) == Some(1),
+            Placement::Link => true,
+            Placement::Copy => false,
+        };
+        if !shares || metadata.len() < MIN_SHARED {
+            return Ok(false);
+        }
+        fs::hard_link(source, new).map(|()| true)
+    }
+
+    /// Every blob.
     pub fn blobs(&self) -> Result<Vec<Blob>, StoreError> {
         let mut blobs = Vec::new();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
@@ -316,18 +449,42 @@ impl Store {
                 let Ok(digest) = format!("{}:{name}", algorithm.as_str()).parse() else {
                     continue;
                 };
+                let digest: Digest = digest;
+                let note = self.root.join(Self::below("used", &digest));
+                // An older version of this program noted uses in the blob's own time.
+                let last_used = fs::symlink_metadata(note)
+                    .and_then(|note| note.modified())
+                    .or_else(|_| metadata.accessed());
                 blobs.push(Blob {
-                    digest,
                     size: metadata.len(),
-                    last_used: metadata.accessed().unwrap_or(SystemTime::UNIX_EPOCH),
+                    allocated: allocated(&metadata),
+                    shared: links(&metadata).is_some_and(|links| links > 1),
+                    last_used: last_used.unwrap_or(SystemTime::UNIX_EPOCH),
+                    digest,
                 });
             }
         }
         Ok(blobs)
     }
 
+    /// The bytes that are allocated for what is half-written.
+    pub fn half_written(&self) -> Result<u64, StoreError> {
+        let files = self.ingest_files()?;
+        Ok(files.iter().map(|(_, metadata)| allocated(metadata)).sum())
+    }
+
+    fn ingest_files(&self) -> Result<Vec<(PathBuf, fs::Metadata)>, StoreError> {
+        let mut files = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let directory = self.root.join("ingest").join(algorithm.as_str());
+            let listed = list(&directory)?.into_iter();
+            files.extend(listed.map(|(name, metadata)| (directory.join(name), metadata)));
+        }
+        Ok(files)
+    }
+
     /// Hashes every blob, removes those whose bytes are wrong, and returns these.
-    pub fn verify(&self) -> Result<Vec<Digest>, StoreError> {
+    pub fn verify(&self) -> Result<Vec<Blob>, StoreError> {
         let mut wrong = Vec::new();
         for blob in self.blobs()? {
             let path = self.blob_path(&blob.digest);
@@ -335,9 +492,9 @@ impl Store {
             let held = self
                 .seals
                 .check(&file, &blob.digest, blob.size, Trust::Nothing);
-            if failed("read", &path, held)? != Held::Blob {
+            if !matches!(failed("read", &path, held)?, Held::Blob | Held::Unsealed) {
                 failed("remove", &path, fs::remove_file(&path))?;
-                wrong.push(blob.digest);
+                wrong.push(blob);
             }
         }
         Ok(wrong)
@@ -351,68 +508,74 @@ pub struct Blob {
     pub digest: Digest,
     /// The size in bytes.
     pub size: u64,
+    /// The bytes that the file system has allocated for it.
+    pub allocated: u64,
+    /// Whether an output has the same file, so that to remove the blob would free nothing.
+    pub shared: bool,
     /// When a pull last used it.
     pub last_used: SystemTime,
 }
 
-/// What [`prune`] removed.
+/// What [`prune`] did. All bytes are as allocated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// The number of blobs.
+    /// The number of blobs that were removed.
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// The bytes of what was half-written, and is removed too.
+    pub half_written: u64,
+    /// The number of blobs that were to be removed and stay, because outputs share them.
+    pub shared: u64,
+    /// Their bytes.
+    pub shared_bytes: u64,
 }
 
 /// Removes the blobs of the store in `root` that were last used before `older_than` ago, then the
-/// longest unused until no more than `max_size` bytes are left, and everything half-written.
+/// longest unused until no more than `max_size` bytes are allocated, and everything half-written.
+///
+/// A blob whose file an output has as well stays: to remove it frees nothing, and changes the status of that output's
+/// file.
 ///
 /// Waits until no other process uses the store; `waiting` is called if that takes time.
 pub fn prune(
     root: &Path,
     max_size: Option<u64>,
     older_than: Option<Duration>,
-    waiting: impl FnOnce(),
+    waiting: fn(Option<u32>),
 ) -> Result<Pruned, StoreError> {
-    let lock = open_root(root)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            waiting();
-            failed("lock", root, lock.lock())?;
-        }
-        Err(TryLockError::Error(error)) => return failed("lock", root, Err(error)),
-    }
-    let store = Store {
-        root: root.to_owned(),
-        trust: Trust::Seal,
-        seals: Seals::of_this_boot(),
-        reflinks: AtomicBool::new(false),
-        _lock: lock,
+    let file = open_root(root, waiting)?;
+    failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
+    let store = Store::locked(root, Trust::Seal.into(), file);
+    let mut pruned = Pruned {
+        half_written: store.half_written()?,
+        ..Pruned::default()
     };
-    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-        let directory = root.join("ingest").join(algorithm.as_str());
-        for (name, _) in list(&directory)? {
-            let path = directory.join(name);
-            failed("remove", &path, fs::remove_file(&path))?;
-        }
+    for (path, _) in store.ingest_files()? {
+        failed("remove", &path, fs::remove_file(&path))?;
     }
     let mut blobs = store.blobs()?;
     blobs.sort_by_key(|blob| blob.last_used);
-    let mut left: u64 = blobs.iter().map(|blob| blob.size).sum();
+    let mut left: u64 = blobs.iter().map(|blob| blob.allocated).sum();
     let now = SystemTime::now();
-    let mut pruned = Pruned::default();
     for blob in blobs {
         let age = now.duration_since(blob.last_used).unwrap_or_default();
         let too_old = older_than.is_some_and(|limit| age > limit);
         let too_much = max_size.is_some_and(|limit| left > limit);
-        if too_old || too_much {
-            let path = store.blob_path(&blob.digest);
-            failed("remove", &path, fs::remove_file(&path))?;
-            left -= blob.size;
-            pruned.blobs += 1;
-            pruned.bytes += blob.size;
+        if !(too_old || too_much) {
+            continue;
         }
+        if blob.shared {
+            pruned.shared += 1;
+            pruned.shared_bytes += blob.allocated;
+            continue;
+        }
+        let path = store.blob_path(&blob.digest);
+        failed("remove", &path, fs::remove_file(&path))?;
+        let _ = fs::remove_file(root.join(Store::below("used", &blob.digest)));
+        left -= blob.allocated;
+        pruned.blobs += 1;
+        pruned.bytes += blob.allocated;
     }
     Ok(pruned)
 }
@@ -423,7 +586,7 @@ fn make_root(root: &Path) -> Result<(), StoreError> {
     if path.exists() {
         return Ok(());
     }
-    failed("make", root, fs::create_dir_all(root))?;
+    failed("make", root, make_private(root))?;
     // A store has its version before it has blobs, so blobs without a version are somebody else's.
     if root.join("blobs").exists() && !path.exists() {
         return Err(StoreError::NotAStore {
@@ -434,26 +597,117 @@ fn make_root(root: &Path) -> Result<(), StoreError> {
     failed("write", &path, write_whole(&path, version.as_bytes()))
 }
 
+/// Makes a directory for nobody else: what is in it may come from a registry that asks who it is.
+fn make_private(directory: &Path) -> io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(directory) {
+        Err(_) if directory.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
 /// Checks the store's version and opens its lock, which is not held yet.
-fn open_root(root: &Path) -> Result<File, StoreError> {
-    let path = root.join("version");
-    match fs::read_to_string(&path) {
-        Ok(found) if found.trim() == VERSION => {}
-        Ok(found) => {
+fn open_root(root: &Path, waiting: fn(Option<u32>)) -> Result<File, StoreError> {
+    let version = read_version(root)?;
+    let path = root.join("lock");
+    let file = failed("open", &path, open_for_writing(&path))?;
+    match version.as_str() {
+        VERSION => {}
+        VERSION_BEFORE => {
+            // Programs that know only that version may use the store.
+            failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
+            let path = root.join("version");
+            let version = format!("{VERSION}\n");
+            failed("write", &path, write_whole(&path, version.as_bytes()))?;
+        }
+        _ => {
             return Err(StoreError::Version {
                 path: root.to_owned(),
-                found: found.trim().to_owned(),
+                found: version,
             });
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(StoreError::NotAStore {
-                path: root.to_owned(),
-            });
-        }
-        Err(error) => return failed("read", &path, Err(error)),
     }
-    let path = root.join("lock");
-    failed("open", &path, open_for_writing(&path))
+    Ok(file)
+}
+
+fn read_version(root: &Path) -> Result<String, StoreError> {
+    let path = root.join("version");
+    match read_at_most(&path, 1 << 20) {
+        Ok(found) => Ok(String::from_utf8_lossy(&found).trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotAStore {
+            path: root.to_owned(),
+        }),
+        Err(error) => failed("read", &path, Err(error)),
+    }
+}
+
+/// Whether the blob is at `target` already.
+fn is_placed(source: &Path, digest: &Digest, target: &Path) -> io::Result<bool> {
+    let Ok(there) = fs::symlink_metadata(target) else {
+        return Ok(false);
+    };
+    if !there.is_file() || there.len() != fs::symlink_metadata(source)?.len() {
+        return Ok(false);
+    }
+    if same_file::is_same_file(source, target)? {
+        return Ok(true);
+    }
+    Ok(hash_reader(digest.algorithm(), File::open(target)?)?.0 == *digest)
+}
+
+/// Gives `target` what `make` makes at a path beside it, in the place of what is there.
+fn place_at(target: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let directory = target.parent().expect("a blob is in a directory");
+    let new = temporary_builder().make_in(directory, make)?;
+    let name = new.path().to_owned();
+    new.persist(target).map_err(|error| error.error)?;
+    // Where the two are one file, to rename it does nothing.
+    match fs::remove_file(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads from one file, and writes to the other what it has read.
+struct Copying<'a> {
+    from: &'a File,
+    to: &'a File,
+}
+
+impl io::Read for Copying<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        io::Write::write_all(&mut self.to, &buffer[..count])?;
+        Ok(count)
+    }
+}
+
+/// How many names the file has, where that can be known.
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems do not tell")]
+fn links(metadata: &fs::Metadata) -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::nlink(metadata))
+}
+
+#[cfg(not(unix))]
+fn links(_: &fs::Metadata) -> Option<u64> {
+    None
+}
+
+/// The bytes that the file system has allocated, where that can be known, or else the size.
+#[cfg(unix)]
+fn allocated(metadata: &fs::Metadata) -> u64 {
+    512 * std::os::unix::fs::MetadataExt::blocks(metadata)
+}
+
+#[cfg(not(unix))]
+fn allocated(metadata: &fs::Metadata) -> u64 {
+    metadata.len()
 }
 
 fn open_for_writing(path: &Path) -> io::Result<File> {
@@ -517,7 +771,7 @@ mod tests {
     }
 
     fn writer(store: &Store, digest: &Digest, size: u64) -> Box<Writer> {
-        match store.ingest(digest, size).unwrap() {
+        match store.ingest(digest, size, |_| {}).unwrap() {
             Ingest::Writer(writer) => writer,
             Ingest::Present => panic!("the blob is there"),
         }
@@ -535,7 +789,7 @@ mod tests {
         second.write(5, &bytes[5..]).unwrap();
         second.finish().unwrap();
         assert!(matches!(
-            store.ingest(&digest, 11).unwrap(),
+            store.ingest(&digest, 11, |_| {}).unwrap(),
             Ingest::Present
         ));
     }
@@ -606,16 +860,26 @@ mod tests {
             let (digest, bytes) = blob(text);
             store.insert(&digest, bytes).unwrap();
             let used = SystemTime::now() - hour * (10 - u32::try_from(index).unwrap());
-            File::open(store.blob_path(&digest))
+            store.find(&digest, 4).unwrap().unwrap();
+            let note = directory.path().join(Store::below("used", &digest));
+            File::options()
+                .write(true)
+                .open(note)
                 .unwrap()
-                .set_times(FileTimes::new().set_accessed(used))
+                .set_modified(used)
                 .unwrap();
         }
+        let each = store.blobs().unwrap()[0].allocated;
         drop(store);
-        let pruned = prune(directory.path(), Some(8), None, || {}).unwrap();
-        assert_eq!(pruned, Pruned { blobs: 1, bytes: 4 });
-        let pruned = prune(directory.path(), None, Some(hour * 17 / 2), || {}).unwrap();
-        assert_eq!(pruned, Pruned { blobs: 1, bytes: 4 });
+        let one = Pruned {
+            blobs: 1,
+            bytes: each,
+            ..Pruned::default()
+        };
+        let pruned = prune(directory.path(), Some(2 * each), None, |_| {}).unwrap();
+        assert_eq!(pruned, one);
+        let pruned = prune(directory.path(), None, Some(hour * 17 / 2), |_| {}).unwrap();
+        assert_eq!(pruned, one);
         let store = Store::open(directory.path(), Trust::Seal).unwrap();
         assert_eq!(store.blobs().unwrap()[0].digest, blob("cccc").0);
     }
@@ -623,7 +887,7 @@ mod tests {
     #[test]
     fn a_newer_store_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("version"), "2\n").unwrap();
+        fs::write(directory.path().join("version"), "3\n").unwrap();
         let error = Store::open(directory.path(), Trust::Seal).unwrap_err();
         assert!(error.to_string().contains("format version"), "{error}");
     }

@@ -1,18 +1,25 @@
-//! How a file says that its bytes were verified: by its modification time.
+//! How a file says that its bytes were verified: by its modification time, which is derived from its digest and set
+//! once, before the file has its name.
 //!
 //! Any later write gives a file another time, without knowing of it, so one `stat` tells whether the
 //! bytes are still those that were hashed.
 //!
-//! A power loss may take bytes that were written and leave the file's name, size and time. So where
-//! the system tells one boot from another, a new file is sealed for this boot only: that costs no
-//! `fsync`, and after the next boot it is hashed once, and then sealed for good. Elsewhere bytes are
-//! made durable before they are sealed.
+//! A power loss may take bytes that were written and leave the file's name, size and time. So the seal counts for
+//! digests that are in a list: what was verified since this boot, whose bytes the kernel has, or what was made
+//! durable. A digest that is in neither is hashed once, made durable and listed. Lists only grow, a line at a time,
+//! and what is lost of them costs no more than a hash.
 
-use std::fs::{self, File, FileTimes};
-use std::io;
+use std::collections::HashSet;
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::oci::digest::{Algorithm, Digest, hash_reader};
+use crate::files::{make_way, read_at_most};
+use crate::oci::digest::{Digest, hash_reader};
+
+use super::refuse_symlink;
 
 /// How far a file that is found on disk is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,35 +35,71 @@ pub enum Trust {
 pub(super) enum Held {
     /// The blob.
     Blob,
+    /// The blob, but somebody has changed the time that says so.
+    Unsealed,
     /// The blob, which has this many bytes and not as many as were said.
     OtherSize(u64),
     /// Something else.
     Nothing,
 }
 
+/// The directory of the lists.
+const LISTS: &str = "sealed";
+/// The list of what was made durable.
+const DURABLE: &str = "durable";
+/// How the names of the others begin; the boot follows.
+const BOOT: &str = "boot-";
+/// The most bytes that a list may have: a million digests.
+const MAX_LIST: u64 = 128 << 20;
+
 /// Sets seals and recognizes them.
 #[derive(Clone, Debug)]
 pub(super) struct Seals {
+    root: PathBuf,
+    /// The list of this boot, where the system tells one boot from another.
     boot: Option<String>,
+    listed: Arc<Mutex<Listed>>,
+}
+
+/// The lists as they were last read.
+#[derive(Debug, Default)]
+struct Listed {
+    this_boot: HashSet<Digest>,
+    durable: HashSet<Digest>,
+}
+
+impl Listed {
+    fn has(&self, digest: &Digest) -> bool {
+        self.this_boot.contains(digest) || self.durable.contains(digest)
+    }
 }
 
 impl Seals {
-    pub(super) fn of_this_boot() -> Self {
+    /// Those of the store in `root`.
+    pub(super) fn of(root: &Path) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let boot = boot.map(|id| id.chars().filter(char::is_ascii_alphanumeric).collect());
         Seals {
-            boot: boot.filter(|id| !id.trim().is_empty()),
+            root: root.to_owned(),
+            boot: boot
+                .filter(|id: &String| !id.is_empty())
+                .map(|id| format!("{BOOT}{id}")),
+            listed: Arc::default(),
         }
     }
 
-    /// Seals a file whose bytes were just written and verified.
+    /// Seals a file whose bytes were just written and verified, and which has not its name yet.
     pub(super) fn seal_new(&self, file: &File, digest: &Digest) -> io::Result<()> {
-        match self.seal_of_this_boot(digest) {
-            Some(seal) => set(file, seal),
-            None => seal_for_good(file, digest),
+        set(file, seal_of(digest))?;
+        // A file that took the place of a durable one is not what the list speaks of.
+        let durable = self.read().durable.contains(digest);
+        match &self.boot {
+            Some(boot) if !durable => self.list(boot, digest),
+            _ => self.make_durable(file, digest),
         }
     }
 
-    /// What the file holds. What has no valid seal is hashed, and sealed if it is the blob.
+    /// What the file holds. What has no valid seal is hashed.
     pub(super) fn check(
         &self,
         file: &File,
@@ -65,11 +108,10 @@ impl Seals {
         trust: Trust,
     ) -> io::Result<Held> {
         let metadata = file.metadata()?;
-        let modified = metadata.modified()?;
-        let sealed =
-            modified == seal_of(digest) || Some(modified) == self.seal_of_this_boot(digest);
+        let sealed = metadata.modified()? == seal_of(digest);
         let fits = metadata.len() == size;
-        if fits && sealed && trust == Trust::Seal {
+        let listed = sealed && self.is_listed(digest);
+        if fits && listed && trust == Trust::Seal {
             return Ok(Held::Blob);
         }
         if !(fits || sealed) || hash_reader(digest.algorithm(), file)?.0 != *digest {
@@ -79,22 +121,73 @@ impl Seals {
             return Ok(Held::OtherSize(metadata.len()));
         }
         if !sealed {
+            return Ok(Held::Unsealed);
+        }
+        if !listed {
             // A store that belongs to someone else is still readable.
-            let _ = seal_for_good(file, digest);
+            let _ = self.make_durable(file, digest);
         }
         Ok(Held::Blob)
     }
 
-    fn seal_of_this_boot(&self, digest: &Digest) -> Option<SystemTime> {
-        let both = format!("{} {digest}", self.boot.as_ref()?);
-        Some(seal_of(&Digest::of(Algorithm::Sha256, both.as_bytes())))
+    /// Whether the digest is in a list, which another process may have written since it was last read.
+    fn is_listed(&self, digest: &Digest) -> bool {
+        self.last_read().has(digest) || self.read().has(digest)
     }
-}
 
-/// Seals a verified file, once its bytes are durable, for as long as it is not written to.
-fn seal_for_good(file: &File, digest: &Digest) -> io::Result<()> {
-    file.sync_data()?;
-    set(file, seal_of(digest))
+    fn make_durable(&self, file: &File, digest: &Digest) -> io::Result<()> {
+        file.sync_all()?;
+        self.list(DURABLE, digest)
+    }
+
+    /// Adds a line to a list.
+    fn list(&self, name: &str, digest: &Digest) -> io::Result<()> {
+        let path = make_way(&self.root, &format!("{LISTS}/{name}"))?;
+        refuse_symlink(&path)?;
+        let is_new = !path.exists();
+        let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+        file.write_all(format!("{digest}\n").as_bytes())?;
+        if is_new && name != DURABLE {
+            self.forget_other_boots(name);
+        }
+        Ok(())
+    }
+
+    /// Removes the lists of other boots, which say nothing any more.
+    fn forget_other_boots(&self, this: &str) {
+        let entries = fs::read_dir(self.root.join(LISTS));
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with(BOOT) && name != this)
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Reads the lists anew.
+    fn read(&self) -> std::sync::MutexGuard<'_, Listed> {
+        let digests = |name: &str| -> HashSet<Digest> {
+            let path = self.root.join(LISTS).join(name);
+            let bytes = refuse_symlink(&path).and_then(|()| read_at_most(&path, MAX_LIST));
+            // What a power loss made of a line is no digest.
+            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+            text.lines().filter_map(|line| line.parse().ok()).collect()
+        };
+        let listed = Listed {
+            this_boot: self.boot.as_deref().map(digests).unwrap_or_default(),
+            durable: digests(DURABLE),
+        };
+        let mut guard = self.last_read();
+        *guard = listed;
+        guard
+    }
+
+    fn last_read(&self) -> std::sync::MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Makes a file read-only and gives it the time `seal`.
@@ -102,14 +195,12 @@ fn set(file: &File, seal: SystemTime) -> io::Result<()> {
     let mut permissions = file.metadata()?.permissions();
     permissions.set_readonly(true);
     file.set_permissions(permissions)?;
-    let now = SystemTime::now();
-    file.set_times(FileTimes::new().set_accessed(now).set_modified(seal))
+    file.set_times(FileTimes::new().set_modified(seal))
 }
 
 /// The modification time that marks a file as once verified against a digest.
 ///
-/// Any later write gives the file another time, so one `stat` tells whether the bytes are still
-/// those that were hashed. The time is derived from the digest, hence the same on every machine;
+/// Derived from the digest, it is the same on every machine;
 /// it lies between 2001 and 2017 so that no tool takes it for one in the future.
 fn seal_of(digest: &Digest) -> SystemTime {
     let mut head = [0_u8; 8];
@@ -124,6 +215,7 @@ fn seal_of(digest: &Digest) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::digest::Algorithm;
 
     #[test]
     fn a_seal_lies_in_the_past_and_depends_on_the_digest() {
@@ -138,5 +230,43 @@ mod tests {
                 assert!(seal > year_2001 && seal < SystemTime::now(), "{seal:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_seal_counts_for_what_was_verified_since_this_boot_or_is_durable() {
+        let directory = tempfile::tempdir().unwrap();
+        let blob = |text: &str| {
+            let path = directory.path().join(text);
+            fs::write(&path, text).unwrap();
+            let file = File::options().read(true).write(true).open(&path).unwrap();
+            (file, Digest::of(Algorithm::Sha256, text.as_bytes()))
+        };
+        let boot = |id: &str| Seals {
+            boot: Some(format!("{BOOT}{id}")),
+            ..Seals::of(directory.path())
+        };
+        let (file, digest) = blob("bytes");
+        boot("1").seal_new(&file, &digest).unwrap();
+        assert!(boot("1").is_listed(&digest));
+        assert!(!boot("2").is_listed(&digest));
+        let modified = |file: &File| file.metadata().unwrap().modified().unwrap();
+        let seal = modified(&file);
+        let held = boot("2").check(&file, &digest, 5, Trust::Seal).unwrap();
+        assert_eq!(held, Held::Blob);
+        assert_eq!(modified(&file), seal);
+        assert!(boot("3").is_listed(&digest));
+
+        // What takes the place of a durable blob is made durable itself, and not listed for a boot alone.
+        boot("3").seal_new(&file, &digest).unwrap();
+        let lists = || fs::read_dir(directory.path().join(LISTS)).unwrap().count();
+        assert_eq!(lists(), 2);
+        let (other, other_digest) = blob("other");
+        boot("3").seal_new(&other, &other_digest).unwrap();
+        assert_eq!(lists(), 2, "those of this boot and of what is durable");
+        assert!(!boot("1").is_listed(&other_digest));
+
+        // A line that a power loss has torn.
+        fs::write(directory.path().join(LISTS).join(DURABLE), [0; 100]).unwrap();
+        assert!(!boot("4").is_listed(&digest));
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::io::{read_exact_at, write_all_at};
@@ -44,6 +44,8 @@ pub(crate) struct Writer {
     /// Their sum.
     written: AtomicU64,
     hashed: Mutex<Hashed>,
+    /// Whether the blob is complete and has its name.
+    is_named: AtomicBool,
 }
 
 /// The digest of the bytes before `offset`.
@@ -63,7 +65,6 @@ impl Writer {
         size: u64,
         seals: Seals,
     ) -> Result<Self, StoreError> {
-        failed("reserve room for", &path, reserve(&file, size))?;
         let part_size = size.div_ceil(PARTS).next_multiple_of(1 << 20).max(MIN_PART);
         let count = in_memory(size.div_ceil(part_size));
         let record = if count > 1 {
@@ -86,7 +87,11 @@ impl Writer {
             parts: std::iter::repeat_with(Mutex::default).take(count).collect(),
             written: AtomicU64::new(0),
             hashed: Mutex::new(Hashed { hasher, offset: 0 }),
+            is_named: AtomicBool::new(false),
         };
+        // From here on, what is set aside is given back.
+        let reserved = reserve(&writer.file, size);
+        failed("reserve room for", &writer.path, reserved)?;
         writer.resume()?;
         Ok(writer)
     }
@@ -272,6 +277,7 @@ impl Writer {
         )?;
         // While the lock is held: the next one to get it finds the blob under its name.
         failed("name", &self.target, fs::rename(&self.path, &self.target))?;
+        self.is_named.store(true, Ordering::Relaxed);
         if let Some((path, _)) = &self.record {
             // What stays of it does no harm: it says more than the next file has.
             let _ = fs::remove_file(path);
@@ -285,6 +291,24 @@ impl Writer {
             expected: self.size,
             found,
         }
+    }
+}
+
+impl Drop for Writer {
+    /// Gives back the room that was set aside and is not used, and leaves no file if nothing came.
+    fn drop(&mut self) {
+        if self.is_named.load(Ordering::Relaxed) {
+            return;
+        }
+        // This is for whoever comes next: it has no bearing on how this ends.
+        if self.written() > 0 {
+            let _ = release(&self.file, &self.missing());
+            return;
+        }
+        if let Some((path, _)) = &self.record {
+            let _ = fs::remove_file(path);
+        }
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -310,6 +334,28 @@ fn reserve(file: &File, size: u64) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Gives back what is set aside for the bytes in `ranges`, which are not written.
+#[cfg(target_os = "linux")]
+fn release(file: &File, ranges: &[Range<u64>]) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+
+    let length = file.metadata()?.len();
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    for range in ranges {
+        let end = range.end.min(length);
+        if range.start < end {
+            fallocate(file, hole, range.start, end - range.start)?;
+        }
+    }
+    // What is behind the end goes when the end is set.
+    file.set_len(length)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn release(_: &File, _: &[Range<u64>]) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -345,7 +391,7 @@ mod tests {
     }
 
     fn open(store: &Store, digest: &Digest, size: usize) -> Box<Writer> {
-        match store.ingest(digest, size as u64).unwrap() {
+        match store.ingest(digest, size as u64, |_| {}).unwrap() {
             Ingest::Writer(writer) => writer,
             Ingest::Present => panic!("the blob is there"),
         }
@@ -434,7 +480,7 @@ mod tests {
         let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let (digest, _) = blob();
         for size in [1 << 50, i64::MAX.unsigned_abs()] {
-            let error = store.ingest(&digest, size).unwrap_err();
+            let error = store.ingest(&digest, size, |_| {}).unwrap_err();
             assert!(matches!(error, StoreError::Io { .. }), "{error}");
         }
     }

@@ -1,14 +1,17 @@
 //! The store under bad disks, crowds and kills.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::process::Child;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use oci_pull_all_support::{Content, End, Faulty, Flow, blobs, noise};
+use oci_pull_all_support::{Answer, Content, End, Faulty, Flow, User, blobs, noise};
 use serde_json::json;
 
 use crate::new_user;
@@ -94,10 +97,10 @@ fn a_newer_store_is_left_alone() {
     user.run(&["pull", &reference, "--output", "one"])
         .succeeded();
     let version = user.store().join("version");
-    fs::write(&version, "2\n").expect("can be written");
+    fs::write(&version, "3\n").expect("can be written");
     user.run(&["pull", &reference, "--output", "two"])
-        .failed(&["format version \"2\"", "--store"]);
-    assert_eq!(fs::read_to_string(version).expect("there"), "2\n");
+        .failed(&["format version \"3\"", "--store"]);
+    assert_eq!(fs::read_to_string(version).expect("there"), "3\n");
 }
 
 #[test]
@@ -310,4 +313,366 @@ fn what_a_killed_pull_received_is_not_fetched_again() {
         .collect();
     assert_eq!(asked[0], "");
     assert_eq!(asked[1..], resumed);
+}
+
+/// What a build sees of the blobs of an output: of each file the inode, and when it and its status were changed.
+fn seen_by_a_build(output: &Path) -> BTreeMap<String, (u64, i64, i64, i64, i64)> {
+    let directory = output.join("blobs/sha256");
+    let names = blobs(output).into_iter();
+    names
+        .map(|name| {
+            let file = fs::metadata(directory.join(&name)).expect("there");
+            let times = (
+                file.mtime(),
+                file.mtime_nsec(),
+                file.ctime(),
+                file.ctime_nsec(),
+            );
+            let (mtime, mtime_nsec, ctime, ctime_nsec) = times;
+            assert_eq!(file.mode() & 0o222, 0, "{name} is read-only");
+            (name, (file.ino(), mtime, mtime_nsec, ctime, ctime_nsec))
+        })
+        .collect()
+}
+
+/// Of each blob of an output the inode, and when it was changed.
+fn files(output: &Path) -> BTreeMap<String, (u64, i64, i64)> {
+    let seen = seen_by_a_build(output).into_iter();
+    seen.map(|(name, (inode, seconds, rest, _, _))| (name, (inode, seconds, rest)))
+        .collect()
+}
+
+fn inodes(output: &Path) -> BTreeSet<u64> {
+    seen_by_a_build(output)
+        .values()
+        .map(|seen| seen.0)
+        .collect()
+}
+
+fn blob(user: &User, store: &str, digest: &str) -> PathBuf {
+    user.path(store)
+        .join("blobs")
+        .join(digest.replace(':', "/"))
+}
+
+#[test]
+fn what_is_placed_never_changes() {
+    let content = image();
+    let (_registry, reference) = serve(&content);
+    let user = new_user();
+    let pull = |output: &str| {
+        user.run(&["pull", &reference, "--output", output, "--store", "store"])
+            .succeeded()
+    };
+    pull("one");
+    let one = seen_by_a_build(&user.path("one"));
+    pull("two");
+    pull("one");
+    let two = seen_by_a_build(&user.path("two"));
+    assert_eq!(
+        inodes(&user.path("one"))
+            .intersection(&inodes(&user.path("two")))
+            .count(),
+        0
+    );
+    pull("three");
+    user.run(&["store", "verify", "--store", "store"])
+        .succeeded();
+    user.run(&["store", "prune", "--max-size", "0", "--store", "store"])
+        .succeeded();
+    pull("four");
+    assert_eq!(seen_by_a_build(&user.path("one")), one);
+    assert_eq!(seen_by_a_build(&user.path("two")), two);
+
+    // The store's own time of a blob was changed: that is mended beside the file that outputs have.
+    let layer = blob(&user, "store", &content.layers[0]);
+    let file = File::open(&layer).expect("there");
+    file.set_modified(SystemTime::now()).expect("can be set");
+    let one = files(&user.path("one"));
+    pull("five");
+    pull("six");
+    assert_eq!(files(&user.path("one")), one);
+}
+
+#[test]
+fn who_pulls_chooses_how_blobs_are_placed() {
+    let content = image();
+    let (_registry, reference) = serve(&content);
+    let user = new_user();
+    let pull = |output: &str, placement: &str| {
+        let arguments = ["pull", &reference, "--output", output, "--store", "store"];
+        user.run_with(&[("OCI_PULL_ALL_PLACEMENT", placement)], &arguments)
+            .succeeded();
+        inodes(&user.path(output))
+    };
+    let of_the_store =
+        |inodes: &BTreeSet<u64>| inodes.intersection(&inodes_of_store(&user)).count();
+    assert_eq!(of_the_store(&pull("copy", "copy")), 0);
+    let reflinks = reflinks(&user.path("store"));
+    let large = usize::from(!reflinks);
+    let linked = pull("link", "link");
+    assert_eq!(
+        of_the_store(&linked),
+        large,
+        "the large layer alone is linked"
+    );
+    let again = pull("again", "link");
+    assert_eq!(linked.intersection(&again).count(), large);
+    assert_eq!(
+        of_the_store(&pull("auto", "auto")),
+        0,
+        "others have the file"
+    );
+    for output in ["link", "again"] {
+        fs::remove_dir_all(user.path(output)).expect("can be removed");
+    }
+    assert_eq!(of_the_store(&pull("alone", "auto")), large);
+}
+
+fn inodes_of_store(user: &User) -> BTreeSet<u64> {
+    inodes(&user.path("store"))
+}
+
+/// Whether the file system of a directory has reflinks.
+fn reflinks(directory: &Path) -> bool {
+    let [from, to] = ["from", "to"].map(|name| directory.join(name));
+    fs::write(&from, "bytes").expect("can be written");
+    let copied = Command::new("cp")
+        .arg("--reflink=always")
+        .args([&from, &to])
+        .output()
+        .expect("can be run");
+    let _ = fs::remove_file(to);
+    fs::remove_file(from).expect("there");
+    copied.status.success()
+}
+
+#[test]
+fn a_store_of_the_version_before_is_taken_over() {
+    let content = image();
+    let (registry, reference) = serve(&content);
+    let user = new_user();
+    let pull = |output: &str| {
+        user.run(&["pull", &reference, "--output", output, "--store", "store"])
+            .succeeded();
+    };
+    pull("one");
+    // Version 1 had no lists, and another time for what was verified since the boot.
+    fs::write(user.path("store/version"), "1\n").expect("can be written");
+    fs::remove_dir_all(user.path("store/sealed")).expect("there");
+    fs::remove_dir_all(user.path("store/used")).expect("there");
+    let layer = blob(&user, "store", &content.layers[0]);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_100_000_000);
+    File::open(&layer)
+        .and_then(|file| file.set_modified(time))
+        .expect("can be set");
+    let one = files(&user.path("one"));
+    pull("two");
+    assert_eq!(files(&user.path("one")), one);
+    assert_eq!(registry.count(&content.layers[0]), 1);
+    let version = fs::read_to_string(user.path("store/version")).expect("there");
+    assert_ne!(version, "1\n");
+    let sealed = fs::metadata(&layer).and_then(|file| file.modified());
+    assert_ne!(sealed.expect("there"), time);
+}
+
+#[test]
+fn a_new_store_is_its_users_alone() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    let root = fs::metadata(user.store()).expect("there");
+    assert_eq!(root.permissions().mode() & 0o777, 0o700);
+}
+
+/// The bytes that are allocated for files below a directory.
+fn allocated(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).expect("there");
+    let sizes = entries.map(|entry| {
+        let path = entry.expect("can be read").path();
+        let metadata = fs::symlink_metadata(&path).expect("can be read");
+        if metadata.is_dir() {
+            allocated(&path)
+        } else {
+            512 * metadata.blocks()
+        }
+    });
+    sizes.sum()
+}
+
+#[test]
+fn a_failed_pull_gives_back_the_room_that_it_set_aside() {
+    let liar = |came: usize| {
+        let mut content = Content::default();
+        let mut layer = content.add(
+            "application/vnd.oci.image.layer.v1.tar",
+            noise(30, 3 * MEGABYTE),
+        );
+        layer["size"] = json!(200 * MEGABYTE);
+        let name = oci_pull_all_support::text(&layer["digest"]).to_owned();
+        let content = content.finish(&[layer]);
+        let registry = Faulty::start(content.clone(), move |seen, answer| {
+            if !seen.path.ends_with(&name) {
+                return answer;
+            }
+            if came == 0 || seen.earlier > 0 {
+                return Answer::new(403, "");
+            }
+            let mut answer = Answer::new(200, noise(31, 200 * MEGABYTE));
+            answer = answer.cut(came, End::Reset);
+            answer
+        });
+        let reference = format!("{}/app@{}", registry.host(), content.digest);
+        (registry, reference)
+    };
+    let user = new_user();
+    let pull = |reference: &str| {
+        let arguments = ["pull", reference, "--output", "out", "--store", "store"];
+        user.run(&arguments).failed(&["403"]);
+        allocated(&user.path("store/ingest"))
+    };
+    let (_registry, reference) = liar(0);
+    assert_eq!(pull(&reference), 0);
+    let left = fs::read_dir(user.path("store/ingest/sha256")).expect("there");
+    assert_eq!(left.count(), 0);
+    let (_registry, reference) = liar(2 * MEGABYTE);
+    let left = pull(&reference);
+    assert!(left < 4 * MEGABYTE as u64, "{left} bytes");
+    let size = user.run(&["store", "size", "--store", "store"]).succeeded();
+    assert!(size.stdout.contains("half-written"), "{size:?}");
+    let pruned = user.run(&["store", "prune", "--max-size", "0", "--store", "store"]);
+    assert!(pruned.succeeded().stdout.contains("half-written"));
+    assert_eq!(allocated(&user.path("store/ingest")), 0);
+}
+
+#[test]
+fn a_killed_copy_leaves_nothing_in_the_next_layout() {
+    let content = image();
+    let (_registry, reference) = serve(&content);
+    let user = new_user();
+    let arguments = [
+        "pull",
+        &reference,
+        "--output",
+        "out",
+        "--store",
+        "store",
+        "--placement",
+        "copy",
+    ];
+    user.run(&arguments).succeeded();
+    fs::remove_dir_all(user.path("out")).expect("there");
+    // The system kills who writes a larger file.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -c 0; ulimit -f 2048; exec \"$0\" \"$@\""]);
+    let killed = user.run_by(limited, &arguments);
+    assert!(!killed.success);
+    let names = |directory: &str| -> Vec<String> {
+        let entries = fs::read_dir(user.path(directory)).expect("there");
+        let names = entries.map(|entry| entry.expect("can be read").file_name());
+        names
+            .map(|name| name.into_string().expect("UTF-8"))
+            .collect()
+    };
+    let is_left = |name: &String| name.starts_with('.');
+    if !reflinks(&user.path("store")) {
+        assert!(names("out/blobs/sha256").iter().any(is_left), "{killed:?}");
+    }
+    user.run(&arguments).succeeded();
+    assert_eq!(names("out/blobs/sha256").len(), 4);
+    assert!(!names("out").iter().any(is_left));
+    crate::verify(&user.path("out"));
+}
+
+#[test]
+fn a_wait_for_another_process_is_told_with_its_number() {
+    let content = image();
+    let layer = content.layers[0].clone();
+    let (reached, wait) = mpsc::channel();
+    let registry = Faulty::start(content.clone(), move |seen, answer| {
+        if seen.path.ends_with(&layer) && seen.earlier == 0 {
+            reached.send(()).expect("the test waits");
+            return answer.cut(MEGABYTE, End::Stall);
+        }
+        answer
+    });
+    let reference = format!("{}/app@{}", registry.host(), content.digest);
+    let user = new_user();
+    let hear = |mut child: Child, text: &str| {
+        let stderr = BufReader::new(child.stderr.take().expect("it is heard"));
+        let mut lines = stderr.lines().map(|line| line.expect("UTF-8"));
+        let heard = lines.by_ref().find(|line| line.contains(text));
+        assert!(heard.is_some(), "it ended without {text:?}");
+        thread::spawn(move || lines.count());
+        child
+    };
+    let holder = user.spawn(&["pull", &reference, "--output", "one", "--store", "store"]);
+    wait.recv().expect("the holder asks for the layer");
+    let process = format!("process {}", holder.id());
+    let arguments = ["pull", &reference, "--output", "two", "--store", "store"];
+    let pull = hear(user.spawn_heard(&arguments), &process);
+    let arguments = ["store", "prune", "--max-size", "0", "--store", "store"];
+    let prune = user.spawn_heard(&arguments);
+    let prune = hear(prune, "waiting for the process");
+    kill(holder);
+    all_succeed(vec![pull, prune]);
+}
+
+#[test]
+fn a_named_pipe_where_a_file_is_to_be_is_an_error() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let pull = || user.run(&["pull", &reference, "--output", "out", "--store", "store"]);
+    pull().succeeded();
+    for path in ["out/index.json", "store/version", "store/lock"] {
+        let there = fs::read(user.path(path)).expect("there");
+        fs::remove_file(user.path(path)).expect("there");
+        let made = Command::new("mkfifo").arg(user.path(path)).status();
+        assert!(made.expect("can be run").success());
+        pull().failed(&[path, "not a regular file"]);
+        fs::remove_file(user.path(path)).expect("there");
+        fs::write(user.path(path), there).expect("can be written");
+    }
+    pull().succeeded();
+}
+
+#[test]
+fn an_edit_that_hides_is_found_by_who_verifies() {
+    let content = image();
+    let (registry, reference) = serve(&content);
+    let user = new_user();
+    let arguments =
+        |output: &'static str| ["pull", &reference, "--output", output, "--store", "store"];
+    user.run(&arguments("one")).succeeded();
+    let layer = content.layers[0].clone();
+    let path = blob(&user, "store", &layer);
+    let spoil = || {
+        let time = fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .expect("there");
+        let mut bytes = fs::read(&path).expect("there");
+        bytes[1_000_000] ^= 1;
+        fs::remove_file(&path).expect("there");
+        fs::write(&path, bytes).expect("can be written");
+        let file = File::options().write(true).open(&path).expect("there");
+        file.set_modified(time).expect("can be set");
+    };
+    spoil();
+    user.run_with(&[("OCI_PULL_ALL_VERIFY", "0")], &arguments("trusting"))
+        .succeeded();
+    assert_eq!(registry.count(&layer), 1);
+    user.run_with(&[("OCI_PULL_ALL_VERIFY", "1")], &arguments("wary"))
+        .succeeded();
+    assert_eq!(registry.count(&layer), 2);
+    assert_eq!(blobs(&user.path("wary")).len(), 4);
+
+    spoil();
+    let link = user.path("a-layout");
+    fs::hard_link(&path, &link).expect("can be made");
+    user.run(&["store", "verify", "--store", "store"])
+        .failed(&[&layer, "altered", "pulled again"]);
+    assert!(!path.exists());
+    user.run(&["store", "verify", "--store", "store"])
+        .succeeded();
 }

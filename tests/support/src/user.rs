@@ -84,6 +84,15 @@ impl User {
             .expect("can be run")
     }
 
+    /// As [`User::spawn`], with its standard error to be read.
+    pub fn spawn_heard(&self, arguments: &[&str]) -> Child {
+        self.command(Command::new(&self.program), &[], arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("can be run")
+    }
+
     fn command(
         &self,
         mut command: Command,
