@@ -2,11 +2,15 @@
 
 mod config;
 mod index;
+mod inputs;
 mod layer;
 
 pub use config::{Base, BuiltImage, ConfigChanges, ImageError, build_image};
 pub use index::{IndexError, build_index};
-pub use layer::{LayerContent, LayerEntry, LayerError, LayerOptions, Owner, build_layer};
+pub use inputs::{link_of_build, shown_directory};
+pub use layer::{
+    BuiltLayer, LayerContent, LayerEntry, LayerError, LayerOptions, Owner, build_layer,
+};
 
 /// The annotation on a layer's descriptor that holds the digest of the uncompressed layer, as
 /// containerd writes it. It passes from the layer to the image and is not part of the image.

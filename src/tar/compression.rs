@@ -1,6 +1,6 @@
 //! Layers as they are compressed (OCI image spec, layer.md).
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
 
 use crate::files::open_regular;
@@ -8,6 +8,10 @@ use crate::io::{Tee, drain};
 use crate::oci::descriptor::Compression;
 use crate::oci::digest::{Digest, HashingWriter};
 use crate::tar::reader::is_archive;
+
+/// The default of the common tools: more costs much time for little space.
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 3;
 
 /// What was found while a layer's blob was read.
 pub(crate) struct LayerRead<T, E> {
@@ -72,7 +76,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     })
 }
 
-fn open<'a>(
+pub(super) fn open<'a>(
     reader: impl io::BufRead + 'a,
     compression: Compression,
     is_two: bool,
@@ -107,4 +111,54 @@ pub(crate) fn decompress<'a>(
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
     })
+}
+
+/// A writer that compresses.
+pub(crate) enum Compressor<W: Write> {
+    None(W),
+    Gzip(flate2::write::GzEncoder<W>),
+    Zstd(zstd::stream::write::Encoder<'static, W>),
+}
+
+impl<W: Write> Compressor<W> {
+    pub(crate) fn new(compression: Compression, writer: W) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Compressor::None(writer),
+            Compression::Gzip => Compressor::Gzip(
+                flate2::GzBuilder::new()
+                    .mtime(0)
+                    .operating_system(255)
+                    .write(writer, flate2::Compression::new(GZIP_LEVEL)),
+            ),
+            Compression::Zstd => {
+                Compressor::Zstd(zstd::stream::write::Encoder::new(writer, ZSTD_LEVEL)?)
+            }
+        })
+    }
+
+    pub(crate) fn finish(self) -> io::Result<W> {
+        match self {
+            Compressor::None(writer) => Ok(writer),
+            Compressor::Gzip(encoder) => encoder.finish(),
+            Compressor::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Compressor::None(writer) => writer.write(buf),
+            Compressor::Gzip(encoder) => encoder.write(buf),
+            Compressor::Zstd(encoder) => encoder.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Compressor::None(writer) => writer.flush(),
+            Compressor::Gzip(encoder) => encoder.flush(),
+            Compressor::Zstd(encoder) => encoder.flush(),
+        }
+    }
 }
