@@ -62,7 +62,7 @@ fn with_pax(records: &[(&str, &[u8])], name: &str, said: u64, data: &[u8]) -> Ve
     let mut pax = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
-        let length = (rest..).find(|length| rest + length.to_string().len() == *length);
+        let length = (rest..rest + 9).find(|length| rest + length.to_string().len() == *length);
         let length = length.expect("there is one");
         pax.extend(format!("{length} {key}=").into_bytes());
         pax.extend(*value);
@@ -293,6 +293,73 @@ fn a_parent_that_nobody_named_is_roots() {
         paths,
         ["/etc", "/root", "/srv/data", "/tmp", "/usr", "/var"]
     );
+}
+
+/// Makes the layout `layout` of an image of two layers, of these archives and these arguments, with lists of unnamed
+/// parents, and verifies it.
+fn verify_on(user: &User, base: &str, arguments: &[&str]) -> oci_pull_all_support::Ran {
+    prepare(user, "rm -rf layout");
+    for (name, arguments) in [("base", &["--tar", base][..]), ("own", arguments)] {
+        let outputs = [
+            "layer",
+            "--output",
+            &format!("{name}.blob"),
+            "--descriptor",
+            &format!("{name}.json"),
+            "--unnamed-parents",
+            &format!("{name}.parents"),
+        ];
+        user.run(&[&outputs, arguments].concat()).succeeded();
+    }
+    let image = "image --platform linux/amd64 --layer base.json --layer own.json --manifest manifest --config config --descriptor image.json";
+    user.run(&image.split(' ').collect::<Vec<_>>()).succeeded();
+    let merge = "layout merge --root image.json --local-file manifest --local-file config --local base.json base.blob --local own.json own.blob --output layout";
+    user.run(&merge.split(' ').collect::<Vec<_>>()).succeeded();
+    let verify = "verify layout --unnamed-parents base.json base.parents --unnamed-parents own.json own.parents";
+    user.run(&verify.split(' ').collect::<Vec<_>>())
+}
+
+#[test]
+fn a_parent_that_nobody_named_must_not_change_the_base() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir -p usr/bin opt srv tmp; chmod 1777 tmp; chmod 700 srv; ln -s usr/bin bin; echo x >x; tar --owner=0 --group=0 -cf base.tar usr bin opt srv tmp x",
+    );
+    verify_on(
+        &user,
+        "base.tar",
+        &["--file", "/tmp/x", "x", "--file", "/opt/a/x", "x"],
+    )
+    .succeeded();
+    verify_on(&user, "base.tar", &["--file", "/bin/x", "x"]).failed(&[
+        "the directory /bin, which nobody named, in place of the link to usr/bin",
+        "links = {\"/bin\": \"usr/bin\"} or usr_merge = True",
+    ]);
+    verify_on(
+        &user,
+        "base.tar",
+        &["--base-link", "/bin", "usr/bin", "--file", "/bin/x", "x"],
+    )
+    .succeeded();
+    verify_on(&user, "base.tar", &["--file", "/srv/x", "x"]).failed(&[
+        "the directory /srv, which nobody named, the mode 0755",
+        "parents = {\"/srv\": \"0700 0:0\"}",
+    ]);
+    verify_on(
+        &user,
+        "base.tar",
+        &["--parent", "/srv", "0700 0:0", "--file", "/srv/x", "x"],
+    )
+    .succeeded();
+    verify_on(
+        &user,
+        "base.tar",
+        &["--empty-directory", "/srv", "--file", "/srv/x", "x"],
+    )
+    .succeeded();
+    verify_on(&user, "base.tar", &["--file", "/x/y", "x"])
+        .failed(&["the directory /x", "no directory in the layers below"]);
 }
 
 #[test]
