@@ -5,10 +5,11 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use oci_pull_all::image::{
-    Base, ConfigChanges, LayerContent, LayerEntry, LayerOptions, Owner, build_image, build_index,
-    build_layer, link_of_build, shown_directory,
+    Base, ConfigChanges, HealthOption, Healthcheck, LayerContent, LayerEntry, LayerOptions, Owner,
+    build_image, build_index, build_layer, link_of_build, shown_directory,
 };
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{BlobMode, Sources};
@@ -256,6 +257,30 @@ pub(crate) struct ImageArgs {
     /// The signal that ends the command.
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
+    /// A word of the shell for commands that are one text.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    shell: Vec<String>,
+    /// A word of the health check: CMD, CMD-SHELL or NONE, then those of the command.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    healthcheck: Vec<String>,
+    /// How the health check is made: `interval`, `timeout`, `start_period`, `start_interval` or `retries`.
+    #[arg(long, value_name = "NAME=VALUE", requires = "healthcheck")]
+    healthcheck_option: Vec<HealthOption>,
+    /// Who made the image.
+    #[arg(long, value_name = "TEXT")]
+    author: Option<String>,
+    /// When the image was made, as RFC 3339 writes it.
+    #[arg(long, value_name = "TIME")]
+    created: Option<DateTime<Utc>>,
+    /// A file with an environment variable on each line, before those of --env.
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// A file with a label on each line, before those of --label.
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+    /// A file with an annotation on each line, before those of --annotation.
+    #[arg(long, value_name = "FILE")]
+    annotation_file: Vec<PathBuf>,
     /// The file for the manifest.
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
@@ -275,11 +300,28 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
     let base = base
         .as_ref()
         .map(|(manifest, config)| Base { manifest, config });
+    let mut env: Vec<String> = Vec::new();
+    for (name, value) in pairs_of_files(&args.env_file)? {
+        env.push(format!("{name}={value}"));
+    }
+    env.extend(args.env.iter().cloned());
+    let healthcheck = if args.healthcheck.is_empty() {
+        None
+    } else {
+        let words = args.healthcheck.clone();
+        Some(Healthcheck::new(words, &args.healthcheck_option)?)
+    };
+    let mut labels: BTreeMap<_, _> = pairs_of_files(&args.label_file)?.into_iter().collect();
+    labels.extend(args.label.iter().cloned());
     let changes = ConfigChanges {
         entrypoint: args.entrypoint.clone(),
         cmd: args.cmd.clone(),
-        env: args.env.clone(),
-        labels: args.label.iter().cloned().collect(),
+        env,
+        labels,
+        shell: args.shell.clone(),
+        healthcheck,
+        author: args.author.clone(),
+        created: args.created,
         user: args.user.clone(),
         workdir: args.workdir.clone(),
         exposed_ports: args.exposed_port.clone(),
@@ -287,7 +329,9 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
         stop_signal: args.stop_signal.clone(),
     };
     let layers = read_descriptors(&args.layer)?;
-    let annotations: BTreeMap<_, _> = args.annotation.iter().cloned().collect();
+    let mut annotations: BTreeMap<_, _> =
+        pairs_of_files(&args.annotation_file)?.into_iter().collect();
+    annotations.extend(args.annotation.iter().cloned());
     let built = build_image(
         base,
         args.platform.as_ref(),
@@ -434,6 +478,24 @@ pub(super) fn read_descriptor(path: &Path) -> Result<Descriptor> {
 
 fn read_descriptors(paths: &[PathBuf]) -> Result<Vec<Descriptor>> {
     paths.iter().map(|path| read_descriptor(path)).collect()
+}
+
+/// The lines of files, each `NAME=VALUE`, without those that are empty or begin with `#`.
+fn pairs_of_files(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for path in paths {
+        let text = String::from_utf8(read(path)?)
+            .map_err(|_| format!("{} is not UTF-8", path.display()))?;
+        let lines = text.lines().enumerate();
+        for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            pairs.push(
+                parse_pair(line).map_err(|problem| {
+                    format!("{} line {}: {problem}", path.display(), number + 1)
+                })?,
+            );
+        }
+    }
+    Ok(pairs)
 }
 
 /// The values of a flag that takes two.

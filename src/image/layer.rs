@@ -380,13 +380,13 @@ pub fn build_layer(
     };
     let layer = layer.finish();
     let blob = io_failed("write", output, layer.inner.finish())?;
-    built(compression, blob, layer.digest, unnamed_parents, output)
+    built(compression, blob, &layer.digest, unnamed_parents, output)
 }
 
 fn built(
     compression: Compression,
     blob: HashingWriter<impl Write>,
-    diff_id: Digest,
+    diff_id: &Digest,
     unnamed_parents: Vec<UnnamedParent>,
     output: &Path,
 ) -> Result<BuiltLayer, LayerError> {
@@ -427,7 +427,7 @@ fn keep_archive(
     built(
         compression,
         blob,
-        diff_id.finish().digest,
+        &diff_id.finish().digest,
         Vec::new(),
         output,
     )

@@ -1,11 +1,15 @@
 //! Builds what an image is made of from local files: layers, configs, manifests and indexes.
 
 mod config;
+mod expand;
 mod index;
 mod inputs;
 mod layer;
 
-pub use config::{Base, BuiltImage, ConfigChanges, ImageError, build_image};
+pub use config::{
+    Base, BuiltImage, ConfigChanges, HealthOption, Healthcheck, ImageError, build_image,
+};
+pub use expand::ExpandError;
 pub use index::{IndexError, build_index};
 pub use inputs::{link_of_build, shown_directory};
 pub use layer::{
