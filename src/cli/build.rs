@@ -1,12 +1,15 @@
 //! `layer`, `image`, `index` and `layout merge`: what build actions call.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use oci_pull_all::image::{
-    Base, ConfigChanges, LayerContent, LayerEntry, LayerOptions, Owner, build_image, build_index,
-    build_layer,
+    Base, ConfigChanges, HealthOption, Healthcheck, LayerContent, LayerEntry, LayerOptions, Owner,
+    build_image, build_index, build_layer, link_of_build, shown_directory,
 };
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{BlobMode, Sources};
@@ -24,9 +27,12 @@ pub(crate) struct LayerArgs {
     /// The file for the layer's descriptor.
     #[arg(long, value_name = "FILE")]
     descriptor: PathBuf,
-    /// How the layer is compressed.
-    #[arg(long, value_enum, default_value_t = CompressionArg::Gzip)]
-    compression: CompressionArg,
+    /// The file for a list of the directories that are in the layer only because something is in them.
+    #[arg(long, value_name = "FILE")]
+    unnamed_parents: Option<PathBuf>,
+    /// How the layer is compressed. By default gzip; an archive that is all of the layer stays as it is.
+    #[arg(long, value_enum)]
+    compression: Option<CompressionArg>,
     /// The owner of all entries.
     #[arg(long, value_name = "UID:GID", default_value = "0:0")]
     owner: Owner,
@@ -41,12 +47,18 @@ pub(crate) struct LayerArgs {
     /// The mode of all regular files, in octal.
     #[arg(long, value_name = "OCTAL", value_parser = parse_mode)]
     mode: Option<u32>,
+    /// A regular file with mode 0755 if it may be executed and begins as a program does, else with mode 0644.
+    #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
+    source: Vec<String>,
     /// A regular file with mode 0644.
     #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     file: Vec<String>,
     /// A regular file with mode 0755.
     #[arg(long, num_args = 2, value_names = ["PATH", "FILE"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     executable: Vec<String>,
+    /// What is a link of the build, with its text.
+    #[arg(long, num_args = 2, value_names = ["PATH", "LINK"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
+    link: Vec<String>,
     /// All that is in a local directory.
     #[arg(long, num_args = 2, value_names = ["PATH", "DIR"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     directory: Vec<String>,
@@ -62,6 +74,12 @@ pub(crate) struct LayerArgs {
     /// All that is in a tar archive, with its own owners, modes and times.
     #[arg(long, value_name = "FILE")]
     tar: Vec<PathBuf>,
+    /// A symbolic link of the base: what is to be below it goes where it leads.
+    #[arg(long, num_args = 2, value_names = ["PATH", "TARGET"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
+    base_link: Vec<String>,
+    /// The mode, in octal, and perhaps the owner of a directory that is there only because something is in it.
+    #[arg(long, num_args = 2, value_names = ["PATH", "OCTAL [UID:GID]"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
+    parent: Vec<String>,
     /// The mode of one path, in octal.
     #[arg(long, num_args = 2, value_names = ["PATH", "OCTAL"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     path_mode: Vec<String>,
@@ -89,19 +107,25 @@ impl From<CompressionArg> for Compression {
 
 pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
     let mut content = LayerContent::default();
-    for (files, executable) in [(&args.file, false), (&args.executable, true)] {
-        for (path, source) in pairs(files) {
-            let source = PathBuf::from(source);
-            // Bazel cannot tell a label of a source directory from one of a file.
-            if source.is_dir() {
-                content.add_tree(path, &source)?;
-            } else {
-                content.add(path, LayerEntry::File { source, executable })?;
-            }
+    for (path, target) in pairs(&args.base_link) {
+        content.add_link_of_base(path, target)?;
+    }
+    for (path, said) in pairs(&args.parent) {
+        let (mode, owner) = said.split_once(' ').unwrap_or((said, "0:0"));
+        content.set_parent(path, parse_mode(mode)?, owner.parse()?)?;
+    }
+    for (files, kind) in [
+        (&args.source, FileKind::Source),
+        (&args.file, FileKind::Data),
+        (&args.executable, FileKind::Executable),
+        (&args.link, FileKind::Link),
+    ] {
+        for (path, file) in pairs(files) {
+            add_file(&mut content, path, Path::new(file), kind)?;
         }
     }
     for (path, source) in pairs(&args.directory) {
-        content.add_tree(path, Path::new(source))?;
+        content.add_tree(path, &shown_directory(Path::new(source))?)?;
     }
     for path in &args.empty_directory {
         content.add(path, LayerEntry::Directory)?;
@@ -120,13 +144,73 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
         content.set_mode(path, parse_mode(mode)?)?;
     }
     let options = LayerOptions {
-        compression: args.compression.into(),
+        compression: args.compression.map(Compression::from),
         owner: args.owner,
         mode: args.mode,
         mtime: args.mtime,
     };
-    let descriptor = build_layer(&content, &options, &args.output)?;
-    write(&args.descriptor, &to_json(&descriptor))
+    let built = build_layer(&content, &options, &args.output)?;
+    if let Some(file) = &args.unnamed_parents {
+        write(file, &to_json(&built.unnamed_parents))?;
+    }
+    write(&args.descriptor, &to_json(&built.descriptor))
+}
+
+/// What Bazel says a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileKind {
+    Source,
+    Data,
+    Executable,
+    Link,
+}
+
+fn add_file(content: &mut LayerContent, path: &str, file: &Path, kind: FileKind) -> Result<()> {
+    let link = match kind {
+        // A link in the sources is the file that it leads to.
+        FileKind::Source => None,
+        FileKind::Link => Some(
+            fs::read_link(file)
+                .map_err(|error| format!("cannot read the link {}: {error}", file.display()))?,
+        ),
+        FileKind::Data | FileKind::Executable => link_of_build(file),
+    };
+    if let Some(target) = link {
+        let target = target.into_os_string().into_string();
+        let target = target
+            .map_err(|_| format!("{} is a link with a text that is not UTF-8", file.display()))?;
+        return Ok(content.add(path, LayerEntry::Symlink { target })?);
+    }
+    // Bazel cannot tell a label of a source directory from one of a file.
+    if file.is_dir() {
+        return Ok(content.add_tree(path, &shown_directory(file)?)?);
+    }
+    let executable = match kind {
+        FileKind::Source => is_program(file),
+        kind => kind == FileKind::Executable,
+    };
+    let source = file.to_owned();
+    Ok(content.add(path, LayerEntry::File { source, executable })?)
+}
+
+/// Whether a file of the sources is to be executed. Its bit alone does not tell: where an action runs remotely, all files
+/// have it.
+fn is_program(file: &Path) -> bool {
+    let mut head = [0; 4];
+    let read = fs::File::open(file).and_then(|mut file| file.read(&mut head));
+    may_be_executed(file)
+        && read.is_ok_and(|count| head[..count].starts_with(b"#!") || head == *b"\x7fELF")
+}
+
+#[cfg(unix)]
+fn may_be_executed(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn may_be_executed(_file: &Path) -> bool {
+    true
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +257,30 @@ pub(crate) struct ImageArgs {
     /// The signal that ends the command.
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
+    /// A word of the shell for commands that are one text.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    shell: Vec<String>,
+    /// A word of the health check: CMD, CMD-SHELL or NONE, then those of the command.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    healthcheck: Vec<String>,
+    /// How the health check is made: `interval`, `timeout`, `start_period`, `start_interval` or `retries`.
+    #[arg(long, value_name = "NAME=VALUE", requires = "healthcheck")]
+    healthcheck_option: Vec<HealthOption>,
+    /// Who made the image.
+    #[arg(long, value_name = "TEXT")]
+    author: Option<String>,
+    /// When the image was made, as RFC 3339 writes it.
+    #[arg(long, value_name = "TIME")]
+    created: Option<DateTime<Utc>>,
+    /// A file with an environment variable on each line, before those of --env.
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// A file with a label on each line, before those of --label.
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+    /// A file with an annotation on each line, before those of --annotation.
+    #[arg(long, value_name = "FILE")]
+    annotation_file: Vec<PathBuf>,
     /// The file for the manifest.
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
@@ -192,11 +300,28 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
     let base = base
         .as_ref()
         .map(|(manifest, config)| Base { manifest, config });
+    let mut env: Vec<String> = Vec::new();
+    for (name, value) in pairs_of_files(&args.env_file)? {
+        env.push(format!("{name}={value}"));
+    }
+    env.extend(args.env.iter().cloned());
+    let healthcheck = if args.healthcheck.is_empty() {
+        None
+    } else {
+        let words = args.healthcheck.clone();
+        Some(Healthcheck::new(words, &args.healthcheck_option)?)
+    };
+    let mut labels: BTreeMap<_, _> = pairs_of_files(&args.label_file)?.into_iter().collect();
+    labels.extend(args.label.iter().cloned());
     let changes = ConfigChanges {
         entrypoint: args.entrypoint.clone(),
         cmd: args.cmd.clone(),
-        env: args.env.clone(),
-        labels: args.label.iter().cloned().collect(),
+        env,
+        labels,
+        shell: args.shell.clone(),
+        healthcheck,
+        author: args.author.clone(),
+        created: args.created,
         user: args.user.clone(),
         workdir: args.workdir.clone(),
         exposed_ports: args.exposed_port.clone(),
@@ -204,7 +329,9 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
         stop_signal: args.stop_signal.clone(),
     };
     let layers = read_descriptors(&args.layer)?;
-    let annotations: BTreeMap<_, _> = args.annotation.iter().cloned().collect();
+    let mut annotations: BTreeMap<_, _> =
+        pairs_of_files(&args.annotation_file)?.into_iter().collect();
+    annotations.extend(args.annotation.iter().cloned());
     let built = build_image(
         base,
         args.platform.as_ref(),
@@ -351,6 +478,24 @@ pub(super) fn read_descriptor(path: &Path) -> Result<Descriptor> {
 
 fn read_descriptors(paths: &[PathBuf]) -> Result<Vec<Descriptor>> {
     paths.iter().map(|path| read_descriptor(path)).collect()
+}
+
+/// The lines of files, each `NAME=VALUE`, without those that are empty or begin with `#`.
+fn pairs_of_files(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for path in paths {
+        let text = String::from_utf8(read(path)?)
+            .map_err(|_| format!("{} is not UTF-8", path.display()))?;
+        let lines = text.lines().enumerate();
+        for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            pairs.push(
+                parse_pair(line).map_err(|problem| {
+                    format!("{} line {}: {problem}", path.display(), number + 1)
+                })?,
+            );
+        }
+    }
+    Ok(pairs)
 }
 
 /// The values of a flag that takes two.

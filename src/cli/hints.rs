@@ -14,6 +14,7 @@ use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
 use oci_pull_all::registry::{Reason, RegistryError};
+use oci_pull_all::rootfs::ChangedParent;
 use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
 
@@ -40,6 +41,35 @@ pub(super) fn fault_in_words(fault: &Fault) -> String {
         FaultKind::LeftOut | FaultKind::Odd | FaultKind::Wrong => "",
     };
     format!("{fault}{hint}")
+}
+
+/// What a directory that nobody named does to the base, and what to do about it.
+pub(super) fn change_in_words(change: &ChangedParent) -> String {
+    let advice = match change {
+        ChangedParent::Link { path, target } => {
+            let usual = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"].contains(&path.as_str())
+                && target.trim_start_matches('/') == format!("usr{path}");
+            let or = if usual { " or usr_merge = True" } else { "" };
+            format!(
+                ": set links = {{{path:?}: {target:?}}}{or} on the oci_image_layer (--base-link)"
+            )
+        }
+        ChangedParent::NoDirectory { .. } => {
+            ": put it elsewhere, or name it in directories if that is meant".to_owned()
+        }
+        ChangedParent::Differs {
+            parent,
+            mode,
+            uid,
+            gid,
+        } => {
+            let path = &parent.path;
+            format!(
+                ": set parents = {{{path:?}: \"{mode:04o} {uid}:{gid}\"}} on the oci_image_layer (--parent)"
+            )
+        }
+    };
+    format!("{change}{advice}")
 }
 
 /// The end of an error's sentence; empty where the library has said all.

@@ -13,6 +13,7 @@ mod resolve;
 mod scan;
 mod store;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -22,7 +23,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use oci_pull_all::layout::{FaultKind, Verdict, VerifyOptions, verify as verify_layout};
+use oci_pull_all::layout::{
+    FaultKind, Verdict, VerifyOptions, find_images, verify as verify_layout,
+};
+use oci_pull_all::oci::strict;
+use oci_pull_all::rootfs::changed_parents;
+use oci_pull_all::tar::UnnamedParent;
 use oci_pull_all::text::{shown, shown_in_lines};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -114,6 +120,10 @@ struct VerifyArgs {
     /// --platform leaves it, as long as it holds one of them.
     #[arg(long)]
     sparse: bool,
+    /// The descriptor of a layer and the list of its directories that nobody named, as `layer` writes them: none of these
+    /// may change what the layers below have there.
+    #[arg(long, num_args = 2, value_names = ["DESCRIPTOR", "FILE"], action = clap::ArgAction::Append)]
+    unnamed_parents: Vec<PathBuf>,
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
@@ -155,9 +165,12 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         tell(format_args!("warning: {}", hints::fault_in_words(warning)));
     }
     let path = args.layout.display();
-    if faults.is_empty() {
+    if faults.is_empty() && check_parents(args)? {
         say(format_args!("{path}: valid"))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if faults.is_empty() {
+        return Ok(ExitCode::FAILURE);
     }
     for fault in &faults {
         tell(format_args!("error: {}", hints::fault_in_words(fault)));
@@ -169,6 +182,40 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Whether the directories that nobody named leave what is below them; tells of those that do not.
+fn check_parents(args: &VerifyArgs) -> Result<bool> {
+    let mut lists = BTreeMap::new();
+    for pair in args.unnamed_parents.chunks_exact(2) {
+        let list: Vec<UnnamedParent> = strict::read(&read(&pair[1])?)
+            .map_err(|error| format!("{} is no list of directories: {error}", pair[1].display()))?;
+        if !list.is_empty() {
+            lists.insert(build::read_descriptor(&pair[0])?.digest, list);
+        }
+    }
+    if lists.is_empty() {
+        return Ok(true);
+    }
+    let mut told = BTreeSet::new();
+    for image in find_images(&args.layout)? {
+        for (layer, change) in
+            changed_parents(&args.layout, &image.manifest, &image.config, &lists)?
+        {
+            let words = format!("{layer}: {}", hints::change_in_words(&change));
+            if told.insert(words.clone()) {
+                tell(format_args!("error: {words}"));
+            }
+        }
+    }
+    if !told.is_empty() {
+        let path = args.layout.display();
+        tell(format_args!(
+            "{path}: directories that nobody named change the base: {}",
+            told.len()
+        ));
+    }
+    Ok(told.is_empty())
 }
 
 /// What `scan` asks the program, in a process of its own.

@@ -1,7 +1,9 @@
 //! Image configurations and manifests (OCI image spec, config.md and manifest.md).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::str::FromStr;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::json::to_json;
@@ -12,6 +14,7 @@ use crate::oci::manifest::{ImageManifest, Manifest, ManifestError};
 use crate::oci::platform::Platform;
 
 use super::DIFF_ID;
+use super::expand::{ExpandError, expand};
 
 /// The creation time of everything that is built: none, so that the same input gives the same bytes.
 const CREATED: &str = "1970-01-01T00:00:00Z";
@@ -54,6 +57,19 @@ pub enum ImageError {
     /// A variable without a value.
     #[error("{0:?} is not an environment variable: expected NAME=VALUE")]
     Env(String),
+    /// A variable with a value that cannot be expanded.
+    #[error("the environment variable {name} cannot be set")]
+    Expand {
+        /// Its name.
+        name: String,
+        /// What is wrong with its value.
+        source: ExpandError,
+    },
+    /// Not a health check as Docker writes it.
+    #[error(
+        "{0:?} is not a health check: it begins with CMD, CMD-SHELL or NONE, and what CMD runs follows"
+    )]
+    Healthcheck(Vec<String>),
     /// Not a port as config.md writes it.
     #[error("{0:?} is not a port: expected PORT, PORT/tcp or PORT/udp")]
     Port(String),
@@ -76,14 +92,14 @@ pub struct ConfigChanges {
     /// Replaces `Cmd`.
     pub cmd: Vec<String>,
     /// `NAME=VALUE`, added to `Env`; a variable of the base with the same name is replaced in its
-    /// place. `$NAME` and `${NAME}` in a value stand for the base's variables, as in a Dockerfile, and
-    /// `$$` for a dollar sign.
+    /// place. `$NAME` and `${NAME}` in a value stand for the base's variables, as in a Dockerfile, also in
+    /// the forms `${NAME:-WORD}`, `${NAME:+WORD}` and `${NAME:?WORD}`, and `$$` for a dollar sign.
     pub env: Vec<String>,
     /// Added to `Labels`.
     pub labels: BTreeMap<String, String>,
     /// Replaces `User`.
     pub user: Option<String>,
-    /// Replaces `WorkingDir`.
+    /// Replaces `WorkingDir`, on which it stands if it is relative.
     pub workdir: Option<String>,
     /// Added to `ExposedPorts`.
     pub exposed_ports: Vec<String>,
@@ -91,6 +107,99 @@ pub struct ConfigChanges {
     pub volumes: Vec<String>,
     /// Replaces `StopSignal`.
     pub stop_signal: Option<String>,
+    /// Replaces `Shell`, a Docker extension: what runs commands that are not lists.
+    pub shell: Vec<String>,
+    /// Replaces `Healthcheck`, a Docker extension.
+    pub healthcheck: Option<Healthcheck>,
+    /// Replaces `author`.
+    pub author: Option<String>,
+    /// Replaces `created`, also in the history of the layers that are added.
+    pub created: Option<DateTime<Utc>>,
+}
+
+/// How Docker finds out whether a container works.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Healthcheck {
+    test: Vec<String>,
+    options: BTreeMap<&'static str, u64>,
+}
+
+impl Healthcheck {
+    /// A check by the words of `test`, the first of which is `CMD`, `CMD-SHELL` or `NONE`.
+    pub fn new(test: Vec<String>, options: &[HealthOption]) -> Result<Self, ImageError> {
+        let words = test.iter().map(String::as_str).collect::<Vec<_>>();
+        let fits = match words[..] {
+            ["NONE"] => options.is_empty(),
+            ["CMD", _, ..] | ["CMD-SHELL", _] => true,
+            _ => false,
+        };
+        if !fits {
+            return Err(ImageError::Healthcheck(test));
+        }
+        let options = options.iter().map(|option| (option.key, option.value));
+        let options = options.collect();
+        Ok(Healthcheck { test, options })
+    }
+}
+
+/// How often, how long and how many times a check is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthOption {
+    key: &'static str,
+    value: u64,
+}
+
+impl FromStr for HealthOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let key = match name {
+            "interval" => "Interval",
+            "timeout" => "Timeout",
+            "start_period" => "StartPeriod",
+            "start_interval" => "StartInterval",
+            "retries" => "Retries",
+            _ => {
+                return Err(format!(
+                    "{name:?} is no option of a health check: these are interval, timeout, start_period, start_interval and retries"
+                ));
+            }
+        };
+        let value = if key == "Retries" {
+            value.parse().ok()
+        } else {
+            nanoseconds(value)
+        };
+        let value = value.ok_or_else(|| {
+            format!("{text:?} has no value that fits: a number for retries, else a time such as 1m30s or 500ms")
+        })?;
+        Ok(HealthOption { key, value })
+    }
+}
+
+/// Numbers with units, as Docker writes a time.
+fn nanoseconds(mut text: &str) -> Option<u64> {
+    let mut total: u64 = 0;
+    if text.is_empty() {
+        return None;
+    }
+    while !text.is_empty() {
+        let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+        let length = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let unit = match &rest[..length] {
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        text = &rest[length..];
+    }
+    Some(total)
 }
 
 /// A manifest and its config.
@@ -120,11 +229,19 @@ pub fn build_image(
         None => (Map::new(), Vec::new(), None),
     };
     let platform = set_platform(&mut config, of_base, platform)?;
-    add_layers(&mut config, all_layers.len(), layers)?;
-    if base.is_none() {
-        config.insert("created".to_owned(), json!(CREATED));
+    let created = changes
+        .created
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+    if base.is_none() || created.is_some() {
+        let created = created.as_deref().unwrap_or(CREATED);
+        config.insert("created".to_owned(), json!(created));
     }
-    apply(object(&mut config, "config"), changes)?;
+    if let Some(author) = &changes.author {
+        config.insert("author".to_owned(), json!(author));
+    }
+    let created = created.as_deref().unwrap_or(CREATED);
+    add_layers(&mut config, all_layers.len(), layers, created)?;
+    apply(object(&mut config, "config"), &platform, changes)?;
 
     all_layers.extend(layers.iter().cloned().map(|mut layer| {
         layer.annotations.remove(DIFF_ID);
@@ -218,6 +335,7 @@ fn add_layers(
     config: &mut Map<String, Value>,
     base_layers: usize,
     layers: &[Descriptor],
+    created: &str,
 ) -> Result<(), ImageError> {
     let rootfs = object(config, "rootfs");
     rootfs.insert("type".to_owned(), json!("layers"));
@@ -237,7 +355,7 @@ fn add_layers(
         history.push(json!({"created": CREATED, "comment": "a layer of the base image"}));
     }
     for _ in layers {
-        history.push(json!({"created": CREATED, "created_by": CREATED_BY}));
+        history.push(json!({"created": created, "created_by": CREATED_BY}));
     }
     Ok(())
 }
@@ -253,9 +371,11 @@ fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError>
             Some((name, value)) if !name.is_empty() => (name, value),
             _ => return Err(ImageError::Env(variable.clone())),
         };
-        let value = shellexpand::env_with_context_no_errors(value, |name| {
-            Some(of_base.get(name).map_or("", String::as_str))
-        });
+        let known = |name: &str| of_base.get(name).map(String::as_str);
+        let value = expand(value, &known).map_err(|source| ImageError::Expand {
+            name: name.to_owned(),
+            source,
+        })?;
         let same_name = |entry: &&mut Value| {
             let text = entry.as_str().unwrap_or_default();
             text.split('=').next() == Some(name)
@@ -269,7 +389,13 @@ fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError>
     Ok(())
 }
 
-fn apply(config: &mut Map<String, Value>, changes: &ConfigChanges) -> Result<(), ImageError> {
+fn apply(
+    config: &mut Map<String, Value>,
+    platform: &Platform,
+    changes: &ConfigChanges,
+) -> Result<(), ImageError> {
+    // What the base asks of whoever builds on it is no longer asked of whoever builds on that.
+    config.remove("OnBuild");
     if !changes.entrypoint.is_empty() {
         config.insert("Entrypoint".to_owned(), json!(changes.entrypoint));
         config.remove("Cmd");
@@ -290,15 +416,49 @@ fn apply(config: &mut Map<String, Value>, changes: &ConfigChanges) -> Result<(),
     object(config, "Volumes").extend(volumes);
     for (key, value) in [
         ("User", &changes.user),
-        ("WorkingDir", &changes.workdir),
         ("StopSignal", &changes.stop_signal),
     ] {
         if let Some(value) = value {
             config.insert(key.to_owned(), json!(value));
         }
     }
+    if let Some(workdir) = &changes.workdir {
+        let of_base = config.get("WorkingDir").and_then(Value::as_str);
+        let workdir = if platform.os == "windows" {
+            workdir.clone()
+        } else {
+            join(of_base.unwrap_or_default(), workdir)
+        };
+        config.insert("WorkingDir".to_owned(), json!(workdir));
+    }
+    if !changes.shell.is_empty() {
+        config.insert("Shell".to_owned(), json!(changes.shell));
+    }
+    if let Some(Healthcheck { test, options }) = &changes.healthcheck {
+        let mut check = Map::from_iter([("Test".to_owned(), json!(test))]);
+        check.extend(
+            options
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), json!(value))),
+        );
+        config.insert("Healthcheck".to_owned(), Value::Object(check));
+    }
     config.retain(|_, value| !is_empty(value));
     Ok(())
+}
+
+/// The absolute path of `path` as seen from `base`, in its one form.
+fn join(base: &str, path: &str) -> String {
+    let base = if path.starts_with('/') { "" } else { base };
+    let mut parts = Vec::new();
+    for part in base.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// `8080` means `8080/tcp`.
@@ -387,9 +547,14 @@ mod tests {
         };
         let changes = ConfigChanges {
             entrypoint: vec!["/app".to_owned()],
-            env: ["LANG=C.UTF-8", "A=b=c", "PATH=/app:$PATH", "B=$$1${NONE}"]
-                .map(str::to_owned)
-                .to_vec(),
+            env: [
+                "LANG=C.UTF-8",
+                "A=b=c",
+                "PATH=/app:$PATH",
+                "B=$$1${NONE}${LANG:+x}",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             exposed_ports: vec!["80".to_owned(), "53/udp".to_owned()],
             ..ConfigChanges::default()
         };

@@ -1,25 +1,27 @@
 //! Reproducible file system layers (OCI image spec, layer.md).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-use ::tar::{EntryType, Header};
 
 use crate::files::{FileError, io_failed, open_regular};
 use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
-use crate::oci::digest::{Algorithm, HashingWriter};
-use crate::tar::decompress;
+use crate::oci::digest::{Algorithm, Digest, HashingWriter};
+use crate::tar::{
+    Archive, Compressor, Content, Entry, MAX_MEMORY, Metadata, Packing, TarError, Time,
+    UnnamedParent, components, copy_data, headers, open_archive, stays_inside, write_end,
+    write_padding,
+};
 
 use super::DIFF_ID;
 
-/// The default of the common tools: more costs much time for little space.
-const GZIP_LEVEL: u32 = 6;
-const ZSTD_LEVEL: i32 = 3;
+/// How many links may stand on the way to one entry.
+const MAX_LINKS: usize = 40;
 
 /// Why a layer cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -30,30 +32,35 @@ pub enum LayerError {
     /// A path that no layer can hold.
     #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
     Path(String),
-    /// An archive has such a path.
-    #[error("{archive} has an entry that no layer can have", archive = archive.display())]
+    /// An archive has an entry that cannot be used.
+    #[error("{path} has an entry that no layer can have", path = path.display())]
     Entry {
         /// The archive.
-        archive: PathBuf,
+        path: PathBuf,
         /// What is wrong with the entry.
-        source: Box<LayerError>,
+        source: TarError,
     },
     /// What should be an archive is none.
-    #[error("{path} is not a whole tar archive; it may be plain, or compressed by gzip or zstd", path = path.display())]
+    #[error("{path} is not a whole tar archive; it may be plain, compressed by gzip, zstd or xz, or in a Debian package", path = path.display())]
     NotATar {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: io::Error,
+        source: TarError,
     },
-    /// A path or link in an archive whose bytes would have to be altered.
-    #[error("{path} holds the name {name:?}, which is not UTF-8", path = path.display())]
-    NotUtf8 {
-        /// The archive.
-        path: PathBuf,
-        /// The name, as far as it can be shown.
-        name: String,
+    /// A link in a local directory that leads out of it.
+    #[error("{link} is a link to {target}, which is not in the directory {directory}", link = link.display(), directory = directory.display())]
+    LeadsOut {
+        /// The directory.
+        directory: PathBuf,
+        /// The link in it.
+        link: PathBuf,
+        /// What the link says.
+        target: String,
     },
+    /// The base's links lead nowhere.
+    #[error("the links on the way to {0:?} go in a circle")]
+    Circle(String),
     /// Two different things at one path.
     #[error("{path:?} is given twice in the layer: by {first}, and by {second}")]
     Conflict {
@@ -81,9 +88,9 @@ pub enum LayerError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// The user's ID.
-    pub uid: u64,
+    pub uid: u32,
     /// The group's ID.
-    pub gid: u64,
+    pub gid: u32,
 }
 
 impl FromStr for Owner {
@@ -140,14 +147,16 @@ impl fmt::Display for LayerEntry {
 pub struct LayerContent {
     entries: BTreeMap<String, LayerEntry>,
     modes: BTreeMap<String, u32>,
+    parents: BTreeMap<String, (u32, Owner)>,
+    links: BTreeMap<String, String>,
     tars: Vec<PathBuf>,
 }
 
 /// How a layer is written.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerOptions {
-    /// The compression of the blob.
-    pub compression: Compression,
+    /// The compression of the blob; if it is not said, gzip, or that of an archive which is all that the layer holds.
+    pub compression: Option<Compression>,
     /// The owner of every entry.
     pub owner: Owner,
     /// The mode of every regular file, in place of 0644 and 0755.
@@ -156,55 +165,109 @@ pub struct LayerOptions {
     pub mtime: u64,
 }
 
+/// A layer that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltLayer {
+    /// Its descriptor, with the annotation [`DIFF_ID`].
+    pub descriptor: Descriptor,
+    /// The directories in it that nobody named.
+    pub unnamed_parents: Vec<UnnamedParent>,
+}
+
 impl LayerContent {
-    /// Adds an entry at `path`, and the directories that lead to it.
+    /// Says that the base has a symbolic link at `path`: what is to be below it goes where the link leads. It counts for
+    /// what is added afterwards, and for archives.
+    pub fn add_link_of_base(&mut self, path: &str, target: &str) -> Result<(), LayerError> {
+        let path = normal(path)?;
+        if path.is_empty() || components(target.as_bytes()).next().is_none() {
+            return Err(LayerError::Path(target.to_owned()));
+        }
+        self.links.insert(path, target.to_owned());
+        Ok(())
+    }
+
+    /// Says what mode and owner the base gives the directory `path`, which the layer has if something is in it.
+    pub fn set_parent(&mut self, path: &str, mode: u32, owner: Owner) -> Result<(), LayerError> {
+        self.parents.insert(normal(path)?, (mode, owner));
+        Ok(())
+    }
+
+    /// Adds an entry at `path`.
     pub fn add(&mut self, path: &str, entry: LayerEntry) -> Result<(), LayerError> {
         let name = normal(path)?;
+        let name = self.place(&name, entry == LayerEntry::Directory)?;
         if name.is_empty() {
             return match entry {
                 LayerEntry::Directory => Ok(()),
                 _ => Err(LayerError::Path(path.to_owned())),
             };
         }
-        for (end, _) in name.match_indices('/') {
-            let parent = &name[..end];
-            let present = self.entries.entry(parent.to_owned());
-            if *present.or_insert(LayerEntry::Directory) != LayerEntry::Directory {
-                return Err(LayerError::NotADirectory {
-                    parent: format!("/{parent}"),
-                    child: format!("/{name}"),
-                });
+        if entry != LayerEntry::Directory {
+            let below = format!("{name}/");
+            let mut children = self.entries.range(below.clone()..);
+            if let Some((child, _)) = children
+                .next()
+                .filter(|(child, _)| child.starts_with(&below))
+            {
+                return Err(not_a_directory(&name, child));
             }
         }
-        match self.entries.get(&name) {
-            Some(present) if *present != entry => Err(LayerError::Conflict {
-                path: format!("/{name}"),
-                first: present.to_string(),
-                second: entry.to_string(),
-            }),
-            _ => {
-                self.entries.insert(name, entry);
+        for (end, _) in name.match_indices('/') {
+            let parent = self.entries.get(&name[..end]);
+            if parent.is_some_and(|parent| *parent != LayerEntry::Directory) {
+                return Err(not_a_directory(&name[..end], &name));
+            }
+        }
+        match self.entries.entry(name) {
+            btree_map::Entry::Occupied(present) if *present.get() != entry => {
+                Err(LayerError::Conflict {
+                    path: format!("/{}", present.key()),
+                    first: present.get().to_string(),
+                    second: entry.to_string(),
+                })
+            }
+            present => {
+                present.or_insert(entry);
                 Ok(())
             }
         }
     }
 
-    /// Adds all that is in the local directory `source` below `path`, following symlinks.
+    /// Adds all that is in the local directory `source` below `path`. Links in it stay links.
     pub fn add_tree(&mut self, path: &str, source: &Path) -> Result<(), LayerError> {
         self.add(path, LayerEntry::Directory)?;
-        let entries = io_failed("list", source, fs::read_dir(source))?;
-        for entry in entries {
-            let entry = io_failed("list", source, entry)?;
+        self.add_below(path.trim_end_matches('/'), source, "")
+    }
+
+    fn add_below(&mut self, path: &str, root: &Path, inner: &str) -> Result<(), LayerError> {
+        let directory = root.join(inner);
+        for entry in io_failed("list", &directory, fs::read_dir(&directory))? {
+            let entry = io_failed("list", &directory, entry)?;
             let local = entry.path();
+            let not_utf8 = || LayerError::Path(local.display().to_string());
             let name = entry.file_name();
-            let Some(name) = name.to_str() else {
-                return Err(LayerError::Path(local.display().to_string()));
+            let name = name.to_str().ok_or_else(not_utf8)?;
+            let inner = if inner.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{inner}/{name}")
             };
-            let below = format!("{}/{name}", path.trim_end_matches('/'));
-            // Build systems hand over trees of symlinks to the real files.
-            let metadata = io_failed("read", &local, fs::metadata(&local))?;
-            if metadata.is_dir() {
-                self.add_tree(&below, &local)?;
+            let below = format!("{path}/{inner}");
+            let kind = io_failed("read", &local, entry.file_type())?;
+            if kind.is_dir() {
+                self.add(&below, LayerEntry::Directory)?;
+                self.add_below(path, root, &inner)?;
+            } else if kind.is_symlink() {
+                let target = io_failed("read", &local, fs::read_link(&local))?;
+                let target = target.to_str().ok_or_else(not_utf8)?.to_owned();
+                if !stays_inside(&inner, &target) {
+                    return Err(LayerError::LeadsOut {
+                        directory: root.to_owned(),
+                        link: local,
+                        target,
+                    });
+                }
+                self.add(&below, LayerEntry::Symlink { target })?;
             } else {
                 let executable = true;
                 self.add(
@@ -219,314 +282,508 @@ impl LayerContent {
         Ok(())
     }
 
-    /// Adds what is in a tar archive, which may be compressed.
+    /// Adds what is in a tar archive, which may be compressed, or in a Debian package.
     pub fn add_tar(&mut self, source: PathBuf) {
         self.tars.push(source);
     }
 
     /// Sets the mode of one path.
     pub fn set_mode(&mut self, path: &str, mode: u32) -> Result<(), LayerError> {
-        self.modes.insert(normal(path)?, mode);
+        let name = self.place(&normal(path)?, false)?;
+        self.modes.insert(name, mode);
         Ok(())
+    }
+
+    /// Where something with this name stands, given the base's links: those on the way, and with `all` the one at its end.
+    fn place(&self, name: &str, all: bool) -> Result<String, LayerError> {
+        let mut done: Vec<&str> = Vec::new();
+        let mut rest: Vec<&str> = name
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .rev()
+            .collect();
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            match part {
+                "." | "" => continue,
+                ".." => {
+                    done.pop();
+                    continue;
+                }
+                _ => done.push(part),
+            }
+            if !rest.is_empty() || all {
+                let Some(target) = self.links.get(&done.join("/")) else {
+                    continue;
+                };
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(LayerError::Circle(format!("/{name}")));
+                }
+                if target.starts_with('/') {
+                    done.clear();
+                } else {
+                    done.pop();
+                }
+                rest.extend(target.split('/').rev());
+            }
+        }
+        Ok(done.join("/"))
+    }
+
+    /// The archive that is all that the layer holds, if it may stay as it is.
+    fn lone_archive(&self) -> Option<&Path> {
+        let is_alone = self.entries.is_empty() && self.links.is_empty();
+        match &self.tars[..] {
+            [archive] if is_alone => Some(archive),
+            _ => None,
+        }
     }
 }
 
-/// Writes the layer to the file `output`; returns its descriptor, with the annotation [`DIFF_ID`].
+fn not_a_directory(parent: &str, child: &str) -> LayerError {
+    LayerError::NotADirectory {
+        parent: format!("/{parent}"),
+        child: format!("/{child}"),
+    }
+}
+
+/// Writes the layer to the file `output`.
 ///
-/// The same content gives the same bytes: entries are sorted by path and have the given owner and
-/// time. The entries of archives follow as they are, with their own metadata. A layer that is a
-/// single archive and nothing else keeps the archive's bytes, so that its `diff_id` is the archive's
-/// digest.
+/// The same content gives the same bytes: entries are sorted by path and have the given owner and time. The entries of
+/// archives follow, with their own metadata. A directory that is there only because something is in it belongs to root
+/// and has the mode that distributions give it. A layer that is a single archive and nothing else keeps the archive's
+/// bytes: uncompressed, or as they are if no compression is asked for and OCI has a media type for them.
 pub fn build_layer(
     content: &LayerContent,
     options: &LayerOptions,
     output: &Path,
-) -> Result<Descriptor, LayerError> {
-    if let Some(path) = content
-        .modes
-        .keys()
-        .find(|path| !content.entries.contains_key(*path))
-    {
-        return Err(LayerError::NoSuchPath(format!("/{path}")));
-    }
+) -> Result<BuiltLayer, LayerError> {
     let file = io_failed("write", output, File::create(output))?;
     let blob = HashingWriter::new(Algorithm::Sha256, BufWriter::with_capacity(1 << 20, file));
+    if let (Some(archive), None) = (content.lone_archive(), options.compression)
+        && let Packing::Layer(compression) = packing_of(archive)?
+    {
+        return keep_archive(archive, compression, blob, output);
+    }
+    let compression = options.compression.unwrap_or(Compression::Gzip);
     let mut layer = HashingWriter::new(
         Algorithm::Sha256,
-        io_failed("write", output, Compressor::new(options.compression, blob))?,
+        io_failed("write", output, Compressor::new(compression, blob))?,
     );
-    match (&content.tars[..], content.entries.is_empty()) {
-        ([archive], true) => {
-            copy_tar(archive, &mut layer)?;
+    let unnamed_parents = match content.lone_archive() {
+        Some(archive) => {
+            copy_tar(archive, open_tar(archive)?, &mut layer)?;
+            Vec::new()
         }
-        _ => write_tar(content, options, output, &mut layer)?,
-    }
+        None => write_tar(content, options, output, &mut layer)?,
+    };
     let layer = layer.finish();
     let blob = io_failed("write", output, layer.inner.finish())?;
+    built(compression, blob, &layer.digest, unnamed_parents, output)
+}
+
+fn built(
+    compression: Compression,
+    blob: HashingWriter<impl Write>,
+    diff_id: &Digest,
+    unnamed_parents: Vec<UnnamedParent>,
+    output: &Path,
+) -> Result<BuiltLayer, LayerError> {
     let mut blob = blob.finish();
     io_failed("write", output, blob.inner.flush())?;
-    let media_type = MediaType::layer(options.compression);
+    let media_type = MediaType::layer(compression);
     let mut descriptor = Descriptor::new(media_type, blob.digest, blob.size);
     descriptor
         .annotations
-        .insert(DIFF_ID.to_owned(), layer.digest.to_string());
-    Ok(descriptor)
+        .insert(DIFF_ID.to_owned(), diff_id.to_string());
+    Ok(BuiltLayer {
+        descriptor,
+        unnamed_parents,
+    })
 }
 
+/// How an archive is packed.
+fn packing_of(path: &Path) -> Result<Packing, LayerError> {
+    let mut reader = BufReader::new(io_failed("open", path, open_regular(path))?);
+    let head = io_failed("read", path, reader.fill_buf())?;
+    Packing::of(head).map_err(|error| not_a_tar(path)(error.into()))
+}
+
+/// Copies the bytes of an archive that a layer may be.
+fn keep_archive(
+    path: &Path,
+    compression: Compression,
+    mut blob: HashingWriter<impl Write>,
+    output: &Path,
+) -> Result<BuiltLayer, LayerError> {
+    let file = io_failed("open", path, open_regular(path))?;
+    let mut raw = Tee::new(file, &mut blob);
+    let mut diff_id = HashingWriter::new(Algorithm::Sha256, io::sink());
+    let reader = open_archive(BufReader::with_capacity(1 << 20, &mut raw));
+    let reader = reader.map_err(|error| not_a_tar(path)(error.into()))?;
+    copy_tar(path, reader, &mut diff_id)?;
+    io_failed("read", path, drain(&mut raw))?;
+    built(
+        compression,
+        blob,
+        &diff_id.finish().digest,
+        Vec::new(),
+        output,
+    )
+}
+
+/// Writes entries and archives; returns the directories that nobody named.
 fn write_tar(
     content: &LayerContent,
     options: &LayerOptions,
     output: &Path,
     writer: impl Write,
-) -> Result<(), LayerError> {
-    let mut tar = tar::Builder::new(writer);
+) -> Result<Vec<UnnamedParent>, LayerError> {
+    let mut layer = LayerWriter {
+        content,
+        options,
+        output,
+        writer,
+        places: HashMap::new(),
+        unnamed: BTreeMap::new(),
+        modes: content.modes.keys().map(String::as_str).collect(),
+        memory: 0,
+    };
     for (path, entry) in &content.entries {
-        let mut header = Header::new_gnu();
-        header.set_uid(options.owner.uid);
-        header.set_gid(options.owner.gid);
-        header.set_mtime(options.mtime);
-        header.set_size(0);
-        let mode = content.modes.get(path).copied();
-        match entry {
-            LayerEntry::Directory => {
-                header.set_entry_type(EntryType::Directory);
-                header.set_mode(mode.unwrap_or(0o755));
-                let result = tar.append_data(&mut header, format!("{path}/"), io::empty());
-                io_failed("write", output, result)?;
-            }
-            LayerEntry::EmptyFile => {
-                header.set_entry_type(EntryType::Regular);
-                header.set_mode(mode.or(options.mode).unwrap_or(0o644));
-                let result = tar.append_data(&mut header, path, io::empty());
-                io_failed("write", output, result)?;
-            }
-            LayerEntry::Symlink { target } => {
-                header.set_entry_type(EntryType::Symlink);
-                header.set_mode(0o777);
-                io_failed("write", output, tar.append_link(&mut header, path, target))?;
-            }
-            LayerEntry::File { source, executable } => {
-                let default = if *executable { 0o755 } else { 0o644 };
-                header.set_entry_type(EntryType::Regular);
-                header.set_mode(mode.or(options.mode).unwrap_or(default));
-                let file = io_failed("open", source, open_regular(source))?;
-                header.set_size(io_failed("read", source, file.metadata())?.len());
-                let result = tar.append_data(&mut header, path, BufReader::new(file));
-                io_failed("add to the layer", source, result)?;
-            }
-        }
+        layer.add_entry(path, entry)?;
     }
-    let mut places = Places::of(content);
+    if let Some(path) = layer.modes.first() {
+        return Err(LayerError::NoSuchPath(format!("/{path}")));
+    }
     for (number, path) in content.tars.iter().enumerate() {
-        let not_a_tar = not_a_tar(path);
-        let mut archive = tar::Archive::new(open_tar(path)?);
-        for entry in archive.entries().map_err(not_a_tar)? {
-            let mut entry = entry.map_err(not_a_tar)?;
-            append_entry(&mut places, number, path, &mut tar, &mut entry)?;
+        let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, open_tar(path)?));
+        while let Some(entry) = archive.next().map_err(not_a_tar(path))? {
+            layer.add_archived(number, path, entry, &mut archive)?;
         }
     }
-    Ok(io_failed("write", output, tar.finish())?)
+    io_failed("write", output, write_end(&mut layer.writer))?;
+    let unnamed = layer.unnamed.into_iter();
+    Ok(unnamed
+        .map(|(path, metadata)| UnnamedParent {
+            path: format!("/{}", String::from_utf8_lossy(&path)),
+            mode: metadata.mode,
+            uid: metadata.uid,
+            gid: metadata.gid,
+        })
+        .collect())
 }
 
 /// What a failure to read an archive is turned into.
-fn not_a_tar(path: &Path) -> impl Fn(io::Error) -> LayerError + Copy {
-    |source| LayerError::NotATar {
-        path: path.to_owned(),
-        source,
+fn not_a_tar(path: &Path) -> impl Fn(TarError) -> LayerError + Copy {
+    |source| match source {
+        TarError::Entry { .. } => LayerError::Entry {
+            path: path.to_owned(),
+            source,
+        },
+        TarError::Write(source) => LayerError::Io(FileError {
+            action: "write what is in",
+            path: path.to_owned(),
+            source,
+        }),
+        source => LayerError::NotATar {
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 
 /// Copies an archive byte for byte, if it is one.
-fn copy_tar(path: &Path, writer: impl Write) -> Result<(), LayerError> {
+fn copy_tar(path: &Path, reader: impl Read, writer: impl Write) -> Result<(), LayerError> {
     let not_a_tar = not_a_tar(path);
-    let mut tee = Tee::new(open_tar(path)?, writer);
-    let mut archive = tar::Archive::new(&mut tee);
-    for entry in archive.entries().map_err(not_a_tar)? {
-        let name = entry.map_err(not_a_tar)?.path_bytes().into_owned();
-        entry_name(path, &String::from_utf8_lossy(&name))?;
-    }
-    drain(&mut tee).map_err(not_a_tar)?;
+    let mut tee = Tee::new(reader, writer);
+    let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, &mut tee));
+    while archive.next().map_err(not_a_tar)?.is_some() {}
+    drain(&mut tee).map_err(|error| not_a_tar(error.into()))?;
     if tee.count() == 0 {
-        return Err(not_a_tar(io::ErrorKind::UnexpectedEof.into()));
+        return Err(not_a_tar(TarError::Form("it is empty")));
     }
     Ok(())
 }
 
-/// The path in the layer of an archive's entry.
-fn entry_name(archive: &Path, name: &str) -> Result<String, LayerError> {
-    normal(name).map_err(|source| LayerError::Entry {
-        archive: archive.to_owned(),
-        source: Box::new(source),
-    })
-}
-
-/// What stands where in a layer, and which source put it there: an archive's number, or none.
-struct Places<'a> {
+/// A layer that is being written.
+struct LayerWriter<'a, W> {
     content: &'a LayerContent,
-    places: HashMap<String, Place>,
+    options: &'a LayerOptions,
+    output: &'a Path,
+    writer: W,
+    places: HashMap<Vec<u8>, Place>,
+    unnamed: BTreeMap<Vec<u8>, Metadata>,
+    /// The paths with a mode of their own that have not come yet.
+    modes: BTreeSet<&'a str>,
+    /// What the places take, more or less.
+    memory: u64,
 }
 
+/// What stands at a path of a layer.
 struct Place {
-    is_directory: bool,
-    source: Option<usize>,
+    source: Source,
+    content: Content,
+    metadata: Metadata,
+    /// The digest of a file's content.
+    digest: Option<Digest>,
 }
 
-impl<'a> Places<'a> {
-    fn of(content: &'a LayerContent) -> Self {
-        let entries = content.entries.iter();
-        let places = entries.map(|(name, entry)| {
-            let is_directory = *entry == LayerEntry::Directory;
-            let source = None;
-            (
-                name.clone(),
-                Place {
-                    is_directory,
-                    source,
-                },
-            )
-        });
-        let places = places.collect();
-        Places { content, places }
-    }
+/// Who put something in a layer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Content,
+    /// The archive with this number.
+    Archive(usize),
+}
 
-    fn describe(&self, name: &str, source: Option<usize>) -> String {
-        match source {
-            Some(archive) => self.content.tars[archive].display().to_string(),
-            None => self.content.entries[name].to_string(),
-        }
-    }
-
-    /// Takes the place for an archive; tells whether there is something to write.
-    ///
-    /// Sources may share directories and nothing else. What an archive does to itself is its own affair.
-    fn take(&mut self, name: &str, is_directory: bool, archive: usize) -> Result<bool, LayerError> {
-        let source = Some(archive);
-        for (end, _) in name.match_indices('/') {
-            let parent = self.places.entry(name[..end].to_owned()).or_insert(Place {
-                is_directory: true,
-                source,
-            });
-            if !parent.is_directory && parent.source != source {
-                return Err(LayerError::NotADirectory {
-                    parent: format!("/{}", &name[..end]),
-                    child: format!("/{name}"),
+impl<W: Write> LayerWriter<'_, W> {
+    fn add_entry(&mut self, path: &str, entry: &LayerEntry) -> Result<(), LayerError> {
+        self.modes.remove(path);
+        let mode = self.content.modes.get(path).copied();
+        let of_file = mode.or(self.options.mode);
+        let (content, mode) = match entry {
+            LayerEntry::Directory => (Content::Directory, mode.unwrap_or(0o755)),
+            LayerEntry::EmptyFile => (Content::File { size: 0 }, of_file.unwrap_or(0o644)),
+            LayerEntry::Symlink { target } => {
+                let target = target.clone().into_bytes();
+                (Content::Symlink { target }, 0o777)
+            }
+            LayerEntry::File { source, executable } => {
+                let file = io_failed("open", source, open_regular(source))?;
+                let size = io_failed("read", source, file.metadata())?.len();
+                let default = if *executable { 0o755 } else { 0o644 };
+                let mode = of_file.unwrap_or(default);
+                let written = self.entry(path, Content::File { size }, mode);
+                return self.write(Source::Content, written, |writer| {
+                    let copied = io::copy(&mut BufReader::new(file).take(size), writer);
+                    match io_failed("add to the layer", source, copied)? {
+                        copied if copied == size => Ok(()),
+                        _ => Err(LayerError::Io(FileError {
+                            action: "add to the layer",
+                            path: source.clone(),
+                            source: io::ErrorKind::UnexpectedEof.into(),
+                        })),
+                    }
                 });
             }
-        }
-        match self.places.get(name) {
-            Some(place) if place.source != source => {
-                if place.is_directory && is_directory {
-                    Ok(false)
-                } else {
-                    Err(LayerError::Conflict {
-                        path: format!("/{name}"),
-                        first: self.describe(name, place.source),
-                        second: self.describe(name, source),
-                    })
-                }
-            }
-            _ => {
-                let place = Place {
-                    is_directory,
-                    source,
-                };
-                self.places.insert(name.to_owned(), place);
-                Ok(true)
-            }
+        };
+        let written = self.entry(path, content, mode);
+        self.write(Source::Content, written, |_| Ok(()))
+    }
+
+    /// An entry of the layer's own.
+    fn entry(&self, path: &str, content: Content, mode: u32) -> Entry {
+        let Owner { uid, gid } = self.options.owner;
+        Entry {
+            path: path.as_bytes().to_vec(),
+            content,
+            metadata: Metadata {
+                mode,
+                uid,
+                gid,
+                mtime: self.mtime(),
+                ..Metadata::default()
+            },
         }
     }
-}
 
-/// Copies an archive's entry with its metadata; only its path is brought into the layer's form.
-fn append_entry(
-    places: &mut Places<'_>,
-    number: usize,
-    archive: &Path,
-    tar: &mut tar::Builder<impl Write>,
-    entry: &mut tar::Entry<'_, impl Read>,
-) -> Result<(), LayerError> {
-    let text = |bytes: &[u8]| {
-        String::from_utf8(bytes.to_vec()).map_err(|_| LayerError::NotUtf8 {
-            path: archive.to_owned(),
-            name: String::from_utf8_lossy(bytes).into_owned(),
+    fn mtime(&self) -> Time {
+        Time {
+            seconds: i64::try_from(self.options.mtime).unwrap_or(i64::MAX),
+            nanoseconds: 0,
+        }
+    }
+
+    /// Adds an archive's entry with its metadata; its path is brought into the layer's form.
+    fn add_archived(
+        &mut self,
+        number: usize,
+        path: &Path,
+        mut entry: Entry,
+        archive: &mut Archive<impl BufRead>,
+    ) -> Result<(), LayerError> {
+        if !self.content.links.is_empty() {
+            let is_directory = entry.content == Content::Directory;
+            self.follow(&mut entry.path, is_directory)?;
+            if let Content::HardLink { target } = &mut entry.content {
+                self.follow(target, false)?;
+            }
+        }
+        if entry.path.is_empty() {
+            return Ok(());
+        }
+        let size = match entry.content {
+            Content::File { size } => size,
+            _ => 0,
+        };
+        self.write(Source::Archive(number), entry, |writer| {
+            copy_data(archive, size, writer).map_err(not_a_tar(path))
         })
-    };
-    let name = entry_name(archive, &text(&entry.path_bytes())?)?;
-    let kind = entry.header().entry_type();
-    if name.is_empty()
-        || kind == EntryType::XGlobalHeader
-        || !places.take(&name, kind.is_dir(), number)?
-    {
-        return Ok(());
     }
-    let name = if kind.is_dir() {
-        format!("{name}/")
-    } else {
-        name
-    };
-    let mut extensions: Vec<(String, Vec<u8>)> = Vec::new();
-    if let Some(found) = io_failed("read", archive, entry.pax_extensions())? {
-        for extension in found {
-            let extension = io_failed("read", archive, extension)?;
-            let key = extension.key().unwrap_or_default();
-            // Paths and sizes are written anew by this writer.
-            if !["path", "linkpath", "size"].contains(&key) {
-                extensions.push((key.to_owned(), extension.value_bytes().to_vec()));
+
+    /// Leads a path where the base's links lead it.
+    fn follow(&self, path: &mut Vec<u8>, all: bool) -> Result<(), LayerError> {
+        // The links are text, so they are on no other way.
+        if let Ok(text) = str::from_utf8(path) {
+            *path = self.content.place(text, all)?.into_bytes();
+        }
+        Ok(())
+    }
+
+    /// Writes an entry whose data `data` writes, if its place is free.
+    ///
+    /// Sources may share directories, and what is the same. What an archive does to itself is its own affair.
+    fn write(
+        &mut self,
+        source: Source,
+        entry: Entry,
+        data: impl FnOnce(&mut dyn Write) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
+        self.make_way(source, &entry.path)?;
+        let is_directory = entry.content == Content::Directory;
+        if let Some(place) = self.places.get(&entry.path)
+            && place.source != source
+            && !(is_directory && self.unnamed.contains_key(&entry.path))
+        {
+            let is_same = if is_directory {
+                place.content == Content::Directory
+            } else {
+                let mut hasher = HashingWriter::new(Algorithm::Sha256, io::sink());
+                place.content == entry.content && place.metadata == entry.metadata && {
+                    data(&mut hasher)?;
+                    !matches!(entry.content, Content::File { .. })
+                        || place.digest == Some(hasher.finish().digest)
+                }
+            };
+            return if is_same {
+                Ok(())
+            } else {
+                Err(LayerError::Conflict {
+                    path: format!("/{}", String::from_utf8_lossy(&entry.path)),
+                    first: self.describe(&entry.path, place.source),
+                    second: self.describe(&entry.path, source),
+                })
+            };
+        }
+        self.unnamed.remove(&entry.path);
+        io_failed(
+            "write",
+            self.output,
+            self.writer.write_all(&headers(&entry)),
+        )?;
+        let mut digest = None;
+        if let Content::File { size } = entry.content {
+            let mut hashing = HashingWriter::new(Algorithm::Sha256, &mut self.writer);
+            data(&mut hashing)?;
+            digest = Some(hashing.finish().digest);
+            io_failed("write", self.output, write_padding(&mut self.writer, size))?;
+        }
+        self.put(source, entry, digest)
+    }
+
+    fn put(
+        &mut self,
+        source: Source,
+        entry: Entry,
+        digest: Option<Digest>,
+    ) -> Result<(), LayerError> {
+        self.memory += entry.memory();
+        if self.memory > MAX_MEMORY {
+            let archive = match source {
+                Source::Archive(number) => &self.content.tars[number],
+                Source::Content => self.output,
+            };
+            return Err(not_a_tar(archive)(TarError::TooMuch));
+        }
+        let Entry {
+            path,
+            content,
+            metadata,
+        } = entry;
+        let place = Place {
+            source,
+            content,
+            metadata,
+            digest,
+        };
+        self.places.insert(path, place);
+        Ok(())
+    }
+
+    /// Writes the directories that lead to `path`, if they are not there.
+    fn make_way(&mut self, source: Source, path: &[u8]) -> Result<(), LayerError> {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        for (end, _) in slashes {
+            let parent = &path[..end];
+            if let Some(place) = self.places.get(parent) {
+                if place.content != Content::Directory
+                    && (place.source != source || source == Source::Content)
+                {
+                    return Err(not_a_directory(
+                        &String::from_utf8_lossy(parent),
+                        &String::from_utf8_lossy(path),
+                    ));
+                }
+                continue;
+            }
+            let entry = self.parent(parent);
+            io_failed(
+                "write",
+                self.output,
+                self.writer.write_all(&headers(&entry)),
+            )?;
+            if !str::from_utf8(parent).is_ok_and(|parent| self.modes.remove(parent)) {
+                self.unnamed.insert(parent.to_vec(), entry.metadata.clone());
+            }
+            self.put(source, entry, None)?;
+        }
+        Ok(())
+    }
+
+    /// A directory that is there because something is in it.
+    fn parent(&self, path: &[u8]) -> Entry {
+        let text = str::from_utf8(path).unwrap_or_default();
+        if let Some(mode) = self.content.modes.get(text) {
+            return self.entry(text, Content::Directory, *mode);
+        }
+        let known = match text {
+            "tmp" | "var/tmp" => 0o1777,
+            "root" => 0o700,
+            _ => 0o755,
+        };
+        let said = self.content.parents.get(text).copied();
+        let (mode, Owner { uid, gid }) = said.unwrap_or((known, Owner::default()));
+        Entry {
+            path: path.to_vec(),
+            content: Content::Directory,
+            metadata: Metadata {
+                mode,
+                uid,
+                gid,
+                mtime: self.mtime(),
+                ..Metadata::default()
+            },
+        }
+    }
+
+    fn describe(&self, path: &[u8], source: Source) -> String {
+        match source {
+            Source::Archive(archive) => self.content.tars[archive].display().to_string(),
+            Source::Content => {
+                let name = String::from_utf8_lossy(path);
+                let entry = self.content.entries.get(&*name);
+                entry.unwrap_or(&LayerEntry::Directory).to_string()
             }
         }
     }
-    if !extensions.is_empty() {
-        let pairs = extensions
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_slice()));
-        io_failed("write", archive, tar.append_pax_extensions(pairs))?;
-    }
-    let mut header = entry.header().clone();
-    if kind == EntryType::GNUSparse {
-        header = io_failed("read", archive, without_holes(entry))?;
-    }
-    let link = entry
-        .link_name_bytes()
-        .map(|link| text(&link))
-        .transpose()?;
-    let result = match link {
-        Some(link) if kind.is_symlink() => tar.append_link(&mut header, &name, link),
-        Some(link) if kind.is_hard_link() => tar.append_link(&mut header, &name, normal(&link)?),
-        _ => tar.append_data(&mut header, &name, entry),
-    };
-    Ok(io_failed("add to the layer an entry of", archive, result)?)
-}
-
-/// The header of a sparse file as one of a regular file, since its holes are read as zeros.
-fn without_holes(entry: &tar::Entry<'_, impl Read>) -> io::Result<Header> {
-    let sparse = entry.header();
-    let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::Regular);
-    header.set_size(entry.size());
-    header.set_mode(sparse.mode()?);
-    header.set_uid(sparse.uid()?);
-    header.set_gid(sparse.gid()?);
-    header.set_mtime(sparse.mtime()?);
-    if let Some(name) = sparse.username().ok().flatten() {
-        header.set_username(name)?;
-    }
-    if let Some(name) = sparse.groupname().ok().flatten() {
-        header.set_groupname(name)?;
-    }
-    Ok(header)
 }
 
 /// Opens an archive, whatever its compression.
 fn open_tar(path: &Path) -> Result<Box<dyn Read>, LayerError> {
-    let mut reader =
-        BufReader::with_capacity(1 << 20, io_failed("open", path, open_regular(path))?);
-    let head = io_failed("read", path, io::BufRead::fill_buf(&mut reader))?;
-    let compression = match head {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        _ => Compression::None,
-    };
-    Ok(io_failed("read", path, decompress(reader, compression))?)
+    let file = io_failed("open", path, open_regular(path))?;
+    open_archive(BufReader::with_capacity(1 << 20, file))
+        .map_err(|error| not_a_tar(path)(error.into()))
 }
 
 /// A layer's path in its one form: relative, without `.`, `..` and doubled slashes.
@@ -541,61 +798,12 @@ fn normal(path: &str) -> Result<String, LayerError> {
     Ok(parts.join("/"))
 }
 
-enum Compressor<W: Write> {
-    None(W),
-    Gzip(flate2::write::GzEncoder<W>),
-    Zstd(zstd::stream::write::Encoder<'static, W>),
-}
-
-impl<W: Write> Compressor<W> {
-    fn new(compression: Compression, writer: W) -> io::Result<Self> {
-        Ok(match compression {
-            Compression::None => Compressor::None(writer),
-            Compression::Gzip => Compressor::Gzip(
-                flate2::GzBuilder::new()
-                    .mtime(0)
-                    .operating_system(255)
-                    .write(writer, flate2::Compression::new(GZIP_LEVEL)),
-            ),
-            Compression::Zstd => {
-                Compressor::Zstd(zstd::stream::write::Encoder::new(writer, ZSTD_LEVEL)?)
-            }
-        })
-    }
-
-    fn finish(self) -> io::Result<W> {
-        match self {
-            Compressor::None(writer) => Ok(writer),
-            Compressor::Gzip(encoder) => encoder.finish(),
-            Compressor::Zstd(encoder) => encoder.finish(),
-        }
-    }
-}
-
-impl<W: Write> Write for Compressor<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Compressor::None(writer) => writer.write(buf),
-            Compressor::Gzip(encoder) => encoder.write(buf),
-            Compressor::Zstd(encoder) => encoder.write(buf),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Compressor::None(writer) => writer.flush(),
-            Compressor::Gzip(encoder) => encoder.flush(),
-            Compressor::Zstd(encoder) => encoder.flush(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PLAIN: LayerOptions = LayerOptions {
-        compression: Compression::None,
+        compression: Some(Compression::None),
         owner: Owner { uid: 7, gid: 8 },
         mode: None,
         mtime: 5,
@@ -605,7 +813,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("layer");
         let built = build_layer(content, options, &output).unwrap();
-        (built, fs::read(output).unwrap())
+        (built.descriptor, fs::read(output).unwrap())
     }
 
     fn names(bytes: &[u8]) -> Vec<String> {
@@ -652,7 +860,7 @@ mod tests {
         content.set_mode("/etc/tool.conf", 0o600).unwrap();
         let (built, bytes) = build(&content, &PLAIN);
         let names = names(&bytes);
-        assert_eq!(names[0], "etc/ 755 7:8 5");
+        assert_eq!(names[0], "etc/ 755 0:0 5");
         assert_eq!(names[1], "etc/tool.conf 600 7:8 5");
         assert_eq!(names[names.len() - 1], "usr/bin/tool 755 7:8 5");
         assert!(names.contains(&"usr/bin/alias 777 7:8 5".to_owned()));
@@ -666,16 +874,16 @@ mod tests {
         let content = sample(directory.path());
         let diff_id = |compression| {
             let options = LayerOptions {
-                compression,
+                compression: Some(compression),
                 ..PLAIN
             };
             let (built, bytes) = build(&content, &options);
             let mut raw = Vec::new();
-            decompress(bytes.as_slice(), compression)
+            open_archive(bytes.as_slice())
                 .unwrap()
                 .read_to_end(&mut raw)
                 .unwrap();
-            let diff_id = crate::oci::digest::Digest::of(Algorithm::Sha256, &raw);
+            let diff_id = Digest::of(Algorithm::Sha256, &raw);
             assert_eq!(built.annotations[DIFF_ID], diff_id.to_string());
             diff_id
         };

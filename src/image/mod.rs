@@ -1,12 +1,20 @@
 //! Builds what an image is made of from local files: layers, configs, manifests and indexes.
 
 mod config;
+mod expand;
 mod index;
+mod inputs;
 mod layer;
 
-pub use config::{Base, BuiltImage, ConfigChanges, ImageError, build_image};
+pub use config::{
+    Base, BuiltImage, ConfigChanges, HealthOption, Healthcheck, ImageError, build_image,
+};
+pub use expand::ExpandError;
 pub use index::{IndexError, build_index};
-pub use layer::{LayerContent, LayerEntry, LayerError, LayerOptions, Owner, build_layer};
+pub use inputs::{link_of_build, shown_directory};
+pub use layer::{
+    BuiltLayer, LayerContent, LayerEntry, LayerError, LayerOptions, Owner, build_layer,
+};
 
 /// The annotation on a layer's descriptor that holds the digest of the uncompressed layer, as
 /// containerd writes it. It passes from the layer to the image and is not part of the image.

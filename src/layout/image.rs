@@ -118,7 +118,7 @@ pub enum ImageNotFound {
 /// Attestations, signatures and other artifacts are no images. An index may list manifests that the
 /// layout does not hold (image-layout.md lets a layout miss blobs).
 pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundImage, ImageNotFound> {
-    let images = images(layout)?;
+    let images = find_images(layout)?;
     let fitting = match platform {
         Some(wanted) => best_for(&images, FoundImage::platform, wanted),
         None => images.iter().collect(),
@@ -148,7 +148,7 @@ pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundIma
 }
 
 /// All images of the layout, each once for each of its platforms.
-fn images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
+pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
     let bytes = read(layout, INDEX_FILE, MAX_MANIFEST_SIZE)?;
     let index = ImageIndex::parse(&bytes).map_err(|source| ImageNotFound::Manifest {
         file: INDEX_FILE.to_owned(),

@@ -13,7 +13,7 @@ use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::strict;
 use crate::store::Store;
-use crate::tar::{Archive, Content, Limits, TarError, components, open_archive, unpack};
+use crate::tar::{Archive, Content, Limits, TarError, components, open_archive_file, unpack};
 
 use super::{PullError, time};
 
@@ -138,7 +138,7 @@ fn is_metadata(path: &[u8]) -> bool {
 
 /// The first `metadata.json` in an archive.
 fn metadata_in(path: &Path) -> Result<Option<Vec<u8>>, TarError> {
-    let mut archive = Archive::new(open_archive(path)?);
+    let mut archive = Archive::new(open_archive_file(path)?);
     while let Some(entry) = archive.next()? {
         if let Content::File { size } = entry.content
             && size <= MAX_METADATA
@@ -169,7 +169,7 @@ fn unpack_file(
         bytes: SMALL.max(file.blob.size.saturating_mul(MAX_RATIO)),
     };
     let check = |name: &str| file_path(name).map(drop);
-    let unpacked = open_archive(path)
+    let unpacked = open_archive_file(path)
         .map_err(TarError::from)
         .and_then(|content| unpack(content, &target, limits, check));
     match unpacked {

@@ -8,6 +8,7 @@
 mod directory;
 mod file;
 mod layers;
+mod parents;
 mod tar;
 mod tree;
 
@@ -25,6 +26,7 @@ use crate::tar::TarError;
 
 pub use file::{FileFault, Purpose};
 use layers::{Layer, each};
+pub use parents::{ChangedParent, changed_parents};
 use tree::{ContentSource, InodeKind, Item, Thing, Tree};
 
 /// Why a root file system cannot be had.
@@ -104,6 +106,16 @@ impl Rootfs {
         manifest: &ImageManifest,
         config: &ImageConfig,
     ) -> Result<Self, RootfsError> {
+        Self::read_watched(layout, manifest, config, |_, _| {})
+    }
+
+    /// As [`Rootfs::read`]; `watch` sees what is below each layer, and the layer's blob.
+    fn read_watched(
+        layout: &Path,
+        manifest: &ImageManifest,
+        config: &ImageConfig,
+        mut watch: impl FnMut(&Tree, &Digest),
+    ) -> Result<Self, RootfsError> {
         let layers = manifest.layers.iter().zip(&config.diff_ids);
         let layers: Vec<Layer> = layers
             .map(|(layer, diff_id)| Layer::new(layout, layer, diff_id))
@@ -129,6 +141,7 @@ impl Rootfs {
             } else {
                 read[first].clone()
             };
+            watch(&tree, &manifest.layers[number].digest);
             tree.apply(number, entries)
                 .map_err(|error| layer.failed(LayerFault::Archive(error)))?;
         }

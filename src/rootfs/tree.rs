@@ -79,6 +79,14 @@ pub(super) struct Item<'a> {
     pub(super) thing: Thing<'a>,
 }
 
+/// What stands at a path itself, links not followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Standing<'a> {
+    /// A directory, perhaps one that no layer has an entry of.
+    Directory(Option<&'a Metadata>),
+    Inode(&'a Inode),
+}
+
 #[derive(Debug)]
 pub(super) enum Thing<'a> {
     /// A directory, perhaps one that no layer has an entry of.
@@ -139,6 +147,21 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// What stands at `path`; nothing if the way there leads over a link.
+    pub(super) fn standing(&self, path: &[u8]) -> Option<Standing<'_>> {
+        let mut node = &self.nodes[ROOT];
+        for name in components(path) {
+            let Node::Directory { children, .. } = node else {
+                return None;
+            };
+            node = &self.nodes[*children.get(name)?];
+        }
+        Some(match node {
+            Node::Directory { metadata, .. } => Standing::Directory(metadata.as_ref()),
+            Node::Inode(inode) => Standing::Inode(&self.inodes[*inode]),
+        })
     }
 
     /// All paths, each directory before what is in it, names in the order of their bytes.

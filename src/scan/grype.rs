@@ -17,7 +17,7 @@ use crate::files::{FileError, io_failed, open_regular, symlink_file};
 use crate::json::to_json;
 use crate::oci::artifact::file_path;
 use crate::oci::strict;
-use crate::tar::{Limits, TarError, open_archive, unpack};
+use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
 use super::findings::{Database, Package, Scanner, Severity, System, is_real};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, qualifier};
@@ -190,7 +190,7 @@ pub fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, ImportError>
         path: database.to_owned(),
         source,
     };
-    let archive = open_archive(database).map_err(|error| no_archive(error.into()))?;
+    let archive = open_archive_file(database).map_err(|error| no_archive(error.into()))?;
     unpack(archive, &directory, LIMITS, |name| {
         file_path(name).map(drop)
     })

@@ -1,6 +1,6 @@
 //! Layers as they are compressed (OCI image spec, layer.md).
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
 
 use crate::files::open_regular;
@@ -9,8 +9,9 @@ use crate::oci::descriptor::Compression;
 use crate::oci::digest::{Digest, HashingWriter};
 use crate::tar::reader::is_archive;
 
-/// What files are read through.
-const BUFFER: usize = 256 * 1024;
+/// The default of the common tools: more costs much time for little space.
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 3;
 
 /// What was found while a layer's blob was read.
 pub(crate) struct LayerRead<T, E> {
@@ -39,7 +40,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
 ) -> io::Result<LayerRead<T, E>> {
     let hasher = HashingWriter::new(blob.algorithm(), io::sink());
     let mut raw = Tee::new(open_regular(path)?, hasher);
-    let mut buffered = BufReader::with_capacity(BUFFER, &mut raw);
+    let mut buffered = BufReader::with_capacity(256 * 1024, &mut raw);
     let head = buffered.fill_buf()?;
     let compression = Compression::of(head);
     let is_two = compression != Compression::None && is_archive(head);
@@ -75,7 +76,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     })
 }
 
-fn open<'a>(
+pub(super) fn open<'a>(
     reader: impl io::BufRead + 'a,
     compression: Compression,
     is_two: bool,
@@ -100,18 +101,8 @@ impl Compression {
     }
 }
 
-/// Opens an archive, compressed or not.
-pub(crate) fn open_archive(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
-    let mut file = BufReader::with_capacity(BUFFER, open_regular(path)?);
-    let compression = Compression::of(file.fill_buf()?);
-    Ok(BufReader::with_capacity(
-        BUFFER,
-        decompress(file, compression)?,
-    ))
-}
-
 /// Reads what a layer's blob decompresses to.
-pub(crate) fn decompress<'a>(
+fn decompress<'a>(
     reader: impl io::BufRead + 'a,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + 'a>> {
@@ -120,4 +111,54 @@ pub(crate) fn decompress<'a>(
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
     })
+}
+
+/// A writer that compresses.
+pub(crate) enum Compressor<W: Write> {
+    None(W),
+    Gzip(flate2::write::GzEncoder<W>),
+    Zstd(zstd::stream::write::Encoder<'static, W>),
+}
+
+impl<W: Write> Compressor<W> {
+    pub(crate) fn new(compression: Compression, writer: W) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Compressor::None(writer),
+            Compression::Gzip => Compressor::Gzip(
+                flate2::GzBuilder::new()
+                    .mtime(0)
+                    .operating_system(255)
+                    .write(writer, flate2::Compression::new(GZIP_LEVEL)),
+            ),
+            Compression::Zstd => {
+                Compressor::Zstd(zstd::stream::write::Encoder::new(writer, ZSTD_LEVEL)?)
+            }
+        })
+    }
+
+    pub(crate) fn finish(self) -> io::Result<W> {
+        match self {
+            Compressor::None(writer) => Ok(writer),
+            Compressor::Gzip(encoder) => encoder.finish(),
+            Compressor::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Compressor::None(writer) => writer.write(buf),
+            Compressor::Gzip(encoder) => encoder.write(buf),
+            Compressor::Zstd(encoder) => encoder.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Compressor::None(writer) => writer.flush(),
+            Compressor::Gzip(encoder) => encoder.flush(),
+            Compressor::Zstd(encoder) => encoder.flush(),
+        }
+    }
 }

@@ -1,13 +1,19 @@
-//! Archives that others wrote, and what they are compressed with.
+//! Archives, read as Go's `archive/tar` reads them, and written; and what they are compressed with.
 
 mod compression;
+mod found;
+mod parents;
 mod reader;
 mod unpack;
+mod writer;
 
-pub(crate) use compression::{decompress, open_archive, read_layer};
+pub(crate) use compression::{Compressor, read_layer};
+pub(crate) use found::{Packing, open_archive, open_archive_file};
+pub use parents::UnnamedParent;
 pub use reader::TarError;
 pub(crate) use reader::{
     Archive, BLOCK, Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, Time, components,
     padding,
 };
-pub(crate) use unpack::{Limits, unpack};
+pub(crate) use unpack::{Limits, stays_inside, unpack};
+pub(crate) use writer::{copy_data, headers, write_end, write_padding};

@@ -1,4 +1,4 @@
-//! Reads a layer's tar archive entry by entry (POSIX.1-2001 pax, and GNU tar's own format).
+//! Reads a tar archive entry by entry (POSIX.1-2001 pax, and GNU tar's own format).
 //!
 //! What the archive says is taken as Go's `archive/tar` takes it, because that is what runs images:
 //! a scanner must see what runs. Neither names nor attributes are read into memory without limit.
@@ -372,9 +372,22 @@ impl<R: BufRead> Archive<R> {
                     size.ok_or_else(|| fault("is sparse, but without a size"))?,
                 )
             }
+            // The formats 0.0 and 0.1 need not say which they are.
+            [None, None] | [Some(b"0"), Some(b"0" | b"1")] if is_sparse => {
+                let size = match extensions.number("GNU.sparse.size")? {
+                    None => extensions.number("GNU.sparse.realsize")?,
+                    size => size,
+                };
+                let pieces = old_pax_pieces(extensions)
+                    .ok_or_else(|| fault("is a sparse file with a map that is malformed"))?;
+                (
+                    pieces,
+                    size.ok_or_else(|| fault("is sparse, but without a size"))?,
+                )
+            }
             _ if is_sparse => {
                 return Err(fault(
-                    "is a sparse file in a format that is not supported: GNU tar's own format and the pax format 1.0 are",
+                    "is a sparse file in a format that is not known: GNU tar's own format and the pax formats 0.0, 0.1 and 1.0 are",
                 ));
             }
             _ => {
@@ -549,6 +562,24 @@ impl<R: BufRead> Archive<R> {
     }
 }
 
+/// The map of a sparse file in the pax formats 0.0, which [`parse_pax`] has turned into 0.1, and 0.1.
+fn old_pax_pieces(extensions: &Extensions) -> Option<Vec<Piece>> {
+    let map = extensions.pax.get(&b"GNU.sparse.map"[..]);
+    let numbers = map.map(|map| map.split(|byte| *byte == b',').map(decimal));
+    let numbers: Vec<u64> = numbers.into_iter().flatten().collect::<Option<_>>()?;
+    let count = extensions.pax.get(&b"GNU.sparse.numblocks"[..])?;
+    let pairs = numbers.chunks_exact(2);
+    let is_whole = pairs.remainder().is_empty() && decimal(count) == Some(pairs.len() as u64);
+    is_whole.then(|| {
+        pairs
+            .map(|pair| Piece {
+                offset: pair[0],
+                length: pair[1],
+            })
+            .collect()
+    })
+}
+
 /// How many zeros follow `size` bytes of data.
 pub(crate) fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64
@@ -629,16 +660,33 @@ fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// The records of a pax header, `LENGTH KEY=VALUE\n` each; one without a value stands for none.
+///
+/// In the sparse format 0.0, a piece is two records, which are there once for each piece: together they are the map of
+/// the format 0.1.
 fn parse_pax(mut data: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, TarError> {
     let mut records = BTreeMap::new();
+    let mut map: Vec<&[u8]> = Vec::new();
     while !data.is_empty() {
         let record = parse_record(data).ok_or(TarError::Form("a pax header is malformed"))?;
         data = &data[record.length..];
-        if record.value.is_empty() {
+        let number_of_piece = match record.key {
+            b"GNU.sparse.offset" => Some(0),
+            b"GNU.sparse.numbytes" => Some(1),
+            _ => None,
+        };
+        if let Some(number) = number_of_piece {
+            if map.len() % 2 != number {
+                return Err(TarError::Form("the map of a sparse file is malformed"));
+            }
+            map.push(record.value);
+        } else if record.value.is_empty() {
             records.remove(record.key);
         } else {
             records.insert(record.key.to_vec(), record.value.to_vec());
         }
+    }
+    if !map.is_empty() {
+        records.insert(b"GNU.sparse.map".to_vec(), map.join(&b','));
     }
     Ok(records)
 }
@@ -831,9 +879,31 @@ mod tests {
         }
         assert_eq!(entries[2].1, b"y");
 
-        let older = with_data(b"x", b'x', &record("GNU.sparse.map", b"5,3"));
-        let older = [older, with_data(b"f", b'0', b"abc")].concat();
-        assert!(error(&older).contains("not supported"));
+        let of_0_1 = [record("GNU.sparse.map", b"5,3")];
+        let of_0_0 = [
+            record("GNU.sparse.offset", b"5"),
+            record("GNU.sparse.numbytes", b"3"),
+        ];
+        for map in [&of_0_1[..], &of_0_0] {
+            let rest = [
+                record("GNU.sparse.size", b"10"),
+                record("GNU.sparse.numblocks", b"1"),
+            ];
+            let pax = [map.concat(), rest.concat()].concat();
+            let file = [with_data(b"x", b'x', &pax), with_data(b"f", b'0', b"abc")];
+            let entries = read(&file.concat()).unwrap();
+            assert_eq!(entries[0].0.content, Content::File { size: 10 });
+            assert_eq!(entries[0].1, b".....abc");
+        }
+        let unknown = [
+            record("GNU.sparse.major", b"2"),
+            record("GNU.sparse.minor", b"0"),
+        ];
+        let unknown = [
+            with_data(b"x", b'x', &unknown.concat()),
+            with_data(b"f", b'0', b"abc"),
+        ];
+        assert!(error(&unknown.concat()).contains("not known"));
     }
 
     #[test]

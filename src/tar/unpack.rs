@@ -188,7 +188,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Whether a link named `name` leads to something in the archive, whatever other links are on the way: each leads to a
 /// directory in it, but from there a `..` could lead out.
-fn stays_inside(name: &str, to: &str) -> bool {
+pub(crate) fn stays_inside(name: &str, to: &str) -> bool {
     let depth = components(name.as_bytes()).count() - 1;
     let mut parts = components(to.as_bytes());
     let ups = parts.by_ref().take_while(|part| *part == b"..").count();

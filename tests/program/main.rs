@@ -9,6 +9,7 @@ mod airgap;
 mod archives;
 mod artifacts;
 mod complete;
+mod configs;
 mod docs;
 mod documents;
 mod faults;

@@ -1,0 +1,96 @@
+//! Archives as people have them: plain, compressed, or the files of a Debian package (deb(5)).
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::files::open_regular;
+use crate::oci::descriptor::Compression;
+
+use super::compression::open;
+use super::reader::is_archive;
+
+/// The largest dictionary that a file of xz may ask for, in KiB: that of `xz -9`, and what its program needs beside.
+const XZ_MEMORY: u32 = 100 << 10;
+/// What files are read through.
+const BUFFER: usize = 256 * 1024;
+const AR_MAGIC: &[u8] = b"!<arch>\n";
+const AR_HEADER: usize = 60;
+
+/// How an archive is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// As a layer may be.
+    Layer(Compression),
+    /// By xz.
+    Xz,
+    /// In a Debian package, which is an archive of `ar` and has it as `data.tar`.
+    Debian,
+}
+
+impl Packing {
+    /// How what begins with these bytes is packed, if that can be read.
+    pub(crate) fn of(head: &[u8]) -> io::Result<Self> {
+        Ok(match head {
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
+            [b'B', b'Z', b'h', ..] => return Err(invalid("it is compressed by bzip2")),
+            [0x04, 0x22, 0x4d, 0x18, ..] => return Err(invalid("it is compressed by lz4")),
+            [b'P', b'K', 3, 4, ..] => return Err(invalid("it is a zip file")),
+            _ if head.starts_with(AR_MAGIC) => Packing::Debian,
+            _ => Packing::Layer(Compression::of(head)),
+        })
+    }
+}
+
+/// Reads the archive that `reader` has, unpacked.
+pub(crate) fn open_archive<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let head = reader.fill_buf()?;
+    match Packing::of(head)? {
+        Packing::Layer(compression) => {
+            let is_two = compression != Compression::None && is_archive(head);
+            open(reader, compression, is_two)
+        }
+        Packing::Xz => {
+            let reader = lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY);
+            Ok(Box::new(reader))
+        }
+        Packing::Debian => open_archive(BufReader::new(debian_data(reader)?)),
+    }
+}
+
+/// Opens the archive in a file, unpacked.
+pub(crate) fn open_archive_file(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
+    let file = BufReader::with_capacity(BUFFER, open_regular(path)?);
+    Ok(BufReader::with_capacity(BUFFER, open_archive(file)?))
+}
+
+/// The member `data.tar` of a Debian package, whatever follows its name.
+fn debian_data<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    reader.consume(AR_MAGIC.len());
+    loop {
+        let mut header = [0; AR_HEADER];
+        reader.read_exact(&mut header).map_err(|_| {
+            invalid("it is an archive of ar without data.tar, so no Debian package")
+        })?;
+        let size = str::from_utf8(&header[48..58]).ok();
+        let size: Option<u64> = size.and_then(|size| size.trim_end().parse().ok());
+        let (Some(size), b"`\n") = (size, &header[58..]) else {
+            return Err(invalid("it is no whole archive of ar"));
+        };
+        if header.starts_with(b"data.tar") {
+            // What is in it is an archive, and no package again.
+            let mut data = BufReader::new(reader.take(size));
+            if data.fill_buf()?.starts_with(AR_MAGIC) {
+                return Err(invalid("its data.tar is no tar archive"));
+            }
+            return Ok(Box::new(data));
+        }
+        let rest = size + size % 2;
+        if io::copy(&mut (&mut reader).take(rest), &mut io::sink())? != rest {
+            return Err(invalid("it is no whole archive of ar"));
+        }
+    }
+}
+
+fn invalid(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}

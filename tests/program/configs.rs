@@ -1,0 +1,173 @@
+//! Configs of images that are built on others.
+
+use std::fs;
+
+use oci_pull_all_support::{Ran, User};
+use serde_json::{Value, json};
+
+use crate::new_user;
+
+/// Writes a base without layers, whose config has these members.
+fn base(user: &User, config: &Value) {
+    let config = json!({
+        "os": "linux", "architecture": "amd64", "created": "2020-01-01T00:00:00Z", "config": config,
+        "rootfs": {"type": "layers", "diff_ids": []},
+    });
+    let config = config.to_string();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(),
+            "digest": oci_pull_all_support::digest(config.as_bytes()),
+        },
+        "layers": [],
+    });
+    fs::write(user.path("base-config"), config).expect("can be written");
+    fs::write(user.path("base-manifest"), manifest.to_string()).expect("can be written");
+}
+
+fn image(user: &User, arguments: &[&str]) -> Ran {
+    let common = [
+        "image",
+        "--base-manifest",
+        "base-manifest",
+        "--base-config",
+        "base-config",
+        "--manifest",
+        "manifest",
+        "--config",
+        "config",
+        "--descriptor",
+        "descriptor",
+    ];
+    user.run(&[&common, arguments].concat())
+}
+
+/// The document that was written to this file.
+fn document(user: &User, name: &str) -> Value {
+    serde_json::from_slice(&fs::read(user.path(name)).expect("there")).expect("JSON")
+}
+
+#[test]
+fn variables_are_expanded_as_in_a_dockerfile() {
+    let user = new_user();
+    base(&user, &json!({"Env": ["PATH=/bin", "EMPTY="]}));
+    image(
+        &user,
+        &[
+            "--env",
+            "PATH=/app:${PATH:-/none}",
+            "--env",
+            "A=${NONE:-d}${EMPTY:+x}${PATH:+y}",
+            "--env",
+            "B=$$5",
+        ],
+    )
+    .succeeded();
+    let env = &document(&user, "config")["config"]["Env"];
+    assert_eq!(*env, json!(["PATH=/app:/bin", "EMPTY=", "A=dy", "B=$5"]));
+    for (value, problem) in [
+        ("${PATH:x}", "${PATH:x}"),
+        ("${NONE:?no such thing}", "no such thing"),
+        ("$1", "$1"),
+        ("${PATH", "lacks its '}'"),
+    ] {
+        image(&user, &["--env", &format!("BAD={value}")]).failed(&["BAD", problem]);
+    }
+}
+
+#[test]
+fn a_relative_workdir_stands_on_the_bases() {
+    let user = new_user();
+    for (of_base, said, expected) in [
+        (json!({"WorkingDir": "/srv"}), "app", "/srv/app"),
+        (json!({}), "app/../x/", "/x"),
+        (json!({"WorkingDir": "/srv"}), "/opt//x/.", "/opt/x"),
+        (json!({"WorkingDir": "/srv"}), "../../..", "/"),
+    ] {
+        base(&user, &of_base);
+        image(&user, &["--workdir", said]).succeeded();
+        assert_eq!(
+            document(&user, "config")["config"]["WorkingDir"],
+            expected,
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_docker_drops_is_dropped_and_what_it_has_can_be_set() {
+    let user = new_user();
+    base(
+        &user,
+        &json!({"OnBuild": ["RUN x"], "Shell": ["/bin/sh", "-c"], "Cmd": ["a"]}),
+    );
+    image(
+        &user,
+        &[
+            "--healthcheck",
+            "CMD",
+            "--healthcheck",
+            "/app/check",
+            "--healthcheck",
+            "--all",
+            "--healthcheck-option",
+            "interval=1m30s",
+            "--healthcheck-option",
+            "retries=3",
+            "--shell",
+            "/bin/bash",
+            "--shell",
+            "-c",
+            "--author",
+            "Someone",
+            "--created",
+            "2024-05-06T07:08:09Z",
+        ],
+    )
+    .succeeded();
+    let config = document(&user, "config");
+    assert_eq!(config["created"], "2024-05-06T07:08:09Z");
+    assert_eq!(config["author"], "Someone");
+    let expected = json!({
+        "Cmd": ["a"],
+        "Healthcheck": {"Test": ["CMD", "/app/check", "--all"], "Interval": 90_000_000_000_u64, "Retries": 3},
+        "Shell": ["/bin/bash", "-c"],
+    });
+    assert_eq!(config["config"], expected);
+
+    image(&user, &["--healthcheck", "curl"]).failed(&["curl", "begins with CMD"]);
+    for option in ["interval=5", "every=5s", "retries=x"] {
+        image(
+            &user,
+            &["--healthcheck", "NONE", "--healthcheck-option", option],
+        )
+        .failed(&[option.split('=').next().expect("a name")]);
+    }
+}
+
+#[test]
+fn labels_annotations_and_variables_may_come_from_files() {
+    let user = new_user();
+    base(&user, &json!({"Env": ["A=a"]}));
+    fs::write(user.path("stamp"), "# built by\nA=1=2\n\nB=$A\n").expect("can be written");
+    let arguments = [
+        "--env-file",
+        "stamp",
+        "--label-file",
+        "stamp",
+        "--annotation-file",
+        "stamp",
+        "--label",
+        "B=mine",
+    ];
+    image(&user, &arguments).succeeded();
+    let config = document(&user, "config");
+    assert_eq!(config["config"]["Env"], json!(["A=1=2", "B=a"]));
+    assert_eq!(config["config"]["Labels"], json!({"A": "1=2", "B": "mine"}));
+    let annotations = &document(&user, "manifest")["annotations"];
+    assert_eq!(*annotations, json!({"A": "1=2", "B": "$A"}));
+    fs::write(user.path("stamp"), "A=1\nnothing\n").expect("can be written");
+    image(&user, &["--label-file", "stamp"]).failed(&["stamp line 2", "NAME=VALUE"]);
+}
