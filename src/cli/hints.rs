@@ -148,6 +148,9 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::UnknownAuthority => {
                 "; if its certificate, or that of a proxy, is signed by an authority of your own, set SSL_CERT_FILE to a PEM file with that authority's"
             }
+            Reason::OwnCertificate => {
+                "; if it is to be shown a certificate, put NAME.cert and NAME.key into ~/.config/containers/certs.d/HOST:PORT"
+            }
             Reason::NoTls => {
                 "; if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
             }

@@ -18,7 +18,8 @@ use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::pull::{self, Pulled, PulledFile, Selection, Upstream};
 use oci_pull_all::registry::{
-    Keychain, Mirror, Mirrors, MirrorsError, Proxies, ProxyError, Registry, RegistryOptions,
+    Certificates, CertificatesError, Keychain, Mirror, Mirrors, MirrorsError, Proxies, ProxyError,
+    Registry, RegistryOptions,
 };
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
@@ -56,6 +57,8 @@ impl RegistryArgs {
             },
             plain_http: self.plain_http.iter().cloned().collect(),
             proxies: proxies()?,
+            certificates: certificates()?,
+            certificates_by_registry: certificate_directories(),
             idle_timeout: Duration::from_secs(self.idle_timeout),
         })
     }
@@ -115,6 +118,44 @@ fn proxies() -> Result<Proxies> {
     let url = |named: &Option<(_, String)>| named.as_ref().map(|(_, value)| value.clone());
     let (http, https) = (url(&http), url(&https));
     Ok(Proxies::new(http.as_deref(), https.as_deref(), &direct)?)
+}
+
+/// The authorities that the environment names.
+fn certificates() -> Result<Certificates> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let failed = |name| move |source| BadCertificates { name, source };
+    let mut certificates = Certificates::default();
+    if let Some(file) = variable("SSL_CERT_FILE") {
+        let added = certificates.add_file(Path::new(&file));
+        added.map_err(failed("SSL_CERT_FILE"))?;
+    }
+    if let Some(directories) = variable("SSL_CERT_DIR") {
+        for directory in env::split_paths(&directories) {
+            let added = certificates.add_directory(&directory);
+            added.map_err(failed("SSL_CERT_DIR"))?;
+        }
+    }
+    Ok(certificates)
+}
+
+/// Where Docker and podman have the certificates of registries.
+fn certificate_directories() -> Vec<PathBuf> {
+    let config = env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty());
+    let home = || BaseDirs::new().map(|dirs| dirs.home_dir().join(".config"));
+    let config = config.map(PathBuf::from).or_else(home);
+    let users = config.into_iter().flat_map(|config| {
+        ["containers/certs.d", "docker/certs.d"].map(|directory| config.join(directory))
+    });
+    let all = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    users.chain(all).collect()
+}
+
+/// Names where certificates come from.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificates of {name} cannot be used")]
+struct BadCertificates {
+    name: &'static str,
+    source: CertificatesError,
 }
 
 /// Names where a proxy comes from.

@@ -6,8 +6,8 @@ use reqwest::{ClientBuilder, Url, redirect};
 use tokio::sync::OnceCell;
 
 use super::local::{Guard, is_loopback};
-use super::no_answer::is_certificate_error;
-use super::{RegistryError, RegistryOptions};
+use super::no_answer::is_tls_error;
+use super::{Certificates, RegistryError, RegistryOptions};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 10;
@@ -34,8 +34,13 @@ impl Connection {
         host: &str,
         options: &RegistryOptions,
     ) -> Result<Self, RegistryError> {
+        let mut options = options.clone();
+        options.certificates = options
+            .certificates
+            .of_registry(&options.certificates_by_registry, registry)
+            .map_err(|error| RegistryError::Certificates(registry.to_owned(), error))?;
         let policy = redirect::Policy::custom(follow);
-        let http = client(options, |builder| {
+        let http = client(&options, &options.certificates, |builder| {
             builder.read_timeout(options.idle_timeout).redirect(policy)
         })?;
         let plain = options.plain_http.contains(registry)
@@ -44,7 +49,7 @@ impl Connection {
             http,
             scheme: if plain { "http" } else { "https" },
             guard: Guard::new(host, options.proxies.hosts()),
-            options: options.clone(),
+            options,
             tokens: OnceCell::new(),
             foreign: OnceCell::new(),
             uploads: OnceCell::new(),
@@ -54,12 +59,16 @@ impl Connection {
     /// For token services, which follows no redirect.
     pub(super) async fn tokens(&self) -> Result<&reqwest::Client, RegistryError> {
         let make = async || {
-            client(&self.options, |builder| {
-                builder
-                    .read_timeout(self.options.idle_timeout)
-                    .redirect(redirect::Policy::none())
-                    .dns_resolver(self.guard.clone())
-            })
+            client(
+                &self.options,
+                &self.options.certificates.without_own(),
+                |builder| {
+                    builder
+                        .read_timeout(self.options.idle_timeout)
+                        .redirect(redirect::Policy::none())
+                        .dns_resolver(self.guard.clone())
+                },
+            )
         };
         self.tokens.get_or_try_init(make).await
     }
@@ -75,12 +84,16 @@ impl Connection {
             }
         });
         let make = async || {
-            client(&self.options, |builder| {
-                builder
-                    .read_timeout(self.options.idle_timeout)
-                    .redirect(policy)
-                    .dns_resolver(self.guard.clone())
-            })
+            client(
+                &self.options,
+                &self.options.certificates.without_own(),
+                |builder| {
+                    builder
+                        .read_timeout(self.options.idle_timeout)
+                        .redirect(policy)
+                        .dns_resolver(self.guard.clone())
+                },
+            )
         };
         self.foreign.get_or_try_init(make).await
     }
@@ -89,7 +102,9 @@ impl Connection {
     pub(super) async fn uploads(&self) -> Result<&reqwest::Client, RegistryError> {
         let make = async || {
             let policy = redirect::Policy::custom(follow);
-            client(&self.options, |builder| builder.redirect(policy))
+            client(&self.options, &self.options.certificates, |builder| {
+                builder.redirect(policy)
+            })
         };
         self.uploads.get_or_try_init(make).await
     }
@@ -97,6 +112,7 @@ impl Connection {
 
 fn client(
     options: &RegistryOptions,
+    certificates: &Certificates,
     configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> Result<reqwest::Client, RegistryError> {
     // Fails only when a provider is installed already.
@@ -108,6 +124,9 @@ fn client(
         // It would tell the next host the path, and what is signed in it.
         .referer(false)
         .proxy(reqwest::Proxy::custom(move |url| proxies.of(url).cloned()));
+    let builder = certificates
+        .apply(builder)
+        .map_err(|error| RegistryError::Client(error.into()))?;
     configure(builder)
         .build()
         .map_err(|error| RegistryError::Client(error.into()))
@@ -142,7 +161,7 @@ pub(super) fn same_host(one: &Url, other: &Url) -> bool {
 async fn speaks_tls(http: &reqwest::Client, host: &str) -> bool {
     match http.get(format!("https://{host}/v2/")).send().await {
         Ok(_) => true,
-        Err(error) => is_certificate_error(&error),
+        Err(error) => is_tls_error(&error),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
 use crate::text::shown;
 
-use super::{CredentialError, NoAnswer, Retry, Subject};
+use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
 
 /// The status of an answer (RFC 9110, 15), which shows its number and its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,6 +255,9 @@ pub enum RegistryError {
         /// Why it failed.
         source: Box<TokenError>,
     },
+    /// The certificates for a registry are of no use.
+    #[error("the certificates for {0} cannot be used")]
+    Certificates(String, #[source] CertificatesError),
     /// The HTTP client cannot be made.
     #[error("cannot set up HTTPS")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,11 +1,12 @@
 //! A registry's repository: its manifests and blobs (OCI distribution spec, "Pull" and "Push").
 //!
 //! How a registry is asked, from the bottom: `connection` has the HTTP clients, `proxies` and `local` what they
-//! may reach; `challenge`, `token` and `authorization` show who is asking; `subject`, `error` and `retry` are of
+//! may reach, `certificates` whom they trust; `challenge`, `token` and `authorization` show who is asking; `subject`, `error` and `retry` are of
 //! every request. On that stand manifests and blobs, `referrers` and `upload`.
 
 mod authorization;
 mod body;
+mod certificates;
 mod challenge;
 mod connection;
 mod credentials;
@@ -21,6 +22,7 @@ mod token;
 mod upload;
 
 pub(crate) use body::Body;
+pub use certificates::{Certificates, CertificatesError};
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use error::{HttpStatus, RegistryError, TokenError};
@@ -34,6 +36,7 @@ pub(crate) use upload::{ManifestName, Mount, Upload};
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -69,6 +72,10 @@ pub struct RegistryOptions {
     pub plain_http: BTreeSet<String>,
     /// The proxies on the way.
     pub proxies: Proxies,
+    /// The authorities that are trusted beside those of the system.
+    pub certificates: Certificates,
+    /// Directories that have one for each registry, with its certificates.
+    pub certificates_by_registry: Vec<PathBuf>,
     /// How long a connection may say nothing. What is small may take four times as long in all.
     pub idle_timeout: Duration,
 }
@@ -80,6 +87,8 @@ impl Default for RegistryOptions {
             keychain: Keychain::default(),
             plain_http: BTreeSet::new(),
             proxies: Proxies::default(),
+            certificates: Certificates::default(),
+            certificates_by_registry: Vec::new(),
             idle_timeout: Duration::from_secs(60),
         }
     }

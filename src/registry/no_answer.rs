@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::iter;
 
-use rustls::{CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::local::LeadsToLocal;
 
@@ -34,7 +34,7 @@ impl NoAnswer {
     /// Whether it would be the same the next time.
     pub(super) fn is_final(&self) -> bool {
         self.error.is_redirect()
-            || is_certificate_error(&self.error)
+            || is_tls_error(&self.error)
             || speaks_no_tls(&self.error)
             || wants_proxy_login(&self.error)
             || leads_to_local(&self.error)
@@ -44,6 +44,8 @@ impl NoAnswer {
     pub fn reason(&self) -> Reason {
         if find(&self.error, is_unknown_issuer) {
             Reason::UnknownAuthority
+        } else if find(&self.error, is_refusal) {
+            Reason::OwnCertificate
         } else if speaks_no_tls(&self.error) {
             Reason::NoTls
         } else if wants_proxy_login(&self.error) {
@@ -63,6 +65,8 @@ impl NoAnswer {
 pub enum Reason {
     /// The host's certificate is signed by an authority that is not known.
     UnknownAuthority,
+    /// The host refuses the handshake: it may want to be shown a certificate.
+    OwnCertificate,
     /// The host speaks no TLS.
     NoTls,
     /// The proxy on the way wants a login.
@@ -84,9 +88,15 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-pub(super) fn is_certificate_error(error: &reqwest::Error) -> bool {
+/// Whether TLS is spoken, and the two sides do not agree: on a certificate, or on how.
+pub(super) fn is_tls_error(error: &reqwest::Error) -> bool {
     find(error, |error| {
-        matches!(error, rustls::Error::InvalidCertificate(_))
+        matches!(
+            error,
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::AlertReceived(_)
+                | rustls::Error::PeerIncompatible(_)
+        )
     })
 }
 
@@ -94,6 +104,21 @@ fn is_unknown_issuer(error: &rustls::Error) -> bool {
     matches!(
         error,
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
+    )
+}
+
+/// Whether the other side ended the handshake, for what it was shown or not.
+fn is_refusal(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnknownCA
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::AccessDenied
+                | AlertDescription::HandshakeFailure
+        )
     )
 }
 

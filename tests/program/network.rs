@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, OnceLock};
 
 use oci_pull_all_support::{
-    Answer, Content, Faulty, Identity, Proxy, Registry, blobs, digest, noise,
+    Answer, Content, Faulty, Identity, Proxy, Ran, Registry, User, blobs, digest, noise,
 };
 use serde_json::json;
 
@@ -155,6 +155,90 @@ fn a_certificate_is_trusted_only_when_told() {
     )
     .succeeded();
     assert!(proxy.targets().len() > before);
+}
+
+/// A pull over TLS.
+fn pull_by_tls(user: &User, identity: &Identity, environment: &[(&str, &str)]) -> Ran {
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::start_tls(identity, content, |_, answer| answer);
+    pull_from(user, &registry.host(), &root, environment)
+}
+
+fn pull_from(user: &User, host: &str, root: &str, environment: &[(&str, &str)]) -> Ran {
+    let reference = format!("{host}/app@{root}");
+    let pull = ["pull", &reference, "--output", "out", "--no-store"];
+    user.run_with(environment, &pull)
+}
+
+#[test]
+fn certificates_are_trusted_that_the_environment_names() {
+    let user = new_user();
+    let (one, other) = (Identity::new(), Identity::new());
+    let file = one.certificate().display().to_string();
+    std::fs::create_dir(user.path("certs")).expect("can be made");
+    std::fs::copy(other.certificate(), user.path("certs/other.pem")).expect("can be copied");
+    std::fs::write(user.path("certs/README"), "nothing").expect("can be written");
+    let directory = user.path("certs").display().to_string();
+    let both = [
+        ("SSL_CERT_FILE", file.as_str()),
+        ("SSL_CERT_DIR", directory.as_str()),
+    ];
+    pull_by_tls(&user, &one, &both).succeeded();
+    pull_by_tls(&user, &other, &both).succeeded();
+    pull_by_tls(&user, &other, &both[..1]).failed(&["invalid peer certificate"]);
+
+    for (name, content) in [("empty.pem", &[][..]), ("der.pem", one.der())] {
+        std::fs::write(user.path(name), content).expect("can be written");
+        let path = user.path(name).display().to_string();
+        pull_by_tls(&user, &one, &[("SSL_CERT_FILE", &path)]).failed(&[
+            "SSL_CERT_FILE",
+            &path,
+            "no certificate in PEM",
+        ]);
+    }
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        pull_by_tls(&user, &one, &[(name, "/nowhere")]).failed(&[name, "/nowhere"]);
+    }
+}
+
+/// What `openssl req -x509` makes says of itself that it is an authority.
+#[test]
+fn a_certificate_that_was_named_itself_is_trusted() {
+    let user = new_user();
+    let (named, other) = (Identity::of_authority(), Identity::of_authority());
+    let file = named.certificate().display().to_string();
+    let environment = [("SSL_CERT_FILE", file.as_str())];
+    pull_by_tls(&user, &named, &environment).succeeded();
+    pull_by_tls(&user, &other, &environment).failed(&["certificate"]);
+    // It is for its own names.
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::start_tls(&named, content, |_, answer| answer);
+    let host = registry.host().replace("127.0.0.1", "localhost");
+    pull_from(&user, &host, &root, &environment).failed(&["certificate"]);
+}
+
+#[test]
+fn certificates_of_a_registry_are_found_where_docker_and_podman_have_them() {
+    let client = Identity::new();
+    let server = Identity::for_client(&client);
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::start_tls(&server, content, |_, answer| answer);
+    let host = registry.host();
+    for directory in ["containers", "docker"] {
+        let user = new_user();
+        let of_registry = user.path(&format!(".config/{directory}/certs.d/{host}"));
+        std::fs::create_dir_all(&of_registry).expect("can be made");
+        pull_from(&user, &host, &root, &[]).failed(&["UnknownIssuer"]);
+        std::fs::copy(server.certificate(), of_registry.join("ca.crt")).expect("can be copied");
+        pull_from(&user, &host, &root, &[]).failed(&["certs.d", "certificate"]);
+        std::fs::copy(client.certificate(), of_registry.join("client.cert")).expect("copied");
+        pull_from(&user, &host, &root, &[]).failed(&["client.cert", "client.key"]);
+        std::fs::copy(client.key(), of_registry.join("client.key")).expect("can be copied");
+        pull_from(&user, &host, &root, &[]).succeeded();
+    }
 }
 
 #[test]

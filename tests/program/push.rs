@@ -192,6 +192,67 @@ fn wrong_bytes_of_a_base_are_not_pushed() {
     );
 }
 
+/// A token service that answers with both names of a token, as Docker Hub's does; a push that mounts asks for two
+/// scopes.
+#[test]
+fn a_mount_is_permitted_by_one_token_for_both_repositories() {
+    let content = Content::image(&[noise(6, 200_000)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    for answer in ["token", "access_token", "both"] {
+        let name: Arc<std::sync::OnceLock<String>> = Arc::default();
+        let own = Arc::clone(&name);
+        let registry = Faulty::start(content.clone(), {
+            let layer = layer.clone();
+            move |seen: &Seen, right: Answer| {
+                let own = own.get().expect("set before any request");
+                if let Some((_, query)) = seen.path.split_once("/token?") {
+                    let token = query.replace(['%', '&', '='], "-");
+                    return Answer::new(
+                        200,
+                        match answer {
+                            "both" => json!({"token": token, "access_token": token}),
+                            name => json!({name: token}),
+                        }
+                        .to_string(),
+                    );
+                }
+                let shown = seen.headers.get("authorization");
+                let permits = |scope: &str| shown.is_some_and(|shown| shown.contains(scope));
+                if seen.path == "/v2/" {
+                    return right;
+                }
+                let needed = if seen.path.starts_with("/v2/base/") {
+                    "repository-3Abase-3Apull"
+                } else {
+                    "repository-3Ateam-2Fapp-3Apull-2Cpush"
+                };
+                if !permits(needed) {
+                    let realm = format!("Bearer realm=\"http://{own}/token\",service=\"tests\"");
+                    return Answer::new(401, "{}").header("WWW-Authenticate", realm);
+                }
+                let mounts = seen.path.contains("mount=") && seen.path.contains(hex(&layer));
+                match (seen.method.as_str(), seen.path.starts_with("/v2/base/")) {
+                    (_, true) => right,
+                    ("POST", _) if mounts && permits("repository-3Abase-3Apull") => {
+                        Answer::new(201, "").header("Location", "/v2/team/app/blobs/x")
+                    }
+                    ("HEAD", _) => Answer::new(404, ""),
+                    ("POST", _) => Answer::new(202, "").header(
+                        "Location",
+                        format!("/v2/team/app/blobs/uploads/{}", seen.earlier),
+                    ),
+                    _ => Answer::new(201, ""),
+                }
+            }
+        });
+        name.set(registry.host()).expect("set once");
+        let shallow = Shallow::pull(&registry.host(), &image);
+        let repository = format!("{}/team/app", registry.host());
+        let ran = shallow.push(&repository, &[]).succeeded();
+        assert!(ran.stderr.contains("1 mounted"), "{answer}: {}", ran.stderr);
+    }
+}
+
 /// Writes a Docker configuration with a password for `host`.
 fn log_in(path: &Path, host: &str, password: &str) {
     let auths = json!({"auths": {host: {"username": CREDENTIALS.0, "password": password}}});

@@ -11,8 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
 /// A request as it came.
@@ -202,35 +204,67 @@ impl Default for Deaf {
 #[derive(Debug)]
 pub struct Identity {
     directory: TempDir,
+    der: CertificateDer<'static>,
     config: Arc<ServerConfig>,
 }
 
 impl Identity {
     /// A new one.
     pub fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed([
-            "127.0.0.1".to_owned(),
-            "registry.test".to_owned(),
-        ]);
-        let made = made.expect("a certificate can be made");
+        Self::make(IsCa::NoCa, None)
+    }
+
+    /// A new one that says of itself that it is an authority, as `openssl req -x509` makes it.
+    pub fn of_authority() -> Self {
+        Self::make(IsCa::Ca(BasicConstraints::Unconstrained), None)
+    }
+
+    /// A new one, for a server to which clients show the certificate of `client`.
+    pub fn for_client(client: &Identity) -> Self {
+        Self::make(IsCa::NoCa, Some(client))
+    }
+
+    fn make(is_ca: IsCa, client: Option<&Identity>) -> Self {
+        let names = ["127.0.0.1", "registry.test"].map(str::to_owned);
+        let mut params = CertificateParams::new(names).expect("names");
+        params.is_ca = is_ca;
+        let signing_key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.self_signed(&signing_key);
+        let certificate = certificate.expect("a certificate can be made");
         let directory = tempfile::tempdir().expect("a directory can be made");
         let write = |name: &str, text: String| {
             std::fs::write(directory.path().join(name), text).expect("can be written");
         };
-        write("tls.crt", made.cert.pem());
-        write("tls.key", made.signing_key.serialize_pem());
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        write("tls.crt", certificate.pem());
+        write("tls.key", signing_key.serialize_pem());
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("versions of TLS");
+        let config = match client {
+            None => config.with_no_client_auth(),
+            Some(client) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(client.der.clone()).expect("a certificate");
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                config.with_client_cert_verifier(verifier.expect("it has a root"))
+            }
+        };
+        let config = config
+            .with_single_cert(vec![certificate.der().clone()], key)
             .expect("the key fits the certificate");
         Self {
             directory,
+            der: certificate.der().clone(),
             config: Arc::new(config),
         }
+    }
+
+    /// The certificate, in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// The certificate, in PEM.
