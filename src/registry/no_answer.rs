@@ -26,9 +26,9 @@ impl NoAnswer {
         }
     }
 
-    /// Whether nobody is there, and nobody was.
+    /// Whether nobody is there, and nobody was, or a proxy does not connect to them.
     pub(super) fn is_unreachable(&self) -> bool {
-        !self.answered && self.error.is_connect() && is_nobody(&self.error)
+        !self.answered && (is_nobody(&self.error) || is_refused_by_proxy(&self.error))
     }
 
     /// Whether it would be the same the next time.
@@ -82,6 +82,9 @@ pub enum Reason {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match causes(&self.error).last() {
+            Some(root) if root.to_string() == REFUSED => {
+                f.write_str("the proxy refuses to connect there")
+            }
             Some(root) => write!(f, "{root}"),
             None => Ok(()),
         }
@@ -134,6 +137,9 @@ fn speaks_no_tls(error: &reqwest::Error) -> bool {
 // The HTTP library's own type for what happens at a proxy is private.
 const TUNNEL: &str = "tunnel error: ";
 
+/// A proxy answers with an error.
+const REFUSED: &str = "tunnel error: unsuccessful";
+
 /// Whether a name does not exist, or nobody listens where it leads.
 fn is_nobody(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| {
@@ -156,6 +162,10 @@ fn leads_to_local(error: &reqwest::Error) -> bool {
 
 fn goes_through_proxy(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| cause.to_string().starts_with(TUNNEL))
+}
+
+fn is_refused_by_proxy(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| cause.to_string() == REFUSED)
 }
 
 fn wants_proxy_login(error: &reqwest::Error) -> bool {

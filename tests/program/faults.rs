@@ -629,6 +629,33 @@ fn credentials_stay_behind_at_a_redirect() {
 }
 
 #[test]
+fn who_answered_is_who_is_named() {
+    for (status, page) in [
+        (
+            403,
+            "<?xml version=\"1.0\"?><Error><Code>ExpiredToken</Code>\n<Message>no \u{1b}[2Jway</Message></Error>",
+        ),
+        (
+            404,
+            "<html><head><title>Not Found</title></head><body>gone</body></html>",
+        ),
+    ] {
+        let storage = Faulty::start(Content::default(), move |_, _| Answer::new(status, page));
+        let target = format!("http://{}/signed?key=hidden", storage.host());
+        let pull = Pull::new(
+            image(),
+            always(move |_, _| Answer::new(307, "").header("Location", target.clone())),
+        );
+        let ran = pull.run_with(&[]);
+        for wrong in ["docker login", "repository's name", "hidden", "\u{1b}", "<"] {
+            assert!(!ran.stderr.contains(wrong), "{}", ran.stderr);
+        }
+        let said = ["ExpiredToken no \\u{1b}[2Jway", "Not Found gone"][usize::from(status - 403)];
+        ran.failed(&[&storage.host(), &status.to_string(), said]);
+    }
+}
+
+#[test]
 fn a_redirect_loop_ends() {
     let pull = Pull::new(
         image(),

@@ -132,6 +132,8 @@ fn a_certificate_is_trusted_only_when_told() {
         user.run_with(environment, &arguments)
     };
     pull(&through, &far, "through").succeeded();
+    let socks = proxy.socks_url();
+    pull(&[trusting[0], ("ALL_PROXY", &socks)], &far, "socks").succeeded();
     assert!(proxy.targets().iter().all(|target| *target == far_host));
     assert!(!proxy.targets().is_empty());
 
@@ -239,6 +241,19 @@ fn certificates_of_a_registry_are_found_where_docker_and_podman_have_them() {
         std::fs::copy(client.key(), of_registry.join("client.key")).expect("can be copied");
         pull_from(&user, &host, &root, &[]).succeeded();
     }
+}
+
+#[test]
+fn a_refusal_of_a_proxy_is_named_as_such() {
+    let proxy = Faulty::start(Content::default(), |_, _| Answer::new(403, "no"));
+    let reference = format!("registry.test/app@{}", digest(b""));
+    let environment = [("HTTPS_PROXY", format!("http://{}", proxy.host()))];
+    let environment = environment
+        .each_ref()
+        .map(|(name, url)| (*name, url.as_str()));
+    let ran = new_user().run_with(&environment, &["pull", &reference, "--output", "out"]);
+    ran.failed(&["registry.test", "the proxy refuses", "HTTPS_PROXY"]);
+    assert_eq!(proxy.seen().len(), 4);
 }
 
 #[test]

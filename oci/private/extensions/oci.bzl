@@ -4,7 +4,7 @@ load("//oci/private/repositories:oci_pull.bzl", "oci_pull")
 load("//oci/private/repositories:oci_pull_all.bzl", "oci_pull_all")
 load("//oci/private/repositories:pins.bzl", "PINS", "pins")
 load("//oci/private/repositories:pull.bzl", "PULLED_TOOLCHAINS")
-load("//oci/private/repositories:pull_attrs.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "check_name", "check_pull", "image_name")
+load("//oci/private/repositories:pull_attrs.bzl", "PULL_ATTRS", "REFERRERS_ATTRS", "check_name", "check_owner", "check_pull", "image_name")
 load("//oci/private/repositories:pulled_toolchains.bzl", "pulled_toolchains")
 
 _TAG_ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
@@ -26,7 +26,7 @@ def _oci_impl(mctx):
             if module.is_root:
                 (direct_dev if mctx.is_dev_dependency(tag) else direct).append(tag.name)
                 pinned.append(_pin(tag))
-            problem = check_name(tag.name) or check_pull(tag)
+            problem = check_name(tag.name) or check_pull(tag) or check_owner(tag, module.is_root)
             if tag.name in [PULLED_TOOLCHAINS, PINS]:
                 problem = "the extension keeps this name for itself: choose another"
             if problem:

@@ -108,6 +108,23 @@ def check_pull(attrs):
             return problem
     return None
 
+def check_owner(attrs, is_root):
+    """Tells whether a module may declare a pull as it does: where credentials go is the root module's matter.
+
+    Args:
+      attrs: what has the attributes of PULL_ATTRS.
+      is_root: whether the root module declares it.
+
+    Returns:
+      None, or a message that says what to change.
+    """
+    if is_root:
+        return None
+    for name in ["docker_config", "plain_http"]:
+        if getattr(attrs, name):
+            return "only the root module may set {}, because it decides where credentials go: leave it out, and let the root module declare this pull".format(name)
+    return None
+
 def check_digest(attrs):
     """Tells what is wrong with the digest of a pull.
 

@@ -1,7 +1,7 @@
 """Tests of what is wrong with a pull."""
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
-load("//oci/private/repositories:pull_attrs.bzl", "check_digest", "check_name", "check_pull", "image_name")
+load("//oci/private/repositories:pull_attrs.bzl", "check_digest", "check_name", "check_owner", "check_pull", "image_name")
 
 _HEX = "0123456789abcdef" * 4
 
@@ -58,10 +58,25 @@ def _check_test_impl(ctx):
 
 check_test = unittest.make(_check_test_impl)
 
+def _owner_test_impl(ctx):
+    env = unittest.begin(ctx)
+    plain = struct(docker_config = None, plain_http = True)
+    login = struct(docker_config = "@@//:config.json", plain_http = False)
+    neither = struct(docker_config = None, plain_http = False)
+    for pull in [plain, login, neither]:
+        asserts.equals(env, None, check_owner(pull, True))
+    asserts.equals(env, None, check_owner(neither, False))
+    for pull, name in [(plain, "plain_http"), (login, "docker_config")]:
+        message = check_owner(pull, False)
+        asserts.true(env, "only the root module may set " + name in message, message)
+    return unittest.end(env)
+
+owner_test = unittest.make(_owner_test_impl)
+
 def pull_attrs_test_suite(name):
     """Declares the tests.
 
     Args:
       name: the suite's name, with which the tests' names begin.
     """
-    unittest.suite(name, name_test, check_test)
+    unittest.suite(name, name_test, check_test, owner_test)

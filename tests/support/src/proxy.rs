@@ -1,6 +1,6 @@
 //! A proxy for HTTPS, for which every name is this machine.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -30,6 +30,11 @@ impl Proxy {
         Self { address, targets }
     }
 
+    /// What `HTTPS_PROXY` takes to reach it by SOCKS 5, which it speaks as well.
+    pub fn socks_url(&self) -> String {
+        format!("socks5h://{}", self.address)
+    }
+
     /// What `HTTPS_PROXY` takes.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -43,6 +48,9 @@ impl Proxy {
 
 fn tunnel(client: TcpStream, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
+    if reader.fill_buf()?.first() == Some(&SOCKS) {
+        return tunnel_by_socks(reader, client, seen);
+    }
     let mut request = String::new();
     reader.read_line(&mut request)?;
     let target = request
@@ -57,10 +65,52 @@ fn tunnel(client: TcpStream, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
     seen.lock()
         .expect("no thread panicked")
         .push(target.clone());
+    pass(
+        reader,
+        client,
+        &target,
+        b"HTTP/1.1 200 Connection established\r\n\r\n",
+    )
+}
+
+/// The version of SOCKS (RFC 1928).
+const SOCKS: u8 = 5;
+
+fn tunnel_by_socks(
+    mut reader: BufReader<TcpStream>,
+    mut client: TcpStream,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut greeting = [0; 2];
+    reader.read_exact(&mut greeting)?;
+    let mut methods = vec![0; usize::from(greeting[1])];
+    reader.read_exact(&mut methods)?;
+    client.write_all(&[SOCKS, 0])?;
+    // Only names are asked for.
+    let mut head = [0; 5];
+    reader.read_exact(&mut head)?;
+    let mut name = vec![0; usize::from(head[4])];
+    reader.read_exact(&mut name)?;
+    let mut port = [0; 2];
+    reader.read_exact(&mut port)?;
+    let (name, port) = (String::from_utf8_lossy(&name), u16::from_be_bytes(port));
+    let target = format!("{name}:{port}");
+    seen.lock()
+        .expect("no thread panicked")
+        .push(target.clone());
+    pass(reader, client, &target, &[SOCKS, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+}
+
+/// Says that there is a tunnel, and passes on what goes through it.
+fn pass(
+    mut reader: BufReader<TcpStream>,
+    mut client: TcpStream,
+    target: &str,
+    answer: &[u8],
+) -> std::io::Result<()> {
     let port = target.rsplit(':').next().unwrap_or_default();
     let server = TcpStream::connect(format!("127.0.0.1:{port}"))?;
-    let mut client = client;
-    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    client.write_all(answer)?;
     let (mut from_server, mut to_client) = (server.try_clone()?, client);
     std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
     std::io::copy(&mut reader, &mut &server)?;
