@@ -1,6 +1,7 @@
 //! Runs a scanner on an image as a test: what the image is to the scanner, what the scanner is kept from, where its
 //! report goes, and which end is a good one.
 
+pub mod baseline;
 mod bolt;
 pub mod findings;
 pub mod grype;

@@ -236,6 +236,7 @@ fn what_others_named_acts_on_no_terminal_and_no_parser() {
     );
 }
 
+<<<<<<< HEAD
 /// A database of grype's with nothing but what it says of systems and languages.
 const GRYPE: &str = "
     CREATE TABLE db_metadata (build_timestamp datetime, model integer, revision integer, addition integer);
@@ -358,4 +359,123 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         troubles("debian", "12", "", "gem"),
         json!([{"code": "language-not-covered", "kind": "gem"}]),
     );
+=======
+/// Has a test accept what `judge` found, in a workspace that is the user's directory.
+fn accept(user: &User, more: &[&str]) -> Ran {
+    let arguments = [
+        "findings",
+        "show",
+        "--name",
+        "//:scan",
+        "--baseline=scan.baseline.toml",
+        "v.json",
+        "--accept",
+    ];
+    let workspace = user.path("").display().to_string();
+    user.run(&[&arguments, more, &["--workspace", &workspace]].concat())
+}
+
+#[test]
+fn a_baseline_is_of_what_fails_and_only_new_findings_fail_then() {
+    let user = new_user();
+    let [one, two, three] = ["CVE-1", "CVE-2", "CVE-3"]
+        .map(|id| finding(id, "high", "a \"b\"\n[[exception]]", "local"));
+    let day = Some("2026-11-10");
+    judge(
+        &user,
+        &findings(day, &[two.clone(), one.clone(), two.clone()]),
+        "",
+        &[],
+    );
+    let ran = accept(&user, &[]);
+    let line = "scan.baseline.toml: 2 new, 0 as before, 0 gone";
+    assert!(
+        ran.success && lines(&ran).contains(&line),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    let baseline = fs::read_to_string(user.path("scan.baseline.toml")).expect("was written");
+    let ids: Vec<_> = baseline
+        .lines()
+        .filter(|line| line.starts_with("id = "))
+        .collect();
+    assert_eq!(ids, ["id = \"CVE-1\"", "id = \"CVE-2\""], "{baseline}");
+    assert!(
+        baseline.contains("reason = \"found by the database of 2026-11-10\"\nwhere = \"local\""),
+        "{baseline}"
+    );
+
+    // What an entry says stays.
+    let baseline = baseline.replacen("found by", "known from", 1);
+    fs::write(user.path("scan.baseline.toml"), &baseline).expect("can be written");
+    let with = &["--baseline=scan.baseline.toml"];
+    assert!(judge(&user, &findings(day, &[one.clone(), two]), "", with).success);
+    let ran = judge(&user, &findings(day, &[one, three]), "", with);
+    let found = lines(&ran);
+    assert!(!ran.success, "{}", ran.stdout);
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("found: CVE-3 high"))
+    );
+    assert!(
+        found.contains(&"gone: scan.baseline.toml:11: CVE-2"),
+        "{}",
+        ran.stdout
+    );
+    let ran = accept(&user, &["--reason", "as it was shipped"]);
+    let line = "scan.baseline.toml: 1 new, 1 as before, 1 gone";
+    assert!(lines(&ran).contains(&line), "{}{}", ran.stdout, ran.stderr);
+    let baseline = fs::read_to_string(user.path("scan.baseline.toml")).expect("was written");
+    assert!(
+        baseline.contains("known from") && baseline.contains("as it was shipped"),
+        "{baseline}"
+    );
+    assert!(!baseline.contains("CVE-2"), "{baseline}");
+}
+
+#[test]
+fn nothing_is_accepted_of_a_scan_that_cannot_be_trusted() {
+    let user = new_user();
+    let mut found = findings(
+        Some("2026-11-10"),
+        &[finding("CVE-1", "high", "a", "local")],
+    );
+    found["troubles"] = json!([{"code": "no-packages"}]);
+    judge(&user, &found, "", &[]);
+    accept(&user, &[]).failed(&["nothing is accepted of a scan that cannot be trusted"]);
+    assert!(!user.path("scan.baseline.toml").exists());
+    let ran = user.run(&[
+        "findings",
+        "show",
+        "--name=//:scan",
+        "--baseline=b.toml",
+        "v.json",
+        "--accept",
+    ]);
+    assert!(!ran.success);
+}
+
+#[test]
+fn what_may_be_allowed_is_told_everywhere_alike() {
+    let user = new_user();
+    let found = findings(Some("2026-11-10"), &[]);
+    let ran = judge(&user, &found, "", &["--allow=no-package"]);
+    assert!(!ran.success);
+    let (_, known) = ran.stderr.split_once("possible values: ").expect("a list");
+    let (known, _) = known.split_once(']').expect("its end");
+    let known: Vec<&str> = known.split(", ").collect();
+    let checkout = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rule = "oci/private/rules/oci_scan_policy.bzl";
+    let rule = fs::read_to_string(checkout.join(rule)).expect("can be read");
+    let (_, list) = rule.split_once("_TROUBLES = [").expect("a list");
+    let (list, _) = list.split_once(']').expect("its end");
+    let listed: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert_eq!(listed, known);
+    let page = fs::read_to_string(checkout.join("docs/policies.md")).expect("can be read");
+    for code in known {
+        assert!(page.contains(&format!("\n| `{code}` |")), "{code}");
+    }
+>>>>>>> b2e20eb (Accept what a scan finds as a baseline)
 }

@@ -10,14 +10,18 @@ _TROUBLES = [
     "database-too-old",
     "database-without-date",
     "empty-database",
+    "go-program-without-modules",
     "language-not-covered",
+    "language-packages-unseen",
     "no-java-database",
     "no-packages",
     "system-differs",
     "system-mistaken",
     "system-not-covered",
     "system-packages-gone",
+    "system-packages-missing",
     "system-packages-unseen",
+    "system-without-packages",
     "unread-log",
 ]
 
