@@ -20,6 +20,7 @@ use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
 use oci_pull_all::scan::traces::Traces;
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict};
+use oci_pull_all::scan::vex::VexDocument;
 use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
 
@@ -161,7 +162,7 @@ pub(crate) struct VerdictArgs {
     /// How many days the database may be behind the newest date of what is scanned.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     max_database_age: u32,
-    /// A file with exceptions. May be repeated.
+    /// A file with exceptions in TOML, or a document of OpenVEX, whose name ends with .json. May be repeated.
     #[arg(long, value_name = "FILE")]
     exceptions: Vec<PathBuf>,
     /// A file with what was found before and was accepted.
@@ -303,7 +304,15 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
     let inventories = |paths: &[PathBuf]| -> Result<Vec<Inventory>> {
         paths.iter().map(|path| read_json(path)).collect()
     };
-    let exceptions = args.exceptions.iter().map(|path| read_exceptions(path));
+    let mut exceptions = Vec::new();
+    let mut vex = Vec::new();
+    for path in &args.exceptions {
+        if path.extension().is_some_and(|ending| ending == "json") {
+            vex.push(VexDocument::read(path, &read(path)?)?);
+        } else {
+            exceptions.push(read_exceptions(path)?);
+        }
+    }
     let policy = Policy {
         name: args.policy_name.clone(),
         fail_on: args.fail_on,
@@ -312,7 +321,8 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         allow: args.allow.iter().cloned().collect(),
         max_database_age: args.max_database_age,
         unused_exceptions_pass: args.unused_exceptions_pass,
-        exceptions: exceptions.collect::<Result<_>>()?,
+        exceptions,
+        vex,
         baseline: args.baseline.as_deref().map(read_exceptions).transpose()?,
     };
     let bases = Bases {

@@ -13,6 +13,7 @@ mod stage;
 pub mod traces;
 mod trivy;
 pub mod verdict;
+pub mod vex;
 
 pub use isolate::{Isolation, Network, NetworkIsOpen};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::findings::{Finding, Findings, Origin, Severity};
+use super::vex::VexDocument;
 
 /// What passes.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Policy {
     pub unused_exceptions_pass: bool,
     /// What passes all the same.
     pub exceptions: Vec<ExceptionFile>,
+    /// What others say of vulnerabilities.
+    pub vex: Vec<VexDocument>,
     /// What was found before and was accepted.
     pub baseline: Option<ExceptionFile>,
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Finding, Findings, Inventory, Package, SCHEMA, Severity, Trouble};
 use super::policy::{Exception, Policy};
+use super::vex::{self, VexDocument};
 
 /// The images that an image stands on.
 #[derive(Clone, Debug, Default)]
@@ -158,6 +159,12 @@ impl Verdict {
                     reason: exception.reason().to_owned(),
                     place: exception.place.clone(),
                 });
+            } else if let Some(statement) = vex::passes(&policy.vex, finding, &self.findings) {
+                self.excepted.push(Excepted {
+                    finding: finding.clone(),
+                    reason: statement.reason(),
+                    place: statement.place.clone(),
+                });
             } else if tested.contains(&identity) {
                 self.of_base.push(finding.clone());
             } else if finding.fixed.is_empty() && policy.only_fixed {
@@ -177,17 +184,29 @@ impl Verdict {
 
     fn judge_exceptions(&mut self, policy: &Policy) {
         let found = &self.findings;
+        let mut unused = Vec::new();
         for exception in policy.exceptions() {
             if let Some(fault) = expired(exception, found) {
                 self.faults.push(fault);
             } else if !exception.is_used(found) {
-                let fault = fault(exception, "nothing that was found is like it: remove it");
-                if policy.unused_exceptions_pass {
-                    self.unused.push(fault);
-                } else {
-                    self.faults.push(fault);
-                }
+                unused.push((&exception.place, exception.id()));
             }
+        }
+        for statement in policy.vex.iter().flat_map(VexDocument::passing) {
+            let mut all = found.findings.iter();
+            if !all.any(|finding| statement.is_for(finding, found)) {
+                unused.push((&statement.place, statement.id()));
+            }
+        }
+        let unused = unused.into_iter().map(|(place, id)| ExceptionFault {
+            place: place.clone(),
+            id: id.to_owned(),
+            problem: "nothing that was found is like it: remove it".to_owned(),
+        });
+        if policy.unused_exceptions_pass {
+            self.unused.extend(unused);
+        } else {
+            self.faults.extend(unused);
         }
         for accepted in policy.baseline() {
             if let Some(fault) = expired(accepted, found) {

@@ -236,7 +236,6 @@ fn what_others_named_acts_on_no_terminal_and_no_parser() {
     );
 }
 
-<<<<<<< HEAD
 /// A database of grype's with nothing but what it says of systems and languages.
 const GRYPE: &str = "
     CREATE TABLE db_metadata (build_timestamp datetime, model integer, revision integer, addition integer);
@@ -294,7 +293,9 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
             "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
             "system": system,
             "packages": [package("deb", true), package(kind, false)],
-            "traces": {"system": system, "databases": {}, "log": null, "java_archives": 0},
+            "traces": {
+                "system": system, "databases": [], "log": null, "java_archives": 0, "linked": [], "go_programs": [],
+            },
             "knows_java_archives": true,
         });
         fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
@@ -359,7 +360,8 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         troubles("debian", "12", "", "gem"),
         json!([{"code": "language-not-covered", "kind": "gem"}]),
     );
-=======
+}
+
 /// Has a test accept what `judge` found, in a workspace that is the user's directory.
 fn accept(user: &User, more: &[&str]) -> Ran {
     let arguments = [
@@ -477,5 +479,92 @@ fn what_may_be_allowed_is_told_everywhere_alike() {
     for code in known {
         assert!(page.contains(&format!("\n| `{code}` |")), "{code}");
     }
->>>>>>> b2e20eb (Accept what a scan finds as a baseline)
+}
+
+/// A statement of OpenVEX about a product.
+fn statement(id: &str, status: &str, product: &Value, time: &str) -> Value {
+    json!({
+        "vulnerability": {"@id": "https://example.com/v", "name": id},
+        "timestamp": time,
+        "products": [product],
+        "status": status,
+        "justification": "vulnerable_code_not_present",
+    })
+}
+
+#[test]
+fn statements_of_openvex_are_exceptions() {
+    let user = new_user();
+    let found = findings(
+        Some("2026-11-10"),
+        &[finding("CVE-1", "high", "a+b", "local")],
+    );
+    let judged = |statements: &[Value]| {
+        let document = json!({
+            "@context": "https://openvex.dev/ns/v0.2.0",
+            "@id": "https://example.com/vex",
+            "author": "a",
+            "timestamp": "2026-11-01T00:00:00Z",
+            "version": 1,
+            "statements": statements,
+        });
+        fs::write(user.path("x.vex.json"), document.to_string()).expect("can be written");
+        judge(&user, &found, "", &["--exceptions", "x.vex.json"])
+    };
+    let day = "2026-11-01T00:00:00Z";
+    let package = json!({"@id": "pkg:deb/debian/a%2Bb"});
+    let image = json!({"@id": "pkg:oci/app@sha256%3A0?repository_url=x"});
+    let part = json!({
+        "identifiers": {"purl": "pkg:oci/app@sha256:0"},
+        "subcomponents": [{"@id": "pkg:deb/debian/a+b@1.0-1"}],
+    });
+    for product in [&package, &image, &part] {
+        for status in ["not_affected", "fixed"] {
+            let ran = judged(&[statement("ghsa-cve-1", status, product, day)]);
+            assert!(
+                ran.success,
+                "{product} {status}: {}{}",
+                ran.stdout, ran.stderr
+            );
+        }
+        assert!(!judged(&[statement("CVE-1", "affected", product, day)]).success);
+        assert!(!judged(&[statement("CVE-2", "fixed", product, day)]).success);
+    }
+    let ran = judged(&[statement("CVE-1", "not_affected", &package, day)]);
+    let line = "excepted: CVE-1 high a+b 1.0-1, fixed in 1.0-2: x.vex.json, statement 1: not affected: vulnerable_code_not_present";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+
+    for product in [
+        json!({"@id": "pkg:deb/debian/a%2Bb@2"}),
+        json!({"@id": "pkg:deb/debian/a%2Bb?arch=arm64"}),
+        json!({"@id": "pkg:rpm/debian/a%2Bb"}),
+        json!({"@id": "pkg:oci/app"}),
+        json!({"@id": "pkg:oci/app@sha256:1"}),
+        json!({"@id": "pkg:oci/app@sha256:0", "subcomponents": [{"@id": "pkg:deb/debian/c"}]}),
+    ] {
+        let ran = judged(&[statement("CVE-1", "fixed", &product, day)]);
+        let unused = "exception: x.vex.json, statement 1: CVE-1: nothing that was found is like it: remove it";
+        assert!(
+            !ran.success && lines(&ran).contains(&unused),
+            "{}",
+            ran.stdout
+        );
+    }
+
+    // The newest counts, wherever it stands.
+    let [newer, fixed] = [
+        statement("CVE-1", "affected", &package, "2026-11-02T00:00:00Z"),
+        statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00+01:00"),
+    ];
+    assert!(!judged(&[newer, fixed]).success);
+
+    let mut bare = statement("CVE-1", "not_affected", &package, day);
+    bare["justification"] = Value::Null;
+    judged(&[bare]).failed(&["x.vex.json: statement 1 says not_affected"]);
+    let mut nowhere = statement("CVE-1", "fixed", &package, day);
+    nowhere["products"] = json!([]);
+    judged(&[nowhere]).failed(&["x.vex.json: statement 1 names no products"]);
+    fs::write(user.path("x.vex.json"), "{\"@context\": \"https://openvex.dev/ns\", \"timestamp\": \"2026-11-01T00:00:00Z\", \"statements\": []}")
+        .expect("can be written");
+    judge(&user, &found, "", &["--exceptions", "x.vex.json"]).failed(&["@context"]);
 }

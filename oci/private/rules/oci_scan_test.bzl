@@ -99,7 +99,7 @@ _oci_scan_test = rule(
         "baseline": attr.label(allow_single_file = [".toml"]),
         "data": attr.label_list(allow_files = True),
         "env": attr.string_dict(),
-        "exceptions": attr.label_list(allow_files = [".toml"]),
+        "exceptions": attr.label_list(allow_files = [".json", ".toml"]),
         "expected_exit": attr.int(),
         "image": attr.label(aspects = [scan_aspect], cfg = pull_all_on, providers = IMAGE_PROVIDERS),
         "layout": attr.label(allow_files = True),
@@ -158,7 +158,8 @@ def oci_scan_test(
       name: the target's name.
       image: the label of the image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.
       policy: the label of the `oci_scan_policy`; without one, that of the build, `--@oci_pull_all//oci:scan_policy`.
-      exceptions: labels of files with exceptions for this image, in TOML, beside those of the policy.
+      exceptions: labels of files with exceptions for this image, in TOML, and of documents of OpenVEX 0.2.0 (`.json`), beside
+        those of the policy.
       layout: the label of what is scanned: an `oci_image_layout`, as a directory (`oci-dir:{layout}` for many
         scanners); an `oci_image_archive`, as a file (`docker-archive:{layout}`, `oci-archive:{layout}`); an
         `oci_image_rootfs`, as a directory in which the image's file system is unpacked; or any other target with
