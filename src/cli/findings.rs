@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
@@ -285,6 +286,7 @@ fn match_(args: &MatchArgs) -> Result<()> {
     };
     let Kind(preset) = args.kind;
     let advisories = preset.read_database(database, &read(metadata)?)?;
+    check_not_yet(advisories.database().built)?;
     // What would fail again and again is told by the verdict.
     let is_readable = advisories.database().schema == advisories.expected_schema();
     let matches = if is_readable && !inventory.packages.is_empty() {
@@ -297,6 +299,20 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let base = base.as_ref();
     let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
     write_json(&args.output, &findings)
+}
+
+/// A database of a day to come would never be too old. An error is cached nowhere, and a day that has come stays so, which
+/// is why a clock may be asked.
+fn check_not_yet(built: Option<DateTime<Utc>>) -> Result<()> {
+    let day = Duration::from_secs(24 * 60 * 60);
+    match built {
+        Some(built) if SystemTime::from(built) > SystemTime::now() + day => Err(format!(
+            "the database says that it was built on {}, which is not yet: pull another one, or set this machine's clock",
+            built.date_naive()
+        )
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 fn verdict(args: &VerdictArgs) -> Result<()> {

@@ -6,6 +6,7 @@ mod bolt;
 pub mod findings;
 pub mod grype;
 mod isolate;
+mod memory;
 pub mod policy;
 pub mod preset;
 pub mod report;
@@ -94,13 +95,15 @@ pub enum ScanError {
     },
     /// The scanner ended otherwise than it should.
     #[error(
-        "the scanner {scanner} ended with {status}, not with {expected} as expected; its output is above"
+        "the scanner {scanner} ended with {status}{memory}, not with {expected} as expected; its output is above"
     )]
     End {
         /// The scanner.
         scanner: String,
         /// How it ended.
         status: ExitStatus,
+        /// What memory it had used if it was killed.
+        memory: String,
         /// The exit code that makes the scan a success.
         expected: i32,
     },
@@ -222,6 +225,11 @@ impl Scan {
         if status.code() != Some(self.expected_exit) {
             return Err(ScanError::End {
                 scanner: self.name.clone(),
+                memory: if status.code().is_none() {
+                    memory::in_words()
+                } else {
+                    String::new()
+                },
                 status,
                 expected: self.expected_exit,
             });

@@ -568,3 +568,40 @@ fn statements_of_openvex_are_exceptions() {
         .expect("can be written");
     judge(&user, &found, "", &["--exceptions", "x.vex.json"]).failed(&["@context"]);
 }
+
+#[test]
+fn a_database_of_a_day_to_come_is_an_error() {
+    let user = new_user();
+    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
+    let tables = GRYPE.replace("2026-11-10", "2999-11-10");
+    database.execute_batch(&tables).expect("tables");
+    drop(database);
+    fs::write(user.path("import.json"), "{}").expect("can be written");
+    let inventory = json!({
+        "schema": 1,
+        "scanner": {"name": "syft", "version": "1"},
+        "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+        "system": null,
+        "packages": [],
+        "traces": {
+            "system": null, "databases": [], "log": null, "java_archives": 0, "linked": [], "go_programs": [],
+        },
+        "knows_java_archives": true,
+    });
+    fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
+    user.run(&[
+        "findings",
+        "match",
+        "--kind=grype",
+        "--program=scanner",
+        "--scanner-name=a",
+        "--network",
+        "--inventory=i.json",
+        "--list=l.json",
+        "--output=f.json",
+        "--database",
+        "d.db",
+        "import.json",
+    ])
+    .failed(&["the database says that it was built on 2999-11-10, which is not yet"]);
+}
