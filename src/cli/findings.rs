@@ -4,25 +4,29 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{FoundImage, find_image};
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::Rootfs;
+use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{
-    Findings, Image, Inventory, Package, SCHEMA, Severity, is_real,
+    Findings, Image, Inventory, Package, SCHEMA, Severity, Trouble, is_real,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
 use oci_pull_all::scan::traces::Traces;
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict};
+use oci_pull_all::scan::vex::VexDocument;
 use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
 
 use super::scan::isolate;
-use super::{ARGUMENTS_VARIABLE, Result, read, say, write};
+use super::{ARGUMENTS_VARIABLE, Result, read, say, tell, write};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FindingsCommand {
@@ -129,13 +133,13 @@ pub(crate) struct VerdictArgs {
     /// The findings.
     #[arg(long, value_name = "FILE")]
     findings: PathBuf,
-    /// The inventory of an image that this one stands on, whose date counts. May be repeated.
+    /// The inventory of an image that this one stands on. May be repeated.
     #[arg(long, value_name = "FILE")]
     base: Vec<PathBuf>,
-    /// What people call the nearest of these.
+    /// What people call the nearest image that this one stands on.
     #[arg(long, value_name = "NAME")]
     base_name: Option<String>,
-    /// The inventory of one that has a test of its own: what it has passes here. May be repeated.
+    /// The same of one that has a test of its own: what it has passes here. May be repeated.
     #[arg(long, value_name = "FILE")]
     tested_base: Vec<PathBuf>,
     /// What people call the policy.
@@ -154,14 +158,17 @@ pub(crate) struct VerdictArgs {
     #[arg(long)]
     unused_exceptions_pass: bool,
     /// A trouble that does not matter, by its code. May be repeated.
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Trouble::ALLOWED))]
     allow: Vec<String>,
     /// How many days the database may be behind the newest date of what is scanned.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     max_database_age: u32,
-    /// A file with exceptions. May be repeated.
+    /// A file with exceptions in TOML, or a document of OpenVEX, whose name ends with .json. May be repeated.
     #[arg(long, value_name = "FILE")]
     exceptions: Vec<PathBuf>,
+    /// A file with what was found before and was accepted.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// The file for the verdict.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -175,6 +182,23 @@ pub(crate) struct ShowArgs {
     /// The file for the verdicts as JUnit's XML.
     #[arg(long, value_name = "FILE", env = "XML_OUTPUT_FILE")]
     junit: Option<PathBuf>,
+    /// Write all that fails into the baseline, so that it fails no more.
+    #[arg(long, requires = "baseline")]
+    accept: bool,
+    /// Why it is accepted.
+    #[arg(long, value_name = "TEXT", requires = "accept")]
+    reason: Option<String>,
+    /// The path of the baseline in the workspace.
+    #[arg(long, value_name = "PATH")]
+    baseline: Option<PathBuf>,
+    /// The workspace.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "BUILD_WORKSPACE_DIRECTORY",
+        hide = true
+    )]
+    workspace: Option<PathBuf>,
     /// The verdicts.
     #[arg(required = true)]
     verdicts: Vec<PathBuf>,
@@ -262,6 +286,7 @@ fn match_(args: &MatchArgs) -> Result<()> {
     };
     let Kind(preset) = args.kind;
     let advisories = preset.read_database(database, &read(metadata)?)?;
+    check_not_yet(advisories.database().built)?;
     // What would fail again and again is told by the verdict.
     let is_readable = advisories.database().schema == advisories.expected_schema();
     let matches = if is_readable && !inventory.packages.is_empty() {
@@ -276,16 +301,33 @@ fn match_(args: &MatchArgs) -> Result<()> {
     write_json(&args.output, &findings)
 }
 
+/// A database of a day to come would never be too old. An error is cached nowhere, and a day that has come stays so, which
+/// is why a clock may be asked.
+fn check_not_yet(built: Option<DateTime<Utc>>) -> Result<()> {
+    let day = Duration::from_secs(24 * 60 * 60);
+    match built {
+        Some(built) if SystemTime::from(built) > SystemTime::now() + day => Err(format!(
+            "the database says that it was built on {}, which is not yet: pull another one, or set this machine's clock",
+            built.date_naive()
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
 fn verdict(args: &VerdictArgs) -> Result<()> {
     let findings: Findings = read_json(&args.findings)?;
     let inventories = |paths: &[PathBuf]| -> Result<Vec<Inventory>> {
         paths.iter().map(|path| read_json(path)).collect()
     };
     let mut exceptions = Vec::new();
+    let mut vex = Vec::new();
     for path in &args.exceptions {
-        let text = String::from_utf8(read(path)?);
-        let text = text.map_err(|_| format!("{} is not UTF-8", path.display()))?;
-        exceptions.push(ExceptionFile::read(path, &text)?);
+        if path.extension().is_some_and(|ending| ending == "json") {
+            vex.push(VexDocument::read(path, &read(path)?)?);
+        } else {
+            exceptions.push(read_exceptions(path)?);
+        }
     }
     let policy = Policy {
         name: args.policy_name.clone(),
@@ -296,11 +338,13 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         max_database_age: args.max_database_age,
         unused_exceptions_pass: args.unused_exceptions_pass,
         exceptions,
+        vex,
+        baseline: args.baseline.as_deref().map(read_exceptions).transpose()?,
     };
     let bases = Bases {
         nearest: args.base_name.clone(),
         tested: inventories(&args.tested_base)?,
-        all: inventories(&args.base)?,
+        untested: inventories(&args.base)?,
     };
     write_json(&args.output, &Verdict::new(findings, &policy, &bases))
 }
@@ -310,6 +354,14 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
     let outcome = say_verdicts(&verdicts)?;
     if let Some(file) = &args.junit {
         write(file, report::junit(&args.name, &verdicts).as_bytes())?;
+    }
+    if let (true, Some(baseline)) = (args.accept, &args.baseline) {
+        if outcome == Outcome::Untrusted {
+            tell("error: nothing is accepted of a scan that cannot be trusted");
+            return Ok(exit_code(outcome));
+        }
+        accept(args, baseline, &verdicts)?;
+        return Ok(ExitCode::SUCCESS);
     }
     Ok(exit_code(outcome))
 }
@@ -333,6 +385,30 @@ pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
         Outcome::Failed => ExitCode::FAILURE,
         Outcome::Untrusted => ExitCode::from(2),
     }
+}
+
+fn accept(args: &ShowArgs, baseline: &Path, verdicts: &[Verdict]) -> Result<()> {
+    let workspace = args.workspace.as_ref().ok_or_else(|| {
+        let name = &args.name;
+        format!("--accept writes into the workspace: bazel run {name} -- --accept")
+    })?;
+    let path = workspace.join(baseline);
+    let old = path.try_exists()?.then(|| read_exceptions(&path));
+    let made = Baseline::new(old.transpose()?.as_ref(), verdicts, args.reason.as_deref());
+    made.write(&path)?;
+    let Baseline {
+        new, kept, gone, ..
+    } = made;
+    let path = baseline.display();
+    say(format_args!(
+        "{path}: {new} new, {kept} as before, {gone} gone"
+    ))
+}
+
+fn read_exceptions(path: &Path) -> Result<ExceptionFile> {
+    let text = String::from_utf8(read(path)?);
+    let text = text.map_err(|_| format!("{} is not UTF-8", path.display()))?;
+    Ok(ExceptionFile::read(path, &text)?)
 }
 
 /// A run of the scanner, kept from the network, with room of its own.

@@ -98,6 +98,21 @@ pub struct Rootfs {
     tree: Tree,
 }
 
+/// A file of a root file system, whatever its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileNumber(usize);
+
+/// A name of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileName {
+    /// The path from the root.
+    pub path: Vec<u8>,
+    /// The file.
+    pub file: FileNumber,
+    /// Whether it is a symbolic link, or a hard link in the layer that it came with.
+    pub is_link: bool,
+}
+
 impl Rootfs {
     /// The root file system of the image of `manifest` and `config` in the directory `layout`. Each layer must
     /// be, uncompressed, what the config says.
@@ -164,26 +179,68 @@ impl Rootfs {
         file::write(self, path, purpose, output)
     }
 
-    /// The size in bytes of the file at `path`, links followed; none if there is no file.
-    pub fn size(&self, path: &str) -> Option<u64> {
-        match self.tree.file(path.as_bytes()).ok()??.kind {
-            InodeKind::File { size, .. } => Some(size),
-            _ => None,
+    /// The file at `path`, links followed; none if there is no file.
+    pub fn file(&self, path: &str) -> Option<FileNumber> {
+        let number = self.tree.number(path.as_bytes()).ok()??;
+        self.is_file(number).then_some(FileNumber(number))
+    }
+
+    /// The size of a file in bytes.
+    pub fn size(&self, file: FileNumber) -> u64 {
+        match self.tree.inode_at(file.0).kind {
+            InodeKind::File { size, .. } => size,
+            _ => 0,
         }
     }
 
-    /// All regular files by each of their paths, with their sizes in bytes.
-    pub fn files(&self) -> impl Iterator<Item = (Vec<u8>, u64)> {
-        self.tree
-            .items()
-            .into_iter()
-            .filter_map(|item| match item.thing {
-                Thing::Inode(inode) | Thing::HardLink(inode, _) => match inode.kind {
-                    InodeKind::File { size, .. } => Some((item.path, size)),
-                    _ => None,
-                },
-                Thing::Directory(_) => None,
+    /// Whether somebody may run a file.
+    pub fn is_executable(&self, file: FileNumber) -> bool {
+        self.tree.inode_at(file.0).metadata.mode & 0o111 != 0
+    }
+
+    /// All names of files, links to files included, in the order of their paths.
+    pub fn names(&self) -> impl Iterator<Item = FileName> {
+        self.tree.items().into_iter().filter_map(|item| {
+            let inode = item.inode?;
+            let is_file = self.is_file(inode);
+            let number = if is_file {
+                inode
+            } else {
+                let number = self.tree.number(&item.path).ok()??;
+                self.is_file(number).then_some(number)?
+            };
+            Some(FileName {
+                path: item.path,
+                file: FileNumber(number),
+                is_link: item.is_hard_link || !is_file,
             })
+        })
+    }
+
+    /// Reads files: `take` gets their bytes piece by piece, each with its offset, and files from several threads.
+    pub fn read_files<T: Send + Sync>(
+        &self,
+        files: impl Iterator<Item = (FileNumber, T)>,
+        take: impl Fn(&T, &[u8], u64) + Sync,
+    ) -> Result<(), RootfsError> {
+        let wanted = files.filter_map(|(file, item)| match self.tree.inode_at(file.0).kind {
+            InodeKind::File { source, .. } => Some((source, item)),
+            _ => None,
+        });
+        let wanted = by_layer(&self.layers, wanted);
+        each(&self.layers, |number, layer| {
+            layer.contents(&wanted[number], |item, archive| {
+                archive.data(|bytes, offset| {
+                    take(item, bytes, offset);
+                    Ok(())
+                })
+            })
+        })?;
+        Ok(())
+    }
+
+    fn is_file(&self, inode: usize) -> bool {
+        matches!(self.tree.inode_at(inode).kind, InodeKind::File { .. })
     }
 
     /// Writes it into the directory `output`, which is empty or made, as a user without privileges can.

@@ -21,6 +21,8 @@ const ROOT: usize = 0;
 pub(super) struct Tree {
     nodes: Vec<Node>,
     inodes: Vec<Inode>,
+    /// Which of the nodes were hard links in their layers.
+    hard_links: HashSet<usize>,
     /// The length of all paths, which may be much longer than those of the entries that links led there.
     length: u64,
     /// How many names were followed.
@@ -77,6 +79,10 @@ pub(super) struct ContentSource {
 pub(super) struct Item<'a> {
     pub(super) path: Vec<u8>,
     pub(super) thing: Thing<'a>,
+    /// The inode's number, of anything but a directory.
+    pub(super) inode: Option<usize>,
+    /// Whether its layer has it as a hard link.
+    pub(super) is_hard_link: bool,
 }
 
 /// What stands at a path itself, links not followed.
@@ -102,6 +108,7 @@ impl Default for Tree {
         Tree {
             nodes: vec![directory(0)],
             inodes: Vec::new(),
+            hard_links: HashSet::new(),
             length: 0,
             steps: Cell::new(0),
         }
@@ -170,6 +177,10 @@ impl Tree {
         let mut first = vec![None; self.inodes.len()];
         let mut rest = vec![(Vec::new(), ROOT)];
         while let Some((path, node)) = rest.pop() {
+            let inode = match self.nodes[node] {
+                Node::Inode(inode) => Some(inode),
+                Node::Directory { .. } => None,
+            };
             let thing = match &self.nodes[node] {
                 Node::Directory {
                     metadata, children, ..
@@ -192,7 +203,12 @@ impl Tree {
                     }
                 }
             };
-            items.push(Item { path, thing });
+            items.push(Item {
+                path,
+                thing,
+                inode,
+                is_hard_link: self.hard_links.contains(&node),
+            });
         }
         items
     }
@@ -293,9 +309,10 @@ impl Tree {
                     let problem = format!("is a hard link to {target:?}, which is no file here");
                     TarError::entry(&path, problem)
                 })?;
-                return self
-                    .insert(parent, name, Node::Inode(inode))
-                    .map_err(|obstacle| obstacle.of(&path));
+                self.insert(parent, name, Node::Inode(inode))
+                    .map_err(|obstacle| obstacle.of(&path))?;
+                self.hard_links.insert(self.nodes.len() - 1);
+                return Ok(());
             }
             Content::File { size } => InodeKind::File { size, source },
             Content::Symlink { target } => InodeKind::Symlink { target },
@@ -393,11 +410,21 @@ impl Tree {
 
     /// What a path leads to, links at its end included: a file, or else nothing that is one.
     pub(super) fn file(&self, path: &[u8]) -> Result<Option<&Inode>, Obstacle> {
+        Ok(self.number(path)?.map(|inode| &self.inodes[inode]))
+    }
+
+    /// As `file`, by its number.
+    pub(super) fn number(&self, path: &[u8]) -> Result<Option<usize>, Obstacle> {
         match self.follow(path)? {
-            Way::Inode(inode, rest) if rest.is_empty() => Ok(Some(&self.inodes[inode])),
+            Way::Inode(inode, rest) if rest.is_empty() => Ok(Some(inode)),
             Way::Inode(..) => Err(Obstacle::NotADirectory),
             Way::Directory(..) => Ok(None),
         }
+    }
+
+    /// An inode by its number.
+    pub(super) fn inode_at(&self, number: usize) -> &Inode {
+        &self.inodes[number]
     }
 
     /// Whether a path leads to a directory.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::preset::{Advisories, AnswerError, Listed, Match};
-use super::traces::Traces;
+use super::traces::{PackageDatabase, Traces, is_java_archive};
 
 /// The version of these documents.
 pub const SCHEMA: u32 = 1;
@@ -160,14 +160,30 @@ impl Inventory {
         if self.packages.is_empty() {
             troubles.push(Trouble::NoPackages);
         }
-        for (kind, path) in &self.traces.databases {
-            let prefix = format!("pkg:{kind}/");
-            let is_seen =
-                |package: &Package| package.of_system && package.purl.starts_with(&prefix);
-            if self.system.is_none() || !self.packages.iter().any(is_seen) {
-                troubles.push(Trouble::SystemPackagesUnseen { path: path.clone() });
-            }
+        let databases = self.traces.databases.iter();
+        troubles.extend(databases.filter_map(|database| self.unseen(database)));
+        if let (Some(said), true, None) =
+            (&self.traces.system, self.traces.databases.is_empty(), base)
+            && !has_system(self)
+            && !self.packages.is_empty()
+        {
+            troubles.push(Trouble::SystemWithoutPackages {
+                system: said.to_string(),
+            });
         }
+        let linked = self.traces.linked.iter();
+        let linked = linked.filter(|names| !self.is_seen(names, |_| true));
+        let linked = linked.filter(|names| self.knows_java_archives || !is_java_archive(&names[0]));
+        troubles.extend(summary(linked, |path, more| {
+            Trouble::LanguagePackagesUnseen { path, more }
+        }));
+        // What Go itself brings is listed of each.
+        let of_modules = |package: &Package| package.name != "stdlib";
+        let programs = self.traces.go_programs.iter();
+        let programs = programs.filter(|names| !self.is_seen(names, of_modules));
+        troubles.extend(summary(programs, |path, more| {
+            Trouble::GoProgramWithoutModules { path, more }
+        }));
         if self.system.is_none() && has_system(self) {
             let said = self.traces.system.as_ref();
             troubles.push(Trouble::SystemNotCovered {
@@ -213,11 +229,64 @@ impl Inventory {
         troubles
     }
 
+    /// What the scanner did not see of a database of packages.
+    fn unseen(&self, database: &PackageDatabase) -> Option<Trouble> {
+        let prefix = format!("pkg:{}/", database.kind);
+        let seen = self.packages.iter();
+        let seen = seen.filter(|package| package.of_system && package.purl.starts_with(&prefix));
+        let seen: BTreeSet<_> = seen
+            .map(|seen| (&*seen.name, epochless(&seen.version)))
+            .collect();
+        let path = database.path.clone();
+        let Some(packages) = &database.packages else {
+            let is_unseen = self.system.is_none() || seen.is_empty();
+            return is_unseen.then_some(Trouble::SystemPackagesUnseen { path });
+        };
+        let is_unseen =
+            |(name, version): &&(String, String)| !seen.contains(&(&**name, epochless(version)));
+        let unseen: Vec<_> = packages.iter().filter(is_unseen).collect();
+        let (name, version) = unseen.first()?;
+        if self.system.is_none() || unseen.len() == packages.len() {
+            return Some(Trouble::SystemPackagesUnseen { path });
+        }
+        Some(Trouble::SystemPackagesMissing {
+            path,
+            package: format!("{name} {version}"),
+            more: unseen.len() as u64 - 1,
+        })
+    }
+
+    /// Whether the scanner saw such a package of a language in a file, by any of its names.
+    fn is_seen(&self, names: &[String], is_such: impl Fn(&Package) -> bool) -> bool {
+        let is_there = |path: &str| {
+            let path = path.trim_start_matches('/');
+            // What is in an archive has the archive's path before its own.
+            let mut rests = names.iter().filter_map(|name| path.strip_prefix(&**name));
+            rests.any(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut packages = self.packages.iter().filter(|package| !package.of_system);
+        packages.any(|package| is_there(&package.path) && is_such(package))
+    }
+
     /// The kinds of packages that belong to languages.
     fn language_kinds(&self) -> BTreeSet<&str> {
         let of_languages = self.packages.iter().filter(|package| !package.of_system);
         of_languages.map(|package| &*package.kind).collect()
     }
+}
+
+/// A version without the epoch that it has anyhow (deb-version(7)).
+fn epochless(version: &str) -> &str {
+    version.strip_prefix("0:").unwrap_or(version)
+}
+
+/// One trouble for all of these files: by the first of them, and how many more there are.
+fn summary<'a>(
+    mut files: impl Iterator<Item = &'a Vec<String>>,
+    trouble: impl FnOnce(String, u64) -> Trouble,
+) -> Option<Trouble> {
+    let path = files.next()?.first()?.clone();
+    Some(trouble(path, files.count() as u64))
 }
 
 /// What is known against the packages of an image.
@@ -395,6 +464,34 @@ pub enum Trouble {
         /// The database's path.
         path: String,
     },
+    /// The image has a database of packages of which the scanner saw only a part.
+    SystemPackagesMissing {
+        /// The database's path.
+        path: String,
+        /// One that it did not see.
+        package: String,
+        /// How many more there are.
+        more: u64,
+    },
+    /// The image says of which system it is, and has no database of its packages.
+    SystemWithoutPackages {
+        /// The system.
+        system: String,
+    },
+    /// Files of packages of a language are links, and the scanner passed over them.
+    LanguagePackagesUnseen {
+        /// One of them.
+        path: String,
+        /// How many more there are.
+        more: u64,
+    },
+    /// Programs that Go made do not say of which modules.
+    GoProgramWithoutModules {
+        /// One of them.
+        path: String,
+        /// How many more there are.
+        more: u64,
+    },
     /// A part of a database of packages is in a log that scanners do not read.
     UnreadLog {
         /// The log's path.
@@ -454,11 +551,35 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The words of those that a policy may allow.
+    pub const ALLOWED: [&str; 16] = [
+        "database-too-old",
+        "database-without-date",
+        "empty-database",
+        "go-program-without-modules",
+        "language-not-covered",
+        "language-packages-unseen",
+        "no-java-database",
+        "no-packages",
+        "system-differs",
+        "system-mistaken",
+        "system-not-covered",
+        "system-packages-gone",
+        "system-packages-missing",
+        "system-packages-unseen",
+        "system-without-packages",
+        "unread-log",
+    ];
+
     /// The word by which a policy allows it.
     pub fn code(&self) -> &'static str {
         match self {
             Trouble::NoPackages => "no-packages",
             Trouble::SystemPackagesUnseen { .. } => "system-packages-unseen",
+            Trouble::SystemPackagesMissing { .. } => "system-packages-missing",
+            Trouble::SystemWithoutPackages { .. } => "system-without-packages",
+            Trouble::LanguagePackagesUnseen { .. } => "language-packages-unseen",
+            Trouble::GoProgramWithoutModules { .. } => "go-program-without-modules",
             Trouble::UnreadLog { .. } => "unread-log",
             Trouble::SystemNotCovered { .. } => "system-not-covered",
             Trouble::LanguageNotCovered { .. } => "language-not-covered",
@@ -474,6 +595,13 @@ impl Trouble {
     }
 }
 
+fn and_more(number: u64) -> String {
+    match number {
+        0 => String::new(),
+        number => format!(" and {number} more"),
+    }
+}
+
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -482,6 +610,37 @@ impl std::fmt::Display for Trouble {
                 write!(
                     f,
                     "the image has packages in {path}, and the scanner saw none of them: is its os-release what it should be?"
+                )
+            }
+            Trouble::SystemPackagesMissing {
+                path,
+                package,
+                more,
+            } => {
+                write!(
+                    f,
+                    "the image has {package}{} in {path}, and the scanner did not see it",
+                    and_more(*more)
+                )
+            }
+            Trouble::SystemWithoutPackages { system } => {
+                write!(
+                    f,
+                    "the image says that it is {system}, and has no database of that system's packages"
+                )
+            }
+            Trouble::LanguagePackagesUnseen { path, more } => {
+                write!(
+                    f,
+                    "the image has {path}{} as links, and the scanner passed over them",
+                    and_more(*more)
+                )
+            }
+            Trouble::GoProgramWithoutModules { path, more } => {
+                write!(
+                    f,
+                    "the Go program {path}{} does not say of which modules it is made",
+                    and_more(*more)
                 )
             }
             Trouble::UnreadLog { path } => {

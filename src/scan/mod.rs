@@ -1,10 +1,12 @@
 //! Runs a scanner on an image as a test: what the image is to the scanner, what the scanner is kept from, where its
 //! report goes, and which end is a good one.
 
+pub mod baseline;
 mod bolt;
 pub mod findings;
 pub mod grype;
 mod isolate;
+mod memory;
 pub mod policy;
 pub mod preset;
 pub mod report;
@@ -12,6 +14,7 @@ mod stage;
 pub mod traces;
 mod trivy;
 pub mod verdict;
+pub mod vex;
 
 pub use isolate::{Isolation, Network, NetworkIsOpen};
 
@@ -92,13 +95,15 @@ pub enum ScanError {
     },
     /// The scanner ended otherwise than it should.
     #[error(
-        "the scanner {scanner} ended with {status}, not with {expected} as expected; its output is above"
+        "the scanner {scanner} ended with {status}{memory}, not with {expected} as expected; its output is above"
     )]
     End {
         /// The scanner.
         scanner: String,
         /// How it ended.
         status: ExitStatus,
+        /// What memory it had used if it was killed.
+        memory: String,
         /// The exit code that makes the scan a success.
         expected: i32,
     },
@@ -220,6 +225,11 @@ impl Scan {
         if status.code() != Some(self.expected_exit) {
             return Err(ScanError::End {
                 scanner: self.name.clone(),
+                memory: if status.code().is_none() {
+                    memory::in_words()
+                } else {
+                    String::new()
+                },
                 status,
                 expected: self.expected_exit,
             });

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::findings::{Finding, Origin, Severity};
+use super::findings::{Finding, Findings, Origin, Severity};
+use super::vex::VexDocument;
 
 /// What passes.
 #[derive(Clone, Debug)]
@@ -28,12 +29,16 @@ pub struct Policy {
     pub unused_exceptions_pass: bool,
     /// What passes all the same.
     pub exceptions: Vec<ExceptionFile>,
+    /// What others say of vulnerabilities.
+    pub vex: Vec<VexDocument>,
+    /// What was found before and was accepted.
+    pub baseline: Option<ExceptionFile>,
 }
 
 /// Exceptions of a file.
 #[derive(Clone, Debug)]
 pub struct ExceptionFile {
-    exceptions: Vec<Exception>,
+    pub(super) exceptions: Vec<Exception>,
 }
 
 /// A finding that passes, or several.
@@ -43,20 +48,20 @@ pub(super) struct Exception {
     pub(super) place: String,
     /// The last day on which it counts.
     pub(super) until: Option<NaiveDate>,
-    written: Written,
+    pub(super) written: Written,
 }
 
 /// An exception as it is written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    id: String,
-    package: Option<String>,
-    reason: String,
-    until: Option<toml::Value>,
+pub(super) struct Written {
+    pub(super) id: String,
+    pub(super) package: Option<String>,
+    pub(super) reason: String,
+    pub(super) until: Option<toml::Value>,
     #[serde(rename = "where")]
-    origin: Option<Origin>,
-    owner: Option<String>,
+    pub(super) origin: Option<Origin>,
+    pub(super) owner: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +152,11 @@ impl Policy {
     pub(super) fn exceptions(&self) -> impl Iterator<Item = &Exception> {
         self.exceptions.iter().flat_map(|file| &file.exceptions)
     }
+
+    /// What the baseline has.
+    pub(super) fn baseline(&self) -> impl Iterator<Item = &Exception> {
+        self.baseline.iter().flat_map(|file| &file.exceptions)
+    }
 }
 
 impl Exception {
@@ -165,6 +175,18 @@ impl Exception {
         is_named
             && package.as_ref().is_none_or(is_of)
             && origin.is_none_or(|origin| origin == finding.origin)
+    }
+
+    /// Whether it is for something that was found.
+    pub(super) fn is_used(&self, findings: &Findings) -> bool {
+        findings.findings.iter().any(|finding| self.is_for(finding))
+    }
+
+    /// Whether it counts no more; it does on its last day.
+    pub(super) fn is_over(&self, findings: &Findings) -> bool {
+        let built = findings.database.built.map(|built| built.date_naive());
+        let counts = |until| built.is_some_and(|built| built <= until);
+        !self.until.is_none_or(counts)
     }
 
     /// The identifier that it is for.

@@ -42,6 +42,9 @@ pub fn text(verdict: &Verdict) -> String {
     for fault in &verdict.unused {
         line(format!("unused: {}: {}", fault.place, fault.id));
     }
+    for fault in &verdict.gone {
+        line(format!("gone: {}: {}", fault.place, fault.id));
+    }
     if !verdict.of_base.is_empty() {
         let count = count(verdict.of_base.len(), "finding");
         line(format!("the base has {count}, for its own test"));

@@ -121,6 +121,15 @@ fn provide(directory: &Path, name: &str, database: &[PathBuf]) -> Result<(), Fil
 struct Bom {
     metadata: BomMetadata,
     components: Option<Vec<Component>>,
+    dependencies: Option<Vec<Dependency>>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    #[serde(rename = "ref")]
+    reference: String,
+    #[serde(rename = "dependsOn")]
+    others: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -180,6 +189,8 @@ impl Component {
 fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
     let bom: Bom = strict::read(cyclonedx)?;
     let components = bom.components.unwrap_or_default();
+    let dependencies = bom.dependencies.unwrap_or_default();
+    let files = files(&components, &dependencies);
     let system = components
         .iter()
         .find(|component| component.kind == "operating-system");
@@ -212,6 +223,7 @@ fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
             },
             path: component
                 .property("FilePath")
+                .or_else(|| files.get(&**reference).copied())
                 .unwrap_or_default()
                 .to_owned(),
             purl,
@@ -231,6 +243,42 @@ fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
             version: tool.and_then(|tool| tool.version).unwrap_or_default(),
         },
     })
+}
+
+/// The files that packages are listed in, such as programs and lock files, by the packages' references.
+fn files<'a>(
+    components: &'a [Component],
+    dependencies: &'a [Dependency],
+) -> BTreeMap<&'a str, &'a str> {
+    let others: BTreeMap<&str, &Option<Vec<String>>> = dependencies
+        .iter()
+        .map(|dependency| (&*dependency.reference, &dependency.others))
+        .collect();
+    let mut files = BTreeMap::new();
+    for file in components {
+        let Some(reference) = file
+            .reference
+            .as_deref()
+            .filter(|_| file.kind == "application")
+        else {
+            continue;
+        };
+        let mut rest = vec![reference];
+        while let Some(reference) = rest.pop() {
+            for other in others
+                .get(reference)
+                .copied()
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                if files.insert(&**other, &*file.name).is_none() {
+                    rest.push(other);
+                }
+            }
+        }
+    }
+    files
 }
 
 /// The list without what differs from run to run: the time, random identifiers, and the order that follows these.

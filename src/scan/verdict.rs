@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Finding, Findings, Inventory, Package, SCHEMA, Severity, Trouble};
 use super::policy::{Exception, Policy};
+use super::vex::{self, VexDocument};
 
 /// The images that an image stands on.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +19,8 @@ pub struct Bases {
     pub nearest: Option<String>,
     /// Those that have tests of their own.
     pub tested: Vec<Inventory>,
-    /// All of them.
-    pub all: Vec<Inventory>,
+    /// The others.
+    pub untested: Vec<Inventory>,
 }
 
 /// What becomes of an image.
@@ -45,6 +46,8 @@ pub struct Verdict {
     pub faults: Vec<ExceptionFault>,
     /// Exceptions that match nothing, where that passes.
     pub unused: Vec<ExceptionFault>,
+    /// What the baseline has and is no longer found.
+    pub gone: Vec<ExceptionFault>,
     /// What else there is to say.
     pub notes: Vec<String>,
 }
@@ -95,6 +98,7 @@ impl Verdict {
             unfixed: Vec::new(),
             faults: Vec::new(),
             unused: Vec::new(),
+            gone: Vec::new(),
             notes: Vec::new(),
             findings,
         };
@@ -117,7 +121,8 @@ impl Verdict {
 
     fn judge_scan(&mut self, policy: &Policy, bases: &Bases) {
         let mut troubles = self.findings.troubles.clone();
-        let dates = bases.all.iter().filter_map(|base| base.image.created);
+        let all = bases.tested.iter().chain(&bases.untested);
+        let dates = all.filter_map(|base| base.image.created);
         match dates.chain(self.findings.image.created).max() {
             Some(newest) => troubles.extend(age(&self.findings, newest, policy)),
             None => self.notes.push(
@@ -132,9 +137,9 @@ impl Verdict {
     fn judge_findings(&mut self, policy: &Policy, bases: &Bases) {
         let tested = bases.tested.iter().flat_map(|base| &base.packages);
         let tested: BTreeSet<_> = tested.map(Package::identity).collect();
-        let known = bases.all.iter().flat_map(|base| &base.packages);
-        let known: BTreeSet<_> = known.map(Package::identity).collect();
-        let mut untested = 0;
+        let untested = bases.untested.iter().flat_map(|base| &base.packages);
+        let untested: BTreeSet<_> = untested.map(Package::identity).collect();
+        let mut in_base = 0;
         for finding in &self.findings.findings {
             let severity = match finding.severity {
                 Severity::Unknown => policy.unknown_as,
@@ -146,25 +151,32 @@ impl Verdict {
             let identity = finding.package.identity();
             let excepting = policy
                 .exceptions()
-                .find(|exception| exception.is_for(finding) && !is_over(exception, &self.findings));
+                .chain(policy.baseline())
+                .find(|exception| exception.is_for(finding) && !exception.is_over(&self.findings));
             if let Some(exception) = excepting {
                 self.excepted.push(Excepted {
                     finding: finding.clone(),
                     reason: exception.reason().to_owned(),
                     place: exception.place.clone(),
                 });
+            } else if let Some(statement) = vex::passes(&policy.vex, finding, &self.findings) {
+                self.excepted.push(Excepted {
+                    finding: finding.clone(),
+                    reason: statement.reason(),
+                    place: statement.place.clone(),
+                });
             } else if tested.contains(&identity) {
                 self.of_base.push(finding.clone());
             } else if finding.fixed.is_empty() && policy.only_fixed {
                 self.unfixed.push(finding.clone());
             } else {
-                untested += u64::from(known.contains(&identity));
+                in_base += u64::from(untested.contains(&identity));
                 self.failing.push(finding.clone());
             }
         }
-        if let (Some(base), true) = (&bases.nearest, untested > 0) {
+        if let (Some(base), true) = (&bases.nearest, in_base > 0) {
             self.notes.push(format!(
-                "{untested} of these are in the base: where {base} has a test of its own, bases = [\"{base}\"] in {} leaves them to it",
+                "{in_base} of these are in the base: where {base} has a test of its own, bases = [\"{base}\"] in {} leaves them to it",
                 policy.name,
             ));
         }
@@ -172,45 +184,64 @@ impl Verdict {
 
     fn judge_exceptions(&mut self, policy: &Policy) {
         let found = &self.findings;
+        let mut unused = Vec::new();
         for exception in policy.exceptions() {
-            let fault = |problem: String| ExceptionFault {
-                place: exception.place.clone(),
-                id: exception.id().to_owned(),
-                problem,
-            };
-            if is_over(exception, found) {
-                self.faults
-                    .push(fault(match (exception.until, found.database.built) {
-                        (Some(until), Some(built)) => {
-                            format!(
-                                "it ended on {until}, and the database is of {}",
-                                built.date_naive()
-                            )
-                        }
-                        _ => "it has an end, but the database does not say when it was built"
-                            .to_owned(),
-                    }));
-            } else if !found
-                .findings
-                .iter()
-                .any(|finding| exception.is_for(finding))
-            {
-                let fault = fault("nothing that was found is like it: remove it".to_owned());
-                if policy.unused_exceptions_pass {
-                    self.unused.push(fault);
-                } else {
-                    self.faults.push(fault);
-                }
+            if let Some(fault) = expired(exception, found) {
+                self.faults.push(fault);
+            } else if !exception.is_used(found) {
+                unused.push((&exception.place, exception.id()));
+            }
+        }
+        for statement in policy.vex.iter().flat_map(VexDocument::passing) {
+            let mut all = found.findings.iter();
+            if !all.any(|finding| statement.is_for(finding, found)) {
+                unused.push((&statement.place, statement.id()));
+            }
+        }
+        let unused = unused.into_iter().map(|(place, id)| ExceptionFault {
+            place: place.clone(),
+            id: id.to_owned(),
+            problem: "nothing that was found is like it: remove it".to_owned(),
+        });
+        if policy.unused_exceptions_pass {
+            self.unused.extend(unused);
+        } else {
+            self.faults.extend(unused);
+        }
+        for accepted in policy.baseline() {
+            if let Some(fault) = expired(accepted, found) {
+                self.faults.push(fault);
+            } else if !accepted.is_used(found) {
+                self.gone
+                    .push(fault(accepted, "nothing that was found is like it"));
             }
         }
     }
 }
 
-/// Whether an exception counts no more; it does on its last day.
-fn is_over(exception: &Exception, findings: &Findings) -> bool {
-    let built = findings.database.built.map(|built| built.date_naive());
-    let counts = |until| built.is_some_and(|built| built <= until);
-    !exception.until.is_none_or(counts)
+fn fault(exception: &Exception, problem: &str) -> ExceptionFault {
+    ExceptionFault {
+        place: exception.place.clone(),
+        id: exception.id().to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+/// What is wrong with an exception that counts no more.
+fn expired(exception: &Exception, findings: &Findings) -> Option<ExceptionFault> {
+    if !exception.is_over(findings) {
+        return None;
+    }
+    let problem = match (exception.until, findings.database.built) {
+        (Some(until), Some(built)) => {
+            format!(
+                "it ended on {until}, and the database is of {}",
+                built.date_naive()
+            )
+        }
+        _ => "it has an end, but the database does not say when it was built".to_owned(),
+    };
+    Some(fault(exception, &problem))
 }
 
 /// Whether the database is too old for what it is to know about.

@@ -293,7 +293,9 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
             "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
             "system": system,
             "packages": [package("deb", true), package(kind, false)],
-            "traces": {"system": system, "databases": {}, "log": null, "java_archives": 0},
+            "traces": {
+                "system": system, "databases": [], "log": null, "java_archives": 0, "linked": [], "go_programs": [],
+            },
             "knows_java_archives": true,
         });
         fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
@@ -358,4 +360,248 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         troubles("debian", "12", "", "gem"),
         json!([{"code": "language-not-covered", "kind": "gem"}]),
     );
+}
+
+/// Has a test accept what `judge` found, in a workspace that is the user's directory.
+fn accept(user: &User, more: &[&str]) -> Ran {
+    let arguments = [
+        "findings",
+        "show",
+        "--name",
+        "//:scan",
+        "--baseline=scan.baseline.toml",
+        "v.json",
+        "--accept",
+    ];
+    let workspace = user.path("").display().to_string();
+    user.run(&[&arguments, more, &["--workspace", &workspace]].concat())
+}
+
+#[test]
+fn a_baseline_is_of_what_fails_and_only_new_findings_fail_then() {
+    let user = new_user();
+    let [one, two, three] = ["CVE-1", "CVE-2", "CVE-3"]
+        .map(|id| finding(id, "high", "a \"b\"\n[[exception]]", "local"));
+    let day = Some("2026-11-10");
+    judge(
+        &user,
+        &findings(day, &[two.clone(), one.clone(), two.clone()]),
+        "",
+        &[],
+    );
+    let ran = accept(&user, &[]);
+    let line = "scan.baseline.toml: 2 new, 0 as before, 0 gone";
+    assert!(
+        ran.success && lines(&ran).contains(&line),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    let baseline = fs::read_to_string(user.path("scan.baseline.toml")).expect("was written");
+    let ids: Vec<_> = baseline
+        .lines()
+        .filter(|line| line.starts_with("id = "))
+        .collect();
+    assert_eq!(ids, ["id = \"CVE-1\"", "id = \"CVE-2\""], "{baseline}");
+    assert!(
+        baseline.contains("reason = \"found by the database of 2026-11-10\"\nwhere = \"local\""),
+        "{baseline}"
+    );
+
+    // What an entry says stays.
+    let baseline = baseline.replacen("found by", "known from", 1);
+    fs::write(user.path("scan.baseline.toml"), &baseline).expect("can be written");
+    let with = &["--baseline=scan.baseline.toml"];
+    assert!(judge(&user, &findings(day, &[one.clone(), two]), "", with).success);
+    let ran = judge(&user, &findings(day, &[one, three]), "", with);
+    let found = lines(&ran);
+    assert!(!ran.success, "{}", ran.stdout);
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("found: CVE-3 high"))
+    );
+    assert!(
+        found.contains(&"gone: scan.baseline.toml:11: CVE-2"),
+        "{}",
+        ran.stdout
+    );
+    let ran = accept(&user, &["--reason", "as it was shipped"]);
+    let line = "scan.baseline.toml: 1 new, 1 as before, 1 gone";
+    assert!(lines(&ran).contains(&line), "{}{}", ran.stdout, ran.stderr);
+    let baseline = fs::read_to_string(user.path("scan.baseline.toml")).expect("was written");
+    assert!(
+        baseline.contains("known from") && baseline.contains("as it was shipped"),
+        "{baseline}"
+    );
+    assert!(!baseline.contains("CVE-2"), "{baseline}");
+}
+
+#[test]
+fn nothing_is_accepted_of_a_scan_that_cannot_be_trusted() {
+    let user = new_user();
+    let mut found = findings(
+        Some("2026-11-10"),
+        &[finding("CVE-1", "high", "a", "local")],
+    );
+    found["troubles"] = json!([{"code": "no-packages"}]);
+    judge(&user, &found, "", &[]);
+    accept(&user, &[]).failed(&["nothing is accepted of a scan that cannot be trusted"]);
+    assert!(!user.path("scan.baseline.toml").exists());
+    let ran = user.run(&[
+        "findings",
+        "show",
+        "--name=//:scan",
+        "--baseline=b.toml",
+        "v.json",
+        "--accept",
+    ]);
+    assert!(!ran.success);
+}
+
+#[test]
+fn what_may_be_allowed_is_told_everywhere_alike() {
+    let user = new_user();
+    let found = findings(Some("2026-11-10"), &[]);
+    let ran = judge(&user, &found, "", &["--allow=no-package"]);
+    assert!(!ran.success);
+    let (_, known) = ran.stderr.split_once("possible values: ").expect("a list");
+    let (known, _) = known.split_once(']').expect("its end");
+    let known: Vec<&str> = known.split(", ").collect();
+    let checkout = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rule = "oci/private/rules/oci_scan_policy.bzl";
+    let rule = fs::read_to_string(checkout.join(rule)).expect("can be read");
+    let (_, list) = rule.split_once("_TROUBLES = [").expect("a list");
+    let (list, _) = list.split_once(']').expect("its end");
+    let listed: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert_eq!(listed, known);
+    let page = fs::read_to_string(checkout.join("docs/policies.md")).expect("can be read");
+    for code in known {
+        assert!(page.contains(&format!("\n| `{code}` |")), "{code}");
+    }
+}
+
+/// A statement of OpenVEX about a product.
+fn statement(id: &str, status: &str, product: &Value, time: &str) -> Value {
+    json!({
+        "vulnerability": {"@id": "https://example.com/v", "name": id},
+        "timestamp": time,
+        "products": [product],
+        "status": status,
+        "justification": "vulnerable_code_not_present",
+    })
+}
+
+#[test]
+fn statements_of_openvex_are_exceptions() {
+    let user = new_user();
+    let found = findings(
+        Some("2026-11-10"),
+        &[finding("CVE-1", "high", "a+b", "local")],
+    );
+    let judged = |statements: &[Value]| {
+        let document = json!({
+            "@context": "https://openvex.dev/ns/v0.2.0",
+            "@id": "https://example.com/vex",
+            "author": "a",
+            "timestamp": "2026-11-01T00:00:00Z",
+            "version": 1,
+            "statements": statements,
+        });
+        fs::write(user.path("x.vex.json"), document.to_string()).expect("can be written");
+        judge(&user, &found, "", &["--exceptions", "x.vex.json"])
+    };
+    let day = "2026-11-01T00:00:00Z";
+    let package = json!({"@id": "pkg:deb/debian/a%2Bb"});
+    let image = json!({"@id": "pkg:oci/app@sha256%3A0?repository_url=x"});
+    let part = json!({
+        "identifiers": {"purl": "pkg:oci/app@sha256:0"},
+        "subcomponents": [{"@id": "pkg:deb/debian/a+b@1.0-1"}],
+    });
+    for product in [&package, &image, &part] {
+        for status in ["not_affected", "fixed"] {
+            let ran = judged(&[statement("ghsa-cve-1", status, product, day)]);
+            assert!(
+                ran.success,
+                "{product} {status}: {}{}",
+                ran.stdout, ran.stderr
+            );
+        }
+        assert!(!judged(&[statement("CVE-1", "affected", product, day)]).success);
+        assert!(!judged(&[statement("CVE-2", "fixed", product, day)]).success);
+    }
+    let ran = judged(&[statement("CVE-1", "not_affected", &package, day)]);
+    let line = "excepted: CVE-1 high a+b 1.0-1, fixed in 1.0-2: x.vex.json, statement 1: not affected: vulnerable_code_not_present";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+
+    for product in [
+        json!({"@id": "pkg:deb/debian/a%2Bb@2"}),
+        json!({"@id": "pkg:deb/debian/a%2Bb?arch=arm64"}),
+        json!({"@id": "pkg:rpm/debian/a%2Bb"}),
+        json!({"@id": "pkg:oci/app"}),
+        json!({"@id": "pkg:oci/app@sha256:1"}),
+        json!({"@id": "pkg:oci/app@sha256:0", "subcomponents": [{"@id": "pkg:deb/debian/c"}]}),
+    ] {
+        let ran = judged(&[statement("CVE-1", "fixed", &product, day)]);
+        let unused = "exception: x.vex.json, statement 1: CVE-1: nothing that was found is like it: remove it";
+        assert!(
+            !ran.success && lines(&ran).contains(&unused),
+            "{}",
+            ran.stdout
+        );
+    }
+
+    // The newest counts, wherever it stands.
+    let [newer, fixed] = [
+        statement("CVE-1", "affected", &package, "2026-11-02T00:00:00Z"),
+        statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00+01:00"),
+    ];
+    assert!(!judged(&[newer, fixed]).success);
+
+    let mut bare = statement("CVE-1", "not_affected", &package, day);
+    bare["justification"] = Value::Null;
+    judged(&[bare]).failed(&["x.vex.json: statement 1 says not_affected"]);
+    let mut nowhere = statement("CVE-1", "fixed", &package, day);
+    nowhere["products"] = json!([]);
+    judged(&[nowhere]).failed(&["x.vex.json: statement 1 names no products"]);
+    fs::write(user.path("x.vex.json"), "{\"@context\": \"https://openvex.dev/ns\", \"timestamp\": \"2026-11-01T00:00:00Z\", \"statements\": []}")
+        .expect("can be written");
+    judge(&user, &found, "", &["--exceptions", "x.vex.json"]).failed(&["@context"]);
+}
+
+#[test]
+fn a_database_of_a_day_to_come_is_an_error() {
+    let user = new_user();
+    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
+    let tables = GRYPE.replace("2026-11-10", "2999-11-10");
+    database.execute_batch(&tables).expect("tables");
+    drop(database);
+    fs::write(user.path("import.json"), "{}").expect("can be written");
+    let inventory = json!({
+        "schema": 1,
+        "scanner": {"name": "syft", "version": "1"},
+        "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+        "system": null,
+        "packages": [],
+        "traces": {
+            "system": null, "databases": [], "log": null, "java_archives": 0, "linked": [], "go_programs": [],
+        },
+        "knows_java_archives": true,
+    });
+    fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
+    user.run(&[
+        "findings",
+        "match",
+        "--kind=grype",
+        "--program=scanner",
+        "--scanner-name=a",
+        "--network",
+        "--inventory=i.json",
+        "--list=l.json",
+        "--output=f.json",
+        "--database",
+        "d.db",
+        "import.json",
+    ])
+    .failed(&["the database says that it was built on 2999-11-10, which is not yet"]);
 }

@@ -377,3 +377,13 @@ fn a_scanner_that_fails_has_its_name() {
         .scan(&user, "layout", "exit 4", &[])
         .failed(&["the scanner ./scanner.sh ended with exit status: 4"]);
 }
+
+#[test]
+fn of_a_scanner_that_is_killed_the_memory_is_told() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    AsItIs.scan(&user, "layout", "kill -9 $$", &[]).failed(&[
+        "the scanner ./scanner.sh ended with signal: 9 (SIGKILL) after it had used ",
+        " MiB of memory",
+    ]);
+}

@@ -261,6 +261,40 @@ fn a_policy_decides_on_what_trivy_finds() {
 }
 
 #[test]
+fn what_is_accepted_is_a_baseline() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let ran = workspace.succeed(&["run", "//:image_scan", "--", "--accept"]);
+    let line = "image_scan.baseline.toml: 2 new, 0 as before, 0 gone";
+    assert!(
+        ran.stdout.lines().any(|found| found == line),
+        "{}",
+        ran.stdout
+    );
+    let file = workspace.path("image_scan.baseline.toml");
+    let baseline = fs::read_to_string(&file).expect("was written");
+    let passed = log(&workspace, "//:image_scan", &[], Passed);
+    has(&passed, &["passed"], &["found", "gone"]);
+
+    // One that is not in it fails, and one that is found no more is named.
+    let changed = baseline.replace("CVE-2099-0003", "CVE-2099-0005");
+    fs::write(&file, changed).expect("can be written");
+    let failed = log(&workspace, "//:image_scan", &[], Failed);
+    let gone = "gone: image_scan.baseline.toml:9: CVE-2099-0005";
+    has(&failed, &[CURL, gone], &["found: CVE-2099-0002"]);
+    let ran = workspace.succeed(&["run", "//:image_scan", "--", "--accept"]);
+    let line = "image_scan.baseline.toml: 1 new, 1 as before, 1 gone";
+    assert!(
+        ran.stdout.lines().any(|found| found == line),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(fs::read_to_string(&file).expect("was written"), baseline);
+}
+
+#[test]
 fn a_scan_that_saw_nothing_is_not_trusted() {
     let Some(pulls) = Pulls::of_trivy() else {
         return;
@@ -310,6 +344,125 @@ fn a_scan_that_saw_nothing_is_not_trusted() {
         none.contains("no scanner is set that could scan @@//:image"),
         "{none}"
     );
+}
+
+/// Images that Trivy sees less of than there is, and what is said of each.
+fn odd_images() -> Vec<(&'static str, Layer, &'static str)> {
+    let wheel = |name: &str| format!("Metadata-Version: 2.1\nName: {name}\nVersion: 2.11.2\n\n");
+    let path = "usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA";
+    let debian = || {
+        Layer::new()
+            .file("etc/os-release", RELEASE)
+            .file("etc/debian_version", "12.5\n")
+    };
+    let openssl = dpkg_status(&[("openssl", "3.0.9-1")]);
+    let marked = openssl.replace("install ok", "deinstall ok");
+    let removed = marked.replace("ok installed", "ok config-files");
+    // As much of a program as tells that Go made it.
+    let mut program = b"\x7fELF".to_vec();
+    program.resize(300_000, 0);
+    program.extend(b"\xff Go buildinf:");
+    program.resize(400_000, 0);
+    let go = |layer: Layer| layer.add(EntryType::Regular, "usr/bin/go-made", 0o755, "", &program);
+    vec![
+        (
+            "partial",
+            debian().file(
+                "var/lib/dpkg/status",
+                &format!("{openssl}{}", marked.replace("openssl", "curl")),
+            ),
+            "the image has curl 3.0.9-1 in var/lib/dpkg/status, and the scanner did not see it [system-packages-missing]",
+        ),
+        (
+            "several",
+            debian()
+                .file("var/lib/dpkg/status", &openssl)
+                .file("cache/curl", &openssl.replace("openssl", "curl"))
+                .hard_link("var/lib/dpkg/status.d/curl", "cache/curl"),
+            "the image has packages in var/lib/dpkg/status.d/, and the scanner saw none of them: is its os-release what it should be? [system-packages-unseen]",
+        ),
+        (
+            "without_database",
+            debian().file(path, &wheel("Jinja2")),
+            "the image says that it is debian 12, and has no database of that system's packages [system-without-packages]",
+        ),
+        (
+            "linked",
+            Layer::new()
+                .file(
+                    "usr/lib/python3/dist-packages/a.dist-info/METADATA",
+                    &wheel("a"),
+                )
+                .file("cache/b", &wheel("Jinja2"))
+                .hard_link(path, "cache/b"),
+            "the image has usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA as links, and the scanner passed over them [language-packages-unseen]",
+        ),
+        (
+            "without_modules",
+            go(debian().file("var/lib/dpkg/status", &openssl)),
+            "the Go program usr/bin/go-made does not say of which modules it is made [go-program-without-modules]",
+        ),
+        // Nothing is hidden in these.
+        (
+            "with_links",
+            Layer::new()
+                .file(path, &wheel("Jinja2"))
+                .hard_link("again/J.dist-info/METADATA", path)
+                .symlink("once/more.dist-info/METADATA", &format!("/{path}")),
+            "",
+        ),
+        (
+            "removed",
+            debian()
+                .file("var/lib/dpkg/status", &removed)
+                .file(path, &wheel("Jinja2")),
+            "",
+        ),
+        (
+            "of_the_system",
+            go(debian()
+                .file("var/lib/dpkg/status", &openssl)
+                .symlink("bin", "usr/bin")
+                .file("var/lib/dpkg/info/openssl.list", "/.\n/bin/go-made\n")),
+            "",
+        ),
+    ]
+}
+
+#[test]
+fn what_trivy_passes_over_is_found_out() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let package = workspace.path("odd");
+    fs::create_dir(&package).expect("can be made");
+    let mut build =
+        "load(\"@oci_pull_all//oci:defs.bzl\", \"oci_image\", \"oci_scan_test\")\n".to_owned();
+    for (name, layer, _) in odd_images() {
+        let mut layer = layer.0;
+        layer.resize(layer.len() + 1024, 0);
+        fs::write(package.join(format!("{name}.tar")), layer).expect("can be written");
+        build.push_str(&format!(
+            "oci_image(name = \"{name}\", architecture = \"amd64\", os = \"linux\", tars = [\"{name}.tar\"])\n\
+             oci_scan_test(name = \"{name}_scan\", image = \"{name}\")\n"
+        ));
+    }
+    fs::write(package.join("BUILD.bazel"), build).expect("can be written");
+    for (name, _, trouble) in odd_images() {
+        let end = if trouble.is_empty() {
+            Failed
+        } else {
+            Untrusted
+        };
+        let log = log(&workspace, &format!("//odd:{name}_scan"), &[], end);
+        if trouble.is_empty() {
+            has(&log, &[], &["cannot be trusted"]);
+        } else {
+            has(&log, &[&format!("cannot be trusted: {trouble}")], &[]);
+            assert_eq!(log.matches("cannot be trusted").count(), 1, "{log}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ load(":platforms.bzl", "platform_to_string")
 load(":run_tool.bzl", "runfiles_path", "test_tool")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
-def verdict_test(ctx, image, policy, exceptions):
+def verdict_test(ctx, image, policy, exceptions, baseline):
     """Makes the test.
 
     Args:
@@ -13,6 +13,7 @@ def verdict_test(ctx, image, policy, exceptions):
       image: the target of an image or an index, with scan_aspect.
       policy: the target of a policy.
       exceptions: a list of File, exceptions for this image alone.
+      baseline: a File, what was found and accepted; None where there is none yet.
 
     Returns:
       A list of providers.
@@ -20,10 +21,12 @@ def verdict_test(ctx, image, policy, exceptions):
     scans = _scans(ctx, image)
     policy = policy[OCIScanPolicyInfo]
     tool = get_tool(ctx.exec_groups["test"])
-    verdicts = [_verdict(ctx, scan, policy, exceptions, tool, exec_group = "test") for scan in scans]
+    verdicts = [_verdict(ctx, scan, policy, exceptions, baseline, tool, exec_group = "test") for scan in scans]
     arguments = ctx.actions.args()
     arguments.add_all(["findings", "show"])
     arguments.add(str(ctx.label), format = "--name=%s")
+    if not ctx.label.workspace_name:
+        arguments.add("/".join([part for part in (ctx.label.package, baseline_name(ctx.label.name)) if part]), format = "--baseline=%s")
     arguments.add_all(verdicts, map_each = runfiles_path)
     outputs = OutputGroupInfo(
         findings = depset([scan.findings for scan in scans]),
@@ -44,7 +47,7 @@ def verdicts_of(ctx, image, policy):
       A list of File, the verdicts.
     """
     policy = policy[OCIScanPolicyInfo]
-    return [_verdict(ctx, scan, policy, [], get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scan in _scans(ctx, image)]
+    return [_verdict(ctx, scan, policy, [], None, get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scan in _scans(ctx, image)]
 
 def _scans(ctx, image):
     scans = image[OCIScanInfo].images
@@ -55,30 +58,43 @@ def _scans(ctx, image):
         ))
     return scans
 
-def _verdict(ctx, scan, policy, exceptions, tool, **kwargs):
+def baseline_name(name):
+    """The name of the file in a test's package that has what was found and accepted.
+
+    Args:
+      name: the test's name.
+
+    Returns:
+      A string.
+    """
+    return name + ".baseline.toml"
+
+def _verdict(ctx, scan, policy, exceptions, baseline, tool, **kwargs):
     platform = platform_to_string(scan.platform)
     verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
     exceptions = policy.exceptions + exceptions
     tested = []
+    untested = []
     for base in scan.bases:
-        if [label for label in base.labels if label in policy.bases]:
-            tested.append(base.inventory)
+        is_tested = [label for label in base.labels if label in policy.bases]
+        (tested if is_tested else untested).append(base.inventory)
     arguments = ctx.actions.args()
     arguments.add_all(["findings", "verdict"])
     arguments.add("--findings", scan.findings)
     arguments.add_all(policy.arguments)
     arguments.add(str(policy.label), format = "--policy-name=%s")
-    bases = [base.inventory for base in scan.bases]
-    arguments.add_all(bases, before_each = "--base")
+    arguments.add_all(untested, before_each = "--base")
     if scan.bases:
         arguments.add(str(scan.bases[0].labels[0]), format = "--base-name=%s")
     arguments.add_all(tested, before_each = "--tested-base")
     arguments.add_all(exceptions, before_each = "--exceptions")
+    accepted = [baseline] if baseline else []
+    arguments.add_all(accepted, before_each = "--baseline")
     arguments.add("--output", verdict)
     ctx.actions.run(
         executable = tool,
         arguments = [arguments],
-        inputs = [scan.findings] + bases + exceptions,
+        inputs = [scan.findings] + tested + untested + exceptions + accepted,
         outputs = [verdict],
         mnemonic = "OCIVerdict",
         progress_message = "Judging %{label}",

@@ -10,14 +10,18 @@ _TROUBLES = [
     "database-too-old",
     "database-without-date",
     "empty-database",
+    "go-program-without-modules",
     "language-not-covered",
+    "language-packages-unseen",
     "no-java-database",
     "no-packages",
     "system-differs",
     "system-mistaken",
     "system-not-covered",
     "system-packages-gone",
+    "system-packages-missing",
     "system-packages-unseen",
+    "system-without-packages",
     "unread-log",
 ]
 
@@ -55,7 +59,7 @@ oci_scan_policy = rule(
 images on it.""",
             providers = IMAGE_PROVIDERS,
         ),
-        "exceptions": attr.label_list(doc = "Files with exceptions, in TOML.", allow_files = [".toml"]),
+        "exceptions": attr.label_list(doc = "Files with exceptions, in TOML, and documents of OpenVEX 0.2.0 (`.json`).", allow_files = [".json", ".toml"]),
         "fail_on": attr.string(doc = "The lowest severity that fails.", default = "high", values = _SEVERITIES),
         "max_database_age": attr.int(
             doc = "How many days the database may have been built before the newest date of what is scanned.",

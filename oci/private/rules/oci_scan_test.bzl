@@ -8,7 +8,7 @@ load("//oci/private/common:platforms.bzl", "add_platform")
 load("//oci/private/common:run_tool.bzl", "TEST_EXEC_GROUPS", "runfiles_path", "test_tool")
 load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
-load("//oci/private/common:verdict.bzl", "verdict_test")
+load("//oci/private/common:verdict.bzl", "baseline_name", "verdict_test")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
 load("//oci/private/providers:scan.bzl", "OCIScanPolicyInfo")
 
@@ -28,7 +28,7 @@ def _oci_scan_test_impl(ctx):
                 "a layout and a scanner of the test's own, but here image is given, which the scanner of the build scans" if image else "an image that the scanner of the build scans, but image is not given",
             ))
     if image:
-        return verdict_test(ctx, image, ctx.attr.policy or ctx.attr._policy, ctx.files.exceptions)
+        return verdict_test(ctx, image, ctx.attr.policy or ctx.attr._policy, ctx.files.exceptions, ctx.file.baseline)
     if not ctx.attr.layout or not ctx.attr.scanner:
         fail("{}: give image, which the scanner of the build scans, or else layout and scanner".format(ctx.label))
     return _scan_layout(ctx)
@@ -93,80 +93,103 @@ def _check_words(ctx):
             ", ".join(_PLACEHOLDERS),
         ))
 
-oci_scan_test = rule(
+_oci_scan_test = rule(
     implementation = _oci_scan_test_impl,
-    doc = """Tests an image with a scanner.
-
-With `image`, the scanner is that of the build (`--@oci_pull_all//oci:scanner`), which looks into each image and each base
-once, however many tests there are, and `policy` decides what passes. The test ends with 1 for findings, with 2 for a scan
-that cannot be trusted, such as one that saw no packages, and has a JUnit report of them. For an index, each of its images is
-scanned. Output groups: `inventory`, `findings` and `verdict`, a file in JSON for each image.
-
-With `layout` and `scanner`, the scanner may be any program. It runs in the test's sandbox, and its output is the test's. In the words of `args`, and in the
-values of `env`, `{layout}` stands for the absolute path of what is scanned, `{report}` for that of the
-report and `{outputs}` for that of the directory of the test's undeclared outputs, which Bazel keeps in
-`bazel-testlogs/PACKAGE/NAME/test.outputs`. The scanner finds the first two in the environment too, as
-`OCI_LAYOUT` and `OCI_SCAN_REPORT`.
-
-The scanner sees the layout, or the file, as regular files that it cannot change. Scanners obey settings that lie
-about, so its working directory has what `data` names and nothing else, and `HOME` is an empty directory. `TMPDIR` is
-one in the test's own directory.
-
-The test succeeds if the scanner ends with the code `expected_exit` and has written the report; else it ends
-with the scanner's code, or with 1 if that is 0.
-
-`args` is the attribute that all tests have: its words may hold `$(rootpath LABEL)` of what is in `data`, and
-`bazel test --test_arg` adds to them.""",
     attrs = {
-        "data": attr.label_list(
-            doc = """Files that the scanner needs, such as a policy or a database. It finds each at its `$(rootpath LABEL)`
-in its working directory.""",
-            allow_files = True,
-        ),
-        "env": attr.string_dict(
-            doc = "Variables of the scanner's environment. Values may hold `$(rootpath LABEL)` of what is in `data`, and `$$` for a dollar sign.",
-        ),
-        "exceptions": attr.label_list(
-            doc = "Files with exceptions for this image, in TOML, beside those of the policy.",
-            allow_files = [".toml"],
-        ),
-        "expected_exit": attr.int(
-            doc = "The exit code of the scanner that makes the test a success.",
-            default = 0,
-        ),
-        "image": attr.label(
-            doc = "The image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.",
-            aspects = [scan_aspect],
-            cfg = pull_all_on,
-            providers = IMAGE_PROVIDERS,
-        ),
-        "layout": attr.label(
-            doc = """What is scanned: an `oci_image_layout`, as a directory (`oci-dir:{layout}` for many
-scanners); an `oci_image_archive`, as a file (`docker-archive:{layout}`, `oci-archive:{layout}`); an
-`oci_image_rootfs`, as a directory in which the image's file system is unpacked; or any other target with
-one file or directory.""",
-            allow_files = True,
-        ),
+        "baseline": attr.label(allow_single_file = [".toml"]),
+        "data": attr.label_list(allow_files = True),
+        "env": attr.string_dict(),
+        "exceptions": attr.label_list(allow_files = [".json", ".toml"]),
+        "expected_exit": attr.int(),
+        "image": attr.label(aspects = [scan_aspect], cfg = pull_all_on, providers = IMAGE_PROVIDERS),
+        "layout": attr.label(allow_files = True),
         "network": NETWORK_ATTR,
-        "platform": attr.string(
-            doc = """Which image of a layout of several, such as `linux/arm64/v8`: the scanner sees that one alone. Some
-scanners take the first otherwise, whatever they are told.""",
-        ),
-        "policy": attr.label(
-            doc = "The `oci_scan_policy`; without one, that of the build, `--@oci_pull_all//oci:scan_policy`.",
-            providers = [OCIScanPolicyInfo],
-        ),
-        "report": attr.string(
-            doc = "The file name of a report that the scanner writes, such as `report.json`.",
-        ),
-        "scanner": attr.label(
-            doc = "The scanner's program.",
-            allow_files = True,
-            executable = True,
-            cfg = config.exec("test"),
-        ),
+        "platform": attr.string(),
+        "policy": attr.label(providers = [OCIScanPolicyInfo]),
+        "report": attr.string(),
+        "scanner": attr.label(allow_files = True, executable = True, cfg = config.exec("test")),
         "_policy": attr.label(default = Label("//oci:scan_policy"), providers = [OCIScanPolicyInfo]),
     },
     exec_groups = TEST_EXEC_GROUPS,
     test = True,
 )
+
+def oci_scan_test(
+        name,
+        image = None,
+        policy = None,
+        exceptions = [],
+        layout = None,
+        scanner = None,
+        platform = "",
+        data = [],
+        env = {},
+        report = "",
+        expected_exit = 0,
+        network = False,
+        **kwargs):
+    """Tests an image with a scanner.
+
+    With `image`, the scanner is that of the build (`--@oci_pull_all//oci:scanner`), which looks into each image and each base
+    once, however many tests there are, and `policy` decides what passes. The test ends with 1 for findings, with 2 for a scan
+    that cannot be trusted, such as one that saw no packages, and has a JUnit report of them. For an index, each of its images is
+    scanned. Output groups: `inventory`, `findings` and `verdict`, a file in JSON for each image.
+
+    `bazel run` of the test with `-- --accept` writes all that fails into `NAME.baseline.toml` in the test's package, which is a file
+    of exceptions that the test takes as soon as it is there.
+
+    With `layout` and `scanner`, the scanner may be any program. It runs in the test's sandbox, and its output is the test's. In the words of `args`, and in the
+    values of `env`, `{layout}` stands for the absolute path of what is scanned, `{report}` for that of the
+    report and `{outputs}` for that of the directory of the test's undeclared outputs, which Bazel keeps in
+    `bazel-testlogs/PACKAGE/NAME/test.outputs`. The scanner finds the first two in the environment too, as
+    `OCI_LAYOUT` and `OCI_SCAN_REPORT`.
+
+    The scanner sees the layout, or the file, as regular files that it cannot change. Scanners obey settings that lie
+    about, so its working directory has what `data` names and nothing else, and `HOME` is an empty directory. `TMPDIR` is
+    one in the test's own directory.
+
+    The test succeeds if the scanner ends with the code `expected_exit` and has written the report; else it ends
+    with the scanner's code, or with 1 if that is 0.
+
+    `args` is the attribute that all tests have: its words may hold `$(rootpath LABEL)` of what is in `data`, and
+    `bazel test --test_arg` adds to them.
+
+    Args:
+      name: the target's name.
+      image: the label of the image or image index: an `oci_image`, an `oci_image_index`, or a pulled base itself.
+      policy: the label of the `oci_scan_policy`; without one, that of the build, `--@oci_pull_all//oci:scan_policy`.
+      exceptions: labels of files with exceptions for this image, in TOML, and of documents of OpenVEX 0.2.0 (`.json`), beside
+        those of the policy.
+      layout: the label of what is scanned: an `oci_image_layout`, as a directory (`oci-dir:{layout}` for many
+        scanners); an `oci_image_archive`, as a file (`docker-archive:{layout}`, `oci-archive:{layout}`); an
+        `oci_image_rootfs`, as a directory in which the image's file system is unpacked; or any other target with
+        one file or directory.
+      scanner: the label of the scanner's program.
+      platform: which image of a layout of several, such as `linux/arm64/v8`: the scanner sees that one alone. Some
+        scanners take the first otherwise, whatever they are told.
+      data: labels of files that the scanner needs, such as a policy or a database. It finds each at its
+        `$(rootpath LABEL)` in its working directory.
+      env: dict of variables of the scanner's environment. Values may hold `$(rootpath LABEL)` of what is in `data`, and
+        `$$` for a dollar sign.
+      report: the file name of a report that the scanner writes, such as `report.json`.
+      expected_exit: the exit code of the scanner that makes the test a success.
+      network: whether the scanner may use the network. By default it finds none, or does not start where that cannot be held.
+      **kwargs: attributes that all tests have, such as `args`, `size` and `visibility`.
+    """
+    baseline = native.glob([baseline_name(name)], allow_empty = True)
+    _oci_scan_test(
+        name = name,
+        baseline = baseline[0] if baseline else None,
+        data = data,
+        env = env,
+        exceptions = exceptions,
+        expected_exit = expected_exit,
+        image = image,
+        layout = layout,
+        network = network,
+        platform = platform,
+        policy = policy,
+        report = report,
+        scanner = scanner,
+        **kwargs
+    )

@@ -1,0 +1,92 @@
+//! What was found on a day and is accepted: exceptions that the program writes.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::files::{FileError, io_failed, rewrite, write_whole};
+
+use super::policy::{Exception, ExceptionFile, Written};
+use super::verdict::Verdict;
+
+/// What begins a baseline.
+const HEAD: &str = "# What was found and accepted. `--accept` writes this file anew: what the entries say stays, comments do not.\n";
+
+/// A baseline, and how it differs from the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    /// The file, in TOML.
+    pub text: String,
+    /// How many entries are new.
+    pub new: usize,
+    /// How many are as they were.
+    pub kept: usize,
+    /// How many are no longer there.
+    pub gone: usize,
+}
+
+#[derive(Serialize)]
+struct Document {
+    exception: Vec<Written>,
+}
+
+impl Baseline {
+    /// The baseline with which these verdicts would pass: what there was of the old one and still counts, and what fails
+    /// else, for `reason`.
+    pub fn new(old: Option<&ExceptionFile>, verdicts: &[Verdict], reason: Option<&str>) -> Self {
+        let old = old.map_or(&[][..], |old| &old.exceptions);
+        let counts = |exception: &&Exception| {
+            let mut all = verdicts.iter().map(|verdict| &verdict.findings);
+            all.any(|found| exception.is_used(found) && !exception.is_over(found))
+        };
+        let kept: Vec<&Exception> = old.iter().filter(counts).collect();
+        let mut entries: Vec<Written> = kept.iter().map(|kept| kept.written.clone()).collect();
+        for verdict in verdicts {
+            let built = verdict.findings.database.built;
+            let day = built.map_or_else(
+                || "a database without a date".to_owned(),
+                |built| format!("the database of {}", built.date_naive()),
+            );
+            let reason = reason.map_or_else(|| format!("found by {day}"), str::to_owned);
+            for finding in &verdict.failing {
+                if !kept.iter().any(|kept| kept.is_for(finding)) {
+                    entries.push(Written {
+                        id: finding.id.clone(),
+                        package: Some(finding.package.name.clone()),
+                        reason: reason.clone(),
+                        until: None,
+                        origin: Some(finding.origin),
+                        owner: None,
+                    });
+                }
+            }
+        }
+        let place = |entry: &Written| (entry.id.clone(), entry.package.clone(), entry.origin);
+        entries.sort_by_cached_key(place);
+        entries.dedup_by_key(|entry| place(entry));
+        let number = entries.len();
+        let document = Document { exception: entries };
+        let entries = toml::to_string(&document).expect("texts are no error");
+        Baseline {
+            text: if number == 0 {
+                HEAD.to_owned()
+            } else {
+                format!("{HEAD}\n{entries}")
+            },
+            new: number - kept.len(),
+            kept: kept.len(),
+            gone: old.len() - kept.len(),
+        }
+    }
+
+    /// Writes it to a file, which need not be there.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        let bytes = self.text.as_bytes();
+        let written = if path.exists() {
+            rewrite(path, bytes)
+        } else {
+            write_whole(path, bytes)
+        };
+        io_failed("write", path, written)
+    }
+}
