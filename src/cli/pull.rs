@@ -270,6 +270,7 @@ pub(super) fn transfer<T>(connections: u16, work: impl Future<Output = Result<T>
     // Connections hash and write by themselves, so there are more than there are cores.
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let workers = (2 * cores).min(connections.into());
+    check_limits(workers, connections.into())?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
@@ -278,6 +279,51 @@ pub(super) fn transfer<T>(connections: u16, work: impl Future<Output = Result<T>
     // One that failed does not wait for what its threads wait for.
     runtime.shutdown_background();
     result
+}
+
+/// Whether this process may have the threads and open files that it needs: the runtime would panic, or wait without end,
+/// where it may not.
+fn check_limits(workers: usize, connections: u64) -> Result<()> {
+    // One thread more does what blocks, and one tells of waits.
+    let threads = workers + 2;
+    let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
+    let mut tried = Vec::new();
+    for _ in 0..threads {
+        let mut stopped = stop.subscribe();
+        let thread = thread::Builder::new().spawn(move || drop(stopped.blocking_recv()));
+        let thread = thread.map_err(|error| {
+            format!("{threads} threads are needed, and the system gives no more than {}: {error}; raise the limit (ulimit -u)", tried.len())
+        });
+        match thread {
+            Ok(thread) => tried.push(thread),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    drop(stop);
+    for thread in tried {
+        let _ = thread.join();
+    }
+    #[cfg(target_os = "linux")]
+    allow_open_files(16 + 3 * connections)?;
+    Ok(())
+}
+
+/// Raises the limit of open files as far as that is this process's to do.
+#[cfg(target_os = "linux")]
+fn allow_open_files(needed: u64) -> Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    limit.current = Some(limit.maximum.map_or(needed, |maximum| maximum.min(needed)));
+    let raised = setrlimit(Resource::Nofile, limit);
+    if raised.is_ok() && limit.current == Some(needed) {
+        return Ok(());
+    }
+    let may = limit.current.unwrap_or_default();
+    Err(format!("{needed} open files are needed, and this process may have {may}: raise the limit (ulimit -n), or use fewer connections with --concurrency").into())
 }
 
 async fn pull_with(args: &PullArgs) -> Result<()> {

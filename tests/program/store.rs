@@ -676,3 +676,35 @@ fn an_edit_that_hides_is_found_by_who_verifies() {
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
 }
+
+#[test]
+fn few_open_files_or_threads_are_an_error_that_says_so() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let arguments = ["pull", &reference, "--output", "out", "--store", "store"];
+    let limited = |limit: &str| {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script]);
+        user.run_by(shell, &arguments)
+    };
+    limited("-n 20").failed(&["open files are needed", "ulimit -n"]);
+    // A soft limit is raised.
+    limited("-S -n 20").succeeded();
+
+    // The system does not limit root, so somebody else runs it.
+    let program = tempfile::tempdir().expect("can be made");
+    let copy = program.path().join("oci-pull-all");
+    fs::copy(user.program(), &copy).expect("can be copied");
+    let user = User::of(&copy);
+    for directory in [program.path(), user.home()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("ours");
+    }
+    let mut limited = Command::new("prlimit");
+    limited.arg("--nproc=1");
+    if fs::metadata("/proc/self").expect("there").uid() == 0 {
+        limited.args(["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"]);
+    }
+    user.run_by(limited, &arguments)
+        .failed(&["threads are needed", "ulimit -u"]);
+}
