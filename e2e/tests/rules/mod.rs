@@ -4,6 +4,7 @@ mod airgap;
 mod artifacts;
 mod errors;
 mod fifty;
+mod layers;
 mod layouts;
 mod lockfile;
 mod mirrors;

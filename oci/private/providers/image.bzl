@@ -20,6 +20,8 @@ The digest of a blob that the build makes is not known at analysis time, so it i
         "descriptor": """File: the content descriptor, as JSON. A layer's has the annotation
 `containerd.io/uncompressed`, the digest of the uncompressed layer, which becomes the image
 config's diff_id.""",
+        "unnamed_parents": """File: of a layer, the directories that are in it only because something is in them, as a JSON
+list of objects with `path`, `mode`, `uid` and `gid`. It may be absent.""",
     },
 )
 

@@ -1,6 +1,6 @@
 """The layers that an image makes of its attribute `tars`."""
 
-load("//oci/private/common:layer_action.bzl", "layer_action")
+load("//oci/private/common:layer_action.bzl", "COMPRESSION_ATTR", "layer_action")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:tar_layers.bzl", "TarLayersInfo")
 
@@ -14,7 +14,8 @@ def _image_tars_impl(ctx):
             name = "{}.{}".format(ctx.label.name, index),
             arguments = content,
             inputs = depset([archive]),
-            compression = "gzip",
+            compression = ctx.attr.compression,
+            archive = archive,
         ))
     return [
         DefaultInfo(files = depset([layer.blob for layer in layers])),
@@ -26,7 +27,10 @@ image_tars = rule(
     doc = """Makes a layer of each archive.
 
 It is a target of its own, so that the layers are built once and not in each configuration of the image.""",
-    attrs = {"tars": attr.label_list(doc = "The archives.", allow_files = True)},
+    attrs = {
+        "compression": COMPRESSION_ATTR,
+        "tars": attr.label_list(doc = "The archives.", allow_files = True),
+    },
     provides = [TarLayersInfo],
     toolchains = [TOOLCHAIN_TYPE],
 )

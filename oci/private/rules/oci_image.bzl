@@ -49,10 +49,22 @@ def _oci_image_impl(ctx):
     arguments.add_all(pairs(ctx, "annotations"), format_each = "--annotation=%s")
     arguments.add_all(ctx.attr.exposed_ports, format_each = "--exposed-port=%s")
     arguments.add_all(ctx.attr.volumes, format_each = "--volume=%s")
+    arguments.add_all(ctx.attr.shell, format_each = "--shell=%s")
+    arguments.add_all(ctx.attr.healthcheck, format_each = "--healthcheck=%s")
+    arguments.add_all(pairs(ctx, "healthcheck_options"), format_each = "--healthcheck-option=%s")
+    for flag, files in [
+        ("--env-file", ctx.files.env_files),
+        ("--label-file", ctx.files.label_files),
+        ("--annotation-file", ctx.files.annotation_files),
+    ]:
+        arguments.add_all(files, before_each = flag)
+        inputs += files
     for flag, value in [
         ("--user=%s", ctx.attr.user),
         ("--workdir=%s", ctx.attr.workdir),
         ("--stop-signal=%s", ctx.attr.stop_signal),
+        ("--author=%s", ctx.attr.author),
+        ("--created=%s", ctx.attr.created),
     ]:
         if value:
             arguments.add(value, format = flag)
@@ -107,17 +119,25 @@ def _pulled(ctx, base):
 _oci_image = rule(
     implementation = _oci_image_impl,
     attrs = {
+        "annotation_files": attr.label_list(allow_files = True),
         "annotations": attr.string_dict(),
         "architecture": attr.string(),
+        "author": attr.string(),
         "base": attr.label(providers = IMAGE_PROVIDERS),
         "cmd": attr.string_list(),
+        "created": attr.string(),
         "entrypoint": attr.string_list(),
         "env": attr.string_dict(),
+        "env_files": attr.label_list(allow_files = True),
         "exposed_ports": attr.string_list(),
+        "healthcheck": attr.string_list(),
+        "healthcheck_options": attr.string_dict(),
+        "label_files": attr.label_list(allow_files = True),
         "labels": attr.string_dict(),
         "layers": attr.label_list(providers = [OCIDescriptorInfo], cfg = pull_all_off),
         "os": attr.string(),
         "pulled_base": attr.label(providers = [OCIPulledImageInfo]),
+        "shell": attr.string_list(),
         "stop_signal": attr.string(),
         "tar_layers": attr.label_list(providers = [TarLayersInfo], cfg = pull_all_off),
         "user": attr.string(),
@@ -146,6 +166,15 @@ def oci_image(
         exposed_ports = [],
         volumes = [],
         stop_signal = "",
+        shell = [],
+        healthcheck = [],
+        healthcheck_options = {},
+        author = "",
+        created = "",
+        env_files = [],
+        label_files = [],
+        annotation_files = [],
+        tars_compression = "",
         os = "",
         architecture = "",
         variant = "",
@@ -166,18 +195,35 @@ def oci_image(
         pulled by the repository rule `oci_pull`. It is fetched only for what needs layers. A base that
         the module extension's `oci.pull` declared needs none.
       layers: labels of `oci_image_layer` targets, the lowest first.
-      tars: labels of tar archives, each of which becomes a layer above `layers`.
+      tars: labels of tar archives, each of which becomes a layer above `layers`. One that is plain or compressed by
+        gzip or zstd keeps its bytes; one in a Debian package, or compressed by xz, is compressed anew.
       entrypoint: the words of the entry point. It drops the base's `cmd`.
       cmd: the words of the command, which are the entry point's default arguments.
       env: dict of environment variables, added to the base's. `$NAME` and `${NAME}` in a value stand for
-        the base's variables, such as `"PATH": "/app:$PATH"`, and `$$` for a dollar sign.
+        the base's variables, such as `"PATH": "/app:$PATH"`, and `$$` for a dollar sign. `${NAME:-WORD}`,
+        `${NAME:+WORD}`, `${NAME:?WORD}` and the same without the colon mean what they do in a Dockerfile; other forms
+        are errors.
       labels: dict of labels of the config, added to the base's.
       annotations: dict of annotations of the manifest.
       user: `USER[:GROUP]`, by name or number, that runs the command.
-      workdir: the directory in which the command runs.
+      workdir: the directory in which the command runs. A relative one stands on the base's.
       exposed_ports: ports that the command listens on, such as `8080` or `53/udp`.
       volumes: directories for data that outlives a container.
       stop_signal: the signal that ends the command, such as `SIGTERM`.
+      shell: the words of the shell that runs commands which are one text, as Docker has it.
+      healthcheck: the words of the check by which Docker knows whether a container works: `CMD` and the words of a
+        command, `CMD-SHELL` and one text, or `NONE`.
+      healthcheck_options: dict of how it is made: `interval`, `timeout`, `start_period` and `start_interval`, as
+        times such as `1m30s`, and `retries`.
+      author: who made the image.
+      created: when the image was made, as RFC 3339 writes it, such as `2024-05-06T07:08:09Z`. By default the base's time,
+        or 1970 without a base.
+      env_files: labels of files with a variable on each line, `NAME=VALUE`, which count as if they stood before those of
+        `env`. Lines that are empty or begin with `#` count for nothing. A rule that stamps can write such a file.
+      label_files: labels of files with labels, in the same way.
+      annotation_files: labels of files with annotations, in the same way.
+      tars_compression: the compression of the layers that `tars` become, `gzip`, `zstd` or `none`, if they are not to stay
+        as they are.
       os: `GOOS` of the image, such as `linux`; together with `architecture`.
       architecture: `GOARCH` of the image, such as `arm64`; together with `os`.
       variant: the processor's variant, such as `v8`.
@@ -194,23 +240,32 @@ def oci_image(
         tar_layers = [name + ".tars"]
         image_tars(
             name = tar_layers[0],
+            compression = tars_compression,
             tars = tars,
             visibility = ["//visibility:private"],
             **{key: value for key, value in kwargs.items() if key != "visibility"}
         )
     _oci_image(
         name = name,
+        annotation_files = annotation_files,
         annotations = annotations,
         architecture = architecture,
+        author = author,
         base = base,
         cmd = cmd,
+        created = created,
         entrypoint = entrypoint,
         env = env,
+        env_files = env_files,
         exposed_ports = exposed_ports,
+        healthcheck = healthcheck,
+        healthcheck_options = healthcheck_options,
+        label_files = label_files,
         labels = labels,
         layers = layers,
         os = os,
         pulled_base = pulled_base,
+        shell = shell,
         stop_signal = stop_signal,
         tar_layers = tar_layers,
         user = user,

@@ -6,6 +6,7 @@ load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "layout_transition", "single")
 load("//oci/private/providers:image.bzl", "OCIImageIndexInfo")
+load("//oci/private/providers:unnamed_parents.bzl", "UnnamedParentsInfo")
 
 def _oci_image_layout_impl(ctx):
     target = single(ctx.attr.image)
@@ -14,16 +15,19 @@ def _oci_image_layout_impl(ctx):
             ctx.label,
             target.label,
         ))
-    return [image_layout(
+    found = image_input(target)
+    layout = image_layout(
         ctx,
         target,
-        image_input(target),
+        found,
         name = ctx.label.name,
         mode = ctx.attr.blobs,
         requirements = caching_of_base(ctx),
         ref_name = ctx.attr.ref_name,
         referrers = ctx.attr.referrers,
-    )]
+    )
+    layers = [layer for layer in found.layers.to_list() if getattr(layer, "unnamed_parents", None)]
+    return [layout, UnnamedParentsInfo(layers = layers)]
 
 oci_image_layout = rule(
     implementation = _oci_image_layout_impl,

@@ -1,0 +1,1 @@
+X = "from another repository"
