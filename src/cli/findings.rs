@@ -163,7 +163,7 @@ pub(crate) struct VerdictArgs {
     /// How many days the database may be behind the newest date of what is scanned.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     max_database_age: u32,
-    /// A file with exceptions in TOML, or a document of OpenVEX, whose name ends with .json. May be repeated.
+    /// A file with exceptions in TOML, or a VEX document (openvex.dev), whose name ends with .json. May be repeated.
     #[arg(long, value_name = "FILE")]
     exceptions: Vec<PathBuf>,
     /// A file with what was found before and was accepted.

@@ -125,7 +125,7 @@ impl Traces {
         let mut owned = BTreeSet::new();
         for (text, bytes) in read.texts {
             match text {
-                Text::Database { kind, path } => traces.add(kind, path, &bytes),
+                Text::Database { kind, path } => traces.add(kind, &path, &bytes),
                 Text::Files => owned.extend(bytes.lines().filter_map(|path| rootfs.file(path))),
             }
         }
@@ -145,7 +145,7 @@ impl Traces {
     }
 
     /// Adds what the text of a database has, or of a file of one.
-    fn add(&mut self, kind: &str, path: String, text: &str) {
+    fn add(&mut self, kind: &str, path: &str, text: &str) {
         let packages = match kind {
             "deb" | "opkg" => Some(installed(text)),
             "apk" => Some(pairs(text, "P:", "V:")),
@@ -161,7 +161,7 @@ impl Traces {
         }
         let directory = DIRECTORIES.iter().map(|(_, directory)| *directory);
         let mut directories = directory.filter(|directory| path.starts_with(directory));
-        let path = directories.next().map_or(path.clone(), str::to_owned);
+        let path = directories.next().unwrap_or(path).to_owned();
         let mut there = self.databases.iter_mut();
         match there.find(|database| database.path == path) {
             Some(PackageDatabase {
@@ -338,8 +338,8 @@ pub(super) fn is_java_archive(path: &str) -> bool {
 }
 
 /// The packages that dpkg's database says are installed, also in part (deb-control(5), dpkg(1)).
-fn installed(status: &str) -> BTreeSet<(String, String)> {
-    let stanzas = status.split("\n\n");
+fn installed(text: &str) -> BTreeSet<(String, String)> {
+    let stanzas = text.split("\n\n");
     let is_installed = |stanza: &&str| {
         let mut states = stanza
             .lines()

@@ -1,4 +1,4 @@
-//! Statements of OpenVEX 0.2.0 (openvex.dev, "OpenVEX Specification"): what somebody says of vulnerabilities in products.
+//! Statements of `OpenVEX` 0.2.0 (openvex.dev, "`OpenVEX` Specification"): what somebody says of vulnerabilities in products.
 
 use std::path::{Path, PathBuf};
 
@@ -187,9 +187,10 @@ impl Statement {
                 purl.name.starts_with("pkg:oci/") && purl.version.as_ref() == digest
             })
         };
-        let is_part = |part: &Component| purls(&part.id, &part.identifiers).any(is_package);
+        let is_part =
+            |part: &Component| purls(part.id.as_ref(), part.identifiers.as_ref()).any(is_package);
         let is_in = |product: &Product| {
-            let mut products = purls(&product.id, &product.identifiers);
+            let mut products = purls(product.id.as_ref(), product.identifiers.as_ref());
             match product.subcomponents.as_deref() {
                 None | Some([]) => products.any(|purl| is_package(purl) || is_image(purl)),
                 Some(parts) => products.any(is_image) && parts.iter().any(is_part),
@@ -234,11 +235,11 @@ impl Written {
 
 /// What may be package URLs of a product.
 fn purls<'a>(
-    id: &'a Option<String>,
-    identifiers: &'a Option<Identifiers>,
+    id: Option<&'a String>,
+    identifiers: Option<&'a Identifiers>,
 ) -> impl Iterator<Item = &'a str> {
-    let purl = identifiers.as_ref().and_then(|of| of.purl.as_deref());
-    id.as_deref().into_iter().chain(purl)
+    let purl = identifiers.and_then(|of| of.purl.as_deref());
+    id.map(String::as_str).into_iter().chain(purl)
 }
 
 /// A package URL (github.com/package-url/purl-spec), decoded. Scanners do not agree on the case of names.
