@@ -1,6 +1,7 @@
 //! Scans by the scanner of the build and a policy: real Trivy, and real grype with syft, whose images and databases are pulled
 //! like the base.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
@@ -443,10 +444,11 @@ fn what_trivy_passes_over_is_found_out() {
         let mut layer = layer.0;
         layer.resize(layer.len() + 1024, 0);
         fs::write(package.join(format!("{name}.tar")), layer).expect("can be written");
-        build.push_str(&format!(
+        let _ = write!(
+            build,
             "oci_image(name = \"{name}\", architecture = \"amd64\", os = \"linux\", tars = [\"{name}.tar\"])\n\
              oci_scan_test(name = \"{name}_scan\", image = \"{name}\")\n"
-        ));
+        );
     }
     fs::write(package.join("BUILD.bazel"), build).expect("can be written");
     for (name, _, trouble) in odd_images() {
