@@ -481,7 +481,7 @@ fn what_may_be_allowed_is_told_everywhere_alike() {
     }
 }
 
-/// A statement of OpenVEX about a product.
+/// A statement of VEX about a product.
 fn statement(id: &str, status: &str, product: &Value, time: &str) -> Value {
     json!({
         "vulnerability": {"@id": "https://example.com/v", "name": id},
