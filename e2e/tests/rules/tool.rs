@@ -1,5 +1,6 @@
 //! The program comes from the module's own sources where nothing else gives it.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -33,10 +34,18 @@ fn cargo_builds_the_tool_in_the_repository_phase() {
     // The crates are there, because the program under test was built of the same ones.
     workspace.set_env("CARGO_NET_OFFLINE", Some("true"));
 
+    // What would lead the build astray.
+    workspace.set_env("CARGO_BUILD_TARGET", Some("wasm32-unknown-unknown"));
+    workspace.set_env("RUSTFLAGS", Some("--no-such-flag"));
+    workspace.set_env("CARGO_BUILD_RUSTFLAGS", Some("--no-such-flag"));
+    let above = workspace.external().with_file_name(".cargo/config.toml");
+    fs::create_dir_all(above.parent().expect("a directory")).expect("can be made");
+    fs::write(&above, "[build]\nrustc = \"no-such-rustc\"\n").expect("can be written");
+
     workspace.succeed(&["build", "//:image_layout"]);
     let built = workspace.repository("tool", "oci_pull_all_tool");
     let built = built.expect("it was fetched");
-    assert!(built.join("target/release/oci-pull-all").exists());
+    assert!(built.join("oci-pull-all").exists());
     assert!(workspace.output("image_layout/index.json").exists());
 
     // It is vendored as well, for a machine without cargo.

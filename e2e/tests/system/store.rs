@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::{new_user, run_mounted};
-use oci_pull_all_support::{Content, Faulty, blobs, noise};
+use oci_pull_all_support::{Content, Faulty, Images, Registry, blobs, noise, text};
+use serde_json::Value;
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -130,4 +132,76 @@ fn what_a_power_loss_took_is_found_out_after_the_next_boot() {
     );
     let durable = fs::read_to_string(user.path("store/sealed/durable")).expect("there");
     assert!(durable.lines().any(|line| line == layer), "{durable}");
+}
+
+/// Builds a layout; returns how many actions made one, and whose digests of blobs Bazel computed.
+fn build(workspace: &Workspace) -> (usize, Vec<String>) {
+    let profile = workspace.directory().join("profile.json");
+    let run = workspace.succeed(&[
+        "build",
+        "//:image_layout",
+        "--noslim_profile",
+        "--record_full_profiler_data",
+        &format!("--profile={}", profile.display()),
+    ]);
+    let profile = fs::read(&profile).expect("Bazel writes it");
+    let profile: Value = serde_json::from_slice(&profile).expect("a profile is JSON");
+    let events = profile["traceEvents"].as_array().expect("it has events");
+    let is_digest = |event: &&Value| {
+        let category = event["cat"].as_str().unwrap_or_default().to_lowercase();
+        category.contains("md5") || category.contains("digest")
+    };
+    let names = events
+        .iter()
+        .filter(is_digest)
+        .map(|event| text(&event["name"]).to_owned());
+    let blobs = names.filter(|name| name.contains("/blobs/sha256/"));
+    (run.count("OCILayout"), blobs.collect())
+}
+
+#[test]
+fn nothing_that_others_do_makes_a_workspace_fetch_or_hash_again() {
+    let mut images = Images::default();
+    let digest = images.add_image("base", &[8_000_001, 5_000_002, 1_003]);
+    let registry = Registry::with(images);
+    let image = format!("{}/base", registry.host());
+    let values = [("IMAGE", image.as_str()), ("DIGEST", digest.as_str())];
+    let workspace = Workspace::new("demo", &values);
+    let (layouts, hashed) = build(&workspace);
+    assert_eq!(layouts, 1);
+    assert!(
+        !hashed.is_empty(),
+        "a server that has just started knows no digest"
+    );
+    let (layouts, hashed) = build(&workspace);
+    assert_eq!((layouts, hashed), (0, Vec::new()));
+    let asked = registry.requests().len();
+
+    let store = workspace.directory().join("store").display().to_string();
+    let mut second = Workspace::new("demo", &values);
+    second.share(workspace.directory());
+    second.set_env("OCI_PULL_ALL_STORE", Some(&store));
+    assert_eq!(build(&second).0, 1);
+    let user = new_user();
+    let boot = user.path("next-boot");
+    fs::write(&boot, "next-boot\n").expect("can be written");
+    let mounts = [
+        "--ro-bind",
+        &boot.display().to_string(),
+        "/proc/sys/kernel/random/boot_id",
+    ];
+    let reference = format!("{image}@{digest}");
+    let pull = ["pull", &reference, "--output", "out", "--store", &store];
+    run_mounted(&user, &mounts, &pull).succeeded();
+    for command in [
+        &["store", "verify", "--store", &store][..],
+        &["store", "prune", "--max-size", "0", "--store", &store][..],
+    ] {
+        run_mounted(&user, &mounts, command).succeeded();
+    }
+    assert_eq!(registry.requests().len(), asked);
+    for workspace in [&workspace, &second] {
+        assert_eq!(build(workspace), (0, Vec::new()));
+    }
+    assert_eq!(registry.requests().len(), asked);
 }

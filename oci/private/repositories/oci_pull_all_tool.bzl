@@ -52,25 +52,51 @@ def _build(rctx):
         rctx.watch(source.get_child(name))
     rctx.watch_tree(source.get_child("src"))
     rctx.report_progress("building oci-pull-all with cargo")
+
+    # Cargo and rustup take settings from the directories above the one that they run in, but for the root.
+    outside = rctx.path(".")
+    for _ in range(len(str(outside))):
+        outside = outside.dirname or outside
+    command = [
+        cargo,
+        "build",
+        "--release",
+        "--locked",
+        "--package=oci-pull-all",
+        "--manifest-path",
+        manifest,
+        "--target-dir",
+        rctx.path("target"),
+    ]
+    host = _rust_host(rctx, cargo, outside)
+    if rctx.os.environ.get("CARGO_BUILD_TARGET"):
+        # The program runs here, whatever others are built for.
+        command.append("--target=" + host)
     result = rctx.execute(
-        [
-            cargo,
-            "build",
-            "--release",
-            "--locked",
-            "--package=oci-pull-all",
-            "--manifest-path",
-            manifest,
-            "--target-dir",
-            rctx.path("target"),
-        ],
+        command,
+        # An empty one is there, so no other flags are looked for.
+        environment = {"CARGO_ENCODED_RUSTFLAGS": ""},
         timeout = _BUILD_TIMEOUT_SECONDS,
+        working_directory = str(outside),
         quiet = False,
     )
     if result.return_code != 0:
         fail("cargo could not build oci-pull-all from {}; its messages are above. A C compiler must be installed too. Or set OCI_PULL_ALL_TOOL to the absolute path of an oci-pull-all program.".format(source))
     name = tool_name(rctx)
-    rctx.symlink(rctx.path("target/release").get_child(name), name)
+    for directory in ["target/{}/release".format(host), "target/release"]:
+        program = rctx.path(directory).get_child(name)
+        if program.exists:
+            rctx.symlink(program, name)
+            return
+    fail("cargo built oci-pull-all from {}, but not for this machine, {}: see what a config.toml in CARGO_HOME says of build.target. Or set OCI_PULL_ALL_TOOL to the absolute path of an oci-pull-all program.".format(source, host))
+
+def _rust_host(rctx, cargo, directory):
+    """What cargo builds for by itself, such as x86_64-unknown-linux-gnu."""
+    result = rctx.execute([cargo, "-vV"], working_directory = str(directory))
+    for line in result.stdout.split("\n"):
+        if line.startswith("host: "):
+            return line[len("host: "):].strip()
+    fail("cargo -vV does not tell the host that it runs on: {}".format(result.stderr))
 
 def _oci_pull_all_tool_impl(rctx):
     given = rctx.getenv("OCI_PULL_ALL_TOOL")
