@@ -580,7 +580,7 @@ mod tests {
         let config: Value = read(&built.config).unwrap();
         assert_eq!(
             config["config"],
-            json!({"Env": ["PATH=/app:/bin", "LANG=C.UTF-8", "A=b=c", "B=$1"],
+            json!({"Env": ["PATH=/app:/bin", "LANG=C.UTF-8", "A=b=c", "B=$1x"],
                    "Entrypoint": ["/app"], "User": "root", "ExposedPorts": {"80/tcp": {}, "53/udp": {}}})
         );
         assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 2);
