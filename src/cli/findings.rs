@@ -11,6 +11,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{FoundImage, find_image};
+use oci_pull_all::oci::manifest::Manifest;
+use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
@@ -20,7 +22,7 @@ use oci_pull_all::scan::findings::{
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
 use oci_pull_all::scan::traces::Traces;
-use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict};
+use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, without_verdict};
 use oci_pull_all::scan::vex::VexDocument;
 use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
@@ -199,6 +201,12 @@ pub(crate) struct ShowArgs {
         hide = true
     )]
     workspace: Option<PathBuf>,
+    /// The index that the images are of: each must have a verdict.
+    #[arg(long, value_name = "FILE")]
+    index: Option<PathBuf>,
+    /// It was pulled, and perhaps not all of its images.
+    #[arg(long, requires = "index")]
+    pulled: bool,
     /// The verdicts.
     #[arg(required = true)]
     verdicts: Vec<PathBuf>,
@@ -351,7 +359,22 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
 
 fn show(args: &ShowArgs) -> Result<ExitCode> {
     let verdicts = read_verdicts(&args.verdicts)?;
-    let outcome = say_verdicts(&verdicts)?;
+    let mut outcome = say_verdicts(&verdicts)?;
+    if let Some(index) = &args.index {
+        let index = Manifest::parse(&read(index)?, None)?;
+        for image in without_verdict(index.manifests(), &verdicts) {
+            let platform = image.platform.as_ref();
+            let name = platform.map_or_else(|| image.digest.to_string(), Platform::to_string);
+            if args.pulled {
+                say(format_args!(
+                    "not scanned: {name}, which platforms of the pull leaves out"
+                ))?;
+            } else {
+                say(format_args!("cannot be trusted: {name} was not scanned"))?;
+                outcome = Outcome::Untrusted;
+            }
+        }
+    }
     if let Some(file) = &args.junit {
         write(file, report::junit(&args.name, &verdicts).as_bytes())?;
     }

@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use oci_pull_all::oci::descriptor::{Descriptor, Kind};
+use oci_pull_all::oci::descriptor::Kind;
 use oci_pull_all::oci::digest::Digest;
-use oci_pull_all::oci::manifest::ImageIndex;
-use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::reference::{Reference, Tag};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Registry;
-use oci_pull_all::scan::verdict::{Outcome, Verdict};
+use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
 use oci_pull_all::store::Trust;
 
 use super::build::{LocalBlobs, pairs, read_descriptor};
@@ -81,35 +80,26 @@ pub(crate) fn push(args: &PushArgs) -> Result<ExitCode> {
 /// Each image that is pushed must be one that was scanned.
 fn check_scanned(args: &PushArgs, verdicts: &[Verdict]) -> Result<()> {
     let root = read_descriptor(&args.root)?;
-    let is_scanned = |image: &Descriptor| {
-        let mut found = verdicts.iter().map(|verdict| &verdict.findings.image);
-        found.any(|scanned| scanned.manifest == image.digest.to_string())
-    };
     let images = if root.media_type.kind() == Kind::Index {
         let sources = args.local.sources()?;
         let index = sources.path(&root.digest);
         let index = index.ok_or_else(|| format!("the index {} is not here", root.digest))?;
-        let index = ImageIndex::parse(&read(index)?)?;
-        // Those of no platform are attestations.
-        let is_image =
-            |entry: &Descriptor| !entry.platform.as_ref().is_some_and(Platform::is_unknown);
-        index.manifests.into_iter().filter(is_image).collect()
+        let index = Manifest::parse(&read(index)?, Some(&root.media_type))?;
+        index.manifests().cloned().collect()
     } else {
         vec![root]
     };
-    match images.iter().find(|image| !is_scanned(image)) {
-        None => Ok(()),
-        Some(image) => {
-            let platform = image.platform.as_ref();
-            let platform = platform.map(|platform| format!(" for {platform}"));
-            Err(format!(
-                "nothing is pushed, because the image {}{} was not scanned",
-                image.digest,
-                platform.unwrap_or_default()
-            )
-            .into())
-        }
-    }
+    let Some(image) = without_verdict(images.iter(), verdicts).into_iter().next() else {
+        return Ok(());
+    };
+    let platform = image.platform.as_ref();
+    let platform = platform.map(|platform| format!(" for {platform}"));
+    Err(format!(
+        "nothing is pushed, because the image {}{} was not scanned",
+        image.digest,
+        platform.unwrap_or_default()
+    )
+    .into())
 }
 
 async fn push_with(args: &PushArgs) -> Result<()> {

@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::oci::descriptor::Descriptor;
+use crate::oci::platform::Platform;
+
 use super::findings::{Finding, Findings, Inventory, Package, SCHEMA, Severity, Trouble};
 use super::policy::{Exception, Policy};
 use super::vex::{self, VexDocument};
@@ -254,4 +257,22 @@ fn age(findings: &Findings, newest: DateTime<Utc>, policy: &Policy) -> Option<Tr
         newest,
         days: policy.max_database_age,
     })
+}
+
+/// Those of `images`, the entries of an index, that no verdict is about. Entries for no platform are no images, but what
+/// is said of some (attestations).
+pub fn without_verdict<'a>(
+    images: impl Iterator<Item = &'a Descriptor>,
+    verdicts: &[Verdict],
+) -> Vec<&'a Descriptor> {
+    let judged = verdicts.iter().map(|verdict| &verdict.findings.image);
+    let judged: BTreeSet<&str> = judged.map(|image| image.manifest.as_str()).collect();
+    let is_image = |entry: &&Descriptor| {
+        let platform = entry.platform.as_ref();
+        !platform.is_some_and(Platform::is_unknown)
+    };
+    images
+        .filter(is_image)
+        .filter(|image| !judged.contains(image.digest.to_string().as_str()))
+        .collect()
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use oci_pull_all_support::{Ran, User};
+use oci_pull_all_support::{INDEX, MANIFEST, Ran, User};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -604,4 +604,42 @@ fn a_database_of_a_day_to_come_is_an_error() {
         "import.json",
     ])
     .failed(&["the database says that it was built on 2999-11-10, which is not yet"]);
+}
+
+#[test]
+fn an_image_of_an_index_without_a_verdict_is_named() {
+    let user = new_user();
+    judge(&user, &findings(Some("2026-11-10"), &[]), "", &[]).succeeded();
+    let entry = |digit: &str, os: &str, architecture: &str| {
+        json!({
+            "mediaType": MANIFEST, "size": 2, "digest": format!("sha256:{}", digit.repeat(64)),
+            "platform": {"os": os, "architecture": architecture},
+        })
+    };
+    let index = json!({
+        "schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [entry("1", "linux", "arm64"), entry("2", "unknown", "unknown")],
+    });
+    fs::write(user.path("index.json"), index.to_string()).expect("can be written");
+    let show = |more: &[&str]| {
+        let arguments = [
+            "findings",
+            "show",
+            "--name=a",
+            "--index=index.json",
+            "v.json",
+        ];
+        user.run(&[&arguments[..], more].concat())
+    };
+    let ran = show(&[]);
+    let line = "cannot be trusted: linux/arm64 was not scanned";
+    assert!(
+        !ran.success && lines(&ran).contains(&line),
+        "{}",
+        ran.stdout
+    );
+    let ran = show(&["--pulled"]).succeeded();
+    let line = "not scanned: linux/arm64, which platforms of the pull leaves out";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("unknown"), "{}", ran.stdout);
 }

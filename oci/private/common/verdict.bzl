@@ -1,6 +1,7 @@
 """The test of an image by what a scanner found in it and a policy."""
 
 load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScanPolicyInfo")
+load(":image_input.bzl", "image_input")
 load(":platforms.bzl", "platform_to_string")
 load(":run_tool.bzl", "runfiles_path", "test_tool")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
@@ -27,13 +28,18 @@ def verdict_test(ctx, image, policy, exceptions, baseline):
     arguments.add(str(ctx.label), format = "--name=%s")
     if not ctx.label.workspace_name:
         arguments.add("/".join([part for part in (ctx.label.package, baseline_name(ctx.label.name)) if part]), format = "--baseline=%s")
+    index = image_input(image).index
+    indexes = [index.index] if index else []
+    arguments.add_all("--index", indexes, map_each = runfiles_path)
+    if index and index.pulled_from:
+        arguments.add("--pulled")
     arguments.add_all(verdicts, map_each = runfiles_path)
     outputs = OutputGroupInfo(
         findings = depset([scan.findings for scan in scans]),
         inventory = depset([scan.inventory for scan in scans]),
         verdict = depset(verdicts),
     )
-    return test_tool(ctx, arguments, ctx.runfiles(verdicts)) + [outputs]
+    return test_tool(ctx, arguments, ctx.runfiles(verdicts + indexes)) + [outputs]
 
 def verdicts_of(ctx, image, policy):
     """Judges the images of a target.
