@@ -475,7 +475,7 @@ fn what_may_be_allowed_is_told_everywhere_alike() {
     let (list, _) = list.split_once(']').expect("its end");
     let listed: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
     assert_eq!(listed, known);
-    let page = fs::read_to_string(checkout.join("docs/policies.md")).expect("can be read");
+    let page = fs::read_to_string(checkout.join("docs/scanning.md")).expect("can be read");
     for code in known {
         assert!(page.contains(&format!("\n| `{code}` |")), "{code}");
     }

@@ -4,6 +4,6 @@ mod ci;
 mod demo;
 mod dropin;
 mod registries;
-mod scanning;
+mod scanners;
 mod testing;
 mod troubleshooting;

@@ -225,7 +225,7 @@ fn a_policy_decides_on_what_trivy_finds() {
         &[JINJA, CURL, "FAILED: 2 findings, 0 faulty exceptions"],
         &["found: CVE-2099-0001"],
     );
-    let page = fs::read_to_string(checkout().join("docs/policies.md")).expect("can be read");
+    let page = fs::read_to_string(checkout().join("docs/scanning.md")).expect("can be read");
     let shown = blocks(&page)
         .into_iter()
         .filter(|(kind, _)| *kind == "text");

@@ -1,4 +1,4 @@
-//! `docs/scanning.md`: its files make a workspace, its commands run in it, and write what it shows.
+//! `docs/scanners.md`: its files make a workspace, its commands run in it, and write what it shows.
 
 use std::fs;
 
@@ -43,9 +43,9 @@ fn shows(block: &str, run: &Run, host: &str) {
 }
 
 #[test]
-fn the_page_on_scanning_is_true() {
+fn the_page_on_scanners_is_true() {
     let registry = DockerRegistry::with_base_images();
-    let page = fs::read_to_string(checkout().join("docs/scanning.md")).expect("can be read");
+    let page = fs::read_to_string(checkout().join("docs/scanners.md")).expect("can be read");
     let runs: Vec<_> = blocks(&page)
         .into_iter()
         .filter_map(|(language, text)| (language == "console").then_some(text))
