@@ -1,6 +1,7 @@
 //! Layouts as tar archives (OCI image spec, image-layout.md), and as those that `docker save` writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::files::{FileError, WholeFile, io_failed, open_regular};
 use crate::io::Tee;
 use crate::json::to_json;
-use crate::oci::descriptor::Descriptor;
+use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Digest, HashingWriter};
 use crate::oci::manifest::MAX_MANIFEST_SIZE;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Tagged;
 use crate::oci::strict;
+use crate::tar::read_layer;
 
 use super::merge::{Reachable, check_digest, check_size, read_index};
 use super::{
@@ -119,7 +121,7 @@ pub(crate) fn write_archive(
 ) -> Result<(), ArchiveError> {
     let mut sources = Sources::default();
     sources.add_layout(layout)?;
-    let image = match (format, platform) {
+    let mut image = match (format, platform) {
         (Format::Oci, None) => {
             let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
             let files = [(INDEX_FILE, bytes)];
@@ -128,6 +130,11 @@ pub(crate) fn write_archive(
         }
         _ => find_image(layout, platform)?,
     };
+    let unpacked;
+    if matches!(format, Format::Docker(_)) && is_compressed_differently(&sources, &image)? {
+        unpacked = io_failed("make a directory for", layout, tempfile::tempdir())?;
+        uncompress(&mut sources, &mut image, unpacked.path())?;
+    }
     let root = &image.descriptor;
     let files = match format {
         Format::Oci => vec![(INDEX_FILE, index_of([entry(root, [])]))],
@@ -138,6 +145,54 @@ pub(crate) fn write_archive(
     };
     let roots = std::slice::from_ref(root);
     write(&sources, roots, &files, writer, output).map_err(|error| error.of(layout))
+}
+
+/// Whether some of an image's layers are compressed otherwise than others. go-containerregistry looks at the first one
+/// alone, and pushes the others as what they are not.
+fn is_compressed_differently(sources: &Sources, image: &FoundImage) -> Result<bool, ArchiveError> {
+    let mut found = HashSet::new();
+    for layer in &image.manifest.layers {
+        let path = &sources.find("layer", layer)?.path;
+        let compression = Compression::of_file(path);
+        found.insert(io_failed("read", path, compression)?);
+    }
+    Ok(found.len() > 1)
+}
+
+/// Makes an image into the same with layers that are not compressed, in files in `directory`.
+fn uncompress(
+    sources: &mut Sources,
+    image: &mut FoundImage,
+    directory: &Path,
+) -> Result<(), ArchiveError> {
+    let layers = image.manifest.layers.iter_mut();
+    for (layer, diff_id) in layers.zip(&image.config.diff_ids) {
+        let path = sources.find("layer", layer)?.path.clone();
+        let target = directory.join(diff_id.hex());
+        let write =
+            |mut reader: Box<dyn io::Read + '_>| io::copy(&mut reader, &mut File::create(&target)?);
+        let read = read_layer(&path, &layer.digest, diff_id, true, write);
+        let read = io_failed("read", &path, read)?;
+        check_digest(layer, &path, &read.digest)?;
+        let size = io_failed("unpack", &path, read.done)?;
+        let media_type = MediaType::layer(Compression::None);
+        *layer = Descriptor::new(media_type, diff_id.clone(), size);
+        if let Some(found) = read.diff_id {
+            check_digest(layer, &path, &found)?;
+        }
+        sources.add_local(layer, target);
+    }
+    let manifest = &mut image.manifest;
+    manifest.media_type = MediaType::OCI_MANIFEST;
+    manifest.config.media_type = manifest.config.media_type.to_oci();
+    let bytes = to_json(manifest);
+    let platform = image.descriptor.platform.take();
+    image.descriptor = Descriptor::of(MediaType::OCI_MANIFEST, &bytes);
+    image.descriptor.platform = platform;
+    let file = directory.join("manifest");
+    io_failed("write", &file, fs::write(&file, bytes))?;
+    sources.add_local(&image.descriptor, file);
+    Ok(())
 }
 
 /// The names of the images of an archive that `docker load` reads.

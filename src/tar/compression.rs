@@ -90,6 +90,12 @@ pub(super) fn open<'a>(
 }
 
 impl Compression {
+    /// How a file is compressed.
+    pub(crate) fn of_file(path: &Path) -> io::Result<Self> {
+        let mut file = BufReader::new(open_regular(path)?);
+        Ok(Self::of(file.fill_buf()?))
+    }
+
     /// How what begins with these bytes is compressed, as containerd tells it.
     pub(crate) fn of(head: &[u8]) -> Self {
         match head {

@@ -1,8 +1,12 @@
 //! Archives of layouts, as other people's tools read them.
 
 use std::fs;
+use std::io::Write as _;
 
-use oci_pull_all_support::layout::{archive, make_image};
+use oci_pull_all_support::layout::{add_blob, archive, make_image};
+use oci_pull_all_support::rootfs::{Layer, write_layout};
+use oci_pull_all_support::{digest, text};
+use serde_json::Value;
 
 use crate::new_user;
 
@@ -31,4 +35,40 @@ fn a_directory_that_is_no_layout_is_named() {
         user.run(&arguments)
             .failed(&["empty is not an OCI image layout: it has no file oci-layout"]);
     }
+}
+
+#[test]
+fn layers_that_are_compressed_differently_are_not_compressed_for_docker() {
+    let user = new_user();
+    let base = Layer::new().file("etc/base", "of the base\n").0;
+    let own = Layer::new().file("etc/own", "our own\n").0;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&own).expect("in memory");
+    let gzip = gzip.finish().expect("in memory");
+    let layout = user.path("layout");
+    let tar = "application/vnd.oci.image.layer.v1.tar";
+    let layers = [
+        add_blob(&layout, tar, &base),
+        add_blob(&layout, &format!("{tar}+gzip"), &gzip),
+    ];
+    write_layout(&layout, &layers, &[digest(&base), digest(&own)]);
+    archive(&user, &["--format", "docker"]).succeeded();
+    let entries = user.path("entries");
+    fs::create_dir(&entries).expect("can be made");
+    let file = fs::File::open(user.path("image.tar")).expect("is there");
+    tar::Archive::new(file).unpack(&entries).expect("a tar");
+    let listed = fs::read(entries.join("manifest.json")).expect("can be read");
+    let listed: Value = serde_json::from_slice(&listed).expect("JSON");
+    let paths: Vec<&str> = listed[0]["Layers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(text)
+        .collect();
+    let contents: Vec<Vec<u8>> = paths
+        .iter()
+        .map(|path| fs::read(entries.join(path)).expect("can be read"))
+        .collect();
+    assert!(contents == [base, own]);
+    user.run(&["verify", "entries"]).succeeded();
 }
