@@ -226,7 +226,7 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
 fn import(args: &ImportArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
     let database = grype::unpacked(&args.database, run.scratch.path())?;
-    let imported = if grype::is_importable(&database)? {
+    let imported = if grype::is_importable(&database, &args.database)? {
         run.scan(&database, grype::import(&run.cache()), None)?;
         grype::imported(&run.cache())
     } else {

@@ -165,6 +165,14 @@ pub enum ImportError {
         /// Why it is no archive.
         source: TarError,
     },
+    /// It is a database of something else.
+    #[error("{path} is no database of grype's", path = .path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: AnswerError,
+    },
     /// The archive has something else in it.
     #[error("the archive {path} has no {DATABASE}", path = .0.display())]
     NoDatabase(PathBuf),
@@ -213,9 +221,13 @@ pub fn imported(cache: &Path) -> [PathBuf; 2] {
     [DATABASE, IMPORT].map(|name| cache.join(SCHEMA.to_string()).join(name))
 }
 
-/// Whether grype would import a database: whether it is of the form that it reads.
-pub fn is_importable(database: &Path) -> Result<bool, AnswerError> {
-    let read = Grype.read_database(database, b"")?;
+/// Whether grype would import a database, which was `given`: whether it is of the form that it reads.
+pub fn is_importable(database: &Path, given: &Path) -> Result<bool, ImportError> {
+    let read = Grype.read_database(database, b"");
+    let read = read.map_err(|source| ImportError::Database {
+        path: given.to_owned(),
+        source,
+    })?;
     Ok(read.database().schema == SCHEMA)
 }
 
