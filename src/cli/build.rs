@@ -287,9 +287,29 @@ pub(crate) struct ImageArgs {
     /// The file for the config.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The file for the manifest's descriptor.
+    #[command(flatten)]
+    described: Described,
+}
+
+/// Where it is said what was built.
+#[derive(Debug, Args)]
+struct Described {
+    /// The file for its descriptor.
     #[arg(long, value_name = "FILE")]
     descriptor: PathBuf,
+    /// A file for its digest, in one line.
+    #[arg(long, value_name = "FILE")]
+    digest: Option<PathBuf>,
+}
+
+impl Described {
+    fn write(&self, descriptor: &Descriptor) -> Result<()> {
+        write(&self.descriptor, &to_json(descriptor))?;
+        match &self.digest {
+            Some(file) => write(file, format!("{}\n", descriptor.digest).as_bytes()),
+            None => Ok(()),
+        }
+    }
 }
 
 pub(crate) fn image(args: &ImageArgs) -> Result<()> {
@@ -341,7 +361,7 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
     )?;
     write(&args.manifest, &built.manifest)?;
     write(&args.config, &built.config)?;
-    write(&args.descriptor, &to_json(&built.descriptor))
+    args.described.write(&built.descriptor)
 }
 
 #[derive(Debug, Args)]
@@ -355,9 +375,8 @@ pub(crate) struct IndexArgs {
     /// The file for the index.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// The file for the index's descriptor.
-    #[arg(long, value_name = "FILE")]
-    descriptor: PathBuf,
+    #[command(flatten)]
+    described: Described,
 }
 
 pub(crate) fn index(args: &IndexArgs) -> Result<()> {
@@ -365,7 +384,7 @@ pub(crate) fn index(args: &IndexArgs) -> Result<()> {
     let annotations: BTreeMap<_, _> = args.annotation.iter().cloned().collect();
     let (index, descriptor) = build_index(&images, &annotations)?;
     write(&args.output, &index)?;
-    write(&args.descriptor, &to_json(&descriptor))
+    args.described.write(&descriptor)
 }
 
 #[derive(Debug, Args)]

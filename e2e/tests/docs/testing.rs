@@ -68,5 +68,5 @@ fn the_rules_are_tested_on_a_bazel_on_path_by_who_has_no_rights() {
     let output = command.output().expect("bwrap can be run");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("6 passed"), "{text}");
+    assert!(text.contains("7 passed"), "{text}");
 }

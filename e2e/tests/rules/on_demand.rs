@@ -1,9 +1,11 @@
 //! Who needs a base's layers gets them, once; who does not pays nothing for them.
 
+use std::fs;
+
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::layout::verify as verify_layout;
-use oci_pull_all_support::Registry;
 use oci_pull_all_support::layout::content;
+use oci_pull_all_support::{Registry, digest};
 
 #[test]
 fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
@@ -97,4 +99,26 @@ fn two_machines_make_the_same_layout() {
         "a manifest, a config, two layers of the base and one of its own"
     );
     assert!(first == second);
+}
+
+#[test]
+fn what_other_rules_look_for_is_in_output_groups() {
+    let registry = Registry::with_base_images();
+    let workspace = Workspace::demo(&registry);
+    let groups = "--output_groups=digest,descriptor,oci_layout";
+    workspace.succeed(&["build", "//:image", "//:index", "//:image_layout", groups]);
+    let read = |name: &str| {
+        let file = workspace.output(name);
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
+    for (name, document) in [
+        ("image", "image.manifest.json"),
+        ("index", "index.index.json"),
+    ] {
+        let expected = digest(read(document).as_bytes());
+        assert_eq!(read(&format!("{name}.digest")), format!("{expected}\n"));
+        let descriptor = read(&format!("{name}.descriptor.json"));
+        assert!(descriptor.contains(&expected), "{descriptor}");
+    }
+    assert!(workspace.output("image_layout/index.json").exists());
 }

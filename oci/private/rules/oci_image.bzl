@@ -29,6 +29,7 @@ def _oci_image_impl(ctx):
     manifest = ctx.actions.declare_file(ctx.label.name + ".manifest.json")
     config = ctx.actions.declare_file(ctx.label.name + ".config.json")
     descriptor = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
+    digest = ctx.actions.declare_file(ctx.label.name + ".digest")
     inputs = [layer.descriptor for layer in layers]
     arguments = ctx.actions.args()
     arguments.use_param_file("@%s")
@@ -71,11 +72,12 @@ def _oci_image_impl(ctx):
     arguments.add("--manifest", manifest)
     arguments.add("--config", config)
     arguments.add("--descriptor", descriptor)
+    arguments.add("--digest", digest)
     ctx.actions.run(
         executable = get_tool(ctx),
         arguments = ["image", arguments],
         inputs = inputs,
-        outputs = [manifest, config, descriptor],
+        outputs = [manifest, config, descriptor, digest],
         mnemonic = "OCIImage",
         progress_message = "Building image %{label}",
         toolchain = TOOLCHAIN_TYPE,
@@ -84,6 +86,7 @@ def _oci_image_impl(ctx):
     all_layers = depset(layers, transitive = [base.layers] if base else [], order = "preorder")
     return [
         DefaultInfo(files = depset([manifest, config])),
+        OutputGroupInfo(descriptor = depset([descriptor]), digest = depset([digest])),
         OCIImageInfo(
             pulled_digest = base.pulled_digest if base else None,
             pulled_from = base.pulled_from if base else None,
@@ -182,7 +185,8 @@ def oci_image(
     """Makes an image of layers on a base (OCI image spec, manifest.md and config.md).
 
     It costs nothing of the base's layers: only the base's manifest and config are read. Provides
-    OCIImageInfo, and OCIPulledImageInfo where `oci_image_layout` depends on it.
+    OCIImageInfo, and OCIPulledImageInfo where `oci_image_layout` depends on it. Output groups: `descriptor`, the manifest's
+    content descriptor as JSON, and `digest`, its digest in one line.
 
     The base's image for the wanted platform is chosen as containerd does: that of `os`, `architecture`
     and `variant` if set, or else that of the target platform.

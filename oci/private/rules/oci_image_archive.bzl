@@ -20,7 +20,7 @@ def _oci_image_archive_impl(ctx):
         mnemonic = "OCIArchive",
         progress_message = "Archiving image layout %{label}",
     )
-    return [DefaultInfo(files = depset([archive]))]
+    return [DefaultInfo(files = depset([archive])), OutputGroupInfo(oci_tarball = depset([archive]))]
 
 oci_image_archive = rule(
     implementation = _oci_image_archive_impl,

@@ -16,23 +16,26 @@ def _oci_image_index_impl(ctx):
     images = [image for target in targets for image in image_input(target).images]
     index = ctx.actions.declare_file(ctx.label.name + ".index.json")
     descriptor = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
+    digest = ctx.actions.declare_file(ctx.label.name + ".digest")
     arguments = ctx.actions.args()
     arguments.add("index")
     arguments.add_all([image.descriptor for image in images], before_each = "--image")
     arguments.add_all(pairs(ctx, "annotations"), format_each = "--annotation=%s")
     arguments.add("--output", index)
     arguments.add("--descriptor", descriptor)
+    arguments.add("--digest", digest)
     ctx.actions.run(
         executable = get_tool(ctx),
         arguments = [arguments],
         inputs = [image.descriptor for image in images],
-        outputs = [index, descriptor],
+        outputs = [index, descriptor, digest],
         mnemonic = "OCIIndex",
         progress_message = "Building image index %{label}",
         toolchain = TOOLCHAIN_TYPE,
     )
     return [
         DefaultInfo(files = depset([index])),
+        OutputGroupInfo(descriptor = depset([descriptor]), digest = depset([digest])),
         OCIImageIndexInfo(descriptor = descriptor, images = images, index = index, pulled_from = None),
     ] + merge_pulled_infos(targets)
 
@@ -40,7 +43,8 @@ oci_image_index = rule(
     implementation = _oci_image_index_impl,
     doc = """Puts several images under one digest (OCI image spec, image-index.md).
 
-Provides OCIImageIndexInfo, and OCIPulledImageInfo where `oci_image_layout` depends on it.""",
+Provides OCIImageIndexInfo, and OCIPulledImageInfo where `oci_image_layout` depends on it. Output groups: `descriptor`, the content
+descriptor as JSON, and `digest`, the digest in one line.""",
     attrs = {
         "annotations": attr.string_dict(doc = "Annotations of the index."),
         "images": attr.label_list(

@@ -27,7 +27,7 @@ def _oci_image_layout_impl(ctx):
         referrers = ctx.attr.referrers,
     )
     layers = [layer for layer in found.layers.to_list() if getattr(layer, "unnamed_parents", None)]
-    return [layout, UnnamedParentsInfo(layers = layers)]
+    return [layout, OutputGroupInfo(oci_layout = layout.files), UnnamedParentsInfo(layers = layers)]
 
 oci_image_layout = rule(
     implementation = _oci_image_layout_impl,
@@ -36,7 +36,8 @@ oci_image_layout = rule(
 It is what security scanners read. Whatever the image stands on is pulled with all its layers, on demand,
 before the build begins; the action that puts the layout together is sandboxed and needs no network.
 
-`oci_image_archive` makes one file of it, `oci_image_rootfs` the root file system.""",
+`oci_image_archive` makes one file of it, `oci_image_rootfs` the root file system. The output group `oci_layout` has the directory
+too, for rules that look for it there.""",
     attrs = {
         "blobs": attr.string(
             doc = """How a pulled base's blobs get into the directory: `link`, as relative symlinks, so that
