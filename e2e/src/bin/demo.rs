@@ -104,7 +104,13 @@ fn build(
     }
 
     let log = workspace.output("../testlogs/vulnerabilities/test.log");
-    for line in fs::read_to_string(log).unwrap_or_default().lines() {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    // Behind what Bazel writes before a test's own output.
+    for line in log
+        .lines()
+        .skip_while(|line| !line.starts_with("---"))
+        .skip(1)
+    {
         println!("  {line}");
     }
     let layout = workspace.output("image_layout");
@@ -123,7 +129,7 @@ const SCANNER: &str = "--@oci_pull_all//oci:scanner=//security:trivy";
 /// Puts Trivy into the workspace, and a database of today.
 fn provide(workspace: &mut Workspace, trivy: &Path) {
     workspace.share(trivy.parent().expect("it is in a directory"));
-    symlink(trivy, workspace.path("security/trivy")).expect("can be made");
+    symlink(trivy, workspace.path("security/trivy_program")).expect("can be made");
     let advisory = Advisory {
         source: "pip::GitHub Security Advisory Pip",
         package: "made-up",
