@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::{checkout, program};
-use oci_pull_all_support::{Answer, Content, Faulty, Registry, text};
+use oci_pull_all_support::{Answer, Content, Faulty, Proxy, Registry, text};
 use serde_json::{Value, json};
 
 /// What the page calls the registry.
@@ -239,7 +239,8 @@ mistakes! {
     }
     a_registry_that_speaks_plain_http "A registry that speaks plain HTTP" |user| {
         // Leads to loopback, but is none by its name.
-        let host = user.registry.host().replace("127.0.0.1", "0.0.0.0");
+        user.set("HTTPS_PROXY", &Proxy::start().url());
+        let host = user.registry.host().replace("127.0.0.1", HOST);
         user.pull_from(&host)
     }
     a_store_that_cannot_be_written "A store that cannot be written" |user| {

@@ -34,6 +34,18 @@ fn root(layout: &Path) -> (String, bool) {
     (digest, root["manifests"].is_array())
 }
 
+/// Whether all layers of a layout are compressed by gzip.
+fn has_gzip_alone(layout: &Path) -> bool {
+    let blobs = fs::read_dir(layout.join("blobs/sha256")).expect("a layout has blobs");
+    let documents = blobs.filter_map(|blob| {
+        let bytes = fs::read(blob.expect("can be read").path()).expect("can be read");
+        serde_json::from_slice::<Value>(&bytes).ok()
+    });
+    let layers = documents.filter_map(|document| document["layers"].as_array().cloned());
+    let mut types = layers.flatten();
+    types.all(|layer| text(&layer["mediaType"]).ends_with("gzip"))
+}
+
 /// Runs a peer, which must succeed; returns what it prints.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Root::get()
@@ -78,7 +90,7 @@ fn crane_pushes_each_under_the_digest_that_we_gave_it() {
         let pushed = format!("{repository}@{digest}");
         assert_eq!(run("crane", &["digest", "--insecure", &pushed]), digest);
         // crane validates gzip layers only.
-        if name != "compressions_layout" {
+        if has_gzip_alone(&layout) {
             run("crane", &["validate", "--insecure", "--remote", &pushed]);
         }
     }
