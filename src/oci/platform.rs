@@ -5,12 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::oci::descriptor::Descriptor;
 
 /// The operating system and processor that an image is for, in Go's names (`linux`, `arm64`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Platform {
     /// `GOOS`, such as `linux`; empty if it is not told.
     #[serde(default, deserialize_with = "word")]
@@ -49,6 +50,32 @@ pub struct Platform {
     )]
     pub features: Vec<String>,
 }
+
+impl Serialize for Platform {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Platform::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Platform {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let platform = Platform::deserialize(deserializer)?;
+        platform.check_names().map_err(D::Error::custom)?;
+        Ok(platform)
+    }
+}
+
+/// What containerd takes for a name of Go's. Others compare names as they are, so an image under such a name is there to
+/// some and not to others.
+const ALIASES: [(&str, &str); 7] = [
+    ("aarch64", "arm64"),
+    ("armel", "arm"),
+    ("armhf", "arm"),
+    ("i386", "386"),
+    ("macos", "darwin"),
+    ("x86-64", "amd64"),
+    ("x86_64", "amd64"),
+];
 
 /// Why a string is not a platform.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +147,25 @@ struct Level {
 }
 
 impl Platform {
+    /// Whether all readers take it for the same; says why not.
+    fn check_names(&self) -> Result<(), String> {
+        for name in [&self.os, &self.architecture] {
+            if let Some((_, known)) = ALIASES.iter().find(|(alias, _)| alias == name) {
+                return Err(format!(
+                    "{name:?} is what some take for {known} and others for another platform: write {known}"
+                ));
+            }
+        }
+        // Without a system, containerd takes its own.
+        if self.os.is_empty() && !self.architecture.is_empty() {
+            return Err(format!(
+                "a platform of {:?} without an os is what some take for their own system",
+                self.architecture
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether this is no platform: the placeholder under which build tools file attestations in an
     /// index, or the empty one in the config of a signature.
     pub fn is_unknown(&self) -> bool {

@@ -563,6 +563,47 @@ fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
 }
 
 #[test]
+fn a_platform_has_the_one_name_that_all_readers_know() {
+    for (platform, expected) in [
+        (
+            json!({"os": "linux", "architecture": "x86_64"}),
+            "write amd64",
+        ),
+        (
+            json!({"os": "linux", "architecture": "x86-64"}),
+            "write amd64",
+        ),
+        (
+            json!({"os": "linux", "architecture": "aarch64"}),
+            "write arm64",
+        ),
+        (json!({"os": "linux", "architecture": "armhf"}), "write arm"),
+        (
+            json!({"os": "macos", "architecture": "arm64"}),
+            "write darwin",
+        ),
+        (json!({"os": "", "architecture": "amd64"}), "without an os"),
+        (json!({"architecture": "amd64"}), "without an os"),
+    ] {
+        let entries = |entry: &Value| {
+            let mut alias = entry.clone();
+            alias["platform"] = platform.clone();
+            vec![alias, for_platform(entry, "amd64")]
+        };
+        let index = index(entries, &json!({"schemaVersion": 2}));
+        pull(&new_user(), index, &[]).failed(&[expected]);
+    }
+    // Of no platform at all is what no machine runs.
+    let entries = |entry: &Value| {
+        let mut nothing = entry.clone();
+        nothing["platform"] = json!({"os": "", "architecture": ""});
+        vec![nothing, for_platform(entry, "amd64")]
+    };
+    let index = index(entries, &json!({"schemaVersion": 2}));
+    pull(&new_user(), index, &[]).succeeded();
+}
+
+#[test]
 fn an_artifact_is_not_listed_for_the_platform_of_an_image() {
     let artifact = |kind: usize| {
         let mut content = Content::default();
