@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, io_failed, read_at_most, symlink_file};
-use crate::oci::descriptor::Descriptor;
+use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
+use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::walk::{Walk, WalkError};
@@ -64,6 +65,14 @@ pub enum MergeError {
         digest: Digest,
         /// The layout.
         layout: PathBuf,
+    },
+    /// A config cannot be read, or could be read in two ways.
+    #[error("the config {digest} cannot be used")]
+    Config {
+        /// The config.
+        digest: Digest,
+        /// What is wrong with it.
+        source: ConfigError,
     },
     /// A layout's `index.json` is of no use.
     #[error("{path} cannot be used", path = path.display())]
@@ -298,6 +307,17 @@ impl Sources {
         Ok(())
     }
 
+    /// A config of another ruleset's image was not looked at by a pull.
+    fn check_config(&self, config: &Descriptor) -> Result<(), MergeError> {
+        let path = &self.find("config", config)?.path;
+        let bytes = io_failed("read", path, read_at_most(path, MAX_CONFIG_SIZE))?;
+        let parsed = ImageConfig::parse(&bytes).map_err(|source| MergeError::Config {
+            digest: config.digest.clone(),
+            source,
+        });
+        parsed.map(drop)
+    }
+
     /// Adds what a manifest needs to `blobs`, and the manifests that it lists to the way, as far as they are
     /// there.
     fn enter<'a>(
@@ -308,6 +328,11 @@ impl Sources {
         walk: &mut Walk,
     ) -> Result<(), MergeError> {
         let is_index = manifest.as_image().is_none();
+        if let Some(image) = manifest.as_image()
+            && image.config.media_type.kind() == Kind::Config
+        {
+            self.check_config(&image.config)?;
+        }
         for (role, blob) in manifest.blobs() {
             match self.find(role, blob) {
                 Ok(source) => drop(blobs.insert(blob.digest.blob_path(), (blob.bare(), source))),

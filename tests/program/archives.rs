@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::Write as _;
 
-use oci_pull_all_support::layout::{add_blob, archive, make_image};
+use oci_pull_all_support::layout::{add_blob, archive, make_image, write_index};
 use oci_pull_all_support::rootfs::{Layer, write_layout};
-use oci_pull_all_support::{digest, text};
+use oci_pull_all_support::{CONFIG, MANIFEST, digest, manifest_of, text};
 use serde_json::Value;
 
 use crate::new_user;
@@ -71,4 +71,18 @@ fn layers_that_are_compressed_differently_are_not_compressed_for_docker() {
         .collect();
     assert!(contents == [base, own]);
     user.run(&["verify", "entries"]).succeeded();
+}
+
+#[test]
+fn a_config_that_can_be_read_in_two_ways_is_put_into_nothing() {
+    let user = new_user();
+    let layout = user.path("layout");
+    let config = r#"{"os": "linux", "OS": "windows", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}"#;
+    let config = add_blob(&layout, CONFIG, config.as_bytes());
+    let manifest = manifest_of(&config, &[]).to_string();
+    let manifest = add_blob(&layout, MANIFEST, manifest.as_bytes());
+    write_index(&layout, &[manifest]);
+    archive(&user, &["--format", "oci"]).failed(&["the config", "OS"]);
+    let complete = ["layout", "complete", "layout", "--output", "out"];
+    user.run(&complete).failed(&["the config", "OS"]);
 }
