@@ -4,7 +4,6 @@
 //! grype that imported it, so it is imported by the very one that matches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ use crate::oci::strict;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
 use super::findings::{Database, Package, Scanner, Severity, System, is_real};
-use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, qualifier};
+use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 
 /// The file of a database, as grype calls it.
 pub const DATABASE: &str = "vulnerability.db";
@@ -135,12 +134,7 @@ impl Preset for Grype {
 
     fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
         let directory = cache.join(SCHEMA.to_string());
-        io_failed("make", &directory, fs::create_dir_all(&directory))?;
-        for (file, name) in database.iter().zip([DATABASE, IMPORT]) {
-            let link = directory.join(name);
-            let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
-            io_failed("provide", file, linked)?;
-        }
+        provide(&directory, [DATABASE, IMPORT], database)?;
         Ok(call("sbom:{layout} --output json --file {report}", cache))
     }
 

@@ -2,12 +2,13 @@
 //! with a database of advisories. Each scanner's own file says how.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::files::FileError;
+use crate::files::{FileError, io_failed, symlink_file};
 
 use super::findings::{Database, Package, Scanner, Severity, System};
 use super::grype::Grype;
@@ -133,6 +134,22 @@ pub fn preset(name: &str) -> Option<&'static dyn Preset> {
         "grype" => &Grype,
         _ => return None,
     })
+}
+
+/// Makes a directory in which a scanner finds a database and its description by their names; an empty one where these are
+/// not given.
+pub(super) fn provide(
+    directory: &Path,
+    names: [&str; 2],
+    database: &[PathBuf],
+) -> Result<(), FileError> {
+    io_failed("make", directory, fs::create_dir_all(directory))?;
+    for (file, name) in database.iter().zip(names) {
+        let link = directory.join(name);
+        let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
+        io_failed("provide", file, linked)?;
+    }
+    Ok(())
 }
 
 /// A qualifier of a package URL, or nothing.

@@ -4,20 +4,19 @@
 //! `trivy sbom` matches that list with one, so a new database reads no layer again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::files::{FileError, io_failed, symlink_file};
+use crate::files::FileError;
 use crate::json::to_json;
 use crate::oci::strict;
 
 use super::bolt::Buckets;
 use super::findings::{Database, Package, Scanner, Severity, System, is_real};
-use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, qualifier};
+use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 use super::traces::JAVA_ARCHIVES;
 
 /// What keeps it from the network and from asking for updates, and what it otherwise says of its progress.
@@ -43,7 +42,8 @@ impl Preset for Trivy {
     }
 
     fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError> {
-        provide(&cache.join("java-db"), "trivy-java.db", java_database)?;
+        let names = ["trivy-java.db", "metadata.json"];
+        provide(&cache.join("java-db"), names, java_database)?;
         let mut call = call(
             "image --input {layout} --format cyclonedx --skip-check-update",
             cache,
@@ -79,7 +79,7 @@ impl Preset for Trivy {
     }
 
     fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
-        provide(&cache.join("db"), "trivy.db", database)?;
+        provide(&cache.join("db"), ["trivy.db", "metadata.json"], database)?;
         Ok(call(
             "sbom {layout} --format json --list-all-pkgs --scanners vuln",
             cache,
@@ -104,17 +104,6 @@ fn call(command: &str, cache: &Path) -> Call {
         arguments,
         environment: Vec::new(),
     }
-}
-
-/// Makes a directory in which Trivy finds a database and its `metadata.json`; an empty one where these are not given.
-fn provide(directory: &Path, name: &str, database: &[PathBuf]) -> Result<(), FileError> {
-    io_failed("make", directory, fs::create_dir_all(directory))?;
-    for (file, name) in database.iter().zip([name, "metadata.json"]) {
-        let link = directory.join(name);
-        let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
-        io_failed("provide", file, linked)?;
-    }
-    Ok(())
 }
 
 #[derive(Deserialize)]
