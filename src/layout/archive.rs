@@ -119,14 +119,23 @@ pub(crate) fn write_archive(
     writer: impl io::Write,
     output: &Path,
 ) -> Result<(), ArchiveError> {
+    write_format(layout, platform, format, writer, output).map_err(|error| error.of(layout))
+}
+
+fn write_format(
+    layout: &Path,
+    platform: Option<&Platform>,
+    format: Format<'_>,
+    writer: impl io::Write,
+    output: &Path,
+) -> Result<(), ArchiveError> {
     let mut sources = Sources::default();
     sources.add_layout(layout)?;
     let mut image = match (format, platform) {
         (Format::Oci, None) => {
             let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
             let files = [(INDEX_FILE, bytes)];
-            let written = write(&sources, &index.manifests, &files, writer, output);
-            return written.map_err(|error| error.of(layout));
+            return write(&sources, &index.manifests, &files, writer, output);
         }
         _ => find_image(layout, platform)?,
     };
@@ -144,7 +153,7 @@ pub(crate) fn write_archive(
         ],
     };
     let roots = std::slice::from_ref(root);
-    write(&sources, roots, &files, writer, output).map_err(|error| error.of(layout))
+    write(&sources, roots, &files, writer, output)
 }
 
 /// Whether some of an image's layers are compressed otherwise than others. go-containerregistry looks at the first one
