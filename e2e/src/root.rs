@@ -48,6 +48,11 @@ impl Root {
         self.directory.join("root")
     }
 
+    /// Where what is made of the root's Java classes is kept.
+    pub fn class_archives(&self) -> PathBuf {
+        self.directory.join("classes")
+    }
+
     /// The storage of a registry that holds the base images.
     pub fn registry_storage(&self) -> PathBuf {
         self.directory.join("registry")
