@@ -1,5 +1,6 @@
 //! The commands.
 
+mod arguments;
 mod build;
 mod findings;
 mod hints;
@@ -15,7 +16,6 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Write as _};
@@ -30,6 +30,8 @@ use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::changed_parents;
 use oci_pull_all::tar::UnnamedParent;
 use oci_pull_all::text::{shown, shown_in_lines};
+
+use arguments::{ARGUMENTS_VARIABLE, users_path};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -75,6 +77,8 @@ enum Command {
     Store(store::StoreCommand),
     /// Build a layer from local files.
     Layer(Box<build::LayerArgs>),
+    /// List what an archive of files holds (mtree(5)).
+    Mtree(build::MtreeArgs),
     /// Build an image's config and manifest.
     Image(Box<build::ImageArgs>),
     /// Build an image index.
@@ -127,18 +131,13 @@ struct VerifyArgs {
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
-    let arguments = if let Some(file) = std::env::var_os(ARGUMENTS_VARIABLE) {
-        rule_arguments(Path::new(&file), std::env::args_os())?
-    } else {
-        enter_working_directory()?;
-        expand_files(std::env::args_os())?
-    };
-    match Cli::parse_from(arguments).command {
+    match Cli::parse_from(arguments::arguments()?).command {
         Command::Pull(args) => pull::pull(&args)?,
         Command::Resolve(args) => resolve::resolve(&args)?,
         Command::Pin(args) => return pin::pin(&args),
         Command::Store(command) => return store::run(&command),
         Command::Layer(args) => build::layer(&args)?,
+        Command::Mtree(args) => build::mtree(&args)?,
         Command::Image(args) => build::image(&args)?,
         Command::Index(args) => build::index(&args)?,
         Command::Layout(LayoutCommand::Merge(args)) => build::merge(&args)?,
@@ -220,68 +219,6 @@ fn check_parents(args: &VerifyArgs) -> Result<bool> {
 
 /// What `scan` asks the program, in a process of its own.
 const TRY_NAMESPACES: &str = "try-namespaces";
-
-/// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user.
-const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
-
-/// Where the user is under `bazel run`, which is not where Bazel starts the program.
-const WORKING_DIRECTORY_VARIABLE: &str = "BUILD_WORKING_DIRECTORY";
-
-/// A path that only users write: relative to where they are, even where the paths of a rule are among the
-/// arguments.
-fn users_path(path: &Path) -> PathBuf {
-    match std::env::var_os(WORKING_DIRECTORY_VARIABLE) {
-        Some(directory) => Path::new(&directory).join(path),
-        None => path.to_owned(),
-    }
-}
-
-/// Under `bazel run`, paths are relative to where the user is.
-fn enter_working_directory() -> Result<()> {
-    if let Some(directory) = std::env::var_os(WORKING_DIRECTORY_VARIABLE) {
-        std::env::set_current_dir(&directory)
-            .map_err(|error| format!("cannot enter {}: {error}", directory.display()))?;
-    }
-    Ok(())
-}
-
-/// Replaces each argument `@FILE` before a `--` by those in the file.
-fn expand_files(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
-    let mut expanded = Vec::new();
-    for argument in arguments.by_ref() {
-        let file = argument.to_str().and_then(|text| text.strip_prefix('@'));
-        if let Some(file) = file {
-            expanded.extend(read_arguments(Path::new(file))?);
-            continue;
-        }
-        let ends_options = argument == "--";
-        expanded.push(argument);
-        if ends_options {
-            break;
-        }
-    }
-    expanded.extend(arguments);
-    Ok(expanded)
-}
-
-/// The rule's arguments in the file, and then the user's, which are taken as they are.
-fn rule_arguments(
-    file: &Path,
-    mut arguments: impl Iterator<Item = OsString>,
-) -> Result<Vec<OsString>> {
-    let mut expanded: Vec<_> = arguments.next().into_iter().collect();
-    expanded.extend(read_arguments(file)?);
-    expanded.extend(arguments);
-    Ok(expanded)
-}
-
-fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let words = shlex::split(&text)
-        .ok_or_else(|| format!("{} has a quote that does not end", file.display()))?;
-    Ok(words.into_iter().map(OsString::from))
-}
 
 /// What was to be done, to what, and why it was not.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,8 @@
 
 mod airgap;
 mod archives;
+#[cfg(unix)]
+mod arguments;
 mod artifacts;
 mod complete;
 mod configs;

@@ -5,21 +5,8 @@ load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 # The tool must run where the test runs.
 TEST_EXEC_GROUPS = {"test": exec_group(toolchains = [TOOLCHAIN_TYPE])}
 
-def run_tool(ctx, arguments, runfiles):
-    """Makes what `bazel run` runs.
-
-    Args:
-      ctx: the context of an executable rule with `toolchains = [TOOLCHAIN_TYPE]`.
-      arguments: an Args with the tool's arguments, which come before the user's.
-      runfiles: the runfiles that it needs.
-
-    Returns:
-      A list of providers.
-    """
-    return _run(ctx, get_tool(ctx), arguments, runfiles)
-
 def run_host_tool(ctx, arguments, runfiles):
-    """Makes what `bazel run` runs on the host, whatever platform is built for.
+    """Makes what `bazel run` runs on the host, whatever platform is built for and wherever actions run.
 
     Args:
       ctx: the context of an executable rule with `_tool = HOST_TOOL_ATTR` among its attributes.

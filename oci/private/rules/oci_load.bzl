@@ -2,8 +2,7 @@
 
 load("//oci/private/common:layout_input.bzl", "single_input")
 load("//oci/private/common:platforms.bzl", "PLATFORM_ATTR", "add_platform")
-load("//oci/private/common:run_tool.bzl", "run_tool", "runfiles_path")
-load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
+load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "run_host_tool", "runfiles_path")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
 
 def _oci_load_impl(ctx):
@@ -20,7 +19,7 @@ def _oci_load_impl(ctx):
     arguments.add_all(ctx.attr.repo_tags, before_each = "--tag")
     if ctx.attr.loader:
         arguments.add("--loader", ctx.attr.loader)
-    return run_tool(ctx, arguments, ctx.runfiles(transitive_files = found.inputs))
+    return run_host_tool(ctx, arguments, ctx.runfiles(transitive_files = found.inputs))
 
 oci_load = rule(
     implementation = _oci_load_impl,
@@ -50,7 +49,7 @@ these four that is on PATH.""",
         "repo_tags": attr.string_list(
             doc = "The names that the image gets, such as `example.com/app:latest`. `ctr` needs one.",
         ),
+        "_tool": HOST_TOOL_ATTR,
     },
     executable = True,
-    toolchains = [TOOLCHAIN_TYPE],
 )

@@ -1,7 +1,7 @@
 """The rule that pushes an image to a registry."""
 
 load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
-load("//oci/private/common:run_tool.bzl", "run_tool", "runfiles_path")
+load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "run_host_tool", "runfiles_path")
 load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "push_transition")
@@ -46,7 +46,7 @@ def _oci_push_impl(ctx):
     files = found.documents + verdicts + status + ctx.files.remote_tags_file
     files += [image.descriptor for image in described]
     files += [file for layer in layers for file in (layer.descriptor, layer.blob)]
-    return run_tool(ctx, arguments, ctx.runfiles(files))
+    return run_host_tool(ctx, arguments, ctx.runfiles(files))
 
 def _check(ctx):
     repository = ctx.attr.repository
@@ -103,6 +103,7 @@ that `--workspace_status_command` names prints. Without any tag, the image is pu
         ),
         "_require_scan": attr.label(default = Label("//oci:require_scan")),
         "_scan_policy": attr.label(default = Label("//oci:scan_policy")),
+        "_tool": HOST_TOOL_ATTR,
     },
     executable = True,
     toolchains = [TOOLCHAIN_TYPE],

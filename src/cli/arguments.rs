@@ -1,0 +1,132 @@
+//! Where the arguments come from: whoever runs the program, files, and the rules of Bazel.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::Result;
+
+/// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user.
+pub(super) const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
+
+/// Where the user is under `bazel run`, which is not where Bazel starts the program.
+const WORKING_DIRECTORY_VARIABLE: &str = "BUILD_WORKING_DIRECTORY";
+
+/// Names the directory of runfiles for what another program of the build starts.
+const RUNFILES_VARIABLE: &str = "RUNFILES_DIR";
+
+/// What runfiles of the main repository are in, and what Bazel starts a program in.
+const MAIN: &str = "_main";
+
+/// Where the user was before the program went where a rule's files are.
+static LEFT: OnceLock<PathBuf> = OnceLock::new();
+
+/// The program's name and its arguments: those of the rule that made it, if one did, and then the user's, which are taken as
+/// they are.
+pub(super) fn arguments() -> Result<Vec<OsString>> {
+    let mut given = env::args_os();
+    let Some(name) = given.next() else {
+        return Ok(Vec::new());
+    };
+    if let Some(file) = rule_file(Path::new(&name))? {
+        let of_rule = read_arguments(&file)?;
+        return Ok([name].into_iter().chain(of_rule).chain(given).collect());
+    }
+    if let Some(directory) = env::var_os(WORKING_DIRECTORY_VARIABLE) {
+        enter(Path::new(&directory))?;
+    }
+    Ok([name].into_iter().chain(expanded(given)?).collect())
+}
+
+/// The file with the rule's arguments, if a rule made what is run. The rule's paths then hold.
+fn rule_file(program: &Path) -> Result<Option<PathBuf>> {
+    let named = env::var_os(ARGUMENTS_VARIABLE).map(PathBuf::from);
+    if let Some(file) = named.as_ref().filter(|file| file.exists()) {
+        return Ok(Some(file.clone()));
+    }
+    // Started by itself, by a script of the build or in the user's directory: the file lies beside it.
+    let program = std::path::absolute(program)?;
+    let text = program.as_os_str().as_encoded_bytes();
+    let name = if text.ends_with(b".exe") {
+        program.with_extension("")
+    } else {
+        program.clone()
+    };
+    let file = with_ending(&name, ".arguments");
+    if !file.is_file() {
+        return match named {
+            Some(file) => Err(format!("cannot find {}", file.display()).into()),
+            None => Ok(None),
+        };
+    }
+    let around = program.ancestors().find(|directory| {
+        let name = directory.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.ends_with(".runfiles"))
+    });
+    let told = env::var_os(RUNFILES_VARIABLE).map(PathBuf::from);
+    let own = with_ending(&program, ".runfiles");
+    let roots = [Some(own), around.map(Path::to_owned), told];
+    let mut roots = roots.into_iter().flatten().map(|root| root.join(MAIN));
+    let root = roots.find(|root| root.is_dir()).ok_or_else(|| {
+        format!(
+            "cannot find the files that {} needs: there is no {}.runfiles; build it with --build_runfile_links, or start it by bazel run",
+            program.display(),
+            program.display()
+        )
+    })?;
+    enter(&root)?;
+    Ok(Some(file))
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(ending);
+    text.into()
+}
+
+fn enter(directory: &Path) -> Result<()> {
+    let left = env::current_dir()?;
+    env::set_current_dir(directory)
+        .map_err(|error| format!("cannot enter {}: {error}", directory.display()))?;
+    LEFT.get_or_init(|| left);
+    Ok(())
+}
+
+/// A path that only users write: relative to where they are, even where the paths of a rule are among the
+/// arguments.
+pub(super) fn users_path(path: &Path) -> PathBuf {
+    let directory = env::var_os(WORKING_DIRECTORY_VARIABLE).map(PathBuf::from);
+    match directory.as_ref().or(LEFT.get()) {
+        Some(directory) => directory.join(path),
+        None => path.to_owned(),
+    }
+}
+
+/// Replaces each argument `@FILE` before a `--` by those in the file.
+fn expanded(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
+    let mut expanded = Vec::new();
+    for argument in arguments.by_ref() {
+        let file = argument.to_str().and_then(|text| text.strip_prefix('@'));
+        if let Some(file) = file {
+            expanded.extend(read_arguments(Path::new(file))?);
+            continue;
+        }
+        let ends_options = argument == "--";
+        expanded.push(argument);
+        if ends_options {
+            break;
+        }
+    }
+    expanded.extend(arguments);
+    Ok(expanded)
+}
+
+fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let words = shlex::split(&text)
+        .ok_or_else(|| format!("{} has a quote that does not end", file.display()))?;
+    Ok(words.into_iter().map(OsString::from))
+}

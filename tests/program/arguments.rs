@@ -1,0 +1,54 @@
+//! What rules of Bazel have the program do, wherever it is started.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use oci_pull_all_support::User;
+
+use crate::new_user;
+
+/// Makes what `bazel build` makes of a rule that runs the program: a link to it, the rule's arguments, and its runfiles.
+fn rule_of(user: &User, directory: &str) {
+    let at = user.path(directory);
+    fs::create_dir_all(at.join("rule.runfiles/_main")).expect("can be made");
+    symlink(user.program(), at.join("rule")).expect("can be linked");
+    fs::write(at.join("rule.arguments"), "mtree 'a file.tar' --output").expect("can be written");
+    fs::write(at.join("rule.runfiles/_main/a file.tar"), [0; 1024]).expect("can be written");
+}
+
+#[test]
+fn what_a_rule_runs_is_run_by_itself_and_by_scripts() {
+    let user = new_user();
+    rule_of(&user, "bin");
+    let listed = user.path("listed");
+    let run = |command: &mut Command| {
+        let _ = fs::remove_file(&listed);
+        let output = command.arg(&listed).current_dir(user.home()).output();
+        let output = output.expect("can be run");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success() && listed.exists(), errors)
+    };
+    // In the user's directory, as Bazel does with --run_in_cwd, and by the path in bazel-bin.
+    let in_place = &mut Command::new("bin/rule");
+    assert!(run(in_place.env("OCI_PULL_ALL_ARGUMENTS", "rule.arguments")).0);
+    assert!(run(&mut Command::new(user.path("bin/rule"))).0);
+
+    // Among the runfiles of a script.
+    let main = user.path("script.runfiles/_main");
+    fs::create_dir_all(&main).expect("can be made");
+    for name in ["rule", "rule.arguments"] {
+        symlink(user.path("bin").join(name), main.join(name)).expect("can be linked");
+    }
+    fs::write(main.join("a file.tar"), [0; 1024]).expect("can be written");
+    assert!(run(&mut Command::new(main.join("rule"))).0);
+
+    fs::remove_dir_all(user.path("bin/rule.runfiles")).expect("can be removed");
+    let (done, errors) = run(&mut Command::new("bin/rule"));
+    assert!(
+        !done && errors.contains("--build_runfile_links"),
+        "{errors}"
+    );
+    let elsewhere = [("RUNFILES_DIR", user.path("script.runfiles"))];
+    assert!(run(Command::new("bin/rule").envs(elsewhere)).0);
+}
