@@ -13,6 +13,7 @@ load(
     _OCIPlatformInfo = "OCIPlatformInfo",
     _OCIPulledFromInfo = "OCIPulledFromInfo",
 )
+load("//oci/private/providers:layers.bzl", _OCILayersInfo = "OCILayersInfo")
 load("//oci/private/providers:pulled_image.bzl", _OCIPulledImageInfo = "OCIPulledImageInfo")
 load("//oci/private/providers:rootfs.bzl", _OCIRootfsInfo = "OCIRootfsInfo")
 load(
@@ -32,6 +33,7 @@ OCIArtifactInfo = _OCIArtifactInfo
 OCIDescriptorInfo = _OCIDescriptorInfo
 OCIImageIndexInfo = _OCIImageIndexInfo
 OCIImageInfo = _OCIImageInfo
+OCILayersInfo = _OCILayersInfo
 OCIPlatformInfo = _OCIPlatformInfo
 OCIPulledFromInfo = _OCIPulledFromInfo
 OCIPulledImageInfo = _OCIPulledImageInfo

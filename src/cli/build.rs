@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use oci_pull_all::image::{
-    Base, ConfigChanges, HealthOption, Healthcheck, LayerContent, LayerEntry, LayerOptions, Owner,
-    build_image, build_index, build_layer, link_of_build, shown_directory,
+    BASE_DIGEST, BASE_NAME, Base, ConfigChanges, HealthOption, Healthcheck, LayerContent,
+    LayerEntry, LayerOptions, MetadataChange, Owner, PathPattern, build_image, build_index,
+    build_layer, link_of_build, list_archive, parse_mode, shown_directory,
 };
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{BlobMode, Sources};
 use oci_pull_all::oci::descriptor::{Compression, Descriptor};
+use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::reference::Tagged;
 use oci_pull_all::oci::strict;
 
 use super::{Result, read, write};
@@ -83,6 +86,18 @@ pub(crate) struct LayerArgs {
     /// The mode of one path, in octal.
     #[arg(long, num_args = 2, value_names = ["PATH", "OCTAL"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     path_mode: Vec<String>,
+    /// What is said of all paths that match a pattern: mode=OCTAL, uid=NUMBER, gid=NUMBER, uname=NAME, gname=NAME, time=SECONDS.
+    #[arg(long, num_args = 2, value_names = ["PATTERN", "WORDS"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
+    metadata: Vec<String>,
+    /// Take only what has a path that matches one of these patterns. May be repeated.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    take: Vec<PathPattern>,
+    /// Leave out what has a path that matches one of these patterns. May be repeated.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    leave: Vec<PathPattern>,
+    /// The file for a list of the local files of which nothing was taken.
+    #[arg(long, value_name = "FILE")]
+    unused_inputs: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -106,7 +121,7 @@ impl From<CompressionArg> for Compression {
 }
 
 pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
-    let mut content = LayerContent::default();
+    let mut content = LayerContent::of(args.take.clone(), args.leave.clone());
     for (path, target) in pairs(&args.base_link) {
         content.add_link_of_base(path, target)?;
     }
@@ -114,6 +129,7 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
         let (mode, owner) = said.split_once(' ').unwrap_or((said, "0:0"));
         content.set_parent(path, parse_mode(mode)?, owner.parse()?)?;
     }
+    let mut unused = String::new();
     for (files, kind) in [
         (&args.source, FileKind::Source),
         (&args.file, FileKind::Data),
@@ -121,11 +137,15 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
         (&args.link, FileKind::Link),
     ] {
         for (path, file) in pairs(files) {
-            add_file(&mut content, path, Path::new(file), kind)?;
+            if !add_file(&mut content, path, Path::new(file), kind)? {
+                unused += &format!("{file}\n");
+            }
         }
     }
     for (path, source) in pairs(&args.directory) {
-        content.add_tree(path, &shown_directory(Path::new(source))?)?;
+        if !content.add_tree(path, &shown_directory(Path::new(source))?)? {
+            unused += &format!("{source}\n");
+        }
     }
     for path in &args.empty_directory {
         content.add(path, LayerEntry::Directory)?;
@@ -141,7 +161,11 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
         content.add_tar(archive.clone());
     }
     for (path, mode) in pairs(&args.path_mode) {
-        content.set_mode(path, parse_mode(mode)?)?;
+        let mode = MetadataChange::mode(parse_mode(mode)?);
+        content.set_metadata(PathPattern::literal(path), mode)?;
+    }
+    for (pattern, words) in pairs(&args.metadata) {
+        content.set_metadata(pattern.parse()?, words.parse()?)?;
     }
     let options = LayerOptions {
         compression: args.compression.map(Compression::from),
@@ -152,6 +176,9 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
     let built = build_layer(&content, &options, &args.output)?;
     if let Some(file) = &args.unnamed_parents {
         write(file, &to_json(&built.unnamed_parents))?;
+    }
+    if let Some(file) = &args.unused_inputs {
+        write(file, unused.as_bytes())?;
     }
     write(&args.descriptor, &to_json(&built.descriptor))
 }
@@ -165,7 +192,8 @@ enum FileKind {
     Link,
 }
 
-fn add_file(content: &mut LayerContent, path: &str, file: &Path, kind: FileKind) -> Result<()> {
+/// Adds a file, if the layer takes such a path.
+fn add_file(content: &mut LayerContent, path: &str, file: &Path, kind: FileKind) -> Result<bool> {
     let link = match kind {
         // A link in the sources is the file that it leads to.
         FileKind::Source => None,
@@ -214,6 +242,19 @@ fn may_be_executed(_file: &Path) -> bool {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct MtreeArgs {
+    /// The archive: a layer or a root file system, compressed or not.
+    archive: PathBuf,
+    /// The file for the list.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+pub(crate) fn mtree(args: &MtreeArgs) -> Result<()> {
+    Ok(list_archive(&args.archive, &args.output)?)
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
     /// The base image's manifest.
     #[arg(long, value_name = "FILE", requires = "base_config")]
@@ -242,6 +283,12 @@ pub(crate) struct ImageArgs {
     /// An annotation of the manifest.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     annotation: Vec<(String, String)>,
+    /// The pulled image that this one stands on, unless an annotation says so already.
+    #[arg(long, value_name = "NAME:TAG")]
+    base_name: Option<Tagged>,
+    /// Its digest.
+    #[arg(long, value_name = "DIGEST")]
+    base_digest: Option<Digest>,
     /// The user, and perhaps the group, that runs the command.
     #[arg(long, value_name = "USER[:GROUP]")]
     user: Option<String>,
@@ -349,8 +396,15 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
         stop_signal: args.stop_signal.clone(),
     };
     let layers = read_descriptors(&args.layer)?;
-    let mut annotations: BTreeMap<_, _> =
-        pairs_of_files(&args.annotation_file)?.into_iter().collect();
+    let base_name = args.base_name.as_ref();
+    let base_name = base_name.map(|name| name.as_str().to_owned());
+    let base_digest = args.base_digest.as_ref().map(ToString::to_string);
+    let of_base = [(BASE_NAME, base_name), (BASE_DIGEST, base_digest)];
+    let of_base = of_base
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let mut annotations: BTreeMap<_, _> = of_base.collect();
+    annotations.extend(pairs_of_files(&args.annotation_file)?);
     annotations.extend(args.annotation.iter().cloned());
     let built = build_image(
         base,
@@ -528,14 +582,5 @@ pub(super) fn parse_pair(text: &str) -> std::result::Result<(String, String), St
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
-    }
-}
-
-fn parse_mode(text: &str) -> std::result::Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o7777 => Ok(mode),
-        _ => Err(format!(
-            "{text:?} is not a mode: expected octal digits, such as 0755"
-        )),
     }
 }

@@ -1,24 +1,25 @@
 //! Reproducible file system layers (OCI image spec, layer.md).
 
 use std::collections::btree_map;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::files::{FileError, io_failed, open_regular};
+use crate::files::{FileError, WholeFile, io_failed, open_regular};
 use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, Digest, HashingWriter};
 use crate::tar::{
     Archive, Compressor, Content, Entry, MAX_MEMORY, Metadata, Packing, TarError, Time,
-    UnnamedParent, components, copy_data, headers, open_archive, stays_inside, write_end,
+    UnnamedParent, components, copy_data, headers, list, open_archive, stays_inside, write_end,
     write_padding,
 };
 
 use super::DIFF_ID;
+use super::metadata::{MetadataChange, MetadataRule, PathPattern};
 
 /// How many links may stand on the way to one entry.
 const MAX_LINKS: usize = 40;
@@ -79,8 +80,8 @@ pub enum LayerError {
         /// What was to be placed below.
         child: String,
     },
-    /// A mode for a path that the layer does not have.
-    #[error("there is no {0:?} in the layer to set a mode for")]
+    /// Metadata for a path that the layer does not have.
+    #[error("nothing in the layer has the path {0:?}, for which metadata is given")]
     NoSuchPath(String),
 }
 
@@ -146,10 +147,14 @@ impl fmt::Display for LayerEntry {
 #[derive(Clone, Debug, Default)]
 pub struct LayerContent {
     entries: BTreeMap<String, LayerEntry>,
-    modes: BTreeMap<String, u32>,
+    rules: Vec<MetadataRule>,
     parents: BTreeMap<String, (u32, Owner)>,
     links: BTreeMap<String, String>,
     tars: Vec<PathBuf>,
+    /// The paths that are taken, if not all are.
+    take: Vec<PathPattern>,
+    /// The paths that are left out.
+    leave: Vec<PathPattern>,
 }
 
 /// How a layer is written.
@@ -175,6 +180,22 @@ pub struct BuiltLayer {
 }
 
 impl LayerContent {
+    /// Nothing yet, and later of what is added only that whose path matches one of `take`, if there are any, and none of
+    /// `leave`. Archives are added whole.
+    pub fn of(take: Vec<PathPattern>, leave: Vec<PathPattern>) -> Self {
+        LayerContent {
+            take,
+            leave,
+            ..LayerContent::default()
+        }
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        let any =
+            |patterns: &[PathPattern]| patterns.iter().any(|one| one.matches(path.as_bytes()));
+        (self.take.is_empty() || any(&self.take)) && !any(&self.leave)
+    }
+
     /// Says that the base has a symbolic link at `path`: what is to be below it goes where the link leads. It counts for
     /// what is added afterwards, and for archives.
     pub fn add_link_of_base(&mut self, path: &str, target: &str) -> Result<(), LayerError> {
@@ -192,15 +213,18 @@ impl LayerContent {
         Ok(())
     }
 
-    /// Adds an entry at `path`.
-    pub fn add(&mut self, path: &str, entry: LayerEntry) -> Result<(), LayerError> {
+    /// Adds an entry at `path`, if it takes such paths; returns whether it does.
+    pub fn add(&mut self, path: &str, entry: LayerEntry) -> Result<bool, LayerError> {
         let name = normal(path)?;
         let name = self.place(&name, entry == LayerEntry::Directory)?;
         if name.is_empty() {
             return match entry {
-                LayerEntry::Directory => Ok(()),
+                LayerEntry::Directory => Ok(true),
                 _ => Err(LayerError::Path(path.to_owned())),
             };
+        }
+        if !self.takes(&name) {
+            return Ok(false);
         }
         if entry != LayerEntry::Directory {
             let below = format!("{name}/");
@@ -228,18 +252,20 @@ impl LayerContent {
             }
             present => {
                 present.or_insert(entry);
-                Ok(())
+                Ok(true)
             }
         }
     }
 
-    /// Adds all that is in the local directory `source` below `path`. Links in it stay links.
-    pub fn add_tree(&mut self, path: &str, source: &Path) -> Result<(), LayerError> {
-        self.add(path, LayerEntry::Directory)?;
-        self.add_below(path.trim_end_matches('/'), source, "")
+    /// Adds all that is in the local directory `source` below `path`, as far as it takes such paths; returns whether it takes
+    /// any. Links in it stay links.
+    pub fn add_tree(&mut self, path: &str, source: &Path) -> Result<bool, LayerError> {
+        let taken = self.add(path, LayerEntry::Directory)?;
+        Ok(taken | self.add_below(path.trim_end_matches('/'), source, "")?)
     }
 
-    fn add_below(&mut self, path: &str, root: &Path, inner: &str) -> Result<(), LayerError> {
+    fn add_below(&mut self, path: &str, root: &Path, inner: &str) -> Result<bool, LayerError> {
+        let mut taken = false;
         let directory = root.join(inner);
         for entry in io_failed("list", &directory, fs::read_dir(&directory))? {
             let entry = io_failed("list", &directory, entry)?;
@@ -254,9 +280,9 @@ impl LayerContent {
             };
             let below = format!("{path}/{inner}");
             let kind = io_failed("read", &local, entry.file_type())?;
-            if kind.is_dir() {
-                self.add(&below, LayerEntry::Directory)?;
-                self.add_below(path, root, &inner)?;
+            taken |= if kind.is_dir() {
+                let taken = self.add(&below, LayerEntry::Directory)?;
+                taken | self.add_below(path, root, &inner)?
             } else if kind.is_symlink() {
                 let target = io_failed("read", &local, fs::read_link(&local))?;
                 let target = target.to_str().ok_or_else(not_utf8)?.to_owned();
@@ -267,7 +293,7 @@ impl LayerContent {
                         target,
                     });
                 }
-                self.add(&below, LayerEntry::Symlink { target })?;
+                self.add(&below, LayerEntry::Symlink { target })?
             } else {
                 let executable = true;
                 self.add(
@@ -276,10 +302,10 @@ impl LayerContent {
                         source: local,
                         executable,
                     },
-                )?;
-            }
+                )?
+            };
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Adds what is in a tar archive, which may be compressed, or in a Debian package.
@@ -287,10 +313,21 @@ impl LayerContent {
         self.tars.push(source);
     }
 
-    /// Sets the mode of one path.
-    pub fn set_mode(&mut self, path: &str, mode: u32) -> Result<(), LayerError> {
-        let name = self.place(&normal(path)?, false)?;
-        self.modes.insert(name, mode);
+    /// Gives what has such a path other metadata, in archives too; what was said before counts less. A directory that is there
+    /// only because something is in it must be named by its path, and then somebody has named it.
+    pub fn set_metadata(
+        &mut self,
+        pattern: PathPattern,
+        change: MetadataChange,
+    ) -> Result<(), LayerError> {
+        let pattern = match pattern.path() {
+            Some(path) => {
+                let placed = self.place(&normal(path)?, false)?;
+                PathPattern::literal(&format!("/{placed}"))
+            }
+            None => pattern,
+        };
+        self.rules.push(MetadataRule::new(pattern, change));
         Ok(())
     }
 
@@ -333,7 +370,7 @@ impl LayerContent {
 
     /// The archive that is all that the layer holds, if it may stay as it is.
     fn lone_archive(&self) -> Option<&Path> {
-        let is_alone = self.entries.is_empty() && self.links.is_empty();
+        let is_alone = self.entries.is_empty() && self.links.is_empty() && self.rules.is_empty();
         match &self.tars[..] {
             [archive] if is_alone => Some(archive),
             _ => None,
@@ -447,20 +484,21 @@ fn write_tar(
         writer,
         places: HashMap::new(),
         unnamed: BTreeMap::new(),
-        modes: content.modes.keys().map(String::as_str).collect(),
         memory: 0,
     };
     for (path, entry) in &content.entries {
         layer.add_entry(path, entry)?;
-    }
-    if let Some(path) = layer.modes.first() {
-        return Err(LayerError::NoSuchPath(format!("/{path}")));
     }
     for (number, path) in content.tars.iter().enumerate() {
         let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, open_tar(path)?));
         while let Some(entry) = archive.next().map_err(not_a_tar(path))? {
             layer.add_archived(number, path, entry, &mut archive)?;
         }
+    }
+    // Where only some paths are taken, others may have been meant.
+    let is_whole = content.take.is_empty() && content.leave.is_empty();
+    if is_whole && let Some(path) = content.rules.iter().find_map(MetadataRule::unused) {
+        return Err(LayerError::NoSuchPath(path.to_owned()));
     }
     io_failed("write", output, write_end(&mut layer.writer))?;
     let unnamed = layer.unnamed.into_iter();
@@ -514,8 +552,6 @@ struct LayerWriter<'a, W> {
     writer: W,
     places: HashMap<Vec<u8>, Place>,
     unnamed: BTreeMap<Vec<u8>, Metadata>,
-    /// The paths with a mode of their own that have not come yet.
-    modes: BTreeSet<&'a str>,
     /// What the places take, more or less.
     memory: u64,
 }
@@ -539,11 +575,9 @@ enum Source {
 
 impl<W: Write> LayerWriter<'_, W> {
     fn add_entry(&mut self, path: &str, entry: &LayerEntry) -> Result<(), LayerError> {
-        self.modes.remove(path);
-        let mode = self.content.modes.get(path).copied();
-        let of_file = mode.or(self.options.mode);
+        let of_file = self.options.mode;
         let (content, mode) = match entry {
-            LayerEntry::Directory => (Content::Directory, mode.unwrap_or(0o755)),
+            LayerEntry::Directory => (Content::Directory, 0o755),
             LayerEntry::EmptyFile => (Content::File { size: 0 }, of_file.unwrap_or(0o644)),
             LayerEntry::Symlink { target } => {
                 let target = target.clone().into_bytes();
@@ -637,10 +671,13 @@ impl<W: Write> LayerWriter<'_, W> {
     fn write(
         &mut self,
         source: Source,
-        entry: Entry,
+        mut entry: Entry,
         data: impl FnOnce(&mut dyn Write) -> Result<(), LayerError>,
     ) -> Result<(), LayerError> {
         self.make_way(source, &entry.path)?;
+        for rule in &self.content.rules {
+            rule.apply(&mut entry);
+        }
         let is_directory = entry.content == Content::Directory;
         if let Some(place) = self.places.get(&entry.path)
             && place.source != source
@@ -727,13 +764,23 @@ impl<W: Write> LayerWriter<'_, W> {
                 }
                 continue;
             }
-            let entry = self.parent(parent);
+            let mut entry = self.parent(parent);
+            let rules = self.content.rules.iter();
+            let rules: Vec<_> = rules.filter(|rule| rule.names(parent)).collect();
+            let is_named = !rules.is_empty();
+            if is_named {
+                let Owner { uid, gid } = self.options.owner;
+                (entry.metadata.uid, entry.metadata.gid) = (uid, gid);
+            }
+            for rule in rules {
+                rule.apply(&mut entry);
+            }
             io_failed(
                 "write",
                 self.output,
                 self.writer.write_all(&headers(&entry)),
             )?;
-            if !str::from_utf8(parent).is_ok_and(|parent| self.modes.remove(parent)) {
+            if !is_named {
                 self.unnamed.insert(parent.to_vec(), entry.metadata.clone());
             }
             self.put(source, entry, None)?;
@@ -744,9 +791,6 @@ impl<W: Write> LayerWriter<'_, W> {
     /// A directory that is there because something is in it.
     fn parent(&self, path: &[u8]) -> Entry {
         let text = str::from_utf8(path).unwrap_or_default();
-        if let Some(mode) = self.content.modes.get(text) {
-            return self.entry(text, Content::Directory, *mode);
-        }
         let known = match text {
             "tmp" | "var/tmp" => 0o1777,
             "root" => 0o700,
@@ -777,6 +821,18 @@ impl<W: Write> LayerWriter<'_, W> {
             }
         }
     }
+}
+
+/// Lists what an archive holds in the file `output`, as mtree(5) writes it.
+pub fn list_archive(archive: &Path, output: &Path) -> Result<(), LayerError> {
+    let reader = BufReader::with_capacity(256 * 1024, open_tar(archive)?);
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
+    let mut writer = BufWriter::new(whole.file());
+    list(reader, &mut writer).map_err(not_a_tar(archive))?;
+    io_failed("write", output, writer.flush())?;
+    drop(writer);
+    io_failed("write", output, whole.finish())?;
+    Ok(())
 }
 
 /// Opens an archive, whatever its compression.
@@ -857,7 +913,9 @@ mod tests {
     fn is_sorted_owned_and_the_same_every_time() {
         let directory = tempfile::tempdir().unwrap();
         let mut content = sample(directory.path());
-        content.set_mode("/etc/tool.conf", 0o600).unwrap();
+        let only = MetadataChange::mode(0o600);
+        let path = PathPattern::literal("/etc/tool.conf");
+        content.set_metadata(path, only).unwrap();
         let (built, bytes) = build(&content, &PLAIN);
         let names = names(&bytes);
         assert_eq!(names[0], "etc/ 755 0:0 5");
@@ -931,7 +989,10 @@ mod tests {
                 Err(LayerError::Path(_))
             ));
         }
-        content.set_mode("/nowhere", 0o600).unwrap();
+        let nowhere = PathPattern::literal("/nowhere");
+        content
+            .set_metadata(nowhere, MetadataChange::mode(0o600))
+            .unwrap();
         let output = Path::new("/dev/null");
         assert!(matches!(
             build_layer(&content, &PLAIN, output),

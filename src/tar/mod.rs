@@ -2,6 +2,7 @@
 
 mod compression;
 mod found;
+mod mtree;
 mod parents;
 mod reader;
 mod unpack;
@@ -9,6 +10,7 @@ mod writer;
 
 pub(crate) use compression::{Compressor, read_layer};
 pub(crate) use found::{Packing, open_archive, open_archive_file};
+pub(crate) use mtree::list;
 pub use parents::UnnamedParent;
 pub use reader::TarError;
 pub(crate) use reader::{

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 
 /// The most memory that the names, links and attributes of an image's files may take, more or less.
 pub(crate) const MAX_MEMORY: u64 = 512 << 20;
@@ -70,11 +71,17 @@ impl Entry {
             Content::Symlink { target } | Content::HardLink { target } => target.len(),
             _ => 0,
         };
-        let xattrs = self.metadata.xattrs.iter();
+        let Metadata {
+            user,
+            group,
+            xattrs,
+            ..
+        } = &self.metadata;
         let xattrs: usize = xattrs
+            .iter()
             .map(|(name, value)| ENTRY_MEMORY + name.len() + value.len())
             .sum();
-        (ENTRY_MEMORY + self.path.len() + target + xattrs) as u64
+        (ENTRY_MEMORY + self.path.len() + target + user.len() + group.len() + xattrs) as u64
     }
 }
 
@@ -111,6 +118,9 @@ pub(crate) struct Metadata {
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// The names of the user and the group; empty where only the numbers are said.
+    pub(crate) user: Vec<u8>,
+    pub(crate) group: Vec<u8>,
     pub(crate) mtime: Time,
     pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -194,6 +204,17 @@ impl Extensions {
             }),
         };
         id.ok_or(TarError::Form("a user or group has no number of 32 bits"))
+    }
+
+    /// The name of a user or a group, which the oldest archives have no place for.
+    fn owner(&self, key: &str, header: &[u8; BLOCK], field: Range<usize>) -> Vec<u8> {
+        let said = self.pax.get(key.as_bytes()).filter(|name| !name.is_empty());
+        let name = match said {
+            Some(name) => name,
+            None if &header[257..262] == b"ustar" => until_nul(&header[field]),
+            None => b"",
+        };
+        name.to_vec()
     }
 }
 
@@ -331,6 +352,8 @@ impl<R: BufRead> Archive<R> {
             mode: u32::try_from(mode & 0o7777).expect("it has twelve bits"),
             uid: extensions.id("uid", &header[108..116])?,
             gid: extensions.id("gid", &header[116..124])?,
+            user: extensions.owner("uname", header, 265..297),
+            group: extensions.owner("gname", header, 297..329),
             mtime: mtime.ok_or_else(|| fault("has no modification time"))?,
             xattrs: xattrs.collect(),
         };

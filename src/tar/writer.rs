@@ -6,6 +6,9 @@ use ::tar::{EntryType, Header};
 
 use super::reader::{Archive, BLOCK, Content, Device, Entry, Metadata, TarError, Time, padding};
 
+/// The longest name of a user or a group that a header has room for.
+const MAX_NAME: usize = 32;
+
 /// The header of an entry and the extended ones before it.
 pub(crate) fn headers(entry: &Entry) -> Vec<u8> {
     let metadata = &entry.metadata;
@@ -61,6 +64,15 @@ pub(crate) fn headers(entry: &Entry) -> Vec<u8> {
         }
         let count = text.len().min(field.len());
         field[..count].copy_from_slice(&text[..count]);
+    }
+    let gnu = header.as_gnu_mut().expect("it is one");
+    for (name, field) in [
+        (&metadata.user, &mut gnu.uname),
+        (&metadata.group, &mut gnu.gname),
+    ] {
+        if name.len() <= MAX_NAME {
+            field[..name.len()].copy_from_slice(name);
+        }
     }
     header.set_mode(metadata.mode);
     header.set_uid(metadata.uid.into());
@@ -141,6 +153,11 @@ fn pax(metadata: &Metadata) -> Vec<u8> {
             text.trim_end_matches('0').as_bytes(),
         );
     }
+    for (key, name) in [(b"uname", &metadata.user), (b"gname", &metadata.group)] {
+        if name.len() > MAX_NAME {
+            record(&mut records, key, name);
+        }
+    }
     for (name, value) in &metadata.xattrs {
         record(&mut records, &[b"SCHILY.xattr.", &name[..]].concat(), value);
     }
@@ -188,6 +205,8 @@ mod tests {
             mode: 0o4755,
             uid: 4_000_000_000,
             gid: 7,
+            user: b"www-data".to_vec(),
+            group: vec![b'g'; 40],
             mtime: Time {
                 seconds: -2,
                 nanoseconds: 750_000_000,

@@ -709,3 +709,146 @@ fn an_archive_is_written_whole_and_over_files_alone() {
         .failed(&[&blob]);
     assert_eq!(fs::read(user.path("archive.tar")).expect("there"), b"old\n");
 }
+
+#[test]
+fn paths_that_match_a_pattern_get_what_is_said_of_them() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir d; echo x >d/a.conf; echo y >d/b; tar --sort=name --owner=them:7 --group=those:8 --mode=0600 -cf own.tar d",
+    );
+    let content = [
+        "--file",
+        "/etc/app/x.conf",
+        "d/b",
+        "--file",
+        "/etc/app/[id]",
+        "d/b",
+        "--symlink",
+        "/etc/app/link",
+        "x.conf",
+        "--tar",
+        "own.tar",
+    ];
+    let rules = [
+        ["--metadata", "/etc/app/**", "uid=33 gid=34 uname=www-data"],
+        ["--metadata", "**/*.conf", "mode=0640 time=86400"],
+        ["--metadata", "/d/{a,b}.conf", "gname=nobody"],
+        ["--metadata", "/etc", "mode=0711"],
+        ["--metadata", "/etc/app/x.conf", "mode=0400"],
+        ["--path-mode", "/etc/app/[id]", "0700"],
+    ];
+    let rules: Vec<&str> = rules.into_iter().flatten().collect();
+    layer(&user, &[&content[..], &rules].concat()).succeeded();
+    user.run(&["mtree", "layer.tar.gz", "--output", "listed"])
+        .succeeded();
+    let of_y = digest(b"y\n").replace(':', "digest=");
+    let of_x = digest(b"x\n").replace(':', "digest=");
+    let listed = fs::read_to_string(user.path("listed")).expect("is there");
+    assert_eq!(
+        listed.lines().collect::<Vec<_>>(),
+        [
+            "#mtree",
+            "./etc type=dir mode=0711 uid=0 gid=0 time=0.000000000",
+            "./etc/app type=dir mode=0755 uid=0 gid=0 time=0.000000000",
+            &format!(
+                "./etc/app/\\133id] type=file size=2 mode=0700 uid=33 gid=34 uname=www-data time=0.000000000 {of_y}"
+            ),
+            "./etc/app/link type=link link=x.conf mode=0777 uid=33 gid=34 uname=www-data time=0.000000000",
+            &format!(
+                "./etc/app/x.conf type=file size=2 mode=0400 uid=33 gid=34 uname=www-data time=86400.000000000 {of_y}"
+            ),
+            &listed_of_archive(&listed, "./d "),
+            &format!(
+                "./d/a.conf type=file size=2 mode=0640 uid=7 gid=8 uname=them gname=nobody time=86400.000000000 {of_x}"
+            ),
+            &listed_of_archive(&listed, "./d/b "),
+        ]
+    );
+    for (rule, word) in [
+        (["/nowhere", "mode=0600"], "/nowhere"),
+        (["/etc/app/*/x", "mode=0600"], "/etc/app/*/x"),
+        (["/etc/**", "mode=9"], "\"9\""),
+        (["/etc/**", "colour=red"], "colour=red"),
+        (["/etc/**", ""], "says nothing"),
+        (["/etc/[", "uid=1"], "/etc/["),
+    ] {
+        let said = [&content[..], &["--metadata"], &rule].concat();
+        layer(&user, &said).failed(&[word]);
+    }
+}
+
+/// The line of an entry that keeps what its archive says, which has the time at which it was made.
+fn listed_of_archive(listed: &str, start: &str) -> String {
+    let line = listed.lines().find(|line| line.starts_with(start));
+    let line = line.expect("is there");
+    assert!(
+        line.contains(" uid=7 gid=8 uname=them gname=those "),
+        "{line}"
+    );
+    line.to_owned()
+}
+
+#[test]
+fn a_part_of_the_files_is_taken_and_the_others_are_named() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir -p tree/site-packages/p tree/bin; echo 1 >tree/site-packages/p/m.py; echo 2 >tree/bin/python; echo 3 >own.py",
+    );
+    let content = [
+        "--directory",
+        "/app/m.runfiles/py",
+        "tree",
+        "--file",
+        "/app/m.runfiles/_main/own.py",
+        "own.py",
+        "--metadata",
+        "**/*.py",
+        "mode=0444",
+        "--unused-inputs",
+        "unused",
+    ];
+    let mut parts = Vec::new();
+    for (picks, unused) in [
+        (&["--take", "**/site-packages/**"][..], "own.py\n"),
+        (
+            &[
+                "--take",
+                "/app/m.runfiles/py/**",
+                "--leave",
+                "**/site-packages/**",
+            ],
+            "own.py\n",
+        ),
+        (
+            &[
+                "--leave",
+                "**/site-packages/**",
+                "--leave",
+                "/app/m.runfiles/py/**",
+            ],
+            "",
+        ),
+        (&["--leave", "**/py/**", "--leave", "**/py"], "tree\n"),
+        (&["--take", "/nothing/**"], "own.py\ntree\n"),
+    ] {
+        layer(&user, &[&content[..], picks].concat()).succeeded();
+        let named = fs::read_to_string(user.path("unused")).expect("is there");
+        assert_eq!(named, unused, "{picks:?}");
+        let files = listed(&user);
+        let files = files.lines().filter(|line| line.starts_with('-'));
+        let files = files.filter_map(|line| line.rsplit(' ').next());
+        parts.push(files.map(str::to_owned).collect::<Vec<_>>());
+    }
+    assert_eq!(
+        parts,
+        [
+            vec!["app/m.runfiles/py/site-packages/p/m.py"],
+            vec!["app/m.runfiles/py/bin/python"],
+            vec!["app/m.runfiles/_main/own.py"],
+            vec!["app/m.runfiles/_main/own.py"],
+            vec![],
+        ]
+    );
+}

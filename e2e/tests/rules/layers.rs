@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_support::digest;
 use serde_json::{Value, json};
 
 /// The case of all tests here, which each has to itself.
@@ -132,4 +133,73 @@ fn a_config_has_what_a_dockerfile_can_say() {
         "WorkingDir": "/app",
     });
     assert_eq!(config["config"], expected);
+}
+
+#[test]
+fn a_program_in_layers_shares_what_changes_seldom() {
+    let case = case();
+    case.succeed(&["build", "//:first_image", "//:second_image"]);
+    let part = |name: &str| listed(&case.output(name));
+    let interpreter = part("first_layers.interpreter.tar.gz");
+    let has = |layer: &[String], end: &str| layer.iter().any(|line| line.ends_with(end));
+    assert!(
+        has(&interpreter, " app/runfiles/_main/tree/lib/libx.so.1"),
+        "{interpreter:#?}"
+    );
+    assert!(
+        !has(&interpreter, "mod.py") && !has(&interpreter, ".own"),
+        "{interpreter:#?}"
+    );
+    assert!(has(&part("first_layers.packages.tar.gz"), "/pkg/mod.py"));
+    let own = part("first_layers.program.tar.gz");
+    for end in [
+        "-r-------- 0/0 app/runfiles/_main/first.own",
+        "app/first.runfiles -> /app/runfiles",
+        "-rwxr-xr-x 0/0 app/first",
+        " app/runfiles/_main/plain.txt",
+    ] {
+        assert!(has(&own, end), "{end}: {own:#?}");
+    }
+    assert!(!has(&own, "mod.py") && !has(&own, "libx.so.1"), "{own:#?}");
+
+    let layers = |name: &str| -> Vec<Value> {
+        let manifest = fs::read(case.output(name)).expect("there");
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        manifest["layers"].as_array().expect("layers").clone()
+    };
+    let (first, second) = (
+        layers("first_image.manifest.json"),
+        layers("second_image.manifest.json"),
+    );
+    assert_eq!(first.len(), 4);
+    assert_eq!(first[..2], second[..2]);
+    assert_ne!(first[2], second[2]);
+
+    fs::write(case.path("first.own"), "changed\n").expect("can be written");
+    let run = case.succeed(&["build", "//:first_image"]);
+    assert_eq!(run.count("OCILayer"), 1, "{}", run.stderr);
+}
+
+#[test]
+fn what_is_in_a_layer_and_in_an_image_is_listed() {
+    let case = case();
+    case.succeed(&["build", "//:listed_files", "//:listed_rootfs"]);
+    let text = |name: &str| fs::read_to_string(case.output(name)).expect("there");
+    let of_layer = text("with_mode.tar.gz.mtree");
+    let content = fs::read(case.path("plain.txt")).expect("there");
+    let file = format!(
+        "./srv/x type=file size={} mode=0644 uid=0 gid=0 time=0.000000000 {}",
+        content.len(),
+        digest(&content).replace(':', "digest=")
+    );
+    let srv = "./srv type=dir mode=0750 uid=0 gid=0 time=0.000000000";
+    assert_eq!(of_layer.lines().collect::<Vec<_>>(), ["#mtree", srv, &file]);
+    let of_image = text("with_mode_rootfs.tar.mtree");
+    let bin = "./bin type=link link=usr/bin mode=0777 uid=0 gid=0 time=0.000000000";
+    for line in [bin, srv, &file] {
+        assert!(
+            of_image.lines().any(|found| found == line),
+            "{line}: {of_image}"
+        );
+    }
 }

@@ -12,7 +12,9 @@ PULLED_ATTRS = {
         doc = "The target that has the blobs, if it is in the same repository.",
         providers = [OCIPulledImageInfo],
     ),
+    "pulled_digest": attr.string(doc = "The digest that was pulled, of an index perhaps.", mandatory = True),
     "source": attr.string(doc = "The image's registry and repository.", mandatory = True),
+    "tag": attr.string(doc = "The tag that the digest was read from, if it was said."),
 }
 
 def pulled_from(ctx):
@@ -24,7 +26,12 @@ def pulled_from(ctx):
     Returns:
       An OCIPulledFromInfo.
     """
-    return OCIPulledFromInfo(plain_http = ctx.attr.plain_http, repository = ctx.attr.source)
+    return OCIPulledFromInfo(
+        digest = ctx.attr.pulled_digest,
+        plain_http = ctx.attr.plain_http,
+        repository = ctx.attr.source,
+        tag = ctx.attr.tag,
+    )
 
 def pulled_toolchains(toolchain_type):
     """What a rule has as `toolchains` that finds the blobs in another repository, where they are wanted.

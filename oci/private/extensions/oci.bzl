@@ -9,7 +9,7 @@ load("//oci/private/repositories:pulled_toolchains.bzl", "pulled_toolchains")
 
 _TAG_ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
 
-# A tag is for people: another one fetches nothing again.
+# A tag is for people, and the small repository alone tells it on: another one fetches no layer again.
 _ATTRS = [name for name in _TAG_ATTRS if name != "tag"]
 
 def _oci_impl(mctx):
@@ -51,12 +51,12 @@ def _oci_impl(mctx):
                         where,
                     ))
                 continue
-            declared[tag.name] = struct(all_attrs = all_attrs, attrs = attrs, where = where)
+            declared[tag.name] = struct(all_attrs = all_attrs, attrs = attrs, tag = tag.tag, where = where)
             owners[tag.name] = tag.name
             owners[tag.name + "_all"] = tag.name
     for name, pull in declared.items():
         oci_pull_all(name = name + "_all", **(pull.attrs | pull.all_attrs))
-        oci_pull(name = name, on_demand = True, **pull.attrs)
+        oci_pull(name = name, on_demand = True, tag = pull.tag, **pull.attrs)
     pulled_toolchains(name = PULLED_TOOLCHAINS, bases = declared.keys())
     pins(name = PINS, pins = json.encode_indent(pinned))
     return mctx.extension_metadata(

@@ -54,7 +54,9 @@ None.""",
 OCIPulledFromInfo = provider(
     doc = "Where a base was pulled from. A push takes the base's layers from there, if it needs them at all.",
     fields = {
+        "digest": "string: the digest that was pulled, of the index if it is one.",
         "plain_http": "bool: whether the registry is spoken to without TLS.",
         "repository": "string: the registry and the repository, such as `docker.io/library/debian`.",
+        "tag": "string: the tag that the digest was read from; empty when it was not said.",
     },
 )

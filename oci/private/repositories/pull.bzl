@@ -187,7 +187,9 @@ def _images(rctx, name, source, summary, shallow):
             os = platform["os"],
             plain_http = rctx.attr.plain_http,
             pulled = pulled,
+            pulled_digest = root["digest"],
             source = source,
+            tag = rctx.attr.tag,
             os_version = platform.get("os.version", ""),
             variant = platform.get("variant", ""),
         )
@@ -202,7 +204,9 @@ def _images(rctx, name, source, summary, shallow):
             media_type = root["mediaType"],
             plain_http = rctx.attr.plain_http,
             pulled = pulled,
+            pulled_digest = root["digest"],
             source = source,
+            tag = rctx.attr.tag,
         )
     return lines
 

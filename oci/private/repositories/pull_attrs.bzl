@@ -39,7 +39,7 @@ image index keeps its digest in any case.""",
     "repository": attr.string(doc = "The repository in the registry, such as `library/debian`."),
     "tag": attr.string(
         doc = """The tag that the digest was read from, such as `stable`. It is for people and for what moves digests,
-such as `pin` and Renovate: a pull is by digest alone.""",
+such as `pin` and Renovate: a pull is by digest alone. An image on this base names it in an annotation.""",
     ),
     "_tool": attr.label(default = Label("@oci_pull_all_tool//:BUILD.bazel")),
 }

@@ -2,7 +2,7 @@
 
 load("//oci/private/common:layer_action.bzl", "COMPRESSION_ATTR", "layer_action")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
-load("//oci/private/providers:tar_layers.bzl", "TarLayersInfo")
+load("//oci/private/providers:layers.bzl", "OCILayersInfo")
 
 def _image_tars_impl(ctx):
     layers = []
@@ -19,7 +19,7 @@ def _image_tars_impl(ctx):
         ))
     return [
         DefaultInfo(files = depset([layer.blob for layer in layers])),
-        TarLayersInfo(layers = layers),
+        OCILayersInfo(layers = layers),
     ]
 
 image_tars = rule(
@@ -31,6 +31,6 @@ It is a target of its own, so that the layers are built once and not in each con
         "compression": COMPRESSION_ATTR,
         "tars": attr.label_list(doc = "The archives.", allow_files = True),
     },
-    provides = [TarLayersInfo],
+    provides = [OCILayersInfo],
     toolchains = [TOOLCHAIN_TYPE],
 )

@@ -7,8 +7,8 @@ load("//oci/private/common:pulled_infos.bzl", "pulled_info")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_off")
 load("//oci/private/providers:image.bzl", "OCIDescriptorInfo", "OCIImageInfo", "OCIPlatformInfo")
+load("//oci/private/providers:layers.bzl", "OCILayersInfo")
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
-load("//oci/private/providers:tar_layers.bzl", "TarLayersInfo")
 load(":image_tars.bzl", "image_tars")
 
 def _oci_image_impl(ctx):
@@ -22,9 +22,9 @@ def _oci_image_impl(ctx):
             "base",
             "Set os, architecture and variant to one of these, or build for such a platform with --platforms.",
         )
-    layers = [layer[OCIDescriptorInfo] for layer in ctx.attr.layers]
-    for target in ctx.attr.tar_layers:
-        layers += target[TarLayersInfo].layers
+    layers = []
+    for target in ctx.attr.layers:
+        layers += target[OCILayersInfo].layers if OCILayersInfo in target else [target[OCIDescriptorInfo]]
 
     manifest = ctx.actions.declare_file(ctx.label.name + ".manifest.json")
     config = ctx.actions.declare_file(ctx.label.name + ".config.json")
@@ -39,6 +39,10 @@ def _oci_image_impl(ctx):
         arguments.add("--base-config", base.config)
         inputs += [base.manifest, base.config]
         platform = base.platform
+        if base.pulled_from and ctx.attr.base_annotations:
+            arguments.add("--base-digest", base.pulled_from.digest)
+            if base.pulled_from.tag:
+                arguments.add("--base-name", base.pulled_from.repository + ":" + base.pulled_from.tag)
 
     # The base's config must not tell of another platform than its index.
     arguments.add("--platform", platform_to_string(platform))
@@ -127,6 +131,7 @@ _oci_image = rule(
         "architecture": attr.string(),
         "author": attr.string(),
         "base": attr.label(providers = IMAGE_PROVIDERS),
+        "base_annotations": attr.bool(),
         "cmd": attr.string_list(),
         "created": attr.string(),
         "entrypoint": attr.string_list(),
@@ -137,12 +142,11 @@ _oci_image = rule(
         "healthcheck_options": attr.string_dict(),
         "label_files": attr.label_list(allow_files = True),
         "labels": attr.string_dict(),
-        "layers": attr.label_list(providers = [OCIDescriptorInfo], cfg = pull_all_off),
+        "layers": attr.label_list(providers = [[OCIDescriptorInfo], [OCILayersInfo]], cfg = pull_all_off),
         "os": attr.string(),
         "pulled_base": attr.label(providers = [OCIPulledImageInfo]),
         "shell": attr.string_list(),
         "stop_signal": attr.string(),
-        "tar_layers": attr.label_list(providers = [TarLayersInfo], cfg = pull_all_off),
         "user": attr.string(),
         "variant": attr.string(),
         "volumes": attr.string_list(),
@@ -178,6 +182,7 @@ def oci_image(
         label_files = [],
         annotation_files = [],
         tars_compression = "",
+        base_annotations = True,
         os = "",
         architecture = "",
         variant = "",
@@ -198,7 +203,7 @@ def oci_image(
       pulled_base: the label of an `oci_pull_all` repository of the same image as `base`, when `base` was
         pulled by the repository rule `oci_pull`. It is fetched only for what needs layers. A base that
         the module extension's `oci.pull` declared needs none.
-      layers: labels of `oci_image_layer` targets, the lowest first.
+      layers: labels of `oci_image_layer` and `oci_program_layers` targets, the lowest first.
       tars: labels of tar archives, each of which becomes a layer above `layers`. One that is plain or compressed by
         gzip or zstd keeps its bytes; one in a Debian package, or compressed by xz, is compressed anew.
       entrypoint: the words of the entry point. It drops the base's `cmd`.
@@ -228,6 +233,8 @@ def oci_image(
       annotation_files: labels of files with annotations, in the same way.
       tars_compression: the compression of the layers that `tars` become, `gzip`, `zstd` or `none`, if they are not to stay
         as they are.
+      base_annotations: whether the manifest says on which pulled image it stands: its digest, in
+        `org.opencontainers.image.base.digest`, and where the pull has a tag its name, in `org.opencontainers.image.base.name`.
       os: `GOOS` of the image, such as `linux`; together with `architecture`.
       architecture: `GOARCH` of the image, such as `arm64`; together with `os`.
       variant: the processor's variant, such as `v8`.
@@ -239,16 +246,15 @@ def oci_image(
             Label("//oci:pull_all_enabled"): pulled_base,
             "//conditions:default": None,
         })
-    tar_layers = []
     if tars:
-        tar_layers = [name + ".tars"]
         image_tars(
-            name = tar_layers[0],
+            name = name + ".tars",
             compression = tars_compression,
             tars = tars,
             visibility = ["//visibility:private"],
             **{key: value for key, value in kwargs.items() if key != "visibility"}
         )
+        layers = layers + [name + ".tars"]
     _oci_image(
         name = name,
         annotation_files = annotation_files,
@@ -256,6 +262,7 @@ def oci_image(
         architecture = architecture,
         author = author,
         base = base,
+        base_annotations = base_annotations,
         cmd = cmd,
         created = created,
         entrypoint = entrypoint,
@@ -271,7 +278,6 @@ def oci_image(
         pulled_base = pulled_base,
         shell = shell,
         stop_signal = stop_signal,
-        tar_layers = tar_layers,
         user = user,
         variant = variant,
         volumes = volumes,

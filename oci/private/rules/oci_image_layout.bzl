@@ -60,7 +60,8 @@ platform: for the layout of one of the images that an `oci_image_index` makes of
         ),
         "ref_name": attr.string(
             doc = """The image's name within the layout (annotation
-`org.opencontainers.image.ref.name`), by which tools choose it.""",
+`org.opencontainers.image.ref.name`), by which tools choose it, many of them this one if nobody says another. None if empty.""",
+            default = "latest",
         ),
         "referrers": attr.bool(
             doc = """Whether what refers to a pulled base is in the layout of that base itself, where it was pulled

@@ -1,5 +1,6 @@
 """The rule for an image's root file system."""
 
+load("//oci/private/common:layer_action.bzl", "mtree_of")
 load("//oci/private/common:layout_archive.bzl", "LAYOUT_ARCHIVE_ATTRS", "layout_archive")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
@@ -15,6 +16,7 @@ def _oci_image_rootfs_impl(ctx):
     )
     return [
         DefaultInfo(files = depset([archive])),
+        OutputGroupInfo(mtree = depset([mtree_of(ctx, archive)])),
         OCIRootfsInfo(layout = ctx.attr.layout, platform = ctx.attr.platform),
     ]
 
@@ -28,7 +30,8 @@ links and hard links are as in the image; owners, devices, named pipes, extended
 are left out. Such a test does not need the archive: `tags = ["manual"]` keeps `bazel build //...` from making
 it.
 
-Nothing is written outside of the root, whatever the layers hold. Provides OCIRootfsInfo.""",
+Nothing is written outside of the root, whatever the layers hold. Provides OCIRootfsInfo. The output group `mtree` has
+a list of what is in it (mtree(5)), which a test may compare with what is expected.""",
     attrs = LAYOUT_ARCHIVE_ATTRS,
     provides = [OCIRootfsInfo],
     toolchains = [TOOLCHAIN_TYPE],

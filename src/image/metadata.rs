@@ -1,0 +1,186 @@
+//! What the entries of a layer are given by their paths: owner, mode and time.
+
+use std::cell::Cell;
+use std::str::FromStr;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::tar::{Content, Entry, Time};
+
+/// What a user says of all paths that match a pattern.
+#[derive(Clone, Debug)]
+pub struct MetadataRule {
+    pattern: PathPattern,
+    set: MetadataChange,
+    used: Cell<bool>,
+}
+
+/// A pattern of paths: `*` and `?` for what is in one component, `**` for components, `[…]` and `{…,…}` for choices.
+#[derive(Clone, Debug)]
+pub struct PathPattern {
+    text: String,
+    matcher: Option<GlobMatcher>,
+}
+
+/// What is given; what is not said stays as it is. In the words of mtree(5): `mode` in octal, `uid`, `gid`, `uname`, `gname`,
+/// and `time` in seconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetadataChange {
+    mode: Option<u32>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    user: Option<String>,
+    group: Option<String>,
+    seconds: Option<i64>,
+}
+
+impl MetadataRule {
+    /// Says `set` of what matches `pattern`.
+    pub fn new(pattern: PathPattern, set: MetadataChange) -> Self {
+        MetadataRule {
+            pattern,
+            set,
+            used: Cell::new(false),
+        }
+    }
+
+    /// Sets what it says of an entry, if it says anything of it.
+    pub(super) fn apply(&self, entry: &mut Entry) {
+        if self.pattern.matches(&entry.path) {
+            self.used.set(true);
+            self.set.apply(entry);
+        }
+    }
+
+    /// Whether it names the one path `path`, and does not merely match it.
+    pub(super) fn names(&self, path: &[u8]) -> bool {
+        self.pattern.path().is_some() && self.pattern.matches(path)
+    }
+
+    /// The pattern, if nothing has matched it.
+    pub(super) fn unused(&self) -> Option<&str> {
+        (!self.used.get()).then_some(&*self.pattern.text)
+    }
+}
+
+impl PathPattern {
+    /// The pattern that one path alone matches.
+    pub fn literal(path: &str) -> Self {
+        PathPattern {
+            text: path.to_owned(),
+            matcher: None,
+        }
+    }
+
+    /// The one path that matches, if there is only one.
+    pub(super) fn path(&self) -> Option<&str> {
+        self.matcher.is_none().then_some(&*self.text)
+    }
+
+    /// Whether the path of an entry, from the root and without a slash before it, is such a path.
+    pub(super) fn matches(&self, path: &[u8]) -> bool {
+        let path = String::from_utf8_lossy(path);
+        match &self.matcher {
+            Some(matcher) => matcher.is_match(&*path),
+            None => trimmed(&self.text) == path,
+        }
+    }
+}
+
+fn trimmed(path: &str) -> &str {
+    path.trim_matches('/')
+}
+
+impl FromStr for PathPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+            return Ok(PathPattern::literal(text));
+        }
+        let glob = GlobBuilder::new(trimmed(text))
+            .literal_separator(true)
+            .build();
+        let glob =
+            glob.map_err(|error| format!("{text:?} is not a pattern of paths: {}", error.kind()))?;
+        Ok(PathPattern {
+            text: text.to_owned(),
+            matcher: Some(glob.compile_matcher()),
+        })
+    }
+}
+
+impl MetadataChange {
+    /// Sets nothing but the mode.
+    pub fn mode(mode: u32) -> Self {
+        MetadataChange {
+            mode: Some(mode),
+            ..MetadataChange::default()
+        }
+    }
+
+    fn apply(&self, entry: &mut Entry) {
+        let metadata = &mut entry.metadata;
+        // Nobody looks at the mode of a link.
+        if let (Some(mode), false) = (self.mode, matches!(entry.content, Content::Symlink { .. })) {
+            metadata.mode = mode;
+        }
+        for (said, id) in [(self.uid, &mut metadata.uid), (self.gid, &mut metadata.gid)] {
+            *id = said.unwrap_or(*id);
+        }
+        for (said, name) in [
+            (&self.user, &mut metadata.user),
+            (&self.group, &mut metadata.group),
+        ] {
+            if let Some(said) = said {
+                *name = said.clone().into_bytes();
+            }
+        }
+        if let Some(seconds) = self.seconds {
+            metadata.mtime = Time {
+                seconds,
+                nanoseconds: 0,
+            };
+        }
+    }
+}
+
+impl FromStr for MetadataChange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut change = MetadataChange::default();
+        for word in text.split_ascii_whitespace() {
+            let refused = || {
+                format!(
+                    "{word:?} says nothing of a file: expected mode=OCTAL, uid=NUMBER, gid=NUMBER, uname=NAME, gname=NAME or time=SECONDS"
+                )
+            };
+            let (key, value) = word.split_once('=').ok_or_else(refused)?;
+            let number = || value.parse().map_err(|_| refused());
+            match key {
+                "mode" => change.mode = Some(parse_mode(value)?),
+                "uid" => change.uid = Some(number()?),
+                "gid" => change.gid = Some(number()?),
+                "uname" if !value.is_empty() => change.user = Some(value.to_owned()),
+                "gname" if !value.is_empty() => change.group = Some(value.to_owned()),
+                "time" => change.seconds = Some(value.parse().map_err(|_| refused())?),
+                _ => return Err(refused()),
+            }
+        }
+        if change == MetadataChange::default() {
+            return Err(format!("{text:?} says nothing of a file"));
+        }
+        Ok(change)
+    }
+}
+
+/// Reads a mode in octal, such as `0644`.
+pub fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err(format!(
+            "{text:?} is not a mode: expected octal digits, such as 0644"
+        )),
+    }
+}
