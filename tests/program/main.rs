@@ -15,6 +15,7 @@ mod documents;
 mod faults;
 mod findings;
 mod layers;
+mod logins;
 mod mirrors;
 mod network;
 mod pin;
