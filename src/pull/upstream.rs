@@ -27,8 +27,6 @@ struct Endpoint {
     failures: AtomicUsize,
     /// Whether it was told that it failed.
     told: AtomicBool,
-    /// Whether its answers to ranges were of no use.
-    lacks_ranges: AtomicBool,
 }
 
 impl Endpoint {
@@ -37,7 +35,6 @@ impl Endpoint {
             registry,
             failures: AtomicUsize::new(0),
             told: AtomicBool::new(false),
-            lacks_ranges: AtomicBool::new(false),
         }
     }
 }
@@ -68,18 +65,6 @@ impl Upstream {
     /// An endpoint by its number: the mirrors in their order, and then the origin.
     fn endpoint(&self, endpoint: usize) -> &Endpoint {
         self.mirrors.get(endpoint).unwrap_or(&self.origin)
-    }
-
-    /// Whether it is of use to ask an endpoint for a range.
-    pub(super) fn has_ranges(&self, endpoint: usize) -> bool {
-        let lacks_ranges = &self.endpoint(endpoint).lacks_ranges;
-        !lacks_ranges.load(Ordering::Relaxed)
-    }
-
-    /// An endpoint's answer to a range was of no use, and all of the blob is to be had.
-    pub(super) fn lacks_ranges(&self, endpoint: usize) {
-        let lacks_ranges = &self.endpoint(endpoint).lacks_ranges;
-        lacks_ranges.store(true, Ordering::Relaxed);
     }
 
     /// Whether only mirrors can be asked what refers to a manifest.

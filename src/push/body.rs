@@ -276,7 +276,7 @@ impl Incoming {
         let (body, position) = match &mut self.body {
             Some(open) => open,
             closed => {
-                let body = self.registry.blob(blob, &(at..blob.size)).await?;
+                let body = self.registry.blob(blob, None, &(at..blob.size)).await?;
                 let begin = body.range().start;
                 closed.insert((body, begin))
             }

@@ -344,6 +344,8 @@ struct BlobUpload<'a> {
     furthest: u64,
     /// Whether the registry refused what was sent to go on.
     refused: bool,
+    /// What the registry had of the blob when it last refused access, if it did.
+    denied_at: Option<u64>,
     checkpoints: Checkpoints,
 }
 
@@ -361,10 +363,12 @@ impl Pusher {
             broken: None,
             furthest: 0,
             refused: false,
+            denied_at: None,
             checkpoints: Checkpoints::default(),
         };
         loop {
             let chunks = self.chunks.load(Ordering::Relaxed);
+            let denied_at = transfer.denied_at;
             match self.try_blob(&mut transfer, CHUNKS[chunks]).await {
                 Ok(outcome) => {
                     transfer.progress.move_to(blob.size);
@@ -375,6 +379,9 @@ impl Pusher {
                 {
                     self.chunks.fetch_max(chunks + 1, Ordering::Relaxed);
                 }
+                // A token may expire while bytes are sent; what asks first gets another one.
+                Err(PushError::Registry(error))
+                    if error.refuses_access() && transfer.denied_at > denied_at => {}
                 Err(PushError::Registry(error)) => {
                     transfer
                         .backoff
@@ -399,7 +406,9 @@ impl Pusher {
             match self.send(transfer, upload, chunk).await {
                 // It may take anew what it does not take the rest of.
                 Err(PushError::Registry(error))
-                    if !error.is_transient() && !error.refuses_length() =>
+                    if !error.is_transient()
+                        && !error.refuses_length()
+                        && !error.refuses_access() =>
                 {
                     transfer.refused = true;
                 }
@@ -472,7 +481,11 @@ impl Pusher {
         let Err(error) = sent else {
             return Ok(Outcome::Sent);
         };
-        if error.is_transient() && !transfer.refused {
+        let is_denied = error.refuses_access() && transfer.denied_at < Some(upload.received());
+        if is_denied {
+            transfer.denied_at = Some(upload.received());
+        }
+        if (is_denied || error.is_transient()) && !transfer.refused {
             transfer.broken = Some(upload);
         }
         Err(error.into())

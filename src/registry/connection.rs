@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::{ClientBuilder, Url, redirect};
+use reqwest::header;
+use reqwest::{ClientBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
 
 use super::local::{Guard, is_loopback};
@@ -54,6 +55,19 @@ impl Connection {
             foreign: OnceCell::new(),
             uploads: OnceCell::new(),
         })
+    }
+
+    /// The proxy that refuses a request itself, as far as that can be told from a registry's refusal by the same
+    /// proxy: a registry says which API it is of, or challenges.
+    pub(super) fn answering_proxy(&self, response: &Response) -> Option<String> {
+        let (status, headers) = (response.status(), response.headers());
+        let may_be = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            || status == StatusCode::FORBIDDEN
+            || status.is_server_error();
+        let is_registrys = headers.contains_key("docker-distribution-api-version")
+            || headers.contains_key(header::WWW_AUTHENTICATE);
+        let proxy = self.options.proxies.forwarding(response.url())?;
+        (may_be && !is_registrys).then_some(proxy)
     }
 
     /// For token services, which follows no redirect.

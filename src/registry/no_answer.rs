@@ -106,7 +106,10 @@ pub(super) fn is_tls_error(error: &reqwest::Error) -> bool {
 fn is_unknown_issuer(error: &rustls::Error) -> bool {
     matches!(
         error,
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
+        rustls::Error::InvalidCertificate(
+            // The name may be that of one that is known.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature
+        )
     )
 }
 
@@ -142,18 +145,20 @@ const REFUSED: &str = "tunnel error: unsuccessful";
 
 /// Whether a name does not exist, or nobody listens where it leads.
 fn is_nobody(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let refused = |error: &io::Error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::NetworkUnreachable
-            )
-        };
-        // The HTTP library's own type for what happens at the name service is private.
-        cause.downcast_ref().is_some_and(refused) || cause.to_string() == "dns error"
-    })
+    let is_silent = error.is_connect() && error.is_timeout();
+    is_silent
+        || causes(error).any(|cause| {
+            let refused = |error: &io::Error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::HostUnreachable
+                        | io::ErrorKind::NetworkUnreachable
+                )
+            };
+            // The HTTP library's own type for what happens at the name service is private.
+            cause.downcast_ref().is_some_and(refused) || cause.to_string() == "dns error"
+        })
 }
 
 fn leads_to_local(error: &reqwest::Error) -> bool {

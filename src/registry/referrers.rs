@@ -7,7 +7,8 @@ use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
-use super::{Registry, RegistryError, Subject, same_host};
+use super::connection::same_host;
+use super::{Registry, RegistryError, Subject};
 
 /// Pages of one list; more are taken for an attack.
 const MAX_PAGES: usize = 100;

@@ -4,10 +4,12 @@ use reqwest::header;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
+use super::body::authority;
 use super::connection::same_host;
-use super::error::{HttpStatus, TokenError, error_detail};
+use super::error::TokenError;
 use super::local::is_loopback;
-use super::{Credential, MAX_SMALL, Purpose, Registry, RegistryError, Subject, authority};
+use super::request::{MAX_SMALL, Refusal};
+use super::{Credential, Purpose, Registry, RegistryError, Retry, Subject};
 
 /// Redirects of a token service within itself.
 const MAX_REDIRECTS: usize = 10;
@@ -142,29 +144,34 @@ impl Registry {
 
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     async fn read_token(&self, response: Response, shown: bool) -> Result<String, RegistryError> {
-        let status = response.status();
         let host = authority(response.url());
         if let Some(location) = redirect(&response) {
             let location = authority(&location);
             return Err(self.no_token(shown, TokenError::Redirect { host, location }));
         }
-        if !status.is_success() {
-            if is_passing(status) {
-                return Err(self.status_error(&Subject::Token, response).await);
-            }
-            let detail = match self.read(&Subject::Token, response, MAX_SMALL).await {
-                Ok(body) => error_detail(&body),
-                Err(_) => String::new(),
-            };
-            let status = HttpStatus(status);
-            return Err(self.no_token(
-                shown,
-                TokenError::Refused {
+        if !response.status().is_success() {
+            let what = Subject::Token;
+            let Refusal {
+                host,
+                status,
+                detail,
+                retry,
+            } = self.refusal(&what, response).await;
+            if retry != Retry::Never {
+                return Err(RegistryError::Status {
+                    what,
                     host,
                     status,
                     detail,
-                },
-            ));
+                    retry,
+                });
+            }
+            let refused = TokenError::Refused {
+                host,
+                status,
+                detail,
+            };
+            return Err(self.no_token(shown, refused));
         }
         let body = self.read(&Subject::Token, response, MAX_SMALL).await?;
         let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(&body) else {
@@ -187,15 +194,6 @@ impl Registry {
             source: Box::new(source),
         }
     }
-}
-
-/// Whether a status is one of those that pass.
-pub(super) fn is_passing(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-        )
 }
 
 /// Whether a URL may be that of a token service: what it has of a login would be shown to it.

@@ -14,7 +14,8 @@ use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
 
-use super::{Elsewhere, HttpStatus, Registry, RegistryError, Subject, authority, same_host};
+use super::body::authority;
+use super::{Elsewhere, HttpStatus, Registry, RegistryError, Subject};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
@@ -74,7 +75,7 @@ impl Registry {
             status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             // A storage service may answer to nothing but GET.
-            _ if !same_host(response.url(), &self.url(&what, &path).await?) => Ok(false),
+            _ if !self.is_own(response.url()).await? => Ok(false),
             _ => self.accept_push(&what, response).await.map(|_| true),
         }
     }
@@ -161,9 +162,13 @@ impl Registry {
     ) -> Result<Response, RegistryError> {
         let what = Subject::Blob(blob.digest.clone());
         let url = upload.location.clone();
-        let authorization = self.authorization_at(&what, &url).await?;
-        let request = self.connection().await?.http.get(url);
-        let response = self.send(&what, request, &authorization).await?;
+        let response = if self.is_own(&url).await? {
+            self.ask_url(&what, Method::GET, url, |request| request)
+                .await?
+        } else {
+            let request = self.connection().await?.http.get(url);
+            self.send(&what, request, &RegistryAuth::Anonymous).await?
+        };
         self.accept_push(&what, response).await
     }
 
@@ -291,19 +296,6 @@ impl Registry {
             .map(drop)
     }
 
-    /// The `Authorization` header for a location, which gets one only if it is of the registry itself.
-    async fn authorization_at(
-        &self,
-        what: &Subject,
-        location: &Url,
-    ) -> Result<RegistryAuth, RegistryError> {
-        Ok(if same_host(location, &self.url(what, "").await?) {
-            self.authorization().await.1
-        } else {
-            RegistryAuth::Anonymous
-        })
-    }
-
     /// A request with bytes of a blob to a location.
     async fn send_to(
         &self,
@@ -313,7 +305,11 @@ impl Registry {
         shape: impl FnOnce(RequestBuilder) -> RequestBuilder,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<Response, RegistryError> {
-        let authorization = self.authorization_at(what, &url).await?;
+        let auth = if self.is_own(&url).await? {
+            self.authorization().await.1
+        } else {
+            RegistryAuth::Anonymous
+        };
         let taken = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&taken);
         let body = body.inspect_ok(move |bytes| {
@@ -326,7 +322,7 @@ impl Registry {
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(body));
         let response = tokio::select! {
-            response = self.send(what, shape(request), &authorization) => response?,
+            response = self.send(what, shape(request), &auth) => response?,
             () = self.stands_still(&taken) => return Err(RegistryError::Idle {
                 what: what.clone(),
                 host,

@@ -1,4 +1,4 @@
-//! Logins as rules_oci tries them: files and credential helpers, at a registry with TLS that wants one
+//! Logins as `rules_oci` tries them: files and credential helpers, at a registry with TLS that wants one
 //! `Authorization` header and says nothing to whoever shows another one.
 //!
 //! Of its twelve cases eleven are here as they are. In the last one the registry has a token service, names it
