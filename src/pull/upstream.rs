@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::progress::{BlobReporter, Note, Reporter};
-use crate::registry::{Backoff, Registry, RegistryError};
+use crate::registry::{Backoff, Client, RegistryError};
 
 use super::choice::{Choice, Failure};
 
@@ -22,7 +22,7 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Endpoint {
-    registry: Registry,
+    registry: Client,
     /// How often it failed.
     failures: AtomicUsize,
     /// Whether it was told that it failed.
@@ -30,7 +30,7 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(registry: Registry) -> Self {
+    fn new(registry: Client) -> Self {
         Endpoint {
             registry,
             failures: AtomicUsize::new(0),
@@ -41,7 +41,7 @@ impl Endpoint {
 
 impl Upstream {
     /// The repository of `origin`, of which each of `mirrors` has a copy, or some of it.
-    pub fn new(origin: Registry, mirrors: impl IntoIterator<Item = Registry>) -> Self {
+    pub fn new(origin: Client, mirrors: impl IntoIterator<Item = Client>) -> Self {
         Upstream {
             mirrors: mirrors.into_iter().map(Endpoint::new).collect(),
             origin: Endpoint::new(origin),
@@ -50,11 +50,11 @@ impl Upstream {
     }
 
     /// The registry that the image is named after.
-    pub fn origin(&self) -> &Registry {
+    pub fn origin(&self) -> &Client {
         &self.origin.registry
     }
 
-    pub(super) fn registry(&self, endpoint: usize) -> &Registry {
+    pub(super) fn registry(&self, endpoint: usize) -> &Client {
         &self.endpoint(endpoint).registry
     }
 
@@ -152,7 +152,7 @@ impl Candidates {
         }
         if self.upstream.is_mirror(number) && !endpoint.told.swap(true, Ordering::Relaxed) {
             self.reporter.note(&Note::MirrorFailed {
-                mirror: endpoint.registry.reference(),
+                mirror: endpoint.registry.repository(),
                 error: error.map(|error| error as _),
             });
         }

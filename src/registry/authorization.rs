@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use super::challenge::{Challenge, Challenges};
 use super::connection::same_host;
 use super::token::Asked;
-use super::{Backoff, Credential, Registry, RegistryError, Retry, Subject};
+use super::{Backoff, Client, Credential, RegistryError, Retry, Subject};
 
 /// How often one request is authorized anew: a challenge may tell more than the one before.
 const MAX_AUTHORIZATIONS: usize = 2;
@@ -43,7 +43,7 @@ impl Default for Access {
     }
 }
 
-impl Registry {
+impl Client {
     /// A request to the registry itself, authorized as need be. The answer may be an error.
     pub(super) async fn ask_url(
         &self,
@@ -145,7 +145,12 @@ impl Registry {
         if let Some(held) = access.held {
             return Ok(held);
         }
-        let held = self.options.keychain.find(&self.reference).await?.is_some();
+        let held = self
+            .options
+            .keychain
+            .find(&self.repository)
+            .await?
+            .is_some();
         access.held = Some(held);
         Ok(held)
     }
@@ -161,7 +166,7 @@ impl Registry {
         if access.generation != generation {
             return Ok(Some((access.generation, access.auth.clone())));
         }
-        let credential = self.options.keychain.find(&self.reference).await?;
+        let credential = self.options.keychain.find(&self.repository).await?;
         access.held = Some(credential.is_some());
         let mut refused = None;
         for challenge in &challenges.usable {
@@ -237,8 +242,8 @@ impl Registry {
         shown: bool,
         unmet: &str,
     ) -> String {
-        let registry = self.reference.registry();
-        let repository = self.reference.repository();
+        let registry = self.repository.registry();
+        let repository = self.repository.path();
         if !held {
             return format!(
                 "no credentials were found for {registry}: log in with `docker login {registry}`, or check the repository's name"

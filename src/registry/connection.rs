@@ -6,6 +6,8 @@ use reqwest::header;
 use reqwest::{ClientBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
 
+use crate::oci::reference::Registry;
+
 use super::local::{Guard, is_loopback};
 use super::no_answer::is_tls_error;
 use super::{Certificates, RegistryError, RegistryOptions};
@@ -29,17 +31,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// One to the registry of a name, whose API is at `host`.
     pub(super) async fn to(
-        registry: &str,
-        host: &str,
+        registry: &Registry,
         options: &RegistryOptions,
     ) -> Result<Self, RegistryError> {
+        let host = registry.api_host();
         let mut options = options.clone();
         options.certificates = options
             .certificates
             .of_registry(&options.certificates_by_registry, registry)
-            .map_err(|error| RegistryError::Certificates(registry.to_owned(), error))?;
+            .map_err(|error| RegistryError::Certificates(registry.clone(), error))?;
         let policy = redirect::Policy::custom(follow);
         let http = client(&options, &options.certificates, |builder| {
             builder.read_timeout(options.idle_timeout).redirect(policy)

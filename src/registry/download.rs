@@ -10,12 +10,13 @@ use reqwest::{Response, Url};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::MAX_MANIFEST_SIZE;
+use crate::oci::reference::Tag;
 
 use super::body::authority;
 use super::local::is_loopback;
-use super::{Body, Elsewhere, Registry, RegistryError, Subject};
+use super::{Body, Client, Elsewhere, RegistryError, Subject};
 
-impl Registry {
+impl Client {
     /// The manifest of `digest`, verified.
     pub async fn manifest(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
         let what = Subject::Manifest(digest.clone());
@@ -36,8 +37,8 @@ impl Registry {
     }
 
     /// What a tag points to now: the manifest and its digest.
-    pub async fn resolve(&self, tag: &str) -> Result<(Bytes, Digest), RegistryError> {
-        let what = Subject::Tag(tag.to_owned());
+    pub async fn resolve(&self, tag: &Tag) -> Result<(Bytes, Digest), RegistryError> {
+        let what = Subject::Tag(tag.clone());
         let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
         let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
         let digest = Digest::of(Algorithm::Sha256, &bytes);
@@ -96,7 +97,7 @@ impl Registry {
             digest: blob.digest.clone(),
             place: url.to_owned(),
         }));
-        let is_named = |url: &Url| self.options.plain_http.contains(&authority(url));
+        let is_named = |url: &Url| self.options.plain_http.contains(authority(url).as_str());
         let parsed = Url::parse(url).ok().filter(|parsed| {
             parsed.scheme() == "https"
                 || (parsed.scheme() == "http"

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
+use crate::oci::reference::Registry;
 use crate::text::shown;
 
 use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
@@ -271,7 +272,7 @@ pub enum RegistryError {
     },
     /// The certificates for a registry are of no use.
     #[error("the certificates for {0} cannot be used")]
-    Certificates(String, #[source] CertificatesError),
+    Certificates(Registry, #[source] CertificatesError),
     /// The HTTP client cannot be made.
     #[error("cannot set up HTTPS")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),

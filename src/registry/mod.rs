@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::oci::reference::Reference;
+use crate::oci::reference::{Registry, Repository};
 
 use authorization::Access;
 use connection::Connection;
@@ -54,8 +54,8 @@ use connection::Connection;
 pub struct RegistryOptions {
     /// Where credentials are found.
     pub keychain: Keychain,
-    /// The hosts (with port) that are spoken to without TLS.
-    pub plain_http: BTreeSet<String>,
+    /// Those that are spoken to without TLS.
+    pub plain_http: BTreeSet<Registry>,
     /// The proxies on the way.
     pub proxies: Proxies,
     /// The authorities that are trusted beside those of the system.
@@ -80,10 +80,10 @@ impl Default for RegistryOptions {
     }
 }
 
-/// A repository of a registry.
+/// Asks the registry of a repository, and sends to it.
 #[derive(Debug)]
-pub struct Registry {
-    reference: Reference,
+pub struct Client {
+    repository: Repository,
     options: RegistryOptions,
     purpose: Purpose,
     connection: OnceCell<Connection>,
@@ -99,24 +99,28 @@ pub struct Registry {
 enum Purpose {
     Pull,
     /// To push, and to read what is mounted from these repositories.
-    Push(Vec<String>),
+    Push(Vec<Repository>),
 }
 
-impl Registry {
-    /// The repository of `reference`; nothing is asked of it yet.
-    pub fn new(reference: Reference, options: RegistryOptions) -> Self {
-        Self::with_purpose(reference, options, Purpose::Pull)
+impl Client {
+    /// One for a repository, of which nothing is asked yet.
+    pub fn new(repository: Repository, options: RegistryOptions) -> Self {
+        Self::with_purpose(repository, options, Purpose::Pull)
     }
 
-    /// As [`Registry::new`], to push to, and to mount blobs from `sources`, which are repositories of the
+    /// As [`Client::new`], to push to, and to mount blobs from `sources`, which are repositories of the
     /// same registry.
-    pub fn for_push(reference: Reference, options: RegistryOptions, sources: Vec<String>) -> Self {
-        Self::with_purpose(reference, options, Purpose::Push(sources))
+    pub fn for_push(
+        repository: Repository,
+        options: RegistryOptions,
+        sources: Vec<Repository>,
+    ) -> Self {
+        Self::with_purpose(repository, options, Purpose::Push(sources))
     }
 
-    fn with_purpose(reference: Reference, options: RegistryOptions, purpose: Purpose) -> Self {
-        Registry {
-            reference,
+    fn with_purpose(repository: Repository, options: RegistryOptions, purpose: Purpose) -> Self {
+        Client {
+            repository,
             options,
             purpose,
             connection: OnceCell::new(),
@@ -126,8 +130,8 @@ impl Registry {
         }
     }
 
-    /// The reference that this was made for.
-    pub fn reference(&self) -> &Reference {
-        &self.reference
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
     }
 }

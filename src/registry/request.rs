@@ -11,7 +11,7 @@ use super::authorization::authorized;
 use super::body::authority;
 use super::connection::{Connection, same_host};
 use super::error::error_detail;
-use super::{HttpStatus, NoAnswer, Registry, RegistryError, Retry, Subject};
+use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject};
 
 /// What is read of a token or of an error's body, in bytes.
 pub(super) const MAX_SMALL: u64 = 1 << 20;
@@ -28,11 +28,10 @@ pub(super) struct Refusal {
     pub(super) retry: Retry,
 }
 
-impl Registry {
+impl Client {
     /// Made when it is first needed.
     pub(super) async fn connection(&self) -> Result<&Connection, RegistryError> {
-        let (registry, host) = (self.reference.registry(), self.reference.api_host());
-        let connect = || Connection::to(registry, host, &self.options);
+        let connect = || Connection::to(self.repository.registry(), &self.options);
         self.connection.get_or_try_init(connect).await
     }
 
@@ -74,7 +73,7 @@ impl Registry {
     /// A URL below `/v2/REPOSITORY/`.
     pub(super) async fn url(&self, what: &Subject, path: &str) -> Result<Url, RegistryError> {
         let base = self.base().await?;
-        let path = format!("{}/{path}", self.reference.repository());
+        let path = format!("{}/{path}", self.repository.path());
         base.join(&path).map_err(|_| RegistryError::Url {
             what: what.clone(),
             url: path,
@@ -84,7 +83,7 @@ impl Registry {
     /// The registry's `/v2/`.
     pub(super) async fn base(&self) -> Result<Url, RegistryError> {
         let scheme = self.connection().await?.scheme;
-        let url = format!("{scheme}://{}/v2/", self.reference.api_host());
+        let url = format!("{scheme}://{}/v2/", self.repository.registry().api_host());
         Url::parse(&url).map_err(|_| RegistryError::Url {
             what: Subject::Support,
             url,
@@ -143,7 +142,7 @@ impl Registry {
             RegistryError::NotFound {
                 what,
                 host,
-                repository: self.reference.repository().to_owned(),
+                repository: self.repository.path().to_owned(),
                 detail,
             }
         } else if is_own && matches!(code, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
@@ -177,7 +176,7 @@ impl Registry {
         if status == StatusCode::TOO_MANY_REQUESTS {
             detail = format!(
                 "{detail}; wait, or log in with `docker login {}` if you are not",
-                self.reference.registry()
+                self.repository.registry()
             );
         }
         Refusal {
@@ -237,7 +236,7 @@ impl Registry {
     }
 
     pub(super) fn host(&self) -> String {
-        self.reference.registry().to_owned()
+        self.repository.registry().to_string()
     }
 
     pub(super) fn local(&self, what: &Subject, url: &Url) -> RegistryError {

@@ -4,12 +4,14 @@ use reqwest::header;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
+use crate::oci::reference::Repository;
+
 use super::body::authority;
 use super::connection::same_host;
 use super::error::TokenError;
 use super::local::is_loopback;
 use super::request::{MAX_SMALL, Refusal};
-use super::{Credential, Purpose, Registry, RegistryError, Retry, Subject};
+use super::{Client, Credential, Purpose, RegistryError, Retry, Subject};
 
 /// Redirects of a token service within itself.
 const MAX_REDIRECTS: usize = 10;
@@ -21,7 +23,7 @@ pub(super) struct Asked<'a> {
     pub(super) scopes: &'a [String],
 }
 
-impl Registry {
+impl Client {
     /// The URL of a token service that a registry names; `None` if it is none.
     pub(super) async fn token_service(&self, realm: &str) -> Result<Option<Url>, RegistryError> {
         let Some(mut url) = Url::parse(realm).ok().filter(is_service) else {
@@ -32,8 +34,8 @@ impl Registry {
         let host = authority(&url);
         // A registry that is not on this machine is spoken to in clear because the user wants that.
         let may_be_plain = connection.scheme == "http"
-            && (!is_loopback(self.reference.api_host()) || is_loopback(&host))
-            || self.options.plain_http.contains(&host);
+            && (!is_loopback(self.repository.registry().api_host()) || is_loopback(&host))
+            || self.options.plain_http.contains(host.as_str());
         if url.scheme() != "https" && !may_be_plain {
             return Err(RegistryError::Url {
                 what: Subject::Token,
@@ -66,8 +68,10 @@ impl Registry {
 
     /// What is to be done here ("scope"), and in other repositories after that.
     fn scopes(&self) -> Vec<String> {
-        let scope = |repository: &str, actions: &str| format!("repository:{repository}:{actions}");
-        let repository = self.reference.repository();
+        let scope = |repository: &Repository, actions: &str| {
+            format!("repository:{}:{actions}", repository.path())
+        };
+        let repository = &self.repository;
         match &self.purpose {
             Purpose::Pull => vec![scope(repository, "pull")],
             Purpose::Push(sources) => std::iter::once(scope(repository, "pull,push"))
@@ -189,7 +193,7 @@ impl Registry {
     fn no_token(&self, shown: bool, source: TokenError) -> RegistryError {
         RegistryError::Token {
             host: self.host(),
-            repository: self.reference.repository().to_owned(),
+            repository: self.repository.path().to_owned(),
             advice: self.advice(StatusCode::UNAUTHORIZED, shown, shown, ""),
             source: Box::new(source),
         }

@@ -12,10 +12,10 @@ use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::reference::Tag;
+use crate::oci::reference::{Repository, Tag};
 
 use super::body::authority;
-use super::{Elsewhere, HttpStatus, Registry, RegistryError, Subject};
+use super::{Client, Elsewhere, HttpStatus, RegistryError, Subject};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
@@ -64,7 +64,7 @@ pub(crate) enum Mount {
     Upload(Upload),
 }
 
-impl Registry {
+impl Client {
     /// Whether the repository has a blob ("Checking if content exists in the registry").
     pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = Subject::Blob(digest.clone());
@@ -88,9 +88,9 @@ impl Registry {
     }
 
     /// The digest that a tag points to now, if there is such a tag, as far as the registry tells.
-    pub(crate) async fn tagged(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
+    pub(crate) async fn tagged(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
         let response = self
-            .head_manifest(&Subject::Tag(tag.to_owned()), tag)
+            .head_manifest(&Subject::Tag(tag.clone()), tag.as_str())
             .await?;
         Ok(response.and_then(|response| {
             let digest = response.headers().get("docker-content-digest")?;
@@ -114,12 +114,19 @@ impl Registry {
 
     /// Asks for a blob that the repository `from` of the same registry has ("Mounting a blob from another
     /// repository").
-    pub(crate) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RegistryError> {
+    pub(crate) async fn mount(
+        &self,
+        digest: &Digest,
+        from: &Repository,
+    ) -> Result<Mount, RegistryError> {
         let what = Subject::MountedBlob(Box::new(Elsewhere {
             digest: digest.clone(),
-            place: from.to_owned(),
+            place: from.path().to_owned(),
         }));
-        let query = [("mount", digest.to_string()), ("from", from.to_owned())];
+        let query = [
+            ("mount", digest.to_string()),
+            ("from", from.path().to_owned()),
+        ];
         let shape = |request: RequestBuilder| empty(request.query(&query));
         let response = self
             .ask(&what, Method::POST, "blobs/uploads/", shape)
@@ -219,7 +226,7 @@ impl Registry {
         self.end_upload(blob, upload, 0, stream::empty()).await
     }
 
-    /// As [`Registry::upload`], in several requests, each with at most `length` bytes ("Pushing a blob in
+    /// As [`Client::upload`], in several requests, each with at most `length` bytes ("Pushing a blob in
     /// chunks").
     pub(crate) async fn upload_in_chunks(
         &self,
@@ -357,10 +364,7 @@ impl Registry {
                 Subject::Manifest(digest.clone()),
                 format!("manifests/{digest}"),
             ),
-            ManifestName::Tag(tag) => (
-                Subject::Tag(tag.as_str().to_owned()),
-                format!("manifests/{}", tag.as_str()),
-            ),
+            ManifestName::Tag(tag) => (Subject::Tag(tag.clone()), format!("manifests/{tag}")),
         };
         let shape = |request: RequestBuilder| {
             let request = request.header(header::CONTENT_TYPE, media_type.as_str());
