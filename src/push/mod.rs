@@ -401,7 +401,7 @@ impl Pusher {
         if self.target.has_blob(&blob.digest).await? {
             return Ok(Outcome::Present);
         }
-        if let Some(upload) = self.resume(transfer).await {
+        if let Some(upload) = self.resume(transfer).await? {
             match self.send(transfer, upload, chunk).await {
                 // It may take anew what it does not take the rest of.
                 Err(PushError::Registry(error))
@@ -434,14 +434,20 @@ impl Pusher {
     }
 
     /// The upload that broke off, if the registry goes on with it.
-    async fn resume(&self, transfer: &mut BlobUpload<'_>) -> Option<Upload> {
-        let broken = transfer.broken.take()?;
-        let upload = self.target.resume_upload(transfer.blob, &broken).await?;
+    async fn resume(&self, transfer: &mut BlobUpload<'_>) -> Result<Option<Upload>, RegistryError> {
+        let Some(broken) = &transfer.broken else {
+            return Ok(None);
+        };
+        let upload = self.target.resume_upload(transfer.blob, broken).await?;
+        transfer.broken = None;
+        let Some(upload) = upload else {
+            return Ok(None);
+        };
         if upload.received() >= transfer.furthest + PROGRESS {
             transfer.furthest = upload.received();
             transfer.backoff.reset();
         }
-        Some(upload)
+        Ok(Some(upload))
     }
 
     async fn send(

@@ -12,7 +12,8 @@ use super::local::{Guard, is_loopback};
 use super::no_answer::is_tls_error;
 use super::{Certificates, RegistryError, RegistryOptions};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// It has four packets until then that may each be lost: TCP sends them after 1, 3 and 7 seconds again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 10;
 const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
 

@@ -149,34 +149,54 @@ impl Client {
     }
 
     /// Asks what the registry has of an upload that broke off ("Pushing a blob in chunks", the status of an
-    /// upload). If it says nothing of use, the blob is to be sent anew.
-    pub(crate) async fn resume_upload(&self, blob: &Descriptor, broken: &Upload) -> Option<Upload> {
-        let response = self.upload_status(blob, broken).await.ok()?;
-        let received = received(response.headers().get(header::RANGE)?.to_str().ok()?)?;
+    /// upload). If it says nothing of use, the blob is to be sent anew; an error is the token service's.
+    pub(crate) async fn resume_upload(
+        &self,
+        blob: &Descriptor,
+        broken: &Upload,
+    ) -> Result<Option<Upload>, RegistryError> {
         let what = Subject::Blob(blob.digest.clone());
-        let upload = self.location(&what, &response).await.ok()?;
-        (received <= blob.size).then_some(Upload {
+        let response = match self.upload_status(&what, broken).await {
+            Ok(response) => response,
+            // It was not asked.
+            Err(
+                error @ (RegistryError::Status {
+                    what: Subject::Token,
+                    ..
+                }
+                | RegistryError::Transport {
+                    what: Subject::Token,
+                    ..
+                }),
+            ) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let range = response.headers().get(header::RANGE);
+        let received = range.and_then(|range| received(range.to_str().ok()?));
+        let (Some(received), Ok(upload)) = (received, self.location(&what, &response).await) else {
+            return Ok(None);
+        };
+        Ok((received <= blob.size).then_some(Upload {
             received,
             least_chunk: broken.least_chunk,
             ..upload
-        })
+        }))
     }
 
     async fn upload_status(
         &self,
-        blob: &Descriptor,
+        what: &Subject,
         upload: &Upload,
     ) -> Result<Response, RegistryError> {
-        let what = Subject::Blob(blob.digest.clone());
         let url = upload.location.clone();
         let response = if self.is_own(&url).await? {
-            self.ask_url(&what, Method::GET, url, |request| request)
+            self.ask_url(what, Method::GET, url, |request| request)
                 .await?
         } else {
             let request = self.connection().await?.http.get(url);
-            self.send(&what, request, &RegistryAuth::Anonymous).await?
+            self.send(what, request, &RegistryAuth::Anonymous).await?
         };
-        self.accept_push(&what, response).await
+        self.accept_push(what, response).await
     }
 
     async fn location(&self, what: &Subject, response: &Response) -> Result<Upload, RegistryError> {

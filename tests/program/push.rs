@@ -289,12 +289,15 @@ fn a_mount_is_permitted_by_one_token_for_both_repositories() {
 }
 
 /// A registry whose tokens expire: each is good for so many requests, the POST that begins an upload included.
-/// Only reading needs none.
+/// Only reading needs none. Its token service is busy every other time.
 fn forgetful(requests: usize, limit: usize) -> Faulty {
     let images = Mutex::new(Images::default());
     let tokens = Mutex::new((0, 0));
     Faulty::start(Content::default(), move |seen, _| {
         let (token, used) = &mut *tokens.lock().expect("no thread panicked");
+        if seen.path.starts_with("/token") && seen.earlier % 2 == 0 {
+            return Answer::new(503, "").header("Retry-After", "0");
+        }
         if seen.path.starts_with("/token") {
             (*token, *used) = (*token + 1, 0);
             return Answer::new(200, json!({"token": format!("t{token}")}).to_string());
