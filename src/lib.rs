@@ -14,7 +14,7 @@
 //! use oci_pull_all::oci::reference::Reference;
 //! use oci_pull_all::progress::{Reporter, Silent};
 //! use oci_pull_all::pull::{Selection, Upstream, pull};
-//! use oci_pull_all::registry::{Registry, RegistryOptions};
+//! use oci_pull_all::registry::{Client, RegistryOptions};
 //! use oci_pull_all::store::{Store, Trust};
 //!
 //! # use std::io::{Read as _, Write as _};
@@ -56,7 +56,7 @@
 //! # let (cache, output) = (directory.path().join("cache"), directory.path().join("image"));
 //! let image: Reference = name.parse()?; // REGISTRY/REPOSITORY@DIGEST
 //! let digest = image.digest().ok_or("a pull is by digest")?.clone();
-//! let origin = Registry::new(image, RegistryOptions::default());
+//! let origin = Client::new(image.repository().clone(), RegistryOptions::default());
 //! let upstream = Arc::new(Upstream::new(origin, []));
 //! let store = Arc::new(Store::open(&cache, Trust::Seal)?);
 //! let reporter: Arc<dyn Reporter> = Arc::new(Silent);

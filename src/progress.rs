@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::oci::digest::Digest;
-use crate::oci::reference::Reference;
+use crate::oci::reference::Repository;
 
 /// Is told how a transfer goes. What becomes of that, a bar or a line or nothing, is its own matter.
 pub trait Reporter: Debug + Send + Sync {
@@ -45,7 +45,7 @@ pub enum Note<'a> {
     /// A mirror gave no answer that can be used, so others are asked.
     MirrorFailed {
         /// The repository at the mirror.
-        mirror: &'a Reference,
+        mirror: &'a Repository,
         /// What it was; nothing where it sent bytes of another digest.
         error: Option<&'a (dyn Error + 'static)>,
     },

@@ -167,6 +167,9 @@ fn of_registry(error: &RegistryError) -> &'static str {
         },
         // The library's own last word is about logging in.
         error if error.limits_rate() => ", or name a mirror in OCI_PULL_ALL_MIRRORS",
+        RegistryError::Proxy { .. } => {
+            "; correct HTTP_PROXY, or name the registry's host in NO_PROXY"
+        }
         RegistryError::Url { .. } => " with --plain-http",
         _ => "",
     }

@@ -12,11 +12,11 @@ use clap::Args;
 use indicatif::HumanBytes;
 use oci_pull_all::json::to_json;
 use oci_pull_all::oci::digest::{Algorithm, Digest};
-use oci_pull_all::oci::reference::Reference;
+use oci_pull_all::oci::reference::{Reference, Tag};
 use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, of_extension};
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, DescribedKind, Description, Selection, Upstream};
-use oci_pull_all::registry::{Keychain, Registry};
+use oci_pull_all::registry::{Client, Keychain};
 use oci_pull_all::store::{Store, Trust};
 use serde::Serialize;
 
@@ -334,11 +334,11 @@ async fn resolve(
     let tag = args.tag.as_deref().or(pinned.tag.as_deref());
     // The form before there was an attribute for it.
     let tag = tag.or_else(|| files.tag_in_comment(&pinned.digest));
-    let reference = pinned.repository.with_tag(tag.ok_or(PinsError::NoTag)?)?;
+    let tag: Tag = tag.ok_or(PinsError::NoTag)?.parse()?;
     let mut options = args.registry.options()?;
     if pinned.plain_http {
-        let host = reference.registry().to_owned();
-        options.plain_http.insert(host);
+        let registry = pinned.repository.registry();
+        options.plain_http.insert(registry.clone());
     }
     if let (Some(label), None) = (&pinned.docker_config, args.registry.docker_config()) {
         let file = files.file(label);
@@ -346,14 +346,13 @@ async fn resolve(
         options.keychain = Keychain::of_file(&file)?;
     }
     // A tag is what its registry says, and no mirror.
-    let origin = Registry::new(reference.clone(), options);
+    let origin = Client::new(pinned.repository.clone(), options);
     let upstream = Arc::new(Upstream::new(origin, []));
     let reporter: Arc<dyn Reporter> = Arc::new(Silent);
-    let tag = reference.tag().expect("it has one");
     // What is pinned by sha512 stays so.
     let old: Option<Digest> = pinned.digest.parse().ok();
     let algorithm = old.map_or(Algorithm::Sha256, |old| old.algorithm());
-    let digest = pull::resolve(upstream.origin(), store, tag, algorithm, &reporter).await?;
+    let digest = pull::resolve(upstream.origin(), store, &tag, algorithm, &reporter).await?;
     let selection = Selection {
         platforms: pinned.platforms.clone(),
         shallow: true,
@@ -382,7 +381,7 @@ async fn resolve(
         None
     };
     Ok(Resolved {
-        reference,
+        reference: pinned.repository.clone().tagged(tag),
         digest,
         description,
         created,

@@ -215,9 +215,7 @@ impl Drop for BlobProgress {
 fn note_in_words(note: &Note<'_>) -> String {
     match note {
         Note::MirrorFailed { mirror, error } => format!(
-            "the mirror {}/{} did not serve, so others are asked: {}",
-            mirror.registry(),
-            mirror.repository(),
+            "the mirror {mirror} did not serve, so others are asked: {}",
             error.map_or("what it sent has another digest".to_owned(), in_one_line)
         ),
         Note::Waiting { blob, process } => {

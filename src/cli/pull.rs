@@ -14,12 +14,12 @@ use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
 use oci_pull_all::json::to_json;
 use oci_pull_all::oci::platform::Platform;
-use oci_pull_all::oci::reference::Reference;
+use oci_pull_all::oci::reference::{Reference, Registry, Tag};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::pull::{self, Pulled, PulledFile, Selection, Upstream};
 use oci_pull_all::registry::{
-    Certificates, CertificatesError, Keychain, Mirror, Mirrors, MirrorsError, Proxies, ProxyError,
-    Registry, RegistryOptions,
+    Certificates, CertificatesError, Client, Keychain, Mirror, Mirrors, MirrorsError, Proxies,
+    ProxyError, RegistryOptions,
 };
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
@@ -34,7 +34,7 @@ pub(crate) struct RegistryArgs {
     /// Speak plain HTTP to this registry (host, or host:port). Registries on this machine's
     /// loopback need no permission.
     #[arg(long, value_name = "HOST")]
-    plain_http: Vec<String>,
+    plain_http: Vec<Registry>,
     /// Take credentials from this file instead of those that Docker and podman use.
     #[arg(long, value_name = "FILE")]
     docker_config: Option<PathBuf>,
@@ -243,15 +243,16 @@ impl PullArgs {
             None => Mirrors::default(),
         };
         let options = self.registry.options()?;
-        let mirrors = site.of(self.reference.registry()).chain(&self.mirror);
+        let repository = self.reference.repository();
+        let mirrors = site.of(repository.registry()).chain(&self.mirror);
         let mirrors = mirrors.map(|mirror| {
             let mut options = options.clone();
             if mirror.plain_http() {
-                options.plain_http.insert(mirror.host().to_owned());
+                options.plain_http.insert(mirror.registry().clone());
             }
-            Registry::new(mirror.reference(&self.reference), options)
+            Client::new(mirror.repository(repository), options)
         });
-        let origin = Registry::new(self.reference.clone(), options.clone());
+        let origin = Client::new(repository.clone(), options.clone());
         Ok(Upstream::new(origin, mirrors))
     }
 }
@@ -329,7 +330,7 @@ fn allow_open_files(needed: u64) -> Result<()> {
 async fn pull_with(args: &PullArgs) -> Result<()> {
     let upstream = Arc::new(args.upstream()?);
     let Some(digest) = args.reference.digest() else {
-        return Err(refuse_tag(upstream.origin()).await);
+        return Err(refuse_tag(upstream.origin(), &args.reference).await);
     };
     let trust = if args.verify {
         Trust::Nothing
@@ -406,13 +407,11 @@ pub(super) fn time_in_words(elapsed: Duration) -> String {
 }
 
 /// The error for a reference without a digest, with the digest to pin if the registry tells.
-async fn refuse_tag(registry: &Registry) -> Box<dyn std::error::Error> {
-    let reference = registry.reference();
-    let tag = reference.tag().unwrap_or("latest");
-    let advice = match registry.resolve(tag).await {
+async fn refuse_tag(registry: &Client, reference: &Reference) -> Box<dyn std::error::Error> {
+    let tag = reference.tag().cloned().unwrap_or_else(Tag::latest);
+    let advice = match registry.resolve(&tag).await {
         Ok((_, digest)) => format!(
-            "pin the digest that it points to now: {}/{}@{digest}",
-            reference.registry(),
+            "pin the digest that it points to now: {}@{digest}",
             reference.repository()
         ),
         Err(error) => format!(

@@ -10,11 +10,11 @@ use indicatif::HumanBytes;
 use oci_pull_all::oci::descriptor::Kind;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::manifest::Manifest;
-use oci_pull_all::oci::reference::{Reference, Tag};
+use oci_pull_all::oci::reference::{Repository, Tag};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Pushed, PushedImage};
-use oci_pull_all::registry::Registry;
+use oci_pull_all::registry::Client;
 use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
 use oci_pull_all::store::Trust;
 
@@ -28,8 +28,8 @@ use super::{Failed, Result, read, say, tell};
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
     /// Where the image is pushed to: REGISTRY/REPOSITORY. If repeated, the last one counts.
-    #[arg(long, value_name = "REPOSITORY", value_parser = parse_repository, overrides_with = "repository")]
-    repository: Reference,
+    #[arg(long, value_name = "REPOSITORY", overrides_with = "repository")]
+    repository: Repository,
     /// A tag that is to point to the image. {NAME} in it stands for a value of the build's status. May be
     /// repeated.
     #[arg(long, value_name = "TAG")]
@@ -112,23 +112,22 @@ async fn push_with(args: &PushArgs) -> Result<()> {
     };
     let options = args.registry.options()?;
     let target = &args.repository;
-    let mut mounted: Vec<String> = image
+    let mut mounted: Vec<Repository> = image
         .origins
         .values()
-        .map(|origin| origin.reference())
-        .filter(|from| from.registry() == target.registry())
-        .map(|from| from.repository().to_owned())
-        .filter(|from| from != target.repository())
+        .map(|origin| origin.repository())
+        .filter(|from| from.registry() == target.registry() && *from != target)
+        .cloned()
         .collect();
     mounted.sort();
     mounted.dedup();
-    let registry = Arc::new(Registry::for_push(target.clone(), options, mounted));
+    let registry = Arc::new(Client::for_push(target.clone(), options, mounted));
     // A machine that has pulled nothing has no store.
     let path = args.store.path().ok().filter(|path| path.exists());
     let store = path.map(|path| store::open_existing(&path, Trust::Seal));
     let progress = Progress::new(args.transfer.progress);
     let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
-    let name = format!("{}/{}", target.registry(), target.repository());
+    let name = target.to_string();
     let pushed = push::push(
         &registry,
         image,
@@ -162,15 +161,15 @@ fn tags(args: &PushArgs) -> Result<Vec<Tag>> {
 }
 
 /// One client for each repository that bases were pulled from.
-fn origins(args: &PushArgs) -> Result<HashMap<Digest, Arc<Registry>>> {
-    let mut registries: HashMap<&str, Arc<Registry>> = HashMap::new();
+fn origins(args: &PushArgs) -> Result<HashMap<Digest, Arc<Client>>> {
+    let mut registries: HashMap<&str, Arc<Client>> = HashMap::new();
     let mut origins = HashMap::new();
     for (descriptor, repository) in pairs(&args.from) {
         let registry = if let Some(registry) = registries.get(repository) {
             Arc::clone(registry)
         } else {
-            let reference = parse_repository(repository)?;
-            let registry = Arc::new(Registry::new(reference, args.registry.options()?));
+            let options = args.registry.options()?;
+            let registry = Arc::new(Client::new(repository.parse()?, options));
             registries.insert(repository, Arc::clone(&registry));
             registry
         };
@@ -178,15 +177,6 @@ fn origins(args: &PushArgs) -> Result<HashMap<Digest, Arc<Registry>>> {
         origins.insert(descriptor.digest, registry);
     }
     Ok(origins)
-}
-
-fn parse_repository(text: &str) -> std::result::Result<Reference, String> {
-    let reference: Reference = text.parse().map_err(|error| format!("{error}"))?;
-    let tagged = |tag: &str| text.ends_with(&format!(":{tag}"));
-    if reference.digest().is_some() || reference.tag().is_some_and(tagged) {
-        return Err("it has a tag or a digest: name the repository alone".to_owned());
-    }
-    Ok(reference)
 }
 
 fn describe(name: &str, tags: &[Tag], report: &Pushed) -> String {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use clap::Args;
 use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::platform::Platform;
-use oci_pull_all::oci::reference::Reference;
+use oci_pull_all::oci::reference::{Reference, Tag};
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, DescribedKind, Description, Selection, Upstream};
-use oci_pull_all::registry::Registry;
+use oci_pull_all::registry::Client;
 use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::{quoted, shown};
 
@@ -57,14 +57,14 @@ async fn look_up<'a>(
     reference: &'a Reference,
 ) -> Result<Resolved<'a>> {
     let reporter: Arc<dyn Reporter> = Arc::new(Silent);
-    let origin = Registry::new(reference.clone(), args.registry.options()?);
+    let origin = Client::new(reference.repository().clone(), args.registry.options()?);
     // A tag is what its registry says, and no mirror.
     let upstream = Arc::new(Upstream::new(origin, []));
     let digest = match (reference.digest(), reference.tag()) {
         (Some(digest), _) => digest.clone(),
         (None, tag) => {
-            let tag = tag.unwrap_or("latest");
-            pull::resolve(upstream.origin(), store, tag, Algorithm::Sha256, &reporter).await?
+            let tag = tag.cloned().unwrap_or_else(Tag::latest);
+            pull::resolve(upstream.origin(), store, &tag, Algorithm::Sha256, &reporter).await?
         }
     };
     let selection = Selection {
@@ -96,6 +96,7 @@ fn module_lines(all: &[Resolved<'_>]) -> String {
 fn name(reference: &Reference, taken: &BTreeSet<String>) -> String {
     let last = reference
         .repository()
+        .path()
         .rsplit('/')
         .next()
         .unwrap_or_default();
@@ -113,7 +114,9 @@ fn name(reference: &Reference, taken: &BTreeSet<String>) -> String {
     } else {
         format!("oci_{plain}")
     };
-    let tagged = reference.tag().map(|tag| format!("{plain}_{}", word(tag)));
+    let tagged = reference
+        .tag()
+        .map(|tag| format!("{plain}_{}", word(tag.as_str())));
     let numbered = (2..).map(|number| format!("{plain}_{number}"));
     std::iter::once(plain.clone())
         .chain(tagged)
@@ -137,10 +140,10 @@ fn pull_lines(resolved: &Resolved<'_>, name: &str) -> String {
         digest,
         description,
     } = resolved;
-    let image = format!("{}/{}", reference.registry(), reference.repository());
+    let image = reference.repository().to_string();
     let mut attributes = vec![("name", quoted(name)), ("image", quoted(&image))];
     if let Some(tag) = reference.tag() {
-        attributes.push(("tag", quoted(tag)));
+        attributes.push(("tag", quoted(tag.as_str())));
     }
     attributes.push(("digest", quoted(&digest.to_string())));
     let mut lines = format!("# {}\noci.pull(\n", in_words(description));

@@ -254,7 +254,7 @@ fn named_index(root: &Descriptor, tags: &[Tagged]) -> Vec<u8> {
     index_of(tags.iter().map(|tag| {
         let names = [
             (IMAGE_NAME.to_owned(), tag.reference().to_string()),
-            (REF_NAME.to_owned(), tag.tag().to_owned()),
+            (REF_NAME.to_owned(), tag.tag().to_string()),
         ];
         entry(root, names)
     }))

@@ -3,6 +3,7 @@
 //! They are parsed here and not by `oci_client`, whose regular expression takes longer to compile
 //! than a pull takes that finds all it needs in the store.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,12 +16,132 @@ const MAX_TAG: usize = 128;
 const TAG_RULE: &str =
     "a tag has up to 128 ASCII letters, digits and ._-, and begins with none of .-";
 
-/// The name of an image in a registry, with a tag, a digest, or both.
+/// A registry, as its images are named after it: its host, with a port or without, such as `docker.io` or
+/// `localhost:5000`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Registry(String);
+
+/// Why a string is not a registry.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a registry: expected a host with a port or without")]
+pub struct RegistryNameError(String);
+
+impl Registry {
+    /// The host and port as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host and port that answer for the registry: Docker Hub's API has another name than
+    /// its images.
+    pub fn api_host(&self) -> &str {
+        match self.as_str() {
+            DOCKER_HUB => "registry-1.docker.io",
+            registry => registry,
+        }
+    }
+}
+
+impl FromStr for Registry {
+    type Err = RegistryNameError;
+
+    fn from_str(text: &str) -> Result<Self, RegistryNameError> {
+        if is_host(text) {
+            Ok(Registry(normal_registry(text).to_owned()))
+        } else {
+            Err(RegistryNameError(text.to_owned()))
+        }
+    }
+}
+
+impl Borrow<str> for Registry {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A repository of a registry, such as `docker.io/library/debian`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository {
+    registry: Registry,
+    path: String,
+}
+
+/// Why a string is not the name of a repository alone.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// It is no reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// It says which image of the repository.
+    #[error("it has a tag or a digest: name the repository alone")]
+    Tagged,
+}
+
+impl Repository {
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The repository within the registry, such as `library/debian`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The image that a tag points to.
+    pub fn tagged(self, tag: Tag) -> Reference {
+        Reference {
+            repository: self,
+            tag: Some(tag),
+            digest: None,
+        }
+    }
+
+    /// The same repository below `prefix`, which may be empty, in another registry.
+    pub(crate) fn moved(&self, registry: &Registry, prefix: &str) -> Self {
+        let path = if prefix.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{prefix}/{}", self.path)
+        };
+        Repository {
+            registry: registry.clone(),
+            path,
+        }
+    }
+}
+
+impl FromStr for Repository {
+    type Err = RepositoryError;
+
+    fn from_str(text: &str) -> Result<Self, RepositoryError> {
+        let reference: Reference = text.parse()?;
+        let tagged = |tag: &Tag| text.ends_with(&format!(":{tag}"));
+        if reference.digest().is_some() || reference.tag().is_some_and(tagged) {
+            return Err(RepositoryError::Tagged);
+        }
+        Ok(reference.repository)
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.path)
+    }
+}
+
+/// The name of an image in a repository, with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    registry: String,
-    repository: String,
-    tag: Option<String>,
+    repository: Repository,
+    tag: Option<Tag>,
     digest: Option<Digest>,
 }
 
@@ -35,66 +156,22 @@ pub enum ReferenceError {
     /// The part after `@` is not a digest.
     #[error("{0:?} has a malformed digest")]
     Digest(String, #[source] DigestError),
-    /// What should be a tag is none.
-    #[error("{0:?} is not a tag: {TAG_RULE}")]
-    Tag(String),
 }
 
 impl Reference {
-    /// The registry's host and port as written, such as `docker.io` or `localhost:5000`.
-    pub fn registry(&self) -> &str {
-        &self.registry
-    }
-
-    /// The host and port that answer for the registry: Docker Hub's API has another name than
-    /// its images.
-    pub fn api_host(&self) -> &str {
-        match self.registry.as_str() {
-            DOCKER_HUB => "registry-1.docker.io",
-            registry => registry,
-        }
-    }
-
-    /// The repository within the registry, such as `library/debian`.
-    pub fn repository(&self) -> &str {
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
         &self.repository
     }
 
     /// The tag; `latest` when the reference has neither a tag nor a digest.
-    pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+    pub fn tag(&self) -> Option<&Tag> {
+        self.tag.as_ref()
     }
 
     /// The digest.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
-    }
-
-    /// The same repository by a tag, and by nothing else.
-    pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
-        if !is_tag(tag) {
-            return Err(ReferenceError::Tag(tag.to_owned()));
-        }
-        Ok(Reference {
-            tag: Some(tag.to_owned()),
-            digest: None,
-            ..self.clone()
-        })
-    }
-
-    /// The same image below `prefix`, which may be empty, in another registry.
-    pub(crate) fn moved(&self, registry: &str, prefix: &str) -> Self {
-        let repository = if prefix.is_empty() {
-            self.repository.clone()
-        } else {
-            format!("{prefix}/{}", self.repository)
-        };
-        Reference {
-            registry: registry.to_owned(),
-            repository,
-            tag: self.tag.clone(),
-            digest: self.digest.clone(),
-        }
     }
 }
 
@@ -114,41 +191,36 @@ impl FromStr for Reference {
         };
         // A colon before a slash is a port's.
         let (name, tag) = match rest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(tag.to_owned())),
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (rest, None),
         };
         let (registry, path) = match name.split_once('/') {
             Some((host, path)) if is_host_like(host) => (host, path),
             _ => (DOCKER_HUB, name),
         };
-        let registry = normal_registry(registry);
-        let repository = if registry == DOCKER_HUB && !path.contains('/') {
+        let registry: Registry = registry
+            .parse()
+            .map_err(|_| malformed("its registry is not a host with a port or without"))?;
+        let path = if registry.as_str() == DOCKER_HUB && !path.contains('/') {
             format!("library/{path}")
         } else {
             path.to_owned()
         };
-        if !is_host(registry) {
-            return Err(malformed(
-                "its registry is not a host with a port or without",
-            ));
-        }
-        if !repository.split('/').all(is_component) {
+        if !path.split('/').all(is_component) {
             return Err(malformed(
                 "a repository has lower-case letters and digits, joined by ., _, __, - and /",
             ));
         }
-        if registry.len() + 1 + repository.len() > MAX_NAME {
+        let repository = Repository { registry, path };
+        if repository.to_string().len() > MAX_NAME {
             return Err(malformed("its name is longer than 255 characters"));
         }
-        if !tag.as_deref().is_none_or(is_tag) {
-            return Err(malformed(TAG_RULE));
-        }
         let tag = match (tag, &digest) {
-            (None, None) => Some("latest".to_owned()),
-            (tag, _) => tag,
+            (None, None) => Some(Tag::latest()),
+            (None, Some(_)) => None,
+            (Some(tag), _) => Some(tag.parse().map_err(|_| malformed(TAG_RULE))?),
         };
         Ok(Reference {
-            registry: registry.to_owned(),
             repository,
             tag,
             digest,
@@ -161,7 +233,7 @@ impl FromStr for Reference {
 pub struct Tagged {
     written: String,
     reference: Reference,
-    tag: String,
+    tag: Tag,
 }
 
 /// Why a string is not a name for an image.
@@ -187,7 +259,7 @@ impl Tagged {
     }
 
     /// The tag.
-    pub fn tag(&self) -> &str {
+    pub fn tag(&self) -> &Tag {
         &self.tag
     }
 }
@@ -200,7 +272,7 @@ impl FromStr for Tagged {
         let (None, Some(tag)) = (reference.digest(), reference.tag()) else {
             return Err(TaggedError::Digest(text.to_owned()));
         };
-        let tag = tag.to_owned();
+        let tag = tag.clone();
         let written = if text.ends_with(&format!(":{tag}")) {
             text.to_owned()
         } else {
@@ -220,15 +292,24 @@ pub struct Tag(String);
 
 /// Why a string is not a tag.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0:?} is not a tag: it has up to 128 ASCII letters, digits and ._-, and begins with none of .-"
-)]
+#[error("{0:?} is not a tag: {TAG_RULE}")]
 pub struct TagError(String);
 
 impl Tag {
+    /// The tag of a reference that says neither a tag nor a digest.
+    pub fn latest() -> Self {
+        Tag("latest".to_owned())
+    }
+
     /// The tag as written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -291,7 +372,7 @@ pub(crate) fn is_component(text: &str) -> bool {
 }
 
 /// Whether `text` is a tag (distribution spec, "Pulling manifests").
-pub(crate) fn is_tag(text: &str) -> bool {
+fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= MAX_TAG
         && text.bytes().next().is_some_and(word)
@@ -300,8 +381,8 @@ pub(crate) fn is_tag(text: &str) -> bool {
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry(), self.repository())?;
-        if let Some(tag) = self.tag() {
+        write!(f, "{}", self.repository)?;
+        if let Some(tag) = &self.tag {
             write!(f, ":{tag}")?;
         }
         if let Some(digest) = &self.digest {
@@ -321,16 +402,17 @@ mod tests {
     fn fills_in_docker_hub() {
         let reference: Reference = "debian".parse().unwrap();
         assert_eq!(reference.to_string(), "docker.io/library/debian:latest");
-        assert_eq!(reference.api_host(), "registry-1.docker.io");
+        let registry = reference.repository().registry();
+        assert_eq!(registry.api_host(), "registry-1.docker.io");
     }
 
     #[test]
     fn keeps_port_tag_and_digest() {
         let text = format!("127.0.0.1:5000/team/app:v1@{DIGEST}");
         let reference: Reference = text.parse().unwrap();
-        assert_eq!(reference.registry(), "127.0.0.1:5000");
-        assert_eq!(reference.repository(), "team/app");
-        assert_eq!(reference.tag(), Some("v1"));
+        assert_eq!(reference.repository().registry().as_str(), "127.0.0.1:5000");
+        assert_eq!(reference.repository().path(), "team/app");
+        assert_eq!(reference.tag().map(Tag::as_str), Some("v1"));
         assert_eq!(reference.digest().unwrap().to_string(), DIGEST);
         assert_eq!(reference.to_string(), text);
     }
@@ -339,7 +421,8 @@ mod tests {
     fn tells_a_registry_from_a_repository() {
         let name = |text: &str| {
             let reference: Reference = text.parse().unwrap();
-            (reference.registry, reference.repository)
+            let Repository { registry, path } = reference.repository;
+            (registry.0, path)
         };
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(
@@ -359,9 +442,10 @@ mod tests {
     #[test]
     fn another_tag_takes_the_place_of_tag_and_digest() {
         let reference: Reference = format!("a.test/b:v1@{DIGEST}").parse().unwrap();
-        assert_eq!(reference.with_tag("v2").unwrap().to_string(), "a.test/b:v2");
+        let other = reference.repository.tagged("v2".parse().unwrap());
+        assert_eq!(other.to_string(), "a.test/b:v2");
         for bad in ["", "a/b", "v1@x", "a b"] {
-            assert!(reference.with_tag(bad).is_err(), "{bad}");
+            assert!(bad.parse::<Tag>().is_err(), "{bad}");
         }
     }
 
@@ -374,7 +458,7 @@ mod tests {
             "localhost:5000/app:latest"
         );
         let full = name("team/app:v1");
-        assert_eq!((full.as_str(), full.tag()), ("team/app:v1", "v1"));
+        assert_eq!((full.as_str(), full.tag().as_str()), ("team/app:v1", "v1"));
         assert_eq!(full.reference().to_string(), "docker.io/team/app:v1");
         for bad in [
             &format!("app@{DIGEST}"),

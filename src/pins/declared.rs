@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::oci::platform::{Platform, PlatformError};
-use crate::oci::reference::{Reference, ReferenceError};
+use crate::oci::reference::{Reference, ReferenceError, Repository};
 use crate::oci::strict;
 
 /// A declaration of something to pull.
@@ -19,7 +19,7 @@ pub struct Declared {
 #[derive(Clone, Debug)]
 pub struct Pinned {
     /// The image's or artifact's name.
-    pub repository: Reference,
+    pub repository: Repository,
     /// The tag that is followed, if the declaration has one.
     pub tag: Option<String>,
     /// What stands as its digest.
@@ -75,10 +75,12 @@ impl Attributes {
             (image, "", "") if !image.is_empty() => image.to_owned(),
             _ => return Err(BadDeclaration::NoImage),
         };
+        // What else it says is not what is followed.
+        let image: Reference = image.parse().map_err(BadDeclaration::Image)?;
         let platforms = self.platforms.iter().map(|platform| platform.parse());
         let unless_empty = |text: String| Some(text).filter(|text| !text.is_empty());
         Ok(Pinned {
-            repository: image.parse().map_err(BadDeclaration::Image)?,
+            repository: image.repository().clone(),
             platforms: platforms
                 .collect::<Result<_, _>>()
                 .map_err(BadDeclaration::Platform)?,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, io_failed, rewrite};
 use crate::oci::digest::Digest;
-use crate::oci::reference::is_tag;
+use crate::oci::reference::Tag;
 
 use super::declared::Declared;
 use super::repository_rules::{BazelError, USE_REPO_RULE, ask};
@@ -179,7 +179,7 @@ impl ModuleFiles {
             let (_, text) = &self.files[place.file];
             let line = text[place.range.end..].lines().next()?;
             let (_, comment) = line.split_once('#')?;
-            Some(comment.trim()).filter(|comment| is_tag(comment))
+            Some(comment.trim()).filter(|comment| comment.parse::<Tag>().is_ok())
         });
         let tags: BTreeSet<&str> = comments.collect();
         tags.first().copied().filter(|_| tags.len() == 1)

@@ -193,7 +193,7 @@ oci_pull(
         assert_eq!(name, "third");
         assert_eq!(
             pinned.repository.to_string(),
-            "127.0.0.1:5000/library/debian:latest"
+            "127.0.0.1:5000/library/debian"
         );
         assert_eq!(pinned.tag.as_deref(), Some("stable"));
         assert_eq!(pinned.digest, "sha256:00");

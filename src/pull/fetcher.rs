@@ -387,8 +387,7 @@ impl BlobFetch {
     async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Opened, PullError> {
         loop {
             let source = self.source();
-            let body = self.ask_for(source, range).await;
-            let error = match body {
+            let error = match self.ask(source, range).await {
                 Ok(body) => return Ok(Opened { body, source }),
                 Err(error) => error,
             };
@@ -431,38 +430,13 @@ impl BlobFetch {
         }
     }
 
-    /// Asks for a range, or for all where ranges are of no use.
-    async fn ask_for(&self, source: Source, range: &Range<u64>) -> Result<Body, RegistryError> {
-        let upstream = &self.fetcher.upstream;
-        let whole = 0..self.blob.size;
-        let has_ranges = match source {
-            Source::Endpoint(endpoint) => upstream.has_ranges(endpoint),
-            Source::Url(_) => true,
-        };
-        if !has_ranges || *range == whole {
-            return self.ask(source, &whole).await;
-        }
-        match self.ask(source, range).await {
-            Err(error) if error.may_be_about_range() => {
-                let body = self.ask(source, &whole).await;
-                if let (Ok(_), Source::Endpoint(endpoint)) = (&body, source) {
-                    upstream.lacks_ranges(endpoint);
-                }
-                body
-            }
-            answer => answer,
-        }
-    }
-
     async fn ask(&self, source: Source, range: &Range<u64>) -> Result<Body, RegistryError> {
         let upstream = &self.fetcher.upstream;
-        match source {
-            Source::Endpoint(endpoint) => upstream.registry(endpoint).blob(&self.blob, range).await,
-            Source::Url(url) => {
-                let url = &self.blob.urls[url];
-                upstream.origin().foreign_blob(&self.blob, url, range).await
-            }
-        }
+        let (registry, url) = match source {
+            Source::Endpoint(endpoint) => (upstream.registry(endpoint), None),
+            Source::Url(url) => (upstream.origin(), Some(self.blob.urls[url].as_str())),
+        };
+        registry.blob(&self.blob, url, range).await
     }
 
     /// Writes a body as it comes. What the store refuses ends the pull.

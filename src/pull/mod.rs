@@ -33,9 +33,10 @@ use crate::oci::manifest::{
     BadImage, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError,
 };
 use crate::oci::platform::{Platform, choose, offered};
+use crate::oci::reference::Tag;
 use crate::oci::walk::{Walk, WalkError, check_configs};
 use crate::progress::Reporter;
-use crate::registry::{Backoff, Registry, RegistryError};
+use crate::registry::{Backoff, Client, RegistryError};
 use crate::store::{Store, StoreError};
 
 use fetcher::Fetcher;
@@ -276,9 +277,9 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
 
 /// What a tag points to now: the manifest's digest, by this algorithm. The manifest is kept in the store.
 pub async fn resolve(
-    registry: &Registry,
+    registry: &Client,
     store: &Arc<Store>,
-    tag: &str,
+    tag: &Tag,
     algorithm: Algorithm,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Digest, PullError> {

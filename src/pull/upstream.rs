@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::progress::{BlobReporter, Note, Reporter};
-use crate::registry::{Backoff, Registry, RegistryError};
+use crate::registry::{Backoff, Client, RegistryError};
 
 use super::choice::{Choice, Failure};
 
@@ -22,29 +22,26 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Endpoint {
-    registry: Registry,
+    registry: Client,
     /// How often it failed.
     failures: AtomicUsize,
     /// Whether it was told that it failed.
     told: AtomicBool,
-    /// Whether its answers to ranges were of no use.
-    lacks_ranges: AtomicBool,
 }
 
 impl Endpoint {
-    fn new(registry: Registry) -> Self {
+    fn new(registry: Client) -> Self {
         Endpoint {
             registry,
             failures: AtomicUsize::new(0),
             told: AtomicBool::new(false),
-            lacks_ranges: AtomicBool::new(false),
         }
     }
 }
 
 impl Upstream {
     /// The repository of `origin`, of which each of `mirrors` has a copy, or some of it.
-    pub fn new(origin: Registry, mirrors: impl IntoIterator<Item = Registry>) -> Self {
+    pub fn new(origin: Client, mirrors: impl IntoIterator<Item = Client>) -> Self {
         Upstream {
             mirrors: mirrors.into_iter().map(Endpoint::new).collect(),
             origin: Endpoint::new(origin),
@@ -53,11 +50,11 @@ impl Upstream {
     }
 
     /// The registry that the image is named after.
-    pub fn origin(&self) -> &Registry {
+    pub fn origin(&self) -> &Client {
         &self.origin.registry
     }
 
-    pub(super) fn registry(&self, endpoint: usize) -> &Registry {
+    pub(super) fn registry(&self, endpoint: usize) -> &Client {
         &self.endpoint(endpoint).registry
     }
 
@@ -68,18 +65,6 @@ impl Upstream {
     /// An endpoint by its number: the mirrors in their order, and then the origin.
     fn endpoint(&self, endpoint: usize) -> &Endpoint {
         self.mirrors.get(endpoint).unwrap_or(&self.origin)
-    }
-
-    /// Whether it is of use to ask an endpoint for a range.
-    pub(super) fn has_ranges(&self, endpoint: usize) -> bool {
-        let lacks_ranges = &self.endpoint(endpoint).lacks_ranges;
-        !lacks_ranges.load(Ordering::Relaxed)
-    }
-
-    /// An endpoint's answer to a range was of no use, and all of the blob is to be had.
-    pub(super) fn lacks_ranges(&self, endpoint: usize) {
-        let lacks_ranges = &self.endpoint(endpoint).lacks_ranges;
-        lacks_ranges.store(true, Ordering::Relaxed);
     }
 
     /// Whether only mirrors can be asked what refers to a manifest.
@@ -167,7 +152,7 @@ impl Candidates {
         }
         if self.upstream.is_mirror(number) && !endpoint.told.swap(true, Ordering::Relaxed) {
             self.reporter.note(&Note::MirrorFailed {
-                mirror: endpoint.registry.reference(),
+                mirror: endpoint.registry.repository(),
                 error: error.map(|error| error as _),
             });
         }

@@ -13,7 +13,7 @@ use crate::files::open_regular;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Hasher;
 use crate::progress::BlobReporter;
-use crate::registry::{Backoff, Body, Registry, RegistryError};
+use crate::registry::{Backoff, Body, Client, RegistryError};
 
 use super::{PushError, base_failed, read_failed};
 
@@ -70,7 +70,7 @@ enum Origin {
 
 /// A blob that comes from another registry; a connection that breaks is replaced.
 struct Incoming {
-    registry: Arc<Registry>,
+    registry: Arc<Client>,
     /// The answer, and where in the blob its next bytes begin.
     body: Option<(Body, u64)>,
     backoff: Backoff,
@@ -110,7 +110,7 @@ impl Outgoing {
 
     pub(super) fn of_registry(
         blob: &Descriptor,
-        registry: &Arc<Registry>,
+        registry: &Arc<Client>,
         progress: &Arc<dyn BlobReporter>,
     ) -> Self {
         let incoming = Incoming {
@@ -229,9 +229,7 @@ impl Outgoing {
         match &self.bytes {
             Origin::File(_, path) => path.display().to_string(),
             Origin::Registry(incoming) => {
-                let reference = incoming.registry.reference();
-                let (registry, repository) = (reference.registry(), reference.repository());
-                format!("a blob of {registry}/{repository}")
+                format!("a blob of {}", incoming.registry.repository())
             }
         }
     }
@@ -276,7 +274,7 @@ impl Incoming {
         let (body, position) = match &mut self.body {
             Some(open) => open,
             closed => {
-                let body = self.registry.blob(blob, &(at..blob.size)).await?;
+                let body = self.registry.blob(blob, None, &(at..blob.size)).await?;
                 let begin = body.range().start;
                 closed.insert((body, begin))
             }

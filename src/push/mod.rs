@@ -25,10 +25,10 @@ use crate::layout::Sources;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{Manifest, ManifestError};
-use crate::oci::reference::Tag;
+use crate::oci::reference::{Repository, Tag};
 use crate::oci::walk::{Met, WalkError};
 use crate::progress::{BlobReporter, Reporter};
-use crate::registry::{Backoff, ManifestName, Mount, Registry, RegistryError, Upload};
+use crate::registry::{Backoff, Client, ManifestName, Mount, RegistryError, Upload};
 use crate::store::{Store, StoreError};
 
 use body::{Checkpoints, Outgoing, PROGRESS};
@@ -115,7 +115,7 @@ pub struct PushedImage {
     /// The blobs that lie here.
     pub sources: Sources,
     /// By the digest of a manifest, where what it names and does not lie here was pulled from.
-    pub origins: HashMap<Digest, Arc<Registry>>,
+    pub origins: HashMap<Digest, Arc<Client>>,
 }
 
 /// What a push did.
@@ -146,7 +146,7 @@ enum Outcome {
 /// Blobs of a base are taken from `store` where it has them. Wants a runtime with more worker threads than
 /// cores: a connection's task reads and hashes, too.
 pub async fn push(
-    target: &Arc<Registry>,
+    target: &Arc<Client>,
     image: PushedImage,
     tags: &[Tag],
     store: Option<Store>,
@@ -171,7 +171,7 @@ pub async fn push(
     };
     let mut waiting = plan.blobs.into_iter();
     let mut running = JoinSet::new();
-    let begin = |(blob, origin): (Descriptor, Option<Arc<Registry>>), running: &mut JoinSet<_>| {
+    let begin = |(blob, origin): (Descriptor, Option<Arc<Client>>), running: &mut JoinSet<_>| {
         let pusher = Arc::clone(&pusher);
         running.spawn(async move {
             let outcome = pusher.push_blob(&blob, origin.as_ref()).await?;
@@ -207,12 +207,12 @@ struct PushPlan {
     /// Each manifest behind those that it names: some registries take no manifest without what it names.
     manifests: Vec<(Descriptor, Bytes)>,
     /// The configs and layers, each once, and where those that do not lie here come from.
-    blobs: Vec<(Descriptor, Option<Arc<Registry>>)>,
+    blobs: Vec<(Descriptor, Option<Arc<Client>>)>,
 }
 
 /// A step on the way through an image.
 enum Step {
-    Enter(Descriptor, Option<Arc<Registry>>),
+    Enter(Descriptor, Option<Arc<Client>>),
     Leave(Descriptor, Bytes),
 }
 
@@ -273,7 +273,7 @@ impl PushPlan {
 async fn read_manifest(
     image: &PushedImage,
     descriptor: &Descriptor,
-    origin: Option<&Arc<Registry>>,
+    origin: Option<&Arc<Client>>,
     reporter: &dyn Reporter,
 ) -> Result<Bytes, PushError> {
     let digest = &descriptor.digest;
@@ -315,16 +315,15 @@ async fn read_manifest(
     Ok(bytes.into())
 }
 
-fn base_failed(origin: &Registry, source: RegistryError) -> PushError {
-    let reference = origin.reference();
+fn base_failed(origin: &Client, source: RegistryError) -> PushError {
     PushError::Base {
-        base: format!("{}/{}", reference.registry(), reference.repository()),
+        base: origin.repository().to_string(),
         source: Box::new(source),
     }
 }
 
 struct Pusher {
-    target: Arc<Registry>,
+    target: Arc<Client>,
     sources: Sources,
     store: Option<Store>,
     reporter: Arc<dyn Reporter>,
@@ -335,7 +334,7 @@ struct Pusher {
 /// A blob that is under way.
 struct BlobUpload<'a> {
     blob: &'a Descriptor,
-    origin: Option<&'a Arc<Registry>>,
+    origin: Option<&'a Arc<Client>>,
     progress: Arc<dyn BlobReporter>,
     backoff: Backoff,
     /// The upload that broke off.
@@ -344,6 +343,8 @@ struct BlobUpload<'a> {
     furthest: u64,
     /// Whether the registry refused what was sent to go on.
     refused: bool,
+    /// What the registry had of the blob when it last refused access, if it did.
+    denied_at: Option<u64>,
     checkpoints: Checkpoints,
 }
 
@@ -351,7 +352,7 @@ impl Pusher {
     async fn push_blob(
         &self,
         blob: &Descriptor,
-        origin: Option<&Arc<Registry>>,
+        origin: Option<&Arc<Client>>,
     ) -> Result<Outcome, PushError> {
         let mut transfer = BlobUpload {
             blob,
@@ -361,10 +362,12 @@ impl Pusher {
             broken: None,
             furthest: 0,
             refused: false,
+            denied_at: None,
             checkpoints: Checkpoints::default(),
         };
         loop {
             let chunks = self.chunks.load(Ordering::Relaxed);
+            let denied_at = transfer.denied_at;
             match self.try_blob(&mut transfer, CHUNKS[chunks]).await {
                 Ok(outcome) => {
                     transfer.progress.move_to(blob.size);
@@ -375,6 +378,9 @@ impl Pusher {
                 {
                     self.chunks.fetch_max(chunks + 1, Ordering::Relaxed);
                 }
+                // A token may expire while bytes are sent; what asks first gets another one.
+                Err(PushError::Registry(error))
+                    if error.refuses_access() && transfer.denied_at > denied_at => {}
                 Err(PushError::Registry(error)) => {
                     transfer
                         .backoff
@@ -395,11 +401,13 @@ impl Pusher {
         if self.target.has_blob(&blob.digest).await? {
             return Ok(Outcome::Present);
         }
-        if let Some(upload) = self.resume(transfer).await {
+        if let Some(upload) = self.resume(transfer).await? {
             match self.send(transfer, upload, chunk).await {
                 // It may take anew what it does not take the rest of.
                 Err(PushError::Registry(error))
-                    if !error.is_transient() && !error.refuses_length() =>
+                    if !error.is_transient()
+                        && !error.refuses_length()
+                        && !error.refuses_access() =>
                 {
                     transfer.refused = true;
                 }
@@ -426,14 +434,20 @@ impl Pusher {
     }
 
     /// The upload that broke off, if the registry goes on with it.
-    async fn resume(&self, transfer: &mut BlobUpload<'_>) -> Option<Upload> {
-        let broken = transfer.broken.take()?;
-        let upload = self.target.resume_upload(transfer.blob, &broken).await?;
+    async fn resume(&self, transfer: &mut BlobUpload<'_>) -> Result<Option<Upload>, RegistryError> {
+        let Some(broken) = &transfer.broken else {
+            return Ok(None);
+        };
+        let upload = self.target.resume_upload(transfer.blob, broken).await?;
+        transfer.broken = None;
+        let Some(upload) = upload else {
+            return Ok(None);
+        };
         if upload.received() >= transfer.furthest + PROGRESS {
             transfer.furthest = upload.received();
             transfer.backoff.reset();
         }
-        Some(upload)
+        Ok(Some(upload))
     }
 
     async fn send(
@@ -472,17 +486,20 @@ impl Pusher {
         let Err(error) = sent else {
             return Ok(Outcome::Sent);
         };
-        if error.is_transient() && !transfer.refused {
+        let is_denied = error.refuses_access() && transfer.denied_at < Some(upload.received());
+        if is_denied {
+            transfer.denied_at = Some(upload.received());
+        }
+        if (is_denied || error.is_transient()) && !transfer.refused {
             transfer.broken = Some(upload);
         }
         Err(error.into())
     }
 
     /// The repository to mount from, if the blobs of `origin` can be mounted.
-    fn mountable<'a>(&self, origin: &'a Registry) -> Option<&'a str> {
-        let (from, to) = (origin.reference(), self.target.reference());
-        let mountable = from.registry() == to.registry() && from.repository() != to.repository();
-        mountable.then(|| from.repository())
+    fn mountable<'a>(&self, origin: &'a Client) -> Option<&'a Repository> {
+        let (from, to) = (origin.repository(), self.target.repository());
+        (from.registry() == to.registry() && from != to).then_some(from)
     }
 
     /// Where the store has a blob.
@@ -509,9 +526,7 @@ impl Pusher {
 
     async fn push_tag(&self, tag: &Tag, root: &Descriptor, bytes: &Bytes) -> Result<(), PushError> {
         let now = self
-            .persist(&root.digest, async || {
-                self.target.tagged(tag.as_str()).await
-            })
+            .persist(&root.digest, async || self.target.tagged(tag).await)
             .await?;
         if now.as_ref() == Some(&root.digest) {
             return Ok(());

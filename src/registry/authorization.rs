@@ -7,10 +7,12 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use super::challenge::{Challenge, Challenges};
 use super::connection::same_host;
 use super::token::Asked;
-use super::{Credential, Registry, RegistryError, Subject};
+use super::{Backoff, Client, Credential, RegistryError, Retry, Subject};
 
 /// How often one request is authorized anew: a challenge may tell more than the one before.
 const MAX_AUTHORIZATIONS: usize = 2;
+/// How often `/v2/` is asked until it answers.
+const MAX_SUPPORT_ATTEMPTS: u32 = 4;
 
 /// What is known of how a registry is to be asked.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Default for Access {
     }
 }
 
-impl Registry {
+impl Client {
     /// A request to the registry itself, authorized as need be. The answer may be an error.
     pub(super) async fn ask_url(
         &self,
@@ -110,26 +112,29 @@ impl Registry {
         })
     }
 
-    /// What the registry's `/v2/` asks for; it is asked once.
+    /// What the registry's `/v2/` asks for; nothing if it does not answer. It is asked once.
     async fn support(&self) -> Result<Challenges, RegistryError> {
         let mut access = self.access.lock().await;
         if let Some(support) = &access.support {
             return Ok(support.clone());
         }
-        let connection = self.connection().await?;
-        let url = self.base().await?;
-        let request = Subject::Support.read(None, connection.http.get(url.clone()));
-        let support = match self
-            .send(&Subject::Support, request, &RegistryAuth::Anonymous)
-            .await
-        {
-            Ok(response)
-                if response.status() == StatusCode::UNAUTHORIZED
-                    && same_host(response.url(), &url) =>
-            {
-                Challenges::of(response.headers())
+        let (what, url) = (Subject::Support, self.base().await?);
+        let http = &self.connection().await?.http;
+        let mut backoff = Backoff::default();
+        let support = loop {
+            let request = what.read(None, http.get(url.clone()));
+            let retry = match self.send(&what, request, &RegistryAuth::Anonymous).await {
+                Ok(answer) if !same_host(answer.url(), &url) => Retry::Never,
+                Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
+                    break Challenges::of(answer.headers());
+                }
+                Ok(answer) => Retry::of(answer.status(), answer.headers()),
+                Err(error) => error.retry(),
+            };
+            match backoff.after_failure(retry, MAX_SUPPORT_ATTEMPTS) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => break Challenges::default(),
             }
-            _ => Challenges::default(),
         };
         access.support = Some(support.clone());
         Ok(support)
@@ -140,7 +145,12 @@ impl Registry {
         if let Some(held) = access.held {
             return Ok(held);
         }
-        let held = self.options.keychain.find(&self.reference).await?.is_some();
+        let held = self
+            .options
+            .keychain
+            .find(&self.repository)
+            .await?
+            .is_some();
         access.held = Some(held);
         Ok(held)
     }
@@ -156,16 +166,28 @@ impl Registry {
         if access.generation != generation {
             return Ok(Some((access.generation, access.auth.clone())));
         }
-        let credential = self.options.keychain.find(&self.reference).await?;
+        let credential = self.options.keychain.find(&self.repository).await?;
         access.held = Some(credential.is_some());
+        let mut refused = None;
         for challenge in &challenges.usable {
-            if let Some(auth) = self.meet(challenge, credential.as_ref()).await? {
+            let met = match self.meet(challenge, credential.as_ref()).await {
+                // A weaker one may name nothing that must not be asked.
+                Err(error) if error.names_forbidden_url() => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+                met => met?,
+            };
+            if let Some(auth) = met {
                 access.generation += 1;
                 access.auth = auth.clone();
                 access.shown = credential.is_some();
                 access.unmet.clear();
                 return Ok(Some((access.generation, auth)));
             }
+        }
+        if let Some(error) = refused {
+            return Err(error);
         }
         access.unmet.clone_from(&challenges.text);
         Ok(None)
@@ -220,8 +242,8 @@ impl Registry {
         shown: bool,
         unmet: &str,
     ) -> String {
-        let registry = self.reference.registry();
-        let repository = self.reference.repository();
+        let registry = self.repository.registry();
+        let repository = self.repository.path();
         if !held {
             return format!(
                 "no credentials were found for {registry}: log in with `docker login {registry}`, or check the repository's name"

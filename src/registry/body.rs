@@ -1,6 +1,8 @@
 //! What an answer brings of a blob: all of it, or a range (RFC 9110, 14).
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use reqwest::header::{self, HeaderMap};
@@ -16,22 +18,28 @@ pub(crate) struct Body {
     what: Subject,
     host: String,
     response: Response,
+    /// Whether ranges of who sends it are of use.
+    ranges: Arc<AtomicBool>,
 }
 
 impl Body {
-    /// The answer to a request for the bytes `wanted` of a blob of `size` bytes.
+    /// The answer to a request for a blob of `size` bytes, or for the bytes `wanted` of it.
     pub(super) fn new(
         what: Subject,
         response: Response,
         size: u64,
-        wanted: &Range<u64>,
+        wanted: Option<&Range<u64>>,
+        ranges: &Arc<AtomicBool>,
     ) -> Result<Self, RegistryError> {
         let host = authority(response.url());
         let whole = response.status() != StatusCode::PARTIAL_CONTENT;
         let range = if whole {
-            Some(0..size)
+            // Some send a part as if it were all; its length tells.
+            let is_plain = wanted.is_none() || response.content_length().is_some();
+            is_plain.then_some(0..size)
         } else {
             // It may be shorter than what was asked for; the rest is asked for again.
+            let wanted = wanted.cloned().unwrap_or(0..size);
             content_range(response.headers())
                 .filter(|sent| sent.start == wanted.start && sent.end <= wanted.end)
         };
@@ -52,6 +60,7 @@ impl Body {
                 what,
                 host,
                 response,
+                ranges: Arc::clone(ranges),
             }),
         }
     }
@@ -76,6 +85,13 @@ impl Body {
         })?;
         let left = self.range.end.saturating_sub(position);
         match chunk {
+            Some(bytes) if bytes.len() as u64 > left && !self.whole => {
+                self.ranges.store(false, Ordering::Relaxed);
+                Err(RegistryError::Range {
+                    what: self.what.clone(),
+                    host: self.host.clone(),
+                })
+            }
             Some(bytes) if bytes.len() as u64 > left => Err(RegistryError::TooLarge {
                 what: self.what.clone(),
                 host: self.host.clone(),

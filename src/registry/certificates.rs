@@ -17,6 +17,8 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
+use crate::oci::reference::Registry;
+
 /// Authorities that are trusted beside those of the system.
 #[derive(Clone, Default)]
 pub struct Certificates {
@@ -72,10 +74,10 @@ impl Certificates {
     pub(super) fn of_registry(
         &self,
         directories: &[PathBuf],
-        registry: &str,
+        registry: &Registry,
     ) -> Result<Self, CertificatesError> {
         let mut all = self.clone();
-        for directory in directories.iter().map(|path| path.join(registry)) {
+        for directory in directories.iter().map(|path| path.join(registry.as_str())) {
             for path in list(&directory).unwrap_or_default() {
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("crt") => all.add_file(&path)?,

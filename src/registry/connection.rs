@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use reqwest::{ClientBuilder, Url, redirect};
+use reqwest::header;
+use reqwest::{ClientBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
+
+use crate::oci::reference::Registry;
 
 use super::local::{Guard, is_loopback};
 use super::no_answer::is_tls_error;
 use super::{Certificates, RegistryError, RegistryOptions};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// It has four packets until then that may each be lost: TCP sends them after 1, 3 and 7 seconds again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 10;
 const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
 
@@ -28,17 +32,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// One to the registry of a name, whose API is at `host`.
     pub(super) async fn to(
-        registry: &str,
-        host: &str,
+        registry: &Registry,
         options: &RegistryOptions,
     ) -> Result<Self, RegistryError> {
+        let host = registry.api_host();
         let mut options = options.clone();
         options.certificates = options
             .certificates
             .of_registry(&options.certificates_by_registry, registry)
-            .map_err(|error| RegistryError::Certificates(registry.to_owned(), error))?;
+            .map_err(|error| RegistryError::Certificates(registry.clone(), error))?;
         let policy = redirect::Policy::custom(follow);
         let http = client(&options, &options.certificates, |builder| {
             builder.read_timeout(options.idle_timeout).redirect(policy)
@@ -54,6 +57,19 @@ impl Connection {
             foreign: OnceCell::new(),
             uploads: OnceCell::new(),
         })
+    }
+
+    /// The proxy that refuses a request itself, as far as that can be told from a registry's refusal by the same
+    /// proxy: a registry says which API it is of, or challenges.
+    pub(super) fn answering_proxy(&self, response: &Response) -> Option<String> {
+        let (status, headers) = (response.status(), response.headers());
+        let may_be = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            || status == StatusCode::FORBIDDEN
+            || status.is_server_error();
+        let is_registrys = headers.contains_key("docker-distribution-api-version")
+            || headers.contains_key(header::WWW_AUTHENTICATE);
+        let proxy = self.options.proxies.forwarding(response.url())?;
+        (may_be && !is_registrys).then_some(proxy)
     }
 
     /// For token services, which follows no redirect.

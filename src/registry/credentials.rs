@@ -13,7 +13,7 @@ use base64::engine::general_purpose;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::oci::reference::{Reference, normal_registry};
+use crate::oci::reference::{Registry, Repository, normal_registry};
 use crate::text::shown;
 
 /// The name under which Docker files its Hub's credentials.
@@ -136,8 +136,11 @@ impl Keychain {
         }
     }
 
-    /// The credential for an image: the first file's that has one; `None` to ask anonymously.
-    pub async fn find(&self, reference: &Reference) -> Result<Option<Credential>, CredentialError> {
+    /// The credential for a repository: the first file's that has one; `None` to ask anonymously.
+    pub async fn find(
+        &self,
+        repository: &Repository,
+    ) -> Result<Option<Credential>, CredentialError> {
         for path in &self.files {
             let text = match fs::read(path) {
                 Ok(text) => text,
@@ -152,7 +155,7 @@ impl Keychain {
                 }
                 Err(error) => return Err(CredentialError::Read(path.clone(), error)),
             };
-            let credential = match AuthFile::parse(path, &text)?.find(reference)? {
+            let credential = match AuthFile::parse(path, &text)?.find(repository)? {
                 Some(Found::Credential(credential)) => Some(credential),
                 Some(Found::Helper { name, address }) => run_helper(path, &name, &address).await?,
                 None => None,
@@ -172,7 +175,7 @@ pub struct AuthFile {
     config: Config,
 }
 
-/// What a file has for an image.
+/// What a file has for a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The credential itself.
@@ -253,12 +256,12 @@ impl AuthFile {
         })
     }
 
-    /// What the file has for an image, under the most specific key; runs no helper.
-    pub fn find(&self, reference: &Reference) -> Result<Option<Found>, CredentialError> {
-        for key in keys(reference) {
+    /// What the file has for a repository, under the most specific key; runs no helper.
+    pub fn find(&self, repository: &Repository) -> Result<Option<Found>, CredentialError> {
+        for key in keys(repository) {
             if let Some((name, helper)) = filed(&self.config.cred_helpers, &key).next() {
                 let helper = helper.as_str().ok_or_else(|| self.malformed(name))?;
-                return self.helper(helper, reference).map(Some);
+                return self.helper(helper, repository.registry()).map(Some);
             }
             for (name, entry) in filed(&self.config.auths, &key) {
                 let credential = credential(entry).ok_or_else(|| self.malformed(name))?;
@@ -269,7 +272,7 @@ impl AuthFile {
         }
         match self.config.creds_store.as_str() {
             "" => Ok(None),
-            helper => self.helper(helper, reference).map(Some),
+            helper => self.helper(helper, repository.registry()).map(Some),
         }
     }
 
@@ -280,7 +283,7 @@ impl AuthFile {
         }
     }
 
-    fn helper(&self, name: &str, reference: &Reference) -> Result<Found, CredentialError> {
+    fn helper(&self, name: &str, registry: &Registry) -> Result<Found, CredentialError> {
         let allowed =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
         if name.is_empty() || !name.bytes().all(allowed) {
@@ -289,7 +292,7 @@ impl AuthFile {
                 name: name.to_owned(),
             });
         }
-        let address = match reference.registry() {
+        let address = match registry.as_str() {
             "docker.io" => DOCKER_HUB,
             registry => registry,
         };
@@ -342,10 +345,10 @@ fn decode_auth(auth: &str) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// The keys under which an image's credential may be filed, the most specific first:
+/// The keys under which a repository's credential may be filed, the most specific first:
 /// `host/team/app`, `host/team`, `host`.
-fn keys(reference: &Reference) -> Vec<String> {
-    let whole = format!("{}/{}", reference.registry(), reference.repository());
+fn keys(repository: &Repository) -> Vec<String> {
+    let whole = repository.to_string();
     let mut keys: Vec<String> = whole
         .match_indices('/')
         .map(|(end, _)| whole[..end].to_owned())
@@ -477,13 +480,15 @@ async fn complaint(stderr: tokio::process::ChildStderr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::reference::Reference;
 
     async fn find(json: &str, image: &str) -> Result<Option<Credential>, CredentialError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
         fs::write(&path, json).unwrap();
         let keychain = Keychain::of_file(&path).unwrap();
-        keychain.find(&image.parse().unwrap()).await
+        let image: Reference = image.parse().unwrap();
+        keychain.find(image.repository()).await
     }
 
     fn password(user: &str, password: &str) -> Credential {

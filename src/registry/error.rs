@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
+use crate::oci::reference::Registry;
 use crate::text::shown;
 
 use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
@@ -46,6 +47,20 @@ pub enum RegistryError {
         /// The status.
         status: HttpStatus,
         /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+        /// Whether to ask again.
+        retry: Retry,
+    },
+    /// A proxy refuses what is not encrypted, or passes on that somebody behind it does.
+    #[error("{what}: {way} answered {status}{detail}")]
+    Proxy {
+        /// What was asked for.
+        what: Subject,
+        /// Whom, and through which proxy.
+        way: String,
+        /// The status.
+        status: HttpStatus,
+        /// What the proxy said, with a separator before it, or nothing.
         detail: String,
         /// Whether to ask again.
         retry: Retry,
@@ -257,7 +272,7 @@ pub enum RegistryError {
     },
     /// The certificates for a registry are of no use.
     #[error("the certificates for {0} cannot be used")]
-    Certificates(String, #[source] CertificatesError),
+    Certificates(Registry, #[source] CertificatesError),
     /// The HTTP client cannot be made.
     #[error("cannot set up HTTPS")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -268,12 +283,13 @@ impl RegistryError {
     /// range that is not liked, or not understood.
     pub(crate) fn may_be_about_range(&self) -> bool {
         match self {
-            RegistryError::Range { .. } | RegistryError::Length { .. } => true,
-            RegistryError::Access { status, .. } => status.0 == StatusCode::FORBIDDEN,
+            RegistryError::Range { .. }
+            | RegistryError::Length { .. }
+            | RegistryError::Access { .. }
+            | RegistryError::NotFound { .. } => true,
             RegistryError::Status { status, .. } => !matches!(
                 status.0,
-                StatusCode::NOT_FOUND
-                    | StatusCode::REQUEST_TIMEOUT
+                StatusCode::REQUEST_TIMEOUT
                     | StatusCode::TOO_MANY_REQUESTS
                     | StatusCode::INTERNAL_SERVER_ERROR
                     | StatusCode::BAD_GATEWAY
@@ -290,6 +306,19 @@ impl RegistryError {
         matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::PAYLOAD_TOO_LARGE)
     }
 
+    /// Whether who asks may not have it done, or does not show who is asking as the registry wants it.
+    pub(crate) fn refuses_access(&self) -> bool {
+        matches!(self, RegistryError::Access { .. })
+    }
+
+    /// Whether what the registry names must not be asked.
+    pub(super) fn names_forbidden_url(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::Url { .. } | RegistryError::Local { .. }
+        )
+    }
+
     /// Whether the registry answers fewer requests than were made (RFC 6585, 4).
     pub fn limits_rate(&self) -> bool {
         matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::TOO_MANY_REQUESTS)
@@ -302,14 +331,18 @@ impl RegistryError {
 
     /// Whether nobody was there to answer at all.
     pub(super) fn is_unreachable(&self) -> bool {
-        matches!(self, RegistryError::Transport { why, .. } if why.is_unreachable())
+        match self {
+            RegistryError::Transport { why, .. } => why.is_unreachable(),
+            RegistryError::Proxy { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether, and when, another try may succeed.
     pub fn retry(&self) -> Retry {
         match self {
             RegistryError::Transport { why, .. } if !why.is_final() => Retry::Backoff,
-            RegistryError::Status { retry, .. } => *retry,
+            RegistryError::Status { retry, .. } | RegistryError::Proxy { retry, .. } => *retry,
             RegistryError::Range { .. }
             | RegistryError::Length { .. }
             | RegistryError::Short { .. }

@@ -21,11 +21,20 @@ pub(super) enum Local {
 #[error("{0} leads to an address of this machine or its link, where the registry is not")]
 pub(super) struct LeadsToLocal(String);
 
-/// The service of a cloud's instances that is not on their link (that of AWS, over IPv6).
-const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// The metadata services of clouds' instances that are not on their link: of AWS and Google over IPv6, of Alibaba, and
+/// of Oracle.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
 
 impl Local {
     pub(super) fn of(address: IpAddr) -> Option<Self> {
+        if METADATA.contains(&address) {
+            return Some(Local::Link);
+        }
         match address {
             // Who connects to 0.0.0.0 gets to this machine.
             IpAddr::V4(address) if address.is_loopback() || address.octets()[0] == 0 => {
@@ -39,7 +48,7 @@ impl Local {
                 if address.is_loopback() || address.is_unspecified() {
                     Some(Local::Loopback)
                 } else {
-                    (address.is_unicast_link_local() || address == METADATA).then_some(Local::Link)
+                    address.is_unicast_link_local().then_some(Local::Link)
                 }
             }
         }
@@ -203,6 +212,8 @@ mod tests {
             "[fd00:ec2::254]:80",
             "[::ffff:169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
+            "100.100.100.200:80",
+            "[::ffff:100.100.100.200]",
         ] {
             assert_eq!(Local::of_host(host), Some(Local::Link), "{host}");
         }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::oci::reference::{Reference, is_component, is_host, normal_registry};
+use crate::oci::reference::{Registry, Repository, is_component};
 
 /// A host, and the prefix that repositories have there before their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    host: String,
+    registry: Registry,
     prefix: String,
     plain_http: bool,
 }
@@ -21,14 +21,14 @@ pub struct Mirror {
 pub struct MirrorError(String);
 
 impl Mirror {
-    /// What an image is called there.
-    pub fn reference(&self, image: &Reference) -> Reference {
-        image.moved(&self.host, &self.prefix)
+    /// What a repository is called there.
+    pub fn repository(&self, repository: &Repository) -> Repository {
+        repository.moved(&self.registry, &self.prefix)
     }
 
-    /// The host, with its port where one was given.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// The registry that it is.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Whether plain HTTP is spoken to it.
@@ -51,11 +51,15 @@ impl FromStr for Mirror {
             Some((host, prefix)) => (host, Some(prefix)),
             None => (rest, None),
         };
-        if !is_host(host) || !prefix.is_none_or(|prefix| prefix.split('/').all(is_component)) {
+        let registry = host.to_ascii_lowercase().parse();
+        let (true, Ok(registry)) = (
+            prefix.is_none_or(|prefix| prefix.split('/').all(is_component)),
+            registry,
+        ) else {
             return Err(MirrorError(text.to_owned()));
-        }
+        };
         Ok(Mirror {
-            host: normal_registry(&host.to_ascii_lowercase()).to_owned(),
+            registry,
             prefix: prefix.unwrap_or_default().to_owned(),
             plain_http,
         })
@@ -76,7 +80,7 @@ impl fmt::Display for Mirror {
         if self.plain_http {
             f.write_str("http://")?;
         }
-        f.write_str(&self.host)?;
+        write!(f, "{}", self.registry)?;
         if !self.prefix.is_empty() {
             write!(f, "/{}", self.prefix)?;
         }
@@ -86,7 +90,7 @@ impl fmt::Display for Mirror {
 
 /// The mirrors that a site has for all of its pulls, by registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mirrors(Vec<(String, Mirror)>);
+pub struct Mirrors(Vec<(Registry, Mirror)>);
 
 /// Why a string does not name a site's mirrors.
 #[derive(Debug, thiserror::Error)]
@@ -98,15 +102,15 @@ pub enum MirrorsError {
     Entry(String),
     /// An entry names no mirror.
     #[error("the entry for {0} names no mirror")]
-    Mirror(String, #[source] MirrorError),
+    Mirror(Registry, #[source] MirrorError),
 }
 
 impl Mirrors {
     /// The mirrors of a registry, in the order in which they are to be asked.
-    pub fn of<'a>(&'a self, registry: &'a str) -> impl Iterator<Item = &'a Mirror> {
+    pub fn of<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = &'a Mirror> {
         self.0
             .iter()
-            .filter(move |(of, _)| of.eq_ignore_ascii_case(registry))
+            .filter(move |(of, _)| of.as_str().eq_ignore_ascii_case(registry.as_str()))
             .map(|(_, mirror)| mirror)
     }
 }
@@ -123,10 +127,9 @@ impl FromStr for Mirrors {
             let registry = registry.trim().to_ascii_lowercase();
             let name = registry.trim_start_matches("https://");
             let name = without_api(name.trim_start_matches("http://"));
-            if !is_host(name) {
-                return Err(MirrorsError::Entry(entry.to_owned()));
-            }
-            let registry = normal_registry(name).to_owned();
+            let registry: Registry = name
+                .parse()
+                .map_err(|_| MirrorsError::Entry(entry.to_owned()))?;
             let mirror = mirror
                 .trim()
                 .parse()
@@ -140,26 +143,25 @@ impl FromStr for Mirrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::reference::Reference;
 
     #[test]
     fn a_mirror_has_the_repositories_below_its_prefix() {
-        let image: Reference = "debian:stable".parse().unwrap();
+        let image: Reference = "debian".parse().unwrap();
         let there = |mirror: &str| {
             let mirror: Mirror = mirror.parse().unwrap();
-            (mirror.reference(&image).to_string(), mirror.plain_http())
+            let repository = mirror.repository(image.repository());
+            (repository.to_string(), mirror.plain_http())
         };
         let name = |name: &str, plain: bool| (name.to_owned(), plain);
         assert_eq!(
             there("mirror.test:5000/a/hub/"),
-            name("mirror.test:5000/a/hub/library/debian:stable", false)
+            name("mirror.test:5000/a/hub/library/debian", false)
         );
-        assert_eq!(
-            there("http://mirror"),
-            name("mirror/library/debian:stable", true)
-        );
+        assert_eq!(there("http://mirror"), name("mirror/library/debian", true));
         assert_eq!(
             there("https://[::1]:5000"),
-            name("[::1]:5000/library/debian:stable", false)
+            name("[::1]:5000/library/debian", false)
         );
     }
 
@@ -185,8 +187,9 @@ mod tests {
             "index.docker.io=one.test/hub, quay.io=one.test/quay,docker.io=two.test,"
                 .parse()
                 .unwrap();
-        let of = |registry| {
-            let mirrors = mirrors.of(registry).map(ToString::to_string);
+        let of = |registry: &str| {
+            let registry = registry.parse().unwrap();
+            let mirrors = mirrors.of(&registry).map(ToString::to_string);
             mirrors.collect::<Vec<_>>()
         };
         assert_eq!(of("docker.io"), ["one.test/hub", "two.test"]);
@@ -199,7 +202,8 @@ mod tests {
             " docker.io/ ",
         ] {
             let mirrors: Mirrors = format!("{name}=HTTP://One.test/v2/").parse().unwrap();
-            let of: Vec<_> = mirrors.of("docker.io").map(ToString::to_string).collect();
+            let registry = "docker.io".parse().unwrap();
+            let of: Vec<_> = mirrors.of(&registry).map(ToString::to_string).collect();
             assert_eq!(of, ["http://one.test"], "{name}");
         }
         for bad in ["one.test", "=one.test", "docker.io=", "a/b=one.test"] {

@@ -82,6 +82,7 @@ pub enum Reason {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match causes(&self.error).last() {
+            _ if is_silent(&self.error) => f.write_str("nobody answers there"),
             Some(root) if root.to_string() == REFUSED => {
                 f.write_str("the proxy refuses to connect there")
             }
@@ -106,7 +107,10 @@ pub(super) fn is_tls_error(error: &reqwest::Error) -> bool {
 fn is_unknown_issuer(error: &rustls::Error) -> bool {
     matches!(
         error,
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
+        rustls::Error::InvalidCertificate(
+            // The name may be that of one that is known.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature
+        )
     )
 }
 
@@ -142,18 +146,25 @@ const REFUSED: &str = "tunnel error: unsuccessful";
 
 /// Whether a name does not exist, or nobody listens where it leads.
 fn is_nobody(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let refused = |error: &io::Error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::NetworkUnreachable
-            )
-        };
-        // The HTTP library's own type for what happens at the name service is private.
-        cause.downcast_ref().is_some_and(refused) || cause.to_string() == "dns error"
-    })
+    let is_silent = error.is_connect() && error.is_timeout();
+    is_silent
+        || causes(error).any(|cause| {
+            let refused = |error: &io::Error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::HostUnreachable
+                        | io::ErrorKind::NetworkUnreachable
+                )
+            };
+            // The HTTP library's own type for what happens at the name service is private.
+            cause.downcast_ref().is_some_and(refused) || cause.to_string() == "dns error"
+        })
+}
+
+/// Whether there was not even a refusal.
+fn is_silent(error: &reqwest::Error) -> bool {
+    error.is_connect() && error.is_timeout()
 }
 
 fn leads_to_local(error: &reqwest::Error) -> bool {
@@ -188,4 +199,37 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
             None => error.source(),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::{TcpSocket, TcpStream};
+
+    use super::*;
+
+    /// Linux answers no more connections than the queue of those that wait is long.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn who_does_not_answer_at_all_is_not_there() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let _listener = socket.listen(1).unwrap();
+        let _waiting = [
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+        ];
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let error = client.get(format!("http://{address}/")).send().await;
+        let error = NoAnswer::new(error.unwrap_err(), false);
+        assert!(error.is_unreachable() && !error.is_final(), "{error}");
+        assert_eq!(error.to_string(), "nobody answers there");
+        assert_eq!(error.reason(), Reason::Connect);
+    }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
+use super::body::authority;
 use super::local::is_loopback;
 
 /// Which proxy is asked for which URL. This machine's loopback is never asked for by one.
@@ -58,6 +59,14 @@ impl Proxies {
             "https" => self.https.as_ref(),
             _ => self.http.as_ref(),
         }
+    }
+
+    /// The host of the proxy that gives the answer to a URL itself, which may be an answer of its own: what is not
+    /// encrypted passes through no tunnel (RFC 9110, 7.6).
+    pub(super) fn forwarding(&self, url: &Url) -> Option<String> {
+        let proxy = self.of(url).filter(|_| url.scheme() == "http")?;
+        let forwards = proxy.scheme().starts_with("http");
+        forwards.then(|| authority(proxy))
     }
 
     /// The hosts of the proxies.

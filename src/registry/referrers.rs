@@ -7,14 +7,15 @@ use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
-use super::{Registry, RegistryError, Subject, same_host};
+use super::connection::same_host;
+use super::{Client, RegistryError, Subject};
 
 /// Pages of one list; more are taken for an attack.
 const MAX_PAGES: usize = 100;
 /// Entries of one list; more are taken for an attack as well.
 const MAX_ENTRIES: usize = 10_000;
 
-impl Registry {
+impl Client {
     /// The manifests that refer to the one of `digest`, in the registry's order, as the registry says:
     /// nothing of it is verified. `None` where the registry has neither the API nor the tag that stands
     /// in for it.

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use reqwest::StatusCode;
+use reqwest::header::{self, HeaderMap};
+
 use crate::progress::{BlobReporter, BlobState};
 
 use super::RegistryError;
@@ -27,6 +30,24 @@ pub enum Retry {
     After(Duration),
 }
 
+impl Retry {
+    /// Whether an answer that is an error may be another one later.
+    pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Self {
+        let passes = status.is_server_error()
+            || matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+            );
+        if !passes {
+            return Retry::Never;
+        }
+        let after = headers.get(header::RETRY_AFTER);
+        after
+            .and_then(|value| parse_retry_after(value.to_str().ok()?, SystemTime::now()))
+            .map_or(Retry::Backoff, Retry::After)
+    }
+}
+
 /// Exponential delays with jitter, bounded in number and in total time.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -45,7 +66,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Counts a failure; the time to wait before the next try, or `None` to give up.
-    fn after_failure(&mut self, retry: Retry, max_attempts: u32) -> Option<Duration> {
+    pub(super) fn after_failure(&mut self, retry: Retry, max_attempts: u32) -> Option<Duration> {
         if retry == Retry::Never {
             return None;
         }
@@ -92,7 +113,7 @@ impl Backoff {
 }
 
 /// The delay that a `Retry-After` header asks for, in seconds or as a date (RFC 9110, 10.2.3).
-pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -8,6 +8,7 @@ use reqwest::header;
 
 use crate::oci::descriptor::MediaType;
 use crate::oci::digest::Digest;
+use crate::oci::reference::Tag;
 
 /// What a request is about: it decides which headers the request has, and what messages call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Subject {
     /// A manifest by its digest.
     Manifest(Digest),
     /// A manifest by a tag.
-    Tag(String),
+    Tag(Tag),
     /// A blob of the repository.
     Blob(Digest),
     /// A blob at a URL of its descriptor.

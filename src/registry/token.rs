@@ -4,10 +4,14 @@ use reqwest::header;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
+use crate::oci::reference::Repository;
+
+use super::body::authority;
 use super::connection::same_host;
-use super::error::{HttpStatus, TokenError, error_detail};
+use super::error::TokenError;
 use super::local::is_loopback;
-use super::{Credential, MAX_SMALL, Purpose, Registry, RegistryError, Subject, authority};
+use super::request::{MAX_SMALL, Refusal};
+use super::{Client, Credential, Purpose, RegistryError, Retry, Subject};
 
 /// Redirects of a token service within itself.
 const MAX_REDIRECTS: usize = 10;
@@ -19,7 +23,7 @@ pub(super) struct Asked<'a> {
     pub(super) scopes: &'a [String],
 }
 
-impl Registry {
+impl Client {
     /// The URL of a token service that a registry names; `None` if it is none.
     pub(super) async fn token_service(&self, realm: &str) -> Result<Option<Url>, RegistryError> {
         let Some(mut url) = Url::parse(realm).ok().filter(is_service) else {
@@ -30,8 +34,8 @@ impl Registry {
         let host = authority(&url);
         // A registry that is not on this machine is spoken to in clear because the user wants that.
         let may_be_plain = connection.scheme == "http"
-            && (!is_loopback(self.reference.api_host()) || is_loopback(&host))
-            || self.options.plain_http.contains(&host);
+            && (!is_loopback(self.repository.registry().api_host()) || is_loopback(&host))
+            || self.options.plain_http.contains(host.as_str());
         if url.scheme() != "https" && !may_be_plain {
             return Err(RegistryError::Url {
                 what: Subject::Token,
@@ -64,8 +68,10 @@ impl Registry {
 
     /// What is to be done here ("scope"), and in other repositories after that.
     fn scopes(&self) -> Vec<String> {
-        let scope = |repository: &str, actions: &str| format!("repository:{repository}:{actions}");
-        let repository = self.reference.repository();
+        let scope = |repository: &Repository, actions: &str| {
+            format!("repository:{}:{actions}", repository.path())
+        };
+        let repository = &self.repository;
         match &self.purpose {
             Purpose::Pull => vec![scope(repository, "pull")],
             Purpose::Push(sources) => std::iter::once(scope(repository, "pull,push"))
@@ -142,29 +148,34 @@ impl Registry {
 
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     async fn read_token(&self, response: Response, shown: bool) -> Result<String, RegistryError> {
-        let status = response.status();
         let host = authority(response.url());
         if let Some(location) = redirect(&response) {
             let location = authority(&location);
             return Err(self.no_token(shown, TokenError::Redirect { host, location }));
         }
-        if !status.is_success() {
-            if is_passing(status) {
-                return Err(self.status_error(&Subject::Token, response).await);
-            }
-            let detail = match self.read(&Subject::Token, response, MAX_SMALL).await {
-                Ok(body) => error_detail(&body),
-                Err(_) => String::new(),
-            };
-            let status = HttpStatus(status);
-            return Err(self.no_token(
-                shown,
-                TokenError::Refused {
+        if !response.status().is_success() {
+            let what = Subject::Token;
+            let Refusal {
+                host,
+                status,
+                detail,
+                retry,
+            } = self.refusal(&what, response).await;
+            if retry != Retry::Never {
+                return Err(RegistryError::Status {
+                    what,
                     host,
                     status,
                     detail,
-                },
-            ));
+                    retry,
+                });
+            }
+            let refused = TokenError::Refused {
+                host,
+                status,
+                detail,
+            };
+            return Err(self.no_token(shown, refused));
         }
         let body = self.read(&Subject::Token, response, MAX_SMALL).await?;
         let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(&body) else {
@@ -182,20 +193,11 @@ impl Registry {
     fn no_token(&self, shown: bool, source: TokenError) -> RegistryError {
         RegistryError::Token {
             host: self.host(),
-            repository: self.reference.repository().to_owned(),
+            repository: self.repository.path().to_owned(),
             advice: self.advice(StatusCode::UNAUTHORIZED, shown, shown, ""),
             source: Box::new(source),
         }
     }
-}
-
-/// Whether a status is one of those that pass.
-pub(super) fn is_passing(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-        )
 }
 
 /// Whether a URL may be that of a token service: what it has of a login would be shown to it.

@@ -12,9 +12,10 @@ use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::reference::Tag;
+use crate::oci::reference::{Repository, Tag};
 
-use super::{Elsewhere, HttpStatus, Registry, RegistryError, Subject, authority, same_host};
+use super::body::authority;
+use super::{Client, Elsewhere, HttpStatus, RegistryError, Subject};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
@@ -63,7 +64,7 @@ pub(crate) enum Mount {
     Upload(Upload),
 }
 
-impl Registry {
+impl Client {
     /// Whether the repository has a blob ("Checking if content exists in the registry").
     pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = Subject::Blob(digest.clone());
@@ -74,7 +75,7 @@ impl Registry {
             status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             // A storage service may answer to nothing but GET.
-            _ if !same_host(response.url(), &self.url(&what, &path).await?) => Ok(false),
+            _ if !self.is_own(response.url()).await? => Ok(false),
             _ => self.accept_push(&what, response).await.map(|_| true),
         }
     }
@@ -87,9 +88,9 @@ impl Registry {
     }
 
     /// The digest that a tag points to now, if there is such a tag, as far as the registry tells.
-    pub(crate) async fn tagged(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
+    pub(crate) async fn tagged(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
         let response = self
-            .head_manifest(&Subject::Tag(tag.to_owned()), tag)
+            .head_manifest(&Subject::Tag(tag.clone()), tag.as_str())
             .await?;
         Ok(response.and_then(|response| {
             let digest = response.headers().get("docker-content-digest")?;
@@ -113,12 +114,19 @@ impl Registry {
 
     /// Asks for a blob that the repository `from` of the same registry has ("Mounting a blob from another
     /// repository").
-    pub(crate) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, RegistryError> {
+    pub(crate) async fn mount(
+        &self,
+        digest: &Digest,
+        from: &Repository,
+    ) -> Result<Mount, RegistryError> {
         let what = Subject::MountedBlob(Box::new(Elsewhere {
             digest: digest.clone(),
-            place: from.to_owned(),
+            place: from.path().to_owned(),
         }));
-        let query = [("mount", digest.to_string()), ("from", from.to_owned())];
+        let query = [
+            ("mount", digest.to_string()),
+            ("from", from.path().to_owned()),
+        ];
         let shape = |request: RequestBuilder| empty(request.query(&query));
         let response = self
             .ask(&what, Method::POST, "blobs/uploads/", shape)
@@ -141,30 +149,54 @@ impl Registry {
     }
 
     /// Asks what the registry has of an upload that broke off ("Pushing a blob in chunks", the status of an
-    /// upload). If it says nothing of use, the blob is to be sent anew.
-    pub(crate) async fn resume_upload(&self, blob: &Descriptor, broken: &Upload) -> Option<Upload> {
-        let response = self.upload_status(blob, broken).await.ok()?;
-        let received = received(response.headers().get(header::RANGE)?.to_str().ok()?)?;
+    /// upload). If it says nothing of use, the blob is to be sent anew; an error is the token service's.
+    pub(crate) async fn resume_upload(
+        &self,
+        blob: &Descriptor,
+        broken: &Upload,
+    ) -> Result<Option<Upload>, RegistryError> {
         let what = Subject::Blob(blob.digest.clone());
-        let upload = self.location(&what, &response).await.ok()?;
-        (received <= blob.size).then_some(Upload {
+        let response = match self.upload_status(&what, broken).await {
+            Ok(response) => response,
+            // It was not asked.
+            Err(
+                error @ (RegistryError::Status {
+                    what: Subject::Token,
+                    ..
+                }
+                | RegistryError::Transport {
+                    what: Subject::Token,
+                    ..
+                }),
+            ) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let range = response.headers().get(header::RANGE);
+        let received = range.and_then(|range| received(range.to_str().ok()?));
+        let (Some(received), Ok(upload)) = (received, self.location(&what, &response).await) else {
+            return Ok(None);
+        };
+        Ok((received <= blob.size).then_some(Upload {
             received,
             least_chunk: broken.least_chunk,
             ..upload
-        })
+        }))
     }
 
     async fn upload_status(
         &self,
-        blob: &Descriptor,
+        what: &Subject,
         upload: &Upload,
     ) -> Result<Response, RegistryError> {
-        let what = Subject::Blob(blob.digest.clone());
         let url = upload.location.clone();
-        let authorization = self.authorization_at(&what, &url).await?;
-        let request = self.connection().await?.http.get(url);
-        let response = self.send(&what, request, &authorization).await?;
-        self.accept_push(&what, response).await
+        let response = if self.is_own(&url).await? {
+            self.ask_url(what, Method::GET, url, |request| request)
+                .await?
+        } else {
+            let request = self.connection().await?.http.get(url);
+            self.send(what, request, &RegistryAuth::Anonymous).await?
+        };
+        self.accept_push(what, response).await
     }
 
     async fn location(&self, what: &Subject, response: &Response) -> Result<Upload, RegistryError> {
@@ -214,7 +246,7 @@ impl Registry {
         self.end_upload(blob, upload, 0, stream::empty()).await
     }
 
-    /// As [`Registry::upload`], in several requests, each with at most `length` bytes ("Pushing a blob in
+    /// As [`Client::upload`], in several requests, each with at most `length` bytes ("Pushing a blob in
     /// chunks").
     pub(crate) async fn upload_in_chunks(
         &self,
@@ -291,19 +323,6 @@ impl Registry {
             .map(drop)
     }
 
-    /// The `Authorization` header for a location, which gets one only if it is of the registry itself.
-    async fn authorization_at(
-        &self,
-        what: &Subject,
-        location: &Url,
-    ) -> Result<RegistryAuth, RegistryError> {
-        Ok(if same_host(location, &self.url(what, "").await?) {
-            self.authorization().await.1
-        } else {
-            RegistryAuth::Anonymous
-        })
-    }
-
     /// A request with bytes of a blob to a location.
     async fn send_to(
         &self,
@@ -313,7 +332,11 @@ impl Registry {
         shape: impl FnOnce(RequestBuilder) -> RequestBuilder,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<Response, RegistryError> {
-        let authorization = self.authorization_at(what, &url).await?;
+        let auth = if self.is_own(&url).await? {
+            self.authorization().await.1
+        } else {
+            RegistryAuth::Anonymous
+        };
         let taken = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&taken);
         let body = body.inspect_ok(move |bytes| {
@@ -326,7 +349,7 @@ impl Registry {
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(body));
         let response = tokio::select! {
-            response = self.send(what, shape(request), &authorization) => response?,
+            response = self.send(what, shape(request), &auth) => response?,
             () = self.stands_still(&taken) => return Err(RegistryError::Idle {
                 what: what.clone(),
                 host,
@@ -361,10 +384,7 @@ impl Registry {
                 Subject::Manifest(digest.clone()),
                 format!("manifests/{digest}"),
             ),
-            ManifestName::Tag(tag) => (
-                Subject::Tag(tag.as_str().to_owned()),
-                format!("manifests/{}", tag.as_str()),
-            ),
+            ManifestName::Tag(tag) => (Subject::Tag(tag.clone()), format!("manifests/{tag}")),
         };
         let shape = |request: RequestBuilder| {
             let request = request.header(header::CONTENT_TYPE, media_type.as_str());

@@ -384,8 +384,12 @@ fn ranges_that_cannot_be_used_are_done_without() {
         let range = edit(&range.expect("a range").1);
         answer.header("Content-Range", range)
     }
-    let cases: [(&str, Spoil); 11] = [
+    let cases: [(&str, Spoil); 16] = [
+        ("304", |_| Answer::new(304, "")),
         ("400", |_| Answer::new(400, "")),
+        ("401", |_| Answer::new(401, "")),
+        ("404", |_| Answer::new(404, "")),
+        ("405", |_| Answer::new(405, "")),
         ("403", |_| {
             Answer::new(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>")
         }),
@@ -412,6 +416,13 @@ fn ranges_that_cannot_be_used_are_done_without() {
             answer.headers.retain(|(name, _)| name != "Content-Range");
             answer
         }),
+        ("a part as all, of no length", |mut answer| {
+            answer.status = 200;
+            answer
+                .headers
+                .retain(|(name, _)| name != "Content-Range" && name != "Content-Length");
+            answer
+        }),
         ("several parts", |answer| {
             let body = [b"--B\r\n\r\n".as_slice(), &answer.body, b"\r\n--B--\r\n"].concat();
             Answer::new(206, body).header("Content-Type", "multipart/byteranges; boundary=B")
@@ -436,6 +447,25 @@ fn ranges_that_cannot_be_used_are_done_without() {
         let asked: Vec<_> = pull.layers.iter().map(whole).collect();
         assert_eq!(asked, [2, 1], "{name}");
     }
+}
+
+/// It says which part it is, and brings more.
+#[test]
+fn a_range_that_goes_on_is_done_without() {
+    let content = Content::image(&[noise(8, LARGE)]);
+    let pull = Pull::new(content, move |seen, mut answer| {
+        if seen.headers.contains_key("range") {
+            answer.headers.retain(|(name, _)| name != "Content-Length");
+            answer.body.extend([0; PIECE]);
+        }
+        answer
+    });
+    pull.completes_with(&["--concurrency", "1"]);
+    let seen = pull.registry.seen();
+    let ranges = seen
+        .iter()
+        .filter(|seen| seen.headers.contains_key("range"));
+    assert_eq!(ranges.count(), 1);
 }
 
 const LARGE: usize = 24 * MEGABYTE;

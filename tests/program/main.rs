@@ -17,6 +17,7 @@ mod documents;
 mod faults;
 mod findings;
 mod layers;
+mod logins;
 mod mirrors;
 mod network;
 mod pin;

@@ -1,6 +1,7 @@
 //! What lies between the fetcher and a registry: tokens, certificates, proxies, other hosts.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use oci_pull_all_support::{
@@ -204,6 +205,48 @@ fn certificates_are_trusted_that_the_environment_names() {
     }
 }
 
+/// Where the system lets a process have its own view of files, it may have its own authorities.
+#[test]
+fn the_systems_authorities_are_trusted_beside_those_that_the_environment_names() {
+    const DIRECTORY: &str = "/etc/ssl/certs";
+    let unshare = |script: &str| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", script]);
+        unshare
+    };
+    let probe = unshare(&format!("mount -t tmpfs none {DIRECTORY}")).output();
+    if !probe.is_ok_and(|ran| ran.status.success()) {
+        return;
+    }
+    let (systems, named, other) = (Identity::new(), Identity::new(), Identity::new());
+    let file = named.certificate().display().to_string();
+    let pull = |script: &str, identity: Option<&Identity>| {
+        let content = Content::image(&[noise(1, 1000)]);
+        let root = content.digest.clone();
+        let registry = match identity {
+            Some(identity) => Faulty::start_tls(identity, content, |_, answer| answer),
+            None => Faulty::start(content, |_, answer| answer),
+        };
+        let reference = format!("{}/app@{root}", registry.host());
+        let script = format!("mount -t tmpfs none {DIRECTORY} && {script} && exec \"$0\" \"$@\"");
+        let pull = ["pull", &reference, "--output", "out"];
+        new_user().run_by(unshare(&script), &pull)
+    };
+    let bundle = systems.certificate().display().to_string();
+    let with_bundle = format!("cp {bundle} {DIRECTORY}/ca-certificates.crt");
+    let with_both = format!("{with_bundle} && export SSL_CERT_FILE={file}");
+    pull(&with_both, Some(&systems)).succeeded();
+    pull(&with_both, Some(&named)).succeeded();
+    pull(&with_both, Some(&other)).failed(&["certificate", "SSL_CERT_FILE"]);
+    pull(&with_bundle, Some(&systems)).succeeded();
+    pull(&with_bundle, Some(&named)).failed(&["certificate", "SSL_CERT_FILE"]);
+
+    // Without any.
+    pull("true", None).succeeded();
+    pull("true", Some(&systems)).failed(&["certificate"]);
+    pull(&format!("export SSL_CERT_FILE={file}"), Some(&named)).succeeded();
+}
+
 /// What `openssl req -x509` makes says of itself that it is an authority.
 #[test]
 fn a_certificate_that_was_named_itself_is_trusted() {
@@ -254,6 +297,37 @@ fn a_refusal_of_a_proxy_is_named_as_such() {
     let ran = new_user().run_with(&environment, &["pull", &reference, "--output", "out"]);
     ran.failed(&["registry.test", "the proxy refuses", "HTTPS_PROXY"]);
     assert_eq!(proxy.seen().len(), 4);
+}
+
+/// What is not encrypted passes through no tunnel: the proxy's answer comes as if it were the registry's.
+#[test]
+fn a_refusal_of_a_proxy_for_plain_http_is_named_as_such() {
+    let image = Content::image(&[noise(1, 1000)]);
+    let reference = format!("registry.test/app@{}", image.digest);
+    let pull = |proxy: &Faulty| {
+        let url = format!("http://{}", proxy.host());
+        let pull = ["pull", &reference, "--output", "out"];
+        let plain = ["--plain-http", "registry.test"];
+        new_user().run_with(&[("HTTP_PROXY", &url)], &[&pull[..], &plain].concat())
+    };
+    for (status, tries) in [(403, 1), (407, 1), (502, 4), (503, 4)] {
+        let proxy = Faulty::start(Content::default(), move |_, _| {
+            Answer::new(status, "<html><b>no such host</b></html>")
+        });
+        let ran = pull(&proxy);
+        assert!(!ran.stderr.contains("docker login"), "{}", ran.stderr);
+        let proxys = format!("through the proxy {}", proxy.host());
+        ran.failed(&["registry.test", &proxys, "no such host", "HTTP_PROXY"]);
+        assert_eq!(proxy.count("registry.test/v2/"), 0);
+        assert_eq!(proxy.seen().len(), tries);
+    }
+    // What a registry says comes through.
+    let proxy = Faulty::start(image.clone(), |_, answer| answer);
+    pull(&proxy).succeeded();
+    let proxy = Faulty::start(image.clone(), |_, _| {
+        Answer::new(403, "{}").header("Docker-Distribution-Api-Version", "registry/2.0")
+    });
+    pull(&proxy).failed(&["registry.test refused access (403", "docker login"]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use oci_pull_all_support::{
-    Answer, CREDENTIALS, Content, Cutting, End, Faulty, Flow, PIECE, Ran, Registry, Request, Seen,
-    User, about, digest, hex, noise, pushed, text,
+    Answer, CREDENTIALS, Content, Cutting, End, Faulty, Flow, Images, PIECE, Ran, Registry,
+    Request, Seen, User, about, digest, hex, noise, pushed, text,
 };
 use serde_json::{Value, json};
 
@@ -141,6 +141,41 @@ fn a_connection_to_the_base_that_breaks_is_replaced() {
 }
 
 #[test]
+fn a_base_whose_ranges_are_of_no_use_passes_through() {
+    type Spoil = fn(Answer) -> Answer;
+    let cases: [Spoil; 4] = [
+        |_| Answer::new(403, ""),
+        |_| Answer::new(416, ""),
+        |answer| answer.header("Content-Range", "bytes 1-2/3"),
+        |mut answer| {
+            answer.status = 200;
+            answer.headers.clear();
+            answer
+        },
+    ];
+    for spoil in cases {
+        let content = Content::image(&[noise(3, 20 * PIECE)]);
+        let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+        let origin = Faulty::start(content, {
+            let layer = layer.clone();
+            move |seen: &Seen, answer: Answer| match seen.headers.get("range") {
+                Some(_) => spoil(answer),
+                None if seen.path.ends_with(&layer) && seen.earlier == 0 => {
+                    answer.cut(10 * PIECE, End::Close)
+                }
+                None => answer,
+            }
+        });
+        let target = Registry::empty();
+        let repository = format!("{}/team/app", target.host());
+        let shallow = Shallow::pull(&origin.host(), &image);
+        shallow.push(&repository, &[]).succeeded();
+        assert_eq!(origin.count(&layer), 3);
+        check_image(&format!("{repository}@{image}"));
+    }
+}
+
+#[test]
 fn a_blob_that_is_too_long_for_one_request_is_sent_in_chunks() {
     let content = Content::image(&[noise(10, 2_500_000)]);
     let (layer, image) = (content.layers[0].clone(), content.digest.clone());
@@ -251,6 +286,73 @@ fn a_mount_is_permitted_by_one_token_for_both_repositories() {
         let ran = shallow.push(&repository, &[]).succeeded();
         assert!(ran.stderr.contains("1 mounted"), "{answer}: {}", ran.stderr);
     }
+}
+
+/// A registry whose tokens expire: each is good for so many requests, the POST that begins an upload included.
+/// Only reading needs none. Its token service is busy every other time.
+fn forgetful(requests: usize, limit: usize) -> Faulty {
+    let images = Mutex::new(Images::default());
+    let tokens = Mutex::new((0, 0));
+    Faulty::start(Content::default(), move |seen, _| {
+        let (token, used) = &mut *tokens.lock().expect("no thread panicked");
+        if seen.path.starts_with("/token") && seen.earlier % 2 == 0 {
+            return Answer::new(503, "").header("Retry-After", "0");
+        }
+        if seen.path.starts_with("/token") {
+            (*token, *used) = (*token + 1, 0);
+            return Answer::new(200, json!({"token": format!("t{token}")}).to_string());
+        }
+        let is_read = seen.method == "HEAD" || !seen.path.contains("/uploads/");
+        if !is_read {
+            let good = format!("Bearer t{token}");
+            let shown = seen.headers.get("authorization");
+            *used += 1;
+            if shown != Some(&good) || *used > requests {
+                let realm = format!("Bearer realm=\"http://{}/token\"", seen.headers["host"]);
+                return Answer::new(401, "").header("WWW-Authenticate", realm);
+            }
+            if seen.body.len() > limit {
+                return Answer::new(413, "");
+            }
+        }
+        images.lock().expect("no thread panicked").answer(seen)
+    })
+}
+
+#[test]
+fn a_token_that_expires_within_an_upload_is_renewed() {
+    let content = Content::image(&[noise(12, 5_500_000)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    for limit in [usize::MAX, 1 << 20] {
+        let target = forgetful(2, limit);
+        let repository = format!("{}/team/app", target.host());
+        let shallow = Shallow::pull(&origin.host(), &image);
+        shallow
+            .push(&repository, &["--concurrency", "1"])
+            .succeeded();
+        check_image(&format!("{repository}@{image}"));
+        let requests = target.requests();
+        let taken = requests
+            .iter()
+            .filter(|r| r.method == "PATCH" && r.status == 202);
+        // Those of the layer, and that of the config.
+        let chunks = if limit == usize::MAX { 0 } else { 6 + 1 };
+        assert_eq!(taken.count(), chunks, "no part is sent twice");
+        assert_eq!(finished(&requests, &layer), 1);
+    }
+
+    // A right that nobody has is not waited for.
+    let target = forgetful(1, usize::MAX);
+    let repository = format!("{}/team/app", target.host());
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let ran = shallow.push(&repository, &["--concurrency", "1"]);
+    let requests = target.requests();
+    let puts = requests
+        .iter()
+        .filter(|r| r.method == "PUT" && r.status == 401);
+    assert!(puts.count() <= 4, "{requests:?}");
+    ran.failed(&["(401"]);
 }
 
 /// Writes a Docker configuration with a password for `host`.

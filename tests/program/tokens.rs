@@ -208,6 +208,53 @@ fn who_hides_what_it_wants_is_shown_the_credential() {
     }
 }
 
+/// `/v2/` is busy when it is asked what the repository does not say.
+#[test]
+fn a_challenge_that_is_late_is_met() {
+    completes(&registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            return Some(good_token(seen));
+        }
+        if seen.path == "/v2/" {
+            return Some(match seen.earlier {
+                0 => Answer::new(503, "").header("Retry-After", "0"),
+                1 => Answer::none(End::Reset),
+                _ => refusal(401, &[bearer(host)]),
+            });
+        }
+        (shown(seen) != "Bearer good").then(|| refusal(404, &[]))
+    }));
+}
+
+/// Of two challenges, the stronger one names a token service that must not be asked.
+#[test]
+fn the_strongest_challenge_that_can_be_met_is() {
+    for realm in [
+        "https://169.254.169.254/token",
+        "ftp://tokens.test/",
+        "/token",
+    ] {
+        completes(&registry(image(), move |seen, _| {
+            let challenges = [
+                format!("Bearer realm=\"{realm}\""),
+                "Basic realm=\"r\"".to_owned(),
+            ];
+            (shown(seen) != BASIC).then(|| refusal(401, &challenges))
+        }));
+    }
+}
+
+#[test]
+fn a_challenge_without_end_is_shown_in_part() {
+    let registry = registry(image(), move |seen, _| {
+        let challenge = format!("Custom x=\"{}\u{9b}31m\"", "y".repeat(5000));
+        (seen.path != "/v2/").then(|| refusal(401, &[challenge]))
+    });
+    let ran = pull(&with_login(&registry.host()), &registry.host());
+    assert!(ran.stderr.len() < 2000, "{}", ran.stderr);
+    ran.failed(&["were not shown", "Custom x=\"yyy"]);
+}
+
 #[test]
 fn no_credential_is_called_wrong_that_was_not_shown() {
     let cases: [(u16, &[&str]); 3] = [
@@ -386,6 +433,8 @@ fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
         "https://169.254.169.254/latest",
         "https://[fd00:ec2::254]/latest",
         "https://[::ffff:a9fe:a9fe]/",
+        "https://2852039166/",
+        "https://100.100.100.200/latest",
     ] {
         let registry = registry(image(), move |_, _| {
             Some(refusal(401, &[format!("Bearer realm=\"{realm}\"")]))

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::oci::reference::Reference;
+use oci_pull_all::oci::reference::{Reference, Tag};
 use url::Url;
 
 fuzz_target!(|data: &[u8]| {
@@ -26,7 +26,10 @@ fuzz_target!(|data: &[u8]| {
         )
     );
 
-    let repository = reference.repository();
+    let (registry, repository) = (
+        reference.repository().registry(),
+        reference.repository().path(),
+    );
     assert!(
         repository
             .split('/')
@@ -37,14 +40,14 @@ fuzz_target!(|data: &[u8]| {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
     );
-    assert!(reference.registry() == "docker.io" || text.starts_with(reference.registry()));
+    assert!(registry.as_str() == "docker.io" || text.starts_with(registry.as_str()));
 
     // Ports over 65535 and some numbers are no hosts: that is an error before anything is sent.
-    let host = reference.api_host();
+    let host = registry.api_host();
     let Ok(base) = Url::parse(&format!("https://{host}/")) else {
         return;
     };
-    let name = reference.tag().unwrap_or("latest");
+    let name = reference.tag().map_or("latest", Tag::as_str);
     let path = format!("/v2/{repository}/manifests/{name}");
     let url = Url::parse(&format!("https://{host}{path}")).expect("its base is a URL");
     assert_eq!(url.path(), path);

@@ -1,0 +1,121 @@
+//! Manifests and blobs on their way from a registry (OCI distribution spec, "Pull").
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use oci_client::secrets::RegistryAuth;
+use reqwest::{Response, Url};
+
+use crate::oci::descriptor::Descriptor;
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::manifest::MAX_MANIFEST_SIZE;
+use crate::oci::reference::Tag;
+
+use super::body::authority;
+use super::local::is_loopback;
+use super::{Body, Client, Elsewhere, RegistryError, Subject};
+
+impl Client {
+    /// The manifest of `digest`, verified.
+    pub async fn manifest(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
+        let what = Subject::Manifest(digest.clone());
+        let response = self
+            .get(&what, &format!("manifests/{digest}"), None)
+            .await?;
+        let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
+        let found = Digest::of(digest.algorithm(), &bytes);
+        if found == *digest {
+            Ok(bytes)
+        } else {
+            Err(RegistryError::Digest {
+                what,
+                host: self.host(),
+                found,
+            })
+        }
+    }
+
+    /// What a tag points to now: the manifest and its digest.
+    pub async fn resolve(&self, tag: &Tag) -> Result<(Bytes, Digest), RegistryError> {
+        let what = Subject::Tag(tag.clone());
+        let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
+        let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        Ok((bytes, digest))
+    }
+
+    /// The bytes `range` of a blob, or all of it where ranges are of no use (RFC 9110, 14): where an answer to
+    /// one cannot be used, the whole blob is asked for, and no range again. With a `url` of its descriptor it comes
+    /// from there, without credentials (descriptor.md, `urls`). The bytes are not verified.
+    pub(crate) async fn blob(
+        &self,
+        blob: &Descriptor,
+        url: Option<&str>,
+        range: &Range<u64>,
+    ) -> Result<Body, RegistryError> {
+        let whole = 0..blob.size;
+        if *range == whole || !self.ranges.load(Ordering::Relaxed) {
+            return self.ask_for_blob(blob, url, None).await;
+        }
+        match self.ask_for_blob(blob, url, Some(range)).await {
+            Err(error) if error.may_be_about_range() => {
+                let body = self.ask_for_blob(blob, url, None).await?;
+                self.ranges.store(false, Ordering::Relaxed);
+                Ok(body)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_for_blob(
+        &self,
+        blob: &Descriptor,
+        url: Option<&str>,
+        range: Option<&Range<u64>>,
+    ) -> Result<Body, RegistryError> {
+        let (what, response) = match url {
+            None => {
+                let what = Subject::Blob(blob.digest.clone());
+                let path = format!("blobs/{}", blob.digest);
+                let response = self.get(&what, &path, range).await?;
+                (what, response)
+            }
+            Some(url) => self.get_foreign(blob, url, range).await?,
+        };
+        Body::new(what, response, blob.size, range, &self.ranges)
+    }
+
+    /// A GET of a URL that a descriptor has, without credentials.
+    async fn get_foreign(
+        &self,
+        blob: &Descriptor,
+        url: &str,
+        range: Option<&Range<u64>>,
+    ) -> Result<(Subject, Response), RegistryError> {
+        let what = Subject::ForeignBlob(Box::new(Elsewhere {
+            digest: blob.digest.clone(),
+            place: url.to_owned(),
+        }));
+        let is_named = |url: &Url| self.options.plain_http.contains(authority(url).as_str());
+        let parsed = Url::parse(url).ok().filter(|parsed| {
+            parsed.scheme() == "https"
+                || (parsed.scheme() == "http"
+                    && (is_loopback(&authority(parsed)) || is_named(parsed)))
+        });
+        let Some(parsed) = parsed else {
+            return Err(RegistryError::Url {
+                what,
+                url: url.to_owned(),
+            });
+        };
+        let connection = self.connection().await?;
+        if !is_named(&parsed) && !connection.guard.permits(&parsed).await {
+            return Err(self.local(&what, &parsed));
+        }
+        let request = what.read(range, connection.foreign().await?.get(parsed));
+        let response = self.send(&what, request, &RegistryAuth::Anonymous).await?;
+        let response = self.accept(&what, response).await?;
+        Ok((what, response))
+    }
+}

@@ -1,0 +1,258 @@
+//! What every request has: a URL below the registry's `/v2/`, an answer that may be an error, and limits.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use oci_client::secrets::RegistryAuth;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+
+use super::authorization::authorized;
+use super::body::authority;
+use super::connection::{Connection, same_host};
+use super::error::error_detail;
+use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject};
+
+/// What is read of a token or of an error's body, in bytes.
+pub(super) const MAX_SMALL: u64 = 1 << 20;
+/// How many times the longest silence what is small may take in all.
+const MAX_SILENCES: u32 = 4;
+
+/// An answer that is an error.
+pub(super) struct Refusal {
+    /// Who gave it.
+    pub(super) host: String,
+    pub(super) status: HttpStatus,
+    /// What it says, with a separator before it, or nothing.
+    pub(super) detail: String,
+    pub(super) retry: Retry,
+}
+
+impl Client {
+    /// Made when it is first needed.
+    pub(super) async fn connection(&self) -> Result<&Connection, RegistryError> {
+        let connect = || Connection::to(self.repository.registry(), &self.options);
+        self.connection.get_or_try_init(connect).await
+    }
+
+    /// A GET below `/v2/REPOSITORY/`, authorized as need be.
+    pub(super) async fn get(
+        &self,
+        what: &Subject,
+        path: &str,
+        range: Option<&Range<u64>>,
+    ) -> Result<Response, RegistryError> {
+        let url = self.url(what, path).await?;
+        self.get_url(what, url, range).await
+    }
+
+    /// A GET of the registry itself, authorized as need be.
+    pub(super) async fn get_url(
+        &self,
+        what: &Subject,
+        url: Url,
+        range: Option<&Range<u64>>,
+    ) -> Result<Response, RegistryError> {
+        let shape = |request| what.read(range, request);
+        let response = self.ask_url(what, Method::GET, url, shape).await?;
+        self.accept(what, response).await
+    }
+
+    /// A request below `/v2/REPOSITORY/`, authorized as need be. The answer may be an error.
+    pub(super) async fn ask(
+        &self,
+        what: &Subject,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let url = self.url(what, path).await?;
+        self.ask_url(what, method, url, shape).await
+    }
+
+    /// A URL below `/v2/REPOSITORY/`.
+    pub(super) async fn url(&self, what: &Subject, path: &str) -> Result<Url, RegistryError> {
+        let base = self.base().await?;
+        let path = format!("{}/{path}", self.repository.path());
+        base.join(&path).map_err(|_| RegistryError::Url {
+            what: what.clone(),
+            url: path,
+        })
+    }
+
+    /// The registry's `/v2/`.
+    pub(super) async fn base(&self) -> Result<Url, RegistryError> {
+        let scheme = self.connection().await?.scheme;
+        let url = format!("{scheme}://{}/v2/", self.repository.registry().api_host());
+        Url::parse(&url).map_err(|_| RegistryError::Url {
+            what: Subject::Support,
+            url,
+        })
+    }
+
+    /// Whether a URL is of the registry itself, and not of where it leads to.
+    pub(super) async fn is_own(&self, url: &Url) -> Result<bool, RegistryError> {
+        Ok(same_host(url, &self.base().await?))
+    }
+
+    pub(super) async fn send(
+        &self,
+        what: &Subject,
+        request: RequestBuilder,
+        auth: &RegistryAuth,
+    ) -> Result<Response, RegistryError> {
+        match authorized(request, auth).send().await {
+            Ok(response) => {
+                self.answered.store(true, Ordering::Relaxed);
+                Ok(response)
+            }
+            Err(source) => Err(self.transport(what, source)),
+        }
+    }
+
+    /// Turns an answer that is an error into one.
+    pub(super) async fn accept(
+        &self,
+        what: &Subject,
+        response: Response,
+    ) -> Result<Response, RegistryError> {
+        let code = response.status();
+        if code.is_success() {
+            return Ok(response);
+        }
+        // What another host refuses, no login at the registry permits.
+        let is_own = self.is_own(response.url()).await?;
+        let proxy = self.connection().await?.answering_proxy(&response);
+        let Refusal {
+            host,
+            status,
+            detail,
+            retry,
+        } = self.refusal(what, response).await;
+        let what = what.clone();
+        Err(if let Some(proxy) = proxy {
+            RegistryError::Proxy {
+                what,
+                way: format!("{host} through the proxy {proxy}"),
+                status,
+                detail,
+                retry,
+            }
+        } else if is_own && code == StatusCode::NOT_FOUND {
+            RegistryError::NotFound {
+                what,
+                host,
+                repository: self.repository.path().to_owned(),
+                detail,
+            }
+        } else if is_own && matches!(code, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            RegistryError::Access {
+                what,
+                host,
+                status,
+                detail,
+                advice: self.login_advice(code).await?,
+            }
+        } else {
+            RegistryError::Status {
+                what,
+                host,
+                status,
+                detail,
+                retry,
+            }
+        })
+    }
+
+    /// What an answer that is an error says, whoever gave it.
+    pub(super) async fn refusal(&self, what: &Subject, response: Response) -> Refusal {
+        let status = response.status();
+        let host = authority(response.url());
+        let retry = Retry::of(status, response.headers());
+        let mut detail = match self.read(what, response, MAX_SMALL).await {
+            Ok(body) => error_detail(&body),
+            Err(_) => String::new(),
+        };
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            detail = format!(
+                "{detail}; wait, or log in with `docker login {}` if you are not",
+                self.repository.registry()
+            );
+        }
+        Refusal {
+            host,
+            status: HttpStatus(status),
+            detail,
+            retry,
+        }
+    }
+
+    /// Reads what is small, in a time that is limited too.
+    pub(super) async fn read(
+        &self,
+        what: &Subject,
+        response: Response,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let host = authority(response.url());
+        let time = self.options.idle_timeout * MAX_SILENCES;
+        let read = self.read_slowly(what, response, limit);
+        match tokio::time::timeout(time, read).await {
+            Ok(read) => read,
+            Err(_) => Err(RegistryError::Slow {
+                what: what.clone(),
+                host,
+                seconds: time.as_secs(),
+            }),
+        }
+    }
+
+    async fn read_slowly(
+        &self,
+        what: &Subject,
+        mut response: Response,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let too_large = RegistryError::TooLarge {
+            what: what.clone(),
+            host: authority(response.url()),
+            limit,
+        };
+        let mut bytes = Vec::new();
+        if response.content_length().unwrap_or(0) > limit {
+            return Err(too_large);
+        }
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|source| self.transport(what, source))?
+        {
+            if (bytes.len() + chunk.len()) as u64 > limit {
+                return Err(too_large);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.into())
+    }
+
+    pub(super) fn host(&self) -> String {
+        self.repository.registry().to_string()
+    }
+
+    pub(super) fn local(&self, what: &Subject, url: &Url) -> RegistryError {
+        RegistryError::Local {
+            what: what.clone(),
+            url: url.to_string(),
+            registry: self.host(),
+        }
+    }
+
+    pub(super) fn transport(&self, what: &Subject, source: reqwest::Error) -> RegistryError {
+        let host = source.url().map(authority);
+        RegistryError::Transport {
+            what: what.clone(),
+            host: host.unwrap_or_else(|| self.host()),
+            why: NoAnswer::new(source, self.answered.load(Ordering::Relaxed)),
+        }
+    }
+}
