@@ -123,7 +123,7 @@ fn expanded(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsStrin
     Ok(expanded)
 }
 
-fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
+pub(super) fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
     let text = fs::read_to_string(file)
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let words = shlex::split(&text)

@@ -129,7 +129,7 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
         let (mode, owner) = said.split_once(' ').unwrap_or((said, "0:0"));
         content.set_parent(path, parse_mode(mode)?, owner.parse()?)?;
     }
-    let mut unused = String::new();
+    let mut unused = Vec::new();
     for (files, kind) in [
         (&args.source, FileKind::Source),
         (&args.file, FileKind::Data),
@@ -138,13 +138,13 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
     ] {
         for (path, file) in pairs(files) {
             if !add_file(&mut content, path, Path::new(file), kind)? {
-                unused += &format!("{file}\n");
+                unused.push(file);
             }
         }
     }
     for (path, source) in pairs(&args.directory) {
         if !content.add_tree(path, &shown_directory(Path::new(source))?)? {
-            unused += &format!("{source}\n");
+            unused.push(source);
         }
     }
     for path in &args.empty_directory {
@@ -178,7 +178,8 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
         write(file, &to_json(&built.unnamed_parents))?;
     }
     if let Some(file) = &args.unused_inputs {
-        write(file, unused.as_bytes())?;
+        let lines: Vec<_> = unused.iter().map(|path| format!("{path}\n")).collect();
+        write(file, lines.concat().as_bytes())?;
     }
     write(&args.descriptor, &to_json(&built.descriptor))
 }

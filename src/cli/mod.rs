@@ -98,6 +98,8 @@ enum Command {
     TryNamespaces,
     /// Push an image that was built, and what its base has, to a registry.
     Push(Box<push::PushArgs>),
+    /// Push several images, and none of them unless all can be pushed as far as this machine knows.
+    PushAll(push::PushAllArgs),
     /// Load an image of a layout into a local Docker, podman or containerd.
     Load(load::LoadArgs),
 }
@@ -150,6 +152,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Findings(command) => return findings::run(&command),
         Command::TryNamespaces => scan::try_namespaces()?,
         Command::Push(args) => return push::push(&args),
+        Command::PushAll(args) => return push::push_all(&args),
         Command::Load(args) => load::load(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,12 @@
 //! `push`: what sends an image to a registry.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, Parser, Subcommand};
 use indicatif::HumanBytes;
 use oci_pull_all::oci::descriptor::Kind;
 use oci_pull_all::oci::digest::Digest;
@@ -16,8 +17,9 @@ use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Client;
 use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
-use oci_pull_all::store::Trust;
+use oci_pull_all::store::{Store, Trust};
 
+use super::arguments::read_arguments;
 use super::build::{LocalBlobs, pairs, read_descriptor};
 use super::findings::{exit_code, read_verdicts, say_verdicts};
 use super::progress::Progress;
@@ -63,18 +65,73 @@ pub(crate) struct PushArgs {
     registry: RegistryArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct PushAllArgs {
+    /// A file with the arguments of a push, as for a POSIX shell. May be repeated.
+    #[arg(long, value_name = "FILE", required = true)]
+    push: Vec<PathBuf>,
+    /// Arguments that count for each of them, after --.
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+/// A push whose arguments are in a file.
+#[derive(Debug, Parser)]
+#[command(name = "oci-pull-all", no_binary_name = true)]
+struct Listed {
+    #[command(subcommand)]
+    command: ListedCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ListedCommand {
+    Push(Box<PushArgs>),
+}
+
 pub(crate) fn push(args: &PushArgs) -> Result<ExitCode> {
-    if args.require_scan {
-        let verdicts = read_verdicts(&args.verdict)?;
-        let outcome = say_verdicts(&verdicts)?;
-        if outcome != Outcome::Passed {
-            tell("error: nothing is pushed, because the image does not pass its scan");
-            return Ok(exit_code(outcome));
+    push_each(&[args])
+}
+
+pub(crate) fn push_all(args: &PushAllArgs) -> Result<ExitCode> {
+    let mut listed = Vec::new();
+    for file in &args.push {
+        let arguments = read_arguments(file)?.chain(args.arguments.iter().cloned());
+        let Listed {
+            command: ListedCommand::Push(push),
+        } = Listed::parse_from(arguments);
+        listed.push(push);
+    }
+    let listed: Vec<&PushArgs> = listed.iter().map(Box::as_ref).collect();
+    push_each(&listed)
+}
+
+/// Pushes one after the other, and nothing at all if one of them could not begin.
+fn push_each(pushes: &[&PushArgs]) -> Result<ExitCode> {
+    let mut outcome = Outcome::Passed;
+    let mut prepared = Vec::new();
+    for args in pushes {
+        if args.require_scan {
+            outcome = outcome.max(check_scan(args)?);
         }
+        prepared.push(Prepared::new(args)?);
+    }
+    if outcome != Outcome::Passed {
+        tell("error: nothing is pushed, because the image does not pass its scan");
+        return Ok(exit_code(outcome));
+    }
+    for push in prepared {
+        transfer(push.args.transfer.concurrency, push.send())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_scan(args: &PushArgs) -> Result<Outcome> {
+    let verdicts = read_verdicts(&args.verdict)?;
+    let outcome = say_verdicts(&verdicts)?;
+    if outcome == Outcome::Passed {
         check_scanned(args, &verdicts)?;
     }
-    transfer(args.transfer.concurrency, push_with(args))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(outcome)
 }
 
 /// Each image that is pushed must be one that was scanned.
@@ -102,45 +159,64 @@ fn check_scanned(args: &PushArgs, verdicts: &[Verdict]) -> Result<()> {
     .into())
 }
 
-async fn push_with(args: &PushArgs) -> Result<()> {
-    let tags = tags(args)?;
-    let root = read_descriptor(&args.root)?;
-    let image = PushedImage {
-        sources: args.local.sources()?,
-        origins: origins(args)?,
-        root: root.clone(),
-    };
-    let options = args.registry.options()?;
-    let target = &args.repository;
-    let mut mounted: Vec<Repository> = image
-        .origins
-        .values()
-        .map(|origin| origin.repository())
-        .filter(|from| from.registry() == target.registry() && *from != target)
-        .cloned()
-        .collect();
-    mounted.sort();
-    mounted.dedup();
-    let registry = Arc::new(Client::for_push(target.clone(), options, mounted));
-    // A machine that has pulled nothing has no store.
-    let path = args.store.path().ok().filter(|path| path.exists());
-    let store = path.map(|path| store::open_existing(&path, Trust::Seal));
-    let progress = Progress::new(args.transfer.progress);
-    let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
-    let name = target.to_string();
-    let pushed = push::push(
-        &registry,
-        image,
-        &tags,
-        store.transpose()?,
-        args.transfer.concurrency.into(),
-        &reporter,
-    );
-    let report = pushed
-        .await
-        .map_err(|error| Failed("push to", name.clone(), error.into()))?;
-    progress.finish(&describe(&name, &tags, &report));
-    say(format_args!("{name}@{}", root.digest))
+/// A push of which all is there that this machine can have.
+struct Prepared<'a> {
+    args: &'a PushArgs,
+    tags: Vec<Tag>,
+    image: PushedImage,
+    target: Arc<Client>,
+    store: Option<Store>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(args: &'a PushArgs) -> Result<Self> {
+        let image = PushedImage {
+            sources: args.local.sources()?,
+            origins: origins(args)?,
+            root: read_descriptor(&args.root)?,
+        };
+        let target = &args.repository;
+        let mut mounted: Vec<Repository> = image
+            .origins
+            .values()
+            .map(|origin| origin.repository())
+            .filter(|from| from.registry() == target.registry() && *from != target)
+            .cloned()
+            .collect();
+        mounted.sort();
+        mounted.dedup();
+        let options = args.registry.options()?;
+        // A machine that has pulled nothing has no store.
+        let path = args.store.path().ok().filter(|path| path.exists());
+        let store = path.map(|path| store::open_existing(&path, Trust::Seal));
+        Ok(Prepared {
+            args,
+            tags: tags(args)?,
+            image,
+            target: Arc::new(Client::for_push(target.clone(), options, mounted)),
+            store: store.transpose()?,
+        })
+    }
+
+    async fn send(self) -> Result<()> {
+        let progress = Progress::new(self.args.transfer.progress);
+        let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
+        let name = self.args.repository.to_string();
+        let digest = self.image.root.digest.clone();
+        let pushed = push::push(
+            &self.target,
+            self.image,
+            &self.tags,
+            self.store,
+            self.args.transfer.concurrency.into(),
+            &reporter,
+        );
+        let report = pushed
+            .await
+            .map_err(|error| Failed("push to", name.clone(), error.into()))?;
+        progress.finish(&describe(&name, &self.tags, &report));
+        say(format_args!("{name}@{digest}"))
+    }
 }
 
 fn tags(args: &PushArgs) -> Result<Vec<Tag>> {

@@ -82,13 +82,12 @@ fn words(entry: &Entry) -> Vec<String> {
 
 /// A text with all but the plainest characters in octal, as vis(3) writes it.
 fn visible(text: &[u8]) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for byte in text {
-        if byte.is_ascii_graphic() && !br#"#\=*?["#.contains(byte) {
-            shown.push(char::from(*byte));
+    let characters = text.iter().map(|byte| {
+        if byte.is_ascii_graphic() && !b"#\\=*?[".contains(byte) {
+            char::from(*byte).to_string()
         } else {
-            shown.push_str(&format!("\\{byte:03o}"));
+            format!("\\{byte:03o}")
         }
-    }
-    shown
+    });
+    characters.collect()
 }

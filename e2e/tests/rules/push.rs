@@ -1,5 +1,7 @@
 //! What goes over the wire when an image is pushed, as the registries saw it.
 
+use std::process::Command;
+
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::new_user;
 use oci_pull_all_support::{Registry, Request, about, debian, pushed, text};
@@ -165,5 +167,59 @@ fn an_index_goes_with_all_its_images_and_its_tags_are_stamped() {
     let messages = workspace.fail(&["build", "//:push_to_tag"]);
     for expected in ["/team/app:v1", "without a tag", "remote_tags"] {
         assert!(messages.contains(expected), "{messages}");
+    }
+}
+
+#[test]
+fn several_are_pushed_once_all_can_be() {
+    let source = Registry::with_base_images();
+    let digest = source.digest(BASE, "stable");
+    let target = Registry::empty();
+    let workspace = workspace(&source, &digest, &target);
+    // The second has a tag that nobody fills in.
+    let messages = workspace.fail(&["run", "//:push_all"]);
+    assert!(messages.contains("--embed_label sets it"), "{messages}");
+    assert!(target.requests().is_empty(), "{:?}", target.requests());
+
+    let status = format!(
+        "--workspace_status_command={}",
+        workspace.path("status.sh").display()
+    );
+    let run = workspace.succeed(&[
+        "run",
+        "//:push_all",
+        "--embed_label=v3",
+        &status,
+        "--",
+        "--tag",
+        "both",
+    ]);
+    for (name, tag) in [("app", "v1"), ("index", "v3-17")] {
+        let repository = format!("{}/team/{name}", target.host());
+        let digest = pushed(&run.stdout, &repository);
+        for tag in [tag, "both"] {
+            assert_eq!(target.digest(&format!("team/{name}"), tag), digest);
+        }
+    }
+}
+
+#[test]
+fn a_push_starts_wherever_it_stands() {
+    let source = Registry::with_base_images();
+    let digest = source.digest(BASE, "stable");
+    let target = Registry::empty();
+    let workspace = workspace(&source, &digest, &target);
+    workspace.succeed(&["build", "//:push", "//:deploy"]);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    for (program, tag) in [("push", "v1"), ("deploy", "deployed")] {
+        let output = Command::new(workspace.output(program))
+            .current_dir(elsewhere.path())
+            .output()
+            .expect("can be run");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program}: {messages}");
+        let repository = format!("{}/team/app", target.host());
+        let digest = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(target.digest("team/app", tag), pushed(&digest, &repository));
     }
 }

@@ -10,7 +10,7 @@ def run_host_tool(ctx, arguments, runfiles):
 
     Args:
       ctx: the context of an executable rule with `_tool = HOST_TOOL_ATTR` among its attributes.
-      arguments: an Args with the tool's arguments, which come before the user's.
+      arguments: a File that write_arguments makes.
       runfiles: the runfiles that it needs.
 
     Returns:
@@ -38,20 +38,32 @@ def test_tool(ctx, arguments, runfiles):
     Returns:
       A list of providers.
     """
-    return _run(ctx, get_tool(ctx.exec_groups["test"]), arguments, runfiles)
+    return _run(ctx, get_tool(ctx.exec_groups["test"]), write_arguments(ctx, arguments), runfiles)
 
-def _run(ctx, tool, arguments, runfiles):
-    executable = link_tool(ctx, tool.executable)
+def write_arguments(ctx, arguments):
+    """Writes the rule's arguments to where the tool looks for them, wherever it is started.
+
+    Args:
+      ctx: the rule's context.
+      arguments: an Args with the tool's arguments, which come before the user's.
+
+    Returns:
+      A File.
+    """
     file = ctx.actions.declare_file(ctx.label.name + ".arguments")
     arguments.set_param_file_format("shell")
     ctx.actions.write(file, arguments)
+    return file
+
+def _run(ctx, tool, arguments, runfiles):
+    executable = link_tool(ctx, tool.executable)
     return [
         DefaultInfo(
             executable = executable,
             files = depset([executable]),
-            runfiles = ctx.runfiles([file]).merge(runfiles),
+            runfiles = ctx.runfiles([arguments]).merge(runfiles),
         ),
-        RunEnvironmentInfo({"OCI_PULL_ALL_ARGUMENTS": file.short_path}),
+        RunEnvironmentInfo({"OCI_PULL_ALL_ARGUMENTS": arguments.short_path}),
     ]
 
 def link_tool(ctx, tool):

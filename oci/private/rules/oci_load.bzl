@@ -2,7 +2,7 @@
 
 load("//oci/private/common:layout_input.bzl", "single_input")
 load("//oci/private/common:platforms.bzl", "PLATFORM_ATTR", "add_platform")
-load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "run_host_tool", "runfiles_path")
+load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "run_host_tool", "runfiles_path", "write_arguments")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
 
 def _oci_load_impl(ctx):
@@ -19,7 +19,7 @@ def _oci_load_impl(ctx):
     arguments.add_all(ctx.attr.repo_tags, before_each = "--tag")
     if ctx.attr.loader:
         arguments.add("--loader", ctx.attr.loader)
-    return run_host_tool(ctx, arguments, ctx.runfiles(transitive_files = found.inputs))
+    return run_host_tool(ctx, write_arguments(ctx, arguments), ctx.runfiles(transitive_files = found.inputs))
 
 oci_load = rule(
     implementation = _oci_load_impl,

@@ -1,11 +1,12 @@
 """The rule that pushes an image to a registry."""
 
 load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
-load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "run_host_tool", "runfiles_path")
+load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "run_host_tool", "runfiles_path", "write_arguments")
 load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "push_transition")
 load("//oci/private/common:verdict.bzl", "verdicts_of")
+load("//oci/private/providers:push.bzl", "OCIPushInfo")
 load("//oci/private/providers:setting.bzl", "OCISettingInfo")
 
 def _oci_push_impl(ctx):
@@ -46,7 +47,8 @@ def _oci_push_impl(ctx):
     files = found.documents + verdicts + status + ctx.files.remote_tags_file
     files += [image.descriptor for image in described]
     files += [file for layer in layers for file in (layer.descriptor, layer.blob)]
-    return run_host_tool(ctx, arguments, ctx.runfiles(files))
+    file = write_arguments(ctx, arguments)
+    return run_host_tool(ctx, file, ctx.runfiles(files)) + [OCIPushInfo(arguments = file)]
 
 def _check(ctx):
     repository = ctx.attr.repository
@@ -106,5 +108,6 @@ that `--workspace_status_command` names prints. Without any tag, the image is pu
         "_tool": HOST_TOOL_ATTR,
     },
     executable = True,
+    provides = [OCIPushInfo],
     toolchains = [TOOLCHAIN_TYPE],
 )
