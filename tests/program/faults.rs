@@ -428,9 +428,9 @@ fn ranges_that_cannot_be_used_are_done_without() {
             Answer::new(206, body).header("Content-Type", "multipart/byteranges; boundary=B")
         }),
     ];
+    let content = Content::image(&[noise(8, LARGE), noise(9, LARGE / 2)]);
     for (name, spoil) in cases {
-        let content = Content::image(&[noise(8, LARGE), noise(9, LARGE / 2)]);
-        let pull = Pull::new(content, move |seen, answer| {
+        let pull = Pull::new(content.clone(), move |seen, answer| {
             if seen.headers.contains_key("range") {
                 spoil(answer)
             } else {

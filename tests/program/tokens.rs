@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -456,6 +457,37 @@ fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
     new_user()
         .run(&["pull", &reference, "--output", "out"])
         .failed(&["https://169.254.169.254/layer", "is not followed"]);
+}
+
+/// Where the system lets a process have its own view of files, it may have its own names.
+#[test]
+fn the_address_of_a_name_counts() {
+    let user = new_user();
+    fs::write(user.path("hosts"), "169.254.169.254 tokens.test\n").expect("can be written");
+    let unshare = |script: &str| {
+        let mut unshare = Command::new("unshare");
+        let hosts = user.path("hosts").display().to_string();
+        let script = format!("mount --bind {hosts} /etc/hosts && {script}");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        unshare
+    };
+    let probe = unshare("getent hosts tokens.test").output();
+    if !probe.is_ok_and(|ran| ran.status.success()) {
+        return;
+    }
+    let registry = registry(image(), |_, _| {
+        Some(refusal(
+            401,
+            &["Bearer realm=\"https://tokens.test/\"".to_owned()],
+        ))
+    });
+    let reference = format!("{}/team/app@{}", registry.host(), image().digest);
+    let pull = ["pull", &reference, "--output", "out"];
+    let ran = user.run_by(unshare("exec \"$0\" \"$@\""), &pull);
+    ran.failed(&[
+        "token",
+        "tokens.test leads to an address of this machine or its link",
+    ]);
 }
 
 #[test]
