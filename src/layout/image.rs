@@ -318,7 +318,7 @@ mod tests {
             layout.find(&amd64, Some("linux/arm64")),
             Err("the layout has no image for linux/arm64: it has linux/amd64".to_owned())
         );
-        let one = layout.index(&[&amd64, &attestation, &amd64]);
+        let one = layout.index(&[&attestation, &amd64, &amd64]);
         assert_eq!(layout.find(&one, None), Ok(amd64.digest.clone()));
         let both = layout.index(&[&amd64, &one, &arm]);
         assert_eq!(

@@ -294,7 +294,7 @@ impl Verifier<'_> {
                 match manifest {
                     Manifest::Index(index) => self.check_index(&subject, &index, true),
                     Manifest::Image(image) => {
-                        self.check_image(parent, &subject, descriptor, &image)
+                        self.check_image(parent, &subject, descriptor, &image);
                     }
                 }
             }

@@ -321,13 +321,13 @@ fn check_platforms(entries: &[Descriptor]) -> Result<(), ManifestError> {
 
 /// What the manifests of an image turned out to be. Many readers choose by the platform alone, so an artifact must not
 /// be listed for one that an image is for; go-containerregistry takes an entry without a platform for one for
-/// [`Listed::DEFAULT`], so none may stand before the image for that.
+/// [`Listed::DEFAULT`], so none may stand before the image that is listed for that.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     /// The systems and processors of images.
     images: HashSet<(String, String)>,
     artifacts: Vec<(Digest, Platform)>,
-    /// The indexes that list an image for the default.
+    /// The indexes that list an image as one for the default.
     with_default: HashSet<String>,
     /// The artifacts without a platform that stand before it, if there is one, and the indexes that list them.
     before_default: Vec<(Digest, String)>,
@@ -347,7 +347,8 @@ impl Listed {
         let digest = || entry.digest.clone();
         match (image, &entry.platform, index.map(str::to_owned)) {
             (Some(image), _, index) => {
-                let is_default = Self::DEFAULT == (&image.os, &image.architecture);
+                let is_default =
+                    Self::DEFAULT == (&image.os, &image.architecture) && entry.platform.is_some();
                 self.with_default.extend(index.filter(|_| is_default));
                 self.images.insert(system(image));
             }
@@ -391,7 +392,7 @@ pub enum BadImage {
     },
     /// It is an artifact, and is listed without a platform before the image for linux/amd64.
     #[error(
-        "it is an artifact, but its index lists it without a platform, before the image for linux/amd64: some tools take it for that"
+        "it is an artifact, but its index lists it without a platform, before the image that it lists for linux/amd64: some tools take it for that"
     )]
     NoPlatform,
     /// Its config is of no use.

@@ -876,7 +876,7 @@ fn a_date_that_is_none_is_told() {
     pull(&user, content, &[]).succeeded();
     let ran = user.run(&["verify", "out"]).succeeded();
     assert!(
-        ran.stderr.contains(r#"warning: sha256:"#) && ran.stderr.contains(r#""yesterday""#),
+        ran.stderr.contains("warning: sha256:") && ran.stderr.contains(r#""yesterday""#),
         "{}",
         ran.stderr
     );
