@@ -85,11 +85,11 @@ fn parse(text: &str) -> Option<DateTime<Utc>> {
     }
     let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, month, day)?;
     let local = date.and_hms_nano_opt(hour, minute, second, nanosecond)?;
-    Some(
-        local
-            .checked_sub_signed(TimeDelta::minutes(offset))?
-            .and_utc(),
-    )
+    let utc = local
+        .checked_sub_signed(TimeDelta::minutes(offset))?
+        .and_utc();
+    // Others could not be written again.
+    (0..=9999).contains(&utc.year()).then_some(utc)
 }
 
 /// What is left to parse.
@@ -178,6 +178,8 @@ mod tests {
             "12026-01-31T12:00:00Z",
             "２026-01-31T12:00:00Z",
             "1767225600",
+            "9999-12-31T23:59:59-00:01",
+            "0000-01-01T00:00:00+00:01",
         ] {
             assert!(text.parse::<Time>().is_err(), "{text}");
         }

@@ -237,7 +237,7 @@ impl ModuleFiles {
             } else if moving.count() > 0 {
                 let wanted = moves.iter().map(|one| match one.target() {
                     Some(new) => format!("{} {new}", one.name),
-                    None => format!("{} still this one", one.name),
+                    None => format!("{} unchanged", one.name),
                 });
                 refusals.push(Refusal::Several {
                     digest: digest.to_owned(),

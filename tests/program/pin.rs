@@ -172,7 +172,7 @@ fn one_digest_of_several_pulls_moves_with_all_of_them_or_not_at_all() {
     case.expect([OLD, OLD, OLD]);
     // Nobody else is moved along.
     case.run(&["debian"])
-        .failed(&["cannot pin debian", "docker still this one"]);
+        .failed(&["cannot pin debian", "docker unchanged"]);
     case.expect([OLD, OLD, OLD]);
 
     let other = OLD.replace('0', "1");
