@@ -362,6 +362,7 @@ pub async fn describe(
     let mut plan = planner.plan(digest).await?;
     let configs = plan.blobs(true)?;
     planner.fetch(&mut plan, &configs).await?;
+    planner.take_embedded(&plan.blobs(false)?).await?;
     plan.describe()
 }
 
@@ -740,10 +741,7 @@ impl Planner<'_> {
         plan: &mut PullPlan,
         blobs: &[Descriptor],
     ) -> Result<(), PullError> {
-        // What a descriptor has embedded, no registry needs to have.
-        for blob in blobs.iter().filter(|blob| !blob.data.is_empty()) {
-            self.insert(&blob.digest, blob.data.clone().into()).await?;
-        }
+        self.take_embedded(blobs).await?;
         let fetcher = Fetcher::new(
             Arc::clone(self.upstream),
             Arc::clone(self.store),
@@ -751,6 +749,14 @@ impl Planner<'_> {
             self.selection.connections,
         );
         plan.fetched += fetcher.fetch_all(blobs.to_vec()).await?;
+        Ok(())
+    }
+
+    /// What a descriptor has embedded, no registry needs to have.
+    async fn take_embedded(&self, blobs: &[Descriptor]) -> Result<(), StoreError> {
+        for blob in blobs.iter().filter(|blob| !blob.data.is_empty()) {
+            self.insert(&blob.digest, blob.data.clone().into()).await?;
+        }
         Ok(())
     }
 

@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
-    Answer, Content, Faulty, INDEX, Images, MANIFEST, Registry, User, noise, text,
+    Answer, Content, EMPTY, Faulty, INDEX, Images, MANIFEST, Registry, User, digest, manifest_of,
+    noise, text,
 };
 use serde_json::{Value, json};
 
@@ -426,6 +429,29 @@ fn the_oldest_date_counts_and_what_is_none_is_told() {
     let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
     assert_eq!(found[0]["created"], OLD_DATE);
     assert_eq!(found[3]["created"], Value::Null);
+}
+
+#[test]
+fn a_date_may_be_embedded() {
+    let mut images = Images::default();
+    let metadata = br#"{"UpdatedAt":"2020-01-02T03:04:05Z"}"#;
+    let config = images.add_blob("db", EMPTY, b"{}".to_vec());
+    let layer = json!({
+        "mediaType": "a/b", "digest": digest(metadata), "size": metadata.len(),
+        "data": BASE64_STANDARD.encode(metadata),
+        "annotations": {"org.opencontainers.image.title": "metadata.json"},
+    });
+    let manifest = manifest_of(&config, &[layer]).to_string();
+    let manifest = images.add_manifest("db", MANIFEST, manifest.into_bytes());
+    let digest = text(&manifest["digest"]);
+    images.tag("db", "2", digest);
+    let registry = Registry::with(images);
+    let user = new_user();
+    fs::write(user.path("MODULE.bazel"), "").expect("can be written");
+    let pins = [pin("db", &format!("{}/db", registry.host()), "2", digest)];
+    fs::write(user.path("pins.json"), json!(pins).to_string()).expect("can be written");
+    let check = ["pin", "--pins", "pins.json", "--check", "--max-age", "5d"];
+    user.run(&check).failed(&["too old: db"]);
 }
 
 #[test]
