@@ -137,6 +137,7 @@ func config(document []byte) any {
 			OSFeatures: c.OSFeatures,
 		}),
 		"diff_ids": layers,
+		"created":  []int64{c.Created.Unix(), int64(c.Created.Nanosecond())},
 		"process": map[string]any{
 			"entrypoint": texts(c.Config.Entrypoint), "cmd": texts(c.Config.Cmd), "env": texts(c.Config.Env),
 			"user": c.Config.User, "working_dir": c.Config.WorkingDir, "stop_signal": c.Config.StopSignal,

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use oci_pull_all::image::{
     BASE_DIGEST, BASE_NAME, Base, ConfigChanges, HealthOption, Healthcheck, LayerContent,
@@ -19,6 +18,7 @@ use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Tagged;
 use oci_pull_all::oci::strict;
+use oci_pull_all::oci::time::Time;
 
 use super::{Result, read, write};
 
@@ -319,7 +319,7 @@ pub(crate) struct ImageArgs {
     author: Option<String>,
     /// When the image was made, as RFC 3339 writes it.
     #[arg(long, value_name = "TIME")]
-    created: Option<DateTime<Utc>>,
+    created: Option<Time>,
     /// A file with an environment variable on each line, before those of --env.
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
@@ -389,7 +389,7 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
         shell: args.shell.clone(),
         healthcheck,
         author: args.author.clone(),
-        created: args.created,
+        created: args.created.map(Time::utc),
         user: args.user.clone(),
         workdir: args.workdir.clone(),
         exposed_ports: args.exposed_port.clone(),
@@ -545,9 +545,15 @@ pub(crate) fn complete(args: &CompleteArgs) -> Result<()> {
     Ok(())
 }
 
+/// What is built has the media types that its descriptors say, so none may lack it (descriptor.md, "Properties").
 pub(super) fn read_descriptor(path: &Path) -> Result<Descriptor> {
-    strict::read(&read(path)?)
-        .map_err(|error| format!("{} is not a content descriptor: {error}", path.display()).into())
+    let not_one = |why: String| format!("{} is not a content descriptor: {why}", path.display());
+    let descriptor: Descriptor =
+        strict::read(&read(path)?).map_err(|error| not_one(error.to_string()))?;
+    if descriptor.media_type.is_empty() {
+        return Err(not_one("it has no mediaType".to_owned()).into());
+    }
+    Ok(descriptor)
 }
 
 fn read_descriptors(paths: &[PathBuf]) -> Result<Vec<Descriptor>> {

@@ -14,10 +14,11 @@ use oci_pull_all::layout::{FoundImage, find_image};
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::strict;
+use oci_pull_all::oci::time::Time;
 use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{
-    Findings, Image, Inventory, Package, SCHEMA, Severity, Trouble, is_real,
+    Findings, Image, Inventory, Package, SCHEMA, Severity, Trouble,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
@@ -260,8 +261,7 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     };
     let listed = preset.read_list(&list)?;
     let packages: BTreeSet<Package> = listed.packages.into_values().collect();
-    let created = config.created.as_deref();
-    let created = created.and_then(|created| DateTime::parse_from_rfc3339(created).ok());
+    let created = config.created.and_then(std::result::Result::ok);
     write(&args.list, &list)?;
     write_json(
         &args.output,
@@ -271,7 +271,7 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
             image: Image {
                 manifest: descriptor.digest.to_string(),
                 platform: descriptor.platform.unwrap_or(config.platform).to_string(),
-                created: created.map(|created| created.to_utc()).filter(is_real),
+                created: created.and_then(Time::real),
             },
             system: listed.system,
             packages: packages.into_iter().collect(),

@@ -12,10 +12,11 @@ use clap::Args;
 use indicatif::HumanBytes;
 use oci_pull_all::json::to_json;
 use oci_pull_all::oci::digest::{Algorithm, Digest};
-use oci_pull_all::oci::reference::{Reference, Tag};
+use oci_pull_all::oci::reference::Tag;
+use oci_pull_all::oci::time::BadTime;
 use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, of_extension};
 use oci_pull_all::progress::{Reporter, Silent};
-use oci_pull_all::pull::{self, DescribedKind, Description, Selection, Upstream};
+use oci_pull_all::pull::{self, Dates, DescribedKind, Description, PullError, Selection, Upstream};
 use oci_pull_all::registry::{Client, Keychain};
 use oci_pull_all::store::{Store, Trust};
 use serde::Serialize;
@@ -82,6 +83,9 @@ impl FromStr for Age {
     }
 }
 
+/// By how much the clocks of machines may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
+
 /// Why nothing was looked for.
 #[derive(Debug, thiserror::Error)]
 enum PinsError {
@@ -99,6 +103,12 @@ enum PinsError {
     DockerConfig(String),
     #[error("{0:?} is no digest, so its age cannot be told")]
     NoDigest(String),
+    #[error("it says when it was made, but not so that its age could be told")]
+    Unreadable(#[source] BadTime),
+    #[error(
+        "it says that it was made at {0}, which is yet to come: pin another one, or set this machine's clock"
+    )]
+    Future(DateTime<Utc>),
 }
 
 /// What was found of something that is pinned.
@@ -115,22 +125,12 @@ struct Found {
     moves: bool,
     /// What the newest of the two is.
     description: Option<String>,
-    /// When what is pinned was made, if that was asked for and it says so.
+    /// When the oldest of what is pinned was made, if that was asked for and it says so.
     created: Option<DateTime<Utc>>,
     /// Whether that is too long ago.
     too_old: bool,
-    /// Why it was not found out.
+    /// Why not all was found out.
     error: Option<String>,
-}
-
-/// What a tag points to now.
-struct Resolved {
-    reference: Reference,
-    digest: Digest,
-    /// Nothing where nobody asked.
-    description: Option<Description>,
-    /// What the pinned digest says of its age, where somebody asked.
-    created: Option<DateTime<Utc>>,
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -158,17 +158,12 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
         };
         let mut new = None;
         if args.names.is_empty() || args.names.contains(name) {
-            let resolved = match pinned {
-                Ok(pinned) => {
-                    found.digest.clone_from(&pinned.digest);
-                    resolve(args, &files, &store, pinned).await
-                }
+            let digest = match pinned {
+                Ok(pinned) => found.look(args, &files, &store, pinned).await,
                 Err(error) => Err(in_one_line(error).into()),
             };
-            match resolved {
-                Ok(resolved) => {
-                    new = found.take(args, &resolved);
-                }
+            match digest {
+                Ok(digest) => new = Some(digest).filter(|_| found.moves),
                 Err(error) => {
                     found.error = Some(in_one_line(&*error));
                     print_error(&Failed("pin", name.clone(), error));
@@ -280,26 +275,66 @@ fn check(args: &PinArgs, all: &[Found]) -> bool {
 }
 
 impl Found {
-    /// Takes what was found; returns the digest if it is another one than is pinned.
-    fn take(&mut self, args: &PinArgs, resolved: &Resolved) -> Option<Digest> {
-        let new = resolved.digest.to_string();
-        self.reference = Some(resolved.reference.to_string());
-        self.moves = new != self.digest;
-        self.new = Some(new);
-        self.description = resolved.description.as_ref().map(|description| {
+    /// Finds out what there is of `pinned`, and returns the digest that its tag points to now.
+    ///
+    /// What is found is kept when more cannot be found out.
+    async fn look(
+        &mut self,
+        args: &PinArgs,
+        files: &ModuleFiles,
+        store: &Arc<Store>,
+        pinned: &Pinned,
+    ) -> Result<Digest> {
+        self.digest.clone_from(&pinned.digest);
+        let name = &pinned.repository;
+        self.reference = Some(name.to_string());
+        let tag = args.tag.as_deref().or(pinned.tag.as_deref());
+        // The form before there was an attribute for it.
+        let tag = tag.or_else(|| files.tag_in_comment(&pinned.digest));
+        let tag: Tag = tag.ok_or(PinsError::NoTag)?.parse()?;
+        self.reference = Some(name.clone().tagged(tag.clone()).to_string());
+        let source = Source::new(args, files, store, pinned)?;
+
+        let old: Option<Digest> = pinned.digest.parse().ok();
+        // What is pinned by sha512 stays so.
+        let algorithm = old.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        let new = source.resolve(&tag, algorithm).await?;
+        self.new = Some(new.to_string());
+        self.moves = self.new.as_ref() != Some(&pinned.digest);
+        // A registry counts manifests, and CI checks often.
+        if self.moves || !args.check {
+            let description = source.describe(&new).await?;
             let size = HumanBytes(description.size);
-            format!("{}; {size}", in_words(description))
+            self.description = Some(format!("{}; {size}", in_words(&description)));
+        }
+        match (args.max_age, old) {
+            (Some(age), Some(old)) => self.judge(age, source.dates(&old).await?)?,
+            (Some(_), None) => return Err(PinsError::NoDigest(pinned.digest.clone()).into()),
+            // Where nobody judges it, it may be gone.
+            (None, Some(old)) if args.json => {
+                let description = source.describe(&old).await.ok();
+                self.created = description.and_then(|description| description.dates.oldest);
+            }
+            (None, _) => {}
+        }
+        Ok(new)
+    }
+
+    fn judge(&mut self, Age(age): Age, dates: Dates) -> std::result::Result<(), PinsError> {
+        let now = SystemTime::now();
+        self.created = dates.oldest;
+        self.too_old = dates.oldest.is_some_and(|made| {
+            let made = now.duration_since(made.into());
+            made.is_ok_and(|made| made > age)
         });
-        self.created = resolved.created;
-        let now = DateTime::<Utc>::from(SystemTime::now());
-        self.too_old = args.max_age.is_some_and(|Age(age)| {
-            // What was made in the future is not old.
-            let made = self
-                .created
-                .and_then(|created| (now - created).to_std().ok());
-            made.is_some_and(|made| made > age)
-        });
-        self.moves.then(|| resolved.digest.clone())
+        if let Some(error) = dates.unreadable {
+            return Err(PinsError::Unreadable(error));
+        }
+        let is_future = |made: &DateTime<Utc>| SystemTime::from(*made) > now + CLOCKS_DIFFER;
+        dates
+            .newest
+            .filter(is_future)
+            .map_or(Ok(()), |made| Err(PinsError::Future(made)))
     }
 
     fn print(&self) -> Result<()> {
@@ -325,65 +360,78 @@ impl Found {
     }
 }
 
-async fn resolve(
-    args: &PinArgs,
-    files: &ModuleFiles,
-    store: &Arc<Store>,
-    pinned: &Pinned,
-) -> Result<Resolved> {
-    let tag = args.tag.as_deref().or(pinned.tag.as_deref());
-    // The form before there was an attribute for it.
-    let tag = tag.or_else(|| files.tag_in_comment(&pinned.digest));
-    let tag: Tag = tag.ok_or(PinsError::NoTag)?.parse()?;
-    let mut options = args.registry.options()?;
-    if pinned.plain_http {
-        let registry = pinned.repository.registry();
-        options.plain_http.insert(registry.clone());
-    }
-    if let (Some(label), None) = (&pinned.docker_config, args.registry.docker_config()) {
-        let file = files.file(label);
-        let file = file.ok_or_else(|| PinsError::DockerConfig(label.clone()))?;
-        options.keychain = Keychain::of_file(&file)?;
-    }
-    // A tag is what its registry says, and no mirror.
-    let origin = Client::new(pinned.repository.clone(), options);
-    let upstream = Arc::new(Upstream::new(origin, []));
-    let reporter: Arc<dyn Reporter> = Arc::new(Silent);
-    // What is pinned by sha512 stays so.
-    let old: Option<Digest> = pinned.digest.parse().ok();
-    let algorithm = old.map_or(Algorithm::Sha256, |old| old.algorithm());
-    let digest = pull::resolve(upstream.origin(), store, &tag, algorithm, &reporter).await?;
-    let selection = Selection {
-        platforms: pinned.platforms.clone(),
-        shallow: true,
-        ..Selection::default()
-    };
-    let describe = async |digest: &Digest| {
-        pull::describe(&upstream, store, digest, &selection, &reporter).await
-    };
-    // A registry counts manifests, and CI checks often.
-    let description = if args.check && digest.to_string() == pinned.digest {
-        None
-    } else {
-        Some(describe(&digest).await?)
-    };
-    let created = if args.max_age.is_some() {
-        let digest = pinned.digest.parse();
-        let digest = digest.map_err(|_| PinsError::NoDigest(pinned.digest.clone()))?;
-        let description = describe(&digest).await?;
-        match (description.created, &description.kind) {
-            (None, DescribedKind::Artifact(artifact)) => {
-                pull::built(&upstream, store, artifact, &selection, &reporter).await?
-            }
-            (created, _) => created,
+/// Where something that is pinned comes from.
+struct Source {
+    upstream: Arc<Upstream>,
+    store: Arc<Store>,
+    selection: Selection,
+    reporter: Arc<dyn Reporter>,
+}
+
+impl Source {
+    fn new(
+        args: &PinArgs,
+        files: &ModuleFiles,
+        store: &Arc<Store>,
+        pinned: &Pinned,
+    ) -> Result<Self> {
+        let mut options = args.registry.options()?;
+        if pinned.plain_http {
+            let registry = pinned.repository.registry();
+            options.plain_http.insert(registry.clone());
         }
-    } else {
-        None
-    };
-    Ok(Resolved {
-        reference: pinned.repository.clone().tagged(tag),
-        digest,
-        description,
-        created,
-    })
+        if let (Some(label), None) = (&pinned.docker_config, args.registry.docker_config()) {
+            let file = files.file(label);
+            let file = file.ok_or_else(|| PinsError::DockerConfig(label.clone()))?;
+            options.keychain = Keychain::of_file(&file)?;
+        }
+        // A tag is what its registry says, and no mirror.
+        let origin = Client::new(pinned.repository.clone(), options);
+        Ok(Source {
+            upstream: Arc::new(Upstream::new(origin, [])),
+            store: Arc::clone(store),
+            selection: Selection {
+                platforms: pinned.platforms.clone(),
+                shallow: true,
+                ..Selection::default()
+            },
+            reporter: Arc::new(Silent),
+        })
+    }
+
+    async fn resolve(
+        &self,
+        tag: &Tag,
+        algorithm: Algorithm,
+    ) -> std::result::Result<Digest, PullError> {
+        let origin = self.upstream.origin();
+        pull::resolve(origin, &self.store, tag, algorithm, &self.reporter).await
+    }
+
+    async fn describe(&self, digest: &Digest) -> std::result::Result<Description, PullError> {
+        let Source {
+            upstream,
+            store,
+            selection,
+            reporter,
+        } = self;
+        pull::describe(upstream, store, digest, selection, reporter).await
+    }
+
+    /// When the image or artifact `digest` was made; a database tells it in what it holds, which is fetched.
+    async fn dates(&self, digest: &Digest) -> std::result::Result<Dates, PullError> {
+        let Description { kind, dates, .. } = self.describe(digest).await?;
+        match kind {
+            DescribedKind::Artifact(artifact) if dates == Dates::default() => {
+                let Source {
+                    upstream,
+                    store,
+                    selection,
+                    reporter,
+                } = self;
+                pull::built(upstream, store, &artifact, selection, reporter).await
+            }
+            _ => Ok(dates),
+        }
+    }
 }

@@ -14,9 +14,10 @@ use oci_pull_all::registry::Client;
 use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::{quoted, shown};
 
+use super::hints::in_one_line;
 use super::pull::RegistryArgs;
 use super::store::{self, StoreLocation};
-use super::{Failed, Result, say};
+use super::{Failed, Result, say, tell};
 
 /// What the module extension and the pulled repositories keep for themselves.
 const RESERVED: [&str; 4] = ["blobs", "files", "oci_pins", "oci_pulled_toolchains"];
@@ -42,8 +43,11 @@ struct Resolved<'a> {
 #[tokio::main(worker_threads = 2)]
 pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
     let store = Arc::new(store::open(&args.store.path()?, Trust::Seal)?);
-    let mut all = Vec::new();
+    let mut all: Vec<Resolved<'_>> = Vec::new();
     for reference in &args.references {
+        if all.iter().any(|resolved| resolved.reference == reference) {
+            continue;
+        }
         let resolved = look_up(args, &store, reference).await;
         let failed = |error| Failed("resolve", reference.to_string(), error);
         all.push(resolved.map_err(failed)?);
@@ -60,11 +64,27 @@ async fn look_up<'a>(
     let origin = Client::new(reference.repository().clone(), args.registry.options()?);
     // A tag is what its registry says, and no mirror.
     let upstream = Arc::new(Upstream::new(origin, []));
+    let current = async |tag: &Tag, algorithm| {
+        pull::resolve(upstream.origin(), store, tag, algorithm, &reporter).await
+    };
     let digest = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.clone(),
+        (Some(digest), None) => digest.clone(),
+        (Some(digest), Some(tag)) => {
+            match current(tag, digest.algorithm()).await {
+                Ok(current) if current == *digest => {}
+                Ok(current) => tell(format_args!(
+                    "warning: the tag {tag} of {reference} points to {current} by now"
+                )),
+                Err(error) => tell(format_args!(
+                    "warning: it cannot be told where the tag {tag} of {reference} points to: {}",
+                    in_one_line(&error)
+                )),
+            }
+            digest.clone()
+        }
         (None, tag) => {
             let tag = tag.cloned().unwrap_or_else(Tag::latest);
-            pull::resolve(upstream.origin(), store, &tag, Algorithm::Sha256, &reporter).await?
+            current(&tag, Algorithm::Sha256).await?
         }
     };
     let selection = Selection {
@@ -184,9 +204,6 @@ fn names_of(platforms: &[Platform]) -> Vec<String> {
 /// What something is, in a line.
 pub(super) fn in_words(description: &Description) -> String {
     let mut words = match &description.kind {
-        DescribedKind::Images(platforms) if platforms.is_empty() => {
-            "an index of no image".to_owned()
-        }
         DescribedKind::Images(platforms) => {
             format!("an image for {}", names_of(platforms).join(", "))
         }
@@ -199,7 +216,7 @@ pub(super) fn in_words(description: &Description) -> String {
             format!("an artifact, {}, with {files}", artifact.artifact_type)
         }
     };
-    if let Some(created) = &description.created {
+    if let Some(created) = &description.dates.newest {
         let _ = write!(words, "; created {}", created.date_naive());
     }
     shown(&words)

@@ -20,12 +20,10 @@ use crate::tar::read_layer;
 
 use super::merge::{Reachable, check_digest, check_size, read_index};
 use super::{
-    FoundImage, INDEX_FILE, ImageNotFound, MARKER_FILE, MergeError, REF_NAME, Sources, entry,
-    find_image, index_of, marker_json,
+    DOCKER_FILE, FoundImage, INDEX_FILE, ImageNotFound, MARKER_FILE, MergeError, REF_NAME, Sources,
+    entry, find_image, index_of, marker_json,
 };
 
-/// The file that lists the images of an archive to Docker.
-const DOCKER_FILE: &str = "manifest.json";
 /// The annotation by which containerd names an image that it imports.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 

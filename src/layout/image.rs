@@ -14,8 +14,8 @@ use crate::oci::manifest::{
 use crate::oci::platform::{Platform, best_for, offered};
 use crate::oci::walk::{Walk, WalkError, check_configs};
 
-use super::INDEX_FILE;
 use super::referrers::is_list;
+use super::{INDEX_FILE, NotLayout, check_marker};
 
 /// An image of a layout.
 #[derive(Clone, Debug)]
@@ -45,6 +45,9 @@ pub enum ImageNotFound {
         /// Why it failed.
         source: io::Error,
     },
+    /// It is no layout of the version that is known.
+    #[error(transparent)]
+    NotLayout(#[from] NotLayout),
     /// A blob is not what its name says.
     #[error("{expected} of the layout has the digest {found}")]
     Digest {
@@ -154,10 +157,11 @@ pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
         file: INDEX_FILE.to_owned(),
         source,
     })?;
+    check_marker(layout)?;
     let mut walk = Walk::default();
     for entry in index.manifests {
         if entry.is_manifest() && !is_list(&entry) {
-            walk.add(entry, ())?;
+            walk.add(entry, None)?;
         }
     }
     let mut images = Vec::new();
@@ -165,7 +169,8 @@ pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
     let mut listed = Listed::default();
     // Those of all images are in memory.
     let mut config_bytes = 0u64;
-    while let Some((mut descriptor, ())) = walk.next() {
+    while let Some((mut descriptor, index)) = walk.next() {
+        let digest = descriptor.digest.to_string();
         let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
         let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
         let manifest = parsed.map_err(|source| ImageNotFound::Manifest {
@@ -174,7 +179,7 @@ pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
         })?;
         for entry in manifest.manifests() {
             if layout.join(entry.digest.blob_path()).exists() {
-                walk.add(entry.clone(), ())?;
+                walk.add(entry.clone(), Some(digest.clone()))?;
             }
         }
         let Manifest::Image(manifest) = manifest else {
@@ -196,7 +201,7 @@ pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
         let platform = config
             .as_ref()
             .map(|config| platform.unwrap_or_else(|| config.platform.clone()));
-        listed.add(&descriptor, platform.as_ref());
+        listed.add(index.as_deref(), &descriptor, platform.as_ref());
         if let (Some(config), Some(platform)) = (config, platform) {
             debug_assert!(!platform.is_unknown());
             descriptor.platform = Some(platform);
@@ -260,7 +265,7 @@ mod tests {
 
     use super::*;
     use crate::json::to_json;
-    use crate::layout::{ReferrersIndexes, index_json};
+    use crate::layout::{MARKER_FILE, ReferrersIndexes, index_json, marker_json};
     use crate::oci::descriptor::MediaType;
 
     struct Layout(tempfile::TempDir);
@@ -269,6 +274,7 @@ mod tests {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
+            fs::write(directory.path().join(MARKER_FILE), marker_json()).unwrap();
             Layout(directory)
         }
 

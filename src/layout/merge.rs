@@ -12,7 +12,7 @@ use crate::oci::digest::{Algorithm, Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::walk::{Walk, WalkError};
 
-use super::{INDEX_FILE, LayoutError, LayoutWriter, MARKER_FILE, ReferrersIndexes};
+use super::{INDEX_FILE, LayoutError, LayoutWriter, NotLayout, ReferrersIndexes, check_marker};
 
 /// How a pulled blob gets into the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub enum MergeError {
         found: String,
     },
     /// A directory is no layout.
-    #[error("{path} is not an OCI image layout: it has no file {MARKER_FILE}", path = .0.display())]
-    NoLayout(PathBuf),
+    #[error(transparent)]
+    NotLayout(#[from] NotLayout),
     /// A path does not say which blob it is.
     #[error("{path} does not end in blobs/ALGORITHM/HEX", path = .0.display())]
     Name(PathBuf),
@@ -174,9 +174,7 @@ impl Sources {
 
     /// Adds the blobs of the layout in the directory `layout` that were not given yet.
     pub(super) fn add_layout(&mut self, layout: &Path) -> Result<(), MergeError> {
-        if !layout.join(MARKER_FILE).is_file() {
-            return Err(MergeError::NoLayout(layout.to_owned()));
-        }
+        check_marker(layout)?;
         let blobs = layout.join("blobs");
         for algorithm in io_failed("list", &blobs, files_in(&blobs))? {
             if !algorithm.is_dir() {

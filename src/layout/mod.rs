@@ -25,11 +25,14 @@ use crate::files::{FileError, io_failed, make_way, read_at_most, write_whole};
 use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
+use crate::oci::strict::{self, Folded};
 
 /// The file that marks a directory as a layout.
 pub const MARKER_FILE: &str = "oci-layout";
 /// The file that lists the layout's images.
 pub const INDEX_FILE: &str = "index.json";
+/// The file that lists the images of an archive to Docker.
+const DOCKER_FILE: &str = "manifest.json";
 /// The annotation that names an image within a layout.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const VERSION: &str = "1.0.0";
@@ -38,6 +41,47 @@ const VERSION: &str = "1.0.0";
 #[serde(rename_all = "camelCase")]
 struct Marker {
     image_layout_version: String,
+}
+
+/// Why a directory is no layout of the version that is known.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is not an OCI image layout: {problem}", path = .path.display())]
+pub struct NotLayout {
+    path: PathBuf,
+    problem: BadMarker,
+}
+
+/// What is wrong with an `oci-layout`.
+#[derive(Debug, thiserror::Error)]
+enum BadMarker {
+    #[error("it has no file {MARKER_FILE}")]
+    Missing,
+    #[error("{MARKER_FILE} cannot be read: {0}")]
+    Io(io::Error),
+    #[error("{MARKER_FILE} is not valid: {0}")]
+    Json(serde_json::Error),
+    #[error("{MARKER_FILE}: imageLayoutVersion is {0:?}, not {VERSION:?}")]
+    Version(String),
+}
+
+/// Checks that `root` is a layout of the version that is known, because another one may mean something else; returns the
+/// keys of its marker that are in another case.
+fn read_marker(root: &Path) -> Result<Vec<Folded>, BadMarker> {
+    let bytes = match read_at_most(&root.join(MARKER_FILE), MAX_MANIFEST_SIZE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(BadMarker::Missing),
+        bytes => bytes.map_err(BadMarker::Io)?,
+    };
+    match strict::read_noting::<Marker>(&bytes).map_err(BadMarker::Json)? {
+        (marker, folded) if marker.image_layout_version == VERSION => Ok(folded),
+        (marker, _) => Err(BadMarker::Version(marker.image_layout_version)),
+    }
+}
+
+fn check_marker(root: &Path) -> Result<(), NotLayout> {
+    let path = root.to_owned();
+    read_marker(root)
+        .map(drop)
+        .map_err(|problem| NotLayout { path, problem })
 }
 
 /// The content of `oci-layout`.

@@ -13,12 +13,11 @@ use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::platform::Platform;
-use crate::oci::strict;
 use crate::oci::walk::Walk;
 use crate::tar::read_layer;
 use crate::text::chain;
 
-use super::{INDEX_FILE, MARKER_FILE, Marker, VERSION};
+use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, read_marker};
 
 /// One thing that is wrong with a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -184,21 +183,17 @@ impl Verifier<'_> {
     }
 
     fn check_marker(&mut self) {
-        match read_at_most(&self.root.join(MARKER_FILE), MAX_MANIFEST_SIZE) {
-            Ok(bytes) => match strict::read_noting::<Marker>(&bytes) {
-                Ok((marker, folded)) if marker.image_layout_version == VERSION => {
-                    self.note(MARKER_FILE, &folded);
-                }
-                Ok((marker, _)) => self.fault(
-                    MARKER_FILE,
-                    format!(
-                        "imageLayoutVersion is {:?}, not {VERSION:?}",
-                        marker.image_layout_version
-                    ),
-                ),
-                Err(error) => self.fault(MARKER_FILE, format!("not valid: {error}")),
-            },
-            Err(error) => self.fault(MARKER_FILE, format!("cannot be read: {error}")),
+        match read_marker(self.root) {
+            Ok(folded) => self.note(MARKER_FILE, &folded),
+            Err(problem) => self.fault(self.root.display(), problem.to_string()),
+        }
+        // What engines wrote themselves is right, but nobody here checks that it is.
+        if fs::symlink_metadata(self.root.join(DOCKER_FILE)).is_ok() {
+            self.add(
+                FaultKind::Odd,
+                DOCKER_FILE,
+                "some tools read this file instead of index.json: it may be another image, which was not checked",
+            );
         }
     }
 
@@ -298,14 +293,22 @@ impl Verifier<'_> {
                 self.note(&subject, &oddities);
                 match manifest {
                     Manifest::Index(index) => self.check_index(&subject, &index, true),
-                    Manifest::Image(image) => self.check_image(&subject, descriptor, &image),
+                    Manifest::Image(image) => {
+                        self.check_image(parent, &subject, descriptor, &image);
+                    }
                 }
             }
             Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),
         }
     }
 
-    fn check_image(&mut self, subject: &str, entry: &Descriptor, image: &ImageManifest) {
+    fn check_image(
+        &mut self,
+        parent: &str,
+        subject: &str,
+        entry: &Descriptor,
+        image: &ImageManifest,
+    ) {
         let listed = entry.platform.as_ref();
         for blob in image.blobs() {
             self.check_presence(subject, blob);
@@ -317,7 +320,8 @@ impl Verifier<'_> {
         let platform = config
             .as_ref()
             .map(|config| listed.unwrap_or(&config.platform));
-        self.listed.add(entry, platform);
+        let index = Some(parent).filter(|parent| *parent != INDEX_FILE);
+        self.listed.add(index, entry, platform);
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
         for layer in &image.layers {
             self.check_bytes(subject, layer, diff_ids.next());
@@ -351,6 +355,12 @@ impl Verifier<'_> {
                 }
                 let folded = config.as_ref().map_or(&[][..], |config| &config.folded);
                 self.note(digest, folded);
+                let created = config.as_ref().and_then(|config| config.created.as_ref());
+                if let Some(Err(error)) = created {
+                    let problem =
+                        format!("its created cannot be read, which some tools need: {error}");
+                    self.add(FaultKind::Odd, digest, problem);
+                }
                 config
             }
             Err(error) => {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::oci::digest::Digest;
 use crate::oci::platform::{Platform, optional_version, optional_word, word, words};
 use crate::oci::strict::{Folded, read, read_noting, respell};
+use crate::oci::time::{BadTime, Time};
 
 /// The largest image configuration that is read, in bytes.
 pub const MAX_CONFIG_SIZE: u64 = 16 * 1024 * 1024;
@@ -21,8 +22,8 @@ type Unread = Option<IgnoredAny>;
 pub struct ImageConfig {
     /// What the image is for; its parts may be empty.
     pub platform: Platform,
-    /// When it was made (RFC 3339), as it says.
-    pub created: Option<String>,
+    /// When it was made, by its own word.
+    pub created: Option<Result<Time, BadTime>>,
     /// How it is run.
     pub process: Process,
     /// The digests of its layers, uncompressed, lowest first.
@@ -89,7 +90,7 @@ impl ImageConfig {
                 os_features: document.os_features,
                 features: Vec::new(),
             },
-            created: document.created,
+            created: document.created.map(Time::try_from),
             process: Process {
                 entrypoint: config.entrypoint,
                 cmd: config.cmd,

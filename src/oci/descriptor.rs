@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::prelude::BASE64_STANDARD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -283,10 +282,21 @@ impl Serialize for Descriptor {
     }
 }
 
-/// Bytes as RFC 4648 base64 (descriptor.md, "Embedded Content").
+/// Bytes as RFC 4648 base64 (descriptor.md, "Embedded Content"), read as Go reads it: over line breaks, whatever the
+/// bits are that are left over, but with padding.
 mod base64_text {
-    use super::{BASE64_STANDARD, Deserialize as _, Deserializer, Serializer};
     use base64::Engine as _;
+    use base64::alphabet;
+    use base64::engine::general_purpose::{GeneralPurpose, PAD};
+    use base64::prelude::BASE64_STANDARD;
+    use serde::de::Error as _;
+
+    use super::{Deserialize as _, Deserializer, Serializer};
+
+    const GO: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        PAD.with_decode_allow_trailing_bits(true),
+    );
 
     pub(super) fn serialize<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_STANDARD.encode(data))
@@ -295,10 +305,10 @@ mod base64_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        BASE64_STANDARD
-            .decode(text)
-            .map_err(|error| serde::de::Error::custom(format!("data is not base64: {error}")))
+        let mut text = String::deserialize(deserializer)?;
+        text.retain(|c| !matches!(c, '\r' | '\n'));
+        GO.decode(text)
+            .map_err(|error| D::Error::custom(format!("data is not base64: {error}")))
     }
 }
 
@@ -389,10 +399,22 @@ mod tests {
             let text = format!(r#"{{"digest":"{digest}","size":{size},"data":{data}}}"#);
             read::<Descriptor>(text.as_bytes())
         };
-        assert_eq!(json(r#""YWI=""#, 2).unwrap().data, b"ab");
+        for data in ["YWI=", r"Y\r\nWI=\n", r"YWI\n=", "YWJ="] {
+            let read = json(&format!("\"{data}\""), 2).unwrap();
+            assert_eq!(read.data, b"ab", "{data}");
+        }
         assert!(json(r#""""#, 2).unwrap().data.is_empty());
         assert!(json("null", 2).unwrap().data.is_empty());
-        for (data, size) in [(r#""YWM=""#, 2), (r#""YWI=""#, 3), (r#""?""#, 2)] {
+        for (data, size) in [
+            (r#""YWM=""#, 2),
+            (r#""YWI=""#, 3),
+            (r#""?""#, 2),
+            (r#""YWI""#, 2),
+            (r#""YW I=""#, 2),
+            (r#""YWI=YWI=""#, 2),
+            (r#""YWI==""#, 2),
+            (r#""-_-_""#, 3),
+        ] {
             assert!(json(data, size).is_err(), "{data}");
         }
         let media_type = |name: &str| {

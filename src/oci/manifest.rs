@@ -300,7 +300,6 @@ impl Manifest {
 /// Many readers choose among the entries of an index by their platforms alone: what is no manifest to us must
 /// not be for the platform of one that is.
 fn check_platforms(entries: &[Descriptor]) -> Result<(), ManifestError> {
-    let system = |platform: &Platform| (platform.os.clone(), platform.architecture.clone());
     let manifests = entries.iter().filter(|entry| entry.is_manifest());
     let served: HashSet<_> = manifests
         .map(|entry| entry.platform.as_ref().map(system))
@@ -320,43 +319,64 @@ fn check_platforms(entries: &[Descriptor]) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// What the manifests of an index turned out to be. Many readers choose by the platform alone, so an artifact must not
-/// be listed for one that an image is for.
+/// What the manifests of an image turned out to be. Many readers choose by the platform alone, so an artifact must not
+/// be listed for one that an image is for; go-containerregistry takes an entry without a platform for one for
+/// [`Listed::DEFAULT`], so none may stand before the image that is listed for that.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     /// The systems and processors of images.
     images: HashSet<(String, String)>,
     artifacts: Vec<(Digest, Platform)>,
+    /// The indexes that list an image as one for the default.
+    with_default: HashSet<String>,
+    /// The artifacts without a platform that stand before it, if there is one, and the indexes that list them.
+    before_default: Vec<(Digest, String)>,
 }
 
 impl Listed {
-    /// Adds a manifest that is listed so: an image, with its platform, or an artifact.
-    pub(crate) fn add(&mut self, entry: &Descriptor, image: Option<&Platform>) {
-        let Platform {
-            os, architecture, ..
-        } = match (image, &entry.platform) {
-            (Some(platform), _) => platform,
-            (None, Some(platform)) => {
-                self.artifacts
-                    .push((entry.digest.clone(), platform.clone()));
-                return;
+    const DEFAULT: (&str, &str) = ("linux", "amd64");
+
+    /// Adds a manifest that is listed so: an image, with its platform, or an artifact. `index` is the one that lists it,
+    /// if one does; those of an index are added in its order.
+    pub(crate) fn add(
+        &mut self,
+        index: Option<&str>,
+        entry: &Descriptor,
+        image: Option<&Platform>,
+    ) {
+        let digest = || entry.digest.clone();
+        match (image, &entry.platform, index.map(str::to_owned)) {
+            (Some(image), _, index) => {
+                let is_default =
+                    Self::DEFAULT == (&image.os, &image.architecture) && entry.platform.is_some();
+                self.with_default.extend(index.filter(|_| is_default));
+                self.images.insert(system(image));
             }
-            (None, None) => return,
-        };
-        self.images.insert((os.clone(), architecture.clone()));
+            (None, Some(platform), _) => self.artifacts.push((digest(), platform.clone())),
+            (None, None, Some(index)) if !self.with_default.contains(&index) => {
+                self.before_default.push((digest(), index));
+            }
+            (None, None, _) => {}
+        }
     }
 
     /// The artifacts that others would take for images.
     pub(crate) fn faults(&self) -> impl Iterator<Item = (&Digest, BadImage)> {
-        let mistakable = self.artifacts.iter().filter(|(_, platform)| {
-            let system = (platform.os.clone(), platform.architecture.clone());
-            self.images.contains(&system)
-        });
-        mistakable.map(|(digest, platform)| {
+        let mistakable = self.artifacts.iter();
+        let mistakable = mistakable.filter(|(_, platform)| self.images.contains(&system(platform)));
+        let mistakable = mistakable.map(|(digest, platform)| {
             let platform = Box::new(platform.clone());
             (digest, BadImage::Artifact { platform })
-        })
+        });
+        let before = self.before_default.iter();
+        let before = before.filter(|(_, index)| self.with_default.contains(index));
+        mistakable.chain(before.map(|(digest, _)| (digest, BadImage::NoPlatform)))
     }
+}
+
+/// What most readers look at.
+fn system(platform: &Platform) -> (String, String) {
+    (platform.os.clone(), platform.architecture.clone())
 }
 
 /// Why a manifest of what should be an image is none.
@@ -370,6 +390,11 @@ pub enum BadImage {
         /// What it is listed for.
         platform: Box<Platform>,
     },
+    /// It is an artifact, and is listed without a platform before the image for linux/amd64.
+    #[error(
+        "it is an artifact, but its index lists it without a platform, before the image that it lists for linux/amd64: some tools take it for that"
+    )]
+    NoPlatform,
     /// Its config is of no use.
     #[error("its config {digest} cannot be used")]
     Config {

@@ -8,4 +8,5 @@ pub mod manifest;
 pub mod platform;
 pub mod reference;
 pub mod strict;
+pub mod time;
 pub mod walk;

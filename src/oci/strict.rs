@@ -14,8 +14,8 @@ use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer,
-    MapAccess, SeqAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny,
+    IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde_json::Value;
 
@@ -61,14 +61,60 @@ impl fmt::Display for Folded {
 ///
 /// The error has the key that is wrong, with its line and column; its document is for the caller to name.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    read_noting(bytes).map(|(document, _)| document)
+    parse(bytes).map(|(document, _)| document)
 }
 
-/// As [`read`], with the keys that are in another case.
-#[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
+/// As [`read`], with the keys that are in another case, of a type that keeps no values whose meaning it does not know:
+/// among those there may be numbers that are too large for serde.
 pub(crate) fn read_noting<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> serde_json::Result<(T, Vec<Folded>)> {
+    parse(bytes).or_else(|error| match without_overflow(bytes) {
+        Some(document) if error.is_syntax() => parse(&document),
+        _ => Err(error),
+    })
+}
+
+/// The same document with another number, which is no integer either, in place of each that no `f64` holds; nothing if
+/// there is none.
+#[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
+fn without_overflow(bytes: &[u8]) -> Option<Vec<u8>> {
+    const LARGE: &[u8] = b"1e308";
+    let of_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let mut document = None;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let rest = &bytes[at..];
+        at += match byte {
+            b'"' => {
+                let mut is_escaped = true;
+                let ends = |byte: &u8| {
+                    let ends = *byte == b'"' && !is_escaped;
+                    is_escaped = *byte == b'\\' && !is_escaped;
+                    ends
+                };
+                1 + rest.iter().position(ends).unwrap_or(rest.len())
+            }
+            byte if of_number(byte) => {
+                let length = rest.iter().take_while(|byte| of_number(byte)).count();
+                let number = std::str::from_utf8(&rest[..length]).unwrap_or_default();
+                if number.parse().is_ok_and(f64::is_infinite)
+                    && serde_json::from_str::<IgnoredAny>(number).is_ok()
+                {
+                    let document = document.get_or_insert_with(|| bytes.to_vec());
+                    document[at..at + length].fill(b' ');
+                    document[at..at + LARGE.len()].copy_from_slice(LARGE);
+                }
+                length
+            }
+            _ => 1,
+        };
+    }
+    document
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<Folded>)> {
     let notes = Notes::default();
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let document = T::deserialize(Strict {
@@ -429,7 +475,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde::Deserialize;
-    use serde::de::IgnoredAny;
     use serde_json::json;
 
     use super::*;
@@ -518,6 +563,33 @@ mod tests {
         assert_eq!(
             document,
             json!({"list": [{}, {"size": 7, "unread": {"Size": 1}}], "workKind": "k"})
+        );
+    }
+
+    #[test]
+    fn a_number_that_nobody_reads_may_be_too_large() {
+        let digits = "9".repeat(400);
+        for number in ["1e999", "-1.5E+999", &digits, "1e99999999999999999999"] {
+            let text = format!(r#"{{"other":[{number},"\"\\",{{"a":{number}}}],"size":7}}"#);
+            let (read, _) = read_noting::<Inner>(text.as_bytes()).unwrap();
+            assert_eq!(read.size, Some(7));
+            // What is kept is kept as it is.
+            assert!(super::read::<Value>(text.as_bytes()).is_err());
+            for bad in [
+                format!(r#"{{"size":{number}}}"#),
+                format!(r#"{{"other":{number},"other":{number}}}"#),
+                format!(r#"{{"other":{number},"a":01e999}}"#),
+                format!(r#"{{"other":{number},"a":1.e999}}"#),
+                format!(r#"{{"other":{number}"#),
+            ] {
+                assert!(read_noting::<Inner>(bad.as_bytes()).is_err(), "{bad}");
+            }
+        }
+        let text = br#"{"other":1e999,"labels":{"a":"1e999 \\"},"workKind":"\"1e999"}"#;
+        let (read, _) = read_noting::<Inner>(text).unwrap();
+        assert_eq!(
+            (&*read.work_kind, &*read.labels["a"]),
+            ("\"1e999", "1e999 \\")
         );
     }
 

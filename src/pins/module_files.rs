@@ -49,7 +49,7 @@ pub enum Refusal {
     },
     /// It would have to become several.
     #[error(
-        "{digest:?} stands at {places}, and not all who have it are to have the same digest now: {wanted}; write each in its place"
+        "{digest:?} stands at {places}, and the pulls that have it are not to have one digest any more: {wanted}; write each in its place"
     )]
     Several {
         /// What stands as its digest.
@@ -59,13 +59,25 @@ pub enum Refusal {
         /// Who is to have which digest.
         wanted: String,
     },
+    /// Empty ones are all alike.
+    #[error(
+        "an empty digest stands at {places}, and nothing tells which of them is that of {name}: write \"{new}\" there"
+    )]
+    Empty {
+        /// Whose digest it is.
+        name: String,
+        /// Files and lines.
+        places: Places,
+        /// What it should be.
+        new: Digest,
+    },
 }
 
 impl Refusal {
     /// Whether it is about what has this name and this text as its digest.
     pub fn is_of(&self, name: &str, digest: &str) -> bool {
         match self {
-            Refusal::NoPlace { name: of, .. } => of == name,
+            Refusal::NoPlace { name: of, .. } | Refusal::Empty { name: of, .. } => of == name,
             Refusal::Several { digest: of, .. } => of == digest,
         }
     }
@@ -208,6 +220,12 @@ impl ModuleFiles {
                     digest: digest.to_owned(),
                     new: new.clone(),
                 }));
+            } else if digest.is_empty() && places.len() != moves.len() {
+                refusals.extend(moving.map(|(one, new)| Refusal::Empty {
+                    name: one.name.clone(),
+                    places: self.lines(&places),
+                    new: new.clone(),
+                }));
             } else if is_clear {
                 let new = news.into_iter().flatten().next();
                 edits.extend(
@@ -219,7 +237,7 @@ impl ModuleFiles {
             } else if moving.count() > 0 {
                 let wanted = moves.iter().map(|one| match one.target() {
                     Some(new) => format!("{} {new}", one.name),
-                    None => format!("{} the same", one.name),
+                    None => format!("{} unchanged", one.name),
                 });
                 refusals.push(Refusal::Several {
                     digest: digest.to_owned(),
@@ -255,9 +273,6 @@ impl ModuleFiles {
     /// as the value of an attribute `digest`.
     fn places(&self, text: &str) -> Vec<Place> {
         let mut places = Vec::new();
-        if text.is_empty() {
-            return places;
-        }
         let is_word = !ALGORITHMS
             .iter()
             .any(|algorithm| text.starts_with(algorithm));
@@ -292,8 +307,9 @@ const ALGORITHMS: [&str; 2] = ["sha256:", "sha512:"];
 
 /// Whether what comes behind this text is the value of an attribute `digest`.
 fn is_of_digest(text: &str) -> bool {
-    let name = text.trim_end().strip_suffix('=').map(str::trim_end);
-    name.is_some_and(|name| name.ends_with("digest"))
+    let attribute = text.trim_end().strip_suffix('=').map(str::trim_end);
+    let before = attribute.and_then(|attribute| attribute.strip_suffix("digest"));
+    before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
 /// The labels of what a module file includes.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{FileError, io_failed, make_way, read_at_most};
@@ -12,10 +11,11 @@ use crate::oci::artifact::{Artifact, ArtifactFile, file_path};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::strict;
+use crate::oci::time::Time;
 use crate::store::Store;
 use crate::tar::{Archive, Content, Limits, TarError, components, open_archive_file, unpack};
 
-use super::{PullError, time};
+use super::{Dates, PullError};
 
 /// The most entries of an archive that is unpacked.
 const MAX_ENTRIES: u64 = 200_000;
@@ -93,10 +93,7 @@ pub(super) fn write_files(
 
 /// When an artifact's `metadata.json`, perhaps in an archive, says that it was built, as databases of advisories do.
 /// The store has the blobs.
-pub(super) fn built(
-    artifact: &Artifact,
-    store: &Store,
-) -> Result<Option<DateTime<Utc>>, PullError> {
+pub(super) fn built(artifact: &Artifact, store: &Store) -> Result<Dates, PullError> {
     for file in &artifact.files {
         let Some(path) = store.find(&file.blob.digest, file.blob.size)? else {
             continue;
@@ -111,11 +108,12 @@ pub(super) fn built(
         // What is no such document says nothing.
         let metadata = metadata.and_then(|metadata| strict::read::<Metadata>(&metadata).ok());
         let built = metadata.and_then(|metadata| metadata.updated_at.or(metadata.built));
-        if let Some(built) = built.as_deref().and_then(time) {
-            return Ok(Some(built));
+        let dates: Dates = built.map(Time::try_from).into_iter().collect();
+        if dates != Dates::default() {
+            return Ok(dates);
         }
     }
-    Ok(None)
+    Ok(Dates::default())
 }
 
 /// What says of a database when it was built.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use tokio::task;
@@ -34,6 +34,7 @@ use crate::oci::manifest::{
 };
 use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::reference::Tag;
+use crate::oci::time::{BadTime, Time};
 use crate::oci::walk::{Walk, WalkError, check_configs};
 use crate::progress::Reporter;
 use crate::registry::{Backoff, Client, RegistryError};
@@ -108,6 +109,14 @@ pub enum PullError {
         /// Whether the digest is that of one image, and not of an index, which may have more.
         alone: bool,
     },
+    /// An index of which nothing can be used, because a build chooses among images alone.
+    #[error("the index {digest} lists no image{instead}", instead = listed(.artifacts))]
+    NoImage {
+        /// The index.
+        digest: Digest,
+        /// What it lists instead.
+        artifacts: Vec<Digest>,
+    },
     /// Every source of a foreign layer failed; the last one's reason.
     #[error("the layer {digest} is neither in the registry nor at any of its URLs")]
     Foreign {
@@ -172,6 +181,19 @@ pub struct Summary {
     pub artifact: Option<PulledArtifact>,
     /// What refers to the root, to anything below it and to these images, where it was pulled.
     pub referrers: Vec<Referring>,
+}
+
+/// What an index lists beside images, for messages.
+fn listed(artifacts: &[Digest]) -> String {
+    if artifacts.is_empty() {
+        return String::new();
+    }
+    let shown = artifacts.iter().take(5).map(ToString::to_string);
+    let shown: Vec<String> = shown.collect();
+    format!(
+        ", but artifacts: name one of them by its own digest, such as {}",
+        shown.join(", ")
+    )
 }
 
 /// One image of a pull.
@@ -253,8 +275,36 @@ pub struct Description {
     pub kind: DescribedKind,
     /// The bytes of its layers, each counted once.
     pub size: u64,
-    /// When the newest of it was made, if something says so.
-    pub created: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub dates: Dates,
+}
+
+/// When something was made, by what it and its images say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dates {
+    /// The oldest date of all.
+    pub oldest: Option<DateTime<Utc>>,
+    /// The newest.
+    pub newest: Option<DateTime<Utc>>,
+    /// One that is none.
+    pub unreadable: Option<BadTime>,
+}
+
+impl FromIterator<Result<Time, BadTime>> for Dates {
+    fn from_iter<I: IntoIterator<Item = Result<Time, BadTime>>>(dates: I) -> Self {
+        let mut all = Dates::default();
+        for date in dates {
+            match date.map(Time::real) {
+                Ok(None) => {}
+                Ok(date) => {
+                    all.oldest = all.oldest.min(date).or(date);
+                    all.newest = all.newest.max(date);
+                }
+                Err(error) => all.unreadable = Some(error),
+            }
+        }
+        all
+    }
 }
 
 /// What a digest points to.
@@ -268,12 +318,6 @@ pub enum DescribedKind {
 
 /// The annotation of the time at which something was made (annotations.md).
 const CREATED: &str = "org.opencontainers.image.created";
-
-/// A time in RFC 3339. What builds that are reproducible put in its place is none.
-fn time(text: &str) -> Option<DateTime<Utc>> {
-    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-    (time.year() >= 2015).then_some(time)
-}
 
 /// What a tag points to now: the manifest's digest, by this algorithm. The manifest is kept in the store.
 pub async fn resolve(
@@ -318,6 +362,7 @@ pub async fn describe(
     let mut plan = planner.plan(digest).await?;
     let configs = plan.blobs(true)?;
     planner.fetch(&mut plan, &configs).await?;
+    planner.take_embedded(&plan.blobs(false)?).await?;
     plan.describe()
 }
 
@@ -328,7 +373,7 @@ pub async fn built(
     artifact: &Artifact,
     selection: &Selection,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Option<DateTime<Utc>>, PullError> {
+) -> Result<Dates, PullError> {
     let blobs = artifact.files.iter().map(|file| file.blob.clone());
     let fetcher = Fetcher::new(
         Arc::clone(upstream),
@@ -356,7 +401,7 @@ struct PullPlan {
     manifests: Vec<(Descriptor, Manifest)>,
     /// The images, in the index's order, each once for each of its platforms, and when each was made; known
     /// once their configs are.
-    images: Vec<(PulledImage, Option<String>)>,
+    images: Vec<(PulledImage, Option<Result<Time, BadTime>>)>,
     /// The bytes of the manifests that came over the network.
     transferred: HashMap<Digest, u64>,
     /// Bytes of other blobs that came over the network.
@@ -423,7 +468,7 @@ impl PullPlan {
             let platform = config
                 .as_ref()
                 .map(|config| platform.unwrap_or(&config.platform));
-            listed.add(descriptor, platform);
+            listed.add(Some(""), descriptor, platform);
             if let Some(config) = config {
                 let pulled = PulledImage {
                     manifest: descriptor.bare(),
@@ -441,13 +486,7 @@ impl PullPlan {
                 }
             }
         }
-        match listed.faults().next() {
-            None => Ok(()),
-            Some((digest, source)) => Err(PullError::Image {
-                digest: digest.clone(),
-                source,
-            }),
-        }
+        check_listed(&listed)
     }
 
     /// An image that stands alone must be for every platform asked for.
@@ -487,24 +526,45 @@ impl PullPlan {
         Ok(Some(artifact))
     }
 
+    /// The artifacts that are listed.
+    fn listed(&self) -> Vec<Digest> {
+        let images: HashSet<&Digest> = self
+            .images
+            .iter()
+            .map(|(image, _)| &image.manifest.digest)
+            .collect();
+        let below = self.manifests.iter().skip(1);
+        let below = below.filter(|(_, manifest)| manifest.as_image().is_some());
+        let digests = below.map(|(descriptor, _)| &descriptor.digest);
+        digests
+            .filter(|digest| !images.contains(digest))
+            .cloned()
+            .collect()
+    }
+
     fn describe(&self) -> Result<Description, PullError> {
         let artifact = self.artifact()?;
+        if self.images.is_empty() && artifact.is_none() {
+            return Err(PullError::NoImage {
+                digest: self.root.digest.clone(),
+                artifacts: self.listed(),
+            });
+        }
         let layers = self.images.iter().flat_map(|(image, _)| &image.layers);
         let files = artifact.iter().flat_map(|artifact| &artifact.files);
         let layers = layers.chain(files.map(|file| &file.blob));
         let sizes: HashMap<&Digest, u64> =
             layers.map(|layer| (&layer.digest, layer.size)).collect();
         let configs = self.images.iter();
-        let configs = configs.filter_map(|(_, created)| created.as_deref());
+        let configs = configs.filter_map(|(_, created)| created.clone());
         let annotated = self.manifests.iter();
         let annotated = annotated.filter_map(|(_, manifest)| manifest.annotations().get(CREATED));
         let platforms = self.images.iter().map(|(image, _)| image.platform.clone());
         Ok(Description {
             size: sizes.values().sum(),
-            created: configs
-                .chain(annotated.map(String::as_str))
-                .filter_map(time)
-                .max(),
+            dates: configs
+                .chain(annotated.map(|created| created.parse()))
+                .collect(),
             kind: match artifact {
                 Some(artifact) => DescribedKind::Artifact(artifact),
                 None => DescribedKind::Images(platforms.collect()),
@@ -527,6 +587,17 @@ impl PullPlan {
             images,
             artifact,
         }
+    }
+}
+
+/// Whether none of these is one image to some readers and another to others.
+fn check_listed(listed: &Listed) -> Result<(), PullError> {
+    match listed.faults().next() {
+        None => Ok(()),
+        Some((digest, source)) => Err(PullError::Image {
+            digest: digest.clone(),
+            source,
+        }),
     }
 }
 
@@ -647,11 +718,14 @@ impl Planner<'_> {
                 platforms.insert(read.descriptor.digest.clone(), config.platform);
             }
         }
+        let mut listed = Listed::default();
         for entry in &mut manifests {
-            if entry.platform.is_none() {
-                entry.platform = platforms.get(&entry.digest).cloned();
-            }
+            let told = entry.platform.as_ref();
+            let platform = told.or(platforms.get(&entry.digest)).cloned();
+            listed.add(Some(""), entry, platform.as_ref());
+            entry.platform = platform;
         }
+        check_listed(&listed)?;
         Ok(manifests)
     }
 
@@ -667,10 +741,7 @@ impl Planner<'_> {
         plan: &mut PullPlan,
         blobs: &[Descriptor],
     ) -> Result<(), PullError> {
-        // What a descriptor has embedded, no registry needs to have.
-        for blob in blobs.iter().filter(|blob| !blob.data.is_empty()) {
-            self.insert(&blob.digest, blob.data.clone().into()).await?;
-        }
+        self.take_embedded(blobs).await?;
         let fetcher = Fetcher::new(
             Arc::clone(self.upstream),
             Arc::clone(self.store),
@@ -678,6 +749,14 @@ impl Planner<'_> {
             self.selection.connections,
         );
         plan.fetched += fetcher.fetch_all(blobs.to_vec()).await?;
+        Ok(())
+    }
+
+    /// What a descriptor has embedded, no registry needs to have.
+    async fn take_embedded(&self, blobs: &[Descriptor]) -> Result<(), StoreError> {
+        for blob in blobs.iter().filter(|blob| !blob.data.is_empty()) {
+            self.insert(&blob.digest, blob.data.clone().into()).await?;
+        }
         Ok(())
     }
 

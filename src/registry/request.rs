@@ -7,6 +7,8 @@ use bytes::Bytes;
 use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
+use crate::oci::digest::Digest;
+
 use super::authorization::authorized;
 use super::body::authority;
 use super::connection::{Connection, same_host};
@@ -222,17 +224,25 @@ impl Client {
         if response.content_length().unwrap_or(0) > limit {
             return Err(too_large);
         }
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|source| self.transport(what, source))?
-        {
-            if (bytes.len() + chunk.len()) as u64 > limit {
-                return Err(too_large);
+        let digest = promised_digest(what, &response);
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if (bytes.len() + chunk.len()) as u64 > limit => {
+                    return Err(too_large);
+                }
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => return Ok(bytes.into()),
+                Err(source) => {
+                    // All is there, however long it was said to be.
+                    let is_whole =
+                        |digest: Digest| Digest::of(digest.algorithm(), &bytes) == digest;
+                    if digest.is_some_and(is_whole) {
+                        return Ok(bytes.into());
+                    }
+                    return Err(self.transport(what, source));
+                }
             }
-            bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes.into())
     }
 
     pub(super) fn host(&self) -> String {
@@ -254,5 +264,17 @@ impl Client {
             host: host.unwrap_or_else(|| self.host()),
             why: NoAnswer::new(source, self.answered.load(Ordering::Relaxed)),
         }
+    }
+}
+
+/// The digest that what was asked for has, as far as it is known before it comes.
+fn promised_digest(what: &Subject, response: &Response) -> Option<Digest> {
+    match what {
+        Subject::Manifest(digest) => Some(digest.clone()),
+        Subject::Tag(_) => {
+            let digest = response.headers().get("docker-content-digest")?;
+            digest.to_str().ok()?.parse().ok()
+        }
+        _ => None,
     }
 }

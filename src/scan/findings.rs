@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::preset::{Advisories, AnswerError, Listed, Match};
@@ -49,11 +49,6 @@ pub struct Image {
     pub platform: String,
     /// When it was made, if it says so.
     pub created: Option<DateTime<Utc>>,
-}
-
-/// Whether a date is one, and not what reproducible builds put in its place.
-pub fn is_real(date: &DateTime<Utc>) -> bool {
-    date.year() >= 2015
 }
 
 /// A system as `os-release` names it.

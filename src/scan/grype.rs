@@ -16,9 +16,10 @@ use crate::files::{FileError, io_failed, open_regular, symlink_file};
 use crate::json::to_json;
 use crate::oci::artifact::file_path;
 use crate::oci::strict;
+use crate::oci::time::is_real;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
-use super::findings::{Database, Package, Scanner, Severity, System, is_real};
+use super::findings::{Database, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 
 /// The file of a database, as grype calls it.

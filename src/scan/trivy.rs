@@ -6,16 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::files::FileError;
 use crate::json::to_json;
 use crate::oci::strict;
+use crate::oci::time::Time;
 
 use super::bolt::Buckets;
-use super::findings::{Database, Package, Scanner, Severity, System, is_real};
+use super::findings::{Database, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 use super::traces::JAVA_ARCHIVES;
 
@@ -340,14 +340,14 @@ struct TrivyDatabase {
 #[serde(rename_all = "PascalCase")]
 struct Metadata {
     version: u64,
-    updated_at: Option<DateTime<Utc>>,
+    updated_at: Option<Time>,
 }
 
 impl TrivyDatabase {
     /// Reads what a `trivy.db` and its `metadata.json` say.
     fn read(database: &Path, metadata: &[u8]) -> Result<Self, AnswerError> {
         let metadata: Metadata = strict::read(metadata).map_err(AnswerError::Metadata)?;
-        let built = metadata.updated_at.filter(is_real);
+        let built = metadata.updated_at.and_then(Time::real);
         Ok(TrivyDatabase {
             database: Database {
                 schema: metadata.version,

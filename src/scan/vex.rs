@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, FixedOffset};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::oci::strict;
+use crate::oci::time::Time;
 
 use super::findings::{Finding, Findings};
 
@@ -55,7 +55,7 @@ pub struct VexDocument {
 pub(super) struct Statement {
     /// The file, and which statement of it.
     pub(super) place: String,
-    time: DateTime<FixedOffset>,
+    time: Time,
     written: Written,
 }
 
@@ -63,14 +63,14 @@ pub(super) struct Statement {
 struct Document {
     #[serde(rename = "@context")]
     context: String,
-    timestamp: DateTime<FixedOffset>,
+    timestamp: Time,
     statements: Vec<Written>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 struct Written {
     vulnerability: Vulnerability,
-    timestamp: Option<DateTime<FixedOffset>>,
+    timestamp: Option<Time>,
     products: Option<Vec<Product>>,
     status: Status,
     justification: Option<String>,

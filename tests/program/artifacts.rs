@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{Images, Registry, User};
-use serde_json::Value;
+use oci_pull_all_support::{INDEX, Images, MANIFEST, Registry, User, text};
+use serde_json::{Value, json};
 use tar::EntryType;
 
 use crate::new_user;
@@ -261,6 +261,45 @@ use_repo(oci, "db", "db_latest")
         host = registry.host()
     );
     assert_eq!(printed, expected);
+}
+
+#[test]
+fn resolve_says_what_is_not_as_it_seems() {
+    let mut images = Images::default();
+    let old = images.add_image("app", &[10]);
+    let new = images.add_image("app", &[11]);
+    images.tag("app", "1", &new);
+    let artifact = images.add_artifact("list", KIND, &[]);
+    let size = images.manifest(&artifact).to_string().len();
+    let entries = json!([{"mediaType": MANIFEST, "digest": artifact, "size": size}]);
+    for (tag, entries) in [("artifacts", entries), ("empty", json!([]))] {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        let index = images.add_manifest("list", INDEX, index.to_string().into_bytes());
+        images.tag("list", tag, text(&index["digest"]));
+    }
+    let registry = Registry::with(images);
+    let user = new_user();
+    let app = format!("{}/app:1", registry.host());
+    let ran = user.run(&["resolve", &app, &app]).succeeded();
+    assert_eq!(ran.stdout.matches("oci.pull(").count(), 1, "{}", ran.stdout);
+    assert_eq!(ran.stderr, "");
+    let ran = user.run(&["resolve", &format!("{app}@{new}")]).succeeded();
+    assert_eq!(ran.stderr, "");
+    let ran = user.run(&["resolve", &format!("{app}@{old}")]).succeeded();
+    assert!(ran.stdout.contains(&old), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("warning: the tag 1") && ran.stderr.contains(&new),
+        "{}",
+        ran.stderr
+    );
+    let gone = app.replace(":1", ":gone");
+    let ran = user.run(&["resolve", &format!("{gone}@{old}")]).succeeded();
+    assert!(ran.stderr.contains("warning: "), "{}", ran.stderr);
+    let list = format!("{}/list", registry.host());
+    user.run(&["resolve", &format!("{list}:empty")])
+        .failed(&["lists no image"]);
+    user.run(&["resolve", &format!("{list}:artifacts")])
+        .failed(&["lists no image, but artifacts", &artifact]);
 }
 
 #[test]

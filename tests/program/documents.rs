@@ -781,6 +781,133 @@ fn the_files_of_a_layout_are_read_in_one_way() {
     );
 }
 
+#[test]
+fn a_layout_is_of_the_version_that_is_known() {
+    let user = new_user();
+    let layout = user.path("layout");
+    let layer = add_blob(&layout, LAYER, &tar_of("f", "good"));
+    layout_of(&user, &layer, layer["digest"].as_str().expect("a digest"));
+    let commands = [
+        &["verify", "layout"][..],
+        &["layout", "rootfs", "layout", "--tar", "root"],
+        &["layout", "file", "layout", "--path", "/f", "--output", "f"],
+        &[
+            "layout", "archive", "layout", "--format", "oci", "--output", "a",
+        ],
+        &["layout", "complete", "layout", "--output", "c"],
+    ];
+    for (marker, says) in [
+        (r#"{"imageLayoutVersion":"2.0.0"}"#, "\"2.0.0\""),
+        (
+            r#"{"imageLayoutVersion":"1.0.0","imageLayoutVersion":"1.0.0"}"#,
+            "twice",
+        ),
+        ("", "oci-layout"),
+    ] {
+        fs::write(layout.join("oci-layout"), marker).expect("can be written");
+        for command in commands {
+            user.run(command).failed(&["oci-layout", says]);
+        }
+    }
+    fs::remove_file(layout.join("oci-layout")).expect("it is there");
+    for command in commands {
+        user.run(command).failed(&["has no file oci-layout"]);
+    }
+}
+
+#[test]
+fn a_file_that_some_read_instead_of_the_index_is_told() {
+    let user = new_user();
+    let layout = user.path("layout");
+    let layer = add_blob(&layout, LAYER, &tar_of("f", "good"));
+    layout_of(&user, &layer, layer["digest"].as_str().expect("a digest"));
+    fs::write(layout.join("manifest.json"), "[]").expect("can be written");
+    let ran = user.run(&["verify", "layout"]).succeeded();
+    assert!(
+        ran.stderr.contains("warning: manifest.json: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn an_artifact_without_a_platform_is_not_listed_before_an_image() {
+    let index = |entries: fn(Value, Value) -> Vec<Value>| {
+        let (mut content, image) = content(same, same);
+        let image = content.add(MANIFEST, image.into_bytes());
+        let config = content.add(EMPTY, b"{}".to_vec());
+        let layer = content.add(LAYER, tar_of("f", "evil"));
+        let artifact = manifest_of(&config, &[layer]).to_string().into_bytes();
+        let artifact = content.add(MANIFEST, artifact);
+        let evil = text(&artifact["digest"]).to_owned();
+        let entries = entries(artifact, for_platform(&image, "amd64"));
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        (content.with_root(INDEX, index.into_bytes()), evil)
+    };
+    let (content, evil) = index(|artifact, image| vec![artifact, image]);
+    for more in [&[][..], &["--platform", "linux/amd64"]] {
+        pull(&new_user(), content.clone(), more).failed(&[&evil, "an artifact", "linux/amd64"]);
+    }
+    let (content, _) = index(|artifact, image| vec![image, artifact]);
+    let user = new_user();
+    pull(&user, content, &[]).succeeded();
+    user.run(&["verify", "out"]).succeeded();
+    // A layout's own list chooses nothing.
+    let entries = fs::read(user.path("out/index.json")).expect("it is there");
+    let entries: Value = serde_json::from_slice(&entries).expect("it is JSON");
+    assert_eq!(platforms(&user), ["amd64"], "{entries}");
+}
+
+#[test]
+fn what_is_built_has_a_media_type() {
+    let user = new_user();
+    let (_, manifest) = content(same, same);
+    fs::write(user.path("manifest"), &manifest).expect("can be written");
+    let root = json!({"digest": digest(manifest.as_bytes()), "size": manifest.len()});
+    fs::write(user.path("root"), root.to_string()).expect("can be written");
+    let merge = ["layout", "merge", "--root", "root", "--output", "merged"];
+    user.run(&merge).failed(&["root", "has no mediaType"]);
+}
+
+#[test]
+fn a_date_that_is_none_is_told() {
+    let user = new_user();
+    let (content, _) = content(with(r#""created":"yesterday""#), same);
+    pull(&user, content, &[]).succeeded();
+    let ran = user.run(&["verify", "out"]).succeeded();
+    assert!(
+        ran.stderr.contains("warning: sha256:") && ran.stderr.contains(r#""yesterday""#),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_length_that_is_wrong_does_not_hide_a_manifest_that_is_whole() {
+    let (content, _) = content(same, same);
+    let image = content.digest.clone();
+    let manifest = content.answer_to(&image);
+    let registry = Faulty::start(content, move |seen, answer| {
+        if seen.path.contains("/manifests/") {
+            manifest.clone().header("Content-Length", "100000")
+        } else {
+            answer
+        }
+    });
+    let user = new_user();
+    let name = format!("{}/image", registry.host());
+    for command in [
+        &["pull", &format!("{name}@{image}"), "--output", "out"][..],
+        &["resolve", &format!("{name}:1")],
+    ] {
+        user.run(command).succeeded();
+    }
+    let manifests = registry.requests();
+    let manifests = manifests.iter();
+    let manifests = manifests.filter(|request| request.path.contains("/manifests/"));
+    assert_eq!(manifests.count(), 2);
+}
+
 /// An index of these entries of one image.
 fn index_of(entries: &[Value]) -> Content {
     let (content, _) = content(same, same);

@@ -3,8 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{Answer, Content, Faulty, Registry, User, noise};
+use oci_pull_all_support::{
+    Answer, Content, EMPTY, Faulty, INDEX, Images, MANIFEST, Registry, User, digest, manifest_of,
+    noise, text,
+};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -170,7 +175,7 @@ fn one_digest_of_several_pulls_moves_with_all_of_them_or_not_at_all() {
     case.expect([OLD, OLD, OLD]);
     // Nobody else is moved along.
     case.run(&["debian"])
-        .failed(&["cannot pin debian", "docker the same"]);
+        .failed(&["cannot pin debian", "docker unchanged"]);
     case.expect([OLD, OLD, OLD]);
 
     let other = OLD.replace('0', "1");
@@ -332,6 +337,190 @@ fn what_is_pinned_may_be_too_old() {
     ran.failed(&["error: too old: db silent", "not judged: app"]);
     case.run(&["--max-age", "5d"]).failed(&["--check"]);
     case.run(&["--check", "--max-age", "5"]).failed(&["12h"]);
+}
+
+/// An index of images that were made at these times, each with its architecture, under the tag `1`; returns its digest.
+fn add_index(images: &mut Images, repository: &str, created: &[(&str, &str)]) -> String {
+    let entries: Vec<Value> = created
+        .iter()
+        .map(|(architecture, created)| {
+            let digest = images.add_image_of(repository, noise(7, 10), |config| {
+                config["architecture"] = json!(architecture);
+                config["created"] = json!(created);
+            });
+            let size = images.manifest(&digest).to_string().len();
+            json!({
+                "mediaType": MANIFEST, "digest": digest, "size": size,
+                "platform": {"os": "linux", "architecture": architecture},
+            })
+        })
+        .collect();
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    let index = images.add_manifest(repository, INDEX, index.to_string().into_bytes());
+    let digest = text(&index["digest"]);
+    images.tag(repository, "1", digest);
+    digest.to_owned()
+}
+
+#[test]
+fn the_oldest_date_counts_and_what_is_none_is_told() {
+    const OLD_DATE: &str = "2020-01-02T03:04:05Z";
+    let mut images = Images::default();
+    let mut pins = Vec::new();
+    let digest = add_index(
+        &mut images,
+        "mixed",
+        &[("amd64", "2026-11-01T00:00:00Z"), ("arm64", OLD_DATE)],
+    );
+    pins.push(("mixed", digest.clone()));
+    pins.push(("chosen", digest));
+    for (name, created) in [
+        ("future", "2999-01-01T00:00:00Z"),
+        ("garbage", "\u{202e}yesterday\n"),
+        ("leap", "2020-01-01T00:00:60Z"),
+        ("fair", "2020-01-01T0:00:00,5Z"),
+        ("zero", "0001-01-01T00:00:00Z"),
+    ] {
+        pins.push((name, add_index(&mut images, name, &[("amd64", created)])));
+    }
+    let registry = Registry::with(images);
+    let user = new_user();
+    fs::write(user.path("MODULE.bazel"), "").expect("can be written");
+    let pins: Vec<Value> = pins
+        .iter()
+        .map(|(name, digest)| {
+            let repository = if *name == "chosen" { "mixed" } else { name };
+            let image = format!("{}/{repository}", registry.host());
+            let mut pin = pin(name, &image, "1", digest);
+            if *name == "chosen" {
+                pin["platforms"] = json!(["linux/amd64"]);
+            }
+            pin
+        })
+        .collect();
+    fs::write(user.path("pins.json"), json!(pins).to_string()).expect("can be written");
+    let check = |more: &[&str]| {
+        let check = ["pin", "--pins", "pins.json", "--check"];
+        user.run(&[&check, more].concat())
+    };
+    check(&["--max-age", "300w"]).failed(&[
+        "too old: mixed fair",
+        "cannot pin future",
+        "2999-01-01 00:00:00 UTC, which is yet to come",
+        "cannot pin garbage",
+        r#""\u{202e}yesterday\n" is no time"#,
+        r#""2020-01-01T00:00:60Z" is no time"#,
+        "not judged: zero",
+    ]);
+    let ran = check(&["--max-age", "300w", "--json"]);
+    let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+    let of = |key: &str| -> Vec<Value> {
+        let found = found.as_array().expect("a list").iter();
+        found.map(|found| found[key].clone()).collect()
+    };
+    let created = of("created");
+    assert_eq!(created[0], OLD_DATE);
+    assert_eq!(created[1], "2026-11-01T00:00:00Z");
+    assert_eq!(of("too_old")[..2], [json!(true), json!(false)]);
+    let failed: Vec<bool> = of("error").iter().map(|error| !error.is_null()).collect();
+    assert_eq!(failed, [false, false, true, true, true, false, false]);
+    // Nobody asked for an age, so nothing is judged.
+    let ran = check(&["--json"]).succeeded();
+    let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+    assert_eq!(found[0]["created"], OLD_DATE);
+    assert_eq!(found[3]["created"], Value::Null);
+}
+
+#[test]
+fn a_date_may_be_embedded() {
+    let mut images = Images::default();
+    let metadata = br#"{"UpdatedAt":"2020-01-02T03:04:05Z"}"#;
+    let config = images.add_blob("db", EMPTY, b"{}".to_vec());
+    let layer = json!({
+        "mediaType": "a/b", "digest": digest(metadata), "size": metadata.len(),
+        "data": BASE64_STANDARD.encode(metadata),
+        "annotations": {"org.opencontainers.image.title": "metadata.json"},
+    });
+    let manifest = manifest_of(&config, &[layer]).to_string();
+    let manifest = images.add_manifest("db", MANIFEST, manifest.into_bytes());
+    let digest = text(&manifest["digest"]);
+    images.tag("db", "2", digest);
+    let registry = Registry::with(images);
+    let user = new_user();
+    fs::write(user.path("MODULE.bazel"), "").expect("can be written");
+    let pins = [pin("db", &format!("{}/db", registry.host()), "2", digest)];
+    fs::write(user.path("pins.json"), json!(pins).to_string()).expect("can be written");
+    let check = ["pin", "--pins", "pins.json", "--check", "--max-age", "5d"];
+    user.run(&check).failed(&["too old: db"]);
+}
+
+#[test]
+fn a_move_is_told_whatever_else_is_not_found_out() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[
+        pin("gone", &case.image, "stable", OLD),
+        pin("none", &case.image, "stable", "TODO"),
+        pin("bad", &case.image, "no-such-tag", OLD),
+        pin("untagged", &case.image, "", &OLD.replace('0', "3")),
+    ]);
+    let reference = format!("{}:stable", case.image);
+    let ran = case.run(&["--check", "--max-age", "5d"]);
+    assert_eq!(ran.stdout.matches(&debian).count(), 2, "{}", ran.stdout);
+    ran.failed(&["outdated: gone none", "cannot pin gone", OLD]);
+    let ran = case.run(&["--check", "--max-age", "5d", "--json"]);
+    let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+    for number in [0, 1] {
+        let found = &found[number];
+        assert_eq!(found["moves"], true, "{found}");
+        assert_eq!(found["new"], debian.as_str(), "{found}");
+        assert_eq!(found["reference"], reference.as_str(), "{found}");
+        assert!(found["error"].is_string(), "{found}");
+    }
+    let reference = format!("{}:no-such-tag", case.image);
+    assert_eq!(found[2]["reference"], reference.as_str());
+    assert_eq!(found[3]["reference"], case.image.as_str());
+}
+
+#[test]
+fn an_empty_digest_is_filled_in_where_it_is_clear_whose_it_is() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let (debian, docker) = (
+        case.digest("library/debian"),
+        case.digest("library/debian-docker"),
+    );
+    let module = case.user.path("MODULE.bazel");
+    let pull = |name: &str, digest: &str| {
+        format!("oci.pull(name = \"{name}\", env = \"\", a_digest = \"\", digest = {digest})\n")
+    };
+    let run = |pins: &[Value], text: &str| {
+        case.pins(pins);
+        fs::write(&module, text).expect("can be written");
+        let ran = case.run(&[]);
+        (ran, fs::read_to_string(&module).expect("can be read"))
+    };
+    let (one, two) = (
+        pin("one", &case.image, "stable", ""),
+        pin("two", &case.image, "stable", ""),
+    );
+    let text = pull("one", "\"\"");
+    let (ran, found) = run(std::slice::from_ref(&one), &text);
+    ran.succeeded();
+    assert_eq!(found, pull("one", &format!("\"{debian}\"")));
+    let text = text + &pull("two", "''");
+    let (ran, found) = run(&[one.clone(), two.clone()], &text);
+    ran.succeeded();
+    assert_eq!(found.matches(&debian).count(), 2, "{found}");
+    // Of two, one is another's, or computed.
+    for pins in [&[one.clone()][..], &[one.clone(), two.clone(), two.clone()]] {
+        let (ran, found) = run(pins, &text);
+        ran.failed(&["an empty digest stands at", "MODULE.bazel:2", &debian]);
+        assert_eq!(found, text);
+    }
+    let other = pin("two", &format!("{}-docker", case.image), "stable", "");
+    let (ran, found) = run(&[one, other], &text);
+    ran.failed(&["write each in its place", &docker]);
+    assert_eq!(found, text);
 }
 
 #[test]

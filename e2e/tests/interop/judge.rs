@@ -17,6 +17,7 @@ use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::time::Time;
 use oci_pull_all_e2e::checkout;
 use serde_json::{Value, json};
 
@@ -34,6 +35,30 @@ const OF_THE_SPECS: [&str; 7] = [
     "diff_ids",
     "created_by",
     "Interval",
+];
+
+const TIMES: [&str; 12] = [
+    "2026-01-31T12:00:00.5+02:30",
+    "2026-01-31T1:00:00-02:30",
+    "2026-01-31T01:00:00,123456789123Z",
+    "2026-01-31T00:00:00+24:60",
+    "0000-02-29T00:00:00Z",
+    "2026-02-29T00:00:00Z",
+    "2026-01-31 12:00:00Z",
+    "2026-01-31t12:00:00z",
+    "2026-01-31T23:59:60Z",
+    "2026-01-31T12:00:00+0230",
+    "2026-01-31",
+    "",
+];
+
+/// The first layer's content, in ways that are right or not.
+const DATA: [&str; 5] = [
+    "bGF5ZXI=",
+    r"bGF5\r\nZXI\n=",
+    "bGF5ZXJ=",
+    "bGF5ZXI",
+    "bGF5 ZXI=",
 ];
 
 /// JSON whose objects may have a key twice.
@@ -159,6 +184,17 @@ impl Random {
         }
     }
 
+    /// A value that a key may have, if it is one whose values have a form.
+    fn value_of(&mut self, key: &str) -> Json {
+        let texts: &[&str] = match key.trim_matches('"') {
+            "created" => &TIMES,
+            "data" => &DATA,
+            _ => return self.value(),
+        };
+        let text = texts[self.below(texts.len())];
+        Json::Raw(format!("\"{text}\""))
+    }
+
     /// Changes one thing somewhere in the document.
     fn change(&mut self, document: &mut Json) {
         let mut count = 0;
@@ -199,7 +235,7 @@ impl Random {
                     members.push((key, value));
                 }
                 3 => members[place].1 = Json::Raw("null".to_owned()),
-                4 | 5 => members[place].1 = self.value(),
+                4 | 5 => members[place].1 = self.value_of(&key),
                 6 => drop(members.remove(place)),
                 _ => {
                     let value = self.value();
@@ -219,8 +255,8 @@ impl Random {
                     // What is in annotations, labels and the like is the user's.
                     && members.iter().any(|(key, _)| OF_THE_SPECS.contains(&key.trim_matches('"')))
                 {
-                    let unknown = json!({"a": [1, null, {"b": 0.5}], "A": "x"});
-                    members.push(("\"org.example.unknown\"".to_owned(), Json::of(&unknown)));
+                    let unknown = r#"{"a": [1, null, {"b": 1e999}], "A": "x"}"#.to_owned();
+                    members.push(("\"org.example.unknown\"".to_owned(), Json::Raw(unknown)));
                 }
             });
             return (document.text(), true);
@@ -264,7 +300,12 @@ fn descriptors(list: &[Descriptor]) -> Vec<Value> {
 
 fn config(config: &ImageConfig) -> Value {
     let process = &config.process;
+    let created = config.created.clone();
+    // What is not there is Go's zero time.
+    let created = created.unwrap_or_else(|| "0001-01-01T00:00:00Z".parse());
+    let created = created.map(Time::utc).ok();
     json!({
+        "created": created.map(|time| (time.timestamp(), time.timestamp_subsec_nanos())),
         "platform": platform(&config.platform), "diff_ids": config.diff_ids,
         "process": {
             "entrypoint": process.entrypoint, "cmd": process.cmd, "env": process.env,

@@ -3,7 +3,8 @@
 use std::fs;
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_support::Registry;
+use oci_pull_all_support::{INDEX, Images, MANIFEST, Registry, text};
+use serde_json::json;
 
 /// A workspace whose declaration of bases is yet to be written.
 struct Case {
@@ -106,6 +107,50 @@ fn a_declaration_that_cannot_be_meant() {
             "give one of them another name",
         ],
     );
+}
+
+#[test]
+fn what_is_no_image() {
+    let mut images = Images::default();
+    let artifact = images.add_artifact("db", "a/b", &[(Some("f"), "a/c", b"x".to_vec())]);
+    let size = images.manifest(&artifact).to_string().len();
+    let entries = json!([{"mediaType": MANIFEST, "digest": artifact, "size": size}]);
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    let index = images.add_manifest("db", INDEX, index.to_string().into_bytes());
+    let case = Case {
+        workspace: Workspace::new("errors", &[]),
+        registry: Registry::with(images),
+        digest: text(&index["digest"]).to_owned(),
+    };
+    let declare = |digest: &str| {
+        let image = format!("{}/db", case.registry.host());
+        case.declare_base(&format!("image = \"{image}\", digest = \"{digest}\""));
+    };
+    declare(&case.digest);
+    case.assert_fails("//:image", &["lists no image", "resolve", &case.digest]);
+    declare(&artifact);
+    case.assert_fails(
+        "//:image",
+        &[
+            "is no image, but an artifact of the type \"a/b\"",
+            "oci_artifact_files",
+        ],
+    );
+}
+
+#[test]
+fn an_isolated_usage() {
+    let case = Case::new();
+    case.declare_base(&case.good());
+    let module = case.workspace.path("MODULE.bazel");
+    let text = fs::read_to_string(&module).expect("can be read");
+    let isolated = text.replace("\"oci\")", "\"oci\", isolate = True)");
+    fs::write(&module, isolated).expect("can be written");
+    let flag = "--experimental_isolated_extension_usages";
+    let messages = case.workspace.fail(&["build", flag, "//:image"]);
+    assert!(messages.contains("leave isolate out"), "{messages}");
+    fs::write(&module, text).expect("can be written");
+    case.workspace.succeed(&["build", flag, "//:image"]);
 }
 
 #[test]

@@ -1,10 +1,14 @@
 """How a rule takes an image or an image index."""
 
+load("//oci/private/providers:artifact.bzl", "OCIArtifactInfo")
 load("//oci/private/providers:image.bzl", "OCIImageIndexInfo", "OCIImageInfo")
 load(":platforms.bzl", "platform_rank", "platform_to_string")
 
 # For `providers` of an attribute.
 IMAGE_PROVIDERS = [[OCIImageInfo], [OCIImageIndexInfo]]
+
+# For one whose target goes to choose_image, which says of an artifact what it is.
+CHOICE_PROVIDERS = IMAGE_PROVIDERS + [[OCIArtifactInfo]]
 
 def image_input(target):
     """Reads what a target provides of an image or an image index.
@@ -35,7 +39,7 @@ def choose_image(label, target, wanted, what, advice):
 
     Args:
       label: the label of the target that takes it.
-      target: a target of which image_input has something.
+      target: a target of which image_input has something, or an artifact, which is an error.
       wanted: the machine's OCIPlatformInfo.
       what: what the target is to `label`, for messages, such as `base`.
       advice: what to do where there is no such image, a sentence.
@@ -43,6 +47,13 @@ def choose_image(label, target, wanted, what, advice):
     Returns:
       An OCIImageInfo.
     """
+    if OCIArtifactInfo in target:
+        fail("{}: the {} {} is no image, but an artifact of the type {}. oci_artifact_files takes its files.".format(
+            label,
+            what,
+            target.label,
+            repr(target[OCIArtifactInfo].artifact_type),
+        ))
     images = image_input(target).images
     ranked = [
         (platform_rank(image.platform, wanted), index)

@@ -13,6 +13,9 @@ _TAG_ATTRS = [name for name in PULL_ATTRS if not name.startswith("_")]
 _ATTRS = [name for name in _TAG_ATTRS if name != "tag"]
 
 def _oci_impl(mctx):
+    # The attribute is there only where Bazel knows such usages.
+    if getattr(mctx, "is_isolated", False):
+        fail("use_extension(..., isolate = True): neither pin nor the toolchains that bring layers see what is declared so; leave isolate out")
     declared = {}
     owners = {}
     direct = []

@@ -77,6 +77,13 @@ def pull(rctx, shallow, on_demand = False):
         fail("{}: {}".format(_apparent_name(rctx), _failure(result)))
     summary = json.decode(rctx.read("summary.json"))
     rctx.delete("summary.json")
+    if not summary["images"] and not summary["artifact"]:
+        fail("{}: the index {} lists no image; oci-pull-all resolve {}@{} says which artifacts it lists: pull one of them by its own digest".format(
+            _apparent_name(rctx),
+            rctx.attr.digest,
+            name,
+            rctx.attr.digest,
+        ))
     rctx.file("pulled.bzl", _PULLED_BZL.format(
         pulled_artifact = repr(_PULLED_ARTIFACT),
         pulled_image = repr(_PULLED_IMAGE),

@@ -1,6 +1,6 @@
 """The rule for an image."""
 
-load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "choose_image")
+load("//oci/private/common:image_input.bzl", "CHOICE_PROVIDERS", "choose_image")
 load("//oci/private/common:pairs.bzl", "pairs")
 load("//oci/private/common:platforms.bzl", "platform_to_string")
 load("//oci/private/common:pulled_infos.bzl", "pulled_info")
@@ -130,7 +130,7 @@ _oci_image = rule(
         "annotations": attr.string_dict(),
         "architecture": attr.string(),
         "author": attr.string(),
-        "base": attr.label(providers = IMAGE_PROVIDERS),
+        "base": attr.label(providers = CHOICE_PROVIDERS),
         "base_annotations": attr.bool(),
         "cmd": attr.string_list(),
         "created": attr.string(),

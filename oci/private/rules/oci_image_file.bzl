@@ -1,6 +1,6 @@
 """The rule for a file out of an image."""
 
-load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "choose_image", "image_alone")
+load("//oci/private/common:image_input.bzl", "CHOICE_PROVIDERS", "choose_image", "image_alone")
 load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
@@ -66,7 +66,7 @@ what they need.""",
         "image": attr.label(
             doc = "The image or image index: `@NAME` of an `oci.pull`, an `oci_image` or an `oci_image_index`.",
             mandatory = True,
-            providers = IMAGE_PROVIDERS,
+            providers = CHOICE_PROVIDERS,
             cfg = pull_all_on,
         ),
         "path": attr.string(

@@ -1,5 +1,6 @@
 """Targets that stand for images, layers and bases, and name their files by the configuration that they are in."""
 
+load("//oci/private/providers:artifact.bzl", "OCIArtifactInfo")
 load("//oci/private/providers:image.bzl", "OCIDescriptorInfo", "OCIImageInfo", "OCIPlatformInfo")
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
 
@@ -52,6 +53,19 @@ _stub_base = rule(
     },
 )
 
+def _stub_artifact_impl(ctx):
+    return [OCIArtifactInfo(
+        artifact_type = "application/x.example",
+        digest = "sha256:artifact",
+        files = None,
+        manifest = _file(ctx, "manifest.json"),
+    )]
+
+_stub_artifact = rule(
+    implementation = _stub_artifact_impl,
+    attrs = {"pull_all": attr.bool()},
+)
+
 def _pull_all():
     return select({
         "//oci:pull_all_enabled": True,
@@ -65,6 +79,14 @@ def stub_layer(name):
       name: the target's name.
     """
     _stub_layer(name = name, pull_all = _pull_all(), tags = ["manual"])
+
+def stub_artifact(name):
+    """A pulled artifact.
+
+    Args:
+      name: the target's name.
+    """
+    _stub_artifact(name = name, pull_all = _pull_all(), tags = ["manual"])
 
 def stub_base(name, architecture = "amd64", whole = True):
     """A pulled base, which has its layers where they are wanted.
