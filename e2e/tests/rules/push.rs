@@ -196,7 +196,11 @@ fn several_are_pushed_once_all_can_be() {
     ]);
     for (name, tag) in [("app", "v1"), ("index", "v3-17")] {
         let repository = format!("{}/team/{name}", target.host());
-        let digest = pushed(&run.stdout, &repository);
+        let line = run
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(&repository));
+        let digest = pushed(line.expect("it is told"), &repository);
         for tag in [tag, "both"] {
             assert_eq!(target.digest(&format!("team/{name}"), tag), digest);
         }
