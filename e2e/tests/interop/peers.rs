@@ -6,10 +6,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::log::Log;
 use oci_pull_all_e2e::peer::{Peer, SKIPPED};
 use oci_pull_all_e2e::{checkout, new_user, program, scratch};
-use oci_pull_all_support::{Content, Faulty, User, blobs, noise};
+use oci_pull_all_support::{Content, Faulty, Registry, User, blobs, debian, noise};
 use serde_json::json;
 
 /// A user with a pulled image in the layout `out`; returns the image's digest too.
@@ -113,6 +114,37 @@ fn regctl_copies_a_pulled_layout() {
     assert_eq!(blobs(&user.path("copy")), blobs(&user.path("out")));
     damage(&user);
     assert!(!copy("ocidir://damaged:v1").status.success());
+}
+
+#[test]
+fn regctl_finds_a_layouts_image_and_knows_the_base_of_a_pushed_one() {
+    let Some(regctl) = Peer::Regctl.or_skip() else {
+        return;
+    };
+    let registry = Registry::with(debian());
+    let base = "library/debian";
+    let values = [
+        ("SOURCE", registry.host()),
+        ("DIGEST", &registry.digest(base, "stable")),
+        ("TARGET", registry.host()),
+    ];
+    let workspace = Workspace::new("push", &values);
+    workspace.succeed(&["build", "//:layout"]);
+    workspace.succeed(&["run", "//:push"]);
+    let user = new_user();
+    let pushed = registry.digest("team/app", "v1");
+    let layout = format!("ocidir://{}", workspace.output("layout").display());
+    let found = succeed(&user, &regctl, &["image", "digest", &layout]);
+    assert_eq!(found.trim_end(), pushed);
+
+    let without_tls = ["registry", "set", "--tls", "disabled", registry.host()];
+    succeed(&user, &regctl, &without_tls);
+    let image = format!("{}/team/app:v1", registry.host());
+    let check = ["image", "check-base", "--platform", "linux/amd64", &image];
+    succeed(&user, &regctl, &check);
+    // The tag moves on.
+    registry.images().tag(base, "stable", &pushed);
+    assert!(!run(&user, &regctl, &check).status.success());
 }
 
 #[test]
