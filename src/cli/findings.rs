@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
-use oci_pull_all::layout::{FoundImage, find_image};
+use oci_pull_all::layout::{FoundImage, find_image, find_images};
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::strict;
@@ -93,9 +93,15 @@ pub(crate) struct InventoryArgs {
     kind: Kind,
     #[command(flatten)]
     scanner: ScannerArgs,
-    /// The layout of one image.
+    /// The layout.
     #[arg(long, value_name = "DIR")]
     layout: PathBuf,
+    /// Which image of the layout, if there are several.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// A platform whose image is scanned. May be repeated; where it is given, all images of the layout must be for such.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    scanned_platform: Vec<Platform>,
     /// The Java database and its metadata.json, if there is one.
     #[arg(long, num_args = 2, value_names = ["FILE", "METADATA"])]
     java_database: Vec<PathBuf>,
@@ -228,7 +234,8 @@ fn import(args: &ImportArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
     let database = grype::unpacked(&args.database, run.scratch.path())?;
     let imported = if grype::is_importable(&database, &args.database)? {
-        run.scan(&database, grype::import(&run.cache()), None)?;
+        let subject = Subject::Given(database.clone());
+        run.scan(subject, grype::import(&run.cache()), None)?;
         grype::imported(&run.cache())
     } else {
         // The verdict tells.
@@ -244,21 +251,22 @@ fn import(args: &ImportArgs) -> Result<()> {
 
 fn inventory(args: &InventoryArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
-    let FoundImage {
-        descriptor,
-        manifest,
-        config,
-    } = find_image(&args.layout, None)?;
+    let image = find_image(&args.layout, args.platform.as_ref())?;
+    check_platforms(&args.layout, &args.scanned_platform)?;
     // Reads all layers, which must be what the config says: the scanner would not notice.
-    let rootfs = Rootfs::read(&args.layout, &manifest, &config)?;
+    let rootfs = Rootfs::read(&args.layout, &image.manifest, &image.config)?;
     let Kind(preset) = args.kind;
     let list = match preset.empty_list() {
-        Some(list) if manifest.layers.is_empty() => to_json(&list),
+        Some(list) if image.manifest.layers.is_empty() => to_json(&list),
         _ => {
             let call = preset.list(&run.cache(), &args.java_database)?;
-            preset.normalized(&run.report(&args.layout, call)?)?
+            let subject = Subject::Image(args.layout.clone(), Box::new(image.clone()));
+            preset.normalized(&run.report(subject, call)?)?
         }
     };
+    let FoundImage {
+        descriptor, config, ..
+    } = image;
     let listed = preset.read_list(&list)?;
     let packages: BTreeSet<Package> = listed.packages.into_values().collect();
     let created = config.created.and_then(std::result::Result::ok);
@@ -273,12 +281,35 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
                 platform: descriptor.platform.unwrap_or(config.platform).to_string(),
                 created: created.and_then(Time::real),
             },
+            layers: config.diff_ids,
             system: listed.system,
             packages: packages.into_iter().collect(),
             traces: Traces::of(&rootfs)?,
             knows_java_archives: preset.knows_java_archives() || !args.java_database.is_empty(),
         },
     )
+}
+
+/// Makes sure that each image of a layout is for one of these platforms, if there are any.
+fn check_platforms(layout: &Path, platforms: &[Platform]) -> Result<()> {
+    if platforms.is_empty() {
+        return Ok(());
+    }
+    let mut scanned = BTreeSet::new();
+    for platform in platforms {
+        scanned.insert(find_image(layout, Some(platform))?.descriptor.digest);
+    }
+    let images = find_images(layout)?;
+    let mut images = images.into_iter().map(|image| image.descriptor);
+    let Some(image) = images.find(|image| !scanned.contains(&image.digest)) else {
+        return Ok(());
+    };
+    let platform = image.platform.as_ref().map(Platform::to_string);
+    Err(format!(
+        "the layout's image for {} is not scanned: name that platform in platforms, too",
+        platform.as_deref().unwrap_or("no platform")
+    )
+    .into())
 }
 
 fn match_(args: &MatchArgs) -> Result<()> {
@@ -292,6 +323,9 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let [database, metadata] = &args.database[..] else {
         return Err("a database is two files".into());
     };
+    if let Some(base) = &base {
+        inventory.check_base(base)?;
+    }
     let Kind(preset) = args.kind;
     let advisories = preset.read_database(database, &read(metadata)?)?;
     check_not_yet(advisories.database().built)?;
@@ -299,7 +333,7 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let is_readable = advisories.database().schema == advisories.expected_schema();
     let matches = if is_readable && !inventory.packages.is_empty() {
         let call = preset.match_list(&run.cache(), &args.database)?;
-        preset.read_report(&run.report(&args.list, call)?)?
+        preset.read_report(&run.report(Subject::Given(args.list.clone()), call)?)?
     } else {
         Vec::new()
     };
@@ -460,7 +494,7 @@ impl<'a> Run<'a> {
     }
 
     /// Has the scanner read something, and returns what it wrote.
-    fn report(&self, subject: &Path, call: Call) -> Result<Vec<u8>> {
+    fn report(&self, subject: Subject, call: Call) -> Result<Vec<u8>> {
         self.scan(subject, call, Some("report.json"))?;
         read(&self.outputs().join("report.json"))
     }
@@ -469,13 +503,13 @@ impl<'a> Run<'a> {
         self.scratch.path().join("outputs")
     }
 
-    fn scan(&self, subject: &Path, call: Call, report: Option<&str>) -> Result<()> {
+    fn scan(&self, subject: Subject, call: Call, report: Option<&str>) -> Result<()> {
         let scratch = self.scratch.path().join("scratch");
         fs::create_dir(&scratch)?;
         let scan = Scan {
             scanner: self.args.program.clone(),
             name: self.args.scanner_name.clone(),
-            subject: Subject::Given(subject.to_owned()),
+            subject,
             arguments: call.arguments,
             environment: call.environment,
             data: Vec::new(),

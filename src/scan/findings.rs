@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::oci::digest::Digest;
+
 use super::preset::{Advisories, AnswerError, Listed, Match};
 use super::traces::{PackageDatabase, Traces, is_java_archive};
 
@@ -21,6 +23,8 @@ pub struct Inventory {
     pub scanner: Scanner,
     /// What was looked at.
     pub image: Image,
+    /// Its layers by their verified `diff_id`s, the lowest first.
+    pub layers: Vec<Digest>,
     /// The system, if the image says which.
     pub system: Option<System>,
     /// The packages, sorted.
@@ -105,7 +109,37 @@ impl Package {
     }
 }
 
+/// An image does not stand on what is called its base.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the image, for {image}, does not stand on the base, for {base}: layer {number} of the base has the diff_id {expected}, and that of the image {}",
+    .found.as_ref().map_or_else(|| "is not there".to_owned(), |found| format!("has {found}"))
+)]
+pub struct OtherBase {
+    image: String,
+    base: String,
+    number: usize,
+    expected: Digest,
+    found: Option<Digest>,
+}
+
 impl Inventory {
+    /// Makes sure that the layers of `base` are the first of the image's.
+    pub fn check_base(&self, base: &Inventory) -> Result<(), OtherBase> {
+        let layers = self.layers.iter().map(Some).chain(std::iter::repeat(None));
+        let mut pairs = base.layers.iter().zip(layers).enumerate();
+        match pairs.find(|(_, (expected, found))| Some(*expected) != *found) {
+            None => Ok(()),
+            Some((index, (expected, found))) => Err(OtherBase {
+                image: self.image.platform.clone(),
+                base: base.image.platform.clone(),
+                number: index + 1,
+                expected: expected.clone(),
+                found: found.cloned(),
+            }),
+        }
+    }
+
     /// The packages by what they are of.
     fn looked_at(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();

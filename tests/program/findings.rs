@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use oci_pull_all_support::{INDEX, MANIFEST, Ran, User};
+use oci_pull_all_support::layout::{add_blob, write_index};
+use oci_pull_all_support::rootfs::Layer;
+use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -291,6 +293,7 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
             "schema": 1,
             "scanner": {"name": "syft", "version": "1"},
             "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+            "layers": [],
             "system": system,
             "packages": [package("deb", true), package(kind, false)],
             "traces": {
@@ -581,6 +584,7 @@ fn a_database_of_a_day_to_come_is_an_error() {
         "schema": 1,
         "scanner": {"name": "syft", "version": "1"},
         "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+        "layers": [],
         "system": null,
         "packages": [],
         "traces": {
@@ -642,4 +646,143 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
     let line = "not scanned: linux/arm64, which platforms of the pull leaves out";
     assert!(lines(&ran).contains(&line), "{}", ran.stdout);
     assert!(!ran.stdout.contains("unknown"), "{}", ran.stdout);
+}
+
+/// Writes a script that writes `report` where a scanner's report is wanted.
+fn write_scanner(user: &User, name: &str, script: &str, report: &Value) {
+    let text =
+        format!("#!/bin/sh -e\n{script}\ncat >\"$OCI_SCAN_REPORT\" <<'END'\n{report}\nEND\n");
+    fs::write(user.path(name), text).expect("can be written");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(user.path(name), mode).expect("can be set");
+}
+
+/// Adds an image of these layers to the layout `layout`; returns its descriptor.
+fn add_image(user: &User, layout: &str, architecture: &str, layers: &[Layer]) -> Value {
+    let layout = user.path(layout);
+    let layers: Vec<Value> = layers
+        .iter()
+        .map(|layer| add_blob(&layout, LAYER, &layer.0))
+        .collect();
+    let diff_ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
+    let config = json!({
+        "os": "linux", "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+    add_blob(&layout, MANIFEST, manifest.to_string().as_bytes())
+}
+
+/// Lists an image of `layout` by a lister that sees no package, and fails where it sees two images.
+fn list(user: &User, layout: &str, more: &[&str]) -> Ran {
+    let nothing = json!({
+        "artifacts": [], "distro": {}, "source": {"metadata": {}},
+        "descriptor": {"name": "syft", "version": "1"},
+    });
+    let alone = "[ \"$(grep -o '\"digest\"' \"$OCI_LAYOUT/index.json\" | wc -l)\" = 1 ]";
+    write_scanner(user, "lister", alone, &nothing);
+    let inventory = format!("--output={layout}.json");
+    let arguments = [
+        "findings",
+        "inventory",
+        "--kind=grype",
+        "--program=lister",
+        "--scanner-name=a",
+        "--network",
+        "--list=l.json",
+        "--layout",
+        layout,
+        &inventory,
+    ];
+    user.run(&[&arguments[..], more].concat())
+}
+
+fn read(user: &User, name: &str) -> Value {
+    let bytes = fs::read(user.path(name)).expect("can be read");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+#[test]
+fn of_a_layout_of_several_images_each_is_listed_for_itself() {
+    let user = new_user();
+    let [amd64, arm64] =
+        ["amd64", "arm64"].map(|name| add_image(&user, "l", name, &[Layer::new().file("a", name)]));
+    write_index(&user.path("l"), &[amd64, arm64.clone()]);
+    list(&user, "l", &[]).failed(&[
+        "the layout has 2 images, for linux/amd64, linux/arm64: name a platform to choose one of them",
+    ]);
+    for more in [
+        &["--platform=linux/arm64"][..],
+        &[
+            "--platform=linux/arm64",
+            "--scanned-platform=linux/arm64",
+            "--scanned-platform=linux/amd64",
+        ],
+    ] {
+        list(&user, "l", more).succeeded();
+        let image = read(&user, "l.json")["image"].clone();
+        assert_eq!(image["manifest"], arm64["digest"]);
+        assert_eq!(image["platform"], "linux/arm64");
+    }
+    // One that nobody scans is named.
+    list(
+        &user,
+        "l",
+        &["--platform=linux/arm64", "--scanned-platform=linux/arm64"],
+    )
+    .failed(&[
+        "the layout's image for linux/amd64 is not scanned: name that platform in platforms, too",
+    ]);
+    list(&user, "l", &["--platform=linux/s390x"])
+        .failed(&["the layout has no image for linux/s390x: it has linux/amd64, linux/arm64"]);
+}
+
+#[test]
+fn a_base_is_what_the_lowest_layers_are() {
+    let user = new_user();
+    let layers = |names: &str| -> Vec<Layer> {
+        let names = names.chars().map(|name| name.to_string());
+        names.map(|name| Layer::new().file(&name, &name)).collect()
+    };
+    for (name, contents) in [
+        ("base", "ab"),
+        ("on", "abc"),
+        ("other", "acb"),
+        ("short", "a"),
+    ] {
+        let image = add_image(&user, name, "amd64", &layers(contents));
+        write_index(&user.path(name), &[image]);
+        list(&user, name, &[]).succeeded();
+    }
+    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
+    database.execute_batch(GRYPE).expect("tables");
+    drop(database);
+    fs::write(user.path("import.json"), "{}").expect("can be written");
+    let matched = |name: &str| {
+        user.run(&[
+            "findings",
+            "match",
+            "--kind=grype",
+            "--program=lister",
+            "--scanner-name=a",
+            "--network",
+            &format!("--inventory={name}.json"),
+            "--base=base.json",
+            "--list=l.json",
+            "--output=f.json",
+            "--database",
+            "d.db",
+            "import.json",
+        ])
+    };
+    for name in ["base", "on"] {
+        matched(name).succeeded();
+    }
+    let [b, c] = ["b", "c"].map(|name| digest(&Layer::new().file(name, name).0));
+    matched("other").failed(&[&format!(
+        "does not stand on the base, for linux/amd64: layer 2 of the base has the diff_id {b}, and that of the image has {c}"
+    )]);
+    matched("short").failed(&[&format!(
+        "layer 2 of the base has the diff_id {b}, and that of the image is not there"
+    )]);
 }

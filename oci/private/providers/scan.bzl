@@ -16,7 +16,8 @@ OCIScannerInfo = provider(
 OCIScanInfo = provider(
     doc = "What a scanner found in the images of a target.",
     fields = {
-        "images": """list of struct: for each image `platform`, its OCIPlatformInfo; `inventory`, the File of its packages;
+        "images": """list of struct: for each image `platform`, its OCIPlatformInfo, or None where only
+its layout says it; `inventory`, the File of its packages;
 `findings`, the File of what is known against them; and `bases`, a list of struct, the images that it stands on, the nearest
 first: `inventory`, and `labels`, a list of Label, those of the image and of the target that was named as base.
 `label` is the Label of the target that makes the image.""",

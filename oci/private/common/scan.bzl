@@ -1,0 +1,111 @@
+"""How the scanner of the build looks into an image: its packages, and what is known against them."""
+
+load("//oci/private/providers:scan.bzl", "OCIScanInfo")
+load(":network.bzl", "network_requirements")
+load(":platforms.bzl", "platform_to_string")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+
+def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice = []):
+    """Has an image scanned.
+
+    Args:
+      ctx: the context of a rule or an aspect with the toolchain.
+      scanner: the OCIScannerInfo of the scanner of the build.
+      layout: a struct with `path`, the File of the image's layout, and `inputs`, a depset of the files that belong to it.
+      name: a directory for the results.
+      label: the Label of the target that makes the image.
+      bases: what bases_of returns of the image's base; empty where it has none.
+      platform: the image's OCIPlatformInfo; None where it is not known before the layout is read.
+      choice: a list of string, arguments of the tool that say which image of the layout it is.
+
+    Returns:
+      A struct, as in `images` of OCIScanInfo.
+    """
+    inventory = ctx.actions.declare_file(name + "/inventory.json")
+    bom = ctx.actions.declare_file(name + "/inventory.cdx.json")
+    arguments = _arguments(ctx, "inventory", scanner, scanner.lister)
+    arguments.add_all("--layout", [layout.path], expand_directories = False)
+    arguments.add_all(choice)
+    arguments.add_all("--java-database", scanner.java_database)
+    arguments.add("--output", inventory)
+    arguments.add("--list", bom)
+    _run(
+        ctx,
+        scanner,
+        scanner.lister,
+        arguments,
+        inputs = depset(scanner.java_database, transitive = [layout.inputs]),
+        outputs = [inventory, bom],
+        mnemonic = "OCIInventory",
+        progress_message = "Listing the packages of %{label}",
+    )
+    findings = ctx.actions.declare_file(name + "/findings.json")
+    arguments = _arguments(ctx, "match", scanner, scanner.program)
+    arguments.add("--inventory", inventory)
+    arguments.add("--list", bom)
+    inputs = [inventory, bom] + scanner.database
+    if bases:
+        arguments.add("--base", bases[0].inventory)
+        inputs.append(bases[0].inventory)
+    arguments.add_all("--database", scanner.database)
+    arguments.add("--output", findings)
+    _run(
+        ctx,
+        scanner,
+        scanner.program,
+        arguments,
+        inputs = depset(inputs),
+        outputs = [findings],
+        mnemonic = "OCIFindings",
+        progress_message = "Matching the packages of %{label}",
+    )
+    return struct(
+        bases = bases,
+        findings = findings,
+        inventory = inventory,
+        label = label,
+        platform = platform,
+    )
+
+def bases_of(base, platform):
+    """What was found in a base, and in what that stands on.
+
+    Args:
+      base: the target that is named as base, with scan_aspect.
+      platform: the OCIPlatformInfo of its image that is meant.
+
+    Returns:
+      A list of struct, as `bases` in OCIScanInfo.
+    """
+    for found in base[OCIScanInfo].images:
+        if found.platform == platform:
+            return [struct(
+                inventory = found.inventory,
+                labels = [base.label, found.label],
+            )] + found.bases
+    fail("{}: its image for {} was not scanned, so it cannot be told what is the base's".format(base.label, platform_to_string(platform)))
+
+def _arguments(ctx, command, scanner, program):
+    arguments = ctx.actions.args()
+    arguments.add_all(["findings", command])
+    arguments.add("--kind", scanner.kind)
+    arguments.add("--program", program.executable)
+    arguments.add(scanner.name, format = "--scanner-name=%s")
+    if scanner.network:
+        arguments.add("--network")
+    return arguments
+
+def _run(ctx, scanner, program, arguments, **kwargs):
+    ctx.actions.run(
+        executable = get_tool(ctx),
+        arguments = [arguments],
+        tools = [program],
+        execution_requirements = network_requirements(scanner.network),
+        resource_set = _resources,
+        toolchain = TOOLCHAIN_TYPE,
+        **kwargs
+    )
+
+def _resources(_os, _inputs):
+    # An image of 1 GiB took syft 205 MB, and a database comes on top; Bazel alone reckons with 250 MB.
+    return {"cpu": 1, "memory": 1024}
