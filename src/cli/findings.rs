@@ -11,19 +11,19 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{FoundImage, find_image, find_images};
+use oci_pull_all::oci::config::ImageConfig;
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::strict;
-use oci_pull_all::oci::time::Time;
 use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{
-    Findings, Image, Inventory, Package, SCHEMA, Severity, Trouble,
+    Findings, Image, Inventory, Package, SCHEMA, Scanner, Severity, Trouble,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
 use oci_pull_all::scan::traces::Traces;
-use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, without_verdict};
+use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
 use oci_pull_all::scan::vex::VexDocument;
 use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
@@ -54,6 +54,9 @@ struct ScannerArgs {
     /// What errors call it.
     #[arg(long, value_name = "NAME")]
     scanner_name: String,
+    /// The config of the image that the program is from.
+    #[arg(long, value_name = "FILE")]
+    scanner_config: Option<PathBuf>,
     /// Let it use the network.
     #[arg(long)]
     network: bool,
@@ -163,13 +166,16 @@ pub(crate) struct VerdictArgs {
     /// Let pass what nobody has fixed.
     #[arg(long)]
     only_fixed: bool,
+    /// Trust no scan whose scanner could use the network.
+    #[arg(long)]
+    offline: bool,
     /// Let pass exceptions that match nothing.
     #[arg(long)]
     unused_exceptions_pass: bool,
     /// A trouble that does not matter, by its code. May be repeated.
     #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Trouble::ALLOWED))]
     allow: Vec<String>,
-    /// How many days the database may be behind the newest date of what is scanned.
+    /// How many days the database may be behind the newest date of the image, its bases and the scanner.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     max_database_age: u32,
     /// A file with exceptions in TOML, or a VEX document (openvex.dev), whose name ends with .json. May be repeated.
@@ -269,17 +275,22 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     } = image;
     let listed = preset.read_list(&list)?;
     let packages: BTreeSet<Package> = listed.packages.into_values().collect();
-    let created = config.created.and_then(std::result::Result::ok);
+    let created = created(&config);
+    let platform = descriptor.platform.unwrap_or(config.platform);
     write(&args.list, &list)?;
     write_json(
         &args.output,
         &Inventory {
             schema: SCHEMA,
-            scanner: listed.scanner,
+            scanner: Scanner {
+                created: run.scanner_created()?,
+                ..listed.scanner
+            },
+            network: run.isolation.access(),
             image: Image {
                 manifest: descriptor.digest.to_string(),
-                platform: descriptor.platform.unwrap_or(config.platform).to_string(),
-                created: created.and_then(Time::real),
+                platform: platform.to_string(),
+                created,
             },
             layers: config.diff_ids,
             system: listed.system,
@@ -340,7 +351,23 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let list = preset.read_list(&read(&args.list)?)?;
     let base = base.as_ref();
     let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
-    write_json(&args.output, &findings)
+    write_json(
+        &args.output,
+        &Findings {
+            scanner: Scanner {
+                created: inventory.scanner.created.max(run.scanner_created()?),
+                ..findings.scanner
+            },
+            network: inventory.network.max(run.isolation.access()),
+            ..findings
+        },
+    )
+}
+
+/// When an image was made, if it says so.
+fn created(config: &ImageConfig) -> Option<DateTime<Utc>> {
+    let created = config.created.as_ref()?.as_ref().ok()?;
+    created.real()
 }
 
 /// A database of a day to come would never be too old. An error is cached nowhere, and a day that has come stays so, which
@@ -378,6 +405,7 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         only_fixed: args.only_fixed,
         allow: args.allow.iter().cloned().collect(),
         max_database_age: args.max_database_age,
+        offline: args.offline,
         unused_exceptions_pass: args.unused_exceptions_pass,
         exceptions,
         vex,
@@ -423,8 +451,12 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
     Ok(exit_code(outcome))
 }
 
+/// Reads the verdicts on the images of one target.
 pub(super) fn read_verdicts(files: &[PathBuf]) -> Result<Vec<Verdict>> {
-    files.iter().map(|file| read_json(file)).collect()
+    let verdicts: Result<Vec<Verdict>> = files.iter().map(|file| read_json(file)).collect();
+    let mut verdicts = verdicts?;
+    settle(&mut verdicts);
+    Ok(verdicts)
 }
 
 /// Prints verdicts; the worst of them is that of all.
@@ -486,6 +518,16 @@ impl<'a> Run<'a> {
             isolation,
             scratch,
         })
+    }
+
+    /// When the image was made that the program is from.
+    fn scanner_created(&self) -> Result<Option<DateTime<Utc>>> {
+        let Some(file) = &self.args.scanner_config else {
+            return Ok(None);
+        };
+        let config = ImageConfig::parse(&read(file)?)
+            .map_err(|error| format!("cannot use {}: {error}", file.display()))?;
+        Ok(created(&config))
     }
 
     /// A directory for what the scanner needs.

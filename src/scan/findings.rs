@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::digest::Digest;
 
+use super::isolate::Access;
 use super::preset::{Advisories, AnswerError, Listed, Match};
 use super::traces::{PackageDatabase, Traces, is_java_archive};
 
@@ -21,6 +22,8 @@ pub struct Inventory {
     pub schema: u32,
     /// Who looked.
     pub scanner: Scanner,
+    /// What it could use of the network.
+    pub network: Access,
     /// What was looked at.
     pub image: Image,
     /// Its layers by their verified `diff_id`s, the lowest first.
@@ -42,6 +45,9 @@ pub struct Scanner {
     pub name: String,
     /// Its version, as it says.
     pub version: String,
+    /// When the image was made that it is from, if it is from one that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<DateTime<Utc>>,
 }
 
 /// An image.
@@ -325,6 +331,8 @@ pub struct Findings {
     pub schema: u32,
     /// Who looked.
     pub scanner: Scanner,
+    /// What it could use of the network.
+    pub network: Access,
     /// Where advisories came from.
     pub database: Database,
     /// What was looked at.
@@ -339,7 +347,7 @@ pub struct Findings {
 
 impl Findings {
     /// What a scanner found against the packages of its list, and why that cannot be trusted. What the base has, too, is the
-    /// base's.
+    /// base's. All else is as the inventory has it.
     pub fn new(
         matches: Vec<Match>,
         list: &Listed,
@@ -376,6 +384,7 @@ impl Findings {
         Ok(Findings {
             schema: SCHEMA,
             scanner: inventory.scanner.clone(),
+            network: inventory.network,
             database: advisories.database().clone(),
             image: inventory.image.clone(),
             looked_at: inventory.looked_at(),
@@ -551,7 +560,7 @@ pub enum Trouble {
     DatabaseTooOld {
         /// When it was built.
         built: NaiveDate,
-        /// The newest date of the scan.
+        /// The newest date of the image, its bases and the scanner.
         newest: NaiveDate,
         /// How many days it may be behind.
         days: u32,
@@ -571,6 +580,11 @@ pub enum Trouble {
         said: String,
         /// What the scanner took it for.
         seen: String,
+    },
+    /// The scanner could use the network, or nobody can tell.
+    NetworkNotBlocked {
+        /// What it could use.
+        network: Access,
     },
     /// Java archives cannot be looked into without a database of them.
     NoJavaDatabase {
@@ -619,6 +633,7 @@ impl Trouble {
             Trouble::SystemPackagesGone => "system-packages-gone",
             Trouble::SystemDiffers { .. } => "system-differs",
             Trouble::SystemMistaken { .. } => "system-mistaken",
+            Trouble::NetworkNotBlocked { .. } => "network-not-blocked",
             Trouble::NoJavaDatabase { .. } => "no-java-database",
         }
     }
@@ -703,7 +718,7 @@ impl std::fmt::Display for Trouble {
                 days,
             } => write!(
                 f,
-                "the database was built on {built}, more than {days} days before {newest}, the newest date in what is scanned"
+                "the database was built on {built}, more than {days} days before {newest}, the newest date of the image, its bases and the scanner"
             ),
             Trouble::SystemPackagesGone => {
                 f.write_str("the base has packages of its system, and the image has none")
@@ -720,6 +735,7 @@ impl std::fmt::Display for Trouble {
                     "the image says that it is {said}, and the scanner took it for {seen}"
                 )
             }
+            Trouble::NetworkNotBlocked { network } => network.fmt(f),
             Trouble::NoJavaDatabase { archives } => {
                 write!(
                     f,

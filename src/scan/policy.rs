@@ -23,8 +23,10 @@ pub struct Policy {
     pub only_fixed: bool,
     /// The troubles that are allowed, by their codes.
     pub allow: BTreeSet<String>,
-    /// How many days the database may be behind the newest date of what is scanned.
+    /// How many days the database may be behind the newest date of the image, its bases and the scanner.
     pub max_database_age: u32,
+    /// Whether a scan counts only if its scanner could not use the network.
+    pub offline: bool,
     /// Whether exceptions that match nothing pass.
     pub unused_exceptions_pass: bool,
     /// What passes all the same.

@@ -230,6 +230,7 @@ fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
         scanner: Scanner {
             name: "trivy".to_owned(),
             version: tool.and_then(|tool| tool.version).unwrap_or_default(),
+            created: None,
         },
     })
 }

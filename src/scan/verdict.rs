@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::platform::Platform;
 
+use super::Access;
 use super::findings::{Finding, Findings, Inventory, Package, SCHEMA, Severity, Trouble};
 use super::policy::{Exception, Policy};
 use super::vex::{self, VexDocument};
@@ -47,8 +48,10 @@ pub struct Verdict {
     pub unfixed: Vec<Finding>,
     /// What is wrong with exceptions.
     pub faults: Vec<ExceptionFault>,
-    /// Exceptions that match nothing, where that passes.
+    /// Exceptions that match nothing.
     pub unused: Vec<ExceptionFault>,
+    /// Whether such pass.
+    pub unused_exceptions_pass: bool,
     /// What the baseline has and is no longer found.
     pub gone: Vec<ExceptionFault>,
     /// What else there is to say.
@@ -101,6 +104,7 @@ impl Verdict {
             unfixed: Vec::new(),
             faults: Vec::new(),
             unused: Vec::new(),
+            unused_exceptions_pass: policy.unused_exceptions_pass,
             gone: Vec::new(),
             notes: Vec::new(),
             findings,
@@ -126,12 +130,20 @@ impl Verdict {
         let mut troubles = self.findings.troubles.clone();
         let all = bases.tested.iter().chain(&bases.untested);
         let dates = all.filter_map(|base| base.image.created);
+        let dates = dates.chain(self.findings.scanner.created);
         match dates.chain(self.findings.image.created).max() {
             Some(newest) => troubles.extend(age(&self.findings, newest, policy)),
             None => self.notes.push(
-                "the age of the database was not judged: nothing that was scanned has a date"
+                "the age of the database was not judged: neither the image nor a base nor the scanner has a date"
                     .to_owned(),
             ),
+        }
+        let network = self.findings.network;
+        let open = (network != Access::None).then_some(Trouble::NetworkNotBlocked { network });
+        if policy.offline {
+            troubles.extend(open);
+        } else {
+            self.notes.extend(open.as_ref().map(Trouble::to_string));
         }
         let is_allowed = |trouble: &Trouble| policy.allow.contains(trouble.code());
         (self.allowed, self.troubles) = troubles.into_iter().partition(is_allowed);
@@ -201,16 +213,14 @@ impl Verdict {
                 unused.push((&statement.place, statement.id()));
             }
         }
-        let unused = unused.into_iter().map(|(place, id)| ExceptionFault {
-            place: place.clone(),
-            id: id.to_owned(),
-            problem: "nothing that was found is like it: remove it".to_owned(),
-        });
-        if policy.unused_exceptions_pass {
-            self.unused.extend(unused);
-        } else {
-            self.faults.extend(unused);
-        }
+        self.unused = unused
+            .into_iter()
+            .map(|(place, id)| ExceptionFault {
+                place: place.clone(),
+                id: id.to_owned(),
+                problem: "nothing that was found is like it: remove it".to_owned(),
+            })
+            .collect();
         for accepted in policy.baseline() {
             if let Some(fault) = expired(accepted, found) {
                 self.faults.push(fault);
@@ -257,6 +267,27 @@ fn age(findings: &Findings, newest: DateTime<Utc>, policy: &Policy) -> Option<Tr
         newest,
         days: policy.max_database_age,
     })
+}
+
+/// Brings the verdicts on all images of one target together: an exception may be for one of them alone, so it is unused, or
+/// gone, only if it is so in all; where it must not be, it is a fault.
+pub fn settle(verdicts: &mut [Verdict]) {
+    let in_all = |of: fn(&Verdict) -> &[ExceptionFault]| -> Vec<ExceptionFault> {
+        let mut lists = verdicts.iter().map(of);
+        let first = lists.next().unwrap_or_default();
+        let others: Vec<_> = lists.collect();
+        let is_in_all = |fault: &&ExceptionFault| others.iter().all(|list| list.contains(fault));
+        first.iter().filter(is_in_all).cloned().collect()
+    };
+    let unused = in_all(|verdict| &verdict.unused);
+    let gone = in_all(|verdict| &verdict.gone);
+    for verdict in verdicts {
+        verdict.gone.clone_from(&gone);
+        verdict.unused.clone_from(&unused);
+        if !verdict.unused_exceptions_pass {
+            verdict.faults.append(&mut verdict.unused);
+        }
+    }
 }
 
 /// Those of `images`, the entries of an index, that no verdict is about. Entries for no platform are no images, but what

@@ -30,6 +30,7 @@ fn findings(built: Option<&str>, findings: &[Value]) -> Value {
     json!({
         "schema": 1,
         "scanner": {"name": "a scanner", "version": "1"},
+        "network": "none",
         "database": {"schema": 2, "built": built.map(|day| format!("{day}T23:59:59Z"))},
         "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
         "looked_at": {"debian": 3},
@@ -68,8 +69,7 @@ fn lines(ran: &Ran) -> Vec<&str> {
         .collect()
 }
 
-const UNJUDGED: &str =
-    "note: the age of the database was not judged: nothing that was scanned has a date";
+const UNJUDGED: &str = "note: the age of the database was not judged: neither the image nor a base nor the scanner has a date";
 
 #[test]
 fn severities_decide() {
@@ -208,6 +208,18 @@ fn a_scan_that_cannot_be_trusted_stays_so() {
     old["image"]["created"] = "2026-11-10T00:00:00Z".into();
     assert!(!judge(&user, &old, "", &[]).success);
     assert!(judge(&user, &old, "", &["--max-database-age=31"]).success);
+
+    // A scanner of today may know of more than a database of yesterday.
+    old["image"]["created"] = Value::Null;
+    old["scanner"]["created"] = "2026-11-10T00:00:00Z".into();
+    let ran = judge(&user, &old, "", &[]);
+    let line = "cannot be trusted: the database was built on 2026-10-10, more than 30 days before 2026-11-10, the newest date of the image, its bases and the scanner [database-too-old]";
+    assert!(
+        !ran.success && lines(&ran).contains(&line),
+        "{}",
+        ran.stdout
+    );
+    assert!(judge(&user, &old, "", &["--max-database-age=31"]).success);
 }
 
 #[test]
@@ -291,7 +303,7 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         };
         let inventory = json!({
             "schema": 1,
-            "scanner": {"name": "syft", "version": "1"},
+            "scanner": {"name": "syft", "version": "1"}, "network": "none",
             "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
             "layers": [],
             "system": system,
@@ -582,7 +594,7 @@ fn a_database_of_a_day_to_come_is_an_error() {
     fs::write(user.path("import.json"), "{}").expect("can be written");
     let inventory = json!({
         "schema": 1,
-        "scanner": {"name": "syft", "version": "1"},
+        "scanner": {"name": "syft", "version": "1"}, "network": "none",
         "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
         "layers": [],
         "system": null,
@@ -785,4 +797,87 @@ fn a_base_is_what_the_lowest_layers_are() {
     matched("short").failed(&[&format!(
         "layer 2 of the base has the diff_id {b}, and that of the image is not there"
     )]);
+}
+
+#[test]
+fn an_exception_is_unused_only_if_no_image_has_a_use_for_it() {
+    let user = new_user();
+    let [one, two] = ["CVE-1", "CVE-2"].map(|id| finding(id, "high", "a", "local"));
+    let day = Some("2026-11-10");
+    let exception = |id: &str| format!("[[exception]]\nid = \"{id}\"\nreason = \"r\"\n");
+    let exceptions = ["CVE-1", "CVE-2", "CVE-3"].map(exception);
+    let shown = |exceptions: &str, policy: &[&str]| {
+        for (file, found) in [("amd64.json", &one), ("arm64.json", &two)] {
+            judge(
+                &user,
+                &findings(day, std::slice::from_ref(found)),
+                exceptions,
+                policy,
+            );
+            fs::rename(user.path("v.json"), user.path(file)).expect("can be renamed");
+        }
+        user.run(&["findings", "show", "--name=a", "amd64.json", "arm64.json"])
+    };
+    shown(&exceptions[..2].concat(), &[]).succeeded();
+    let ran = shown(&exceptions.concat(), &[]);
+    let fault = |number: u32| {
+        format!("exception: e.toml:{number}: CVE-3: nothing that was found is like it: remove it")
+    };
+    assert!(!ran.success, "{}", ran.stdout);
+    assert_eq!(
+        ran.stdout.matches("exception: ").count(),
+        2,
+        "{}",
+        ran.stdout
+    );
+    assert!(lines(&ran).contains(&&*fault(7)), "{}", ran.stdout);
+    let ran = shown(&exceptions.concat(), &["--unused-exceptions-pass"]).succeeded();
+    assert!(!ran.stdout.contains("unused: e.toml:1"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("unused: e.toml:7"), "{}", ran.stdout);
+    // Alone, each image has one exception too many.
+    let ran = user.run(&["findings", "show", "--name=a", "amd64.json"]);
+    assert!(
+        ran.success && ran.stdout.contains("unused: e.toml:4"),
+        "{}",
+        ran.stdout
+    );
+
+    // The same of what was accepted.
+    fs::write(user.path("b.toml"), exceptions[..2].concat()).expect("can be written");
+    let ran = shown("", &["--baseline=b.toml"]).succeeded();
+    assert!(!ran.stdout.contains("gone: "), "{}", ran.stdout);
+}
+
+#[test]
+fn a_policy_may_want_a_scanner_that_could_not_use_the_network() {
+    let user = new_user();
+    let mut found = findings(Some("2026-11-10"), &[]);
+    judge(&user, &found, "", &["--offline"]).succeeded();
+    for (network, words) in [
+        ("allowed", "the scanner was allowed to use the network"),
+        (
+            "unknown",
+            "nobody can tell on this system whether the scanner could use the network",
+        ),
+    ] {
+        found["network"] = network.into();
+        let ran = judge(&user, &found, "", &[]).succeeded();
+        assert!(
+            lines(&ran).contains(&&*format!("note: {words}")),
+            "{}",
+            ran.stdout
+        );
+        let ran = judge(&user, &found, "", &["--offline"]);
+        let line = format!("cannot be trusted: {words} [network-not-blocked]");
+        assert!(
+            !ran.success && lines(&ran).contains(&&*line),
+            "{}",
+            ran.stdout
+        );
+    }
+    // An inventory says what its scanner was let.
+    let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
+    write_index(&user.path("l"), &[image]);
+    list(&user, "l", &[]).succeeded();
+    assert_eq!(read(&user, "l.json")["network"], "allowed");
 }

@@ -326,8 +326,16 @@ fn a_scan_that_saw_nothing_is_not_trusted() {
         &[&scanner("trivy_of_last_year")],
         Untrusted,
     );
-    let old = "cannot be trusted: the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date in what is scanned [database-too-old]";
+    let old = "cannot be trusted: the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]";
     has(&stale, &[old], &[]);
+    // An image without a date is not older than its scanner.
+    let stale = log(
+        &workspace,
+        "//:from_nothing_scan",
+        &[&scanner("trivy_of_last_year")],
+        Untrusted,
+    );
+    has(&stale, &[&old.replace("2026-11-01", "2026-10-01")], &[]);
     let knows_nothing = scanner("trivy_that_knows_nothing");
     let empty = log(&workspace, "//:excepted_scan", &[&knows_nothing], Untrusted);
     has(
@@ -557,6 +565,7 @@ fn findings_are_the_same_bytes_wherever_they_are_found() {
         findings["database"],
         json!({"schema": 2, "built": "2026-11-10T06:00:00Z"})
     );
+    assert_eq!(findings["network"], "none");
     assert_eq!(findings["looked_at"], json!({"debian": 3, "python-pkg": 1}));
     let origins: Vec<_> = findings["findings"]
         .as_array()
@@ -632,7 +641,7 @@ fn a_policy_decides_on_what_grype_finds() {
     for (scanner, trouble) in [
         (
             "grype_of_last_year",
-            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date in what is scanned [database-too-old]",
+            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]",
         ),
         (
             "grype_that_knows_nothing",

@@ -34,7 +34,8 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
         scanner,
         scanner.lister,
         arguments,
-        inputs = depset(scanner.java_database, transitive = [layout.inputs]),
+        scanner.java_database,
+        layout.inputs,
         outputs = [inventory, bom],
         mnemonic = "OCIInventory",
         progress_message = "Listing the packages of %{label}",
@@ -54,7 +55,7 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
         scanner,
         scanner.program,
         arguments,
-        inputs = depset(inputs),
+        inputs,
         outputs = [findings],
         mnemonic = "OCIFindings",
         progress_message = "Matching the packages of %{label}",
@@ -89,17 +90,20 @@ def _arguments(ctx, command, scanner, program):
     arguments = ctx.actions.args()
     arguments.add_all(["findings", command])
     arguments.add("--kind", scanner.kind)
-    arguments.add("--program", program.executable)
+    arguments.add("--program", program.run.executable)
+    if program.config:
+        arguments.add("--scanner-config", program.config)
     arguments.add(scanner.name, format = "--scanner-name=%s")
     if scanner.network:
         arguments.add("--network")
     return arguments
 
-def _run(ctx, scanner, program, arguments, **kwargs):
+def _run(ctx, scanner, program, arguments, inputs, more = depset(), **kwargs):
     ctx.actions.run(
         executable = get_tool(ctx),
         arguments = [arguments],
-        tools = [program],
+        inputs = depset(inputs + ([program.config] if program.config else []), transitive = [more]),
+        tools = [program.run],
         execution_requirements = network_requirements(scanner.network),
         resource_set = _resources,
         toolchain = TOOLCHAIN_TYPE,

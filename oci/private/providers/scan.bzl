@@ -6,10 +6,11 @@ OCIScannerInfo = provider(
         "database": "list of File: the database of advisories, and what describes it.",
         "java_database": "list of File: the database of Java archives and its `metadata.json`; empty when there is none.",
         "kind": "string: `trivy` or `grype`; None where no scanner is set.",
-        "lister": "FilesToRunProvider: the program that lists packages, which may be another.",
+        "lister": "struct: the program that lists packages, as `program`, which may be another.",
         "name": "string: the label by which errors name it.",
         "network": "bool: whether it may use the network.",
-        "program": "FilesToRunProvider: the program that matches packages with the database.",
+        "program": """struct: the program that matches packages with the database: `run`, its FilesToRunProvider, and `config`, the
+File of the configuration of the image that it is from, or None.""",
     },
 )
 

@@ -38,6 +38,8 @@ def _oci_scan_policy_impl(ctx):
     ]
     if ctx.attr.only_fixed:
         arguments.append("--only-fixed")
+    if ctx.attr.offline:
+        arguments.append("--offline")
     if ctx.attr.unused_exceptions_pass:
         arguments.append("--unused-exceptions-pass")
     return [OCIScanPolicyInfo(
@@ -62,13 +64,16 @@ images on it.""",
         "exceptions": attr.label_list(doc = "Files with exceptions, in TOML, and documents of OpenVEX 0.2.0 (`.json`).", allow_files = [".json", ".toml"]),
         "fail_on": attr.string(doc = "The lowest severity that fails.", default = "high", values = _SEVERITIES),
         "max_database_age": attr.int(
-            doc = "How many days the database may have been built before the newest date of what is scanned.",
+            doc = "How many days the database may have been built before the newest date of the image, its bases and the scanner's image.",
             default = 30,
+        ),
+        "offline": attr.bool(
+            doc = "Whether a scan is trusted only if its scanner could not use the network. It is printed if it could.",
         ),
         "only_fixed": attr.bool(doc = "Whether what has no fixed version passes. It is counted."),
         "unknown_as": attr.string(doc = "The severity of what has none.", default = "high", values = _SEVERITIES),
         "unused_exceptions_pass": attr.bool(
-            doc = "Whether exceptions that match nothing in an image pass, because they are for other images. They are printed.",
+            doc = "Whether exceptions that match nothing in what is scanned pass, because they are for other images. They are printed.",
         ),
     },
     provides = [OCIScanPolicyInfo],

@@ -3,7 +3,7 @@
 load("//oci/private/common:artifact_files.bzl", "artifact_files")
 load("//oci/private/common:transitions.bzl", "pull_all_on")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
-load(":scanner_program.bzl", "scanner_program")
+load(":scanner_program.bzl", "program_of", "scanner_program")
 
 def _trivy_scanner_impl(ctx):
     files = {}
@@ -23,7 +23,7 @@ def _trivy_scanner_impl(ctx):
                 "metadata.json beside trivy.db" if name.endswith("metadata") else name,
             ))
     java = [files[name] for name in ["trivy-java.db", "trivy-java.db.metadata"] if name in files]
-    program = ctx.attr.program[DefaultInfo].files_to_run
+    program = program_of(ctx.attr.program)
     return [OCIScannerInfo(
         database = [files["trivy.db"], files["trivy.db.metadata"]],
         java_database = java if len(java) == 2 else [],
