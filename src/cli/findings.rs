@@ -18,7 +18,8 @@ use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{
-    Findings, Image, Inventory, Package, SCHEMA, Scanner, Severity, Trouble,
+    FileFindings, FindingKind, Findings, Image, Inventory, Package, SCHEMA, Scanner, Severity,
+    Trouble,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
@@ -37,6 +38,8 @@ pub(crate) enum FindingsCommand {
     Import(ImportArgs),
     /// List the packages of an image.
     Inventory(InventoryArgs),
+    /// Look for secrets and misconfigurations in the files of an image.
+    Files(FilesArgs),
     /// Find what is known against the packages of an inventory.
     Match(MatchArgs),
     /// Judge findings by a policy.
@@ -89,13 +92,9 @@ pub(crate) struct ImportArgs {
     output: Vec<PathBuf>,
 }
 
+/// An image of a layout.
 #[derive(Debug, Args)]
-pub(crate) struct InventoryArgs {
-    /// Which scanner it is: trivy, or grype, whose lists are syft's.
-    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
-    kind: Kind,
-    #[command(flatten)]
-    scanner: ScannerArgs,
+struct ImageArgs {
     /// The layout.
     #[arg(long, value_name = "DIR")]
     layout: PathBuf,
@@ -105,6 +104,17 @@ pub(crate) struct InventoryArgs {
     /// A platform whose image is scanned. May be repeated; where it is given, all images of the layout must be for such.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     scanned_platform: Vec<Platform>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InventoryArgs {
+    /// Which scanner it is: trivy, or grype, whose lists are syft's.
+    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
+    kind: Kind,
+    #[command(flatten)]
+    scanner: ScannerArgs,
+    #[command(flatten)]
+    image: ImageArgs,
     /// The Java database and its metadata.json, if there is one.
     #[arg(long, num_args = 2, value_names = ["FILE", "METADATA"])]
     java_database: Vec<PathBuf>,
@@ -114,6 +124,23 @@ pub(crate) struct InventoryArgs {
     /// The file for the same as the scanner's own list (CycloneDX).
     #[arg(long, value_name = "FILE")]
     list: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilesArgs {
+    /// Which scanner it is: trivy.
+    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
+    kind: Kind,
+    #[command(flatten)]
+    scanner: ScannerArgs,
+    #[command(flatten)]
+    image: ImageArgs,
+    /// What it looks for: secret or misconfiguration. May be repeated.
+    #[arg(long, value_name = "KIND", required = true)]
+    look_for: Vec<FindingKind>,
+    /// The file for what it finds.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +159,12 @@ pub(crate) struct MatchArgs {
     /// The inventory of the image's base.
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
+    /// What it looks for beside vulnerabilities: license.
+    #[arg(long, value_name = "KIND")]
+    look_for: Vec<FindingKind>,
+    /// What it found in the image's files.
+    #[arg(long, value_name = "FILE")]
+    files: Option<PathBuf>,
     /// The database and its metadata.json.
     #[arg(long, num_args = 2, required = true, value_names = ["FILE", "METADATA"])]
     database: Vec<PathBuf>,
@@ -157,6 +190,9 @@ pub(crate) struct VerdictArgs {
     /// What people call the policy.
     #[arg(long, value_name = "NAME", default_value = "the policy")]
     policy_name: String,
+    /// A kind of findings that fails: vulnerability, license, secret or misconfiguration. May be repeated.
+    #[arg(long, value_name = "KIND", default_value = "vulnerability")]
+    fail_kind: Vec<FindingKind>,
     /// The lowest severity that fails.
     #[arg(long, default_value = "high")]
     fail_on: Severity,
@@ -229,6 +265,7 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
     match command {
         FindingsCommand::Import(args) => import(args)?,
         FindingsCommand::Inventory(args) => inventory(args)?,
+        FindingsCommand::Files(args) => files(args)?,
         FindingsCommand::Match(args) => match_(args)?,
         FindingsCommand::Verdict(args) => verdict(args)?,
         FindingsCommand::Show(args) => return show(args),
@@ -257,25 +294,24 @@ fn import(args: &ImportArgs) -> Result<()> {
 
 fn inventory(args: &InventoryArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
-    let image = find_image(&args.layout, args.platform.as_ref())?;
-    check_platforms(&args.layout, &args.scanned_platform)?;
+    let image = args.image.find()?;
     // Reads all layers, which must be what the config says: the scanner would not notice.
-    let rootfs = Rootfs::read(&args.layout, &image.manifest, &image.config)?;
+    let rootfs = Rootfs::read(&args.image.layout, &image.manifest, &image.config)?;
     let Kind(preset) = args.kind;
     let list = match preset.empty_list() {
         Some(list) if image.manifest.layers.is_empty() => to_json(&list),
         _ => {
             let call = preset.list(&run.cache(), &args.java_database)?;
-            let subject = Subject::Image(args.layout.clone(), Box::new(image.clone()));
+            let subject = args.image.subject(image.clone());
             preset.normalized(&run.report(subject, call)?)?
         }
     };
     let FoundImage {
         descriptor, config, ..
     } = image;
+    let created = created(&config);
     let listed = preset.read_list(&list)?;
     let packages: BTreeSet<Package> = listed.packages.into_values().collect();
-    let created = created(&config);
     let platform = descriptor.platform.unwrap_or(config.platform);
     write(&args.list, &list)?;
     write_json(
@@ -301,26 +337,65 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     )
 }
 
-/// Makes sure that each image of a layout is for one of these platforms, if there are any.
-fn check_platforms(layout: &Path, platforms: &[Platform]) -> Result<()> {
-    if platforms.is_empty() {
-        return Ok(());
-    }
-    let mut scanned = BTreeSet::new();
-    for platform in platforms {
-        scanned.insert(find_image(layout, Some(platform))?.descriptor.digest);
-    }
-    let images = find_images(layout)?;
-    let mut images = images.into_iter().map(|image| image.descriptor);
-    let Some(image) = images.find(|image| !scanned.contains(&image.digest)) else {
-        return Ok(());
-    };
-    let platform = image.platform.as_ref().map(Platform::to_string);
-    Err(format!(
-        "the layout's image for {} is not scanned: name that platform in platforms, too",
-        platform.as_deref().unwrap_or("no platform")
+fn files(args: &FilesArgs) -> Result<()> {
+    let run = Run::begin(&args.scanner)?;
+    let image = args.image.find()?;
+    let Kind(preset) = args.kind;
+    let kinds = wanted(preset, &args.look_for, true)?;
+    let call = preset
+        .look(&run.cache(), &kinds)
+        .ok_or("this scanner does not look into files")?;
+    let report = run.report(args.image.subject(image), call)?;
+    write_json(
+        &args.output,
+        &FileFindings {
+            schema: SCHEMA,
+            network: run.isolation.access(),
+            findings: preset.read_look(&report)?,
+            kinds,
+        },
     )
-    .into())
+}
+
+/// What a scanner is to look for: what is found in files, or by packages.
+fn wanted(
+    preset: &dyn Preset,
+    kinds: &[FindingKind],
+    of_files: bool,
+) -> Result<BTreeSet<FindingKind>> {
+    let is_wrong = |kind: &&FindingKind| !preset.can_find(**kind) || kind.is_of_files() != of_files;
+    match kinds.iter().find(is_wrong) {
+        Some(kind) => Err(format!("this scanner does not look for the kind {kind} here").into()),
+        None => Ok(kinds.iter().copied().collect()),
+    }
+}
+
+impl ImageArgs {
+    /// The image. Where all platforms are named, the layout must have no other.
+    fn find(&self) -> Result<FoundImage> {
+        let mut scanned = BTreeSet::new();
+        for platform in &self.scanned_platform {
+            scanned.insert(find_image(&self.layout, Some(platform))?.descriptor.digest);
+        }
+        if !scanned.is_empty() {
+            let images = find_images(&self.layout)?;
+            let mut images = images.into_iter().map(|image| image.descriptor);
+            if let Some(image) = images.find(|image| !scanned.contains(&image.digest)) {
+                let platform = image.platform.as_ref().map(Platform::to_string);
+                return Err(format!(
+                    "the layout's image for {} is not scanned: name that platform in platforms, too",
+                    platform.as_deref().unwrap_or("no platform")
+                )
+                .into());
+            }
+        }
+        Ok(find_image(&self.layout, self.platform.as_ref())?)
+    }
+
+    /// All that a scanner sees.
+    fn subject(&self, image: FoundImage) -> Subject {
+        Subject::Image(self.layout.clone(), Box::new(image))
+    }
 }
 
 fn match_(args: &MatchArgs) -> Result<()> {
@@ -338,30 +413,27 @@ fn match_(args: &MatchArgs) -> Result<()> {
         inventory.check_base(base)?;
     }
     let Kind(preset) = args.kind;
+    let kinds = wanted(preset, &args.look_for, false)?;
     let advisories = preset.read_database(database, &read(metadata)?)?;
     check_not_yet(advisories.database().built)?;
     // What would fail again and again is told by the verdict.
     let is_readable = advisories.database().schema == advisories.expected_schema();
     let matches = if is_readable && !inventory.packages.is_empty() {
-        let call = preset.match_list(&run.cache(), &args.database)?;
+        let call = preset.match_list(&run.cache(), &args.database, &kinds)?;
         preset.read_report(&run.report(Subject::Given(args.list.clone()), call)?)?
     } else {
         Vec::new()
     };
     let list = preset.read_list(&read(&args.list)?)?;
     let base = base.as_ref();
-    let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
-    write_json(
-        &args.output,
-        &Findings {
-            scanner: Scanner {
-                created: inventory.scanner.created.max(run.scanner_created()?),
-                ..findings.scanner
-            },
-            network: inventory.network.max(run.isolation.access()),
-            ..findings
-        },
-    )
+    let mut findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
+    findings.scanner.created = findings.scanner.created.max(run.scanner_created()?);
+    findings.network = findings.network.max(run.isolation.access());
+    findings.kinds.extend(kinds);
+    if let Some(files) = &args.files {
+        findings.add_files(read_json(files)?, base);
+    }
+    write_json(&args.output, &findings)
 }
 
 /// When an image was made, if it says so.
@@ -398,8 +470,20 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
             exceptions.push(read_exceptions(path)?);
         }
     }
+    if let Some(kind) = args
+        .fail_kind
+        .iter()
+        .find(|kind| !findings.kinds.contains(kind))
+    {
+        return Err(format!(
+            "{} is about the kind {kind}, which the scanner did not look for",
+            args.policy_name
+        )
+        .into());
+    }
     let policy = Policy {
         name: args.policy_name.clone(),
+        kinds: args.fail_kind.iter().copied().collect(),
         fail_on: args.fail_on,
         unknown_as: args.unknown_as,
         only_fixed: args.only_fixed,

@@ -104,6 +104,20 @@ pub struct Package {
 }
 
 impl Package {
+    /// A file of an image, or what counts as one.
+    pub(super) fn file(path: String, layer: String) -> Self {
+        Package {
+            kind: "file".to_owned(),
+            of_system: false,
+            name: path.clone(),
+            version: String::new(),
+            architecture: String::new(),
+            path,
+            purl: String::new(),
+            layer,
+        }
+    }
+
     /// What makes it the same package in an image and in its base, wherever layers put it.
     pub(super) fn identity(&self) -> (&str, &str, &str, &str) {
         let place = if self.of_system {
@@ -324,6 +338,50 @@ fn summary<'a>(
     Some(trouble(path, files.count() as u64))
 }
 
+/// What is in an image, or in several: what is found in those is theirs.
+#[derive(Default)]
+pub(super) struct Contents<'a> {
+    packages: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
+    layers: BTreeSet<String>,
+}
+
+impl<'a> FromIterator<&'a Inventory> for Contents<'a> {
+    fn from_iter<T: IntoIterator<Item = &'a Inventory>>(inventories: T) -> Self {
+        let mut contents = Contents::default();
+        for inventory in inventories {
+            let packages = inventory.packages.iter();
+            contents.packages.extend(packages.map(Package::identity));
+            let layers = inventory.layers.iter();
+            contents.layers.extend(layers.map(Digest::to_string));
+        }
+        contents
+    }
+}
+
+impl Contents<'_> {
+    /// Whether a finding is about what is in them: a package, wherever layers put it, or a file by its layer.
+    pub(super) fn have(&self, kind: FindingKind, package: &Package) -> bool {
+        if kind.is_of_files() {
+            self.layers.contains(&package.layer)
+        } else {
+            self.packages.contains(&package.identity())
+        }
+    }
+}
+
+/// What a scanner found in the files of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFindings {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What the scanner could use of the network.
+    pub network: Access,
+    /// What it looked for.
+    pub kinds: BTreeSet<FindingKind>,
+    /// What it found, as if nothing were the base's.
+    pub findings: BTreeSet<Finding>,
+}
+
 /// What is known against the packages of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
@@ -339,6 +397,8 @@ pub struct Findings {
     pub image: Image,
     /// How many packages of each kind.
     pub looked_at: BTreeMap<String, u64>,
+    /// What was looked for.
+    pub kinds: BTreeSet<FindingKind>,
     /// Why the result cannot be trusted, as far as it is known already.
     pub troubles: Vec<Trouble>,
     /// What was found, sorted.
@@ -355,19 +415,14 @@ impl Findings {
         base: Option<&Inventory>,
         advisories: &dyn Advisories,
     ) -> Result<Self, AnswerError> {
-        let of_base = base.iter().flat_map(|base| &base.packages);
-        let of_base: BTreeSet<_> = of_base.map(Package::identity).collect();
+        let of_base: Contents = base.into_iter().collect();
         let mut findings = Vec::new();
         for found in matches {
             let package = list.packages.get(&found.package).cloned();
             let package = package.ok_or(AnswerError::UnknownPackage(found.package))?;
-            let is_of_base = of_base.contains(&package.identity());
             findings.push(Finding {
-                origin: if is_of_base {
-                    Origin::Base
-                } else {
-                    Origin::Local
-                },
+                origin: Origin::of(of_base.have(found.kind, &package)),
+                kind: found.kind,
                 id: found.id,
                 aliases: found.aliases,
                 package,
@@ -388,9 +443,23 @@ impl Findings {
             database: advisories.database().clone(),
             image: inventory.image.clone(),
             looked_at: inventory.looked_at(),
+            kinds: BTreeSet::from([FindingKind::Vulnerability]),
             troubles,
             findings,
         })
+    }
+
+    /// Adds what was found in the image's files.
+    pub fn add_files(&mut self, files: FileFindings, base: Option<&Inventory>) {
+        let of_base: Contents = base.into_iter().collect();
+        self.network = self.network.max(files.network);
+        self.kinds.extend(files.kinds);
+        self.findings
+            .extend(files.findings.into_iter().map(|found| Finding {
+                origin: Origin::of(of_base.have(found.kind, &found.package)),
+                ..found
+            }));
+        self.findings.sort();
     }
 }
 
@@ -411,6 +480,66 @@ pub enum Origin {
     Local,
     /// Its base, which has the same package.
     Base,
+}
+
+impl Origin {
+    fn of(is_of_base: bool) -> Self {
+        if is_of_base {
+            Origin::Base
+        } else {
+            Origin::Local
+        }
+    }
+}
+
+/// What a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingKind {
+    /// A weakness that somebody published.
+    Vulnerability,
+    /// The terms that a package may be used under.
+    License,
+    /// What nobody may know, such as a key.
+    Secret,
+    /// A setting that should be another.
+    Misconfiguration,
+}
+
+impl FindingKind {
+    /// Whether it is found in files, and not by the packages that there are.
+    pub fn is_of_files(self) -> bool {
+        matches!(self, FindingKind::Secret | FindingKind::Misconfiguration)
+    }
+}
+
+impl std::fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FindingKind::Vulnerability => "vulnerability",
+            FindingKind::License => "license",
+            FindingKind::Secret => "secret",
+            FindingKind::Misconfiguration => "misconfiguration",
+        })
+    }
+}
+
+impl std::str::FromStr for FindingKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "vulnerability" => FindingKind::Vulnerability,
+            "license" => FindingKind::License,
+            "secret" => FindingKind::Secret,
+            "misconfiguration" => FindingKind::Misconfiguration,
+            _ => {
+                return Err(
+                    "there are vulnerability, license, secret and misconfiguration".to_owned(),
+                );
+            }
+        })
+    }
 }
 
 /// How bad a finding is.
@@ -472,11 +601,13 @@ impl std::str::FromStr for Severity {
     }
 }
 
-/// One thing that is known against a package.
+/// One thing that is known against a package, or against a file, which counts as a package of the kind `file` by its path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Finding {
     /// Whose it is.
     pub origin: Origin,
+    /// What it is.
+    pub kind: FindingKind,
     /// Its identifier, such as `CVE-2026-0001`.
     pub id: String,
     /// What else it is called.

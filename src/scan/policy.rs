@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::findings::{Finding, Findings, Origin, Severity};
+use super::findings::{Finding, FindingKind, Findings, Origin, Severity};
 use super::vex::VexDocument;
 
 /// What passes.
@@ -15,6 +15,8 @@ use super::vex::VexDocument;
 pub struct Policy {
     /// What people call it.
     pub name: String,
+    /// The kinds of findings that fail.
+    pub kinds: BTreeSet<FindingKind>,
     /// The lowest severity that fails.
     pub fail_on: Severity,
     /// What counts where nobody said a severity.

@@ -3,7 +3,7 @@
 //! Nothing here looks at a clock. An exception runs out by the date of the database, so a verdict that is cached stays
 //! right, and an exception ends in the change that moves the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,9 @@ use crate::oci::descriptor::Descriptor;
 use crate::oci::platform::Platform;
 
 use super::Access;
-use super::findings::{Finding, Findings, Inventory, Package, SCHEMA, Severity, Trouble};
+use super::findings::{
+    Contents, Finding, FindingKind, Findings, Inventory, SCHEMA, Severity, Trouble,
+};
 use super::policy::{Exception, Policy};
 use super::vex::{self, VexDocument};
 
@@ -70,7 +72,7 @@ pub struct Excepted {
 }
 
 /// An exception that is of no use, or no longer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExceptionFault {
     /// Its file and line.
     pub place: String,
@@ -150,12 +152,15 @@ impl Verdict {
     }
 
     fn judge_findings(&mut self, policy: &Policy, bases: &Bases) {
-        let tested = bases.tested.iter().flat_map(|base| &base.packages);
-        let tested: BTreeSet<_> = tested.map(Package::identity).collect();
-        let untested = bases.untested.iter().flat_map(|base| &base.packages);
-        let untested: BTreeSet<_> = untested.map(Package::identity).collect();
+        let tested: Contents = bases.tested.iter().collect();
+        let untested: Contents = bases.untested.iter().collect();
         let mut in_base = 0;
+        let mut others: BTreeMap<FindingKind, u64> = BTreeMap::new();
         for finding in &self.findings.findings {
+            if !policy.kinds.contains(&finding.kind) {
+                *others.entry(finding.kind).or_default() += 1;
+                continue;
+            }
             let severity = match finding.severity {
                 Severity::Unknown => policy.unknown_as,
                 severity => severity,
@@ -163,7 +168,6 @@ impl Verdict {
             if severity < policy.fail_on {
                 continue;
             }
-            let identity = finding.package.identity();
             let excepting = policy
                 .exceptions()
                 .chain(policy.baseline())
@@ -180,14 +184,23 @@ impl Verdict {
                     reason: statement.reason(),
                     place: statement.place.clone(),
                 });
-            } else if tested.contains(&identity) {
+            } else if tested.have(finding.kind, &finding.package) {
                 self.of_base.push(finding.clone());
-            } else if finding.fixed.is_empty() && policy.only_fixed {
+            } else if policy.only_fixed
+                && finding.kind == FindingKind::Vulnerability
+                && finding.fixed.is_empty()
+            {
                 self.unfixed.push(finding.clone());
             } else {
-                in_base += u64::from(untested.contains(&identity));
+                in_base += u64::from(untested.have(finding.kind, &finding.package));
                 self.failing.push(finding.clone());
             }
+        }
+        for (kind, number) in others {
+            self.notes.push(format!(
+                "of the kind {kind}, {number} were found, and {} lets all of that kind pass",
+                policy.name
+            ));
         }
         if let (Some(base), true) = (&bases.nearest, in_base > 0) {
             self.notes.push(format!(
@@ -275,7 +288,7 @@ pub fn settle(verdicts: &mut [Verdict]) {
     let in_all = |of: fn(&Verdict) -> &[ExceptionFault]| -> Vec<ExceptionFault> {
         let mut lists = verdicts.iter().map(of);
         let first = lists.next().unwrap_or_default();
-        let others: Vec<_> = lists.collect();
+        let others: Vec<BTreeSet<_>> = lists.map(BTreeSet::from_iter).collect();
         let is_in_all = |fault: &&ExceptionFault| others.iter().all(|list| list.contains(fault));
         first.iter().filter(is_in_all).cloned().collect()
     };

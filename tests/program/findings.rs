@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest};
+use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, text};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -13,6 +13,7 @@ use crate::new_user;
 fn finding(id: &str, severity: &str, name: &str, origin: &str) -> Value {
     json!({
         "origin": origin,
+        "kind": "vulnerability",
         "id": id,
         "aliases": [format!("GHSA-{id}")],
         "package": {
@@ -34,6 +35,7 @@ fn findings(built: Option<&str>, findings: &[Value]) -> Value {
         "database": {"schema": 2, "built": built.map(|day| format!("{day}T23:59:59Z"))},
         "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
         "looked_at": {"debian": 3},
+        "kinds": ["vulnerability"],
         "troubles": [],
         "findings": findings,
     })
@@ -880,4 +882,156 @@ fn a_policy_may_want_a_scanner_that_could_not_use_the_network() {
     write_index(&user.path("l"), &[image]);
     list(&user, "l", &[]).succeeded();
     assert_eq!(read(&user, "l.json")["network"], "allowed");
+}
+
+/// A report of Trivy's on the files of an image.
+fn trivy_report(layer: &str) -> Value {
+    let layer = json!({"DiffID": layer});
+    json!({
+        "ArtifactName": "/somewhere/l",
+        "Results": [
+            {"Target": "/somewhere/l (debian 12)", "Class": "os-pkgs", "Packages": [
+                {"Name": "a", "Identifier": {"PURL": "pkg:deb/a", "UID": "1"}},
+            ]},
+            {"Target": "/app/.env", "Class": "secret", "Secrets": [
+                {"RuleID": "a-key", "Severity": "CRITICAL", "Title": "A key", "StartLine": 3, "Match": "KEY=***", "Layer": layer},
+                {"RuleID": "a-key", "Severity": "CRITICAL", "Title": "A key", "StartLine": 1, "Layer": layer},
+            ]},
+            {"Target": "/somewhere/l", "Class": "secret", "Secrets": [
+                {"RuleID": "a-token", "Severity": "HIGH", "Title": "A token", "StartLine": 24},
+            ]},
+            {"Target": "app/Dockerfile", "Class": "config", "Misconfigurations": [
+                {"ID": "DS-1", "Severity": "LOW", "Title": "t", "Status": "FAIL", "CauseMetadata": {}, "Layer": layer},
+                {"ID": "DS-2", "Severity": "LOW", "Title": "t", "Status": "PASS", "Layer": layer},
+            ]},
+        ],
+    })
+}
+
+#[test]
+fn what_is_in_files_is_found_by_a_scanner_that_looks_for_it() {
+    let user = new_user();
+    let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
+    write_index(&user.path("l"), &[image]);
+    write_scanner(&user, "trivy", "", &trivy_report("sha256:1"));
+    let files = |kind: &str, look_for: &[&str]| {
+        let arguments = [
+            "findings",
+            "files",
+            "--program=trivy",
+            "--scanner-name=a",
+            "--network",
+            "--layout=l",
+            "--output=f.json",
+            kind,
+        ];
+        user.run(&[&arguments, look_for].concat())
+    };
+    let both = ["--look-for=secret", "--look-for=misconfiguration"];
+    files("--kind=trivy", &both).succeeded();
+    let found = read(&user, "f.json");
+    assert_eq!(found["kinds"], json!(["secret", "misconfiguration"]));
+    let found: Vec<String> = found["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|found| {
+            let package = &found["package"];
+            let fields = [
+                &found["kind"],
+                &found["id"],
+                &found["severity"],
+                &package["name"],
+                &found["title"],
+                &package["layer"],
+            ];
+            fields.map(text).join("|")
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "secret|a-key|critical|/app/.env|A key (line 1)|sha256:1",
+            "secret|a-key|critical|/app/.env|A key (line 3)|sha256:1",
+            "secret|a-token|high|config|A token (line 24)|",
+            "misconfiguration|DS-1|low|/app/Dockerfile|t|sha256:1",
+        ]
+    );
+    for (kind, look_for) in [
+        ("--kind=grype", "secret"),
+        ("--kind=trivy", "license"),
+        ("--kind=trivy", "vulnerability"),
+    ] {
+        files(kind, &[&format!("--look-for={look_for}")]).failed(&[&format!(
+            "this scanner does not look for the kind {look_for} here"
+        )]);
+    }
+}
+
+#[test]
+fn a_policy_says_which_kinds_of_findings_fail() {
+    let user = new_user();
+    let layer = digest(&Layer::new().file("a", "a").0);
+    let of = |kind: &str, id: &str, name: &str, layer: &str| {
+        let mut found = finding(id, "high", name, "local");
+        found["kind"] = kind.into();
+        found["fixed"] = "".into();
+        if kind == "secret" {
+            found["package"] = json!({
+                "kind": "file", "of_system": false, "name": name, "version": "", "architecture": "",
+                "path": name, "purl": "", "layer": layer,
+            });
+        }
+        found
+    };
+    let all = [
+        of("license", "GPL-3.0", "a", ""),
+        of("secret", "a-key", "/app/.env", "sha256:1"),
+        of("secret", "a-key", "/etc/old", &layer),
+    ];
+    let mut found = findings(Some("2026-11-10"), &all);
+    judge(&user, &found, "", &["--fail-kind=secret"])
+        .failed(&["the policy is about the kind secret, which the scanner did not look for"]);
+    found["kinds"] = json!(["vulnerability", "license", "secret"]);
+    let ran = judge(&user, &found, "", &[]).succeeded();
+    for note in [
+        "note: of the kind license, 1 were found, and the policy lets all of that kind pass",
+        "note: of the kind secret, 2 were found, and the policy lets all of that kind pass",
+    ] {
+        assert!(lines(&ran).contains(&note), "{}", ran.stdout);
+    }
+
+    // Nobody fixes what is no vulnerability.
+    let policy = ["--fail-kind=secret", "--fail-kind=license", "--only-fixed"];
+    let ran = judge(&user, &found, "", &policy);
+    let expected = [
+        "found: license GPL-3.0 high a 1.0-1",
+        "found: secret a-key high /app/.env",
+        "found: secret a-key high /etc/old",
+        UNJUDGED,
+        "FAILED: 3 findings, 0 faulty exceptions",
+    ];
+    assert_eq!(lines(&ran), expected, "{}", ran.stderr);
+    let excepted = "[[exception]]\nid = \"a-key\"\npackage = \"/app/.env\"\nreason = \"r\"\n";
+    let ran = judge(&user, &found, excepted, &["--fail-kind=secret"]);
+    let line = "excepted: secret a-key high /app/.env: e.toml:1: r";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+
+    // What is in a layer of a base is the base's.
+    let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
+    write_index(&user.path("l"), &[image]);
+    list(&user, "l", &[]).succeeded();
+    let ran = judge(
+        &user,
+        &found,
+        "",
+        &["--fail-kind=secret", "--tested-base=l.json"],
+    );
+    let expected = "the base has 1 finding, for its own test";
+    assert!(lines(&ran).contains(&expected), "{}", ran.stdout);
+    assert!(
+        !ran.success && !ran.stdout.contains("/etc/old"),
+        "{}",
+        ran.stdout
+    );
 }

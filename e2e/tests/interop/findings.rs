@@ -336,6 +336,11 @@ fn a_scan_that_saw_nothing_is_not_trusted() {
         Untrusted,
     );
     has(&stale, &[&old.replace("2026-11-01", "2026-10-01")], &[]);
+    let with_network = scanner("trivy_with_network");
+    let open = log(&workspace, "//:excepted_scan", &[&with_network], Untrusted);
+    let network =
+        "cannot be trusted: the scanner was allowed to use the network [network-not-blocked]";
+    has(&open, &[network], &[]);
     let knows_nothing = scanner("trivy_that_knows_nothing");
     let empty = log(&workspace, "//:excepted_scan", &[&knows_nothing], Untrusted);
     has(
@@ -735,12 +740,8 @@ oci_scan_test(name = "incomplete_scan", layout = ":layout", platforms = ["linux/
 oci_scan_test(name = "undecided_scan", layout = ":layout")
 "#;
 
-#[test]
-fn layouts_of_other_rulesets_are_scanned_as_images_are() {
-    let Some(pulls) = Pulls::of_trivy() else {
-        return;
-    };
-    let workspace = pulls.workspace();
+/// Adds images of another ruleset to a workspace, and layouts of several images.
+fn with_foreign(workspace: Workspace) -> Workspace {
     let ruleset = checkout().join("e2e/cases/rulesets/rules_oci");
     workspace.append_rc(&format!(
         "common --override_module=rules_oci={}",
@@ -761,6 +762,15 @@ fn layouts_of_other_rulesets_are_scanned_as_images_are() {
             &file("app/METADATA"),
         );
     add_package(&workspace, "foreign", FOREIGN, vec![("app.tar", app)]);
+    workspace
+}
+
+#[test]
+fn layouts_of_other_rulesets_are_scanned_as_images_are() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = with_foreign(pulls.workspace());
 
     let scan = log(&workspace, "//foreign:scan", &[], Failed);
     has(
@@ -806,4 +816,81 @@ fn layouts_of_other_rulesets_are_scanned_as_images_are() {
     let undecided = workspace.fail(&["test", "//foreign:undecided_scan"]);
     let several = "the layout has 2 images, for linux/amd64, linux/arm64: name a platform to choose one of them";
     assert!(undecided.contains(several), "{undecided}");
+
+    let engine = RemoteExecution::start();
+    let mut remote = pulls.workspace();
+    remote.use_remote(&engine);
+    let remote = with_foreign(remote);
+    let build = ["build", "//foreign:scan", "--output_groups=findings"];
+    let run = remote.succeed(&build);
+    assert_eq!(run.runners("OCIInventory"), ["remote", "remote"]);
+    workspace.succeed(&build);
+    let found = |workspace: &Workspace| {
+        let file = workspace.output("foreign/scan.layout/findings.json");
+        fs::read(file).expect("can be read")
+    };
+    assert!(found(&workspace) == found(&remote));
+}
+
+const FURTHER: &str = r#"
+load("@oci_pull_all//oci:defs.bzl", "oci_image", "oci_scan_policy", "oci_scan_test", "trivy_scanner")
+
+trivy_scanner(
+    name = "trivy",
+    databases = ["@trivy_db"],
+    image = "@trivy",
+    kinds = ["license", "misconfiguration", "secret"],
+)
+oci_image(name = "image", base = "@debian", tars = ["app.tar"])
+oci_image(name = "above", base = ":image", labels = {"above": "1"})
+oci_scan_policy(name = "policy", kinds = ["license", "secret"])
+oci_scan_policy(name = "policy_above", bases = [":image"], kinds = ["license", "secret"])
+oci_scan_test(name = "scan", image = ":image", policy = ":policy")
+oci_scan_test(name = "above_scan", image = ":above", policy = ":policy_above")
+"#;
+
+#[test]
+fn secrets_and_licenses_are_found_where_they_are_looked_for() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    // In pieces, so that this file has none.
+    let token = format!("GITHUB_TOKEN=ghp_{}\n", "a1B2".repeat(9));
+    let metadata = "Metadata-Version: 2.1\nName: Jinja2\nVersion: 2.11.2\nLicense: AGPL-3.0\n\n";
+    let app = Layer::new()
+        .file("app/.env", &token)
+        .file("app/Dockerfile", "FROM debian\nUSER root\n")
+        .file(
+            "usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA",
+            metadata,
+        );
+    add_package(&workspace, "further", FURTHER, vec![("app.tar", app)]);
+
+    let by = "--@oci_pull_all//oci:scanner=//further:trivy";
+    let scan = log(&workspace, "//further:scan", &[by], Failed);
+    let found = [
+        "found: license AGPL-3.0-only critical Jinja2 2.11.2, usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA: forbidden",
+        "found: secret github-pat critical /app/.env: GitHub Personal Access Token (line 1)",
+        "FAILED: 2 findings, 0 faulty exceptions",
+    ];
+    has(&scan, &found, &["found: CVE"]);
+    assert!(
+        scan.contains("note: of the kind vulnerability, ")
+            && scan.contains("note: of the kind misconfiguration, "),
+        "{scan}"
+    );
+    let above = log(&workspace, "//further:above_scan", &[by], Passed);
+    has(
+        &above,
+        &["the base has 2 findings, for its own test"],
+        &["found"],
+    );
+
+    // A scanner that does not look for them.
+    let missing = workspace.fail(&["test", "//further:scan"]);
+    let message = "the policy @@//further:policy has the kind license, which @@//security:trivy does not look for";
+    assert!(missing.contains(message), "{missing}");
+    let run = workspace.bazel(&["test", "//:image_scan"]);
+    assert_eq!(run.count("OCIFileFindings"), 0, "{}", run.stderr);
 }

@@ -5,6 +5,9 @@ load(":network.bzl", "network_requirements")
 load(":platforms.bzl", "platform_to_string")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
+# What is found in files, and not by the list of packages.
+_OF_FILES = ["misconfiguration", "secret"]
+
 def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice = []):
     """Has an image scanned.
 
@@ -21,11 +24,12 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
     Returns:
       A struct, as in `images` of OCIScanInfo.
     """
+    image = ctx.actions.args()
+    image.add_all("--layout", [layout.path], expand_directories = False)
+    image.add_all(choice)
     inventory = ctx.actions.declare_file(name + "/inventory.json")
     bom = ctx.actions.declare_file(name + "/inventory.cdx.json")
     arguments = _arguments(ctx, "inventory", scanner, scanner.lister)
-    arguments.add_all("--layout", [layout.path], expand_directories = False)
-    arguments.add_all(choice)
     arguments.add_all("--java-database", scanner.java_database)
     arguments.add("--output", inventory)
     arguments.add("--list", bom)
@@ -33,18 +37,38 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
         ctx,
         scanner,
         scanner.lister,
-        arguments,
+        [arguments, image],
         scanner.java_database,
         layout.inputs,
         outputs = [inventory, bom],
         mnemonic = "OCIInventory",
         progress_message = "Listing the packages of %{label}",
     )
+    files = []
+    of_files = [kind for kind in scanner.kinds if kind in _OF_FILES]
+    if of_files:
+        files = [ctx.actions.declare_file(name + "/files.json")]
+        arguments = _arguments(ctx, "files", scanner, scanner.program)
+        arguments.add_all(of_files, before_each = "--look-for")
+        arguments.add_all("--output", files)
+        _run(
+            ctx,
+            scanner,
+            scanner.program,
+            [arguments, image],
+            [],
+            layout.inputs,
+            outputs = files,
+            mnemonic = "OCIFileFindings",
+            progress_message = "Looking into the files of %{label}",
+        )
     findings = ctx.actions.declare_file(name + "/findings.json")
     arguments = _arguments(ctx, "match", scanner, scanner.program)
     arguments.add("--inventory", inventory)
     arguments.add("--list", bom)
-    inputs = [inventory, bom] + scanner.database
+    inputs = [inventory, bom] + files + scanner.database
+    arguments.add_all("--files", files)
+    arguments.add_all([kind for kind in scanner.kinds if kind == "license"], before_each = "--look-for")
     if bases:
         arguments.add("--base", bases[0].inventory)
         inputs.append(bases[0].inventory)
@@ -54,7 +78,7 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
         ctx,
         scanner,
         scanner.program,
-        arguments,
+        [arguments],
         inputs,
         outputs = [findings],
         mnemonic = "OCIFindings",
@@ -66,6 +90,7 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
         inventory = inventory,
         label = label,
         platform = platform,
+        scanner = scanner,
     )
 
 def bases_of(base, platform):
@@ -101,7 +126,7 @@ def _arguments(ctx, command, scanner, program):
 def _run(ctx, scanner, program, arguments, inputs, more = depset(), **kwargs):
     ctx.actions.run(
         executable = get_tool(ctx),
-        arguments = [arguments],
+        arguments = arguments,
         inputs = depset(inputs + ([program.config] if program.config else []), transitive = [more]),
         tools = [program.run],
         execution_requirements = network_requirements(scanner.network),

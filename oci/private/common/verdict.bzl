@@ -79,6 +79,14 @@ def baseline_name(name):
 def _verdict(ctx, scan, policy, exceptions, baseline, tool, **kwargs):
     platform = platform_to_string(scan.platform) if scan.platform else "image"
     verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
+    missing = [kind for kind in policy.kinds if kind not in scan.scanner.kinds]
+    if missing:
+        fail("{}: the policy {} has the kind {}, which {} does not look for: set kinds of a trivy_scanner; grype finds vulnerabilities alone".format(
+            ctx.label,
+            policy.label,
+            missing[0],
+            scan.scanner.name,
+        ))
     exceptions = policy.exceptions + exceptions
     tested = []
     untested = []

@@ -6,6 +6,7 @@ OCIScannerInfo = provider(
         "database": "list of File: the database of advisories, and what describes it.",
         "java_database": "list of File: the database of Java archives and its `metadata.json`; empty when there is none.",
         "kind": "string: `trivy` or `grype`; None where no scanner is set.",
+        "kinds": "list of string: the kinds of findings that it looks for.",
         "lister": "struct: the program that lists packages, as `program`, which may be another.",
         "name": "string: the label by which errors name it.",
         "network": "bool: whether it may use the network.",
@@ -21,7 +22,7 @@ OCIScanInfo = provider(
 its layout says it; `inventory`, the File of its packages;
 `findings`, the File of what is known against them; and `bases`, a list of struct, the images that it stands on, the nearest
 first: `inventory`, and `labels`, a list of Label, those of the image and of the target that was named as base.
-`label` is the Label of the target that makes the image.""",
+`label` is the Label of the target that makes the image, and `scanner` the OCIScannerInfo of what was found by.""",
     },
 )
 
@@ -31,6 +32,7 @@ OCIScanPolicyInfo = provider(
         "arguments": "list of string: what it says, as arguments of the tool.",
         "bases": "list of Label: the bases that have tests of their own.",
         "exceptions": "list of File: files with exceptions.",
+        "kinds": "list of string: the kinds of findings that fail.",
         "label": "Label: the policy's target.",
     },
 )

@@ -55,6 +55,7 @@ def _grype_scanner_impl(ctx):
         database = ctx.files.database,
         java_database = [],
         kind = "grype",
+        kinds = ["vulnerability"],
         lister = program_of(ctx.attr.syft),
         name = str(ctx.label),
         network = ctx.attr.network,
