@@ -10,20 +10,22 @@ use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
-use oci_pull_all::layout::{FoundImage, find_image};
+use oci_pull_all::layout::{FoundImage, absent_images, find_image, find_images};
+use oci_pull_all::oci::config::ImageConfig;
+use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::strict;
-use oci_pull_all::oci::time::Time;
 use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{
-    Findings, Image, Inventory, Package, SCHEMA, Severity, Trouble,
+    FileFindings, FindingKind, Findings, Image, Inventory, Package, SCHEMA, Scanner, Severity,
+    Trouble,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
 use oci_pull_all::scan::traces::Traces;
-use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, without_verdict};
+use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
 use oci_pull_all::scan::vex::VexDocument;
 use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
@@ -37,6 +39,8 @@ pub(crate) enum FindingsCommand {
     Import(ImportArgs),
     /// List the packages of an image.
     Inventory(InventoryArgs),
+    /// Look for secrets and misconfigurations in the files of an image.
+    Files(FilesArgs),
     /// Find what is known against the packages of an inventory.
     Match(MatchArgs),
     /// Judge findings by a policy.
@@ -54,6 +58,9 @@ struct ScannerArgs {
     /// What errors call it.
     #[arg(long, value_name = "NAME")]
     scanner_name: String,
+    /// The config of the image that the program is from.
+    #[arg(long, value_name = "FILE")]
+    scanner_config: Option<PathBuf>,
     /// Let it use the network.
     #[arg(long)]
     network: bool,
@@ -86,6 +93,20 @@ pub(crate) struct ImportArgs {
     output: Vec<PathBuf>,
 }
 
+/// An image of a layout.
+#[derive(Debug, Args)]
+struct ImageArgs {
+    /// The layout.
+    #[arg(long, value_name = "DIR")]
+    layout: PathBuf,
+    /// Which image of the layout, if there are several.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// A platform whose image is scanned. May be repeated; where it is given, all images of the layout must be for such.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    scanned_platform: Vec<Platform>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InventoryArgs {
     /// Which scanner it is: trivy, or grype, whose lists are syft's.
@@ -93,9 +114,8 @@ pub(crate) struct InventoryArgs {
     kind: Kind,
     #[command(flatten)]
     scanner: ScannerArgs,
-    /// The layout of one image.
-    #[arg(long, value_name = "DIR")]
-    layout: PathBuf,
+    #[command(flatten)]
+    image: ImageArgs,
     /// The Java database and its metadata.json, if there is one.
     #[arg(long, num_args = 2, value_names = ["FILE", "METADATA"])]
     java_database: Vec<PathBuf>,
@@ -105,6 +125,23 @@ pub(crate) struct InventoryArgs {
     /// The file for the same as the scanner's own list (CycloneDX).
     #[arg(long, value_name = "FILE")]
     list: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilesArgs {
+    /// Which scanner it is: trivy.
+    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
+    kind: Kind,
+    #[command(flatten)]
+    scanner: ScannerArgs,
+    #[command(flatten)]
+    image: ImageArgs,
+    /// What it looks for: secret or misconfiguration. May be repeated.
+    #[arg(long, value_name = "KIND", required = true)]
+    look_for: Vec<FindingKind>,
+    /// The file for what it finds.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +160,12 @@ pub(crate) struct MatchArgs {
     /// The inventory of the image's base.
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
+    /// What it looks for beside vulnerabilities: license.
+    #[arg(long, value_name = "KIND")]
+    look_for: Vec<FindingKind>,
+    /// What it found in the image's files.
+    #[arg(long, value_name = "FILE")]
+    files: Option<PathBuf>,
     /// The database and its metadata.json.
     #[arg(long, num_args = 2, required = true, value_names = ["FILE", "METADATA"])]
     database: Vec<PathBuf>,
@@ -148,6 +191,9 @@ pub(crate) struct VerdictArgs {
     /// What people call the policy.
     #[arg(long, value_name = "NAME", default_value = "the policy")]
     policy_name: String,
+    /// A kind of findings that fails: vulnerability, license, secret or misconfiguration. May be repeated.
+    #[arg(long, value_name = "KIND", default_value = "vulnerability")]
+    fail_kind: Vec<FindingKind>,
     /// The lowest severity that fails.
     #[arg(long, default_value = "high")]
     fail_on: Severity,
@@ -157,13 +203,16 @@ pub(crate) struct VerdictArgs {
     /// Let pass what nobody has fixed.
     #[arg(long)]
     only_fixed: bool,
+    /// Trust no scan whose scanner could use the network.
+    #[arg(long)]
+    offline: bool,
     /// Let pass exceptions that match nothing.
     #[arg(long)]
     unused_exceptions_pass: bool,
     /// A trouble that does not matter, by its code. May be repeated.
     #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Trouble::ALLOWED))]
     allow: Vec<String>,
-    /// How many days the database may be behind the newest date of what is scanned.
+    /// How many days the database may be behind the newest date of the image, its bases and the scanner.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     max_database_age: u32,
     /// A file with exceptions in TOML, or a VEX document (openvex.dev), whose name ends with .json. May be repeated.
@@ -217,6 +266,7 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
     match command {
         FindingsCommand::Import(args) => import(args)?,
         FindingsCommand::Inventory(args) => inventory(args)?,
+        FindingsCommand::Files(args) => files(args)?,
         FindingsCommand::Match(args) => match_(args)?,
         FindingsCommand::Verdict(args) => verdict(args)?,
         FindingsCommand::Show(args) => return show(args),
@@ -228,7 +278,8 @@ fn import(args: &ImportArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
     let database = grype::unpacked(&args.database, run.scratch.path())?;
     let imported = if grype::is_importable(&database, &args.database)? {
-        run.scan(&database, grype::import(&run.cache()), None)?;
+        let subject = Subject::Given(database.clone());
+        run.scan(subject, grype::import(&run.cache()), None)?;
         grype::imported(&run.cache())
     } else {
         // The verdict tells.
@@ -244,41 +295,120 @@ fn import(args: &ImportArgs) -> Result<()> {
 
 fn inventory(args: &InventoryArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
-    let FoundImage {
-        descriptor,
-        manifest,
-        config,
-    } = find_image(&args.layout, None)?;
+    let image = args.image.find()?;
     // Reads all layers, which must be what the config says: the scanner would not notice.
-    let rootfs = Rootfs::read(&args.layout, &manifest, &config)?;
+    let rootfs = Rootfs::read(&args.image.layout, &image.manifest, &image.config)?;
     let Kind(preset) = args.kind;
     let list = match preset.empty_list() {
-        Some(list) if manifest.layers.is_empty() => to_json(&list),
+        Some(list) if image.manifest.layers.is_empty() => to_json(&list),
         _ => {
             let call = preset.list(&run.cache(), &args.java_database)?;
-            preset.normalized(&run.report(&args.layout, call)?)?
+            let subject = args.image.subject(image.clone());
+            preset.normalized(&run.report(subject, call)?)?
         }
     };
+    let FoundImage {
+        descriptor, config, ..
+    } = image;
+    let created = created(&config);
     let listed = preset.read_list(&list)?;
     let packages: BTreeSet<Package> = listed.packages.into_values().collect();
-    let created = config.created.and_then(std::result::Result::ok);
+    let platform = descriptor.platform.unwrap_or(config.platform);
     write(&args.list, &list)?;
     write_json(
         &args.output,
         &Inventory {
             schema: SCHEMA,
-            scanner: listed.scanner,
+            scanner: Scanner {
+                created: run.scanner_created()?,
+                ..listed.scanner
+            },
+            network: run.isolation.access(),
             image: Image {
                 manifest: descriptor.digest.to_string(),
-                platform: descriptor.platform.unwrap_or(config.platform).to_string(),
-                created: created.and_then(Time::real),
+                platform: platform.to_string(),
+                created,
             },
+            layers: config.diff_ids,
             system: listed.system,
             packages: packages.into_iter().collect(),
             traces: Traces::of(&rootfs)?,
             knows_java_archives: preset.knows_java_archives() || !args.java_database.is_empty(),
         },
     )
+}
+
+fn files(args: &FilesArgs) -> Result<()> {
+    let run = Run::begin(&args.scanner)?;
+    let image = args.image.find()?;
+    let Kind(preset) = args.kind;
+    let kinds = wanted(preset, &args.look_for, true)?;
+    let call = preset
+        .look(&run.cache(), &kinds)
+        .ok_or("this scanner does not look into files")?;
+    let report = run.report(args.image.subject(image), call)?;
+    write_json(
+        &args.output,
+        &FileFindings {
+            schema: SCHEMA,
+            network: run.isolation.access(),
+            findings: preset.read_look(&report)?,
+            kinds,
+        },
+    )
+}
+
+/// What a scanner is to look for: what is found in files, or by packages.
+fn wanted(
+    preset: &dyn Preset,
+    kinds: &[FindingKind],
+    of_files: bool,
+) -> Result<BTreeSet<FindingKind>> {
+    let is_wrong = |kind: &&FindingKind| !preset.can_find(**kind) || kind.is_of_files() != of_files;
+    match kinds.iter().find(is_wrong) {
+        Some(kind) => Err(format!("this scanner does not look for the kind {kind} here").into()),
+        None => Ok(kinds.iter().copied().collect()),
+    }
+}
+
+impl ImageArgs {
+    /// The image. The layout must have no other, unless its platform is named, too, or one image alone is asked for.
+    fn find(&self) -> Result<FoundImage> {
+        let image = find_image(&self.layout, self.platform.as_ref())?;
+        if self.platform.is_some() && self.scanned_platform.is_empty() {
+            return Ok(image);
+        }
+        let mut scanned = BTreeSet::from([image.descriptor.digest.clone()]);
+        for platform in &self.scanned_platform {
+            scanned.insert(find_image(&self.layout, Some(platform))?.descriptor.digest);
+        }
+        let images = find_images(&self.layout)?;
+        let mut images = images.into_iter().map(|image| image.descriptor);
+        let name = |image: Descriptor| {
+            let platform = image.platform.as_ref().map(Platform::to_string);
+            platform.unwrap_or_else(|| image.digest.to_string())
+        };
+        if let Some(image) = images.find(|image| !scanned.contains(&image.digest)) {
+            return Err(format!(
+                "the layout's image for {} is not scanned: name that platform in platforms, too",
+                name(image)
+            )
+            .into());
+        }
+        if let Some(image) = absent_images(&self.layout)?.into_iter().next() {
+            return Err(format!(
+                "the layout lists an image for {}, but does not have it: scan what has it, or with platform one image alone",
+                name(image)
+            )
+            .into());
+        }
+        Ok(image)
+    }
+
+    /// All that a scanner sees.
+    fn subject(&self, image: FoundImage) -> Subject {
+        Subject::Image(self.layout.clone(), Box::new(image))
+    }
 }
 
 fn match_(args: &MatchArgs) -> Result<()> {
@@ -292,21 +422,37 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let [database, metadata] = &args.database[..] else {
         return Err("a database is two files".into());
     };
+    if let Some(base) = &base {
+        inventory.check_base(base)?;
+    }
     let Kind(preset) = args.kind;
+    let kinds = wanted(preset, &args.look_for, false)?;
     let advisories = preset.read_database(database, &read(metadata)?)?;
     check_not_yet(advisories.database().built)?;
     // What would fail again and again is told by the verdict.
     let is_readable = advisories.database().schema == advisories.expected_schema();
     let matches = if is_readable && !inventory.packages.is_empty() {
-        let call = preset.match_list(&run.cache(), &args.database)?;
-        preset.read_report(&run.report(&args.list, call)?)?
+        let call = preset.match_list(&run.cache(), &args.database, &kinds)?;
+        preset.read_report(&run.report(Subject::Given(args.list.clone()), call)?)?
     } else {
         Vec::new()
     };
     let list = preset.read_list(&read(&args.list)?)?;
     let base = base.as_ref();
-    let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
+    let mut findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
+    findings.scanner.created = findings.scanner.created.max(run.scanner_created()?);
+    findings.network = findings.network.max(run.isolation.access());
+    findings.kinds.extend(kinds);
+    if let Some(files) = &args.files {
+        findings.add_files(read_json(files)?, base);
+    }
     write_json(&args.output, &findings)
+}
+
+/// When an image was made, if it says so.
+fn created(config: &ImageConfig) -> Option<DateTime<Utc>> {
+    let created = config.created.as_ref()?.as_ref().ok()?;
+    created.real()
 }
 
 /// A database of a day to come would never be too old. An error is cached nowhere, and a day that has come stays so, which
@@ -337,13 +483,26 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
             exceptions.push(read_exceptions(path)?);
         }
     }
+    if let Some(kind) = args
+        .fail_kind
+        .iter()
+        .find(|kind| !findings.kinds.contains(kind))
+    {
+        return Err(format!(
+            "{} is about the kind {kind}, which the scanner did not look for",
+            args.policy_name
+        )
+        .into());
+    }
     let policy = Policy {
         name: args.policy_name.clone(),
+        kinds: args.fail_kind.iter().copied().collect(),
         fail_on: args.fail_on,
         unknown_as: args.unknown_as,
         only_fixed: args.only_fixed,
         allow: args.allow.iter().cloned().collect(),
         max_database_age: args.max_database_age,
+        offline: args.offline,
         unused_exceptions_pass: args.unused_exceptions_pass,
         exceptions,
         vex,
@@ -389,8 +548,12 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
     Ok(exit_code(outcome))
 }
 
+/// Reads the verdicts on the images of one target.
 pub(super) fn read_verdicts(files: &[PathBuf]) -> Result<Vec<Verdict>> {
-    files.iter().map(|file| read_json(file)).collect()
+    let verdicts: Result<Vec<Verdict>> = files.iter().map(|file| read_json(file)).collect();
+    let mut verdicts = verdicts?;
+    settle(&mut verdicts);
+    Ok(verdicts)
 }
 
 /// Prints verdicts; the worst of them is that of all.
@@ -454,13 +617,23 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// When the image was made that the program is from.
+    fn scanner_created(&self) -> Result<Option<DateTime<Utc>>> {
+        let Some(file) = &self.args.scanner_config else {
+            return Ok(None);
+        };
+        let config = ImageConfig::parse(&read(file)?)
+            .map_err(|error| format!("cannot use {}: {error}", file.display()))?;
+        Ok(created(&config))
+    }
+
     /// A directory for what the scanner needs.
     fn cache(&self) -> PathBuf {
         self.scratch.path().join("cache")
     }
 
     /// Has the scanner read something, and returns what it wrote.
-    fn report(&self, subject: &Path, call: Call) -> Result<Vec<u8>> {
+    fn report(&self, subject: Subject, call: Call) -> Result<Vec<u8>> {
         self.scan(subject, call, Some("report.json"))?;
         read(&self.outputs().join("report.json"))
     }
@@ -469,13 +642,13 @@ impl<'a> Run<'a> {
         self.scratch.path().join("outputs")
     }
 
-    fn scan(&self, subject: &Path, call: Call, report: Option<&str>) -> Result<()> {
+    fn scan(&self, subject: Subject, call: Call, report: Option<&str>) -> Result<()> {
         let scratch = self.scratch.path().join("scratch");
         fs::create_dir(&scratch)?;
         let scan = Scan {
             scanner: self.args.program.clone(),
             name: self.args.scanner_name.clone(),
-            subject: Subject::Given(subject.to_owned()),
+            subject,
             arguments: call.arguments,
             environment: call.environment,
             data: Vec::new(),

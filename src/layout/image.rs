@@ -152,6 +152,19 @@ pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundIma
 
 /// All images of the layout, each once for each of its platforms.
 pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
+    Ok(images_of(layout)?.0)
+}
+
+/// The images that an index of the layout lists, and that the layout does not hold.
+pub fn absent_images(layout: &Path) -> Result<Vec<Descriptor>, ImageNotFound> {
+    let mut absent = images_of(layout)?.1;
+    // What is for no platform is no image, but what is said of one (attestations).
+    absent.retain(|entry| !entry.platform.as_ref().is_some_and(Platform::is_unknown));
+    Ok(absent)
+}
+
+/// The images that the layout holds, and what its indexes list beside.
+fn images_of(layout: &Path) -> Result<(Vec<FoundImage>, Vec<Descriptor>), ImageNotFound> {
     let bytes = read(layout, INDEX_FILE, MAX_MANIFEST_SIZE)?;
     let index = ImageIndex::parse(&bytes).map_err(|source| ImageNotFound::Manifest {
         file: INDEX_FILE.to_owned(),
@@ -165,6 +178,7 @@ pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
         }
     }
     let mut images = Vec::new();
+    let mut absent = Vec::new();
     let mut artifact = None;
     let mut listed = Listed::default();
     // Those of all images are in memory.
@@ -180,6 +194,8 @@ pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
         for entry in manifest.manifests() {
             if layout.join(entry.digest.blob_path()).exists() {
                 walk.add(entry.clone(), Some(digest.clone()))?;
+            } else {
+                absent.push(entry.clone());
             }
         }
         let Manifest::Image(manifest) = manifest else {
@@ -218,7 +234,7 @@ pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
     }
     match artifact {
         Some(artifact) if images.is_empty() => Err(artifact),
-        _ => Ok(images),
+        _ => Ok((images, absent)),
     }
 }
 

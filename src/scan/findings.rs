@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::oci::digest::Digest;
+
+use super::isolate::Access;
 use super::preset::{Advisories, AnswerError, Listed, Match};
 use super::traces::{PackageDatabase, Traces, is_java_archive};
 
@@ -19,8 +22,12 @@ pub struct Inventory {
     pub schema: u32,
     /// Who looked.
     pub scanner: Scanner,
+    /// What it could use of the network.
+    pub network: Access,
     /// What was looked at.
     pub image: Image,
+    /// Its layers by their verified `diff_id`s, the lowest first.
+    pub layers: Vec<Digest>,
     /// The system, if the image says which.
     pub system: Option<System>,
     /// The packages, sorted.
@@ -38,6 +45,9 @@ pub struct Scanner {
     pub name: String,
     /// Its version, as it says.
     pub version: String,
+    /// When the image was made that it is from, if it is from one that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<DateTime<Utc>>,
 }
 
 /// An image.
@@ -94,6 +104,20 @@ pub struct Package {
 }
 
 impl Package {
+    /// A file of an image, or what counts as one.
+    pub(super) fn file(path: String, layer: String) -> Self {
+        Package {
+            kind: "file".to_owned(),
+            of_system: false,
+            name: path.clone(),
+            version: String::new(),
+            architecture: String::new(),
+            path,
+            purl: String::new(),
+            layer,
+        }
+    }
+
     /// What makes it the same package in an image and in its base, wherever layers put it.
     pub(super) fn identity(&self) -> (&str, &str, &str, &str) {
         let place = if self.of_system {
@@ -105,7 +129,37 @@ impl Package {
     }
 }
 
+/// An image does not stand on what is called its base.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the image, for {image}, does not stand on the base, for {base}: layer {number} of the base has the diff_id {expected}, and that of the image {}",
+    .found.as_ref().map_or_else(|| "is not there".to_owned(), |found| format!("has {found}"))
+)]
+pub struct OtherBase {
+    image: String,
+    base: String,
+    number: usize,
+    expected: Digest,
+    found: Option<Digest>,
+}
+
 impl Inventory {
+    /// Makes sure that the layers of `base` are the first of the image's.
+    pub fn check_base(&self, base: &Inventory) -> Result<(), OtherBase> {
+        let layers = self.layers.iter().map(Some).chain(std::iter::repeat(None));
+        let mut pairs = base.layers.iter().zip(layers).enumerate();
+        match pairs.find(|(_, (expected, found))| Some(*expected) != *found) {
+            None => Ok(()),
+            Some((index, (expected, found))) => Err(OtherBase {
+                image: self.image.platform.clone(),
+                base: base.image.platform.clone(),
+                number: index + 1,
+                expected: expected.clone(),
+                found: found.cloned(),
+            }),
+        }
+    }
+
     /// The packages by what they are of.
     fn looked_at(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
@@ -284,6 +338,50 @@ fn summary<'a>(
     Some(trouble(path, files.count() as u64))
 }
 
+/// What is in an image, or in several: what is found in those is theirs.
+#[derive(Default)]
+pub(super) struct Contents<'a> {
+    packages: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
+    layers: BTreeSet<String>,
+}
+
+impl<'a> FromIterator<&'a Inventory> for Contents<'a> {
+    fn from_iter<T: IntoIterator<Item = &'a Inventory>>(inventories: T) -> Self {
+        let mut contents = Contents::default();
+        for inventory in inventories {
+            let packages = inventory.packages.iter();
+            contents.packages.extend(packages.map(Package::identity));
+            let layers = inventory.layers.iter();
+            contents.layers.extend(layers.map(Digest::to_string));
+        }
+        contents
+    }
+}
+
+impl Contents<'_> {
+    /// Whether a finding is about what is in them: a package, wherever layers put it, or a file by its layer.
+    pub(super) fn have(&self, kind: FindingKind, package: &Package) -> bool {
+        if kind.is_of_files() {
+            self.layers.contains(&package.layer)
+        } else {
+            self.packages.contains(&package.identity())
+        }
+    }
+}
+
+/// What a scanner found in the files of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFindings {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What the scanner could use of the network.
+    pub network: Access,
+    /// What it looked for.
+    pub kinds: BTreeSet<FindingKind>,
+    /// What it found, as if nothing were the base's.
+    pub findings: BTreeSet<Finding>,
+}
+
 /// What is known against the packages of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
@@ -291,12 +389,16 @@ pub struct Findings {
     pub schema: u32,
     /// Who looked.
     pub scanner: Scanner,
+    /// What it could use of the network.
+    pub network: Access,
     /// Where advisories came from.
     pub database: Database,
     /// What was looked at.
     pub image: Image,
     /// How many packages of each kind.
     pub looked_at: BTreeMap<String, u64>,
+    /// What was looked for.
+    pub kinds: BTreeSet<FindingKind>,
     /// Why the result cannot be trusted, as far as it is known already.
     pub troubles: Vec<Trouble>,
     /// What was found, sorted.
@@ -305,7 +407,7 @@ pub struct Findings {
 
 impl Findings {
     /// What a scanner found against the packages of its list, and why that cannot be trusted. What the base has, too, is the
-    /// base's.
+    /// base's. All else is as the inventory has it.
     pub fn new(
         matches: Vec<Match>,
         list: &Listed,
@@ -313,19 +415,14 @@ impl Findings {
         base: Option<&Inventory>,
         advisories: &dyn Advisories,
     ) -> Result<Self, AnswerError> {
-        let of_base = base.iter().flat_map(|base| &base.packages);
-        let of_base: BTreeSet<_> = of_base.map(Package::identity).collect();
+        let of_base: Contents = base.into_iter().collect();
         let mut findings = Vec::new();
         for found in matches {
             let package = list.packages.get(&found.package).cloned();
             let package = package.ok_or(AnswerError::UnknownPackage(found.package))?;
-            let is_of_base = of_base.contains(&package.identity());
             findings.push(Finding {
-                origin: if is_of_base {
-                    Origin::Base
-                } else {
-                    Origin::Local
-                },
+                origin: Origin::of(of_base.have(found.kind, &package)),
+                kind: found.kind,
                 id: found.id,
                 aliases: found.aliases,
                 package,
@@ -342,12 +439,27 @@ impl Findings {
         Ok(Findings {
             schema: SCHEMA,
             scanner: inventory.scanner.clone(),
+            network: inventory.network,
             database: advisories.database().clone(),
             image: inventory.image.clone(),
             looked_at: inventory.looked_at(),
+            kinds: BTreeSet::from([FindingKind::Vulnerability]),
             troubles,
             findings,
         })
+    }
+
+    /// Adds what was found in the image's files.
+    pub fn add_files(&mut self, files: FileFindings, base: Option<&Inventory>) {
+        let of_base: Contents = base.into_iter().collect();
+        self.network = self.network.max(files.network);
+        self.kinds.extend(files.kinds);
+        self.findings
+            .extend(files.findings.into_iter().map(|found| Finding {
+                origin: Origin::of(of_base.have(found.kind, &found.package)),
+                ..found
+            }));
+        self.findings.sort();
     }
 }
 
@@ -368,6 +480,66 @@ pub enum Origin {
     Local,
     /// Its base, which has the same package.
     Base,
+}
+
+impl Origin {
+    fn of(is_of_base: bool) -> Self {
+        if is_of_base {
+            Origin::Base
+        } else {
+            Origin::Local
+        }
+    }
+}
+
+/// What a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingKind {
+    /// A weakness that somebody published.
+    Vulnerability,
+    /// The terms that a package may be used under.
+    License,
+    /// What nobody may know, such as a key.
+    Secret,
+    /// A setting that should be another.
+    Misconfiguration,
+}
+
+impl FindingKind {
+    /// Whether it is found in files, and not by the packages that there are.
+    pub fn is_of_files(self) -> bool {
+        matches!(self, FindingKind::Secret | FindingKind::Misconfiguration)
+    }
+}
+
+impl std::fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FindingKind::Vulnerability => "vulnerability",
+            FindingKind::License => "license",
+            FindingKind::Secret => "secret",
+            FindingKind::Misconfiguration => "misconfiguration",
+        })
+    }
+}
+
+impl std::str::FromStr for FindingKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "vulnerability" => FindingKind::Vulnerability,
+            "license" => FindingKind::License,
+            "secret" => FindingKind::Secret,
+            "misconfiguration" => FindingKind::Misconfiguration,
+            _ => {
+                return Err(
+                    "there are vulnerability, license, secret and misconfiguration".to_owned(),
+                );
+            }
+        })
+    }
 }
 
 /// How bad a finding is.
@@ -429,11 +601,13 @@ impl std::str::FromStr for Severity {
     }
 }
 
-/// One thing that is known against a package.
+/// One thing that is known against a package, or against a file, which counts as a package of the kind `file` by its path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Finding {
     /// Whose it is.
     pub origin: Origin,
+    /// What it is.
+    pub kind: FindingKind,
     /// Its identifier, such as `CVE-2026-0001`.
     pub id: String,
     /// What else it is called.
@@ -517,7 +691,7 @@ pub enum Trouble {
     DatabaseTooOld {
         /// When it was built.
         built: NaiveDate,
-        /// The newest date of the scan.
+        /// The newest date of the image, its bases and the scanner.
         newest: NaiveDate,
         /// How many days it may be behind.
         days: u32,
@@ -537,6 +711,11 @@ pub enum Trouble {
         said: String,
         /// What the scanner took it for.
         seen: String,
+    },
+    /// The scanner could use the network, or nobody can tell.
+    NetworkNotBlocked {
+        /// What it could use.
+        network: Access,
     },
     /// Java archives cannot be looked into without a database of them.
     NoJavaDatabase {
@@ -585,6 +764,7 @@ impl Trouble {
             Trouble::SystemPackagesGone => "system-packages-gone",
             Trouble::SystemDiffers { .. } => "system-differs",
             Trouble::SystemMistaken { .. } => "system-mistaken",
+            Trouble::NetworkNotBlocked { .. } => "network-not-blocked",
             Trouble::NoJavaDatabase { .. } => "no-java-database",
         }
     }
@@ -669,7 +849,7 @@ impl std::fmt::Display for Trouble {
                 days,
             } => write!(
                 f,
-                "the database was built on {built}, more than {days} days before {newest}, the newest date in what is scanned"
+                "the database was built on {built}, more than {days} days before {newest}, the newest date of the image, its bases and the scanner"
             ),
             Trouble::SystemPackagesGone => {
                 f.write_str("the base has packages of its system, and the image has none")
@@ -686,6 +866,7 @@ impl std::fmt::Display for Trouble {
                     "the image says that it is {said}, and the scanner took it for {seen}"
                 )
             }
+            Trouble::NetworkNotBlocked { network } => network.fmt(f),
             Trouble::NoJavaDatabase { archives } => {
                 write!(
                     f,

@@ -19,7 +19,7 @@ use crate::oci::strict;
 use crate::oci::time::is_real;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
-use super::findings::{Database, Package, Scanner, Severity, System};
+use super::findings::{Database, FindingKind, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 
 /// The file of a database, as grype calls it.
@@ -133,7 +133,12 @@ impl Preset for Grype {
         Ok(Box::new(read))
     }
 
-    fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
+    fn match_list(
+        &self,
+        cache: &Path,
+        database: &[PathBuf],
+        _kinds: &BTreeSet<FindingKind>,
+    ) -> Result<Call, FileError> {
         let directory = cache.join(SCHEMA.to_string());
         provide(&directory, [DATABASE, IMPORT], database)?;
         Ok(call("sbom:{layout} --output json --file {report}", cache))
@@ -374,6 +379,7 @@ impl From<ReportMatch> for Match {
         let title = description.lines().next().unwrap_or_default();
         let versions = fix.and_then(|fix| fix.versions).unwrap_or_default();
         Match {
+            kind: FindingKind::Vulnerability,
             package: found.artifact.id,
             aliases: related
                 .map(|related| related.id)

@@ -4,6 +4,8 @@
 use std::fs;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 /// Whether a scanner may use the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -11,6 +13,31 @@ pub enum Network {
     Allowed,
     /// It must find none.
     Blocked,
+}
+
+/// What a scanner could use of the network. In which of the ways it was kept from it is left out: each is as good, and the
+/// same scan must say the same wherever it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Nothing: it had a network namespace of its own, or there was no interface but loopback.
+    None,
+    /// Nobody can tell: this program does not ask other systems than Linux.
+    Unknown,
+    /// All that there was.
+    Allowed,
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Access::None => "the scanner could not use the network",
+            Access::Unknown => {
+                "nobody can tell on this system whether the scanner could use the network"
+            }
+            Access::Allowed => "the scanner was allowed to use the network",
+        })
+    }
 }
 
 /// The namespaces of this process, which are those of all that it starts.
@@ -61,9 +88,20 @@ impl Isolation {
         self.own
     }
 
+    /// What a scanner that [`Isolation::check_network`] lets start can use of the network.
+    pub fn access(self) -> Access {
+        if self.network == Network::Allowed {
+            Access::Allowed
+        } else if self.own || cfg!(target_os = "linux") {
+            Access::None
+        } else {
+            Access::Unknown
+        }
+    }
+
     /// Makes sure that what must find no network finds none. Only Linux tells.
     pub(super) fn check_network(self) -> Result<(), NetworkIsOpen> {
-        if self.own || self.network == Network::Allowed || !cfg!(target_os = "linux") {
+        if self.own || self.access() != Access::None {
             return Ok(());
         }
         let table = fs::read_to_string(INTERFACES).map_err(NetworkIsOpen::Unknown)?;

@@ -16,7 +16,7 @@ mod trivy;
 pub mod verdict;
 pub mod vex;
 
-pub use isolate::{Isolation, Network, NetworkIsOpen};
+pub use isolate::{Access, Isolation, Network, NetworkIsOpen};
 
 use std::fs;
 use std::io;

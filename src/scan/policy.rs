@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::findings::{Finding, Findings, Origin, Severity};
+use super::findings::{Finding, FindingKind, Findings, Origin, Severity};
 use super::vex::VexDocument;
 
 /// What passes.
@@ -15,6 +15,8 @@ use super::vex::VexDocument;
 pub struct Policy {
     /// What people call it.
     pub name: String,
+    /// The kinds of findings that fail.
+    pub kinds: BTreeSet<FindingKind>,
     /// The lowest severity that fails.
     pub fail_on: Severity,
     /// What counts where nobody said a severity.
@@ -23,8 +25,10 @@ pub struct Policy {
     pub only_fixed: bool,
     /// The troubles that are allowed, by their codes.
     pub allow: BTreeSet<String>,
-    /// How many days the database may be behind the newest date of what is scanned.
+    /// How many days the database may be behind the newest date of the image, its bases and the scanner.
     pub max_database_age: u32,
+    /// Whether a scan counts only if its scanner could not use the network.
+    pub offline: bool,
     /// Whether exceptions that match nothing pass.
     pub unused_exceptions_pass: bool,
     /// What passes all the same.

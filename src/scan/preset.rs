@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::files::{FileError, io_failed, symlink_file};
 
-use super::findings::{Database, Package, Scanner, Severity, System};
+use super::findings::{Database, Finding, FindingKind, Package, Scanner, Severity, System};
 use super::grype::Grype;
 use super::trivy::Trivy;
 
@@ -57,6 +57,8 @@ pub struct Listed {
 /// Something that a scanner knows against a package of a list.
 #[derive(Clone, Debug)]
 pub struct Match {
+    /// See [`super::findings::Finding`].
+    pub kind: FindingKind,
     /// The package's reference in the list.
     pub package: String,
     /// See [`super::findings::Finding`], as for the rest.
@@ -73,6 +75,11 @@ pub struct Match {
 
 /// A scanner of a build.
 pub trait Preset: Sync {
+    /// Whether it can look for such.
+    fn can_find(&self, kind: FindingKind) -> bool {
+        kind == FindingKind::Vulnerability
+    }
+
     /// Whether it looks into Java archives without a database of them.
     fn knows_java_archives(&self) -> bool;
 
@@ -98,9 +105,27 @@ pub trait Preset: Sync {
         metadata: &[u8],
     ) -> Result<Box<dyn Advisories>, AnswerError>;
 
+    /// The call that looks for `kinds` in the files of the image in `{layout}`, into `{report}`, if it can find any in
+    /// files. `cache` is a directory that it may make and use.
+    fn look(&self, cache: &Path, kinds: &BTreeSet<FindingKind>) -> Option<Call> {
+        let _ = (cache, kinds);
+        None
+    }
+
+    /// Reads what was found in files.
+    fn read_look(&self, report: &[u8]) -> Result<BTreeSet<Finding>, AnswerError> {
+        let _ = report;
+        Ok(BTreeSet::new())
+    }
+
     /// The call that matches the list in `{layout}` with a database, which is its file and its description, into
-    /// `{report}`. `cache` is a directory that it may make and use.
-    fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError>;
+    /// `{report}`, and that looks for `kinds` beside vulnerabilities. `cache` is a directory that it may make and use.
+    fn match_list(
+        &self,
+        cache: &Path,
+        database: &[PathBuf],
+        kinds: &BTreeSet<FindingKind>,
+    ) -> Result<Call, FileError>;
 
     /// Reads what was found.
     fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError>;

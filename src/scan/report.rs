@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::text::shown;
 
-use super::findings::{Finding, Findings, Origin};
+use super::findings::{Finding, FindingKind, Findings, Origin, Package};
 use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict};
 
 /// The verdict in lines: first what is against the image.
@@ -105,14 +105,20 @@ fn in_line(finding: &Finding) -> String {
         Origin::Local => "",
         Origin::Base => ", in the base",
     };
+    let kind = match finding.kind {
+        FindingKind::Vulnerability => String::new(),
+        kind => format!("{kind} "),
+    };
     let mut line = format!(
-        "{} {} {} {}{origin}",
-        finding.id, finding.severity, package.name, package.version
+        "{kind}{} {} {}{origin}",
+        finding.id,
+        finding.severity,
+        name(package)
     );
     if !finding.fixed.is_empty() {
         let _ = write!(line, ", fixed in {}", finding.fixed);
     }
-    if !package.path.is_empty() {
+    if !package.path.is_empty() && package.path != package.name {
         let _ = write!(line, ", {}", package.path);
     }
     if !finding.title.is_empty() {
@@ -172,10 +178,14 @@ pub fn junit(name: &str, verdicts: &[Verdict]) -> String {
 }
 
 fn title(finding: &Finding) -> String {
-    format!(
-        "{} {} {}",
-        finding.id, finding.package.name, finding.package.version
-    )
+    format!("{} {}", finding.id, name(&finding.package))
+}
+
+/// A package by its name and version; a file has none.
+fn name(package: &Package) -> String {
+    format!("{} {}", package.name, package.version)
+        .trim_end()
+        .to_owned()
 }
 
 /// Text as the value of an attribute.

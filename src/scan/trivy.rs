@@ -15,7 +15,7 @@ use crate::oci::strict;
 use crate::oci::time::Time;
 
 use super::bolt::Buckets;
-use super::findings::{Database, Package, Scanner, Severity, System};
+use super::findings::{Database, Finding, FindingKind, Origin, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 use super::traces::JAVA_ARCHIVES;
 
@@ -37,6 +37,10 @@ const DATABASE_SCHEMA: u64 = 2;
 pub(super) struct Trivy;
 
 impl Preset for Trivy {
+    fn can_find(&self, _kind: FindingKind) -> bool {
+        true
+    }
+
     fn knows_java_archives(&self) -> bool {
         false
     }
@@ -49,15 +53,7 @@ impl Preset for Trivy {
             cache,
         );
         if java_database.is_empty() {
-            for ending in JAVA_ARCHIVES {
-                // Trivy knows them in any case, and takes a pattern as it is.
-                let both = ending.chars().map(|c| match c {
-                    '.' => ".".to_owned(),
-                    c => format!("[{c}{}]", c.to_ascii_uppercase()),
-                });
-                let pattern = format!("**/*{}", both.collect::<String>());
-                call.arguments.extend(["--skip-files".to_owned(), pattern]);
-            }
+            skip_java_archives(&mut call);
         }
         Ok(call)
     }
@@ -78,19 +74,84 @@ impl Preset for Trivy {
         Ok(Box::new(TrivyDatabase::read(file, metadata)?))
     }
 
-    fn match_list(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
+    fn look(&self, cache: &Path, kinds: &BTreeSet<FindingKind>) -> Option<Call> {
+        let kinds = scanners(kinds);
+        // The checks are those that it has in itself.
+        let command = format!(
+            "image --input {{layout}} --format json --skip-check-update --scanners {kinds} --image-config-scanners {kinds}"
+        );
+        let mut call = call(&command, cache);
+        skip_java_archives(&mut call);
+        Some(call)
+    }
+
+    fn read_look(&self, report: &[u8]) -> Result<BTreeSet<Finding>, AnswerError> {
+        let Report { artifact, results } = strict::read(report)?;
+        let mut found = BTreeSet::new();
+        for result in results.into_iter().flatten() {
+            let place = if result.target == artifact {
+                "config".to_owned()
+            } else {
+                format!("/{}", result.target.trim_start_matches('/'))
+            };
+            let secrets = result.secrets.into_iter().flatten();
+            found.extend(secrets.map(|secret| secret.finding(&place)));
+            let settings = result.misconfigurations.into_iter().flatten();
+            let failing = settings.filter(|setting| setting.status.as_deref() != Some("PASS"));
+            found.extend(failing.map(|setting| setting.finding(&place)));
+        }
+        Ok(found)
+    }
+
+    fn match_list(
+        &self,
+        cache: &Path,
+        database: &[PathBuf],
+        kinds: &BTreeSet<FindingKind>,
+    ) -> Result<Call, FileError> {
         provide(&cache.join("db"), ["trivy.db", "metadata.json"], database)?;
+        let mut kinds = kinds.clone();
+        kinds.insert(FindingKind::Vulnerability);
+        let scanners = scanners(&kinds);
         Ok(call(
-            "sbom {layout} --format json --list-all-pkgs --scanners vuln",
+            &format!("sbom {{layout}} --format json --list-all-pkgs --scanners {scanners}"),
             cache,
         ))
     }
 
     fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError> {
         let report: Report = strict::read(report)?;
-        let results = report.results.into_iter().flatten();
-        let found = results.filter_map(|result| result.vulnerabilities);
-        Ok(found.flatten().map(Match::from).collect())
+        let results = report.results.unwrap_or_default();
+        let mut matches = licenses(&results);
+        let found = results
+            .into_iter()
+            .filter_map(|result| result.vulnerabilities);
+        matches.extend(found.flatten().map(Match::from));
+        Ok(matches)
+    }
+}
+
+/// What Trivy calls those that look for these kinds.
+fn scanners(kinds: &BTreeSet<FindingKind>) -> String {
+    let names = kinds.iter().map(|kind| match kind {
+        FindingKind::Vulnerability => "vuln",
+        FindingKind::License => "license",
+        FindingKind::Secret => "secret",
+        FindingKind::Misconfiguration => "misconfig",
+    });
+    names.collect::<Vec<_>>().join(",")
+}
+
+/// Has it pass over Java archives, for which it would want its database of them.
+fn skip_java_archives(call: &mut Call) {
+    for ending in JAVA_ARCHIVES {
+        // Trivy knows them in any case, and takes a pattern as it is.
+        let both = ending.chars().map(|c| match c {
+            '.' => ".".to_owned(),
+            c => format!("[{c}{}]", c.to_ascii_uppercase()),
+        });
+        let pattern = format!("**/*{}", both.collect::<String>());
+        call.arguments.extend(["--skip-files".to_owned(), pattern]);
     }
 }
 
@@ -230,6 +291,7 @@ fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
         scanner: Scanner {
             name: "trivy".to_owned(),
             version: tool.and_then(|tool| tool.version).unwrap_or_default(),
+            created: None,
         },
     })
 }
@@ -452,13 +514,74 @@ fn buckets_as_said(system: &System) -> Vec<String> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Report {
+    #[serde(rename = "ArtifactName")]
+    artifact: String,
     results: Option<Vec<ReportResult>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ReportResult {
+    target: String,
+    class: Option<String>,
+    packages: Option<Vec<ReportPackage>>,
     vulnerabilities: Option<Vec<Vulnerability>>,
+    licenses: Option<Vec<License>>,
+    secrets: Option<Vec<Secret>>,
+    misconfigurations: Option<Vec<Misconfiguration>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ReportPackage {
+    name: String,
+    identifier: Identifier,
+    file_path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct License {
+    pkg_name: String,
+    file_path: Option<String>,
+    name: String,
+    category: Option<String>,
+    severity: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Secret {
+    #[serde(rename = "RuleID")]
+    id: String,
+    title: Option<String>,
+    severity: Option<String>,
+    start_line: Option<u64>,
+    layer: Option<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Misconfiguration {
+    #[serde(rename = "ID")]
+    id: String,
+    title: Option<String>,
+    severity: Option<String>,
+    status: Option<String>,
+    cause_metadata: Option<Cause>,
+    layer: Option<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Cause {
+    start_line: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Layer {
+    #[serde(rename = "DiffID")]
+    diff_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -476,13 +599,112 @@ struct Vulnerability {
 
 #[derive(Deserialize)]
 struct Identifier {
-    #[serde(rename = "BOMRef")]
+    #[serde(rename = "BOMRef", default)]
     reference: String,
+}
+
+impl Secret {
+    fn finding(self, place: &str) -> Finding {
+        let kind = FindingKind::Secret;
+        let severity = Severity::read(self.severity.as_deref());
+        file_finding(
+            kind,
+            self.id,
+            self.title,
+            severity,
+            self.start_line,
+            place,
+            self.layer,
+        )
+    }
+}
+
+impl Misconfiguration {
+    fn finding(self, place: &str) -> Finding {
+        let kind = FindingKind::Misconfiguration;
+        let severity = Severity::read(self.severity.as_deref());
+        let line = self.cause_metadata.and_then(|cause| cause.start_line);
+        file_finding(kind, self.id, self.title, severity, line, place, self.layer)
+    }
+}
+
+/// What was found in the file at `place`.
+fn file_finding(
+    kind: FindingKind,
+    id: String,
+    title: Option<String>,
+    severity: Severity,
+    line: Option<u64>,
+    place: &str,
+    layer: Option<Layer>,
+) -> Finding {
+    let mut title = title.unwrap_or_default();
+    if let Some(line) = line.filter(|line| *line > 0) {
+        title = format!("{title} (line {line})");
+    }
+    let layer = layer.and_then(|layer| layer.diff_id).unwrap_or_default();
+    Finding {
+        origin: Origin::Local,
+        kind,
+        id,
+        aliases: BTreeSet::new(),
+        package: Package::file(place.to_owned(), layer),
+        fixed: String::new(),
+        severity,
+        title,
+    }
+}
+
+/// The licenses of packages. Trivy tells a package by its name and path alone, the latter of what it is listed in.
+fn licenses(results: &[ReportResult]) -> Vec<Match> {
+    let mut packages: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    for result in results {
+        for package in result.packages.iter().flatten() {
+            let path = match (&package.file_path, result.class.as_deref()) {
+                (Some(path), _) => path,
+                (None, Some("lang-pkgs")) => &*result.target,
+                (None, _) => "",
+            };
+            let reference = package.identifier.reference.as_str();
+            packages
+                .entry(&package.name)
+                .or_default()
+                .push((path, reference));
+        }
+    }
+    let mut matches = Vec::new();
+    for license in results
+        .iter()
+        .flat_map(|result| result.licenses.iter().flatten())
+    {
+        let named = packages.get(&*license.pkg_name);
+        let named = named.map(Vec::as_slice).unwrap_or_default();
+        let path = license.file_path.as_deref().unwrap_or_default();
+        let is_there = |(place, _): &&(&str, &str)| *place == path;
+        let mut references: Vec<&str> = named.iter().filter(is_there).map(|(_, of)| *of).collect();
+        if references.is_empty() {
+            references = named.iter().map(|(_, of)| *of).collect();
+        }
+        if references.is_empty() {
+            references.push(&license.pkg_name);
+        }
+        matches.extend(references.into_iter().map(|reference| Match {
+            kind: FindingKind::License,
+            package: reference.to_owned(),
+            id: license.name.clone(),
+            aliases: BTreeSet::new(),
+            fixed: String::new(),
+            severity: Severity::read(license.severity.as_deref()),
+            title: license.category.clone().unwrap_or_default(),
+        }));
+    }
+    matches
 }
 
 impl From<Vulnerability> for Match {
     fn from(found: Vulnerability) -> Self {
         Match {
+            kind: FindingKind::Vulnerability,
             package: found.pkg_identifier.reference,
             id: found.id,
             aliases: BTreeSet::from_iter(found.vendor_ids.unwrap_or_default()),

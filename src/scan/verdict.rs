@@ -3,7 +3,7 @@
 //! Nothing here looks at a clock. An exception runs out by the date of the database, so a verdict that is cached stays
 //! right, and an exception ends in the change that moves the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::platform::Platform;
 
-use super::findings::{Finding, Findings, Inventory, Package, SCHEMA, Severity, Trouble};
+use super::Access;
+use super::findings::{
+    Contents, Finding, FindingKind, Findings, Inventory, SCHEMA, Severity, Trouble,
+};
 use super::policy::{Exception, Policy};
 use super::vex::{self, VexDocument};
 
@@ -47,8 +50,10 @@ pub struct Verdict {
     pub unfixed: Vec<Finding>,
     /// What is wrong with exceptions.
     pub faults: Vec<ExceptionFault>,
-    /// Exceptions that match nothing, where that passes.
+    /// Exceptions that match nothing.
     pub unused: Vec<ExceptionFault>,
+    /// Whether such pass.
+    pub unused_exceptions_pass: bool,
     /// What the baseline has and is no longer found.
     pub gone: Vec<ExceptionFault>,
     /// What else there is to say.
@@ -67,7 +72,7 @@ pub struct Excepted {
 }
 
 /// An exception that is of no use, or no longer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExceptionFault {
     /// Its file and line.
     pub place: String,
@@ -101,6 +106,7 @@ impl Verdict {
             unfixed: Vec::new(),
             faults: Vec::new(),
             unused: Vec::new(),
+            unused_exceptions_pass: policy.unused_exceptions_pass,
             gone: Vec::new(),
             notes: Vec::new(),
             findings,
@@ -126,24 +132,35 @@ impl Verdict {
         let mut troubles = self.findings.troubles.clone();
         let all = bases.tested.iter().chain(&bases.untested);
         let dates = all.filter_map(|base| base.image.created);
+        let dates = dates.chain(self.findings.scanner.created);
         match dates.chain(self.findings.image.created).max() {
             Some(newest) => troubles.extend(age(&self.findings, newest, policy)),
             None => self.notes.push(
-                "the age of the database was not judged: nothing that was scanned has a date"
+                "the age of the database was not judged: neither the image nor a base nor the scanner has a date"
                     .to_owned(),
             ),
+        }
+        let network = self.findings.network;
+        let open = (network != Access::None).then_some(Trouble::NetworkNotBlocked { network });
+        if policy.offline {
+            troubles.extend(open);
+        } else {
+            self.notes.extend(open.as_ref().map(Trouble::to_string));
         }
         let is_allowed = |trouble: &Trouble| policy.allow.contains(trouble.code());
         (self.allowed, self.troubles) = troubles.into_iter().partition(is_allowed);
     }
 
     fn judge_findings(&mut self, policy: &Policy, bases: &Bases) {
-        let tested = bases.tested.iter().flat_map(|base| &base.packages);
-        let tested: BTreeSet<_> = tested.map(Package::identity).collect();
-        let untested = bases.untested.iter().flat_map(|base| &base.packages);
-        let untested: BTreeSet<_> = untested.map(Package::identity).collect();
+        let tested: Contents = bases.tested.iter().collect();
+        let untested: Contents = bases.untested.iter().collect();
         let mut in_base = 0;
+        let mut others: BTreeMap<FindingKind, u64> = BTreeMap::new();
         for finding in &self.findings.findings {
+            if !policy.kinds.contains(&finding.kind) {
+                *others.entry(finding.kind).or_default() += 1;
+                continue;
+            }
             let severity = match finding.severity {
                 Severity::Unknown => policy.unknown_as,
                 severity => severity,
@@ -151,7 +168,6 @@ impl Verdict {
             if severity < policy.fail_on {
                 continue;
             }
-            let identity = finding.package.identity();
             let excepting = policy
                 .exceptions()
                 .chain(policy.baseline())
@@ -168,14 +184,23 @@ impl Verdict {
                     reason: statement.reason(),
                     place: statement.place.clone(),
                 });
-            } else if tested.contains(&identity) {
+            } else if tested.have(finding.kind, &finding.package) {
                 self.of_base.push(finding.clone());
-            } else if finding.fixed.is_empty() && policy.only_fixed {
+            } else if policy.only_fixed
+                && finding.kind == FindingKind::Vulnerability
+                && finding.fixed.is_empty()
+            {
                 self.unfixed.push(finding.clone());
             } else {
-                in_base += u64::from(untested.contains(&identity));
+                in_base += u64::from(untested.have(finding.kind, &finding.package));
                 self.failing.push(finding.clone());
             }
+        }
+        for (kind, number) in others {
+            self.notes.push(format!(
+                "of the kind {kind}, {number} were found, and {} lets all of that kind pass",
+                policy.name
+            ));
         }
         if let (Some(base), true) = (&bases.nearest, in_base > 0) {
             self.notes.push(format!(
@@ -201,16 +226,14 @@ impl Verdict {
                 unused.push((&statement.place, statement.id()));
             }
         }
-        let unused = unused.into_iter().map(|(place, id)| ExceptionFault {
-            place: place.clone(),
-            id: id.to_owned(),
-            problem: "nothing that was found is like it: remove it".to_owned(),
-        });
-        if policy.unused_exceptions_pass {
-            self.unused.extend(unused);
-        } else {
-            self.faults.extend(unused);
-        }
+        self.unused = unused
+            .into_iter()
+            .map(|(place, id)| ExceptionFault {
+                place: place.clone(),
+                id: id.to_owned(),
+                problem: "nothing that was found is like it: remove it".to_owned(),
+            })
+            .collect();
         for accepted in policy.baseline() {
             if let Some(fault) = expired(accepted, found) {
                 self.faults.push(fault);
@@ -257,6 +280,27 @@ fn age(findings: &Findings, newest: DateTime<Utc>, policy: &Policy) -> Option<Tr
         newest,
         days: policy.max_database_age,
     })
+}
+
+/// Brings the verdicts on all images of one target together: an exception may be for one of them alone, so it is unused, or
+/// gone, only if it is so in all; where it must not be, it is a fault.
+pub fn settle(verdicts: &mut [Verdict]) {
+    let in_all = |of: fn(&Verdict) -> &[ExceptionFault]| -> Vec<ExceptionFault> {
+        let mut lists = verdicts.iter().map(of);
+        let first = lists.next().unwrap_or_default();
+        let others: Vec<BTreeSet<_>> = lists.map(BTreeSet::from_iter).collect();
+        let is_in_all = |fault: &&ExceptionFault| others.iter().all(|list| list.contains(fault));
+        first.iter().filter(is_in_all).cloned().collect()
+    };
+    let unused = in_all(|verdict| &verdict.unused);
+    let gone = in_all(|verdict| &verdict.gone);
+    for verdict in verdicts {
+        verdict.gone.clone_from(&gone);
+        verdict.unused.clone_from(&unused);
+        if !verdict.unused_exceptions_pass {
+            verdict.faults.append(&mut verdict.unused);
+        }
+    }
 }
 
 /// Those of `images`, the entries of an index, that no verdict is about. Entries for no platform are no images, but what

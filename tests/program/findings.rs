@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use oci_pull_all_support::{INDEX, MANIFEST, Ran, User};
+use oci_pull_all_support::layout::{add_blob, write_index};
+use oci_pull_all_support::rootfs::Layer;
+use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, text};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -11,6 +13,7 @@ use crate::new_user;
 fn finding(id: &str, severity: &str, name: &str, origin: &str) -> Value {
     json!({
         "origin": origin,
+        "kind": "vulnerability",
         "id": id,
         "aliases": [format!("GHSA-{id}")],
         "package": {
@@ -28,9 +31,11 @@ fn findings(built: Option<&str>, findings: &[Value]) -> Value {
     json!({
         "schema": 1,
         "scanner": {"name": "a scanner", "version": "1"},
+        "network": "none",
         "database": {"schema": 2, "built": built.map(|day| format!("{day}T23:59:59Z"))},
         "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
         "looked_at": {"debian": 3},
+        "kinds": ["vulnerability"],
         "troubles": [],
         "findings": findings,
     })
@@ -66,8 +71,7 @@ fn lines(ran: &Ran) -> Vec<&str> {
         .collect()
 }
 
-const UNJUDGED: &str =
-    "note: the age of the database was not judged: nothing that was scanned has a date";
+const UNJUDGED: &str = "note: the age of the database was not judged: neither the image nor a base nor the scanner has a date";
 
 #[test]
 fn severities_decide() {
@@ -206,6 +210,18 @@ fn a_scan_that_cannot_be_trusted_stays_so() {
     old["image"]["created"] = "2026-11-10T00:00:00Z".into();
     assert!(!judge(&user, &old, "", &[]).success);
     assert!(judge(&user, &old, "", &["--max-database-age=31"]).success);
+
+    // A scanner of today may know of more than a database of yesterday.
+    old["image"]["created"] = Value::Null;
+    old["scanner"]["created"] = "2026-11-10T00:00:00Z".into();
+    let ran = judge(&user, &old, "", &[]);
+    let line = "cannot be trusted: the database was built on 2026-10-10, more than 30 days before 2026-11-10, the newest date of the image, its bases and the scanner [database-too-old]";
+    assert!(
+        !ran.success && lines(&ran).contains(&line),
+        "{}",
+        ran.stdout
+    );
+    assert!(judge(&user, &old, "", &["--max-database-age=31"]).success);
 }
 
 #[test]
@@ -289,8 +305,9 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         };
         let inventory = json!({
             "schema": 1,
-            "scanner": {"name": "syft", "version": "1"},
+            "scanner": {"name": "syft", "version": "1"}, "network": "none",
             "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+            "layers": [],
             "system": system,
             "packages": [package("deb", true), package(kind, false)],
             "traces": {
@@ -579,8 +596,9 @@ fn a_database_of_a_day_to_come_is_an_error() {
     fs::write(user.path("import.json"), "{}").expect("can be written");
     let inventory = json!({
         "schema": 1,
-        "scanner": {"name": "syft", "version": "1"},
+        "scanner": {"name": "syft", "version": "1"}, "network": "none",
         "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+        "layers": [],
         "system": null,
         "packages": [],
         "traces": {
@@ -642,4 +660,396 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
     let line = "not scanned: linux/arm64, which platforms of the pull leaves out";
     assert!(lines(&ran).contains(&line), "{}", ran.stdout);
     assert!(!ran.stdout.contains("unknown"), "{}", ran.stdout);
+}
+
+/// Writes a script that writes `report` where a scanner's report is wanted.
+fn write_scanner(user: &User, name: &str, script: &str, report: &Value) {
+    let text =
+        format!("#!/bin/sh -e\n{script}\ncat >\"$OCI_SCAN_REPORT\" <<'END'\n{report}\nEND\n");
+    fs::write(user.path(name), text).expect("can be written");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(user.path(name), mode).expect("can be set");
+}
+
+/// Adds an image of these layers to the layout `layout`; returns its descriptor.
+fn add_image(user: &User, layout: &str, architecture: &str, layers: &[Layer]) -> Value {
+    let layout = user.path(layout);
+    let layers: Vec<Value> = layers
+        .iter()
+        .map(|layer| add_blob(&layout, LAYER, &layer.0))
+        .collect();
+    let diff_ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
+    let config = json!({
+        "os": "linux", "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+    add_blob(&layout, MANIFEST, manifest.to_string().as_bytes())
+}
+
+/// Lists an image of `layout` by a lister that sees no package, and fails where it sees two images.
+fn list(user: &User, layout: &str, more: &[&str]) -> Ran {
+    let nothing = json!({
+        "artifacts": [], "distro": {}, "source": {"metadata": {}},
+        "descriptor": {"name": "syft", "version": "1"},
+    });
+    let alone = "[ \"$(grep -o '\"digest\"' \"$OCI_LAYOUT/index.json\" | wc -l)\" = 1 ]";
+    write_scanner(user, "lister", alone, &nothing);
+    let inventory = format!("--output={layout}.json");
+    let arguments = [
+        "findings",
+        "inventory",
+        "--kind=grype",
+        "--program=lister",
+        "--scanner-name=a",
+        "--network",
+        "--list=l.json",
+        "--layout",
+        layout,
+        &inventory,
+    ];
+    user.run(&[&arguments[..], more].concat())
+}
+
+fn read(user: &User, name: &str) -> Value {
+    let bytes = fs::read(user.path(name)).expect("can be read");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+#[test]
+fn of_a_layout_of_several_images_each_is_listed_for_itself() {
+    let user = new_user();
+    let [amd64, arm64] =
+        ["amd64", "arm64"].map(|name| add_image(&user, "l", name, &[Layer::new().file("a", name)]));
+    write_index(&user.path("l"), &[amd64, arm64.clone()]);
+    list(&user, "l", &[]).failed(&[
+        "the layout has 2 images, for linux/amd64, linux/arm64: name a platform to choose one of them",
+    ]);
+    for more in [
+        &["--platform=linux/arm64"][..],
+        &[
+            "--platform=linux/arm64",
+            "--scanned-platform=linux/arm64",
+            "--scanned-platform=linux/amd64",
+        ],
+    ] {
+        list(&user, "l", more).succeeded();
+        let image = read(&user, "l.json")["image"].clone();
+        assert_eq!(image["manifest"], arm64["digest"]);
+        assert_eq!(image["platform"], "linux/arm64");
+    }
+    // One that nobody scans is named.
+    list(
+        &user,
+        "l",
+        &["--platform=linux/arm64", "--scanned-platform=linux/arm64"],
+    )
+    .failed(&[
+        "the layout's image for linux/amd64 is not scanned: name that platform in platforms, too",
+    ]);
+    // So is one that nobody can scan.
+    let index = json!({"schemaVersion": 2, "manifests": [
+        {"mediaType": MANIFEST, "digest": arm64["digest"], "size": arm64["size"]},
+        {"mediaType": MANIFEST, "digest": format!("sha256:{}", "1".repeat(64)), "size": 2,
+         "platform": {"os": "linux", "architecture": "s390x"}},
+        {"mediaType": MANIFEST, "digest": format!("sha256:{}", "2".repeat(64)), "size": 2,
+         "platform": {"os": "unknown", "architecture": "unknown"}},
+    ]});
+    let index = add_blob(&user.path("l"), INDEX, index.to_string().as_bytes());
+    write_index(&user.path("l"), &[index]);
+    for more in [
+        &[][..],
+        &["--platform=linux/arm64", "--scanned-platform=linux/arm64"],
+    ] {
+        list(&user, "l", more)
+            .failed(&["the layout lists an image for linux/s390x, but does not have it"]);
+    }
+    list(&user, "l", &["--platform=linux/arm64"]).succeeded();
+    list(&user, "l", &["--platform=linux/s390x"])
+        .failed(&["the layout has no image for linux/s390x: it has linux/arm64"]);
+}
+
+#[test]
+fn a_base_is_what_the_lowest_layers_are() {
+    let user = new_user();
+    let layers = |names: &str| -> Vec<Layer> {
+        let names = names.chars().map(|name| name.to_string());
+        names.map(|name| Layer::new().file(&name, &name)).collect()
+    };
+    for (name, contents) in [
+        ("base", "ab"),
+        ("on", "abc"),
+        ("other", "acb"),
+        ("short", "a"),
+    ] {
+        let image = add_image(&user, name, "amd64", &layers(contents));
+        write_index(&user.path(name), &[image]);
+        list(&user, name, &[]).succeeded();
+    }
+    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
+    database.execute_batch(GRYPE).expect("tables");
+    drop(database);
+    fs::write(user.path("import.json"), "{}").expect("can be written");
+    let matched = |name: &str| {
+        user.run(&[
+            "findings",
+            "match",
+            "--kind=grype",
+            "--program=lister",
+            "--scanner-name=a",
+            "--network",
+            &format!("--inventory={name}.json"),
+            "--base=base.json",
+            "--list=l.json",
+            "--output=f.json",
+            "--database",
+            "d.db",
+            "import.json",
+        ])
+    };
+    for name in ["base", "on"] {
+        matched(name).succeeded();
+    }
+    let [b, c] = ["b", "c"].map(|name| digest(&Layer::new().file(name, name).0));
+    matched("other").failed(&[&format!(
+        "does not stand on the base, for linux/amd64: layer 2 of the base has the diff_id {b}, and that of the image has {c}"
+    )]);
+    matched("short").failed(&[&format!(
+        "layer 2 of the base has the diff_id {b}, and that of the image is not there"
+    )]);
+}
+
+#[test]
+fn an_exception_is_unused_only_if_no_image_has_a_use_for_it() {
+    let user = new_user();
+    let [one, two] = ["CVE-1", "CVE-2"].map(|id| finding(id, "high", "a", "local"));
+    let day = Some("2026-11-10");
+    let exception = |id: &str| format!("[[exception]]\nid = \"{id}\"\nreason = \"r\"\n");
+    let exceptions = ["CVE-1", "CVE-2", "CVE-3"].map(exception);
+    let shown = |exceptions: &str, policy: &[&str]| {
+        for (file, found) in [("amd64.json", &one), ("arm64.json", &two)] {
+            judge(
+                &user,
+                &findings(day, std::slice::from_ref(found)),
+                exceptions,
+                policy,
+            );
+            fs::rename(user.path("v.json"), user.path(file)).expect("can be renamed");
+        }
+        user.run(&["findings", "show", "--name=a", "amd64.json", "arm64.json"])
+    };
+    shown(&exceptions[..2].concat(), &[]).succeeded();
+    let ran = shown(&exceptions.concat(), &[]);
+    let fault = |number: u32| {
+        format!("exception: e.toml:{number}: CVE-3: nothing that was found is like it: remove it")
+    };
+    assert!(!ran.success, "{}", ran.stdout);
+    assert_eq!(
+        ran.stdout.matches("exception: ").count(),
+        2,
+        "{}",
+        ran.stdout
+    );
+    assert!(lines(&ran).contains(&&*fault(7)), "{}", ran.stdout);
+    let ran = shown(&exceptions.concat(), &["--unused-exceptions-pass"]).succeeded();
+    assert!(!ran.stdout.contains("unused: e.toml:1"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("unused: e.toml:7"), "{}", ran.stdout);
+    // Alone, each image has one exception too many.
+    let ran = user.run(&["findings", "show", "--name=a", "amd64.json"]);
+    assert!(
+        ran.success && ran.stdout.contains("unused: e.toml:4"),
+        "{}",
+        ran.stdout
+    );
+
+    // The same of what was accepted.
+    fs::write(user.path("b.toml"), exceptions[..2].concat()).expect("can be written");
+    let ran = shown("", &["--baseline=b.toml"]).succeeded();
+    assert!(!ran.stdout.contains("gone: "), "{}", ran.stdout);
+}
+
+#[test]
+fn a_policy_may_want_a_scanner_that_could_not_use_the_network() {
+    let user = new_user();
+    let mut found = findings(Some("2026-11-10"), &[]);
+    judge(&user, &found, "", &["--offline"]).succeeded();
+    for (network, words) in [
+        ("allowed", "the scanner was allowed to use the network"),
+        (
+            "unknown",
+            "nobody can tell on this system whether the scanner could use the network",
+        ),
+    ] {
+        found["network"] = network.into();
+        let ran = judge(&user, &found, "", &[]).succeeded();
+        assert!(
+            lines(&ran).contains(&&*format!("note: {words}")),
+            "{}",
+            ran.stdout
+        );
+        let ran = judge(&user, &found, "", &["--offline"]);
+        let line = format!("cannot be trusted: {words} [network-not-blocked]");
+        assert!(
+            !ran.success && lines(&ran).contains(&&*line),
+            "{}",
+            ran.stdout
+        );
+    }
+    // An inventory says what its scanner was let.
+    let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
+    write_index(&user.path("l"), &[image]);
+    list(&user, "l", &[]).succeeded();
+    assert_eq!(read(&user, "l.json")["network"], "allowed");
+}
+
+/// A report of Trivy's on the files of an image.
+fn trivy_report(layer: &str) -> Value {
+    let layer = json!({"DiffID": layer});
+    json!({
+        "ArtifactName": "/somewhere/l",
+        "Results": [
+            {"Target": "/somewhere/l (debian 12)", "Class": "os-pkgs", "Packages": [
+                {"Name": "a", "Identifier": {"PURL": "pkg:deb/a", "UID": "1"}},
+            ]},
+            {"Target": "/app/.env", "Class": "secret", "Secrets": [
+                {"RuleID": "a-key", "Severity": "CRITICAL", "Title": "A key", "StartLine": 3, "Match": "KEY=***", "Layer": layer},
+                {"RuleID": "a-key", "Severity": "CRITICAL", "Title": "A key", "StartLine": 1, "Layer": layer},
+            ]},
+            {"Target": "/somewhere/l", "Class": "secret", "Secrets": [
+                {"RuleID": "a-token", "Severity": "HIGH", "Title": "A token", "StartLine": 24},
+            ]},
+            {"Target": "app/Dockerfile", "Class": "config", "Misconfigurations": [
+                {"ID": "DS-1", "Severity": "LOW", "Title": "t", "Status": "FAIL", "CauseMetadata": {}, "Layer": layer},
+                {"ID": "DS-2", "Severity": "LOW", "Title": "t", "Status": "PASS", "Layer": layer},
+            ]},
+        ],
+    })
+}
+
+#[test]
+fn what_is_in_files_is_found_by_a_scanner_that_looks_for_it() {
+    let user = new_user();
+    let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
+    write_index(&user.path("l"), &[image]);
+    write_scanner(&user, "trivy", "", &trivy_report("sha256:1"));
+    let files = |kind: &str, look_for: &[&str]| {
+        let arguments = [
+            "findings",
+            "files",
+            "--program=trivy",
+            "--scanner-name=a",
+            "--network",
+            "--layout=l",
+            "--output=f.json",
+            kind,
+        ];
+        user.run(&[&arguments, look_for].concat())
+    };
+    let both = ["--look-for=secret", "--look-for=misconfiguration"];
+    files("--kind=trivy", &both).succeeded();
+    let found = read(&user, "f.json");
+    assert_eq!(found["kinds"], json!(["secret", "misconfiguration"]));
+    let found: Vec<String> = found["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|found| {
+            let package = &found["package"];
+            let fields = [
+                &found["kind"],
+                &found["id"],
+                &found["severity"],
+                &package["name"],
+                &found["title"],
+                &package["layer"],
+            ];
+            fields.map(text).join("|")
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "secret|a-key|critical|/app/.env|A key (line 1)|sha256:1",
+            "secret|a-key|critical|/app/.env|A key (line 3)|sha256:1",
+            "secret|a-token|high|config|A token (line 24)|",
+            "misconfiguration|DS-1|low|/app/Dockerfile|t|sha256:1",
+        ]
+    );
+    for (kind, look_for) in [
+        ("--kind=grype", "secret"),
+        ("--kind=trivy", "license"),
+        ("--kind=trivy", "vulnerability"),
+    ] {
+        files(kind, &[&format!("--look-for={look_for}")]).failed(&[&format!(
+            "this scanner does not look for the kind {look_for} here"
+        )]);
+    }
+}
+
+#[test]
+fn a_policy_says_which_kinds_of_findings_fail() {
+    let user = new_user();
+    let layer = digest(&Layer::new().file("a", "a").0);
+    let of = |kind: &str, id: &str, name: &str, layer: &str| {
+        let mut found = finding(id, "high", name, "local");
+        found["kind"] = kind.into();
+        found["fixed"] = "".into();
+        if kind == "secret" {
+            found["package"] = json!({
+                "kind": "file", "of_system": false, "name": name, "version": "", "architecture": "",
+                "path": name, "purl": "", "layer": layer,
+            });
+        }
+        found
+    };
+    let all = [
+        of("license", "GPL-3.0", "a", ""),
+        of("secret", "a-key", "/app/.env", "sha256:1"),
+        of("secret", "a-key", "/etc/old", &layer),
+    ];
+    let mut found = findings(Some("2026-11-10"), &all);
+    judge(&user, &found, "", &["--fail-kind=secret"])
+        .failed(&["the policy is about the kind secret, which the scanner did not look for"]);
+    found["kinds"] = json!(["vulnerability", "license", "secret"]);
+    let ran = judge(&user, &found, "", &[]).succeeded();
+    for note in [
+        "note: of the kind license, 1 were found, and the policy lets all of that kind pass",
+        "note: of the kind secret, 2 were found, and the policy lets all of that kind pass",
+    ] {
+        assert!(lines(&ran).contains(&note), "{}", ran.stdout);
+    }
+
+    // Nobody fixes what is no vulnerability.
+    let policy = ["--fail-kind=secret", "--fail-kind=license", "--only-fixed"];
+    let ran = judge(&user, &found, "", &policy);
+    let expected = [
+        "found: license GPL-3.0 high a 1.0-1",
+        "found: secret a-key high /app/.env",
+        "found: secret a-key high /etc/old",
+        UNJUDGED,
+        "FAILED: 3 findings, 0 faulty exceptions",
+    ];
+    assert_eq!(lines(&ran), expected, "{}", ran.stderr);
+    let excepted = "[[exception]]\nid = \"a-key\"\npackage = \"/app/.env\"\nreason = \"r\"\n";
+    let ran = judge(&user, &found, excepted, &["--fail-kind=secret"]);
+    let line = "excepted: secret a-key high /app/.env: e.toml:1: r";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+
+    // What is in a layer of a base is the base's.
+    let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
+    write_index(&user.path("l"), &[image]);
+    list(&user, "l", &[]).succeeded();
+    let ran = judge(
+        &user,
+        &found,
+        "",
+        &["--fail-kind=secret", "--tested-base=l.json"],
+    );
+    let expected = "the base has 1 finding, for its own test";
+    assert!(lines(&ran).contains(&expected), "{}", ran.stdout);
+    assert!(
+        !ran.success && !ran.stdout.contains("/etc/old"),
+        "{}",
+        ran.stdout
+    );
 }

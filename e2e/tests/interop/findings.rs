@@ -160,16 +160,16 @@ use End::{Failed, Passed, Untrusted};
 /// Runs one test, which must end so; returns its log.
 fn log(workspace: &Workspace, test: &str, more: &[&str], end: End) -> String {
     let arguments = [&["test", test][..], more].concat();
-    if end == Passed {
-        workspace.succeed(&arguments);
+    let said = if end == Passed {
+        workspace.succeed(&arguments).stderr
     } else {
-        workspace.fail(&arguments);
-    }
+        workspace.fail(&arguments)
+    };
     let logs = workspace.succeed(&[&["info", "bazel-testlogs"][..], more].concat());
     let test = test.trim_start_matches("//").replace(':', "/");
     let read = |name: &str| {
         let file = format!("{}/{test}/{name}", logs.stdout.trim_end());
-        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}: {said}"))
     };
     // The report is ours, and not what Bazel makes of a test without one.
     let report = read("test.xml");
@@ -326,8 +326,21 @@ fn a_scan_that_saw_nothing_is_not_trusted() {
         &[&scanner("trivy_of_last_year")],
         Untrusted,
     );
-    let old = "cannot be trusted: the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date in what is scanned [database-too-old]";
+    let old = "cannot be trusted: the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]";
     has(&stale, &[old], &[]);
+    // An image without a date is not older than its scanner.
+    let stale = log(
+        &workspace,
+        "//:from_nothing_scan",
+        &[&scanner("trivy_of_last_year")],
+        Untrusted,
+    );
+    has(&stale, &[&old.replace("2026-11-01", "2026-10-01")], &[]);
+    let with_network = scanner("trivy_with_network");
+    let open = log(&workspace, "//:excepted_scan", &[&with_network], Untrusted);
+    let network =
+        "cannot be trusted: the scanner was allowed to use the network [network-not-blocked]";
+    has(&open, &[network], &[]);
     let knows_nothing = scanner("trivy_that_knows_nothing");
     let empty = log(&workspace, "//:excepted_scan", &[&knows_nothing], Untrusted);
     has(
@@ -557,6 +570,7 @@ fn findings_are_the_same_bytes_wherever_they_are_found() {
         findings["database"],
         json!({"schema": 2, "built": "2026-11-10T06:00:00Z"})
     );
+    assert_eq!(findings["network"], "none");
     assert_eq!(findings["looked_at"], json!({"debian": 3, "python-pkg": 1}));
     let origins: Vec<_> = findings["findings"]
         .as_array()
@@ -632,7 +646,7 @@ fn a_policy_decides_on_what_grype_finds() {
     for (scanner, trouble) in [
         (
             "grype_of_last_year",
-            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date in what is scanned [database-too-old]",
+            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]",
         ),
         (
             "grype_that_knows_nothing",
@@ -691,4 +705,192 @@ fn a_push_that_requires_a_scan_sends_nothing_that_does_not_pass() {
     let run = workspace.succeed(&["run", "//:push_image"]);
     assert_eq!(run.count("OCIVerdict"), 0, "{}", run.stderr);
     assert!(sent() > pushed);
+}
+
+/// Adds a package to a workspace; `tars` are layers that it has as files.
+fn add_package(workspace: &Workspace, name: &str, build: &str, tars: Vec<(&str, Layer)>) {
+    let package = workspace.path(name);
+    fs::create_dir(&package).expect("can be made");
+    for (name, layer) in tars {
+        let mut layer = layer.0;
+        layer.resize(layer.len() + 1024, 0);
+        fs::write(package.join(name), layer).expect("can be written");
+    }
+    fs::write(package.join("BUILD.bazel"), build).expect("can be written");
+}
+
+const FOREIGN: &str = r#"
+load("@oci_pull_all//oci:defs.bzl", "oci_image_index", "oci_image_layout", "oci_scan_test", base_image = "oci_image")
+load("@rules_oci//oci:defs.bzl", "oci_image")
+
+base_image(name = "debian", base = "@debian")
+oci_image_layout(name = "debian_layout", image = ":debian")
+oci_image(name = "image", base = ":debian_layout", tars = ["app.tar"])
+oci_scan_test(name = "scan", base = "@debian", layout = ":image", policy = "//security:policy")
+oci_scan_test(name = "without_base_scan", layout = ":image")
+oci_scan_test(name = "mistaken_scan", base = ":amd64", layout = ":image")
+
+base_image(name = "amd64", architecture = "amd64", os = "linux", tars = ["app.tar"])
+base_image(name = "arm64", architecture = "arm64", os = "linux", tars = ["app.tar"])
+oci_image_index(name = "index", images = [":amd64", ":arm64"])
+oci_image_layout(name = "layout", image = ":index")
+oci_scan_test(name = "all_scan", layout = ":layout", platforms = ["linux/amd64", "linux/arm64"])
+oci_scan_test(name = "one_scan", layout = ":layout", platform = "linux/arm64")
+oci_scan_test(name = "incomplete_scan", layout = ":layout", platforms = ["linux/arm64"])
+oci_scan_test(name = "undecided_scan", layout = ":layout")
+"#;
+
+/// Adds images of another ruleset to a workspace, and layouts of several images.
+fn with_foreign(workspace: Workspace) -> Workspace {
+    let ruleset = checkout().join("e2e/cases/rulesets/rules_oci");
+    workspace.append_rc(&format!(
+        "common --override_module=rules_oci={}",
+        ruleset.display()
+    ));
+    let module = workspace.path("MODULE.bazel");
+    let text = fs::read_to_string(&module).expect("can be read");
+    fs::write(
+        &module,
+        text + "bazel_dep(name = \"rules_oci\", version = \"2.2.6\")\n",
+    )
+    .expect("can be written");
+    let file = |name: &str| fs::read_to_string(workspace.path(name)).expect("can be read");
+    let app = Layer::new()
+        .file("var/lib/dpkg/status", &file("app/status"))
+        .file(
+            "usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA",
+            &file("app/METADATA"),
+        );
+    add_package(&workspace, "foreign", FOREIGN, vec![("app.tar", app)]);
+    workspace
+}
+
+#[test]
+fn layouts_of_other_rulesets_are_scanned_as_images_are() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = with_foreign(pulls.workspace());
+
+    let scan = log(&workspace, "//foreign:scan", &[], Failed);
+    has(
+        &scan,
+        &[JINJA, CURL, "FAILED: 2 findings, 0 faulty exceptions"],
+        &["found: CVE-2099-0001"],
+    );
+    let alone = log(&workspace, "//foreign:without_base_scan", &[], Failed);
+    has(&alone, &[JINJA, CURL], &["note: the base"]);
+    assert!(
+        alone.contains(&format!("found: {OPENSSL}, fixed in")),
+        "{alone}"
+    );
+    let mistaken = workspace.fail(&["test", "//foreign:mistaken_scan"]);
+    assert!(
+        mistaken.contains(
+            "does not stand on the base, for linux/amd64: layer 1 of the base has the diff_id"
+        ),
+        "{mistaken}"
+    );
+    // The base is what the policy's test and other images have listed.
+    let run = workspace.bazel(&[
+        "test",
+        "//foreign:scan",
+        "//security:debian",
+        "//:image_scan",
+    ]);
+    assert_eq!(run.count("OCIInventory"), 1, "{}", run.stderr);
+
+    let all = log(&workspace, "//foreign:all_scan", &[], Untrusted);
+    for platform in ["linux/amd64", "linux/arm64"] {
+        assert!(all.contains(&format!("{platform} sha256:")), "{all}");
+    }
+    let one = log(&workspace, "//foreign:one_scan", &[], Untrusted);
+    assert!(
+        one.contains("linux/arm64 sha256:") && !one.contains("linux/amd64"),
+        "{one}"
+    );
+    let incomplete = workspace.fail(&["test", "//foreign:incomplete_scan"]);
+    let missing =
+        "the layout's image for linux/amd64 is not scanned: name that platform in platforms, too";
+    assert!(incomplete.contains(missing), "{incomplete}");
+    let undecided = workspace.fail(&["test", "//foreign:undecided_scan"]);
+    let several = "the layout has 2 images, for linux/amd64, linux/arm64: name a platform to choose one of them";
+    assert!(undecided.contains(several), "{undecided}");
+
+    let engine = RemoteExecution::start();
+    let mut remote = pulls.workspace();
+    remote.use_remote(&engine);
+    let remote = with_foreign(remote);
+    let build = ["build", "//foreign:scan", "--output_groups=findings"];
+    let run = remote.succeed(&build);
+    assert_eq!(run.runners("OCIInventory"), ["remote", "remote"]);
+    workspace.succeed(&build);
+    let found = |workspace: &Workspace| {
+        let file = workspace.output("foreign/scan.layout/findings.json");
+        fs::read(file).expect("can be read")
+    };
+    assert!(found(&workspace) == found(&remote));
+}
+
+const FURTHER: &str = r#"
+load("@oci_pull_all//oci:defs.bzl", "oci_image", "oci_scan_policy", "oci_scan_test", "trivy_scanner")
+
+trivy_scanner(
+    name = "trivy",
+    databases = ["@trivy_db"],
+    image = "@trivy",
+    kinds = ["license", "misconfiguration", "secret"],
+)
+oci_image(name = "image", base = "@debian", tars = ["app.tar"])
+oci_image(name = "above", base = ":image", labels = {"above": "1"})
+oci_scan_policy(name = "policy", kinds = ["license", "secret"])
+oci_scan_policy(name = "policy_above", bases = [":image"], kinds = ["license", "secret"])
+oci_scan_test(name = "scan", image = ":image", policy = ":policy")
+oci_scan_test(name = "above_scan", image = ":above", policy = ":policy_above")
+"#;
+
+#[test]
+fn secrets_and_licenses_are_found_where_they_are_looked_for() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    // In pieces, so that this file has none.
+    let token = format!("GITHUB_TOKEN=ghp_{}\n", "a1B2".repeat(9));
+    let metadata = "Metadata-Version: 2.1\nName: Jinja2\nVersion: 2.11.2\nLicense: AGPL-3.0\n\n";
+    let app = Layer::new()
+        .file("app/.env", &token)
+        .file("app/Dockerfile", "FROM debian\nUSER root\n")
+        .file(
+            "usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA",
+            metadata,
+        );
+    add_package(&workspace, "further", FURTHER, vec![("app.tar", app)]);
+
+    let by = "--@oci_pull_all//oci:scanner=//further:trivy";
+    let scan = log(&workspace, "//further:scan", &[by], Failed);
+    let found = [
+        "found: license AGPL-3.0-only critical Jinja2 2.11.2, usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA: forbidden",
+        "found: secret github-pat critical /app/.env: GitHub Personal Access Token (line 1)",
+        "FAILED: 2 findings, 0 faulty exceptions",
+    ];
+    has(&scan, &found, &["found: CVE"]);
+    assert!(
+        scan.contains("note: of the kind vulnerability, ")
+            && scan.contains("note: of the kind misconfiguration, "),
+        "{scan}"
+    );
+    let above = log(&workspace, "//further:above_scan", &[by], Passed);
+    has(
+        &above,
+        &["the base has 2 findings, for its own test"],
+        &["found"],
+    );
+
+    // A scanner that does not look for them.
+    let missing = workspace.fail(&["test", "//further:scan"]);
+    let message = "the policy @@//further:policy has the kind license, which @@//security:trivy does not look for";
+    assert!(missing.contains(message), "{missing}");
+    let run = workspace.bazel(&["test", "//:image_scan"]);
+    assert_eq!(run.count("OCIFileFindings"), 0, "{}", run.stderr);
 }

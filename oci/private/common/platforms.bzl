@@ -1,5 +1,7 @@
 """Platforms, in the names of the OCI image spec (image-index.md), and how they match."""
 
+load("//oci/private/providers:image.bzl", "OCIPlatformInfo")
+
 def platform_to_string(platform):
     """Writes a platform as `os/architecture[/variant][:os.version]`.
 
@@ -34,6 +36,24 @@ def check_platform(text):
     if well_formed and (not colon or _is_made_of(version, _VERSION)):
         return None
     return "{} is not a platform: write \"os/architecture\" or \"os/architecture/variant\", such as \"linux/amd64\" or \"linux/arm64/v8\"".format(repr(text))
+
+def parse_platform(text):
+    """Reads a platform of which check_platform tells nothing.
+
+    Args:
+      text: the platform.
+
+    Returns:
+      An OCIPlatformInfo.
+    """
+    names, _, version = text.partition(":")
+    parts = names.split("/")
+    return OCIPlatformInfo(
+        architecture = parts[1],
+        os = parts[0],
+        os_version = version,
+        variant = parts[2] if len(parts) > 2 else "",
+    )
 
 _WORD = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
 _VERSION = _WORD + "ABCDEFGHIJKLMNOPQRSTUVWXYZ+~"

@@ -2,8 +2,8 @@
 
 load("//oci/private/common:image_input.bzl", "image_alone")
 load("//oci/private/common:image_layout.bzl", "image_layout")
-load("//oci/private/common:network.bzl", "network_requirements")
-load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load("//oci/private/common:scan.bzl", "bases_of", "scan_image")
+load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:image.bzl", "OCIImageInfo")
 load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScannerInfo")
 load("//oci/private/providers:setting.bzl", "OCISettingInfo")
@@ -21,91 +21,21 @@ def _scan_aspect_impl(target, ctx):
     scanner = ctx.attr._scanner[OCIScannerInfo]
     if not scanner.kind or not ctx.attr._pull_all[OCISettingInfo].value:
         return [OCIScanInfo(images = [])]
-    bases = _bases(ctx, image)
-    name = ctx.label.name + ".scan/"
-    layout = image_layout(ctx, target, image_alone(image), name = name + "layout")
-    inventory = ctx.actions.declare_file(name + "inventory.json")
-    bom = ctx.actions.declare_file(name + "inventory.cdx.json")
-    arguments = _arguments(ctx, "inventory", scanner, scanner.lister)
-    arguments.add_all("--layout", layout.files, expand_directories = False)
-    arguments.add_all("--java-database", scanner.java_database)
-    arguments.add("--output", inventory)
-    arguments.add("--list", bom)
-    _run(
+    base = getattr(ctx.rule.attr, "base", None)
+    name = ctx.label.name + ".scan"
+    layout = image_layout(ctx, target, image_alone(image), name = name + "/layout")
+    return [OCIScanInfo(images = [scan_image(
         ctx,
         scanner,
-        scanner.lister,
-        arguments,
-        inputs = depset(scanner.java_database, transitive = [layout.default_runfiles.files]),
-        outputs = [inventory, bom],
-        mnemonic = "OCIInventory",
-        progress_message = "Listing the packages of %{label}",
-    )
-    findings = ctx.actions.declare_file(name + "findings.json")
-    arguments = _arguments(ctx, "match", scanner, scanner.program)
-    arguments.add("--inventory", inventory)
-    arguments.add("--list", bom)
-    inputs = [inventory, bom] + scanner.database
-    if bases:
-        arguments.add("--base", bases[0].inventory)
-        inputs.append(bases[0].inventory)
-    arguments.add_all("--database", scanner.database)
-    arguments.add("--output", findings)
-    _run(
-        ctx,
-        scanner,
-        scanner.program,
-        arguments,
-        inputs = depset(inputs),
-        outputs = [findings],
-        mnemonic = "OCIFindings",
-        progress_message = "Matching the packages of %{label}",
-    )
-    return [OCIScanInfo(images = [struct(
-        bases = bases,
-        findings = findings,
-        inventory = inventory,
+        struct(
+            inputs = layout.default_runfiles.files,
+            path = layout.files.to_list()[0],
+        ),
+        name,
         label = ctx.label,
+        bases = bases_of(base, image.platform) if base else [],
         platform = image.platform,
     )])]
-
-def _bases(ctx, image):
-    """What was found in the images that this one stands on, the nearest first."""
-    base = getattr(ctx.rule.attr, "base", None)
-    if not base:
-        return []
-    for found in base[OCIScanInfo].images:
-        if found.platform == image.platform:
-            return [struct(
-                inventory = found.inventory,
-                labels = [base.label, found.label],
-            )] + found.bases
-    return []
-
-def _arguments(ctx, command, scanner, program):
-    arguments = ctx.actions.args()
-    arguments.add_all(["findings", command])
-    arguments.add("--kind", scanner.kind)
-    arguments.add("--program", program.executable)
-    arguments.add(scanner.name, format = "--scanner-name=%s")
-    if scanner.network:
-        arguments.add("--network")
-    return arguments
-
-def _run(ctx, scanner, program, arguments, **kwargs):
-    ctx.actions.run(
-        executable = get_tool(ctx),
-        arguments = [arguments],
-        tools = [program],
-        execution_requirements = network_requirements(scanner.network),
-        resource_set = _resources,
-        toolchain = TOOLCHAIN_TYPE,
-        **kwargs
-    )
-
-def _resources(_os, _inputs):
-    # An image of 1 GiB took syft 205 MB, and a database comes on top; Bazel alone reckons with 250 MB.
-    return {"cpu": 1, "memory": 1024}
 
 scan_aspect = aspect(
     implementation = _scan_aspect_impl,

@@ -11,7 +11,7 @@ def verdict_test(ctx, image, policy, exceptions, baseline):
 
     Args:
       ctx: the context of a test rule with `exec_groups = TEST_EXEC_GROUPS`.
-      image: the target of an image or an index, with scan_aspect.
+      image: the target of an image or an index, with scan_aspect, or a scanned_layout.
       policy: the target of a policy.
       exceptions: a list of File, exceptions for this image alone.
       baseline: a File, what was found and accepted; None where there is none yet.
@@ -28,7 +28,8 @@ def verdict_test(ctx, image, policy, exceptions, baseline):
     arguments.add(str(ctx.label), format = "--name=%s")
     if not ctx.label.workspace_name:
         arguments.add("/".join([part for part in (ctx.label.package, baseline_name(ctx.label.name)) if part]), format = "--baseline=%s")
-    index = image_input(image).index
+    found = image_input(image)
+    index = found.index if found else None
     indexes = [index.index] if index else []
     arguments.add_all("--index", indexes, map_each = runfiles_path)
     if index and index.pulled_from:
@@ -76,8 +77,16 @@ def baseline_name(name):
     return name + ".baseline.toml"
 
 def _verdict(ctx, scan, policy, exceptions, baseline, tool, **kwargs):
-    platform = platform_to_string(scan.platform)
+    platform = platform_to_string(scan.platform) if scan.platform else "image"
     verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
+    missing = [kind for kind in policy.kinds if kind not in scan.scanner.kinds]
+    if missing:
+        fail("{}: the policy {} has the kind {}, which {} does not look for: set kinds of a trivy_scanner; grype finds vulnerabilities alone".format(
+            ctx.label,
+            policy.label,
+            missing[0],
+            scan.scanner.name,
+        ))
     exceptions = policy.exceptions + exceptions
     tested = []
     untested = []

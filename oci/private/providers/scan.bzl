@@ -6,20 +6,23 @@ OCIScannerInfo = provider(
         "database": "list of File: the database of advisories, and what describes it.",
         "java_database": "list of File: the database of Java archives and its `metadata.json`; empty when there is none.",
         "kind": "string: `trivy` or `grype`; None where no scanner is set.",
-        "lister": "FilesToRunProvider: the program that lists packages, which may be another.",
+        "kinds": "list of string: the kinds of findings that it looks for.",
+        "lister": "struct: the program that lists packages, as `program`, which may be another.",
         "name": "string: the label by which errors name it.",
         "network": "bool: whether it may use the network.",
-        "program": "FilesToRunProvider: the program that matches packages with the database.",
+        "program": """struct: the program that matches packages with the database: `run`, its FilesToRunProvider, and `config`, the
+File of the configuration of the image that it is from, or None.""",
     },
 )
 
 OCIScanInfo = provider(
     doc = "What a scanner found in the images of a target.",
     fields = {
-        "images": """list of struct: for each image `platform`, its OCIPlatformInfo; `inventory`, the File of its packages;
+        "images": """list of struct: for each image `platform`, its OCIPlatformInfo, or None where only
+its layout says it; `inventory`, the File of its packages;
 `findings`, the File of what is known against them; and `bases`, a list of struct, the images that it stands on, the nearest
 first: `inventory`, and `labels`, a list of Label, those of the image and of the target that was named as base.
-`label` is the Label of the target that makes the image.""",
+`label` is the Label of the target that makes the image, and `scanner` the OCIScannerInfo of what was found by.""",
     },
 )
 
@@ -29,6 +32,7 @@ OCIScanPolicyInfo = provider(
         "arguments": "list of string: what it says, as arguments of the tool.",
         "bases": "list of Label: the bases that have tests of their own.",
         "exceptions": "list of File: files with exceptions.",
+        "kinds": "list of string: the kinds of findings that fail.",
         "label": "Label: the policy's target.",
     },
 )

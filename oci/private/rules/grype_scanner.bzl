@@ -5,7 +5,7 @@ load("//oci/private/common:network.bzl", "network_requirements")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
-load(":scanner_program.bzl", "scanner_program")
+load(":scanner_program.bzl", "program_of", "scanner_program")
 
 _DATABASE = "vulnerability.db"
 
@@ -55,10 +55,11 @@ def _grype_scanner_impl(ctx):
         database = ctx.files.database,
         java_database = [],
         kind = "grype",
-        lister = ctx.attr.syft[DefaultInfo].files_to_run,
+        kinds = ["vulnerability"],
+        lister = program_of(ctx.attr.syft),
         name = str(ctx.label),
         network = ctx.attr.network,
-        program = ctx.attr.program[DefaultInfo].files_to_run,
+        program = program_of(ctx.attr.program),
     )]
 
 _grype_scanner = rule(

@@ -7,6 +7,7 @@ no_scanner = rule(
         database = [],
         java_database = [],
         kind = None,
+        kinds = [],
         lister = None,
         name = str(ctx.label),
         network = False,

@@ -5,6 +5,7 @@ load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/providers:image.bzl", "OCIPlatformInfo")
+load("//oci/private/providers:image_file.bzl", "OCIImageFileInfo")
 
 def _oci_image_file_impl(ctx):
     target = single(ctx.attr.image)
@@ -41,10 +42,13 @@ def _oci_image_file_impl(ctx):
         progress_message = "Taking a file out of the image of %{label}",
         toolchain = TOOLCHAIN_TYPE,
     )
-    return [DefaultInfo(
-        executable = output,
-        files = depset([output]),
-    )]
+    return [
+        DefaultInfo(
+            executable = output,
+            files = depset([output]),
+        ),
+        OCIImageFileInfo(config = image.config),
+    ]
 
 def _is_tool(ctx):
     # Bazel tells a rule in no other way that it is built for the build itself.

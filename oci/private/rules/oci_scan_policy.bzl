@@ -5,6 +5,8 @@ load("//oci/private/providers:scan.bzl", "OCIScanPolicyInfo")
 
 _SEVERITIES = ["negligible", "low", "medium", "high", "critical"]
 
+_KINDS = ["license", "misconfiguration", "secret", "vulnerability"]
+
 # What a scan may lack, as src/scan/findings.rs names it (Trouble::code).
 _TROUBLES = [
     "database-too-old",
@@ -29,21 +31,27 @@ def _oci_scan_policy_impl(ctx):
     unknown = [code for code in ctx.attr.allow if code not in _TROUBLES]
     if unknown:
         fail("{}: allow has {}, but there are {}".format(ctx.label, repr(unknown[0]), ", ".join(_TROUBLES)))
+    unknown = [kind for kind in ctx.attr.kinds if kind not in _KINDS]
+    if unknown or not ctx.attr.kinds:
+        fail("{}: kinds has {}, but there are {}".format(ctx.label, repr(unknown[0]) if unknown else "nothing", ", ".join(_KINDS)))
     if ctx.attr.max_database_age < 1:
         fail("{}: max_database_age is {}, but it is a number of days".format(ctx.label, ctx.attr.max_database_age))
     arguments = [
         "--fail-on=" + ctx.attr.fail_on,
         "--unknown-as=" + ctx.attr.unknown_as,
         "--max-database-age={}".format(ctx.attr.max_database_age),
-    ]
+    ] + ["--fail-kind=" + kind for kind in ctx.attr.kinds]
     if ctx.attr.only_fixed:
         arguments.append("--only-fixed")
+    if ctx.attr.offline:
+        arguments.append("--offline")
     if ctx.attr.unused_exceptions_pass:
         arguments.append("--unused-exceptions-pass")
     return [OCIScanPolicyInfo(
         arguments = arguments + ["--allow=" + code for code in ctx.attr.allow],
         bases = [base.label for base in ctx.attr.bases],
         exceptions = ctx.files.exceptions,
+        kinds = ctx.attr.kinds,
         label = ctx.label,
     )]
 
@@ -61,14 +69,22 @@ images on it.""",
         ),
         "exceptions": attr.label_list(doc = "Files with exceptions, in TOML, and documents of OpenVEX 0.2.0 (`.json`).", allow_files = [".json", ".toml"]),
         "fail_on": attr.string(doc = "The lowest severity that fails.", default = "high", values = _SEVERITIES),
+        "kinds": attr.string_list(
+            doc = """What fails: findings of the kinds `vulnerability`, `license`, `secret` and `misconfiguration`. One that the
+scanner does not look for is an error; of others that it finds, their number is printed.""",
+            default = ["vulnerability"],
+        ),
         "max_database_age": attr.int(
-            doc = "How many days the database may have been built before the newest date of what is scanned.",
+            doc = "How many days the database may have been built before the newest date of the image, its bases and the scanner's image.",
             default = 30,
+        ),
+        "offline": attr.bool(
+            doc = "Whether a scan is trusted only if its scanner could not use the network. It is printed if it could.",
         ),
         "only_fixed": attr.bool(doc = "Whether what has no fixed version passes. It is counted."),
         "unknown_as": attr.string(doc = "The severity of what has none.", default = "high", values = _SEVERITIES),
         "unused_exceptions_pass": attr.bool(
-            doc = "Whether exceptions that match nothing in an image pass, because they are for other images. They are printed.",
+            doc = "Whether exceptions that match nothing in what is scanned pass, because they are for other images. They are printed.",
         ),
     },
     provides = [OCIScanPolicyInfo],

@@ -10,28 +10,34 @@ load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/common:verdict.bzl", "baseline_name", "verdict_test")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
-load("//oci/private/providers:scan.bzl", "OCIScanPolicyInfo")
+load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScanPolicyInfo")
+load(":scanned_layout.bzl", "scanned_layout")
 
 _PLACEHOLDERS = ["{layout}", "{report}", "{outputs}"]
 
-# What counts in one of the two ways to scan alone.
-_OF_IMAGES = ["exceptions", "policy"]
-_OF_LAYOUTS = ["args", "data", "env", "expected_exit", "layout", "network", "platform", "report", "scanner"]
+# What counts with a scanner of the test's own alone, and with that of the build alone.
+_OF_OWN_SCANNERS = ["args", "data", "env", "expected_exit", "network", "report"]
+_OF_THE_BUILD = ["exceptions", "image", "policy"]
 
 def _oci_scan_test_impl(ctx):
-    image = single(ctx.attr.image) if ctx.attr.image else None
-    for name in _OF_LAYOUTS if image else _OF_IMAGES:
+    own = ctx.attr.scanner
+    for name in _OF_THE_BUILD if own else _OF_OWN_SCANNERS:
         if getattr(ctx.attr, name):
             fail("{}: {} is for {}".format(
                 ctx.label,
                 name,
-                "a layout and a scanner of the test's own, but here image is given, which the scanner of the build scans" if image else "an image that the scanner of the build scans, but image is not given",
+                "the scanner of the build, but scanner is given, which scans a layout" if own else "a scanner of the test's own, but scanner is not given",
             ))
-    if image:
-        return verdict_test(ctx, image, ctx.attr.policy or ctx.attr._policy, ctx.files.exceptions, ctx.file.baseline)
-    if not ctx.attr.layout or not ctx.attr.scanner:
-        fail("{}: give image, which the scanner of the build scans, or else layout and scanner".format(ctx.label))
-    return _scan_layout(ctx)
+    if own:
+        if not ctx.attr.layout:
+            fail("{}: scanner is given, but no layout that it could scan".format(ctx.label))
+        return _scan_layout(ctx)
+    if bool(ctx.attr.image) == bool(ctx.attr.scanned):
+        fail("{}: give either image or layout".format(ctx.label))
+    if ctx.attr.platform:
+        fail("{}: platform is for a layout: of an image that is an index, all images are scanned".format(ctx.label))
+    target = single(ctx.attr.image) if ctx.attr.image else ctx.attr.scanned
+    return verdict_test(ctx, target, ctx.attr.policy or ctx.attr._policy, ctx.files.exceptions, ctx.file.baseline)
 
 def _scan_layout(ctx):
     _check_words(ctx)
@@ -107,6 +113,7 @@ _oci_scan_test = rule(
         "platform": attr.string(),
         "policy": attr.label(providers = [OCIScanPolicyInfo]),
         "report": attr.string(),
+        "scanned": attr.label(providers = [OCIScanInfo]),
         "scanner": attr.label(allow_files = True, executable = True, cfg = config.exec("test")),
         "_policy": attr.label(default = Label("//oci:scan_policy"), providers = [OCIScanPolicyInfo]),
     },
@@ -120,8 +127,10 @@ def oci_scan_test(
         policy = None,
         exceptions = [],
         layout = None,
+        base = None,
         scanner = None,
         platform = "",
+        platforms = [],
         data = [],
         env = {},
         report = "",
@@ -130,10 +139,12 @@ def oci_scan_test(
         **kwargs):
     """Tests an image with a scanner.
 
-    With `image`, the scanner is that of the build (`--@oci_pull_all//oci:scanner`), which looks into each image and each base
+    Without `scanner`, it is that of the build (`--@oci_pull_all//oci:scanner`), which looks into each image and each base
     once, however many tests there are, and `policy` decides what passes. The test ends with 1 for findings, with 2 for a scan
-    that cannot be trusted, such as one that saw no packages, and has a JUnit report of them. For an index, each of its images is
-    scanned. Output groups: `inventory`, `findings` and `verdict`, a file in JSON for each image.
+    that cannot be trusted, such as one that saw no packages, and has a JUnit report of them. What is scanned is `image`, of an
+    index each of its images, or `layout`, whatever ruleset made it; of a layout of several images those of `platforms`, which
+    must be all, or that of `platform` alone. With `base`, what such a layout's base has is told from what is its own, as it is
+    for an `image`; a base whose layers are not the lowest of the layout's image is an error. Output groups: `inventory`, `findings` and `verdict`, a file in JSON for each image.
 
     `bazel run` of the test with `-- --accept` writes all that fails into `NAME.baseline.toml` in the test's package, which is a file
     of exceptions that the test takes as soon as it is there.
@@ -160,13 +171,17 @@ def oci_scan_test(
       policy: the label of the `oci_scan_policy`; without one, that of the build, `--@oci_pull_all//oci:scan_policy`.
       exceptions: labels of files with exceptions for this image, in TOML, and of documents of OpenVEX 0.2.0 (`.json`), beside
         those of the policy.
-      layout: the label of what is scanned: an `oci_image_layout`, as a directory (`oci-dir:{layout}` for many
+      layout: the label of what is scanned, for the scanner of the build an image layout as a directory, and for one of the test's own: an `oci_image_layout`, as a directory (`oci-dir:{layout}` for many
         scanners); an `oci_image_archive`, as a file (`docker-archive:{layout}`, `oci-archive:{layout}`); an
         `oci_image_rootfs`, as a directory in which the image's file system is unpacked; or any other target with
         one file or directory.
-      scanner: the label of the scanner's program.
+      base: the label of what the images of a layout stand on, for the scanner of the build: a pulled base (`@NAME`), an `oci_image`
+        or an `oci_image_index`. Of several images, it is the one for `platform`, or else for the target platform.
+      scanner: the label of the program of a scanner of the test's own.
       platform: which image of a layout of several, such as `linux/arm64/v8`: the scanner sees that one alone. Some
         scanners take the first otherwise, whatever they are told.
+      platforms: the platforms of all images of a layout, for the scanner of the build, such as
+        `["linux/amd64", "linux/arm64/v8"]`. Each is scanned; an image for another platform is an error.
       data: labels of files that the scanner needs, such as a policy or a database. It finds each at its
         `$(rootpath LABEL)` in its working directory.
       env: dict of variables of the scanner's environment. Values may hold `$(rootpath LABEL)` of what is in `data`, and
@@ -176,6 +191,22 @@ def oci_scan_test(
       network: whether the scanner may use the network. By default it finds none, or does not start where that cannot be held.
       **kwargs: attributes that all tests have, such as `args`, `size` and `visibility`.
     """
+    scanned = None
+    if layout and not scanner:
+        scanned = name + ".layout"
+        scanned_layout(
+            name = scanned,
+            testonly = True,
+            base = base,
+            layout = layout,
+            platform = platform,
+            platforms = platforms,
+            tags = ["manual"],
+            visibility = ["//visibility:private"],
+        )
+        layout, platform = None, ""
+    elif base or platforms:
+        fail("{}: base and platforms are for a layout that the scanner of the build scans".format(name))
     baseline = native.glob([baseline_name(name)], allow_empty = True)
     _oci_scan_test(
         name = name,
@@ -190,6 +221,7 @@ def oci_scan_test(
         platform = platform,
         policy = policy,
         report = report,
+        scanned = scanned,
         scanner = scanner,
         **kwargs
     )

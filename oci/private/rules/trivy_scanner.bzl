@@ -3,9 +3,14 @@
 load("//oci/private/common:artifact_files.bzl", "artifact_files")
 load("//oci/private/common:transitions.bzl", "pull_all_on")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
-load(":scanner_program.bzl", "scanner_program")
+load(":scanner_program.bzl", "program_of", "scanner_program")
+
+_KINDS = ["license", "misconfiguration", "secret"]
 
 def _trivy_scanner_impl(ctx):
+    unknown = [kind for kind in ctx.attr.kinds if kind not in _KINDS]
+    if unknown:
+        fail("{}: kinds has {}, but beside vulnerabilities there are {}".format(ctx.label, repr(unknown[0]), ", ".join(_KINDS)))
     files = {}
     for target in ctx.attr.databases:
         for file in artifact_files(target):
@@ -23,11 +28,12 @@ def _trivy_scanner_impl(ctx):
                 "metadata.json beside trivy.db" if name.endswith("metadata") else name,
             ))
     java = [files[name] for name in ["trivy-java.db", "trivy-java.db.metadata"] if name in files]
-    program = ctx.attr.program[DefaultInfo].files_to_run
+    program = program_of(ctx.attr.program)
     return [OCIScannerInfo(
         database = [files["trivy.db"], files["trivy.db.metadata"]],
         java_database = java if len(java) == 2 else [],
         kind = "trivy",
+        kinds = ["vulnerability"] + ctx.attr.kinds,
         lister = program,
         name = str(ctx.label),
         network = ctx.attr.network,
@@ -38,13 +44,14 @@ _trivy_scanner = rule(
     implementation = _trivy_scanner_impl,
     attrs = {
         "databases": attr.label_list(allow_files = True, cfg = pull_all_on, mandatory = True),
+        "kinds": attr.string_list(),
         "network": attr.bool(),
         "program": attr.label(allow_files = True, cfg = "exec", executable = True, mandatory = True),
     },
     provides = [OCIScannerInfo],
 )
 
-def trivy_scanner(name, databases, image = None, program = None, network = False, **kwargs):
+def trivy_scanner(name, databases, image = None, program = None, kinds = [], network = False, **kwargs):
     """Makes Trivy the scanner of a build, if `--@oci_pull_all//oci:scanner` names it.
 
     Args:
@@ -54,6 +61,8 @@ def trivy_scanner(name, databases, image = None, program = None, network = False
       image: the label of Trivy's image, `@NAME` of an `oci.pull` of `ghcr.io/aquasecurity/trivy`. Either this or
         `program` must be given.
       program: the label of Trivy's program.
+      kinds: what it looks for beside vulnerabilities: `license`, for those of packages; `secret` and `misconfiguration`, for
+        which it reads the layers once more, and which it finds by the rules that are in itself. A policy says which of them fail.
       network: whether it may use the network, which it does not need.
       **kwargs: attributes that all rules have, such as `visibility`.
     """
@@ -61,6 +70,7 @@ def trivy_scanner(name, databases, image = None, program = None, network = False
     _trivy_scanner(
         name = name,
         databases = databases,
+        kinds = kinds,
         network = network,
         program = program,
         **kwargs

@@ -97,3 +97,14 @@ def stub_base(name, architecture = "amd64", whole = True):
       whole: whether the layers are to be had at all.
     """
     _stub_base(name = name, architecture = architecture, pull_all = _pull_all(), tags = ["manual"], whole = whole)
+
+def _stub_database_impl(ctx):
+    files = [ctx.actions.declare_file(ctx.label.name + "/" + name) for name in ["trivy.db", "metadata.json"]]
+    for file in files:
+        ctx.actions.write(file, "")
+    return [DefaultInfo(files = depset(files))]
+
+stub_database = rule(
+    implementation = _stub_database_impl,
+    doc = "Files with the names of a database of Trivy's.",
+)

@@ -8,8 +8,12 @@ load(
     "OCIImageInfo",
     "OCIPulledImageInfo",
     "OCIRootfsInfo",
+    "OCIScanInfo",
 )
 load("//oci/private/common:platforms.bzl", "platform_to_string")
+
+# A build that has a scanner.
+_SCANNING = {str(Label("//oci:scanner")): str(Label(":scanner"))}
 
 def _failure_test_impl(ctx):
     env = analysistest.begin(ctx)
@@ -22,6 +26,33 @@ failure_test = analysistest.make(
     _failure_test_impl,
     attrs = {"messages": attr.string_list(mandatory = True)},
     expect_failure = True,
+)
+
+# The same where the build has a scanner.
+failing_scan_test = analysistest.make(
+    _failure_test_impl,
+    attrs = {"messages": attr.string_list(mandatory = True)},
+    config_settings = _SCANNING,
+    expect_failure = True,
+)
+
+def _scan_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    images = analysistest.target_under_test(env)[OCIScanInfo].images
+    platforms = [platform_to_string(image.platform) if image.platform else "" for image in images]
+    asserts.equals(env, ctx.attr.platforms, platforms)
+    for image in images:
+        asserts.equals(env, ctx.attr.bases, [base.labels[0].name for base in image.bases])
+    return analysistest.end(env)
+
+# The target is scanned for these platforms, each on such bases.
+scan_test = analysistest.make(
+    _scan_test_impl,
+    attrs = {
+        "bases": attr.string_list(),
+        "platforms": attr.string_list(mandatory = True),
+    },
+    config_settings = _SCANNING,
 )
 
 def _action_test_impl(ctx):

@@ -1,0 +1,79 @@
+"""The rule that has the images of a layout scanned, whatever made it."""
+
+load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "choose_image", "image_input")
+load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
+load("//oci/private/common:platforms.bzl", "check_platform", "parse_platform", "platform_to_string")
+load("//oci/private/common:scan.bzl", "bases_of", "scan_image")
+load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
+load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
+load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
+load("//oci/private/providers:image.bzl", "OCIPlatformInfo")
+load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScannerInfo")
+
+def _scanned_layout_impl(ctx):
+    if ctx.attr.platform and ctx.attr.platforms:
+        fail("{}: give either platform, for one image of the layout alone, or platforms, for all".format(ctx.label))
+    scanner = single(ctx.attr._scanner)[OCIScannerInfo]
+    if not scanner.kind:
+        return [OCIScanInfo(images = [])]
+    layout = layout_input(ctx)
+    all = [argument for platform in ctx.attr.platforms for argument in ("--scanned-platform", platform)]
+    return [OCIScanInfo(images = [
+        _scan(ctx, scanner, layout, platform, all)
+        for platform in ctx.attr.platforms or [ctx.attr.platform]
+    ])]
+
+def _scan(ctx, scanner, layout, text, all):
+    name = ctx.label.name
+    platform = None
+    if text:
+        problem = check_platform(text)
+        if problem:
+            fail("{}: platform: {}".format(ctx.label, problem))
+        name += "/" + text.replace("/", "-")
+        platform = parse_platform(text)
+    return scan_image(
+        ctx,
+        scanner,
+        layout,
+        name,
+        label = ctx.label,
+        bases = _bases(ctx, platform) if ctx.attr.base else [],
+        platform = platform,
+        choice = ["--platform", platform_to_string(platform)] + all if platform else [],
+    )
+
+def _bases(ctx, platform):
+    """What the base's image is; a layout's own platform is known only to who reads it, so a wrong one is told there."""
+    base = single(ctx.attr.base)
+    images = image_input(base).images
+    if platform or len(images) > 1:
+        images = [choose_image(
+            ctx.label,
+            base,
+            platform or ctx.attr._target_platform[OCIPlatformInfo],
+            "base",
+            "Set platform to that of the layout's image, or name another base.",
+        )]
+    return bases_of(base, images[0].platform)
+
+scanned_layout = rule(
+    implementation = _scanned_layout_impl,
+    doc = "Provides OCIScanInfo of the images of a layout, by the scanner that the build is set to.",
+    attrs = {
+        "base": attr.label(
+            doc = "What the images stand on.",
+            aspects = [scan_aspect],
+            cfg = pull_all_on,
+            providers = IMAGE_PROVIDERS,
+        ),
+        "layout": LAYOUT_ATTR,
+        "platform": attr.string(doc = "Which image it is, of several."),
+        "platforms": attr.string_list(doc = "The platforms of all its images, of which each is scanned."),
+        # As the aspect has it, so that its program is made once.
+        "_scanner": attr.label(default = Label("//oci:scanner"), cfg = pull_all_on),
+        "_target_platform": attr.label(default = Label("//oci:target_platform")),
+    },
+    provides = [OCIScanInfo],
+    toolchains = [TOOLCHAIN_TYPE],
+)
