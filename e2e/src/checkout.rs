@@ -1,5 +1,6 @@
 //! The checkout, the program that cargo builds of it, and directories for what tests make.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -24,16 +25,35 @@ pub fn program() -> &'static Path {
         if let Some(given) = given() {
             return given;
         }
-        let built = escargot::CargoBuild::new()
+        let build = escargot::CargoBuild::new()
             .manifest_path(checkout().join("Cargo.toml"))
             .bin("oci-pull-all")
             .release()
-            .arg("--locked")
-            .run()
-            .expect("the program can be built");
+            .arg("--locked");
+        let build = variables_of_cargo().fold(build, escargot::CargoBuild::env_remove);
+        let built = build.run().expect("the program can be built");
         built.path().to_owned()
     });
     &PROGRAM
+}
+
+/// A command that starts a script of the checkout, which may call cargo.
+pub fn script(path: &str) -> Command {
+    let mut command = Command::new(checkout().join(path));
+    for name in variables_of_cargo() {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What cargo sets for a test. Crates that look at these would be built anew by a cargo that a test starts, and again by the
+/// next one that it does not.
+fn variables_of_cargo() -> impl Iterator<Item = OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"CARGO_MANIFEST_") || name.starts_with(b"CARGO_PKG_")
+    })
 }
 
 /// Where this user keeps what is costly to make, as the scripts in `e2e` do.

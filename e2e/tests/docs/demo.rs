@@ -2,17 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use oci_pull_all_e2e::checkout;
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
+use oci_pull_all_e2e::script;
 
 #[test]
 fn the_demo_ends_with_the_path_of_a_whole_layout() {
     let demo = |arguments: &[&str]| {
-        let output = Command::new(checkout().join("e2e/demo"))
-            .args(arguments)
-            .output();
+        let output = script("e2e/demo").args(arguments).output();
         let output = output.expect("e2e/demo can be run");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let messages = String::from_utf8_lossy(&output.stderr).into_owned();

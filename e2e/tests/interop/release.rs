@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::{cache, checkout, scratch};
+use oci_pull_all_e2e::{cache, checkout, scratch, script};
 use oci_pull_all_support::Registry;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,7 +17,7 @@ const PROGRAM: &str = "oci-pull-all-linux-x86_64";
 /// Runs a program of `.ci`, which must succeed; returns what it writes to its standard error.
 fn run(program: &str, arguments: &[&str]) -> String {
     // The crates that stay the same are built once, and cargo tells when they do not.
-    let output = Command::new(checkout().join(".ci").join(program))
+    let output = script(&format!(".ci/{program}"))
         .args(arguments)
         .env("CARGO_TARGET_DIR", cache().join("programs"))
         .output()
