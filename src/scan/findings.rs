@@ -324,9 +324,12 @@ impl Inventory {
     }
 }
 
-/// A version without the epoch that it has anyhow (deb-version(7)).
+/// A version without its epoch, which not all scanners and package managers tell (deb-version(7)).
 fn epochless(version: &str) -> &str {
-    version.strip_prefix("0:").unwrap_or(version)
+    match version.split_once(':') {
+        Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        _ => version,
+    }
 }
 
 /// One trouble for all of these files: by the first of them, and how many more there are.

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, FixedOffset};
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,7 @@ use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
 use super::findings::{Database, FindingKind, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
+use super::sqlite::{all, open};
 
 /// The file of a database, as grype calls it.
 pub const DATABASE: &str = "vulnerability.db";
@@ -612,27 +613,6 @@ impl Advisories for GrypeDatabase {
         let releases = self.releases_of(one);
         one == other || (!releases.is_empty() && releases == self.releases_of(other))
     }
-}
-
-/// Opens a database that nobody writes to.
-fn open(file: &Path) -> rusqlite::Result<Connection> {
-    let path = file.display().to_string();
-    let path = path
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    // Beside one that is read so, no file is looked for or made.
-    let name = format!("file:{path}?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(name, flags)
-}
-
-fn all<T>(
-    connection: &Connection,
-    query: &str,
-    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
-    connection.prepare(query)?.query_map([], read)?.collect()
 }
 
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {

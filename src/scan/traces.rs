@@ -10,6 +10,7 @@ use crate::files::{io_failed, read_at_most};
 use crate::rootfs::{FileFault, FileNumber, Purpose, Rootfs, RootfsError};
 
 use super::findings::System;
+use super::packages::{self, Installed};
 
 /// The names of files that are taken for Java archives.
 pub const JAVA_ARCHIVES: [&str; 4] = [".jar", ".war", ".ear", ".par"];
@@ -40,6 +41,9 @@ const DIRECTORIES: [(&str, &str); 2] = [
 const DPKG_DIGESTS: &str = ".md5sums";
 /// Where and by which ending dpkg has the paths of a package's files.
 const DPKG_LISTS: (&str, &str) = ("var/lib/dpkg/info/", ".list");
+/// What a package's file is called in pacman's database, and what the list of what it brought.
+const PACMAN_PACKAGE: &str = "/desc";
+const PACMAN_FILES: &str = "/files";
 /// What Go puts into each program, before what modules it is made of (debug/buildinfo).
 const GO_MARK: &[u8] = b"\xff Go buildinf:";
 /// No program of Go's is smaller, in bytes.
@@ -124,10 +128,14 @@ impl Traces {
         let read = read(rootfs, &names, &texts)?;
         let mut owned = BTreeSet::new();
         for (text, bytes) in read.texts {
-            match text {
-                Text::Database { kind, path } => traces.add(kind, &path, &bytes),
-                Text::Files => owned.extend(bytes.lines().filter_map(|path| rootfs.file(path))),
-            }
+            let files = match text {
+                Text::Database { kind, path } => traces.add(kind, &path, &bytes)?,
+                Text::Files => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    text.lines().map(str::to_owned).collect()
+                }
+            };
+            owned.extend(files.iter().filter_map(|path| rootfs.file(path)));
         }
         let is_archive = |paths: &&Vec<String>| paths.iter().any(|path| is_java_archive(path));
         let archives = names.values().filter(is_archive);
@@ -144,21 +152,16 @@ impl Traces {
         Ok(traces)
     }
 
-    /// Adds what the text of a database has, or of a file of one.
-    fn add(&mut self, kind: &str, path: &str, text: &str) {
-        let packages = match kind {
-            "deb" | "opkg" => Some(installed(text)),
-            "apk" => Some(pairs(text, "P:", "V:")),
-            _ => None,
+    /// Adds what a database has, or a file of one; returns the paths of what its packages brought.
+    fn add(
+        &mut self,
+        kind: &str,
+        path: &str,
+        bytes: &[u8],
+    ) -> Result<BTreeSet<String>, RootfsError> {
+        let Some(Installed { packages, files }) = packages::read(kind, path, bytes)? else {
+            return Ok(BTreeSet::new());
         };
-        // One of packages that were all removed is one, too.
-        let names = ["Package:", "P:"];
-        let has_names = text
-            .lines()
-            .any(|line| names.iter().any(|name| line.starts_with(name)));
-        if packages.is_some() && !has_names {
-            return;
-        }
         let directory = DIRECTORIES.iter().map(|(_, directory)| *directory);
         let mut directories = directory.filter(|directory| path.starts_with(directory));
         let path = directories.next().unwrap_or(path).to_owned();
@@ -175,6 +178,7 @@ impl Traces {
                 packages,
             }),
         }
+        Ok(files)
     }
 }
 
@@ -183,7 +187,7 @@ impl Traces {
 enum Text {
     /// The packages of a system.
     Database { kind: &'static str, path: String },
-    /// The paths of what a package of Debian's brought.
+    /// The paths of what a package brought, one on each line.
     Files,
 }
 
@@ -195,7 +199,12 @@ impl Text {
         }
         let mut directories = DIRECTORIES.iter();
         let (kind, _) = directories.find(|(_, directory)| path.starts_with(directory))?;
-        (!path.ends_with(DPKG_DIGESTS)).then(|| Text::Database {
+        let is_database = match *kind {
+            "alpm" if path.ends_with(PACMAN_FILES) => return Some(Text::Files),
+            "alpm" => path.ends_with(PACMAN_PACKAGE),
+            _ => !path.ends_with(DPKG_DIGESTS),
+        };
+        is_database.then(|| Text::Database {
             kind,
             path: path.to_owned(),
         })
@@ -204,7 +213,7 @@ impl Text {
     /// Whether its content matters.
     fn is_read(&self) -> bool {
         match self {
-            Text::Database { kind, .. } => matches!(*kind, "apk" | "deb" | "opkg"),
+            Text::Database { kind, path } => *kind != "rpm" || path.ends_with(".sqlite"),
             Text::Files => true,
         }
     }
@@ -212,7 +221,7 @@ impl Text {
 
 /// What was read of the files' contents.
 struct Contents {
-    texts: Vec<(Text, String)>,
+    texts: Vec<(Text, Vec<u8>)>,
     go_programs: BTreeSet<FileNumber>,
 }
 
@@ -265,7 +274,6 @@ fn read(
         match sink {
             Sink::Text(text, bytes) => {
                 let bytes = bytes.into_inner().expect("no holder panics");
-                let bytes = String::from_utf8_lossy(&bytes).into_owned();
                 contents.texts.push((text, bytes));
             }
             Sink::Program(file, program) => {
@@ -335,40 +343,6 @@ fn is_of_language(path: &str) -> bool {
 pub(super) fn is_java_archive(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     JAVA_ARCHIVES.iter().any(|ending| path.ends_with(ending))
-}
-
-/// The packages that dpkg's database says are installed, also in part (deb-control(5), dpkg(1)).
-fn installed(text: &str) -> BTreeSet<(String, String)> {
-    let stanzas = text.split("\n\n");
-    let is_installed = |stanza: &&str| {
-        let mut states = stanza
-            .lines()
-            .filter_map(|line| line.strip_prefix("Status:"));
-        let state = states
-            .next()
-            .and_then(|state| state.split_whitespace().nth(2));
-        !matches!(state, Some("not-installed" | "config-files"))
-    };
-    let stanzas = stanzas.filter(is_installed);
-    stanzas
-        .flat_map(|stanza| pairs(stanza, "Package:", "Version:"))
-        .collect()
-}
-
-/// The names and versions in a text of lines, a version after each name.
-fn pairs(text: &str, name: &str, version: &str) -> BTreeSet<(String, String)> {
-    let mut pairs = BTreeSet::new();
-    let mut last = None;
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix(name) {
-            last = Some(name.trim().to_owned());
-        } else if let Some(version) = line.strip_prefix(version)
-            && let Some(name) = last.take()
-        {
-            pairs.insert((name, version.trim().to_owned()));
-        }
-    }
-    pairs
 }
 
 /// What the first of the files says that is there.

@@ -7,6 +7,7 @@ use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, text};
 use serde_json::{Value, json};
+use tar::EntryType;
 
 use crate::new_user;
 
@@ -1052,4 +1053,155 @@ fn a_policy_says_which_kinds_of_findings_fail() {
         "{}",
         ran.stdout
     );
+}
+
+/// The header of a package of rpm's: an index of tags, types, offsets and counts, and the values.
+fn rpm_header(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
+    let texts = |values: &[&str]| -> (u32, u32, Vec<u8>) {
+        let count = u32::try_from(values.len()).expect("few");
+        (8, count, (values.join("\0") + "\0").into_bytes())
+    };
+    let directories: Vec<&str> = files.iter().map(|(directory, _)| *directory).collect();
+    let names: Vec<&str> = files.iter().map(|(_, name)| *name).collect();
+    let count = u32::try_from(files.len()).expect("few");
+    let numbers = (0..count).flat_map(u32::to_be_bytes).collect();
+    let entries = [
+        (1000, texts(&[name])),
+        (1001, texts(&["2.0"])),
+        (1002, texts(&["1.fc40"])),
+        (1116, (4, count, numbers)),
+        (1117, texts(&names)),
+        (1118, texts(&directories)),
+    ];
+    let mut index = Vec::new();
+    let mut data: Vec<u8> = Vec::new();
+    for (tag, (kind, count, value)) in &entries {
+        let offset = u32::try_from(data.len()).expect("small");
+        index.extend(
+            [*tag, *kind, offset, *count]
+                .into_iter()
+                .flat_map(u32::to_be_bytes),
+        );
+        data.extend(value);
+    }
+    let counts = [entries.len(), data.len()].map(|count| u32::try_from(count).expect("small"));
+    let counts: Vec<u8> = counts.into_iter().flat_map(u32::to_be_bytes).collect();
+    [counts, index, data].concat()
+}
+
+/// A database of rpm's, with the packages `seen` and `other`.
+fn rpm_database(user: &User) -> Vec<u8> {
+    let file = user.path("rpmdb.sqlite");
+    let rpm = rusqlite::Connection::open(&file).expect("a new file");
+    rpm.execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
+        .expect("a table");
+    for header in [
+        rpm_header("seen", &[("/usr/lib/", "x"), ("/usr/bin/", "tool")]),
+        rpm_header("other", &[]),
+        rpm_header("gpg-pubkey", &[]),
+    ] {
+        rpm.execute("INSERT INTO Packages (blob) VALUES (?)", [header])
+            .expect("a row");
+    }
+    drop(rpm);
+    fs::read(file).expect("is there")
+}
+
+#[test]
+fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
+    let user = new_user();
+    let rpm = rpm_database(&user);
+    let apk = "P:seen\nV:2.0-1.fc40\nF:usr/bin\nR:tool\n\nP:other\nV:2.0-1.fc40\n\n";
+    let pacman = |name: &str| format!("%NAME%\n{name}\n\n%VERSION%\n1:2.0-1.fc40\n\n");
+    let tool = [&b"\x7fELF\xff Go buildinf:"[..], &vec![0; 300_000]].concat();
+    let program = |layer: Layer, name: &str| layer.add(EntryType::Regular, name, 0o755, "", &tool);
+
+    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
+    database.execute_batch(GRYPE).expect("tables");
+    drop(database);
+    fs::write(user.path("import.json"), "{}").expect("can be written");
+    write_scanner(&user, "matcher", "", &json!({"matches": []}));
+    for (kind, path, layer) in [
+        (
+            "rpm",
+            "usr/lib/sysimage/rpm/rpmdb.sqlite",
+            Layer::new().add(
+                EntryType::Regular,
+                "usr/lib/sysimage/rpm/rpmdb.sqlite",
+                0o644,
+                "",
+                &rpm,
+            ),
+        ),
+        (
+            "apk",
+            "lib/apk/db/installed",
+            Layer::new().file("lib/apk/db/installed", apk),
+        ),
+        (
+            "alpm",
+            "var/lib/pacman/local/",
+            Layer::new()
+                .file("var/lib/pacman/local/seen-2/desc", &pacman("seen"))
+                .file(
+                    "var/lib/pacman/local/seen-2/files",
+                    "%FILES%\nusr/bin/\nusr/bin/tool\n",
+                )
+                .file("var/lib/pacman/local/other-2/desc", &pacman("other")),
+        ),
+    ] {
+        let layer = layer.file("etc/os-release", "ID=fedora\nVERSION_ID=40\n");
+        let layer = program(program(layer, "usr/bin/tool"), "usr/bin/own");
+        let image = add_image(&user, kind, "amd64", &[layer]);
+        write_index(&user.path(kind), &[image]);
+        let seen = json!({
+            "artifacts": [{
+                "id": "1", "name": "seen", "version": "2.0-1.fc40", "type": kind,
+                "purl": format!("pkg:{kind}/x/seen@2.0-1.fc40"), "locations": [],
+            }],
+            "distro": {"id": "fedora", "versionID": "40"}, "source": {"metadata": {}},
+            "descriptor": {"name": "syft", "version": "1"},
+        });
+        write_scanner(&user, "lister", "", &seen);
+        let common = [
+            "--kind=grype",
+            "--scanner-name=a",
+            "--network",
+            "--list=l.json",
+        ];
+        let inventory = [
+            "findings",
+            "inventory",
+            "--program=lister",
+            "--output=i.json",
+            "--layout",
+            kind,
+        ];
+        user.run(&[&inventory[..], &common].concat()).succeeded();
+        let matched = [
+            "findings",
+            "match",
+            "--program=matcher",
+            "--inventory=i.json",
+            "--output=f.json",
+        ];
+        let database = ["--database", "d.db", "import.json"];
+        user.run(&[&matched[..], &common, &database].concat())
+            .succeeded();
+        let found = read(&user, "f.json");
+        let troubles = found["troubles"].as_array().expect("troubles");
+        let missing = json!({
+            "code": "system-packages-missing", "path": path, "package": match kind {
+                "alpm" => "other 1:2.0-1.fc40",
+                _ => "other 2.0-1.fc40",
+            }, "more": 0,
+        });
+        let own = json!({"code": "go-program-without-modules", "path": "usr/bin/own", "more": 0});
+        for expected in [missing, own] {
+            assert!(
+                troubles.contains(&expected),
+                "{kind}: {expected}: {troubles:?}"
+            );
+        }
+    }
 }

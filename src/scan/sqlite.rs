@@ -1,0 +1,27 @@
+//! Databases of SQLite, read.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, Row};
+
+/// Opens a database that nobody writes to.
+pub(super) fn open(file: &Path) -> rusqlite::Result<Connection> {
+    let path = file.display().to_string();
+    let path = path
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    // Beside one that is read so, no file is looked for or made.
+    let name = format!("file:{path}?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(name, flags)
+}
+
+/// All rows of a query.
+pub(super) fn all<T>(
+    connection: &Connection,
+    query: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(query)?.query_map([], read)?.collect()
+}
