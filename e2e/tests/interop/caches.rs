@@ -31,7 +31,10 @@ impl Case {
     /// The one of all tests here, each of which has it to itself.
     fn shared() -> MutexGuard<'static, Self> {
         static CASE: LazyLock<Mutex<Case>> = LazyLock::new(|| Mutex::new(Case::new()));
-        CASE.lock().unwrap_or_else(PoisonError::into_inner)
+        let case = CASE.lock().unwrap_or_else(PoisonError::into_inner);
+        // What another test left to its cache is gone with it.
+        case.workspace.succeed(&["clean"]);
+        case
     }
 
     /// The layers of the base among what was moved, and how often each was.
