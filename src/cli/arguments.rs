@@ -20,6 +20,9 @@ const RUNFILES_VARIABLE: &str = "RUNFILES_DIR";
 /// What runfiles of the main repository are in, and what Bazel starts a program in.
 const MAIN: &str = "_main";
 
+/// How many links to a rule's link are followed.
+const MAX_LINKS: usize = 40;
+
 /// Where the user was before the program went where a rule's files are.
 static LEFT: OnceLock<PathBuf> = OnceLock::new();
 
@@ -47,20 +50,12 @@ fn rule_file(program: &Path) -> Result<Option<PathBuf>> {
         return Ok(Some(file.clone()));
     }
     // Started by itself, by a script of the build or in the user's directory: the file lies beside it.
-    let program = std::path::absolute(program)?;
-    let text = program.as_os_str().as_encoded_bytes();
-    let name = if text.ends_with(b".exe") {
-        program.with_extension("")
-    } else {
-        program.clone()
-    };
-    let file = with_ending(&name, ".arguments");
-    if !file.is_file() {
+    let Some((program, file)) = with_file(program)? else {
         return match named {
             Some(file) => Err(format!("cannot find {}", file.display()).into()),
             None => Ok(None),
         };
-    }
+    };
     let around = program.ancestors().find(|directory| {
         let name = directory.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.ends_with(".runfiles"))
@@ -78,6 +73,38 @@ fn rule_file(program: &Path) -> Result<Option<PathBuf>> {
     })?;
     enter(&root)?;
     Ok(Some(file))
+}
+
+/// The link that a rule made and the file beside it, behind whatever links lead there.
+fn with_file(program: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
+    let mut link = if program.components().count() > 1 {
+        std::path::absolute(program)?
+    } else {
+        // The shell has found it so, too.
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut found = env::split_paths(&path).map(|directory| directory.join(program));
+        match found.find(|file| file.is_file()) {
+            Some(found) => std::path::absolute(found)?,
+            None => return Ok(None),
+        }
+    };
+    for _ in 0..MAX_LINKS {
+        let is_of_windows = link.extension().is_some_and(|ending| ending == "exe");
+        let name = if is_of_windows {
+            link.with_extension("")
+        } else {
+            link.clone()
+        };
+        let file = with_ending(&name, ".arguments");
+        if file.is_file() {
+            return Ok(Some((link, file)));
+        }
+        let Ok(target) = fs::read_link(&link) else {
+            return Ok(None);
+        };
+        link = link.with_file_name("").join(target);
+    }
+    Ok(None)
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

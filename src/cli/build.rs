@@ -90,10 +90,20 @@ pub(crate) struct LayerArgs {
     #[arg(long, num_args = 2, value_names = ["PATTERN", "WORDS"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     metadata: Vec<String>,
     /// Take only what has a path that matches one of these patterns. May be repeated.
-    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        allow_hyphen_values = true,
+        conflicts_with = "tar"
+    )]
     take: Vec<PathPattern>,
     /// Leave out what has a path that matches one of these patterns. May be repeated.
-    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        allow_hyphen_values = true,
+        conflicts_with = "tar"
+    )]
     leave: Vec<PathPattern>,
     /// The file for a list of the local files of which nothing was taken.
     #[arg(long, value_name = "FILE")]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ enum ListedCommand {
 }
 
 pub(crate) fn push(args: &PushArgs) -> Result<ExitCode> {
-    push_each(&[args])
+    push_each(&[(None, args)])
 }
 
 pub(crate) fn push_all(args: &PushAllArgs) -> Result<ExitCode> {
@@ -101,19 +101,23 @@ pub(crate) fn push_all(args: &PushAllArgs) -> Result<ExitCode> {
         } = Listed::parse_from(arguments);
         listed.push(push);
     }
-    let listed: Vec<&PushArgs> = listed.iter().map(Box::as_ref).collect();
+    let files = args.push.iter().map(|file| Some(file.as_path()));
+    let listed: Vec<_> = files.zip(listed.iter().map(Box::as_ref)).collect();
     push_each(&listed)
 }
 
 /// Pushes one after the other, and nothing at all if one of them could not begin.
-fn push_each(pushes: &[&PushArgs]) -> Result<ExitCode> {
+fn push_each(pushes: &[(Option<&Path>, &PushArgs)]) -> Result<ExitCode> {
     let mut outcome = Outcome::Passed;
     let mut prepared = Vec::new();
-    for args in pushes {
+    for (file, args) in pushes {
         if args.require_scan {
             outcome = outcome.max(check_scan(args)?);
         }
-        prepared.push(Prepared::new(args)?);
+        prepared.push(Prepared::new(args).map_err(|error| match file {
+            Some(file) => Failed("push what is said in", file.display().to_string(), error).into(),
+            None => error,
+        })?);
     }
     if outcome != Outcome::Passed {
         tell("error: nothing is pushed, because the image does not pass its scan");

@@ -81,7 +81,9 @@ pub enum LayerError {
         child: String,
     },
     /// Metadata for a path that the layer does not have.
-    #[error("nothing in the layer has the path {0:?}, for which metadata is given")]
+    #[error(
+        "nothing in the layer matches {0:?}, for which metadata is given; a directory that nobody named must be named by its path, and a hard link has what it is another name of"
+    )]
     NoSuchPath(String),
 }
 
@@ -677,6 +679,12 @@ impl<W: Write> LayerWriter<'_, W> {
         self.make_way(source, &entry.path)?;
         for rule in &self.content.rules {
             rule.apply(&mut entry);
+        }
+        if let Content::HardLink { target } = &entry.content
+            && !self.content.rules.is_empty()
+            && let Some(place) = self.places.get(target)
+        {
+            entry.metadata = place.metadata.clone();
         }
         let is_directory = entry.content == Content::Directory;
         if let Some(place) = self.places.get(&entry.path)

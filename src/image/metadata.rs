@@ -44,9 +44,10 @@ impl MetadataRule {
         }
     }
 
-    /// Sets what it says of an entry, if it says anything of it.
+    /// Sets what it says of an entry, if it says anything of it. A hard link has what it is another name of.
     pub(super) fn apply(&self, entry: &mut Entry) {
-        if self.pattern.matches(&entry.path) {
+        let is_name = matches!(entry.content, Content::HardLink { .. });
+        if !is_name && self.pattern.matches(&entry.path) {
             self.used.set(true);
             self.set.apply(entry);
         }
@@ -128,12 +129,15 @@ impl MetadataChange {
         for (said, id) in [(self.uid, &mut metadata.uid), (self.gid, &mut metadata.gid)] {
             *id = said.unwrap_or(*id);
         }
-        for (said, name) in [
-            (&self.user, &mut metadata.user),
-            (&self.group, &mut metadata.group),
+        // A name beside another number would be of somebody else, and counts before it where an archive is unpacked by root.
+        for (said, id, name) in [
+            (&self.user, self.uid, &mut metadata.user),
+            (&self.group, self.gid, &mut metadata.group),
         ] {
-            if let Some(said) = said {
-                *name = said.clone().into_bytes();
+            match said {
+                Some(said) => *name = said.clone().into_bytes(),
+                None if id.is_some() => name.clear(),
+                None => {}
             }
         }
         if let Some(seconds) = self.seconds {
@@ -150,6 +154,7 @@ impl FromStr for MetadataChange {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut change = MetadataChange::default();
+        let mut seen = Vec::new();
         for word in text.split_ascii_whitespace() {
             let refused = || {
                 format!(
@@ -157,6 +162,10 @@ impl FromStr for MetadataChange {
                 )
             };
             let (key, value) = word.split_once('=').ok_or_else(refused)?;
+            if seen.contains(&key) {
+                return Err(format!("{text:?} says {key} twice"));
+            }
+            seen.push(key);
             let number = || value.parse().map_err(|_| refused());
             match key {
                 "mode" => change.mode = Some(parse_mode(value)?),

@@ -34,6 +34,12 @@ fn what_a_rule_runs_is_run_by_itself_and_by_scripts() {
     assert!(run(in_place.env("OCI_PULL_ALL_ARGUMENTS", "rule.arguments")).0);
     assert!(run(&mut Command::new(user.path("bin/rule"))).0);
 
+    // By a link, and by its name.
+    symlink(user.path("bin/rule"), user.path("link")).expect("can be linked");
+    assert!(run(&mut Command::new(user.path("link"))).0);
+    let path = [("PATH", user.path("bin"))];
+    assert!(run(Command::new("rule").envs(path)).0);
+
     // Among the runfiles of a script.
     let main = user.path("script.runfiles/_main");
     fs::create_dir_all(&main).expect("can be made");

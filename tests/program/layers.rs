@@ -771,11 +771,44 @@ fn paths_that_match_a_pattern_get_what_is_said_of_them() {
         (["/etc/**", "mode=9"], "\"9\""),
         (["/etc/**", "colour=red"], "colour=red"),
         (["/etc/**", ""], "says nothing"),
+        (["/etc/**", "uid=1 uid=2"], "says uid twice"),
         (["/etc/[", "uid=1"], "/etc/["),
     ] {
         let said = [&content[..], &["--metadata"], &rule].concat();
         layer(&user, &said).failed(&[word]);
     }
+}
+
+#[test]
+fn what_is_said_of_a_file_is_said_of_all_its_names() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir d; echo y >d/b; ln d/b d/h; tar --sort=name --owner=them:7 --group=those:8 -cf own.tar d",
+    );
+    let said = |pattern: &str| {
+        let words = "uid=9 mode=0600";
+        layer(&user, &["--tar", "own.tar", "--metadata", pattern, words])
+    };
+    said("d/b").succeeded();
+    let listed = listed(&user);
+    for start in ["-rw------- 9/8 ", "hrw------- 9/8 "] {
+        assert!(
+            listed.lines().any(|line| line.starts_with(start)),
+            "{listed}"
+        );
+    }
+    // Of another user, the archive's name is not.
+    user.run(&["mtree", "layer.tar.gz", "--output", "m"])
+        .succeeded();
+    let mtree = fs::read_to_string(user.path("m")).expect("is there");
+    let line = mtree.lines().find(|line| line.starts_with("./d/b "));
+    let line = line.expect("is there");
+    assert!(
+        line.contains(" gname=those ") && !line.contains("uname"),
+        "{line}"
+    );
+    said("d/h").failed(&["d/h", "a hard link has what it is another name of"]);
 }
 
 /// The line of an entry that keeps what its archive says, which has the time at which it was made.
