@@ -233,6 +233,9 @@ impl Verifier<'_> {
             };
             self.add(kind, subject, "it lists no manifests");
         }
+        if subject != INDEX_FILE {
+            self.check_platforms(subject, index);
+        }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
             if !entry.is_manifest() && (is_present(entry) || !may_be_sparse) {
@@ -245,6 +248,30 @@ impl Verifier<'_> {
             } else if entry.is_manifest() && !self.options.sparse {
                 self.missing(subject, &entry.digest, FaultKind::LeftOut);
             }
+        }
+    }
+
+    /// Whoever asks an index for a platform is to get one image.
+    fn check_platforms(&mut self, subject: &str, index: &ImageIndex) {
+        let mut listed: Vec<(&Platform, &Digest)> = Vec::new();
+        for entry in index.manifests.iter().filter(|entry| entry.is_manifest()) {
+            let Some(platform) = entry
+                .platform
+                .as_ref()
+                .filter(|platform| platform.os != "unknown")
+            else {
+                continue;
+            };
+            let is_other = |(other, digest): &(&Platform, &Digest)| {
+                *other == platform && **digest != entry.digest
+            };
+            if listed.iter().any(is_other) {
+                let problem = format!(
+                    "it lists several manifests for {platform}: some tools take the first of them"
+                );
+                self.add(FaultKind::Odd, subject, problem);
+            }
+            listed.push((platform, &entry.digest));
         }
     }
 

@@ -947,3 +947,26 @@ fn an_empty_index_is_pulled_and_told() {
         ran.stderr
     );
 }
+
+#[test]
+fn two_images_of_one_platform_are_told() {
+    let listed = |same_platform: bool| {
+        let (mut content, image) = content(same, same);
+        let config = content.add(CONFIG, b"{\"os\":\"linux\",\"architecture\":\"amd64\",\"author\":\"another\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}".to_vec());
+        let other = manifest_of(&config, &[]).to_string().into_bytes();
+        let [image, other] = [image.into_bytes(), other].map(|bytes| content.add(MANIFEST, bytes));
+        let mut other = for_platform(&other, "amd64");
+        if !same_platform {
+            other["platform"]["variant"] = json!("v2");
+        }
+        let entries = [for_platform(&image, "amd64"), other];
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        let content = content.with_root(INDEX, index.into_bytes());
+        let user = new_user();
+        pull(&user, content, &[]).succeeded();
+        user.run(&["verify", "out"]).succeeded().stderr
+    };
+    let several = "it lists several manifests for linux/amd64";
+    assert!(listed(true).contains(several), "{}", listed(true));
+    assert!(!listed(false).contains(several), "{}", listed(false));
+}
