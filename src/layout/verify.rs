@@ -238,6 +238,13 @@ impl Verifier<'_> {
         }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
+            let platform = entry.platform.as_ref();
+            if platform
+                .is_some_and(|platform| platform.architecture.is_empty() && !platform.os.is_empty())
+            {
+                let problem = "its platform has an os and no architecture: nobody can choose it";
+                self.add(FaultKind::Odd, &entry.digest, problem);
+            }
             if !entry.is_manifest() && (is_present(entry) || !may_be_sparse) {
                 // Its digest is checked with those of the unreferenced.
                 self.check_presence(subject, entry);

@@ -950,15 +950,13 @@ fn an_empty_index_is_pulled_and_told() {
 
 #[test]
 fn two_images_of_one_platform_are_told() {
-    let listed = |same_platform: bool| {
+    let listed = |change: fn(&mut Value)| {
         let (mut content, image) = content(same, same);
         let config = content.add(CONFIG, b"{\"os\":\"linux\",\"architecture\":\"amd64\",\"author\":\"another\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}".to_vec());
         let other = manifest_of(&config, &[]).to_string().into_bytes();
         let [image, other] = [image.into_bytes(), other].map(|bytes| content.add(MANIFEST, bytes));
         let mut other = for_platform(&other, "amd64");
-        if !same_platform {
-            other["platform"]["variant"] = json!("v2");
-        }
+        change(&mut other["platform"]);
         let entries = [for_platform(&image, "amd64"), other];
         let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
         let content = content.with_root(INDEX, index.into_bytes());
@@ -967,6 +965,20 @@ fn two_images_of_one_platform_are_told() {
         user.run(&["verify", "out"]).succeeded().stderr
     };
     let several = "it lists several manifests for linux/amd64";
-    assert!(listed(true).contains(several), "{}", listed(true));
-    assert!(!listed(false).contains(several), "{}", listed(false));
+    for (change, told) in [
+        ((|_| {}) as fn(&mut Value), Some(several)),
+        (|platform| platform["variant"] = json!("v2"), None),
+        (
+            |platform| platform["architecture"] = json!(""),
+            Some("its platform has an os and no architecture"),
+        ),
+    ] {
+        let warnings = listed(change);
+        assert_eq!(
+            warnings.contains("several") || warnings.contains("its platform"),
+            told.is_some(),
+            "{warnings}"
+        );
+        assert!(warnings.contains(told.unwrap_or_default()), "{warnings}");
+    }
 }
