@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
-use oci_pull_all::layout::{FoundImage, absent_images, find_image, find_images};
+use oci_pull_all::layout::{FoundImage, LayoutImages};
 use oci_pull_all::oci::config::ImageConfig;
 use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::manifest::Manifest;
@@ -374,35 +374,35 @@ fn wanted(
 impl ImageArgs {
     /// The image. The layout must have no other, unless its platform is named, too, or one image alone is asked for.
     fn find(&self) -> Result<FoundImage> {
-        let image = find_image(&self.layout, self.platform.as_ref())?;
+        let images = LayoutImages::read(&self.layout)?;
+        let image = images.find(self.platform.as_ref())?;
         if self.platform.is_some() && self.scanned_platform.is_empty() {
-            return Ok(image);
+            return Ok(image.clone());
         }
-        let mut scanned = BTreeSet::from([image.descriptor.digest.clone()]);
+        let mut scanned = BTreeSet::from([&image.descriptor.digest]);
         for platform in &self.scanned_platform {
-            scanned.insert(find_image(&self.layout, Some(platform))?.descriptor.digest);
+            scanned.insert(&images.find(Some(platform))?.descriptor.digest);
         }
-        let images = find_images(&self.layout)?;
-        let mut images = images.into_iter().map(|image| image.descriptor);
-        let name = |image: Descriptor| {
+        let mut held = images.held.iter().map(|image| &image.descriptor);
+        let name = |image: &Descriptor| {
             let platform = image.platform.as_ref().map(Platform::to_string);
             platform.unwrap_or_else(|| image.digest.to_string())
         };
-        if let Some(image) = images.find(|image| !scanned.contains(&image.digest)) {
+        if let Some(image) = held.find(|image| !scanned.contains(&image.digest)) {
             return Err(format!(
                 "the layout's image for {} is not scanned: name that platform in platforms, too",
                 name(image)
             )
             .into());
         }
-        if let Some(image) = absent_images(&self.layout)?.into_iter().next() {
+        if let Some(image) = images.absent().next() {
             return Err(format!(
                 "the layout lists an image for {}, but does not have it: scan what has it, or with platform one image alone",
                 name(image)
             )
             .into());
         }
-        Ok(image)
+        Ok(image.clone())
     }
 
     /// All that a scanner sees.

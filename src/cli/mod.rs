@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use oci_pull_all::layout::{
-    FaultKind, Verdict, VerifyOptions, find_images, verify as verify_layout,
+    FaultKind, LayoutImages, Verdict, VerifyOptions, verify as verify_layout,
 };
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::changed_parents;
@@ -200,7 +200,7 @@ fn check_parents(args: &VerifyArgs) -> Result<bool> {
         return Ok(true);
     }
     let mut told = BTreeSet::new();
-    for image in find_images(&args.layout)? {
+    for image in LayoutImages::read(&args.layout)?.held {
         for (layer, change) in
             changed_parents(&args.layout, &image.manifest, &image.config, &lists)?
         {

@@ -486,6 +486,7 @@ fn write_tar(
         writer,
         places: HashMap::new(),
         unnamed: BTreeMap::new(),
+        used: vec![false; content.rules.len()],
         memory: 0,
     };
     for (path, entry) in &content.entries {
@@ -499,8 +500,9 @@ fn write_tar(
     }
     // Where only some paths are taken, others may have been meant.
     let is_whole = content.take.is_empty() && content.leave.is_empty();
-    if is_whole && let Some(path) = content.rules.iter().find_map(MetadataRule::unused) {
-        return Err(LayerError::NoSuchPath(path.to_owned()));
+    let mut rules = content.rules.iter().zip(&layer.used);
+    if is_whole && let Some((unused, _)) = rules.find(|(_, used)| !**used) {
+        return Err(LayerError::NoSuchPath(unused.pattern().to_owned()));
     }
     io_failed("write", output, write_end(&mut layer.writer))?;
     let unnamed = layer.unnamed.into_iter();
@@ -554,6 +556,8 @@ struct LayerWriter<'a, W> {
     writer: W,
     places: HashMap<Vec<u8>, Place>,
     unnamed: BTreeMap<Vec<u8>, Metadata>,
+    /// Which of the content's rules were about an entry.
+    used: Vec<bool>,
     /// What the places take, more or less.
     memory: u64,
 }
@@ -677,9 +681,7 @@ impl<W: Write> LayerWriter<'_, W> {
         data: impl FnOnce(&mut dyn Write) -> Result<(), LayerError>,
     ) -> Result<(), LayerError> {
         self.make_way(source, &entry.path)?;
-        for rule in &self.content.rules {
-            rule.apply(&mut entry);
-        }
+        self.apply_rules(&mut entry, |_| true);
         if let Content::HardLink { target } = &entry.content
             && !self.content.rules.is_empty()
             && let Some(place) = self.places.get(target)
@@ -773,15 +775,11 @@ impl<W: Write> LayerWriter<'_, W> {
                 continue;
             }
             let mut entry = self.parent(parent);
-            let rules = self.content.rules.iter();
-            let rules: Vec<_> = rules.filter(|rule| rule.names(parent)).collect();
-            let is_named = !rules.is_empty();
+            let is_named = self.content.rules.iter().any(|rule| rule.names(parent));
             if is_named {
                 let Owner { uid, gid } = self.options.owner;
                 (entry.metadata.uid, entry.metadata.gid) = (uid, gid);
-            }
-            for rule in rules {
-                rule.apply(&mut entry);
+                self.apply_rules(&mut entry, |rule| rule.names(parent));
             }
             io_failed(
                 "write",
@@ -794,6 +792,14 @@ impl<W: Write> LayerWriter<'_, W> {
             self.put(source, entry, None)?;
         }
         Ok(())
+    }
+
+    /// Gives an entry what such rules say of it.
+    fn apply_rules(&mut self, entry: &mut Entry, is_such: impl Fn(&MetadataRule) -> bool) {
+        let rules = self.content.rules.iter().zip(&mut self.used);
+        for (rule, used) in rules.filter(|(rule, _)| is_such(rule)) {
+            *used |= rule.apply(entry);
+        }
     }
 
     /// A directory that is there because something is in it.

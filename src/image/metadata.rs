@@ -1,6 +1,5 @@
 //! What the entries of a layer are given by their paths: owner, mode and time.
 
-use std::cell::Cell;
 use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -12,7 +11,6 @@ use crate::tar::{Content, Entry, Time};
 pub struct MetadataRule {
     pattern: PathPattern,
     set: MetadataChange,
-    used: Cell<bool>,
 }
 
 /// A pattern of paths: `*` and `?` for what is in one component, `**` for components, `[…]` and `{…,…}` for choices.
@@ -37,20 +35,17 @@ pub struct MetadataChange {
 impl MetadataRule {
     /// Says `set` of what matches `pattern`.
     pub fn new(pattern: PathPattern, set: MetadataChange) -> Self {
-        MetadataRule {
-            pattern,
-            set,
-            used: Cell::new(false),
-        }
+        MetadataRule { pattern, set }
     }
 
-    /// Sets what it says of an entry, if it says anything of it. A hard link has what it is another name of.
-    pub(super) fn apply(&self, entry: &mut Entry) {
+    /// Sets what it says of an entry; returns whether it says anything of it. A hard link has what it is another name of.
+    pub(super) fn apply(&self, entry: &mut Entry) -> bool {
         let is_name = matches!(entry.content, Content::HardLink { .. });
-        if !is_name && self.pattern.matches(&entry.path) {
-            self.used.set(true);
+        let is_meant = !is_name && self.pattern.matches(&entry.path);
+        if is_meant {
             self.set.apply(entry);
         }
+        is_meant
     }
 
     /// Whether it names the one path `path`, and does not merely match it.
@@ -58,9 +53,9 @@ impl MetadataRule {
         self.pattern.path().is_some() && self.pattern.matches(path)
     }
 
-    /// The pattern, if nothing has matched it.
-    pub(super) fn unused(&self) -> Option<&str> {
-        (!self.used.get()).then_some(&*self.pattern.text)
+    /// The pattern, as it was written.
+    pub(super) fn pattern(&self) -> &str {
+        &self.pattern.text
     }
 }
 

@@ -121,120 +121,130 @@ pub enum ImageNotFound {
 /// Attestations, signatures and other artifacts are no images. An index may list manifests that the
 /// layout does not hold (image-layout.md lets a layout miss blobs).
 pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundImage, ImageNotFound> {
-    let images = find_images(layout)?;
-    let fitting = match platform {
-        Some(wanted) => best_for(&images, FoundImage::platform, wanted),
-        None => images.iter().collect(),
-    };
-    // One image may be there for several platforms.
-    if let Some((first, rest)) = fitting.split_first()
-        && rest
-            .iter()
-            .all(|image| image.descriptor.digest == first.descriptor.digest)
-    {
-        return Ok((*first).clone());
-    }
-    let count = fitting.len();
-    let offered = || offered(images.iter().filter_map(FoundImage::platform));
-    Err(match platform.cloned().map(Box::new) {
-        None if count == 0 => ImageNotFound::None,
-        None => ImageNotFound::Several {
-            count,
-            offered: offered(),
-        },
-        Some(wanted) if count == 0 => ImageNotFound::Platform {
-            wanted,
-            offered: offered(),
-        },
-        Some(wanted) => ImageNotFound::Ambiguous { count, wanted },
-    })
+    LayoutImages::read(layout)?.find(platform).cloned()
 }
 
-/// All images of the layout, each once for each of its platforms.
-pub fn find_images(layout: &Path) -> Result<Vec<FoundImage>, ImageNotFound> {
-    Ok(images_of(layout)?.0)
+/// The images of a layout.
+#[derive(Clone, Debug)]
+pub struct LayoutImages {
+    /// Those that it holds, each once for each of its platforms.
+    pub held: Vec<FoundImage>,
+    /// What its indexes list beside.
+    absent: Vec<Descriptor>,
 }
 
-/// The images that an index of the layout lists, and that the layout does not hold.
-pub fn absent_images(layout: &Path) -> Result<Vec<Descriptor>, ImageNotFound> {
-    let mut absent = images_of(layout)?.1;
-    // What is for no platform is no image, but what is said of one (attestations).
-    absent.retain(|entry| !entry.platform.as_ref().is_some_and(Platform::is_unknown));
-    Ok(absent)
-}
-
-/// The images that the layout holds, and what its indexes list beside.
-fn images_of(layout: &Path) -> Result<(Vec<FoundImage>, Vec<Descriptor>), ImageNotFound> {
-    let bytes = read(layout, INDEX_FILE, MAX_MANIFEST_SIZE)?;
-    let index = ImageIndex::parse(&bytes).map_err(|source| ImageNotFound::Manifest {
-        file: INDEX_FILE.to_owned(),
-        source,
-    })?;
-    check_marker(layout)?;
-    let mut walk = Walk::default();
-    for entry in index.manifests {
-        if entry.is_manifest() && !is_list(&entry) {
-            walk.add(entry, None)?;
-        }
-    }
-    let mut images = Vec::new();
-    let mut absent = Vec::new();
-    let mut artifact = None;
-    let mut listed = Listed::default();
-    // Those of all images are in memory.
-    let mut config_bytes = 0u64;
-    while let Some((mut descriptor, index)) = walk.next() {
-        let digest = descriptor.digest.to_string();
-        let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
-        let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
-        let manifest = parsed.map_err(|source| ImageNotFound::Manifest {
-            file: descriptor.digest.blob_path(),
+impl LayoutImages {
+    /// Reads the manifests and configs of the layout in the directory `layout`.
+    pub fn read(layout: &Path) -> Result<Self, ImageNotFound> {
+        let bytes = read(layout, INDEX_FILE, MAX_MANIFEST_SIZE)?;
+        let index = ImageIndex::parse(&bytes).map_err(|source| ImageNotFound::Manifest {
+            file: INDEX_FILE.to_owned(),
             source,
         })?;
-        for entry in manifest.manifests() {
-            if layout.join(entry.digest.blob_path()).exists() {
-                walk.add(entry.clone(), Some(digest.clone()))?;
-            } else {
-                absent.push(entry.clone());
+        check_marker(layout)?;
+        let mut walk = Walk::default();
+        for entry in index.manifests {
+            if entry.is_manifest() && !is_list(&entry) {
+                walk.add(entry, None)?;
             }
         }
-        let Manifest::Image(manifest) = manifest else {
-            continue;
+        let mut held = Vec::new();
+        let mut absent = Vec::new();
+        let mut artifact = None;
+        let mut listed = Listed::default();
+        // Those of all images are in memory.
+        let mut config_bytes = 0u64;
+        while let Some((mut descriptor, index)) = walk.next() {
+            let digest = descriptor.digest.to_string();
+            let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
+            let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
+            let manifest = parsed.map_err(|source| ImageNotFound::Manifest {
+                file: descriptor.digest.blob_path(),
+                source,
+            })?;
+            for entry in manifest.manifests() {
+                if layout.join(entry.digest.blob_path()).exists() {
+                    walk.add(entry.clone(), Some(digest.clone()))?;
+                } else {
+                    absent.push(entry.clone());
+                }
+            }
+            let Manifest::Image(manifest) = manifest else {
+                continue;
+            };
+            if let Some(layer) = manifest.other_layer() {
+                artifact.get_or_insert_with(|| ImageNotFound::Artifact {
+                    manifest: descriptor.digest.clone(),
+                    layer: layer.digest.clone(),
+                    media_type: layer.media_type.clone(),
+                });
+            }
+            if manifest.may_be_image() {
+                config_bytes = config_bytes.saturating_add(manifest.config.size);
+                check_configs(std::iter::once(config_bytes))?;
+            }
+            let config = image_config(layout, &descriptor, &manifest)?;
+            let platform = descriptor.platform.clone();
+            let platform = config
+                .as_ref()
+                .map(|config| platform.unwrap_or_else(|| config.platform.clone()));
+            listed.add(index.as_deref(), &descriptor, platform.as_ref());
+            if let (Some(config), Some(platform)) = (config, platform) {
+                debug_assert!(!platform.is_unknown());
+                descriptor.platform = Some(platform);
+                held.push(FoundImage {
+                    descriptor,
+                    manifest,
+                    config,
+                });
+            }
+        }
+        if let Some((digest, source)) = listed.faults().next() {
+            let digest = digest.clone();
+            return Err(ImageNotFound::Image { digest, source });
+        }
+        match artifact {
+            Some(artifact) if held.is_empty() => Err(artifact),
+            _ => Ok(LayoutImages { held, absent }),
+        }
+    }
+
+    /// The one image, or the one that fits `platform` best.
+    pub fn find(&self, platform: Option<&Platform>) -> Result<&FoundImage, ImageNotFound> {
+        let fitting = match platform {
+            Some(wanted) => best_for(&self.held, FoundImage::platform, wanted),
+            None => self.held.iter().collect(),
         };
-        if let Some(layer) = manifest.other_layer() {
-            artifact.get_or_insert_with(|| ImageNotFound::Artifact {
-                manifest: descriptor.digest.clone(),
-                layer: layer.digest.clone(),
-                media_type: layer.media_type.clone(),
-            });
+        // One image may be there for several platforms.
+        if let Some((first, rest)) = fitting.split_first()
+            && rest
+                .iter()
+                .all(|image| image.descriptor.digest == first.descriptor.digest)
+        {
+            return Ok(first);
         }
-        if manifest.may_be_image() {
-            config_bytes = config_bytes.saturating_add(manifest.config.size);
-            check_configs(std::iter::once(config_bytes))?;
-        }
-        let config = image_config(layout, &descriptor, &manifest)?;
-        let platform = descriptor.platform.clone();
-        let platform = config
-            .as_ref()
-            .map(|config| platform.unwrap_or_else(|| config.platform.clone()));
-        listed.add(index.as_deref(), &descriptor, platform.as_ref());
-        if let (Some(config), Some(platform)) = (config, platform) {
-            debug_assert!(!platform.is_unknown());
-            descriptor.platform = Some(platform);
-            images.push(FoundImage {
-                descriptor,
-                manifest,
-                config,
-            });
-        }
+        let count = fitting.len();
+        let offered = || offered(self.held.iter().filter_map(FoundImage::platform));
+        Err(match platform.cloned().map(Box::new) {
+            None if count == 0 => ImageNotFound::None,
+            None => ImageNotFound::Several {
+                count,
+                offered: offered(),
+            },
+            Some(wanted) if count == 0 => ImageNotFound::Platform {
+                wanted,
+                offered: offered(),
+            },
+            Some(wanted) => ImageNotFound::Ambiguous { count, wanted },
+        })
     }
-    if let Some((digest, source)) = listed.faults().next() {
-        let digest = digest.clone();
-        return Err(ImageNotFound::Image { digest, source });
-    }
-    match artifact {
-        Some(artifact) if images.is_empty() => Err(artifact),
-        _ => Ok((images, absent)),
+
+    /// The images that an index lists, and that the layout does not hold.
+    pub fn absent(&self) -> impl Iterator<Item = &Descriptor> {
+        // What is for no platform is no image, but what is said of one (attestations).
+        let is_for_none =
+            |entry: &&Descriptor| entry.platform.as_ref().is_some_and(Platform::is_unknown);
+        self.absent.iter().filter(move |entry| !is_for_none(entry))
     }
 }
 

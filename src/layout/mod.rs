@@ -9,7 +9,7 @@ mod verify;
 pub(crate) use archive::write_blobs;
 pub use archive::{ArchiveError, Format, archive};
 pub(crate) use archive::{copy_archive, names_in_archive, write_archive};
-pub use image::{FoundImage, ImageNotFound, absent_images, find_image, find_images};
+pub use image::{FoundImage, ImageNotFound, LayoutImages, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
 pub(crate) use referrers::{ReferrersIndexes, referrers_index};

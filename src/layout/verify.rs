@@ -260,7 +260,7 @@ impl Verifier<'_> {
 
     /// Whoever asks an index for a platform is to get one image.
     fn check_platforms(&mut self, subject: &str, index: &ImageIndex) {
-        let mut listed: Vec<(&Platform, &Digest)> = Vec::new();
+        let mut listed: HashMap<&Platform, &Digest> = HashMap::new();
         for entry in index.manifests.iter().filter(|entry| entry.is_manifest()) {
             let Some(platform) = entry
                 .platform
@@ -269,16 +269,12 @@ impl Verifier<'_> {
             else {
                 continue;
             };
-            let is_other = |(other, digest): &(&Platform, &Digest)| {
-                *other == platform && **digest != entry.digest
-            };
-            if listed.iter().any(is_other) {
+            if *listed.entry(platform).or_insert(&entry.digest) != &entry.digest {
                 let problem = format!(
                     "it lists several manifests for {platform}: some tools take the first of them"
                 );
                 self.add(FaultKind::Odd, subject, problem);
             }
-            listed.push((platform, &entry.digest));
         }
     }
 

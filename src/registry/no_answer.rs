@@ -146,8 +146,7 @@ const REFUSED: &str = "tunnel error: unsuccessful";
 
 /// Whether a name does not exist, or nobody listens where it leads.
 fn is_nobody(error: &reqwest::Error) -> bool {
-    let is_silent = error.is_connect() && error.is_timeout();
-    is_silent
+    is_silent(error)
         || causes(error).any(|cause| {
             let refused = |error: &io::Error| {
                 matches!(

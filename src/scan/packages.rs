@@ -17,13 +17,19 @@ pub(super) struct Installed {
 
 /// Reads a database of packages that have the type `kind` in a package URL. Nothing is one that never had a package.
 pub(super) fn read(kind: &str, path: &str, bytes: &[u8]) -> Result<Option<Installed>, FileError> {
-    let text = || String::from_utf8_lossy(bytes);
-    let named = |name: &str| text().lines().any(|line| line.starts_with(name));
+    if kind == "rpm" {
+        return if path.ends_with(".sqlite") {
+            of_rpm(bytes)
+        } else {
+            Ok(Some(Installed::default()))
+        };
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let named = |name: &str| text.lines().any(|line| line.starts_with(name));
     Ok(match kind {
-        "deb" | "opkg" => named("Package:").then(|| Installed::of(of_dpkg(&text()))),
-        "apk" => named("P:").then(|| of_apk(&text())),
-        "alpm" => named("%NAME%").then(|| Installed::of(of_pacman(&text()))),
-        "rpm" if path.ends_with(".sqlite") => of_rpm(bytes)?,
+        "deb" | "opkg" => named("Package:").then(|| Installed::of(of_dpkg(&text))),
+        "apk" => named("P:").then(|| of_apk(&text)),
+        "alpm" => named("%NAME%").then(|| Installed::of(of_pacman(&text))),
         _ => Some(Installed::default()),
     })
 }
