@@ -3,9 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::checkout;
+use crate::{checkout, script};
 
 /// The variable that names the file in which `e2e/test` counts skipped tests: a line for each, the test's name, a
 /// tab, and the cause.
@@ -96,7 +95,7 @@ impl Peer {
     /// # Panics
     /// If the program is not what is pinned, or does not run.
     pub fn find(self) -> Result<PathBuf, String> {
-        let output = Command::new(checkout().join("e2e/peer"))
+        let output = script("e2e/peer")
             .arg(self.name())
             .output()
             .expect("e2e/peer can be run");

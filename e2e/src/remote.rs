@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
-use crate::checkout;
 use crate::log::Log;
 use crate::root::Root;
+use crate::script;
 
 const SCHEDULER: &str = "sockets/scheduler";
 const SOCKETS: &str = "/run/sockets";
@@ -127,7 +127,7 @@ impl RemoteExecution {
             .replace("STORAGE", &self.path("cas").display().to_string());
         fs::write(&configuration, text).expect("can be written");
 
-        let packages = succeed(&mut Command::new(checkout().join("e2e/buildgrid")));
+        let packages = succeed(&mut script("e2e/buildgrid"));
         let command = || {
             let mut command = Command::new("bwrap");
             command.args(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]);

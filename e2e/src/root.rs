@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::checkout;
+use crate::{checkout, script};
 
 /// What `e2e/provision` made.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Root {
     pub fn try_get() -> Option<&'static Self> {
         static ROOT: OnceLock<Option<Root>> = OnceLock::new();
         let root = ROOT.get_or_init(|| {
-            let output = Command::new(checkout().join("e2e/provision"))
+            let output = script("e2e/provision")
                 .stderr(Stdio::inherit())
                 .output()
                 .expect("e2e/provision can be run");

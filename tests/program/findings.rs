@@ -280,17 +280,21 @@ const GRYPE: &str = "
         ('rocky', '', '', '', 'rhel', NULL, NULL, NULL, 0, ''),
         ('wolfi', '', '', '', NULL, NULL, NULL, NULL, 1, '');";
 
+/// Writes a database of grype's, and what its import says of it.
+fn write_database(user: &User, name: &str, tables: &str) {
+    let database = rusqlite::Connection::open(user.path(name)).expect("a new file");
+    database.execute_batch(tables).expect("tables");
+    fs::write(user.path("import.json"), "{}").expect("can be written");
+}
+
 #[test]
 fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
     let user = new_user();
-    let database = rusqlite::Connection::open(user.path("d?b%#.db")).expect("a new file");
-    database.execute_batch(GRYPE).expect("tables");
-    drop(database);
+    write_database(&user, "d?b%#.db", GRYPE);
     let script = "#!/bin/sh\nprintf '{\"matches\": []}' >\"$OCI_SCAN_REPORT\"\n";
     let scanner = user.path("scanner");
     fs::write(&scanner, script).expect("can be written");
     fs::set_permissions(&scanner, fs::Permissions::from_mode(0o755)).expect("can be set");
-    fs::write(user.path("import.json"), "{}").expect("can be written");
     let list = json!({
         "artifacts": [], "distro": {}, "source": {"metadata": {}},
         "descriptor": {"name": "syft", "version": "1"},
@@ -590,11 +594,7 @@ fn statements_of_openvex_are_exceptions() {
 #[test]
 fn a_database_of_a_day_to_come_is_an_error() {
     let user = new_user();
-    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
-    let tables = GRYPE.replace("2026-11-10", "2999-11-10");
-    database.execute_batch(&tables).expect("tables");
-    drop(database);
-    fs::write(user.path("import.json"), "{}").expect("can be written");
+    write_database(&user, "d.db", &GRYPE.replace("2026-11-10", "2999-11-10"));
     let inventory = json!({
         "schema": 1,
         "scanner": {"name": "syft", "version": "1"}, "network": "none",
@@ -787,10 +787,7 @@ fn a_base_is_what_the_lowest_layers_are() {
         write_index(&user.path(name), &[image]);
         list(&user, name, &[]).succeeded();
     }
-    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
-    database.execute_batch(GRYPE).expect("tables");
-    drop(database);
-    fs::write(user.path("import.json"), "{}").expect("can be written");
+    write_database(&user, "d.db", GRYPE);
     let matched = |name: &str| {
         user.run(&[
             "findings",
@@ -1116,10 +1113,7 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
     let tool = [&b"\x7fELF\xff Go buildinf:"[..], &vec![0; 300_000]].concat();
     let program = |layer: Layer, name: &str| layer.add(EntryType::Regular, name, 0o755, "", &tool);
 
-    let database = rusqlite::Connection::open(user.path("d.db")).expect("a new file");
-    database.execute_batch(GRYPE).expect("tables");
-    drop(database);
-    fs::write(user.path("import.json"), "{}").expect("can be written");
+    write_database(&user, "d.db", GRYPE);
     write_scanner(&user, "matcher", "", &json!({"matches": []}));
     for (kind, path, layer) in [
         (

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::log::Log;
 use oci_pull_all_e2e::peer::{Peer, SKIPPED};
-use oci_pull_all_e2e::{checkout, new_user, program, scratch};
+use oci_pull_all_e2e::{checkout, new_user, program, scratch, script};
 use oci_pull_all_support::{Content, Faulty, Registry, User, blobs, debian, noise};
 use serde_json::json;
 
@@ -249,7 +249,7 @@ fn a_test_without_its_peer_is_skipped_and_not_passed() {
     assert!(output.status.success(), "{output:?}");
     let log = directory.path().join("log");
     fs::write(&log, &output.stdout).expect("can be written");
-    let tally = Command::new(checkout().join("e2e/tally"))
+    let tally = script("e2e/tally")
         .args([&log, &list])
         .args(["6", "0"])
         .output()

@@ -1,7 +1,8 @@
 """The rule for a file system layer."""
 
-load("//oci/private/common:layer_action.bzl", "LAYER_ATTRS", "add_pairs", "layer_action", "layer_arguments", "mtree_of")
+load("//oci/private/common:layer_action.bzl", "LAYER_ATTRS", "add_pairs", "layer_action", "layer_arguments")
 load("//oci/private/common:layer_files.bzl", "add_target")
+load("//oci/private/common:mtree.bzl", "mtree_of")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:image.bzl", "OCIDescriptorInfo")
 

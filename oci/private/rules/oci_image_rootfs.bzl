@@ -1,7 +1,7 @@
 """The rule for an image's root file system."""
 
-load("//oci/private/common:layer_action.bzl", "mtree_of")
 load("//oci/private/common:layout_archive.bzl", "LAYOUT_ARCHIVE_ATTRS", "layout_archive")
+load("//oci/private/common:mtree.bzl", "mtree_of")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
 
