@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 use super::Result;
 
-/// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user.
+/// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user. Where it is empty,
+/// there are none: what a rule made starts itself so, and would else do all its work again.
 pub(super) const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
 
 /// Where the user is under `bazel run`, which is not where Bazel starts the program.
@@ -46,6 +47,12 @@ pub(super) fn arguments() -> Result<Vec<OsString>> {
 /// The file with the rule's arguments, if a rule made what is run. The rule's paths then hold.
 fn rule_file(program: &Path) -> Result<Option<PathBuf>> {
     let named = env::var_os(ARGUMENTS_VARIABLE).map(PathBuf::from);
+    if named
+        .as_ref()
+        .is_some_and(|file| file.as_os_str().is_empty())
+    {
+        return Ok(None);
+    }
     if let Some(file) = named.as_ref().filter(|file| file.exists()) {
         return Ok(Some(file.clone()));
     }

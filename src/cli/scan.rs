@@ -117,7 +117,7 @@ pub(super) fn isolate(network: bool) -> Result<Isolation> {
         Network::Blocked
     };
     let tried = Command::new("/proc/self/exe")
-        .env_remove(ARGUMENTS_VARIABLE)
+        .env(ARGUMENTS_VARIABLE, "")
         .arg(super::TRY_NAMESPACES)
         .stdin(Stdio::null())
         .stderr(Stdio::null())

@@ -387,3 +387,23 @@ fn of_a_scanner_that_is_killed_the_memory_is_told() {
         " MiB of memory",
     ]);
 }
+
+/// A remote worker has files where others have links: the program must not take what it starts of itself for the rule's.
+#[test]
+fn a_test_that_is_no_link_scans_once() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    write_script(&user.path("scanner.sh"), "echo scanned");
+    fs::create_dir_all(user.path("test.runfiles/_main")).expect("can be made");
+    fs::copy(user.program(), user.path("test")).expect("can be copied");
+    let arguments = ["layout", "scanner.sh"].map(|name| user.path(name).display().to_string());
+    let [layout, scanner] = arguments;
+    let arguments = format!("scan --network --layout {layout} --scanner {scanner}");
+    fs::write(user.path("test.arguments"), arguments).expect("can be written");
+    // What starts itself without end ends with its group.
+    let mut command = Command::new("timeout");
+    let command = command.arg("60").arg(user.path("test"));
+    let output = command.output().expect("can be run");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "scanned\n");
+}
