@@ -99,6 +99,9 @@ pub enum ManifestError {
         "it has schemaVersion {0}: only schemaVersion 2 is supported, so push the image again with a current tool"
     )]
     SchemaVersion(u64),
+    /// An image manifest without a version, or with `null`.
+    #[error("it has no schemaVersion, which must be 2")]
+    NoSchemaVersion,
     /// Neither an index nor an image manifest.
     #[error("its media type {0:?} is neither an image manifest nor an image index")]
     MediaType(String),
@@ -225,7 +228,7 @@ impl Manifest {
                 })
             }
             Kind::Manifest if document.schema_version.is_none() => {
-                return Err(ManifestError::SchemaVersion(0));
+                return Err(ManifestError::NoSchemaVersion);
             }
             Kind::Manifest => Manifest::Image(ImageManifest {
                 schema_version: 2,
@@ -557,7 +560,11 @@ mod tests {
         let index = br#"{"manifests":null}"#;
         let (_, oddities) = ImageIndex::parse_noting(index).unwrap();
         assert_eq!(oddities, [Oddity::NoSchemaVersion]);
-        assert!(parse(&manifest("").replace(r#""schemaVersion":2,"#, ""), None).is_err());
+        for version in ["", r#""schemaVersion":null,"#] {
+            let text = manifest("").replace(r#""schemaVersion":2,"#, version);
+            let error = parse(&text, None).unwrap_err();
+            assert!(matches!(error, ManifestError::NoSchemaVersion), "{error:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ use serde_json::Value;
 /// Keys in another case in one document. Real images have a few; more are taken for an attack.
 const MAX_FOLDED: usize = 1000;
 
+/// What some editors write before a text in UTF-8 (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A key in another case than the specifications have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folded {
@@ -115,6 +118,11 @@ fn without_overflow(bytes: &[u8]) -> Option<Vec<u8>> {
 
 #[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<Folded>)> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        return Err(Error::custom(
+            "it begins with a byte order mark, which JSON must not have",
+        ));
+    }
     let notes = Notes::default();
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let document = T::deserialize(Strict {
