@@ -1,7 +1,9 @@
 //! Measures pulls beside those of other people's tools, merges beside other ways to make a layout, and scans beside a scanner
 //! that is called by hand, in one run, and prints Markdown tables.
 //!
-//! usage: bench [--rounds N] [MEASUREMENT]…
+//! usage: bench [--rounds N] [--before PROGRAM] [MEASUREMENT]…
+//!
+//! PROGRAM is this one as another commit built it, which then pulls among the others.
 //!
 //! In each round every tool pulls once, one after the other, into a directory of its own that was not
 //! there before; the first round does not count. A ratio is that of two pulls of the same round.
@@ -53,6 +55,7 @@ const MEASUREMENTS: [Measurement; 10] = [
 
 fn main() {
     let mut rounds = 5;
+    let mut before = None;
     let mut wanted = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -61,13 +64,15 @@ fn main() {
             rounds = value
                 .filter(|rounds| *rounds > 0)
                 .unwrap_or_else(|| usage());
+        } else if argument == "--before" {
+            before = Some(arguments.next().unwrap_or_else(|| usage()));
         } else if MEASUREMENTS.iter().any(|(name, _)| *name == argument) {
             wanted.push(argument);
         } else {
             usage();
         }
     }
-    let bench = Bench::new(rounds);
+    let bench = Bench::new(rounds, before.as_deref().map(Path::new));
     println!("{}\n", machine());
     for (name, measure) in MEASUREMENTS {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
@@ -80,7 +85,7 @@ fn main() {
 fn usage() -> ! {
     let names: Vec<_> = MEASUREMENTS.iter().map(|(name, _)| *name).collect();
     eprintln!(
-        "usage: e2e/bench [--rounds N] [MEASUREMENT]…\nmeasurements: {}",
+        "usage: e2e/bench [--rounds N] [--before PROGRAM] [MEASUREMENT]…\nmeasurements: {}",
         names.join(", ")
     );
     std::process::exit(2)
@@ -90,17 +95,19 @@ fn usage() -> ! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tool {
     Ours,
+    Before,
     Crane,
     Oras,
     Skopeo,
 }
 
 impl Tool {
-    const ALL: [Tool; 4] = [Tool::Ours, Tool::Crane, Tool::Oras, Tool::Skopeo];
+    const PEERS: [Tool; 3] = [Tool::Crane, Tool::Oras, Tool::Skopeo];
 
     fn name(self) -> &'static str {
         match self {
             Tool::Ours => "oci-pull-all",
+            Tool::Before => "before",
             Tool::Crane => "crane",
             Tool::Oras => "oras",
             Tool::Skopeo => "skopeo",
@@ -108,12 +115,8 @@ impl Tool {
     }
 
     fn is_installed(self) -> bool {
-        self == Tool::Ours
-            || Root::get()
-                .path()
-                .join("usr/bin")
-                .join(self.name())
-                .exists()
+        let programs = Root::get().path().join("usr/bin");
+        programs.join(self.name()).exists()
     }
 }
 
@@ -133,10 +136,17 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(rounds: usize) -> Self {
+    fn new(rounds: usize, before: Option<&Path>) -> Self {
         let directory = in_target("bench");
-        let (tools, absent): (Vec<_>, Vec<_>) =
-            Tool::ALL.into_iter().partition(|tool| tool.is_installed());
+        let (peers, absent): (Vec<_>, Vec<_>) = Tool::PEERS
+            .into_iter()
+            .partition(|tool| tool.is_installed());
+        let mut tools = vec![Tool::Ours];
+        if let Some(before) = before {
+            fs::copy(before, directory.join(Tool::Before.name())).expect("the program can be read");
+            tools.push(Tool::Before);
+        }
+        tools.extend(peers);
         for tool in absent {
             println!("{} is not installed and left out.", tool.name());
         }
@@ -180,7 +190,7 @@ impl Bench {
         let (docker, oci) = (format!("docker://{reference}"), format!("oci:{tagged}"));
         let store = self.path("store").display().to_string();
         let arguments: &[&str] = match tool {
-            Tool::Ours => &[
+            Tool::Ours | Tool::Before => &[
                 "pull",
                 &reference,
                 "--plain-http",
@@ -202,10 +212,10 @@ impl Bench {
             ],
             Tool::Skopeo => &["copy", "-q", "--src-tls-verify=false", &docker, &oci],
         };
-        let program = if tool == Tool::Ours {
-            program().to_owned()
-        } else {
-            tool.name().into()
+        let program = match tool {
+            Tool::Ours => program().to_owned(),
+            Tool::Before => self.path(tool.name()),
+            _ => tool.name().into(),
         };
         let mut command = Root::get().command(Life::Child, &[&self.directory], program);
         command.args(arguments);
