@@ -398,7 +398,7 @@ fn a_test_that_is_no_link_scans_once() {
     fs::copy(user.program(), user.path("test")).expect("can be copied");
     let arguments = ["layout", "scanner.sh"].map(|name| user.path(name).display().to_string());
     let [layout, scanner] = arguments;
-    let arguments = format!("scan --network --layout {layout} --scanner {scanner}");
+    let arguments = format!("scan --network --layout {layout} --scanner {scanner} -- {{layout}}");
     fs::write(user.path("test.arguments"), arguments).expect("can be written");
     // What starts itself without end ends with its group.
     let mut command = Command::new("timeout");
