@@ -457,7 +457,7 @@ fn created(config: &ImageConfig) -> Option<DateTime<Utc>> {
 
 /// A database of a day to come would never be too old. An error is cached nowhere, and a day that has come stays so, which
 /// is why a clock may be asked.
-fn check_not_yet(built: Option<DateTime<Utc>>) -> Result<()> {
+pub(super) fn check_not_yet(built: Option<DateTime<Utc>>) -> Result<()> {
     let day = Duration::from_secs(24 * 60 * 60);
     match built {
         Some(built) if SystemTime::from(built) > SystemTime::now() + day => Err(format!(

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod build;
+mod database;
 mod findings;
 mod hints;
 mod layout;
@@ -93,6 +94,9 @@ enum Command {
     /// Judge what an image has in it: the steps of a scan with a policy.
     #[command(subcommand)]
     Findings(findings::FindingsCommand),
+    /// Make artifacts of databases of scanners that are published otherwise.
+    #[command(subcommand)]
+    Database(database::DatabaseCommand),
     /// Find out whether this process may have namespaces of its own.
     #[command(name = TRY_NAMESPACES, hide = true)]
     TryNamespaces,
@@ -150,6 +154,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Verify(args) => return verify(&args),
         Command::Scan(args) => return scan::scan(args),
         Command::Findings(command) => return findings::run(&command),
+        Command::Database(command) => database::run(&command)?,
         Command::TryNamespaces => scan::try_namespaces()?,
         Command::Push(args) => return push::push(&args),
         Command::PushAll(args) => return push::push_all(&args),

@@ -18,6 +18,7 @@ use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refus
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, Dates, DescribedKind, Description, PullError, Selection, Upstream};
 use oci_pull_all::registry::{Client, Keychain};
+use oci_pull_all::scan::database::{self, DatabaseKind};
 use oci_pull_all::store::{Store, Trust};
 use serde::Serialize;
 
@@ -418,20 +419,34 @@ impl Source {
         pull::describe(upstream, store, digest, selection, reporter).await
     }
 
-    /// When the image or artifact `digest` was made; a database tells it in what it holds, which is fetched.
-    async fn dates(&self, digest: &Digest) -> std::result::Result<Dates, PullError> {
+    /// When the image or artifact `digest` was made. Who pushes a database says when that was: when it was built, the
+    /// database tells itself, so it is fetched.
+    async fn dates(&self, digest: &Digest) -> Result<Dates> {
         let Description { kind, dates, .. } = self.describe(digest).await?;
-        match kind {
-            DescribedKind::Artifact(artifact) if dates == Dates::default() => {
-                let Source {
-                    upstream,
-                    store,
-                    selection,
-                    reporter,
-                } = self;
-                pull::built(upstream, store, &artifact, selection, reporter).await
-            }
-            _ => Ok(dates),
+        let artifact = match kind {
+            DescribedKind::Artifact(artifact) => artifact,
+            DescribedKind::Images(_) => return Ok(dates),
+        };
+        // Of these it is what the database tells.
+        if DatabaseKind::of(&artifact.artifact_type).is_some() {
+            return Ok(dates);
         }
+        let Source {
+            upstream,
+            store,
+            selection,
+            reporter,
+        } = self;
+        let mut files = artifact.files;
+        files.retain(database::may_say_date);
+        let paths = pull::files(upstream, store, &files, selection, reporter).await?;
+        let read = move || -> Dates {
+            let files = files.iter().zip(&paths);
+            files
+                .filter_map(|(file, path)| database::date(file, path))
+                .collect()
+        };
+        let own: Dates = tokio::task::spawn_blocking(read).await?;
+        Ok(if own == Dates::default() { dates } else { own })
     }
 }

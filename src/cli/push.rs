@@ -11,7 +11,7 @@ use indicatif::HumanBytes;
 use oci_pull_all::oci::descriptor::Kind;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::manifest::Manifest;
-use oci_pull_all::oci::reference::{Repository, Tag};
+use oci_pull_all::oci::reference::{Repository, Tag, Tagged};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Pushed, PushedImage};
@@ -124,7 +124,7 @@ fn push_each(pushes: &[(Option<&Path>, &PushArgs)]) -> Result<ExitCode> {
         return Ok(exit_code(outcome));
     }
     for push in prepared {
-        transfer(push.args.transfer.concurrency, push.send())?;
+        push.send()?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -164,8 +164,8 @@ fn check_scanned(args: &PushArgs, verdicts: &[Verdict]) -> Result<()> {
 }
 
 /// A push of which all is there that this machine can have.
-struct Prepared<'a> {
-    args: &'a PushArgs,
+pub(super) struct Prepared<'a> {
+    transfer: &'a TransferArgs,
     tags: Vec<Tag>,
     image: PushedImage,
     target: Arc<Client>,
@@ -189,12 +189,12 @@ impl<'a> Prepared<'a> {
             .collect();
         mounted.sort();
         mounted.dedup();
-        let options = args.registry.options()?;
         // A machine that has pulled nothing has no store.
         let path = args.store.path().ok().filter(|path| path.exists());
         let store = path.map(|path| store::open_existing(&path, Trust::Seal));
+        let options = args.registry.options()?;
         Ok(Prepared {
-            args,
+            transfer: &args.transfer,
             tags: tags(args)?,
             image,
             target: Arc::new(Client::for_push(target.clone(), options, mounted)),
@@ -202,17 +202,40 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    async fn send(self) -> Result<()> {
-        let progress = Progress::new(self.args.transfer.progress);
+    /// A push of what lies here, all of it.
+    pub(super) fn of_local(
+        image: PushedImage,
+        target: &Tagged,
+        registry: &RegistryArgs,
+        transfer: &'a TransferArgs,
+    ) -> Result<Self> {
+        let repository = target.reference().repository().clone();
+        let client = Client::for_push(repository, registry.options()?, Vec::new());
+        Ok(Prepared {
+            transfer,
+            tags: vec![target.tag().clone()],
+            image,
+            target: Arc::new(client),
+            store: None,
+        })
+    }
+
+    pub(super) fn send(self) -> Result<()> {
+        let connections = self.transfer.concurrency;
+        transfer(connections, self.send_by(connections.into()))
+    }
+
+    async fn send_by(self, connections: usize) -> Result<()> {
+        let progress = Progress::new(self.transfer.progress);
         let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
-        let name = self.args.repository.to_string();
+        let name = self.target.repository().to_string();
         let digest = self.image.root.digest.clone();
         let pushed = push::push(
             &self.target,
             self.image,
             &self.tags,
             self.store,
-            self.args.transfer.concurrency.into(),
+            connections,
             &reporter,
         );
         let report = pushed

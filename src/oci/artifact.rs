@@ -3,9 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::manifest::ImageManifest;
 
+/// The annotation of the time at which something was made (annotations.md).
+pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 /// The annotation that names a blob as a file (annotations.md).
 const TITLE: &str = "org.opencontainers.image.title";
 /// What stands for no content (manifest.md, "Guidance for an Empty Descriptor").
@@ -113,6 +117,33 @@ impl Artifact {
             artifact_type: manifest.artifact_type.as_ref().unwrap_or(config).clone(),
             files,
         })
+    }
+}
+
+/// A blob that is a file called `title`.
+pub(crate) fn titled(mut blob: Descriptor, title: &str) -> Descriptor {
+    blob.annotations.insert(TITLE.to_owned(), title.to_owned());
+    blob
+}
+
+/// What stands for the config of an artifact that has none.
+pub const EMPTY_CONFIG: &[u8] = b"{}";
+
+/// The manifest of an artifact of files, which was made at a time (manifest.md, "Guidelines for Artifact Usage").
+pub(crate) fn artifact_manifest(
+    artifact_type: MediaType,
+    layers: Vec<Descriptor>,
+    created: DateTime<Utc>,
+) -> ImageManifest {
+    let created = created.to_rfc3339_opts(SecondsFormat::Secs, true);
+    ImageManifest {
+        schema_version: 2,
+        media_type: MediaType::OCI_MANIFEST,
+        artifact_type: Some(artifact_type),
+        config: Descriptor::of(MediaType::new(EMPTY), EMPTY_CONFIG),
+        layers,
+        subject: None,
+        annotations: BTreeMap::from([(CREATED.to_owned(), created)]),
     }
 }
 

@@ -49,6 +49,12 @@ impl FromStr for Time {
     }
 }
 
+impl From<DateTime<Utc>> for Time {
+    fn from(time: DateTime<Utc>) -> Self {
+        Time(time)
+    }
+}
+
 impl TryFrom<String> for Time {
     type Error = BadTime;
 

@@ -3,19 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::files::{FileError, io_failed, make_way, read_at_most};
+use crate::files::{FileError, io_failed, make_way};
 use crate::layout::LayoutError;
 use crate::oci::artifact::{Artifact, ArtifactFile, file_path};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::strict;
-use crate::oci::time::Time;
 use crate::store::Store;
-use crate::tar::{Archive, Content, Limits, TarError, components, open_archive_file, unpack};
+use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
-use super::{Dates, PullError};
+use super::PullError;
 
 /// The most entries of an archive that is unpacked.
 const MAX_ENTRIES: u64 = 200_000;
@@ -89,68 +87,6 @@ pub(super) fn write_files(
         }
     }
     Ok(pulled)
-}
-
-/// When an artifact's `metadata.json`, perhaps in an archive, says that it was built, as databases of advisories do.
-/// The store has the blobs.
-pub(super) fn built(artifact: &Artifact, store: &Store) -> Result<Dates, PullError> {
-    for file in &artifact.files {
-        let Some(path) = store.find(&file.blob.digest, file.blob.size)? else {
-            continue;
-        };
-        let metadata = if is_metadata(file.path.as_bytes()) {
-            read_at_most(&path, MAX_METADATA).ok()
-        } else if file.directory.is_some() {
-            metadata_in(&path).ok().flatten()
-        } else {
-            None
-        };
-        // What is no such document says nothing.
-        let metadata = metadata.and_then(|metadata| strict::read::<Metadata>(&metadata).ok());
-        let built = metadata.and_then(|metadata| metadata.updated_at.or(metadata.built));
-        let dates: Dates = built.map(Time::try_from).into_iter().collect();
-        if dates != Dates::default() {
-            return Ok(dates);
-        }
-    }
-    Ok(Dates::default())
-}
-
-/// What says of a database when it was built.
-const METADATA: &[u8] = b"metadata.json";
-/// The most bytes that it may have.
-const MAX_METADATA: u64 = 1 << 20;
-
-#[derive(Deserialize)]
-struct Metadata {
-    /// In Trivy's words.
-    #[serde(rename = "UpdatedAt")]
-    updated_at: Option<String>,
-    /// In grype's.
-    built: Option<String>,
-}
-
-fn is_metadata(path: &[u8]) -> bool {
-    components(path).next_back() == Some(METADATA)
-}
-
-/// The first `metadata.json` in an archive.
-fn metadata_in(path: &Path) -> Result<Option<Vec<u8>>, TarError> {
-    let mut archive = Archive::new(open_archive_file(path)?);
-    while let Some(entry) = archive.next()? {
-        if let Content::File { size } = entry.content
-            && size <= MAX_METADATA
-            && is_metadata(&entry.path)
-        {
-            let mut metadata = Vec::new();
-            archive.data(|bytes, _| {
-                metadata.extend_from_slice(bytes);
-                Ok(())
-            })?;
-            return Ok(Some(metadata));
-        }
-    }
-    Ok(None)
 }
 
 /// Unpacks an archive; returns why it cannot be, if it is its own fault.

@@ -25,7 +25,7 @@ use tokio::task;
 
 use crate::files::{FileError, Filling, io_failed};
 use crate::layout::{LayoutError, LayoutWriter};
-use crate::oci::artifact::{Artifact, BadArtifact};
+use crate::oci::artifact::{Artifact, ArtifactFile, BadArtifact, CREATED};
 use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
@@ -316,9 +316,6 @@ pub enum DescribedKind {
     Artifact(Artifact),
 }
 
-/// The annotation of the time at which something was made (annotations.md).
-const CREATED: &str = "org.opencontainers.image.created";
-
 /// What a tag points to now: the manifest's digest, by this algorithm. The manifest is kept in the store.
 pub async fn resolve(
     registry: &Client,
@@ -366,24 +363,29 @@ pub async fn describe(
     plan.describe()
 }
 
-/// When an artifact of `upstream` was built, by the `metadata.json` that it holds. Its blobs are then in the store.
-pub async fn built(
+/// Fetches files of an artifact of `upstream` into the store; returns where each is.
+pub async fn files(
     upstream: &Arc<Upstream>,
     store: &Arc<Store>,
-    artifact: &Artifact,
+    files: &[ArtifactFile],
     selection: &Selection,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Dates, PullError> {
-    let blobs = artifact.files.iter().map(|file| file.blob.clone());
+) -> Result<Vec<PathBuf>, PullError> {
+    let blobs: Vec<_> = files.iter().map(|file| file.blob.clone()).collect();
     let fetcher = Fetcher::new(
         Arc::clone(upstream),
         Arc::clone(store),
         Arc::clone(reporter),
         selection.connections,
     );
-    fetcher.fetch_all(blobs.collect()).await?;
-    let (artifact, store) = (artifact.clone(), Arc::clone(store));
-    blocking(move || artifact::built(&artifact, &store)).await
+    fetcher.fetch_all(blobs.clone()).await?;
+    let store = Arc::clone(store);
+    let found = blocking(move || {
+        let blobs = blobs.iter();
+        let found = blobs.map(|blob| store.find(&blob.digest, blob.size));
+        found.collect::<Result<Option<Vec<_>>, _>>()
+    });
+    Ok(found.await?.unwrap_or_default())
 }
 
 /// A manifest, and where it was.

@@ -28,7 +28,7 @@ pub const DATABASE: &str = "vulnerability.db";
 /// What an import writes beside it.
 pub const IMPORT: &str = "import.json";
 /// The form of databases that grype reads, and the directory for it.
-const SCHEMA: u64 = 6;
+pub(super) const SCHEMA: u64 = 6;
 /// What keeps grype from the network, and its answers free of the clock.
 const SETTINGS: [(&str, &str); 5] = [
     ("GRYPE_CHECK_FOR_APP_UPDATE", "false"),
@@ -54,7 +54,7 @@ const BY_NAME: [&str; 11] = [
     "rust-crate",
 ];
 /// How a file of SQLite begins.
-const MAGIC: &[u8] = b"SQLite format 3\0";
+pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 /// What an archive of a database unpacks to at most.
 const LIMITS: Limits = Limits {
     entries: 1000,
@@ -224,12 +224,17 @@ pub fn imported(cache: &Path) -> [PathBuf; 2] {
 
 /// Whether grype would import a database, which was `given`: whether it is of the form that it reads.
 pub fn is_importable(database: &Path, given: &Path) -> Result<bool, ImportError> {
-    let read = Grype.read_database(database, b"");
-    let read = read.map_err(|source| ImportError::Database {
+    Ok(describe(database, given)?.schema == SCHEMA)
+}
+
+/// What a database, which was `given`, says of itself.
+pub(super) fn describe(database: &Path, given: &Path) -> Result<Database, ImportError> {
+    let read = GrypeDatabase::read(database);
+    let read = read.map_err(|error| ImportError::Database {
         path: given.to_owned(),
-        source,
+        source: AnswerError::Database(io::Error::other(error)),
     })?;
-    Ok(read.database().schema == SCHEMA)
+    Ok(read.database)
 }
 
 /// A call of the words of a command, and of what all commands have.

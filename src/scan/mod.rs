@@ -3,10 +3,13 @@
 
 pub mod baseline;
 mod bolt;
+mod clamav;
+pub mod database;
 pub mod findings;
 pub mod grype;
 mod isolate;
 mod memory;
+mod osv;
 mod packages;
 pub mod policy;
 pub mod preset;

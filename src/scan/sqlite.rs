@@ -25,3 +25,15 @@ pub(super) fn all<T>(
 ) -> rusqlite::Result<Vec<T>> {
     connection.prepare(query)?.query_map([], read)?.collect()
 }
+
+/// Reads a database to its end; returns what is wrong with it.
+pub(super) fn check(file: &Path) -> Result<(), String> {
+    let checked = open(file).and_then(|connection| {
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+    });
+    match checked {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(found) => Err(found),
+        Err(error) => Err(error.to_string()),
+    }
+}

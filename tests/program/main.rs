@@ -12,6 +12,7 @@ mod arguments;
 mod artifacts;
 mod complete;
 mod configs;
+mod databases;
 mod docs;
 mod documents;
 mod faults;

@@ -10,9 +10,9 @@ use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::remote::RemoteExecution;
 use oci_pull_all_e2e::trivy_db::{Advisory, add_trivy_db};
-use oci_pull_all_e2e::{checkout, scratch};
+use oci_pull_all_e2e::{checkout, new_user, scratch};
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{Images, Registry, dpkg_status, text};
+use oci_pull_all_support::{Images, Registry, dpkg_status, pushed, text};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -89,23 +89,30 @@ impl Pulls {
         let mut images = Images::default();
         let grype = add_scanner(&mut images, "anchore/grype", Peer::Grype, "grype")?;
         let syft = add_scanner(&mut images, "anchore/syft", Peer::Syft, "syft")?;
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("vulnerability.db");
+        let mut pulls = Self::with(images, vec![("GRYPE", grype), ("SYFT", syft)]);
+        let database = pulls.push_grype_db();
+        pulls.digests.retain(|(name, _)| *name != "GRYPE_DB");
+        pulls.digests.push(("GRYPE_DB", database));
+        Some(pulls)
+    }
+
+    /// Pushes a database of grype's, as its listing offers it; returns the digest.
+    fn push_grype_db(&self) -> String {
+        let user = new_user();
+        let file = user.path("vulnerability.db");
         grype_db(&file, &ADVISORIES, "2026-11-10", 6);
         let database = fs::read(&file).expect("can be read");
-        let archive =
-            Layer::new().add(EntryType::Regular, "vulnerability.db", 0o600, "", &database);
-        let database = images.add_artifact(
-            "anchore/grype-db",
-            "application/vnd.anchore.grype.db",
-            &[(
-                Some("vulnerability-db.tar.gz"),
-                "application/gzip",
-                archive.0,
-            )],
-        );
-        let digests = vec![("GRYPE", grype), ("SYFT", syft), ("GRYPE_DB", database)];
-        Some(Self::with(images, digests))
+        let layer = Layer::new().add(EntryType::Regular, "vulnerability.db", 0o600, "", &database);
+        let archive = [layer.0, vec![0; 1024]].concat();
+        let archive = zstd::encode_all(&archive[..], 3).expect("can be compressed");
+        let name = "vulnerability-db_v6.1.10_2026-11-10.tar.zst";
+        fs::write(user.path(name), archive).expect("can be written");
+        let repository = format!("{}/mirror/grype-db", self.registry.host());
+        let reference = format!("{repository}:6");
+        let ran = user
+            .run(&["database", "push", "grype", &reference, name])
+            .succeeded();
+        pushed(&ran.stdout, &repository).to_owned()
     }
 
     fn with(mut images: Images, mut digests: Vec<(&'static str, String)>) -> Self {

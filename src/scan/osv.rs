@@ -1,0 +1,188 @@
+//! Databases of OSV: for each ecosystem a zip file of records (OSV schema 1.7), as osv-scanner reads them offline.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::files::{FileError, io_failed, open_regular};
+use crate::oci::strict;
+use crate::oci::time::Time;
+
+/// The most bytes of a record.
+const MAX_RECORD: u64 = 64 << 20;
+/// How the name of a record ends.
+const RECORD: &str = ".json";
+
+/// Why a file is no database.
+#[derive(Debug, thiserror::Error)]
+pub enum OsvError {
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// It is no zip file.
+    #[error("{path} is no zip file of OSV's, or is not whole", path = .path.display())]
+    Zip {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ZipError,
+    },
+    /// A part of it cannot be read.
+    #[error("{name:?} in {path} cannot be read", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The part.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something else is in it.
+    #[error("{name:?} in {path} is no record of OSV's", path = .path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The part.
+        name: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// There is nothing in it.
+    #[error("{path} has no record", path = .0.display())]
+    Empty(PathBuf),
+    /// Nothing says which part of a database it is.
+    #[error(
+        "nothing says which ecosystem {path} is of: its records have {found} in common; put it into a directory that is called as the ecosystem, such as PyPI/all.zip", path = .path.display()
+    )]
+    Ecosystem {
+        /// The file.
+        path: PathBuf,
+        /// What its records are about.
+        found: String,
+    },
+}
+
+/// The records of an ecosystem.
+#[derive(Clone, Debug)]
+pub(super) struct Records {
+    /// What all of them are about, without a release.
+    ecosystems: BTreeSet<String>,
+    /// When the newest of them was changed: the file has no other date.
+    pub(super) newest: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    #[serde(rename = "id")]
+    _id: String,
+    modified: Time,
+    affected: Option<Vec<Affected>>,
+}
+
+#[derive(Deserialize)]
+struct Affected {
+    package: Option<AffectedPackage>,
+}
+
+#[derive(Deserialize)]
+struct AffectedPackage {
+    ecosystem: String,
+}
+
+impl Record {
+    /// What it is about, without releases: of `Debian:12`, `Debian`.
+    fn ecosystems(&self) -> BTreeSet<&str> {
+        let affected = self.affected.iter().flatten();
+        let packages = affected.filter_map(|affected| affected.package.as_ref());
+        packages
+            .filter_map(|package| package.ecosystem.split(':').next())
+            .collect()
+    }
+}
+
+impl Records {
+    /// Reads a file, all of it.
+    pub(super) fn read(path: &Path) -> Result<Self, OsvError> {
+        let file = io_failed("read", path, open_regular(path))?;
+        let zip = |source| OsvError::Zip {
+            path: path.to_owned(),
+            source,
+        };
+        let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(zip)?;
+        let mut newest = None;
+        let mut common: Option<BTreeSet<String>> = None;
+        for index in 0..archive.len() {
+            let mut part = archive.by_index(index).map_err(zip)?;
+            if part.is_dir() {
+                continue;
+            }
+            let name = part.name().map_err(zip)?.into_owned();
+            let record = read_record(&mut part, &name, path)?;
+            newest = newest.max(Some(record.modified.utc()));
+            let ecosystems = record.ecosystems();
+            // One that was withdrawn may be about nothing.
+            if ecosystems.is_empty() {
+                continue;
+            }
+            match &mut common {
+                Some(common) => common.retain(|name| ecosystems.contains(name.as_str())),
+                None => common = Some(ecosystems.into_iter().map(str::to_owned).collect()),
+            }
+        }
+        let newest = newest.ok_or_else(|| OsvError::Empty(path.to_owned()))?;
+        Ok(Records {
+            ecosystems: common.unwrap_or_default(),
+            newest,
+        })
+    }
+
+    /// The ecosystem that the file at `path` is of. Where the records leave several, its directory tells, as OSV
+    /// publishes it.
+    pub(super) fn ecosystem(&self, path: &Path) -> Result<&str, OsvError> {
+        let directory = path.parent().and_then(Path::file_name);
+        let directory = directory.and_then(|name| name.to_str()).unwrap_or_default();
+        let mut all = self.ecosystems.iter();
+        match (self.ecosystems.get(directory), all.next(), all.next()) {
+            (Some(found), ..) | (_, Some(found), None) => Ok(found),
+            _ => {
+                let found = self.ecosystems.iter().map(|name| format!("{name:?}"));
+                let found: Vec<_> = found.collect();
+                Err(OsvError::Ecosystem {
+                    path: path.to_owned(),
+                    found: if found.is_empty() {
+                        "nothing".to_owned()
+                    } else {
+                        found.join(", ")
+                    },
+                })
+            }
+        }
+    }
+}
+
+fn read_record(part: &mut impl io::Read, name: &str, path: &Path) -> Result<Record, OsvError> {
+    let unreadable = |source| OsvError::Unreadable {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        source,
+    };
+    if !name.ends_with(RECORD) {
+        let problem = "a record's name ends with .json";
+        return Err(unreadable(io::Error::other(problem)));
+    }
+    let mut bytes = Vec::new();
+    let read = part.take(MAX_RECORD + 1).read_to_end(&mut bytes);
+    if read.map_err(unreadable)? as u64 > MAX_RECORD {
+        return Err(unreadable(io::Error::other("it has more than 64 MiB")));
+    }
+    strict::read(&bytes).map_err(|source| OsvError::Record {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        source,
+    })
+}
