@@ -22,6 +22,7 @@ load("//oci/private/rules:oci_sbom.bzl", _oci_sbom = "oci_sbom")
 load("//oci/private/rules:oci_sbom_toolchain.bzl", _oci_sbom_toolchain = "oci_sbom_toolchain")
 load("//oci/private/rules:oci_scan_policy.bzl", _oci_scan_policy = "oci_scan_policy")
 load("//oci/private/rules:oci_scan_test.bzl", _oci_scan_test = "oci_scan_test")
+load("//oci/private/rules:oci_vex.bzl", _oci_vex = "oci_vex")
 load("//oci/private/rules:trivy_scanner.bzl", _trivy_scanner = "trivy_scanner")
 load(
     ":providers.bzl",
@@ -64,6 +65,7 @@ oci_sbom = _oci_sbom
 oci_sbom_toolchain = _oci_sbom_toolchain
 oci_scan_policy = _oci_scan_policy
 oci_scan_test = _oci_scan_test
+oci_vex = _oci_vex
 trivy_scanner = _trivy_scanner
 
 OCIArtifactFilesInfo = _OCIArtifactFilesInfo

@@ -15,6 +15,7 @@ use oci_pull_all::oci::config::ImageConfig;
 use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
+use oci_pull_all::oci::reference::Repository;
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
@@ -26,7 +27,7 @@ use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
 use oci_pull_all::scan::traces::Traces;
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
-use oci_pull_all::scan::vex::VexDocument;
+use oci_pull_all::scan::vex::{self, VexDocument};
 use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
 
@@ -45,6 +46,8 @@ pub(crate) enum FindingsCommand {
     Match(MatchArgs),
     /// Judge findings by a policy.
     Verdict(VerdictArgs),
+    /// Write what verdicts let pass by exceptions as a VEX document (openvex.dev).
+    Vex(VexArgs),
     /// Print verdicts, and end with 0 if all passed, with 1 if one failed, and with 2 if one cannot be trusted.
     Show(ShowArgs),
 }
@@ -262,6 +265,22 @@ pub(crate) struct ShowArgs {
     verdicts: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct VexArgs {
+    /// Who says it.
+    #[arg(long, value_name = "NAME")]
+    author: String,
+    /// Where the images are pushed to, by which the document names them: REGISTRY/REPOSITORY.
+    #[arg(long, value_name = "REPOSITORY")]
+    repository: Repository,
+    /// The file for the document.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// The verdicts.
+    #[arg(required = true)]
+    verdicts: Vec<PathBuf>,
+}
+
 pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
     match command {
         FindingsCommand::Import(args) => import(args)?,
@@ -269,6 +288,11 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
         FindingsCommand::Files(args) => files(args)?,
         FindingsCommand::Match(args) => match_(args)?,
         FindingsCommand::Verdict(args) => verdict(args)?,
+        FindingsCommand::Vex(args) => {
+            let verdicts = read_verdicts(&args.verdicts)?;
+            let document = vex::document(&verdicts, &args.author, &args.repository)?;
+            write(&args.output, &document)?;
+        }
         FindingsCommand::Show(args) => return show(args),
     }
     Ok(ExitCode::SUCCESS)
@@ -475,10 +499,10 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         paths.iter().map(|path| read_json(path)).collect()
     };
     let mut exceptions = Vec::new();
-    let mut vex = Vec::new();
+    let mut documents = Vec::new();
     for path in &args.exceptions {
         if path.extension().is_some_and(|ending| ending == "json") {
-            vex.push(VexDocument::read(path, &read(path)?)?);
+            documents.push(VexDocument::read(path, &read(path)?)?);
         } else {
             exceptions.push(read_exceptions(path)?);
         }
@@ -505,7 +529,7 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         offline: args.offline,
         unused_exceptions_pass: args.unused_exceptions_pass,
         exceptions,
-        vex,
+        vex: documents,
         baseline: args.baseline.as_deref().map(read_exceptions).transpose()?,
     };
     let bases = Bases {

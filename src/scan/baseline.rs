@@ -54,6 +54,7 @@ impl Baseline {
                         id: finding.id.clone(),
                         package: Some(finding.package.name.clone()),
                         reason: reason.clone(),
+                        justification: None,
                         until: None,
                         origin: Some(finding.origin),
                         owner: None,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::findings::{Finding, FindingKind, Findings, Origin, Severity};
-use super::vex::VexDocument;
+use super::vex::{Claim, JUSTIFICATIONS, VexDocument};
 
 /// What passes.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub(super) struct Written {
     pub(super) id: String,
     pub(super) package: Option<String>,
     pub(super) reason: String,
+    /// Why the image is not affected, in a word of `OpenVEX`'s; nothing where it is, and that is accepted.
+    pub(super) justification: Option<String>,
     pub(super) until: Option<toml::Value>,
     #[serde(rename = "where")]
     pub(super) origin: Option<Origin>,
@@ -125,6 +127,14 @@ impl ExceptionFile {
             }
             if written.reason.trim().is_empty() {
                 return Err(problem("its reason is empty: say why it passes".to_owned()));
+            }
+            if let Some(word) = &written.justification
+                && !JUSTIFICATIONS.contains(&&**word)
+            {
+                return Err(problem(format!(
+                    "its justification is {word:?}, but OpenVEX has {}",
+                    JUSTIFICATIONS.join(", ")
+                )));
             }
             let until = written.until.as_ref().map(|until| {
                 let day = match until {
@@ -201,5 +211,10 @@ impl Exception {
     /// Why it is one.
     pub(super) fn reason(&self) -> &str {
         &self.written.reason
+    }
+
+    /// The same for machines.
+    pub(super) fn claim(&self) -> Claim {
+        Claim::of_exception(&self.written.reason, self.written.justification.as_deref())
     }
 }

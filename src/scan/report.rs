@@ -27,6 +27,7 @@ pub fn text(verdict: &Verdict) -> String {
             finding,
             reason,
             place,
+            ..
         } = excepted;
         line(format!("excepted: {}: {place}: {reason}", in_line(finding)));
     }

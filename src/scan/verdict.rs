@@ -16,7 +16,7 @@ use super::findings::{
     Contents, Finding, FindingKind, Findings, Inventory, SCHEMA, Severity, Trouble,
 };
 use super::policy::{Exception, Policy};
-use super::vex::{self, VexDocument};
+use super::vex::{self, Claim, VexDocument};
 
 /// The images that an image stands on.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub struct Excepted {
     pub finding: Finding,
     /// Why it passes.
     pub reason: String,
+    /// The same for machines.
+    pub claim: Claim,
     /// Where that is written.
     pub place: String,
 }
@@ -176,12 +178,14 @@ impl Verdict {
                 self.excepted.push(Excepted {
                     finding: finding.clone(),
                     reason: exception.reason().to_owned(),
+                    claim: exception.claim(),
                     place: exception.place.clone(),
                 });
             } else if let Some(statement) = vex::passes(&policy.vex, finding, &self.findings) {
                 self.excepted.push(Excepted {
                     finding: finding.clone(),
                     reason: statement.reason(),
+                    claim: statement.claim(),
                     place: statement.place.clone(),
                 });
             } else if tested.have(finding.kind, &finding.package) {

@@ -1,14 +1,21 @@
 //! Statements of `OpenVEX` 0.2.0 (openvex.dev, "`OpenVEX` Specification"): what somebody says of vulnerabilities in products.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use chrono::SecondsFormat;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
+use crate::json::to_json;
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::reference::Repository;
 use crate::oci::strict;
 use crate::oci::time::Time;
 
-use super::findings::{Finding, Findings};
+use super::findings::{Finding, FindingKind, Findings};
+use super::verdict::{Outcome, Verdict};
 
 /// The version that is read.
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
@@ -103,13 +110,52 @@ struct Identifiers {
     purl: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// How a product stands to a vulnerability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Status {
+pub enum Status {
+    /// It does no harm.
     NotAffected,
+    /// It may do harm.
     Affected,
+    /// It is gone.
     Fixed,
+    /// Nobody knows yet.
     UnderInvestigation,
+}
+
+/// The words for why a product is not affected.
+pub(super) const JUSTIFICATIONS: [&str; 5] = [
+    "component_not_present",
+    "vulnerable_code_not_present",
+    "vulnerable_code_not_in_execute_path",
+    "vulnerable_code_cannot_be_controlled_by_adversary",
+    "inline_mitigations_already_exist",
+];
+
+/// What is said of a finding that passes, for the readers of a document.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Claim {
+    /// How the image stands to it.
+    pub status: Status,
+    /// Why it is not affected, in one of the words for that.
+    pub justification: Option<String>,
+    /// The same in other words, or else what was decided.
+    pub words: Option<String>,
+}
+
+impl Claim {
+    /// What an exception says. That somebody accepts a vulnerability makes no image unaffected.
+    pub(super) fn of_exception(reason: &str, justification: Option<&str>) -> Self {
+        Claim {
+            status: match justification {
+                Some(_) => Status::NotAffected,
+                None => Status::Affected,
+            },
+            justification: justification.map(str::to_owned),
+            words: Some(reason.to_owned()),
+        }
+    }
 }
 
 impl VexDocument {
@@ -216,6 +262,21 @@ impl Statement {
         }
     }
 
+    /// The same for machines.
+    pub(super) fn claim(&self) -> Claim {
+        let Written {
+            status,
+            justification,
+            impact_statement,
+            ..
+        } = &self.written;
+        Claim {
+            status: *status,
+            justification: justification.clone(),
+            words: impact_statement.clone(),
+        }
+    }
+
     fn lets_pass(&self) -> bool {
         matches!(self.written.status, Status::NotAffected | Status::Fixed)
     }
@@ -285,4 +346,126 @@ fn covers(meant: &str, package: &str) -> bool {
     meant.name == package.name
         && is_version
         && qualifiers.all(|qualifier| package.qualifiers.contains(qualifier))
+}
+
+/// Why no document can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NoVex {
+    /// Nothing is known of the image.
+    #[error("the scan of the image {0} cannot be trusted, so nothing can be said of what is in it")]
+    Untrusted(String),
+    /// Documents have a time, and no clock is asked.
+    #[error(
+        "the database of the scan does not say when it was built, so the document would have no date"
+    )]
+    NoDate,
+}
+
+/// The document of what verdicts let pass by exceptions: of vulnerabilities in images that are pushed to a repository, as
+/// `author` sees them. Its time is that of the newest database: so the same verdicts are the same bytes.
+pub fn document(
+    verdicts: &[Verdict],
+    author: &str,
+    repository: &Repository,
+) -> Result<Vec<u8>, NoVex> {
+    let mut statements: BTreeMap<Said, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    let mut built = None;
+    for verdict in verdicts {
+        let image = &verdict.findings.image;
+        if verdict.outcome() == Outcome::Untrusted {
+            return Err(NoVex::Untrusted(image.manifest.clone()));
+        }
+        built = built.max(verdict.findings.database.built);
+        for excepted in &verdict.excepted {
+            let finding = &excepted.finding;
+            if finding.kind != FindingKind::Vulnerability {
+                continue;
+            }
+            let said = Said {
+                name: finding.id.clone(),
+                aliases: finding.aliases.clone(),
+                claim: excepted.claim.clone(),
+            };
+            let products = statements.entry(said).or_default();
+            let packages = products.entry(product(&image.manifest, repository));
+            packages.or_default().insert(finding.package.purl.clone());
+        }
+    }
+    let built = built.ok_or(NoVex::NoDate)?;
+    let statements: Vec<Value> = statements.iter().map(statement).collect();
+    let mut document = json!({
+        "@context": CONTEXT,
+        "author": author,
+        "statements": statements,
+        "timestamp": built.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "version": 1,
+    });
+    let digest = Digest::of(Algorithm::Sha256, &to_json(&document));
+    document["@id"] = format!("https://openvex.dev/docs/public/vex-{}", digest.hex()).into();
+    Ok(to_json(&document))
+}
+
+/// What is said of a vulnerability.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Said {
+    name: String,
+    aliases: BTreeSet<String>,
+    claim: Claim,
+}
+
+fn statement((said, products): (&Said, &BTreeMap<String, BTreeSet<String>>)) -> Value {
+    let Claim {
+        status,
+        justification,
+        words,
+    } = &said.claim;
+    let products: Vec<Value> = products
+        .iter()
+        .map(|(product, packages)| {
+            let packages = packages.iter().filter(|purl| !purl.is_empty());
+            let packages: Vec<Value> = packages.map(|purl| json!({"@id": purl})).collect();
+            let mut product = json!({"@id": product});
+            if !packages.is_empty() {
+                product["subcomponents"] = packages.into();
+            }
+            product
+        })
+        .collect();
+    let mut vulnerability = json!({"name": said.name});
+    if !said.aliases.is_empty() {
+        vulnerability["aliases"] = json!(said.aliases);
+    }
+    let mut statement = Map::new();
+    statement.insert("vulnerability".to_owned(), vulnerability);
+    statement.insert("products".to_owned(), products.into());
+    statement.insert("status".to_owned(), json!(status));
+    let words_are = match status {
+        Status::Affected => "action_statement",
+        _ => "impact_statement",
+    };
+    for (key, value) in [("justification", justification), (words_are, words)] {
+        if let Some(value) = value {
+            statement.insert(key.to_owned(), value.as_str().into());
+        }
+    }
+    statement.into()
+}
+
+/// The package URL of an image (purl-spec, "oci").
+fn product(manifest: &str, repository: &Repository) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let name = repository.path().rsplit('/').next().unwrap_or_default();
+    // Dots and dashes stay as they are (RFC 3986, unreserved).
+    let kept = |text: &str| {
+        encoded(text)
+            .replace("%2E", ".")
+            .replace("%2D", "-")
+            .replace("%5F", "_")
+    };
+    format!(
+        "pkg:oci/{}@{}?repository_url={}",
+        kept(&name.to_ascii_lowercase()),
+        encoded(manifest),
+        kept(&repository.to_string())
+    )
 }

@@ -1199,3 +1199,80 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
         }
     }
 }
+
+#[test]
+fn what_exceptions_let_pass_is_said_as_vex() {
+    let user = new_user();
+    let found = findings(
+        Some("2026-11-10"),
+        &[
+            finding("CVE-1", "high", "a", "local"),
+            finding("CVE-2", "high", "b", "base"),
+            finding("CVE-3", "low", "c", "local"),
+        ],
+    );
+    let exceptions = "[[exception]]\nid = \"CVE-1\"\nreason = \"nobody calls it\"\njustification = \"vulnerable_code_not_in_execute_path\"\n
+        [[exception]]\nid = \"CVE-2\"\nreason = \"until the vendor mends it\"\n";
+    assert!(judge(&user, &found, exceptions, &[]).success);
+    let vex_of = |repository: &str| {
+        let arguments = ["findings", "vex", "--author=a team", "--output=x.json"];
+        user.run(&[&arguments[..], &["--repository", repository, "v.json"]].concat())
+    };
+    vex_of("example.com/team/My-App").failed(&["My-App"]);
+    let vex = || vex_of("example.com:5000/team/my-app");
+    vex().succeeded();
+    let document = read(&user, "x.json");
+    assert_eq!(document["@context"], "https://openvex.dev/ns/v0.2.0");
+    assert_eq!(document["author"], "a team");
+    assert_eq!(document["timestamp"], "2026-11-10T23:59:59Z");
+    let product = "pkg:oci/my-app@sha256%3A0?repository_url=example.com%3A5000%2Fteam%2Fmy-app";
+    let products = |package: &str| {
+        let package = format!("pkg:deb/debian/{package}@1.0-1");
+        json!([{"@id": product, "subcomponents": [{"@id": package}]}])
+    };
+    assert_eq!(
+        document["statements"],
+        json!([
+            {
+                "vulnerability": {"name": "CVE-1", "aliases": ["GHSA-CVE-1"]},
+                "products": products("a"),
+                "status": "not_affected",
+                "justification": "vulnerable_code_not_in_execute_path",
+                "impact_statement": "nobody calls it",
+            },
+            {
+                "vulnerability": {"name": "CVE-2", "aliases": ["GHSA-CVE-2"]},
+                "products": products("b"),
+                "status": "affected",
+                "action_statement": "until the vendor mends it",
+            },
+        ])
+    );
+    let first = fs::read(user.path("x.json")).expect("is there");
+    vex().succeeded();
+    assert_eq!(fs::read(user.path("x.json")).expect("is there"), first);
+
+    // Who reads it lets pass what is not affected, and nothing else.
+    fs::rename(user.path("x.json"), user.path("team.json")).expect("can be renamed");
+    let ran = judge(&user, &found, "", &["--exceptions", "team.json"]);
+    let line = "excepted: CVE-1 high a 1.0-1, fixed in 1.0-2: team.json, statement 1: not affected: vulnerable_code_not_in_execute_path: nobody calls it";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+    assert!(ran.stdout.contains("found: CVE-2"), "{}", ran.stdout);
+    // What a document says of something is passed on.
+    vex().succeeded();
+    let passed_on = read(&user, "x.json");
+    assert_eq!(passed_on["statements"], json!([document["statements"][0]]));
+
+    let unknown = exceptions.replace("vulnerable_code_not_in_execute_path", "because");
+    judge(&user, &found, &unknown, &[]).failed(&[
+        "e.toml:1: its justification is \"because\", but OpenVEX has component_not_present",
+    ]);
+    let mut undated = found.clone();
+    undated["database"]["built"] = Value::Null;
+    judge(&user, &undated, exceptions, &[]);
+    vex().failed(&["does not say when it was built"]);
+    let mut empty = found;
+    empty["troubles"] = json!([{"code": "no-packages"}]);
+    judge(&user, &empty, exceptions, &[]);
+    vex().failed(&["the scan of the image sha256:0 cannot be trusted"]);
+}

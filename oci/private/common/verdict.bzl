@@ -42,19 +42,20 @@ def verdict_test(ctx, image, policy, exceptions, baseline):
     )
     return test_tool(ctx, arguments, ctx.runfiles(verdicts + indexes)) + [outputs]
 
-def verdicts_of(ctx, image, policy):
+def verdicts_of(ctx, image, policy, exceptions = []):
     """Judges the images of a target.
 
     Args:
       ctx: the context of a rule with `toolchains = [TOOLCHAIN_TYPE]`.
       image: the target of an image or an index, with scan_aspect.
       policy: the target of a policy.
+      exceptions: a list of File, exceptions for this image alone.
 
     Returns:
       A list of File, the verdicts.
     """
     policy = policy[OCIScanPolicyInfo]
-    return [_verdict(ctx, scan, policy, [], None, get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scan in _scans(ctx, image)]
+    return [_verdict(ctx, scan, policy, exceptions, None, get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scan in _scans(ctx, image)]
 
 def _scans(ctx, image):
     scans = image[OCIScanInfo].images
