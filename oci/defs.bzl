@@ -32,6 +32,7 @@ load(
     _OCIImageIndexInfo = "OCIImageIndexInfo",
     _OCIImageInfo = "OCIImageInfo",
     _OCILayersInfo = "OCILayersInfo",
+    _OCILayoutInfo = "OCILayoutInfo",
     _OCIPlatformInfo = "OCIPlatformInfo",
     _OCIPulledFromInfo = "OCIPulledFromInfo",
     _OCIPulledImageInfo = "OCIPulledImageInfo",
@@ -74,6 +75,7 @@ OCIDescriptorInfo = _OCIDescriptorInfo
 OCIImageIndexInfo = _OCIImageIndexInfo
 OCIImageInfo = _OCIImageInfo
 OCILayersInfo = _OCILayersInfo
+OCILayoutInfo = _OCILayoutInfo
 OCIPlatformInfo = _OCIPlatformInfo
 OCIPulledFromInfo = _OCIPulledFromInfo
 OCIPulledImageInfo = _OCIPulledImageInfo

@@ -14,6 +14,7 @@ load(
     _OCIPulledFromInfo = "OCIPulledFromInfo",
 )
 load("//oci/private/providers:layers.bzl", _OCILayersInfo = "OCILayersInfo")
+load("//oci/private/providers:layout.bzl", _OCILayoutInfo = "OCILayoutInfo")
 load("//oci/private/providers:pulled_image.bzl", _OCIPulledImageInfo = "OCIPulledImageInfo")
 load("//oci/private/providers:rootfs.bzl", _OCIRootfsInfo = "OCIRootfsInfo")
 load(
@@ -34,6 +35,7 @@ OCIDescriptorInfo = _OCIDescriptorInfo
 OCIImageIndexInfo = _OCIImageIndexInfo
 OCIImageInfo = _OCIImageInfo
 OCILayersInfo = _OCILayersInfo
+OCILayoutInfo = _OCILayoutInfo
 OCIPlatformInfo = _OCIPlatformInfo
 OCIPulledFromInfo = _OCIPulledFromInfo
 OCIPulledImageInfo = _OCIPulledImageInfo

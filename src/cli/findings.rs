@@ -673,6 +673,7 @@ impl<'a> Run<'a> {
             scanner: self.args.program.clone(),
             name: self.args.scanner_name.clone(),
             subject,
+            served: false,
             arguments: call.arguments,
             environment: call.environment,
             data: Vec::new(),

@@ -4,14 +4,14 @@ use std::env;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use clap::Args;
-use oci_pull_all::layout::find_image;
+use clap::{Args, ValueEnum};
+use oci_pull_all::layout::{Format, LayoutImages, archive, find_image};
 use oci_pull_all::oci::platform::Platform;
-use oci_pull_all::scan::{Isolation, Network, Scan, ScanError, Subject};
+use oci_pull_all::scan::{Isolation, Network, Scan, ScanError, Subject, sbom};
 
 use super::build::parse_pair;
 use super::layout::unpack;
-use super::{ARGUMENTS_VARIABLE, Result, print_error};
+use super::{ARGUMENTS_VARIABLE, Failed, Result, print_error, read};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
@@ -19,9 +19,9 @@ pub(crate) struct ScanArgs {
     /// path by which the scanner finds it: a layout's files, or a single file, as regular files that it cannot change.
     #[arg(long, value_name = "PATH")]
     layout: PathBuf,
-    /// Unpack the root file system of an image of the layout, and scan that.
-    #[arg(long)]
-    rootfs: bool,
+    /// In which form the scanner gets it; as it is where this is left out. All but sbom are made of a layout.
+    #[arg(long, value_enum)]
+    input: Option<Input>,
     /// Which image of the layout: the scanner sees that one alone.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
@@ -64,27 +64,78 @@ pub(crate) struct ScanArgs {
     arguments: Vec<String>,
 }
 
+/// What a scanner reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Input {
+    /// An image layout, as a directory.
+    Layout,
+    /// The same as an archive.
+    OciArchive,
+    /// One image as an archive, as `docker save` writes it.
+    DockerArchive,
+    /// The root file system of one image, as a directory: without layers, owners and devices.
+    Rootfs,
+    /// An image of a registry on loopback, by its name: {layout} is HOST:PORT/image:latest.
+    Registry,
+    /// A list of what is in an image, which is a file of its own (`CycloneDX`, SPDX, syft's): without its files and layers.
+    Sbom,
+}
+
+/// What the scanner gets, which may be made in the directory `scratch`.
+fn subject(
+    layout: PathBuf,
+    platform: Option<&Platform>,
+    input: Option<Input>,
+    scratch: &Path,
+) -> Result<Subject> {
+    let archived = |format, name| -> Result<Subject> {
+        let file = scratch.join(name);
+        archive(&layout, platform, format, &file)?;
+        Ok(Subject::Given(file))
+    };
+    match input {
+        Some(Input::OciArchive) => archived(Format::Oci, "image.oci.tar"),
+        Some(Input::DockerArchive) => archived(Format::Docker(&[]), "image.docker.tar"),
+        Some(Input::Rootfs) => {
+            let unpacked = scratch.join("rootfs");
+            unpack(&layout, platform, &unpacked)?;
+            Ok(Subject::Made(unpacked))
+        }
+        Some(Input::Sbom) => {
+            sbom::check(&read(&layout)?)
+                .map_err(|error| Failed("scan", layout.display().to_string(), error.into()))?;
+            Ok(Subject::Given(layout))
+        }
+        Some(Input::Layout | Input::Registry) => {
+            let images = LayoutImages::read(&layout)?;
+            Ok(match (platform, &images.held[..]) {
+                (None, [image]) => Subject::Image(layout, Box::new(image.clone())),
+                (None, _) => Subject::Given(layout),
+                _ => Subject::Image(layout, Box::new(images.find(platform)?.clone())),
+            })
+        }
+        None if platform.is_some() => {
+            let image = find_image(&layout, platform)?;
+            Ok(Subject::Image(layout, Box::new(image)))
+        }
+        None => Ok(Subject::Given(layout)),
+    }
+}
+
 pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
     // First, because it takes a process with one thread.
     let isolation = isolate(args.network)?;
     let scratch = args.scratch.unwrap_or_else(env::temp_dir);
     let scratch = tempfile::tempdir_in(&scratch)
         .map_err(|error| format!("cannot make a directory in {}: {error}", scratch.display()))?;
-    let subject = if args.rootfs {
-        let unpacked = scratch.path().join("rootfs");
-        unpack(&args.layout, args.platform.as_ref(), &unpacked)?;
-        Subject::Made(unpacked)
-    } else if args.platform.is_some() {
-        let image = find_image(&args.layout, args.platform.as_ref())?;
-        Subject::Image(args.layout, Box::new(image))
-    } else {
-        Subject::Given(args.layout)
-    };
+    let platform = args.platform.as_ref();
+    let subject = subject(args.layout, platform, args.input, scratch.path())?;
     let name = args.scanner_name;
     let scan = Scan {
         name: name.unwrap_or_else(|| args.scanner.display().to_string()),
         scanner: args.scanner,
         subject,
+        served: args.input == Some(Input::Registry),
         arguments: args.arguments,
         environment: args.env,
         data: args.data,

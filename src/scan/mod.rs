@@ -14,6 +14,8 @@ mod packages;
 pub mod policy;
 pub mod preset;
 pub mod report;
+pub mod sbom;
+mod serve;
 mod sqlite;
 mod stage;
 pub mod traces;
@@ -37,7 +39,7 @@ use stage::Stage;
 pub const LAYOUT_VARIABLE: &str = "OCI_LAYOUT";
 /// The variable in which the scanner finds what [`REPORT_PLACEHOLDER`] stands for.
 pub const REPORT_VARIABLE: &str = "OCI_SCAN_REPORT";
-/// Stands for the absolute path of what is scanned.
+/// Stands for the absolute path of what is scanned, or for its name in a registry.
 pub const LAYOUT_PLACEHOLDER: &str = "{layout}";
 /// Stands for the absolute path of the report.
 pub const REPORT_PLACEHOLDER: &str = "{report}";
@@ -143,6 +145,8 @@ pub struct Scan {
     pub name: String,
     /// What it scans.
     pub subject: Subject,
+    /// Whether it finds that in a registry, of which [`LAYOUT_PLACEHOLDER`] is then the image's name.
+    pub served: bool,
     /// Its arguments, in which the placeholders stand for paths.
     pub arguments: Vec<String>,
     /// Variables of its environment beside the inherited ones, in whose values the placeholders stand for
@@ -200,14 +204,19 @@ impl Scan {
             stage = Some(Stage::new(&source, image, &place, self.isolation)?);
         }
         let layout = stage.as_ref().map_or(source.as_path(), Stage::path);
+        let layout = if self.served {
+            serve::serve(layout)?
+        } else {
+            text(layout)?.to_owned()
+        };
 
         let mut command = Command::new(&scanner);
         self.set_surroundings(&mut command, &scratch)?;
         let mut places = vec![
-            (LAYOUT_PLACEHOLDER, text(layout)?),
+            (LAYOUT_PLACEHOLDER, layout.as_str()),
             (OUTPUTS_PLACEHOLDER, text(&outputs)?),
         ];
-        command.env(LAYOUT_VARIABLE, layout);
+        command.env(LAYOUT_VARIABLE, &layout);
         if let Some(report) = &report {
             // One of an earlier run would be taken for this one's.
             if fs::symlink_metadata(report).is_ok() {

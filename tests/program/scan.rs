@@ -407,3 +407,105 @@ fn a_test_that_is_no_link_scans_once() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "scanned\n");
 }
+
+#[test]
+fn a_scanner_gets_a_layout_in_the_form_that_it_reads() {
+    for system in System::all() {
+        let user = new_user();
+        make_linked_layout(&user);
+        for (input, script) in [
+            (
+                "layout",
+                "test -f \"$1/oci-layout\"; test ! -h \"$1/index.json\"",
+            ),
+            (
+                "oci-archive",
+                "tar -tf \"$1\" >names; grep -qx oci-layout names; ! grep -qx manifest.json names",
+            ),
+            ("docker-archive", "tar -tf \"$1\" | grep -qx manifest.json"),
+            ("rootfs", "test -d \"$1\"; test ! -e \"$1/oci-layout\""),
+            (
+                "registry",
+                "case \"$1\" in 127.0.0.1:*/image:latest) ;; *) exit 9 ;; esac",
+            ),
+        ] {
+            let script = format!("{script}; test \"$OCI_LAYOUT\" = \"$1\"");
+            let ran = system.scan(
+                &user,
+                "layout",
+                &script,
+                &["--input", input, "--", "{layout}"],
+            );
+            assert!(ran.success, "{system:?} {input}: {}", ran.stderr);
+        }
+        let file = ["--input", "registry"];
+        fs::write(user.path("file"), "").expect("can be written");
+        let ran = system.scan(&user, "file", "exit 0", &file);
+        assert!(!ran.success, "a file is no layout");
+    }
+}
+
+#[test]
+fn a_registry_for_a_scanner_has_the_whole_image() {
+    let registry = Registry::with_base_images();
+    let digest = registry.digest("library/debian", "stable");
+    let image = format!("{}/library/debian@{digest}", registry.host());
+    for system in [AsItIs, SandboxWithoutNamespaces] {
+        if system == SandboxWithoutNamespaces && !gives_namespaces() {
+            continue;
+        }
+        let user = new_user();
+        user.run(&["pull", &image, "--output", "layout"])
+            .succeeded();
+        let index = fs::read(user.path("layout/index.json")).expect("can be read");
+        let index: Value = serde_json::from_slice(&index).expect("JSON");
+        let root = index["manifests"][0]["digest"].as_str().expect("text");
+        let program = user.program().to_str().expect("UTF-8");
+        let output = user.path("pulled").display().to_string();
+        let store = user.path("another-store").display().to_string();
+        let scan = ["scan", "--layout=layout", "--input=registry"];
+        let wanted = format!("{{layout}}@{root}");
+        let scanner = ["--scanner", program, "--", "pull", &wanted];
+        let more = ["--output", &output, "--store", &store];
+        // Loopback must be up, which it is not in a network namespace that is just made.
+        let arguments = [&scan[..], &scanner, &more].concat();
+        let ran = if system == AsItIs {
+            system.run(&user, &arguments)
+        } else {
+            let mut command = Command::new("unshare");
+            command.args(["--map-root-user", "--net", "sh", "-c"]);
+            command.args([&format!("ip link set lo up && {FORBID}"), "sh"]);
+            user.run_by(command, &arguments)
+        };
+        ran.succeeded();
+        verify(&user.path("pulled"));
+        assert_eq!(blobs(&user.path("pulled")), blobs(&user.path("layout")));
+    }
+}
+
+#[test]
+fn a_list_that_scanners_could_do_nothing_with_is_no_input() {
+    let user = new_user();
+    let scan = |list: &str| {
+        fs::write(user.path("sbom.json"), list).expect("can be written");
+        AsItIs.scan(
+            &user,
+            "sbom.json",
+            "cat \"$1\"",
+            &["--input", "sbom", "--", "{layout}"],
+        )
+    };
+    let good = r#"{"bomFormat": "CycloneDX", "components": [{"purl": "pkg:pypi/jinja2@2"}]}"#;
+    assert_eq!(scan(good).succeeded().stdout, good);
+    for (bad, problem) in [
+        ("", "it is no JSON"),
+        ("{}", "it is neither of CycloneDX nor of SPDX nor of syft"),
+        (r#"{"bomFormat": "CycloneDX"}"#, "it lists no package"),
+        (
+            r#"{"bomFormat": "CycloneDX", "components": [{"purl": "pkg:deb/debian/openssl@3"}]}"#,
+            "it has packages of a system (pkg:deb/debian/openssl@3, say), and does not say of which",
+        ),
+    ] {
+        scan(bad).failed(&["cannot scan sbom.json", problem]);
+    }
+}

@@ -744,7 +744,9 @@ oci_image_layout(name = "layout", image = ":index")
 oci_scan_test(name = "all_scan", layout = ":layout", platforms = ["linux/amd64", "linux/arm64"])
 oci_scan_test(name = "one_scan", layout = ":layout", platform = "linux/arm64")
 oci_scan_test(name = "incomplete_scan", layout = ":layout", platforms = ["linux/arm64"])
-oci_scan_test(name = "undecided_scan", layout = ":layout")
+oci_scan_test(name = "said_scan", layout = ":layout")
+filegroup(name = "silent_layout", srcs = [":layout"])
+oci_scan_test(name = "undecided_scan", layout = ":silent_layout")
 "#;
 
 /// Adds images of another ruleset to a workspace, and layouts of several images.
@@ -807,9 +809,12 @@ fn layouts_of_other_rulesets_are_scanned_as_images_are() {
     ]);
     assert_eq!(run.count("OCIInventory"), 1, "{}", run.stderr);
 
-    let all = log(&workspace, "//foreign:all_scan", &[], Untrusted);
-    for platform in ["linux/amd64", "linux/arm64"] {
-        assert!(all.contains(&format!("{platform} sha256:")), "{all}");
+    // Of several images, those that are named, or that the layout's target says to be there.
+    for test in ["//foreign:all_scan", "//foreign:said_scan"] {
+        let all = log(&workspace, test, &[], Untrusted);
+        for platform in ["linux/amd64", "linux/arm64"] {
+            assert!(all.contains(&format!("{platform} sha256:")), "{all}");
+        }
     }
     let one = log(&workspace, "//foreign:one_scan", &[], Untrusted);
     assert!(

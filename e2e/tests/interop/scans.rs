@@ -60,8 +60,17 @@ fn scanners_pass_and_fail_for_the_right_reason() {
     };
 
     workspace.succeed(&["test", "//..."]);
-    for source in ["oci_dir", "oci_archive", "docker_archive", "dir"] {
-        let test = format!("syft_{source}");
+    let given = ["oci_dir", "oci_archive", "docker_archive", "dir"];
+    let made = [
+        "layout",
+        "oci_archive",
+        "docker_archive",
+        "rootfs",
+        "registry",
+    ];
+    let given = given.map(|source| format!("syft_{source}"));
+    let made = made.map(|input| format!("syft_by_{input}"));
+    for test in given.into_iter().chain(made) {
         let sbom: Value =
             serde_json::from_slice(&output(&workspace, &test, "sbom.json")).expect("JSON");
         let names: Vec<_> = sbom["artifacts"]

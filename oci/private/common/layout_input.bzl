@@ -1,5 +1,6 @@
 """How a rule takes an image layout."""
 
+load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
 load("//oci/private/providers:rootfs.bzl", "OCIRootfsInfo")
 load(":image_input.bzl", "image_input")
 
@@ -20,6 +21,8 @@ def single_input(label, target):
             target.label,
         ))
     files = target[DefaultInfo].files.to_list()
+    if OCILayoutInfo in target:
+        files = [target[OCILayoutInfo].directory]
     if len(files) != 1:
         fail("{}: {} has {} files, but one is wanted, such as the directory of an oci_image_layout".format(
             label,
@@ -40,16 +43,31 @@ def layout_input(ctx):
     Returns:
       As single_input.
     """
-    found = single_input(ctx.label, ctx.attr.layout)
+    return layout_of(ctx.label, ctx.attr.layout)
+
+def layout_of(label, target):
+    """Finds the layout of a target.
+
+    Args:
+      label: the label of the target that takes it.
+      target: the target.
+
+    Returns:
+      As single_input.
+    """
+    found = single_input(label, target)
 
     # Whether a source is a directory is not known before it is read.
-    if OCIRootfsInfo in ctx.attr.layout or not (found.path.is_directory or found.path.is_source):
+    if OCIRootfsInfo in target or not (found.path.is_directory or found.path.is_source):
         fail("{}: {} is {}, which is not a directory, as an image layout is: name an oci_image_layout".format(
-            ctx.label,
-            ctx.attr.layout.label,
+            label,
+            target.label,
             found.path.short_path,
         ))
     return found
+
+# In which forms a scanner may get what is in a layout.
+LAYOUT_FORMS = ["docker-archive", "layout", "oci-archive", "registry", "rootfs"]
 
 LAYOUT_ATTR = attr.label(
     doc = "The image layout: an `oci_image_layout`, or another target with one directory that is one.",

@@ -10,21 +10,22 @@ load("//oci/private/providers:setting.bzl", "OCISettingInfo")
 
 def _scan_aspect_impl(target, ctx):
     if OCIImageInfo not in target:
-        images = getattr(ctx.rule.attr, "images", [])
-        return [OCIScanInfo(images = [
-            image
-            for child in images
-            if OCIScanInfo in child
-            for image in child[OCIScanInfo].images
-        ])]
+        scans = [child[OCIScanInfo] for child in getattr(ctx.rule.attr, "images", []) if OCIScanInfo in child]
+        skipped = [scan.skipped_scanner for scan in scans if scan.skipped_scanner]
+        return [OCIScanInfo(
+            images = [image for scan in scans for image in scan.images],
+            skipped_scanner = skipped[0] if skipped else None,
+        )]
     image = target[OCIImageInfo]
+    if OCIScannerInfo not in ctx.attr._scanner:
+        return [OCIScanInfo(images = [], skipped_scanner = ctx.attr._scanner.label)]
     scanner = ctx.attr._scanner[OCIScannerInfo]
     if not scanner.kind or not ctx.attr._pull_all[OCISettingInfo].value:
-        return [OCIScanInfo(images = [])]
+        return [OCIScanInfo(images = [], skipped_scanner = None)]
     base = getattr(ctx.rule.attr, "base", None)
     name = ctx.label.name + ".scan"
     layout = image_layout(ctx, target, image_alone(image), name = name + "/layout")
-    return [OCIScanInfo(images = [scan_image(
+    images = [scan_image(
         ctx,
         scanner,
         struct(
@@ -35,7 +36,8 @@ def _scan_aspect_impl(target, ctx):
         label = ctx.label,
         bases = bases_of(base, image.platform) if base else [],
         platform = image.platform,
-    )])]
+    )]
+    return [OCIScanInfo(images = images, skipped_scanner = None)]
 
 scan_aspect = aspect(
     implementation = _scan_aspect_impl,

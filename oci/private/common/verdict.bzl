@@ -59,6 +59,13 @@ def verdicts_of(ctx, image, policy, exceptions = []):
 
 def _scans(ctx, image):
     scans = image[OCIScanInfo].images
+    skipped = image[OCIScanInfo].skipped_scanner
+    if skipped:
+        fail("{}: {} cannot be scanned by {}, which runs on none of the execution platforms: its image is one of Linux. Register a platform of Linux (register_execution_platforms), or give the scanner a program of this system".format(
+            ctx.label,
+            image.label,
+            skipped,
+        ))
     if not scans:
         fail("{}: no scanner is set that could scan {}: make a trivy_scanner or a grype_scanner, and name it in .bazelrc: common --@oci_pull_all//oci:scanner=//PACKAGE:NAME".format(
             ctx.label,

@@ -23,6 +23,7 @@ its layout says it; `inventory`, the File of its packages;
 `findings`, the File of what is known against them; and `bases`, a list of struct, the images that it stands on, the nearest
 first: `inventory`, and `labels`, a list of Label, those of the image and of the target that was named as base.
 `label` is the Label of the target that makes the image, and `scanner` the OCIScannerInfo of what was found by.""",
+        "skipped_scanner": "Label: the scanner of the build if it runs on none of the execution platforms, so that there are no images; else None.",
     },
 )
 

@@ -5,6 +5,7 @@ load("//oci/private/common:layout_directory.bzl", "layout_directory")
 load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
+load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
 
 def _oci_complete_layout_impl(ctx):
@@ -17,7 +18,7 @@ def _oci_complete_layout_impl(ctx):
     sources = ctx.actions.args()
     sources.add_all([found.path], expand_directories = False)
     sources.add_all(blobs, before_each = "--blob")
-    return [layout_directory(
+    layout = layout_directory(
         ctx,
         ctx.label.name,
         "complete",
@@ -28,7 +29,11 @@ def _oci_complete_layout_impl(ctx):
         requirements = caching_of_base(ctx),
         mnemonic = "OCICompleteLayout",
         progress_message = "Completing image layout %{label}",
-    )]
+    )
+    if OCILayoutInfo not in ctx.attr.layout:
+        return [layout]
+    images = ctx.attr.layout[OCILayoutInfo].images
+    return [layout, OCILayoutInfo(directory = layout.files.to_list()[0], images = images)]
 
 oci_complete_layout = rule(
     implementation = _oci_complete_layout_impl,

@@ -6,6 +6,7 @@ load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "layout_transition", "single")
 load("//oci/private/providers:image.bzl", "OCIImageIndexInfo")
+load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
 load("//oci/private/providers:unnamed_parents.bzl", "UnnamedParentsInfo")
 
 def _oci_image_layout_impl(ctx):
@@ -27,7 +28,18 @@ def _oci_image_layout_impl(ctx):
         referrers = ctx.attr.referrers,
     )
     layers = [layer for layer in found.layers.to_list() if getattr(layer, "unnamed_parents", None)]
-    return [layout, OutputGroupInfo(oci_layout = layout.files), UnnamedParentsInfo(layers = layers)]
+    return [
+        layout,
+        OCILayoutInfo(
+            directory = layout.files.to_list()[0],
+            images = [
+                struct(base_digest = image.pulled_digest or "", platform = image.platform)
+                for image in found.images
+            ],
+        ),
+        OutputGroupInfo(oci_layout = layout.files),
+        UnnamedParentsInfo(layers = layers),
+    ]
 
 oci_image_layout = rule(
     implementation = _oci_image_layout_impl,
@@ -37,7 +49,7 @@ It is what security scanners read. Whatever the image stands on is pulled with a
 before the build begins; the action that puts the layout together is sandboxed and needs no network.
 
 `oci_image_archive` makes one file of it, `oci_image_rootfs` the root file system. The output group `oci_layout` has the directory
-too, for rules that look for it there.""",
+too, for rules that look for it there. Provides OCILayoutInfo.""",
     attrs = {
         "blobs": attr.string(
             doc = """How a pulled base's blobs get into the directory: `link`, as relative symlinks, so that

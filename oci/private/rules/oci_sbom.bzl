@@ -1,7 +1,8 @@
 """The rule for a software bill of materials."""
 
-load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
+load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "LAYOUT_FORMS", "layout_input")
 load("//oci/private/common:network.bzl", "NETWORK_ATTR", "add_network", "network_requirements")
+load("//oci/private/common:platforms.bzl", "PLATFORM_ATTR", "add_platform")
 load("//oci/private/common:sbom.bzl", "SBOM_FORMATS", "SBOM_TOOLCHAIN_TYPE")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
@@ -25,6 +26,9 @@ def _oci_sbom_impl(ctx):
     arguments.add("scan")
     add_network(ctx, arguments)
     arguments.add_all("--layout", [found.path], expand_directories = False)
+    if ctx.attr.input:
+        arguments.add("--input", ctx.attr.input)
+    add_platform(ctx, arguments)
     arguments.add("--scanner", generator.executable.executable)
     arguments.add(str(generator.label), format = "--scanner-name=%s")
     arguments.add("--outputs", output.dirname)
@@ -63,8 +67,14 @@ its bytes may differ from build to build.""",
             default = "spdx-json",
             values = SBOM_FORMATS.keys(),
         ),
+        "input": attr.string(
+            doc = """In which form the generator gets the layout, as in `oci_scan_test`: `layout`, `oci-archive`, `docker-archive`,
+`rootfs` or `registry`. The generator's `{layout}` stands for that. Left out, it is the directory.""",
+            values = [""] + LAYOUT_FORMS,
+        ),
         "layout": LAYOUT_ATTR,
         "network": NETWORK_ATTR,
+        "platform": PLATFORM_ATTR,
     },
     exec_groups = {_EXEC_GROUP: exec_group(toolchains = [
         TOOLCHAIN_TYPE,

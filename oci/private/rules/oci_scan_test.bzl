@@ -1,7 +1,7 @@
 """The test that runs a scanner on an image."""
 
 load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS")
-load("//oci/private/common:layout_input.bzl", "single_input")
+load("//oci/private/common:layout_input.bzl", "LAYOUT_FORMS", "layout_of", "single_input")
 load("//oci/private/common:network.bzl", "NETWORK_ATTR", "add_network", "network_requirements")
 load("//oci/private/common:placeholders.bzl", "check_placeholders", "has_placeholder")
 load("//oci/private/common:platforms.bzl", "add_platform")
@@ -16,7 +16,7 @@ load(":scanned_layout.bzl", "scanned_layout")
 _PLACEHOLDERS = ["{layout}", "{report}", "{outputs}"]
 
 # What counts with a scanner of the test's own alone, and with that of the build alone.
-_OF_OWN_SCANNERS = ["args", "data", "env", "expected_exit", "network", "report"]
+_OF_OWN_SCANNERS = ["args", "data", "env", "expected_exit", "input", "network", "report"]
 _OF_THE_BUILD = ["exceptions", "image", "policy"]
 
 def _oci_scan_test_impl(ctx):
@@ -45,8 +45,11 @@ def _scan_layout(ctx):
     arguments = ctx.actions.args()
     arguments.add("scan")
     add_network(ctx, arguments)
+    input = ctx.attr.input
     if OCIRootfsInfo in target:
-        arguments.add("--rootfs")
+        if input not in ("", "rootfs"):
+            fail("{}: input is {}, but {} is a root file system: name its layout instead".format(ctx.label, repr(input), target.label))
+        input = "rootfs"
         if ctx.attr.platform:
             fail("{}: platform is for a layout of several images, but {} is the root file system of one: set platform there".format(
                 ctx.label,
@@ -58,7 +61,12 @@ def _scan_layout(ctx):
     add_platform(ctx, arguments)
     if not ctx.executable.scanner:
         fail("{}: the scanner {} is not a program".format(ctx.label, ctx.attr.scanner.label))
-    found = single_input(ctx.label, target)
+    if input:
+        arguments.add("--input", input)
+    if input in LAYOUT_FORMS:
+        found = layout_of(ctx.label, target)
+    else:
+        found = single_input(ctx.label, target)
     arguments.add_all("--layout", [found.path], map_each = runfiles_path, expand_directories = False)
     arguments.add_all("--scanner", [ctx.executable.scanner], map_each = runfiles_path)
     arguments.add(str(ctx.attr.scanner.label), format = "--scanner-name=%s")
@@ -108,6 +116,7 @@ _oci_scan_test = rule(
         "exceptions": attr.label_list(allow_files = [".json", ".toml"]),
         "expected_exit": attr.int(),
         "image": attr.label(aspects = [scan_aspect], cfg = pull_all_on, providers = IMAGE_PROVIDERS),
+        "input": attr.string(values = [""] + LAYOUT_FORMS + ["sbom"]),
         "layout": attr.label(allow_files = True),
         "network": NETWORK_ATTR,
         "platform": attr.string(),
@@ -129,6 +138,7 @@ def oci_scan_test(
         layout = None,
         base = None,
         scanner = None,
+        input = "",
         platform = "",
         platforms = [],
         data = [],
@@ -178,6 +188,11 @@ def oci_scan_test(
       base: the label of what the images of a layout stand on, for the scanner of the build: a pulled base (`@NAME`), an `oci_image`
         or an `oci_image_index`. Of several images, it is the one for `platform`, or else for the target platform.
       scanner: the label of the program of a scanner of the test's own.
+      input: in which form the scanner gets what is in a layout: `layout`; `oci-archive` or `docker-archive`, as a file; `rootfs`, as
+        a directory in which the root file system is unpacked; or `registry`, in which case `{layout}` is the image's name in a
+        registry on loopback that has it, such as `127.0.0.1:1234/image:latest`, and that nobody else reaches. `sbom` is for
+        an `oci_sbom` as layout: a file that lists no package, or not of which system they are, is an error. Left out, it is
+        what `layout` is.
       platform: which image of a layout of several, such as `linux/arm64/v8`: the scanner sees that one alone. Some
         scanners take the first otherwise, whatever they are told.
       platforms: the platforms of all images of a layout, for the scanner of the build, such as
@@ -216,6 +231,7 @@ def oci_scan_test(
         exceptions = exceptions,
         expected_exit = expected_exit,
         image = image,
+        input = input,
         layout = layout,
         network = network,
         platform = platform,

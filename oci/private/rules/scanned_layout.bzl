@@ -8,6 +8,7 @@ load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/providers:image.bzl", "OCIPlatformInfo")
+load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
 load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScannerInfo")
 
 def _scanned_layout_impl(ctx):
@@ -15,13 +16,14 @@ def _scanned_layout_impl(ctx):
         fail("{}: give either platform, for one image of the layout alone, or platforms, for all".format(ctx.label))
     scanner = single(ctx.attr._scanner)[OCIScannerInfo]
     if not scanner.kind:
-        return [OCIScanInfo(images = [])]
+        return [OCIScanInfo(images = [], skipped_scanner = None)]
     layout = layout_input(ctx)
-    all = [argument for platform in ctx.attr.platforms for argument in ("--scanned-platform", platform)]
-    return [OCIScanInfo(images = [
-        _scan(ctx, scanner, layout, platform, all)
-        for platform in ctx.attr.platforms or [ctx.attr.platform]
-    ])]
+    platforms = ctx.attr.platforms
+    if not platforms and not ctx.attr.platform and OCILayoutInfo in ctx.attr.layout:
+        platforms = [platform_to_string(image.platform) for image in ctx.attr.layout[OCILayoutInfo].images]
+    all = [argument for platform in platforms for argument in ("--scanned-platform", platform)]
+    images = [_scan(ctx, scanner, layout, platform, all) for platform in platforms or [ctx.attr.platform]]
+    return [OCIScanInfo(images = images, skipped_scanner = None)]
 
 def _scan(ctx, scanner, layout, text, all):
     name = ctx.label.name
@@ -55,7 +57,24 @@ def _bases(ctx, platform):
             "base",
             "Set platform to that of the layout's image, or name another base.",
         )]
+    _check_base(ctx, platform, images[0])
     return bases_of(base, images[0].platform)
+
+def _check_base(ctx, platform, image):
+    """What the layout says that it stands on must be the base; that it does, is found out where layers are read."""
+    if OCILayoutInfo not in ctx.attr.layout or not image.pulled_digest:
+        return
+    name = platform_to_string(platform) if platform else ""
+    for said in ctx.attr.layout[OCILayoutInfo].images:
+        if platform_to_string(said.platform) == name and said.base_digest not in ("", image.pulled_digest):
+            fail("{}: base is {}, which is {}, but {} says that its image for {} stands on {}".format(
+                ctx.label,
+                single(ctx.attr.base).label,
+                image.pulled_digest,
+                ctx.attr.layout.label,
+                name,
+                said.base_digest,
+            ))
 
 scanned_layout = rule(
     implementation = _scanned_layout_impl,

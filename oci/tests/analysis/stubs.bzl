@@ -2,6 +2,7 @@
 
 load("//oci/private/providers:artifact.bzl", "OCIArtifactInfo")
 load("//oci/private/providers:image.bzl", "OCIDescriptorInfo", "OCIImageInfo", "OCIPlatformInfo")
+load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
 
 def _file(ctx, suffix):
@@ -107,4 +108,29 @@ def _stub_database_impl(ctx):
 stub_database = rule(
     implementation = _stub_database_impl,
     doc = "Files with the names of a database of Trivy's.",
+)
+
+def _stub_layout_impl(ctx):
+    directory = ctx.actions.declare_directory(ctx.label.name)
+    other = ctx.actions.declare_file(ctx.label.name + ".other")
+    ctx.actions.run(executable = "false", outputs = [directory])
+    ctx.actions.write(other, "")
+    return [
+        DefaultInfo(files = depset([other, directory])),
+        OCILayoutInfo(
+            directory = directory,
+            images = [
+                struct(
+                    base_digest = digest,
+                    platform = OCIPlatformInfo(architecture = architecture, os = "linux", variant = ""),
+                )
+                for architecture, digest in ctx.attr.base_digests.items()
+            ],
+        ),
+    ]
+
+stub_layout = rule(
+    implementation = _stub_layout_impl,
+    doc = "A layout as another ruleset may make it, among other files, with an image for each architecture.",
+    attrs = {"base_digests": attr.string_dict()},
 )
