@@ -269,6 +269,59 @@ fn a_policy_decides_on_what_trivy_finds() {
 }
 
 #[test]
+fn a_build_scans_unless_it_is_told_not_to() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let scans = |run: &Run| run.count("OCIInventory") + run.count("OCIFindings");
+    let without = "--build_tag_filters=-oci-scan";
+    assert_eq!(scans(&workspace.succeed(&["build", "//...", without])), 0);
+    // It is about builds: a test that is asked for scans.
+    let tested = workspace.succeed(&["test", "//:excepted_scan", without]);
+    assert!(scans(&tested) > 0);
+    assert!(scans(&workspace.succeed(&["build", "//..."])) > 0);
+}
+
+#[test]
+fn what_a_policy_lets_pass_is_told_to_others() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    workspace.succeed(&["build", "//:vex"]);
+    let document = fs::read(workspace.output("vex.openvex.json")).expect("was written");
+    let document: Value = serde_json::from_slice(&document).expect("JSON");
+    assert_eq!(document["timestamp"], "2026-11-10T06:00:00Z");
+    let said: Vec<_> = document["statements"]
+        .as_array()
+        .expect("statements")
+        .iter()
+        .map(|statement| {
+            let name = text(&statement["vulnerability"]["name"]);
+            (name, text(&statement["status"]))
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("CVE-2099-0001", "affected"),
+            ("CVE-2099-0002", "not_affected"),
+            ("CVE-2099-0003", "affected")
+        ]
+    );
+    // Where it is an exception itself, what is not affected passes.
+    let vex = fs::read(workspace.output("vex.openvex.json")).expect("was written");
+    fs::write(workspace.path("app/team.json"), vex).expect("can be written");
+    let build = workspace.path("BUILD.bazel");
+    let text = fs::read_to_string(&build).expect("can be read");
+    let changed = text.replacen("app/expired.toml", "app/team.json", 1);
+    fs::write(&build, changed).expect("can be written");
+    let log = log(&workspace, "//:expired_scan", &[], Failed);
+    has(&log, &[CURL], &["found: CVE-2099-0002"]);
+}
+
+#[test]
 fn what_is_accepted_is_a_baseline() {
     let Some(pulls) = Pulls::of_trivy() else {
         return;

@@ -8,6 +8,7 @@ mod layers;
 mod layouts;
 mod lockfile;
 mod mirrors;
+mod no_linux;
 mod on_demand;
 mod pin;
 mod platforms;

@@ -91,7 +91,7 @@ def grype_scanner(
         or `@NAME` of an `oci.pull` of an artifact with either. It is imported once, by the grype that matches with it.
       image: the label of grype's image, `@NAME` of an `oci.pull` of `ghcr.io/anchore/grype`. Either this or `program` must be
         given.
-      program: the label of grype's program.
+      program: the label of grype's program, perhaps a `select`, which chooses for the platform that it runs on.
       syft_image: the label of syft's image, `@NAME` of an `oci.pull` of `ghcr.io/anchore/syft`. Either this or `syft_program`
         must be given.
       syft_program: the label of syft's program.

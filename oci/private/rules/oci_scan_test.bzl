@@ -15,6 +15,11 @@ load(":scanned_layout.bzl", "scanned_layout")
 
 _PLACEHOLDERS = ["{layout}", "{report}", "{outputs}"]
 
+_BUILD_SCANNER = Label("//oci:scanner")
+
+# By which all of these are left out of a build, or chosen, as in `--build_tag_filters=-oci-scan`.
+_TAG = "oci-scan"
+
 # What counts with a scanner of the test's own alone, and with that of the build alone.
 _OF_OWN_SCANNERS = ["args", "data", "env", "expected_exit", "input", "network", "report"]
 _OF_THE_BUILD = ["exceptions", "image", "policy"]
@@ -111,6 +116,8 @@ _oci_scan_test = rule(
     implementation = _oci_scan_test_impl,
     attrs = {
         "baseline": attr.label(allow_single_file = [".toml"]),
+        # One that runs nowhere makes the test incompatible. As the aspect has it.
+        "build_scanner": attr.label(cfg = pull_all_on),
         "data": attr.label_list(allow_files = True),
         "env": attr.string_dict(),
         "exceptions": attr.label_list(allow_files = [".json", ".toml"]),
@@ -146,6 +153,7 @@ def oci_scan_test(
         report = "",
         expected_exit = 0,
         network = False,
+        tags = [],
         **kwargs):
     """Tests an image with a scanner.
 
@@ -204,6 +212,8 @@ def oci_scan_test(
       report: the file name of a report that the scanner writes, such as `report.json`.
       expected_exit: the exit code of the scanner that makes the test a success.
       network: whether the scanner may use the network. By default it finds none, or does not start where that cannot be held.
+      tags: as all tests have them. Each of these tests has the tag `oci-scan` as well: `bazel build //...` builds what tests need,
+        which is to scan, and `--build_tag_filters=-oci-scan` leaves that out.
       **kwargs: attributes that all tests have, such as `args`, `size` and `visibility`.
     """
     scanned = None
@@ -226,6 +236,7 @@ def oci_scan_test(
     _oci_scan_test(
         name = name,
         baseline = baseline[0] if baseline else None,
+        build_scanner = None if scanner else _BUILD_SCANNER,
         data = data,
         env = env,
         exceptions = exceptions,
@@ -239,5 +250,6 @@ def oci_scan_test(
         report = report,
         scanned = scanned,
         scanner = scanner,
+        tags = tags + [_TAG],
         **kwargs
     )

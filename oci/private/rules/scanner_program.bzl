@@ -19,12 +19,21 @@ def scanner_program(name, image, program, path, attributes = ("image", "program"
     if bool(image) == bool(program):
         fail("{}: give either {} or {}".format(name, *attributes))
     if not image:
-        return program
+        # What is chosen by a select is for the platform that it runs on.
+        native.alias(
+            name = name,
+            actual = program,
+            tags = ["manual"],
+            visibility = ["//visibility:private"],
+        )
+        return name
     oci_image_file(
         name = name,
         image = image,
         path = path,
         tags = ["manual"],
+        # Scanners' images are of Linux. Where no execution platform is, what needs them is skipped.
+        target_compatible_with = [Label("@platforms//os:linux")],
         visibility = ["//visibility:private"],
     )
     return name

@@ -60,7 +60,7 @@ def trivy_scanner(name, databases, image = None, program = None, kinds = [], net
         `ghcr.io/aquasecurity/trivy-java-db` where there are Java archives; or of files `trivy.db` and `metadata.json`.
       image: the label of Trivy's image, `@NAME` of an `oci.pull` of `ghcr.io/aquasecurity/trivy`. Either this or
         `program` must be given.
-      program: the label of Trivy's program.
+      program: the label of Trivy's program, perhaps a `select`, which chooses for the platform that it runs on.
       kinds: what it looks for beside vulnerabilities: `license`, for those of packages; `secret` and `misconfiguration`, for
         which it reads the layers once more, and which it finds by the rules that are in itself. A policy says which of them fail.
       network: whether it may use the network, which it does not need.
