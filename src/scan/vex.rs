@@ -20,6 +20,15 @@ use super::verdict::{Outcome, Verdict};
 /// The version that is read.
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
 
+/// The words by which a statement may say why a product is not affected.
+pub(super) const JUSTIFICATIONS: [&str; 5] = [
+    "component_not_present",
+    "inline_mitigations_already_exist",
+    "vulnerable_code_cannot_be_controlled_by_adversary",
+    "vulnerable_code_not_in_execute_path",
+    "vulnerable_code_not_present",
+];
+
 /// Why a document cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum VexError {
@@ -124,15 +133,6 @@ pub enum Status {
     UnderInvestigation,
 }
 
-/// The words for why a product is not affected.
-pub(super) const JUSTIFICATIONS: [&str; 5] = [
-    "component_not_present",
-    "vulnerable_code_not_present",
-    "vulnerable_code_not_in_execute_path",
-    "vulnerable_code_cannot_be_controlled_by_adversary",
-    "inline_mitigations_already_exist",
-];
-
 /// What is said of a finding that passes, for the readers of a document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Claim {
@@ -178,6 +178,8 @@ impl VexDocument {
                 Some("names no products")
             } else if written.status == Status::NotAffected && written.why().is_none() {
                 Some("says not_affected, and has neither justification nor impact_statement")
+            } else if written.is_justified_otherwise() {
+                Some("has a justification that is none of OpenVEX's: write it as impact_statement")
             } else {
                 None
             };
@@ -283,6 +285,12 @@ impl Statement {
 }
 
 impl Written {
+    /// Whether its justification is none that there is.
+    fn is_justified_otherwise(&self) -> bool {
+        let words = self.justification.as_deref().unwrap_or_default();
+        !words.is_empty() && !JUSTIFICATIONS.contains(&words)
+    }
+
     fn why(&self) -> Option<String> {
         let parts = [&self.justification, &self.impact_statement];
         let parts = parts.into_iter().flatten();
@@ -326,8 +334,13 @@ impl Purl {
         let qualifiers = qualifiers
             .split('&')
             .filter_map(|pair| pair.split_once('='));
+        let mut name = decoded(name).to_ascii_lowercase();
+        // To PyPI they are the same.
+        if name.starts_with("pkg:pypi/") {
+            name = name.replace(['_', '.'], "-");
+        }
         Some(Purl {
-            name: decoded(name).to_ascii_lowercase(),
+            name,
             version: version.filter(|version| !version.is_empty()),
             qualifiers: qualifiers
                 .map(|(key, value)| (key.to_ascii_lowercase(), decoded(value)))

@@ -583,6 +583,11 @@ fn statements_of_openvex_are_exceptions() {
     let mut bare = statement("CVE-1", "not_affected", &package, day);
     bare["justification"] = Value::Null;
     judged(&[bare]).failed(&["x.vex.json: statement 1 says not_affected"]);
+    let mut invented = statement("CVE-1", "not_affected", &package, day);
+    invented["justification"] = "it is fine".into();
+    judged(&[invented]).failed(&[
+        "x.vex.json: statement 1 has a justification that is none of OpenVEX's: write it as impact_statement",
+    ]);
     let mut nowhere = statement("CVE-1", "fixed", &package, day);
     nowhere["products"] = json!([]);
     judged(&[nowhere]).failed(&["x.vex.json: statement 1 names no products"]);
