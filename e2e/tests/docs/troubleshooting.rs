@@ -277,6 +277,12 @@ mistakes! {
     a_scan_of_an_image "A scan of an image" |user| {
         user.build_with("//:scan_of_image", "")
     }
+    a_scan_without_a_scanner "A scan without a scanner" |user| {
+        user.build_with("//:scan_by_policy", "")
+    }
+    a_trouble_that_no_policy_can_allow "A trouble that no policy can allow" |user| {
+        user.build_with("//:lenient", "")
+    }
     a_scan_that_does_not_run "A scan that does not run" |user| {
         let host = user.registry.host().to_owned();
         user.declare_base(&host, &format!("digest = \"{}\"", user.digest));
