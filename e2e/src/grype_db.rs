@@ -22,9 +22,9 @@ const TABLES: &str = "
         operating_system_id integer, package_id integer, blob_id integer);
     INSERT INTO providers VALUES ('test', '1', 'test', '2026-01-01 00:00:00+00:00', 'xxh64:0');";
 
-/// Writes a `vulnerability.db` with these advisories, of a system (`debian 12`) or of Python's packages (`pip::…`), that was
-/// built on a day, in a form of grype's. Those of Python have the identifier that GitHub would give them, and their own as
-/// an alias.
+/// Writes a `vulnerability.db` with these advisories, of a system (`debian 12`) or of a language's packages (`pip::…`), that
+/// was built on a day, in a form of grype's. Those of languages have the identifier that GitHub would give them, and their
+/// own as an alias.
 pub fn grype_db(file: &Path, advisories: &[Advisory], day: &str, model: u32) {
     let database = Connection::open(file).expect("a new file");
     database.execute_batch(TABLES).expect("tables");
@@ -56,13 +56,17 @@ pub fn grype_db(file: &Path, advisories: &[Advisory], day: &str, model: u32) {
         })
     };
     for advisory in advisories {
-        let of_python = advisory.source.starts_with("pip::");
-        let (system, ecosystem, scheme) = if of_python {
-            (None, "python", "python")
-        } else {
-            (Some(system(advisory.source)), "deb", "dpkg")
+        let source = advisory.source.split_once("::");
+        let (ecosystem, scheme) = match source {
+            None if advisory.source.starts_with("alpine") => ("apk", "apk"),
+            None => ("deb", "dpkg"),
+            Some(("pip", _)) => ("python", "python"),
+            Some(("go", _)) => ("go-module", "go"),
+            Some(("maven", _)) => ("java-archive", "maven"),
+            Some((name, _)) => (name, "semver"),
         };
-        let id = if of_python {
+        let system = source.is_none().then(|| system(advisory.source));
+        let id = if source.is_some() {
             format!("GHSA-{}", advisory.id)
         } else {
             advisory.id.to_owned()
@@ -88,10 +92,15 @@ pub fn grype_db(file: &Path, advisories: &[Advisory], day: &str, model: u32) {
             "cves": [advisory.id],
             "ranges": [{"version": {"type": scheme, "constraint": constraint}, "fix": fix}],
         }));
-        let package = run(
-            "INSERT INTO packages (ecosystem, name) VALUES (?, ?)",
-            params![ecosystem, advisory.package],
-        );
+        let known = "SELECT id FROM packages WHERE ecosystem = ? AND name = ?";
+        let names = params![ecosystem, advisory.package];
+        let known = database.query_row(known, names, |row| row.get(0));
+        let package: i64 = known.unwrap_or_else(|_| {
+            run(
+                "INSERT INTO packages (ecosystem, name) VALUES (?, ?)",
+                names,
+            )
+        });
         run(
             "INSERT INTO affected_package_handles VALUES (NULL, ?, ?, ?, ?)",
             params![vulnerability, system, package, affected],

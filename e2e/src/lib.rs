@@ -10,6 +10,7 @@ mod checkout;
 pub mod docker_registry;
 pub mod engine;
 pub mod grype_db;
+pub mod jar;
 pub mod layout;
 pub mod link;
 pub mod log;

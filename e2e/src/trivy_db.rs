@@ -1,7 +1,11 @@
-//! Databases of Trivy: bbolt files of a few advisories that a test makes up (Trivy's schema 2).
+//! Databases of Trivy: bbolt files of a few advisories that a test makes up (Trivy's schema 2), and of Java archives (its
+//! schema 1).
+
+use std::path::Path;
 
 use oci_pull_all_support::Images;
 use oci_pull_all_support::rootfs::Layer;
+use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -66,6 +70,67 @@ pub fn trivy_db(advisories: &[Advisory]) -> Vec<u8> {
     write(&root)
 }
 
+/// A Java archive that a database knows.
+#[derive(Clone, Debug)]
+pub struct JavaArchive<'a> {
+    /// Its group, name and version.
+    pub name: [&'a str; 3],
+    /// The SHA-1 digest of the file.
+    pub sha1: Vec<u8>,
+}
+
+/// Writes a `trivy-java.db` with these archives.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn trivy_java_db(file: &Path, archives: &[JavaArchive<'_>]) {
+    let database = Connection::open(file).expect("a new file");
+    let tables = "
+        CREATE TABLE artifacts (id INTEGER PRIMARY KEY, group_id TEXT, artifact_id TEXT);
+        CREATE TABLE indices (artifact_id INTEGER, version TEXT, sha1 BLOB, archive_type TEXT,
+            FOREIGN KEY (artifact_id) REFERENCES artifacts (id));
+        CREATE UNIQUE INDEX artifacts_idx ON artifacts (artifact_id, group_id);
+        CREATE INDEX indices_artifact_idx ON indices (artifact_id);
+        CREATE UNIQUE INDEX indices_sha1_idx ON indices (sha1);";
+    database.execute_batch(tables).expect("tables");
+    for JavaArchive { name, sha1 } in archives {
+        let [group, artifact, version] = name;
+        let run = |query: &str, values: &[&dyn rusqlite::ToSql]| {
+            database.execute(query, values).expect("a row");
+        };
+        run(
+            "INSERT OR IGNORE INTO artifacts (group_id, artifact_id) VALUES (?, ?)",
+            params![group, artifact],
+        );
+        run(
+            "INSERT INTO indices SELECT id, ?, ?, 'jar' FROM artifacts WHERE group_id = ? AND artifact_id = ?",
+            params![version, sha1, group, artifact],
+        );
+    }
+}
+
+/// Adds the artifact of such a database, the bytes of which are `database`, built on a day; returns its digest.
+pub fn add_trivy_java_db(images: &mut Images, database: &[u8], day: &str) -> String {
+    let archive = Layer::new()
+        .add(
+            EntryType::Regular,
+            "metadata.json",
+            0o600,
+            "",
+            &metadata_of(1, day),
+        )
+        .add(EntryType::Regular, "trivy-java.db", 0o600, "", database);
+    images.add_artifact(
+        "aquasecurity/trivy-java-db",
+        "application/vnd.aquasec.trivy.config.v1+json",
+        &[(
+            Some("javadb.tar.gz"),
+            "application/vnd.aquasec.trivy.javadb.layer.v1.tar+gzip",
+            archive.0,
+        )],
+    )
+}
+
 /// Adds the artifact of a database with these advisories, built on a day, as Trivy's are published; returns its digest.
 pub fn add_trivy_db(images: &mut Images, advisories: &[Advisory], day: &str) -> String {
     let file = |layer: Layer, name: &str, data: &[u8]| {
@@ -86,9 +151,14 @@ pub fn add_trivy_db(images: &mut Images, advisories: &[Advisory], day: &str) -> 
 
 /// The bytes of a `metadata.json` for a database that was built on a day, such as `2026-11-10`.
 pub fn metadata(day: &str) -> Vec<u8> {
+    metadata_of(2, day)
+}
+
+/// The same of a database of this form.
+pub fn metadata_of(schema: u32, day: &str) -> Vec<u8> {
     let time = format!("{day}T06:00:00Z");
     let metadata = json!({
-        "Version": 2,
+        "Version": schema,
         "UpdatedAt": time,
         "NextUpdate": time,
         "DownloadedAt": time,

@@ -88,6 +88,6 @@ fn read(args: &DatabasePushArgs, scratch: &Path) -> Result<DatabaseArtifact> {
     let files: Vec<_> = args.files.iter().map(|file| users_path(file)).collect();
     fs::create_dir(scratch)?;
     let artifact = kind.artifact(&files, scratch)?;
-    check_not_yet(Some(artifact.built))?;
+    check_not_yet("database", Some(artifact.built))?;
     Ok(artifact)
 }

@@ -17,21 +17,20 @@ use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Repository;
 use oci_pull_all::oci::strict;
-use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{
-    FileFindings, FindingKind, Findings, Image, Inventory, Package, SCHEMA, Scanner, Severity,
-    Trouble,
+    FileFindings, FindingKind, Findings, Image, Inventory, JavaArchives, Package, SCHEMA, Scanner,
+    Severity, Trouble,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::preset::{Call, Preset, preset};
-use oci_pull_all::scan::traces::Traces;
+use oci_pull_all::scan::traces::{ReadImage, Traces};
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
 use oci_pull_all::scan::vex::{self, VexDocument};
 use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
 use serde::de::DeserializeOwned;
 
-use super::scan::isolate;
+use super::scan::{isolate, isolate_from_network};
 use super::{ARGUMENTS_VARIABLE, Result, read, say, tell, write};
 
 #[derive(Debug, Subcommand)]
@@ -321,12 +320,20 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
     let image = args.image.find()?;
     // Reads all layers, which must be what the config says: the scanner would not notice.
-    let rootfs = Rootfs::read(&args.image.layout, &image.manifest, &image.config)?;
+    let read = ReadImage::read(&args.image.layout, &image.manifest, &image.config)?;
     let Kind(preset) = args.kind;
+    let java = preset.java_archives(&args.java_database)?;
+    let java_database = match &java {
+        JavaArchives::Database(database) => {
+            check_not_yet("Java database", database.built)?;
+            &args.java_database[..]
+        }
+        JavaArchives::Content | JavaArchives::Nothing(_) => &[],
+    };
     let list = match preset.empty_list() {
         Some(list) if image.manifest.layers.is_empty() => to_json(&list),
         _ => {
-            let call = preset.list(&run.cache(), &args.java_database)?;
+            let call = preset.list(&run.cache(), java_database)?;
             let subject = args.image.subject(image.clone());
             preset.normalized(&run.report(subject, call)?)?
         }
@@ -355,9 +362,9 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
             },
             layers: config.diff_ids,
             system: listed.system,
+            traces: Traces::of(read, &packages)?,
             packages: packages.into_iter().collect(),
-            traces: Traces::of(&rootfs)?,
-            knows_java_archives: preset.knows_java_archives() || !args.java_database.is_empty(),
+            java,
         },
     )
 }
@@ -436,7 +443,7 @@ impl ImageArgs {
 }
 
 fn match_(args: &MatchArgs) -> Result<()> {
-    let run = Run::begin(&args.scanner)?;
+    let run = Run::begin_small(&args.scanner)?;
     let inventory: Inventory = read_json(&args.inventory)?;
     let base = args
         .base
@@ -452,12 +459,16 @@ fn match_(args: &MatchArgs) -> Result<()> {
     let Kind(preset) = args.kind;
     let kinds = wanted(preset, &args.look_for, false)?;
     let advisories = preset.read_database(database, &read(metadata)?)?;
-    check_not_yet(advisories.database().built)?;
+    check_not_yet("database", advisories.database().built)?;
     // What would fail again and again is told by the verdict.
     let is_readable = advisories.database().schema == advisories.expected_schema();
     let matches = if is_readable && !inventory.packages.is_empty() {
-        let call = preset.match_list(&run.cache(), &args.database, &kinds)?;
-        preset.read_report(&run.report(Subject::Given(args.list.clone()), call)?)?
+        let system = inventory.system.as_ref();
+        let unknown = system.filter(|system| !advisories.covers_system(system));
+        let call = preset.match_list(&run.cache(), &args.database, &kinds, unknown)?;
+        let report = run.report(Subject::Given(args.list.clone()), call)?;
+        run.check_said(preset.complaints())?;
+        preset.read_report(&report)?
     } else {
         Vec::new()
     };
@@ -481,11 +492,11 @@ fn created(config: &ImageConfig) -> Option<DateTime<Utc>> {
 
 /// A database of a day to come would never be too old. An error is cached nowhere, and a day that has come stays so, which
 /// is why a clock may be asked.
-pub(super) fn check_not_yet(built: Option<DateTime<Utc>>) -> Result<()> {
+pub(super) fn check_not_yet(what: &str, built: Option<DateTime<Utc>>) -> Result<()> {
     let day = Duration::from_secs(24 * 60 * 60);
     match built {
         Some(built) if SystemTime::from(built) > SystemTime::now() + day => Err(format!(
-            "the database says that it was built on {}, which is not yet: pull another one, or set this machine's clock",
+            "the {what} says that it was built on {}, which is not yet: pull another one, or set this machine's clock",
             built.date_naive()
         )
         .into()),
@@ -621,6 +632,9 @@ fn read_exceptions(path: &Path) -> Result<ExceptionFile> {
     Ok(ExceptionFile::read(path, &text)?)
 }
 
+/// How many of the last bytes that a scanner said are shown.
+const MAX_SAID: usize = 64 << 10;
+
 /// A run of the scanner, kept from the network, with room of its own.
 struct Run<'a> {
     args: &'a ScannerArgs,
@@ -629,7 +643,17 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    /// One for which files are mounted.
     fn begin(args: &'a ScannerArgs) -> Result<Self> {
+        Self::begin_in(args, isolate)
+    }
+
+    /// One for which files may as well be copied.
+    fn begin_small(args: &'a ScannerArgs) -> Result<Self> {
+        Self::begin_in(args, isolate_from_network)
+    }
+
+    fn begin_in(args: &'a ScannerArgs, isolate: fn(bool) -> Result<Isolation>) -> Result<Self> {
         // First, because it takes a process with one thread.
         let isolation = isolate(args.network)?;
         let scratch = tempfile::tempdir()
@@ -662,6 +686,27 @@ impl<'a> Run<'a> {
         read(&self.outputs().join("report.json"))
     }
 
+    /// Makes sure that the scanner did not complain of its database.
+    fn check_said(&self, complaints: &[&str]) -> Result<()> {
+        let said = read(&self.said())?;
+        let said = String::from_utf8_lossy(&said);
+        let is_complaint = |line: &&str| complaints.iter().any(|words| line.contains(words));
+        match said.lines().find(is_complaint) {
+            None => Ok(()),
+            Some(line) => Err(format!(
+                "the scanner {} ended well, but did not read all of its database: {line}",
+                self.args.scanner_name
+            )
+            .into()),
+        }
+    }
+
+    /// The file with what the scanner says. It names what is in images, so it is shown where it matters, and in no other form
+    /// than all that others named.
+    fn said(&self) -> PathBuf {
+        self.scratch.path().join("said")
+    }
+
     fn outputs(&self) -> PathBuf {
         self.scratch.path().join("outputs")
     }
@@ -678,13 +723,23 @@ impl<'a> Run<'a> {
             environment: call.environment,
             data: Vec::new(),
             withheld: Some(ARGUMENTS_VARIABLE),
+            said: Some(self.said()),
             outputs: self.outputs(),
             scratch,
             isolation: self.isolation,
             report: report.map(str::to_owned),
             expected_exit: 0,
         };
-        Ok(scan.run()?)
+        let ended = scan.run();
+        if ended.is_err() {
+            let said = fs::read(self.said()).unwrap_or_default();
+            let said = &said[said.len().saturating_sub(MAX_SAID)..];
+            for line in String::from_utf8_lossy(said).lines() {
+                // A line of its own could be a command to who reads logs.
+                tell(format_args!("| {line}"));
+            }
+        }
+        Ok(ended?)
     }
 }
 

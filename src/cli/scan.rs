@@ -140,6 +140,7 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         environment: args.env,
         data: args.data,
         withheld: Some(ARGUMENTS_VARIABLE),
+        said: None,
         outputs: args.outputs,
         scratch: scratch.path().to_owned(),
         isolation,
@@ -160,13 +161,26 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
     }
 }
 
-/// Namespaces for the scanner, where the system lets a process have them.
-pub(super) fn isolate(network: bool) -> Result<Isolation> {
-    let network = if network {
+/// As [`isolate`], for a scanner of what may as well be copied: it needs namespaces only if it could use the network.
+pub(super) fn isolate_from_network(network: bool) -> Result<Isolation> {
+    let none = Isolation::none(access(network));
+    if none.is_kept_from_network() {
+        return Ok(none);
+    }
+    isolate(network)
+}
+
+fn access(network: bool) -> Network {
+    if network {
         Network::Allowed
     } else {
         Network::Blocked
-    };
+    }
+}
+
+/// Namespaces for the scanner, where the system lets a process have them.
+pub(super) fn isolate(network: bool) -> Result<Isolation> {
+    let network = access(network);
     let tried = Command::new("/proc/self/exe")
         .env(ARGUMENTS_VARIABLE, "")
         .arg(super::TRY_NAMESPACES)

@@ -38,11 +38,17 @@ impl Layer {
         (&self.path, &self.diff_id)
     }
 
-    /// All entries, in the archive's order. What they take is added to `memory`, which all layers share.
-    pub(super) fn entries(&self, memory: &AtomicU64) -> Result<Vec<Entry>, RootfsError> {
+    /// All entries, in the archive's order, each shown to `look` with what follows it. What they take is added to `memory`,
+    /// which all layers share.
+    pub(super) fn entries(
+        &self,
+        memory: &AtomicU64,
+        mut look: impl FnMut(usize, &Entry, &mut Reader<'_>) -> Result<(), TarError>,
+    ) -> Result<Vec<Entry>, RootfsError> {
         self.read(true, |mut archive| {
             let mut entries = Vec::new();
             while let Some(entry) = archive.next()? {
+                look(entries.len(), &entry, &mut archive)?;
                 let more = entry.memory();
                 if memory.fetch_add(more, Ordering::Relaxed) + more > MAX_MEMORY {
                     return Err(TarError::TooMuch);

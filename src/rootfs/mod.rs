@@ -22,10 +22,10 @@ use crate::oci::config::ImageConfig;
 use crate::oci::descriptor::Compression;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ImageManifest;
-use crate::tar::TarError;
+use crate::tar::{Content, Entry, TarError};
 
 pub use file::{FileFault, Purpose};
-use layers::{Layer, each};
+use layers::{Layer, Reader, each};
 pub use parents::{ChangedParent, changed_parents};
 use tree::{ContentSource, InodeKind, Item, Thing, Tree};
 
@@ -113,6 +113,39 @@ pub struct FileName {
     pub is_link: bool,
 }
 
+/// A file of a layer while that is read.
+#[derive(Clone, Copy, Debug)]
+pub struct FileEntry<'a> {
+    /// Its path, as its layer has it.
+    pub path: &'a [u8],
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its mode.
+    pub mode: u32,
+}
+
+/// What was kept of files while layers were read.
+#[derive(Debug)]
+pub struct Kept<T> {
+    /// Where each layer stands for the first time, which is when it was read.
+    first: Vec<usize>,
+    /// By layer and entry.
+    items: HashMap<(usize, usize), T>,
+}
+
+impl<T> Kept<T> {
+    /// Takes out what was kept of a file, if anything was.
+    pub fn take(&mut self, rootfs: &Rootfs, file: FileNumber) -> Option<T> {
+        match rootfs.tree.inode_at(file.0).kind {
+            InodeKind::File { source, .. } => {
+                let place = (self.first[source.layer], source.entry);
+                self.items.remove(&place)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Rootfs {
     /// The root file system of the image of `manifest` and `config` in the directory `layout`. Each layer must
     /// be, uncompressed, what the config says.
@@ -124,13 +157,58 @@ impl Rootfs {
         Self::read_watched(layout, manifest, config, |_, _| {})
     }
 
+    /// As [`Rootfs::read`], and keeps something of files on the way: `want` says of which, and `take` gets their bytes piece
+    /// by piece, each with its offset. Not all of these files are left in the end.
+    pub fn read_keeping<T: Send>(
+        layout: &Path,
+        manifest: &ImageManifest,
+        config: &ImageConfig,
+        want: impl Fn(&FileEntry<'_>) -> Option<T> + Sync,
+        take: impl Fn(&mut T, &[u8], u64) + Sync,
+    ) -> Result<(Self, Kept<T>), RootfsError> {
+        Self::read_looking(
+            layout,
+            manifest,
+            config,
+            |_, _| {},
+            |entry, archive| {
+                let Content::File { size } = entry.content else {
+                    return Ok(None);
+                };
+                let mode = entry.metadata.mode;
+                let path = &entry.path;
+                let Some(mut kept) = want(&FileEntry { path, size, mode }) else {
+                    return Ok(None);
+                };
+                archive.data(|bytes, offset| {
+                    take(&mut kept, bytes, offset);
+                    Ok(())
+                })?;
+                Ok(Some(kept))
+            },
+        )
+    }
+
     /// As [`Rootfs::read`]; `watch` sees what is below each layer, and the layer's blob.
     fn read_watched(
         layout: &Path,
         manifest: &ImageManifest,
         config: &ImageConfig,
-        mut watch: impl FnMut(&Tree, &Digest),
+        watch: impl FnMut(&Tree, &Digest),
     ) -> Result<Self, RootfsError> {
+        let look = |_: &Entry, _: &mut Reader<'_>| Ok(None::<()>);
+        let (rootfs, _) = Self::read_looking(layout, manifest, config, watch, look)?;
+        Ok(rootfs)
+    }
+
+    /// As both of these: what `look` returns of an entry is kept.
+    fn read_looking<T: Send>(
+        layout: &Path,
+        manifest: &ImageManifest,
+        config: &ImageConfig,
+        mut watch: impl FnMut(&Tree, &Digest),
+        look: impl Fn(&Entry, &mut Reader<'_>) -> Result<Option<T>, TarError> + Sync,
+    ) -> Result<(Self, Kept<T>), RootfsError> {
         let layers = manifest.layers.iter().zip(&config.diff_ids);
         let layers: Vec<Layer> = layers
             .map(|(layer, diff_id)| Layer::new(layout, layer, diff_id))
@@ -143,24 +221,38 @@ impl Rootfs {
             places.entry(layer.id()).or_insert((number, number)).1 = number;
         }
         let mut read = each(&layers, |number, layer| {
-            if places[&layer.id()].0 == number {
-                layer.entries(&memory)
+            let mut kept = Vec::new();
+            let entries = if places[&layer.id()].0 == number {
+                layer.entries(&memory, |position, entry, archive| {
+                    kept.extend(look(entry, archive)?.map(|item| (position, item)));
+                    Ok(())
+                })?
             } else {
-                Ok(Vec::new())
-            }
+                Vec::new()
+            };
+            Ok((entries, kept))
         })?;
+        let mut kept = Kept {
+            first: Vec::new(),
+            items: HashMap::new(),
+        };
         for (number, layer) in layers.iter().enumerate() {
             let (first, last) = places[&layer.id()];
+            let (entries, items) = &mut read[first];
+            let items = std::mem::take(items).into_iter();
+            kept.items
+                .extend(items.map(|(entry, item)| ((first, entry), item)));
+            kept.first.push(first);
             let entries = if number == last {
-                std::mem::take(&mut read[first])
+                std::mem::take(entries)
             } else {
-                read[first].clone()
+                entries.clone()
             };
             watch(&tree, &manifest.layers[number].digest);
             tree.apply(number, entries)
                 .map_err(|error| layer.failed(LayerFault::Archive(error)))?;
         }
-        Ok(Rootfs { layers, tree })
+        Ok((Rootfs { layers, tree }, kept))
     }
 
     /// Writes it as a tar archive to the file `output`, with all its attributes; the same bytes for

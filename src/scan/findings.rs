@@ -34,8 +34,37 @@ pub struct Inventory {
     pub packages: Vec<Package>,
     /// What its files say of its packages, whatever the scanner saw.
     pub traces: Traces,
-    /// Whether the scanner could look into Java archives.
-    pub knows_java_archives: bool,
+    /// By what the scanner knows Java archives.
+    pub java: JavaArchives,
+}
+
+/// By what a scanner knows the packages in Java archives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JavaArchives {
+    /// By what is in them.
+    Content,
+    /// By a database, too.
+    Database(Database),
+    /// It does not look into them, because it has no database of use.
+    Nothing(NoJavaDatabase),
+}
+
+/// Why there is no database of Java archives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoJavaDatabase {
+    /// None is given.
+    Missing,
+    /// It has nothing in it.
+    Empty,
+    /// It is of another form than the scanner reads.
+    Schema {
+        /// The version that it has.
+        found: u64,
+        /// The version that is read.
+        expected: u64,
+    },
 }
 
 /// A scanner.
@@ -183,13 +212,22 @@ impl Inventory {
         if !advisories.has_any() {
             troubles.push(Trouble::EmptyDatabase);
         }
-        if let Some(system) = &self.system
-            && self.packages.iter().any(|package| package.of_system)
-            && !advisories.covers_system(system)
-        {
-            troubles.push(Trouble::SystemNotCovered {
-                system: system.to_string(),
-            });
+        if let Some(system) = &self.system {
+            let of_system = self.packages.iter().filter(|package| package.of_system);
+            let kinds: BTreeSet<&str> = of_system.map(|package| &*package.kind).collect();
+            let not_covered = |system| Trouble::SystemNotCovered { system };
+            if !kinds.is_empty() && !advisories.covers_system(system) {
+                troubles.push(not_covered(system.to_string()));
+            } else {
+                let others = kinds
+                    .into_iter()
+                    .filter(|kind| !advisories.is_kind_of(kind, system));
+                troubles.extend(
+                    others.map(|kind| {
+                        not_covered(format!("{system} with packages of the kind {kind}"))
+                    }),
+                );
+            }
         }
         for kind in self.language_kinds() {
             if !advisories.covers_language(kind) {
@@ -220,16 +258,13 @@ impl Inventory {
                 system: said.to_string(),
             });
         }
-        let linked = self.traces.linked.iter();
-        let linked = linked.filter(|names| !self.is_seen(names, |_| true));
-        let linked = linked.filter(|names| self.knows_java_archives || !is_java_archive(&names[0]));
-        troubles.extend(summary(linked, |path, more| {
+        let looks_into_archives = !matches!(self.java, JavaArchives::Nothing(_));
+        let passed_over = self.traces.passed_over.iter();
+        let passed_over = passed_over.filter(|path| looks_into_archives || !is_java_archive(path));
+        troubles.extend(summary(passed_over, |path, more| {
             Trouble::LanguagePackagesUnseen { path, more }
         }));
-        // What Go itself brings is listed of each.
-        let of_modules = |package: &Package| package.name != "stdlib";
         let programs = self.traces.go_programs.iter();
-        let programs = programs.filter(|names| !self.is_seen(names, of_modules));
         troubles.extend(summary(programs, |path, more| {
             Trouble::GoProgramWithoutModules { path, more }
         }));
@@ -238,6 +273,11 @@ impl Inventory {
             troubles.push(Trouble::SystemNotCovered {
                 system: said
                     .map_or_else(|| "a system without a name".to_owned(), System::to_string),
+            });
+        }
+        if let (None, Some(seen), true) = (&self.traces.system, &self.system, has_system(self)) {
+            troubles.push(Trouble::SystemNotSaid {
+                seen: seen.to_string(),
             });
         }
         if let (Some(said), Some(seen)) = (&self.traces.system, &self.system)
@@ -252,10 +292,17 @@ impl Inventory {
         if let Some(path) = &self.traces.log {
             troubles.push(Trouble::UnreadLog { path: path.clone() });
         }
-        if self.traces.java_archives > 0 && !self.knows_java_archives {
-            troubles.push(Trouble::NoJavaDatabase {
-                archives: self.traces.java_archives,
-            });
+        match &self.java {
+            JavaArchives::Nothing(why) if self.traces.java_archives > 0 => {
+                troubles.push(Trouble::NoJavaDatabase {
+                    archives: self.traces.java_archives,
+                    why: why.clone(),
+                });
+            }
+            _ => {}
+        }
+        if let Some(Database { built: None, .. }) = self.java_database() {
+            troubles.push(Trouble::JavaDatabaseWithoutDate);
         }
         if let Some(base) = base
             && has_system(base)
@@ -288,8 +335,11 @@ impl Inventory {
             .collect();
         let path = database.path.clone();
         let Some(packages) = &database.packages else {
-            let is_unseen = self.system.is_none() || seen.is_empty();
-            return is_unseen.then_some(Trouble::SystemPackagesUnseen { path });
+            return Some(if self.system.is_none() || seen.is_empty() {
+                Trouble::SystemPackagesUnseen { path }
+            } else {
+                Trouble::SystemPackagesUnjudged { path }
+            });
         };
         let is_unseen =
             |(name, version): &&(String, String)| !seen.contains(&(&**name, epochless(version)));
@@ -305,16 +355,25 @@ impl Inventory {
         })
     }
 
-    /// Whether the scanner saw such a package of a language in a file, by any of its names.
-    fn is_seen(&self, names: &[String], is_such: impl Fn(&Package) -> bool) -> bool {
-        let is_there = |path: &str| {
-            let path = path.trim_start_matches('/');
-            // What is in an archive has the archive's path before its own.
-            let mut rests = names.iter().filter_map(|name| path.strip_prefix(&**name));
-            rests.any(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let mut packages = self.packages.iter().filter(|package| !package.of_system);
-        packages.any(|package| is_there(&package.path) && is_such(package))
+    /// The database of Java archives, where there are any that the scanner looked into.
+    fn java_database(&self) -> Option<&Database> {
+        match &self.java {
+            JavaArchives::Database(database) if self.traces.java_archives > 0 => Some(database),
+            _ => None,
+        }
+    }
+
+    /// What is no trouble, and is to be said all the same.
+    fn notes(&self) -> Vec<String> {
+        let archives = self.traces.unknown_archives.iter();
+        let looks_into_them = !matches!(self.java, JavaArchives::Nothing(_));
+        let unknown = summary(archives.filter(|_| looks_into_them), |path, more| {
+            format!(
+                "the scanner knows nothing that is in {path}{}",
+                and_more(more)
+            )
+        });
+        unknown.into_iter().collect()
     }
 
     /// The kinds of packages that belong to languages.
@@ -332,13 +391,13 @@ fn epochless(version: &str) -> &str {
     }
 }
 
-/// One trouble for all of these files: by the first of them, and how many more there are.
-fn summary<'a>(
-    mut files: impl Iterator<Item = &'a Vec<String>>,
-    trouble: impl FnOnce(String, u64) -> Trouble,
-) -> Option<Trouble> {
-    let path = files.next()?.first()?.clone();
-    Some(trouble(path, files.count() as u64))
+/// One thing to say of all these files: by the first of them, and how many more there are.
+fn summary<'a, T>(
+    mut files: impl Iterator<Item = &'a String>,
+    said: impl FnOnce(String, u64) -> T,
+) -> Option<T> {
+    let path = files.next()?.clone();
+    Some(said(path, files.count() as u64))
 }
 
 /// What is in an image, or in several: what is found in those is theirs.
@@ -396,6 +455,9 @@ pub struct Findings {
     pub network: Access,
     /// Where advisories came from.
     pub database: Database,
+    /// By what Java archives are known, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub java_database: Option<Database>,
     /// What was looked at.
     pub image: Image,
     /// How many packages of each kind.
@@ -404,6 +466,9 @@ pub struct Findings {
     pub kinds: BTreeSet<FindingKind>,
     /// Why the result cannot be trusted, as far as it is known already.
     pub troubles: Vec<Trouble>,
+    /// What else is to be said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What was found, sorted.
     pub findings: Vec<Finding>,
 }
@@ -444,10 +509,12 @@ impl Findings {
             scanner: inventory.scanner.clone(),
             network: inventory.network,
             database: advisories.database().clone(),
+            java_database: inventory.java_database().cloned(),
             image: inventory.image.clone(),
             looked_at: inventory.looked_at(),
             kinds: BTreeSet::from([FindingKind::Vulnerability]),
             troubles,
+            notes: inventory.notes(),
             findings,
         })
     }
@@ -645,12 +712,17 @@ pub enum Trouble {
         /// How many more there are.
         more: u64,
     },
+    /// The image has a database of packages that cannot be read here, so nobody knows what the scanner saw of it.
+    SystemPackagesUnjudged {
+        /// The database's path.
+        path: String,
+    },
     /// The image says of which system it is, and has no database of its packages.
     SystemWithoutPackages {
         /// The system.
         system: String,
     },
-    /// Files of packages of a language are links, and the scanner passed over them.
+    /// The scanner passed over files of packages of a language.
     LanguagePackagesUnseen {
         /// One of them.
         path: String,
@@ -699,6 +771,17 @@ pub enum Trouble {
         /// How many days it may be behind.
         days: u32,
     },
+    /// The same of the database of Java archives.
+    JavaDatabaseWithoutDate,
+    /// The same of the database of Java archives.
+    JavaDatabaseTooOld {
+        /// When it was built.
+        built: NaiveDate,
+        /// The newest date of the image, its bases and the scanner.
+        newest: NaiveDate,
+        /// How many days it may be behind.
+        days: u32,
+    },
     /// The base has packages of a system, and the image has none.
     SystemPackagesGone,
     /// The image says that it is of another system than its base.
@@ -715,6 +798,11 @@ pub enum Trouble {
         /// What the scanner took it for.
         seen: String,
     },
+    /// The image does not say of which system it is, and the scanner takes it for one all the same.
+    SystemNotSaid {
+        /// What the scanner took it for.
+        seen: String,
+    },
     /// The scanner could use the network, or nobody can tell.
     NetworkNotBlocked {
         /// What it could use.
@@ -724,12 +812,14 @@ pub enum Trouble {
     NoJavaDatabase {
         /// How many there are.
         archives: u64,
+        /// Why there is none.
+        why: NoJavaDatabase,
     },
 }
 
 impl Trouble {
     /// The words of those that a policy may allow.
-    pub const ALLOWED: [&str; 16] = [
+    pub const ALLOWED: [&str; 17] = [
         "database-too-old",
         "database-without-date",
         "empty-database",
@@ -743,6 +833,7 @@ impl Trouble {
         "system-not-covered",
         "system-packages-gone",
         "system-packages-missing",
+        "system-packages-unjudged",
         "system-packages-unseen",
         "system-without-packages",
         "unread-log",
@@ -754,6 +845,7 @@ impl Trouble {
             Trouble::NoPackages => "no-packages",
             Trouble::SystemPackagesUnseen { .. } => "system-packages-unseen",
             Trouble::SystemPackagesMissing { .. } => "system-packages-missing",
+            Trouble::SystemPackagesUnjudged { .. } => "system-packages-unjudged",
             Trouble::SystemWithoutPackages { .. } => "system-without-packages",
             Trouble::LanguagePackagesUnseen { .. } => "language-packages-unseen",
             Trouble::GoProgramWithoutModules { .. } => "go-program-without-modules",
@@ -762,11 +854,15 @@ impl Trouble {
             Trouble::LanguageNotCovered { .. } => "language-not-covered",
             Trouble::EmptyDatabase => "empty-database",
             Trouble::DatabaseSchema { .. } => "database-schema",
-            Trouble::DatabaseWithoutDate => "database-without-date",
-            Trouble::DatabaseTooOld { .. } => "database-too-old",
+            Trouble::DatabaseWithoutDate | Trouble::JavaDatabaseWithoutDate => {
+                "database-without-date"
+            }
+            Trouble::DatabaseTooOld { .. } | Trouble::JavaDatabaseTooOld { .. } => {
+                "database-too-old"
+            }
             Trouble::SystemPackagesGone => "system-packages-gone",
             Trouble::SystemDiffers { .. } => "system-differs",
-            Trouble::SystemMistaken { .. } => "system-mistaken",
+            Trouble::SystemMistaken { .. } | Trouble::SystemNotSaid { .. } => "system-mistaken",
             Trouble::NetworkNotBlocked { .. } => "network-not-blocked",
             Trouble::NoJavaDatabase { .. } => "no-java-database",
         }
@@ -781,6 +877,7 @@ fn and_more(number: u64) -> String {
 }
 
 impl std::fmt::Display for Trouble {
+    #[expect(clippy::too_many_lines, reason = "it is a list of sentences")]
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Trouble::NoPackages => f.write_str("the scanner saw no package in the image"),
@@ -801,6 +898,12 @@ impl std::fmt::Display for Trouble {
                     and_more(*more)
                 )
             }
+            Trouble::SystemPackagesUnjudged { path } => {
+                write!(
+                    f,
+                    "the image has packages in {path}, which cannot be read here, so nobody knows whether the scanner saw all of them"
+                )
+            }
             Trouble::SystemWithoutPackages { system } => {
                 write!(
                     f,
@@ -810,7 +913,7 @@ impl std::fmt::Display for Trouble {
             Trouble::LanguagePackagesUnseen { path, more } => {
                 write!(
                     f,
-                    "the image has {path}{} as links, and the scanner passed over them",
+                    "the scanner passed over packages: it saw none in {path}{}",
                     and_more(*more)
                 )
             }
@@ -854,6 +957,17 @@ impl std::fmt::Display for Trouble {
                 f,
                 "the database was built on {built}, more than {days} days before {newest}, the newest date of the image, its bases and the scanner"
             ),
+            Trouble::JavaDatabaseWithoutDate => {
+                f.write_str("the Java database does not say when it was built")
+            }
+            Trouble::JavaDatabaseTooOld {
+                built,
+                newest,
+                days,
+            } => write!(
+                f,
+                "the Java database was built on {built}, more than {days} days before {newest}, the newest date of the image, its bases and the scanner"
+            ),
             Trouble::SystemPackagesGone => {
                 f.write_str("the base has packages of its system, and the image has none")
             }
@@ -869,13 +983,33 @@ impl std::fmt::Display for Trouble {
                     "the image says that it is {said}, and the scanner took it for {seen}"
                 )
             }
-            Trouble::NetworkNotBlocked { network } => network.fmt(f),
-            Trouble::NoJavaDatabase { archives } => {
+            Trouble::SystemNotSaid { seen } => {
                 write!(
                     f,
-                    "{archives} Java archives were not looked into, because there is no Java database"
+                    "no os-release says of which system the image is, and the scanner took it for {seen}"
                 )
             }
+            Trouble::NetworkNotBlocked { network } => network.fmt(f),
+            Trouble::NoJavaDatabase { archives, why } => {
+                let were = if *archives == 1 { " was" } else { "s were" };
+                write!(
+                    f,
+                    "{archives} Java archive{were} not looked into, because {why}"
+                )
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for NoJavaDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoJavaDatabase::Missing => f.write_str("there is no Java database"),
+            NoJavaDatabase::Empty => f.write_str("the Java database has nothing in it"),
+            NoJavaDatabase::Schema { found, expected } => write!(
+                f,
+                "the Java database is of the form {found}, and the scanner reads {expected}"
+            ),
         }
     }
 }

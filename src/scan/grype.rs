@@ -19,7 +19,7 @@ use crate::oci::strict;
 use crate::oci::time::is_real;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
-use super::findings::{Database, FindingKind, Package, Scanner, Severity, System};
+use super::findings::{Database, FindingKind, JavaArchives, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 use super::sqlite::{all, open};
 
@@ -67,8 +67,8 @@ const TITLE: usize = 100;
 pub(super) struct Grype;
 
 impl Preset for Grype {
-    fn knows_java_archives(&self) -> bool {
-        true
+    fn java_archives(&self, _database: &[PathBuf]) -> Result<JavaArchives, AnswerError> {
+        Ok(JavaArchives::Content)
     }
 
     fn list(&self, _cache: &Path, _java_database: &[PathBuf]) -> Result<Call, FileError> {
@@ -139,10 +139,19 @@ impl Preset for Grype {
         cache: &Path,
         database: &[PathBuf],
         _kinds: &BTreeSet<FindingKind>,
+        _unknown: Option<&System>,
     ) -> Result<Call, FileError> {
         let directory = cache.join(SCHEMA.to_string());
         provide(&directory, [DATABASE, IMPORT], database)?;
         Ok(call("sbom:{layout} --output json --file {report}", cache))
+    }
+
+    fn complaints(&self) -> &'static [&'static str] {
+        &[
+            "matcher returned error",
+            "unable to rehydrate",
+            "failed to apply package alias",
+        ]
     }
 
     fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError> {
@@ -416,6 +425,8 @@ struct GrypeDatabase {
 /// A release of a system that the database has advisories of.
 #[derive(PartialEq)]
 struct Release {
+    /// Of which kind its packages are.
+    kind: String,
     name: String,
     id: String,
     major: String,
@@ -491,10 +502,11 @@ impl GrypeDatabase {
             .into_iter()
             .collect();
         let releases = "
-            SELECT name, release_id, major_version, minor_version, label_version, codename FROM operating_systems
-            WHERE ifnull(channel, '') = '' AND EXISTS (
-                SELECT 1 FROM affected_package_handles WHERE operating_system_id = operating_systems.id
-            )";
+            SELECT name, release_id, major_version, minor_version, label_version, codename, (
+                SELECT lower(ifnull(ecosystem, '')) FROM affected_package_handles JOIN packages ON packages.id = package_id
+                WHERE operating_system_id = operating_systems.id LIMIT 1
+            ) AS kind
+            FROM operating_systems WHERE ifnull(channel, '') = '' AND kind IS NOT NULL";
         self.releases = all(connection, releases, |row| {
             Ok(Release {
                 name: text(row, 0)?,
@@ -503,6 +515,7 @@ impl GrypeDatabase {
                 minor: text(row, 3)?,
                 label: text(row, 4)?,
                 codename: text(row, 5)?,
+                kind: text(row, 6)?,
             })
         })?;
         // Those by a pattern are for what is not yet released, and those for some forms of databases for older
@@ -601,6 +614,13 @@ impl Advisories for GrypeDatabase {
 
     fn covers_system(&self, system: &System) -> bool {
         !self.releases_of(system).is_empty()
+    }
+
+    fn is_kind_of(&self, kind: &str, system: &System) -> bool {
+        let releases = self.releases_of(system);
+        // Of some, the database does not say.
+        let is_kind = |release: &&Release| release.kind.is_empty() || release.kind == kind;
+        releases.iter().any(is_kind)
     }
 
     fn covers_language(&self, kind: &str) -> bool {

@@ -78,9 +78,16 @@ impl Isolation {
     /// It must have one thread. Where the system refuses halfway, which some security modules do, it cannot go back, and
     /// can write no file any more: let another process find out.
     pub fn enter(network: Network) -> io::Result<Self> {
-        namespaces::enter(network)?;
+        // Where there is none, as in a sandbox that blocks it, another one would be no better.
+        let is_open = !Isolation::none(network).is_kept_from_network();
+        namespaces::enter(network == Network::Blocked && is_open)?;
         let own = true;
         Ok(Isolation { own, network })
+    }
+
+    /// Whether a scanner can use no more of the network than it may.
+    pub fn is_kept_from_network(self) -> bool {
+        self.check_network().is_ok()
     }
 
     /// Whether this process may mount what nobody else sees.
@@ -134,12 +141,10 @@ mod namespaces {
     use rustix::process::{getegid, geteuid};
     use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
-    use super::Network;
-
-    pub(super) fn enter(network: Network) -> io::Result<()> {
+    pub(super) fn enter(without_network: bool) -> io::Result<()> {
         let (user, group) = (geteuid().as_raw(), getegid().as_raw());
         let mut flags = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
-        if network == Network::Blocked {
+        if without_network {
             flags |= CloneFlags::CLONE_NEWNET;
         }
         unshare(flags)?;
@@ -150,7 +155,7 @@ mod namespaces {
         // By the one, what runs as root could unmount and remount; by the other, have this process do it.
         remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN)?;
         remove_capability_from_bounding_set(CapabilitySet::SYS_PTRACE)?;
-        if network == Network::Blocked {
+        if without_network {
             // Few scanners talk to themselves, so without it most work all the same.
             let _ = set_loopback_up();
         }
@@ -188,9 +193,7 @@ mod namespaces {
 mod namespaces {
     use std::io;
 
-    use super::Network;
-
-    pub(super) fn enter(_: Network) -> io::Result<()> {
+    pub(super) fn enter(_: bool) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

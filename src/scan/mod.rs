@@ -14,6 +14,7 @@ mod packages;
 pub mod policy;
 pub mod preset;
 pub mod report;
+mod rpm;
 pub mod sbom;
 mod serve;
 mod sqlite;
@@ -28,7 +29,7 @@ pub use isolate::{Access, Isolation, Network, NetworkIsOpen};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::files::{FileError, io_failed};
 use crate::layout::FoundImage;
@@ -156,6 +157,8 @@ pub struct Scan {
     pub data: Vec<PathBuf>,
     /// A variable that is for this program alone, and not for the scanner, which may be this program too.
     pub withheld: Option<&'static str>,
+    /// The file for what it says, which else goes where this process writes.
+    pub said: Option<PathBuf>,
     /// Where reports go.
     pub outputs: PathBuf,
     /// An empty directory for what the scan needs while it runs: what is staged, and the scanner's `HOME` and `TMPDIR`.
@@ -230,6 +233,11 @@ impl Scan {
         }
         for argument in &self.arguments {
             command.arg(fill(argument, &places)?);
+        }
+        if let Some(file) = &self.said {
+            let said = io_failed("write", file, fs::File::create(file))?;
+            command.stdout(io_failed("write", file, said.try_clone())?);
+            command.stderr(said).stdin(Stdio::null());
         }
         let status = command.status().map_err(|source| ScanError::Start {
             scanner: self.name.clone(),

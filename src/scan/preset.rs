@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::files::{FileError, io_failed, symlink_file};
 
-use super::findings::{Database, Finding, FindingKind, Package, Scanner, Severity, System};
+use super::findings::{
+    Database, Finding, FindingKind, JavaArchives, Package, Scanner, Severity, System,
+};
 use super::grype::Grype;
 use super::trivy::Trivy;
 
@@ -80,11 +82,11 @@ pub trait Preset: Sync {
         kind == FindingKind::Vulnerability
     }
 
-    /// Whether it looks into Java archives without a database of them.
-    fn knows_java_archives(&self) -> bool;
+    /// By what it knows Java archives, given a database of them and its description, or nothing.
+    fn java_archives(&self, database: &[PathBuf]) -> Result<JavaArchives, AnswerError>;
 
     /// The call that lists the packages of the image in `{layout}`, in `{report}`. `cache` is a directory that it may
-    /// make and use; `java_database` is a database of Java archives and its description, or nothing.
+    /// make and use; `java_database` is a database of Java archives of use, and its description, or nothing.
     fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError>;
 
     /// The list of an image without layers, where the scanner makes none.
@@ -119,13 +121,20 @@ pub trait Preset: Sync {
     }
 
     /// The call that matches the list in `{layout}` with a database, which is its file and its description, into
-    /// `{report}`, and that looks for `kinds` beside vulnerabilities. `cache` is a directory that it may make and use.
+    /// `{report}`, and that looks for `kinds` beside vulnerabilities. `cache` is a directory that it may make and use, and
+    /// `unknown` is the system in the list, if the database has nothing about it.
     fn match_list(
         &self,
         cache: &Path,
         database: &[PathBuf],
         kinds: &BTreeSet<FindingKind>,
+        unknown: Option<&System>,
     ) -> Result<Call, FileError>;
+
+    /// What it says where it cannot read its database, and ends well all the same.
+    fn complaints(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Reads what was found.
     fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError>;
@@ -144,6 +153,12 @@ pub trait Advisories {
 
     /// Whether there are advisories of a system, in its very release.
     fn covers_system(&self, system: &System) -> bool;
+
+    /// Whether the packages of a system that it covers are of a kind, in the scanner's words.
+    fn is_kind_of(&self, kind: &str, system: &System) -> bool {
+        let _ = (kind, system);
+        true
+    }
 
     /// Whether there are advisories of packages of a language, in the scanner's words.
     fn covers_language(&self, kind: &str) -> bool;

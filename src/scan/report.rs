@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::text::shown;
 
-use super::findings::{Finding, FindingKind, Findings, Origin, Package};
+use super::findings::{Database, Finding, FindingKind, Findings, Origin, Package};
 use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict};
 
 /// The verdict in lines: first what is against the image.
@@ -74,6 +74,7 @@ fn looked_at(findings: &Findings) -> String {
         image,
         scanner,
         database,
+        java_database,
         looked_at,
         ..
     } = findings;
@@ -85,13 +86,22 @@ fn looked_at(findings: &Findings) -> String {
         [] => "no packages".to_owned(),
         kinds => format!("packages: {}", kinds.join(", ")),
     };
-    let built = database.built.map_or_else(
-        || "without a date".to_owned(),
-        |built| format!("of {}", built.date_naive()),
-    );
+    let built = |database: &Database| {
+        database.built.map_or_else(
+            || "without a date".to_owned(),
+            |built| format!("of {}", built.date_naive()),
+        )
+    };
+    let of_java = java_database.as_ref();
+    let of_java = of_java.map(|database| format!(", its Java database {}", built(database)));
     format!(
-        "{} {}: {packages}; {} {}, its database {built}",
-        image.platform, image.manifest, scanner.name, scanner.version,
+        "{} {}: {packages}; {} {}, its database {}{}",
+        image.platform,
+        image.manifest,
+        scanner.name,
+        scanner.version,
+        built(database),
+        of_java.unwrap_or_default(),
     )
 }
 

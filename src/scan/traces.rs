@@ -1,15 +1,19 @@
 //! What the files of an image say of its packages, whatever a scanner sees of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{io_failed, read_at_most};
-use crate::rootfs::{FileFault, FileNumber, Purpose, Rootfs, RootfsError};
+use crate::oci::config::ImageConfig;
+use crate::oci::manifest::ImageManifest;
+use crate::oci::strict;
+use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 
-use super::findings::System;
+use super::findings::{Package, System};
 use super::packages::{self, Installed};
 
 /// The names of files that are taken for Java archives.
@@ -37,7 +41,7 @@ const DIRECTORIES: [(&str, &str); 2] = [
     ("alpm", "var/lib/pacman/local/"),
     ("deb", "var/lib/dpkg/status.d/"),
 ];
-/// Beside a package's file there, the digests of its files.
+/// Beside a package's file there, the digests and paths of its files.
 const DPKG_DIGESTS: &str = ".md5sums";
 /// Where and by which ending dpkg has the paths of a package's files.
 const DPKG_LISTS: (&str, &str) = ("var/lib/dpkg/info/", ".list");
@@ -53,11 +57,11 @@ const LOG: &str = "-wal";
 
 /// Where an image says of which system it is (os-release(5)).
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
-/// The largest of these files that is read, in bytes.
-const MAX_RELEASE: u64 = 1 << 20;
 
-/// The largest database of packages that is read, in bytes.
-const MAX_DATABASE: u64 = 256 << 20;
+/// The largest file that is read as a whole, in bytes.
+const MAX_TEXT: u64 = 256 << 20;
+/// How much is kept of what layers have, before it is known which of it is left. For the rest, they are read once more.
+const MAX_KEPT: u64 = 256 << 20;
 
 /// What is to be expected of a scanner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,11 +74,12 @@ pub struct Traces {
     pub log: Option<String>,
     /// How many Java archives there are.
     pub java_archives: u64,
-    /// The files of packages of languages that have a name by a link, which scanners may pass over: all names of each, the
-    /// telling ones first.
-    pub linked: Vec<Vec<String>>,
-    /// Programs that Go made and that no package of the system brought: all names of each.
-    pub go_programs: Vec<Vec<String>>,
+    /// The files of packages of languages in which the scanner saw none, and that no package of the system brought.
+    pub passed_over: Vec<String>,
+    /// The same of Java archives, of which it tells only those that it knows.
+    pub unknown_archives: Vec<String>,
+    /// The same of programs that Go made.
+    pub go_programs: Vec<String>,
 }
 
 /// A database of packages of a system.
@@ -89,25 +94,27 @@ pub struct PackageDatabase {
 }
 
 impl Traces {
-    /// Those of an image's root file system.
-    pub fn of(rootfs: &Rootfs) -> Result<Self, RootfsError> {
+    /// Those of an image, which was read, and in which the scanner saw these packages.
+    pub fn of(mut image: ReadImage, packages: &BTreeSet<Package>) -> Result<Self, RootfsError> {
+        let rootfs = &image.rootfs;
+        let seen = Seen::of(packages);
         let mut names: BTreeMap<FileNumber, Vec<String>> = BTreeMap::new();
         let mut linked = BTreeSet::new();
         let mut texts: BTreeMap<FileNumber, Text> = BTreeMap::new();
-        let mut traces = Traces {
-            system: system(rootfs)?,
-            ..Traces::default()
-        };
+        let mut archives = BTreeSet::new();
+        let mut traces = Traces::default();
         for name in rootfs.names() {
             if rootfs.size(name.file) == 0 {
                 continue;
             }
             let path = String::from_utf8_lossy(&name.path).into_owned();
-            if name.is_link && is_of_language(&path) {
-                linked.insert(name.file);
-            }
-            if let Some(text) = Text::of_member(&path) {
+            if let Some(text) = Text::of(&path) {
                 texts.entry(name.file).or_insert(text);
+            } else if is_java_archive(&path) {
+                archives.insert(name.file);
+            }
+            if name.is_link {
+                linked.insert(name.file);
             }
             names.entry(name.file).or_default().push(path);
         }
@@ -115,40 +122,63 @@ impl Traces {
         for (kind, path) in DATABASES {
             let found = |path: &str| rootfs.file(path).filter(|file| rootfs.size(*file) > 0);
             if let Some(file) = found(path) {
-                texts.entry(file).or_insert(Text::Database {
-                    kind,
-                    path: path.to_owned(),
-                });
+                let path = path.to_owned();
+                texts.insert(file, Text::Database { kind, path });
             }
             let log = format!("{path}{LOG}");
             if found(&log).is_some() {
                 traces.log.get_or_insert(log);
             }
         }
-        let read = read(rootfs, &names, &texts)?;
+        // What the first of them says that is there.
+        if let Some(file) = RELEASE.iter().find_map(|path| rootfs.file(path)) {
+            texts.insert(file, Text::Release);
+        }
+        texts.retain(|file, text| match text {
+            Text::Language(_) => !seen.has(&names[file]),
+            _ => rootfs.size(*file) > 0,
+        });
+        traces.java_archives = archives.len() as u64;
+        archives.retain(|file| !seen.has(&names[file]));
+        let read = read(rootfs, &mut image.kept, &names, &texts)?;
         let mut owned = BTreeSet::new();
-        for (text, bytes) in read.texts {
+        let mut passed_over = BTreeSet::new();
+        for (file, text, bytes) in read.texts {
             let files = match text {
-                Text::Database { kind, path } => traces.add(kind, &path, &bytes)?,
-                Text::Files => {
-                    let text = String::from_utf8_lossy(&bytes);
-                    text.lines().map(str::to_owned).collect()
+                Text::Database { kind, path } => traces.add(kind, &path, bytes.as_deref())?,
+                Text::Files => lines(bytes.as_deref(), |line| Some(line)),
+                Text::Digests => lines(bytes.as_deref(), |line| Some(line.split_once("  ")?.1)),
+                Text::Release => {
+                    let text = bytes.unwrap_or_default();
+                    traces.system = parse_release(&String::from_utf8_lossy(&text));
+                    BTreeSet::new()
+                }
+                Text::Language(form) => {
+                    if bytes.is_none_or(|bytes| form.is_package(&bytes)) {
+                        passed_over.insert(file);
+                    }
+                    BTreeSet::new()
                 }
             };
             owned.extend(files.iter().filter_map(|path| rootfs.file(path)));
         }
-        let is_archive = |paths: &&Vec<String>| paths.iter().any(|path| is_java_archive(path));
-        let archives = names.values().filter(is_archive);
-        traces.java_archives = archives.count() as u64;
-        let names_of = |files: BTreeSet<FileNumber>| {
-            let files = files.difference(&owned);
-            files.map(|file| names[file].clone()).collect::<Vec<_>>()
+        // A link to one that is known by another name is passed over.
+        passed_over.extend(archives.intersection(&linked));
+        let unknown = archives.difference(&linked).copied().collect();
+        let programs = read.go_programs.into_iter();
+        let programs = programs.filter(|file| !seen.has_modules(&names[file]));
+        let names_of = |files: BTreeSet<FileNumber>| -> Vec<String> {
+            let names = files.difference(&owned).map(|file| &names[file]);
+            // Its own before those by which scanners do not know it.
+            let telling = names.filter_map(|names| {
+                let mut telling = names.iter().filter(|name| is_of_language(name));
+                telling.next().or(names.first()).cloned()
+            });
+            telling.collect()
         };
-        traces.linked = names_of(linked);
-        for names in &mut traces.linked {
-            names.sort_by_cached_key(|name| !is_of_language(name));
-        }
-        traces.go_programs = names_of(read.go_programs);
+        traces.go_programs = names_of(programs.collect());
+        traces.passed_over = names_of(passed_over);
+        traces.unknown_archives = names_of(unknown);
         Ok(traces)
     }
 
@@ -157,9 +187,13 @@ impl Traces {
         &mut self,
         kind: &str,
         path: &str,
-        bytes: &[u8],
+        bytes: Option<&[u8]>,
     ) -> Result<BTreeSet<String>, RootfsError> {
-        let Some(Installed { packages, files }) = packages::read(kind, path, bytes)? else {
+        let installed = match bytes {
+            Some(bytes) => packages::read(kind, path, bytes)?,
+            None => Some(Installed::default()),
+        };
+        let Some(Installed { packages, files }) = installed else {
             return Ok(BTreeSet::new());
         };
         let directory = DIRECTORIES.iter().map(|(_, directory)| *directory);
@@ -182,6 +216,51 @@ impl Traces {
     }
 }
 
+/// The lines of a text, or what is wanted of each.
+fn lines(bytes: Option<&[u8]>, wanted: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(bytes.unwrap_or_default());
+    let lines = text.lines().filter_map(wanted);
+    lines.map(str::to_owned).collect()
+}
+
+/// Where the scanner saw packages of languages.
+struct Seen<'a> {
+    paths: BTreeSet<&'a str>,
+    /// Those with more than what Go itself brings, which is listed of each program of Go's.
+    with_modules: BTreeSet<&'a str>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(packages: &'a BTreeSet<Package>) -> Self {
+        let of_languages = packages.iter().filter(|package| !package.of_system);
+        let path = |package: &'a Package| package.path.trim_start_matches('/');
+        Seen {
+            paths: of_languages.clone().map(path).collect(),
+            with_modules: of_languages
+                .filter(|package| package.name != "stdlib")
+                .map(path)
+                .collect(),
+        }
+    }
+
+    /// Whether there is any in a file, by any of its names.
+    fn has(&self, names: &[String]) -> bool {
+        names.iter().any(|name| is_in(&self.paths, name))
+    }
+
+    /// Whether there are modules in a program.
+    fn has_modules(&self, names: &[String]) -> bool {
+        names.iter().any(|name| is_in(&self.with_modules, name))
+    }
+}
+
+/// Whether a path is among these. What is in an archive has the archive's path before its own.
+fn is_in(paths: &BTreeSet<&str>, path: &str) -> bool {
+    let inner = format!("{path}/");
+    let mut after = paths.range(&*inner..);
+    paths.contains(path) || after.next().is_some_and(|found| found.starts_with(&inner))
+}
+
 /// What a file is read for.
 #[derive(Clone, Debug)]
 enum Text {
@@ -189,105 +268,155 @@ enum Text {
     Database { kind: &'static str, path: String },
     /// The paths of what a package brought, one on each line.
     Files,
+    /// The same, each behind its digest.
+    Digests,
+    /// Of which system the image says it is.
+    Release,
+    /// A package of a language.
+    Language(Form),
 }
 
 impl Text {
-    /// What one of many files is read for.
-    fn of_member(path: &str) -> Option<Self> {
+    /// What a file is read for by its path.
+    fn of(path: &str) -> Option<Self> {
         if path.starts_with(DPKG_LISTS.0) && path.ends_with(DPKG_LISTS.1) {
             return Some(Text::Files);
         }
         let mut directories = DIRECTORIES.iter();
-        let (kind, _) = directories.find(|(_, directory)| path.starts_with(directory))?;
-        let is_database = match *kind {
-            "alpm" if path.ends_with(PACMAN_FILES) => return Some(Text::Files),
-            "alpm" => path.ends_with(PACMAN_PACKAGE),
-            _ => !path.ends_with(DPKG_DIGESTS),
+        let Some((kind, _)) = directories.find(|(_, directory)| path.starts_with(directory)) else {
+            return Form::of(path).map(Text::Language);
         };
-        is_database.then(|| Text::Database {
+        match *kind {
+            "alpm" if path.ends_with(PACMAN_FILES) => return Some(Text::Files),
+            "alpm" if !path.ends_with(PACMAN_PACKAGE) => return None,
+            "deb" if path.ends_with(DPKG_DIGESTS) => return Some(Text::Digests),
+            _ => {}
+        }
+        Some(Text::Database {
             kind,
             path: path.to_owned(),
         })
-    }
-
-    /// Whether its content matters.
-    fn is_read(&self) -> bool {
-        match self {
-            Text::Database { kind, path } => *kind != "rpm" || path.ends_with(".sqlite"),
-            Text::Files => true,
-        }
     }
 }
 
 /// What was read of the files' contents.
 struct Contents {
-    texts: Vec<(Text, Vec<u8>)>,
+    /// The bytes of those that are not too large.
+    texts: Vec<(FileNumber, Text, Option<Vec<u8>>)>,
     go_programs: BTreeSet<FileNumber>,
 }
 
 /// How a file is read.
+#[derive(Debug)]
 enum Sink {
-    Text(Text, Mutex<Vec<u8>>),
-    Program(FileNumber, Mutex<Program>),
+    Text(Vec<u8>),
+    Program(Program),
 }
 
-/// Reads all files that matter in one pass over the layers.
+impl Sink {
+    /// For a program, if a file may be one of Go's.
+    fn of_program(is_executable: bool, size: u64) -> Option<Self> {
+        let may_be = is_executable && size >= MIN_PROGRAM;
+        may_be.then(|| Sink::Program(Program::default()))
+    }
+
+    fn take(&mut self, bytes: &[u8], offset: u64) {
+        match self {
+            Sink::Text(text) => {
+                // There may be holes.
+                text.resize(usize::try_from(offset).unwrap_or(usize::MAX), 0);
+                text.extend_from_slice(bytes);
+            }
+            Sink::Program(program) => program.take(bytes, offset),
+        }
+    }
+}
+
+/// An image's files, and what matters of their contents.
+#[derive(Debug)]
+pub struct ReadImage {
+    rootfs: Rootfs,
+    kept: Kept<Sink>,
+}
+
+impl ReadImage {
+    /// Reads all layers of an image, which must be what its config says.
+    pub fn read(
+        layout: &Path,
+        manifest: &ImageManifest,
+        config: &ImageConfig,
+    ) -> Result<Self, RootfsError> {
+        let left = AtomicU64::new(MAX_KEPT);
+        let want = |entry: &FileEntry<'_>| {
+            let path = String::from_utf8_lossy(entry.path);
+            let is_text = DATABASES.iter().any(|(_, database)| *database == path)
+                || RELEASE.contains(&&*path)
+                || Text::of(&path).is_some_and(|text| !matches!(text, Text::Language(_)));
+            if !is_text {
+                return Sink::of_program(entry.mode & 0o111 != 0, entry.size);
+            }
+            let less = |left: u64| left.checked_sub(entry.size);
+            let is_room = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            is_room.is_ok().then(|| Sink::Text(Vec::new()))
+        };
+        let (rootfs, kept) = Rootfs::read_keeping(layout, manifest, config, want, Sink::take)?;
+        Ok(ReadImage { rootfs, kept })
+    }
+}
+
+/// Reads what matters of files: once more those of which it was not kept.
 fn read(
     rootfs: &Rootfs,
+    kept: &mut Kept<Sink>,
     names: &BTreeMap<FileNumber, Vec<String>>,
     texts: &BTreeMap<FileNumber, Text>,
 ) -> Result<Contents, RootfsError> {
-    let mut sinks = Vec::new();
-    for file in names.keys() {
-        if let Some(text) = texts.get(file) {
-            sinks.push((*file, Sink::Text(text.clone(), Mutex::default())));
-        } else if rootfs.is_executable(*file) && rootfs.size(*file) >= MIN_PROGRAM {
-            sinks.push((*file, Sink::Program(*file, Mutex::default())));
-        }
-    }
-    let wanted = sinks.iter().filter(|(_, sink)| match sink {
-        Sink::Text(text, _) => text.is_read(),
-        Sink::Program(..) => true,
-    });
-    rootfs.read_files(
-        wanted.map(|(file, sink)| (*file, sink)),
-        |sink, bytes, offset| match sink {
-            Sink::Text(_, text) => {
-                let mut text = text.lock().expect("no holder panics");
-                if (text.len() as u64) < MAX_DATABASE {
-                    text.extend_from_slice(bytes);
-                }
-            }
-            Sink::Program(_, program) => {
-                program
-                    .lock()
-                    .expect("no holder panics")
-                    .take(bytes, offset);
-            }
-        },
-    )?;
     let mut contents = Contents {
         texts: Vec::new(),
         go_programs: BTreeSet::new(),
     };
-    for (_, sink) in sinks {
-        match sink {
-            Sink::Text(text, bytes) => {
-                let bytes = bytes.into_inner().expect("no holder panics");
-                contents.texts.push((text, bytes));
+    let mut read = Vec::new();
+    let mut unread = Vec::new();
+    for file in names.keys() {
+        let (file, size) = (*file, rootfs.size(*file));
+        let sink = match texts.get(&file) {
+            Some(text) if size > MAX_TEXT => {
+                contents.texts.push((file, text.clone(), None));
+                continue;
             }
-            Sink::Program(file, program) => {
-                if program.into_inner().expect("no holder panics").is_of_go {
-                    contents.go_programs.insert(file);
-                }
+            Some(_) => Some(Sink::Text(Vec::new())),
+            None => Sink::of_program(rootfs.is_executable(file), size),
+        };
+        match (sink, kept.take(rootfs, file)) {
+            (None, _) => {}
+            (Some(Sink::Text(_)), Some(kept @ Sink::Text(_)))
+            | (Some(Sink::Program(_)), Some(kept @ Sink::Program(_))) => read.push((file, kept)),
+            (Some(sink), _) => unread.push((file, Mutex::new(sink))),
+        }
+    }
+    rootfs.read_files(
+        unread.iter().map(|(file, sink)| (*file, sink)),
+        |sink, bytes, offset| sink.lock().expect("no holder panics").take(bytes, offset),
+    )?;
+    let unread = unread
+        .into_iter()
+        .map(|(file, sink)| (file, sink.into_inner().expect("no holder panics")));
+    for (file, sink) in read.into_iter().chain(unread) {
+        match (sink, texts.get(&file)) {
+            (Sink::Text(bytes), Some(text)) => {
+                contents.texts.push((file, text.clone(), Some(bytes)));
             }
+            (Sink::Program(program), _) if program.is_of_go => {
+                contents.go_programs.insert(file);
+            }
+            _ => {}
         }
     }
     Ok(contents)
 }
 
 /// A program while it is read.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Program {
     is_elf: bool,
     is_of_go: bool,
@@ -317,53 +446,80 @@ impl Program {
     }
 }
 
-/// Whether a path is that by which scanners know a package of a language.
-fn is_of_language(path: &str) -> bool {
-    let mut parts = path.rsplit('/');
-    let (name, parent) = (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    );
-    let above = [parts.next(), parts.next()].map(Option::unwrap_or_default);
-    match name {
-        "METADATA" => parent.ends_with(".dist-info"),
-        "PKG-INFO" => parent.ends_with(".egg-info"),
-        "package.json" => {
-            above[0] == "node_modules" || above[0].starts_with('@') && above[1] == "node_modules"
-        }
-        _ => {
-            name.ends_with(".egg-info")
-                || parent == "specifications" && name.ends_with(".gemspec")
-                || is_java_archive(name)
+/// How a file says of which package of a language it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Lines of a name and a value (Python's "Core metadata specifications").
+    Headers,
+    /// An object of JSON (npm's package.json).
+    Json,
+    /// A program (Ruby's gemspec).
+    Gemspec,
+}
+
+impl Form {
+    /// That of a file by whose path scanners know a package.
+    fn of(path: &str) -> Option<Self> {
+        let mut parts = path.rsplit('/');
+        let (name, parent) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
+        let above = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        match name {
+            "METADATA" => parent.ends_with(".dist-info").then_some(Form::Headers),
+            "PKG-INFO" => parent.ends_with(".egg-info").then_some(Form::Headers),
+            "package.json" => {
+                let is_installed = above[0] == "node_modules"
+                    || above[0].starts_with('@') && above[1] == "node_modules";
+                is_installed.then_some(Form::Json)
+            }
+            _ if name.ends_with(".egg-info") => Some(Form::Headers),
+            _ => {
+                (parent == "specifications" && name.ends_with(".gemspec")).then_some(Form::Gemspec)
+            }
         }
     }
+
+    /// Whether a file of the form names a package and its version. One that cannot be read may.
+    fn is_package(self, bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Manifest {
+            name: Option<String>,
+            version: Option<String>,
+        }
+        match self {
+            Form::Headers => {
+                let text = String::from_utf8_lossy(bytes);
+                let has = |name: &str| {
+                    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+                    values.any(|value| !value.trim().is_empty())
+                };
+                has("Name:") && has("Version:")
+            }
+            Form::Json => strict::read::<Manifest>(bytes).map_or(true, |manifest| {
+                let parts = [manifest.name, manifest.version];
+                parts
+                    .iter()
+                    .flatten()
+                    .filter(|part| !part.is_empty())
+                    .count()
+                    == 2
+            }),
+            Form::Gemspec => true,
+        }
+    }
+}
+
+/// Whether a path is that by which scanners know a package of a language.
+fn is_of_language(path: &str) -> bool {
+    Form::of(path).is_some() || is_java_archive(path)
 }
 
 /// Whether a file is taken for a Java archive.
 pub(super) fn is_java_archive(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     JAVA_ARCHIVES.iter().any(|ending| path.ends_with(ending))
-}
-
-/// What the first of the files says that is there.
-fn system(rootfs: &Rootfs) -> Result<Option<System>, RootfsError> {
-    let scratch = std::env::temp_dir();
-    let scratch = io_failed("make a directory in", &scratch, tempfile::tempdir())?;
-    let file = scratch.path().join("os-release");
-    for path in RELEASE {
-        match rootfs.write_file(path, Purpose::Content, &file) {
-            Ok(()) => {
-                let bytes = io_failed("read", &file, read_at_most(&file, MAX_RELEASE))?;
-                return Ok(parse_release(&String::from_utf8_lossy(&bytes)));
-            }
-            Err(RootfsError::File {
-                source: FileFault::Missing | FileFault::Kind(_) | FileFault::Way(_),
-                ..
-            }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
 }
 
 fn parse_release(text: &str) -> Option<System> {

@@ -4,6 +4,7 @@
 //! `trivy sbom` matches that list with one, so a new database reads no layer again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -15,8 +16,12 @@ use crate::oci::strict;
 use crate::oci::time::Time;
 
 use super::bolt::Buckets;
-use super::findings::{Database, Finding, FindingKind, Origin, Package, Scanner, Severity, System};
+use super::findings::{
+    Database, Finding, FindingKind, JavaArchives, NoJavaDatabase, Origin, Package, Scanner,
+    Severity, System,
+};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
+use super::sqlite::open;
 use super::traces::JAVA_ARCHIVES;
 
 /// What keeps it from the network and from asking for updates, and what it otherwise says of its progress.
@@ -30,8 +35,9 @@ const OFFLINE: [&str; 8] = [
     "--no-progress",
     "--quiet",
 ];
-/// The form of databases that it reads.
+/// The forms of databases that it reads, of advisories and of Java archives.
 const DATABASE_SCHEMA: u64 = 2;
+const JAVA_DATABASE_SCHEMA: u64 = 1;
 
 /// Trivy.
 pub(super) struct Trivy;
@@ -41,8 +47,24 @@ impl Preset for Trivy {
         true
     }
 
-    fn knows_java_archives(&self) -> bool {
-        false
+    fn java_archives(&self, database: &[PathBuf]) -> Result<JavaArchives, AnswerError> {
+        let [file, metadata] = database else {
+            return Ok(JavaArchives::Nothing(NoJavaDatabase::Missing));
+        };
+        let metadata = std::fs::read(metadata).map_err(AnswerError::Database)?;
+        let Database { schema, built } = read_metadata(&metadata)?;
+        Ok(if schema != JAVA_DATABASE_SCHEMA {
+            JavaArchives::Nothing(NoJavaDatabase::Schema {
+                found: schema,
+                expected: JAVA_DATABASE_SCHEMA,
+            })
+        } else if has_archives(file)
+            .map_err(|error| AnswerError::Database(io::Error::other(error)))?
+        {
+            JavaArchives::Database(Database { schema, built })
+        } else {
+            JavaArchives::Nothing(NoJavaDatabase::Empty)
+        })
     }
 
     fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError> {
@@ -108,15 +130,30 @@ impl Preset for Trivy {
         cache: &Path,
         database: &[PathBuf],
         kinds: &BTreeSet<FindingKind>,
+        unknown: Option<&System>,
     ) -> Result<Call, FileError> {
         provide(&cache.join("db"), ["trivy.db", "metadata.json"], database)?;
-        let mut kinds = kinds.clone();
-        kinds.insert(FindingKind::Vulnerability);
-        let scanners = scanners(&kinds);
-        Ok(call(
-            &format!("sbom {{layout}} --format json --list-all-pkgs --scanners {scanners}"),
+        let mut scanned = kinds.clone();
+        scanned.insert(FindingKind::Vulnerability);
+        let scanners = scanners(&scanned);
+        let mut call = call(
+            &format!("sbom {{layout}} --format json --scanners {scanners}"),
             cache,
-        ))
+        );
+        // A license is a package's by the package's name, a vulnerability by its reference.
+        if kinds.contains(&FindingKind::License) {
+            call.arguments.push("--list-all-pkgs".to_owned());
+        }
+        // Of this family, it ends with an error where it knows nothing.
+        if unknown.is_some_and(|system| matches!(&*system.family, "centos" | "redhat")) {
+            let languages_alone = ["--pkg-types", "library"];
+            call.arguments.extend(languages_alone.map(str::to_owned));
+        }
+        // What it allocates is little, so to collect garbage would be a third of its work.
+        call.environment = [("GOGC", "off"), ("GOMEMLIMIT", "512MiB")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        Ok(call)
     }
 
     fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError> {
@@ -405,16 +442,25 @@ struct Metadata {
     updated_at: Option<Time>,
 }
 
+fn read_metadata(metadata: &[u8]) -> Result<Database, AnswerError> {
+    let metadata: Metadata = strict::read(metadata).map_err(AnswerError::Metadata)?;
+    Ok(Database {
+        schema: metadata.version,
+        built: metadata.updated_at.and_then(Time::real),
+    })
+}
+
+/// Whether a database of Java archives has any.
+fn has_archives(file: &Path) -> rusqlite::Result<bool> {
+    let any = "SELECT EXISTS (SELECT 1 FROM indices)";
+    open(file)?.query_row(any, [], |row| row.get(0))
+}
+
 impl TrivyDatabase {
     /// Reads what a `trivy.db` and its `metadata.json` say.
     fn read(database: &Path, metadata: &[u8]) -> Result<Self, AnswerError> {
-        let metadata: Metadata = strict::read(metadata).map_err(AnswerError::Metadata)?;
-        let built = metadata.updated_at.and_then(Time::real);
         Ok(TrivyDatabase {
-            database: Database {
-                schema: metadata.version,
-                built,
-            },
+            database: read_metadata(metadata)?,
             buckets: Buckets::read(database).map_err(AnswerError::Database)?,
         })
     }

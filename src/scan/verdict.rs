@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::oci::descriptor::Descriptor;
@@ -13,7 +13,7 @@ use crate::oci::platform::Platform;
 
 use super::Access;
 use super::findings::{
-    Contents, Finding, FindingKind, Findings, Inventory, SCHEMA, Severity, Trouble,
+    Contents, Database, Finding, FindingKind, Findings, Inventory, SCHEMA, Severity, Trouble,
 };
 use super::policy::{Exception, Policy};
 use super::vex::{self, Claim, VexDocument};
@@ -110,7 +110,7 @@ impl Verdict {
             unused: Vec::new(),
             unused_exceptions_pass: policy.unused_exceptions_pass,
             gone: Vec::new(),
-            notes: Vec::new(),
+            notes: findings.notes.clone(),
             findings,
         };
         verdict.judge_scan(policy, bases);
@@ -274,16 +274,26 @@ fn expired(exception: &Exception, findings: &Findings) -> Option<ExceptionFault>
     Some(fault(exception, &problem))
 }
 
-/// Whether the database is too old for what it is to know about.
-fn age(findings: &Findings, newest: DateTime<Utc>, policy: &Policy) -> Option<Trouble> {
-    let built = findings.database.built?.date_naive();
+/// The databases that are too old for what they are to know about.
+fn age(findings: &Findings, newest: DateTime<Utc>, policy: &Policy) -> Vec<Trouble> {
     let newest = newest.date_naive();
-    let behind = (newest - built).num_days();
-    (behind > i64::from(policy.max_database_age)).then_some(Trouble::DatabaseTooOld {
+    let days = policy.max_database_age;
+    let is_old = |built: &NaiveDate| (newest - *built).num_days() > i64::from(days);
+    let day = |database: &Database| database.built.map(|built| built.date_naive());
+    let of_advisories = day(&findings.database).filter(is_old);
+    let of_java = findings.java_database.as_ref().and_then(day).filter(is_old);
+    let mut troubles = Vec::new();
+    troubles.extend(of_advisories.map(|built| Trouble::DatabaseTooOld {
         built,
         newest,
-        days: policy.max_database_age,
-    })
+        days,
+    }));
+    troubles.extend(of_java.map(|built| Trouble::JavaDatabaseTooOld {
+        built,
+        newest,
+        days,
+    }));
+    troubles
 }
 
 /// Brings the verdicts on all images of one target together: an exception may be for one of them alone, so it is unused, or

@@ -257,10 +257,11 @@ fn what_others_named_acts_on_no_terminal_and_no_parser() {
 const GRYPE: &str = "
     CREATE TABLE db_metadata (build_timestamp datetime, model integer, revision integer, addition integer);
     INSERT INTO db_metadata VALUES ('2026-11-10 06:00:00.123+00:00', 6, 1, 10);
-    CREATE TABLE affected_package_handles (id integer PRIMARY KEY, operating_system_id integer);
+    CREATE TABLE affected_package_handles (id integer PRIMARY KEY, operating_system_id integer, package_id integer);
     CREATE TABLE affected_cpe_handles (id integer PRIMARY KEY);
     CREATE TABLE packages (id integer PRIMARY KEY, ecosystem text, name text);
-    INSERT INTO packages (ecosystem, name) VALUES ('deb', 'a'), ('Python', 'b'), ('python', 'c');
+    INSERT INTO packages (id, ecosystem, name) VALUES
+        (1, 'deb', 'a'), (2, 'Python', 'b'), (3, 'python', 'c'), (4, 'apk', 'd'), (5, 'rpm', 'e');
     CREATE TABLE operating_systems (id integer PRIMARY KEY, name text, release_id text, major_version text,
         minor_version text, label_version text, codename text, channel text);
     INSERT INTO operating_systems VALUES
@@ -271,7 +272,8 @@ const GRYPE: &str = "
         (5, 'ubuntu', 'ubuntu', '24', '4', '', 'noble', ''),
         (6, 'debian', 'debian', '11', '', '', 'bullseye', ''),
         (7, 'wolfi', 'wolfi', '', '', 'rolling', '', '');
-    INSERT INTO affected_package_handles (operating_system_id) VALUES (1), (2), (3), (4), (5), (7);
+    INSERT INTO affected_package_handles (operating_system_id, package_id) VALUES
+        (1, 1), (2, 4), (3, 5), (4, 5), (5, 1), (7, 4);
     CREATE TABLE operating_system_specifier_overrides (alias text, version text, version_pattern text, codename text,
         replacement text, replacement_major_version text, replacement_minor_version text,
         replacement_label_version text, rolling numeric, applicable_client_db_schemas text);
@@ -287,6 +289,14 @@ fn write_database(user: &User, name: &str, tables: &str) {
     fs::write(user.path("import.json"), "{}").expect("can be written");
 }
 
+/// A package of an inventory.
+fn package(kind: &str, of_system: bool) -> Value {
+    json!({
+        "kind": kind, "of_system": of_system, "name": "a", "version": "1", "architecture": "",
+        "path": "", "purl": format!("pkg:{kind}/a@1"), "layer": "",
+    })
+}
+
 #[test]
 fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
     let user = new_user();
@@ -300,25 +310,20 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         "descriptor": {"name": "syft", "version": "1"},
     });
     fs::write(user.path("l.json"), list.to_string()).expect("can be written");
-    let troubles = |family: &str, release: &str, codename: &str, kind: &str| {
+    let troubles_of = |of_system: &str, family: &str, release: &str, codename: &str, kind: &str| {
         let system = json!({"family": family, "release": release, "codename": codename});
-        let package = |kind: &str, of_system: bool| {
-            json!({
-                "kind": kind, "of_system": of_system, "name": "a", "version": "1", "architecture": "",
-                "path": "", "purl": format!("pkg:{kind}/a@1"), "layer": "",
-            })
-        };
         let inventory = json!({
             "schema": 1,
             "scanner": {"name": "syft", "version": "1"}, "network": "none",
             "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
             "layers": [],
             "system": system,
-            "packages": [package("deb", true), package(kind, false)],
+            "packages": [package(of_system, true), package(kind, false)],
             "traces": {
-                "system": system, "databases": [], "log": null, "java_archives": 0, "linked": [], "go_programs": [],
+                "system": system, "databases": [], "log": null, "java_archives": 0, "passed_over": [], "unknown_archives": [],
+                "go_programs": [],
             },
-            "knows_java_archives": true,
+            "java": "content",
         });
         fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
         let ran = user.run(&[
@@ -340,6 +345,14 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         let findings: Value = serde_json::from_slice(&findings).expect("JSON");
         assert_eq!(findings["database"]["built"], "2026-11-10T06:00:00.123Z");
         findings["troubles"].clone()
+    };
+    let troubles = |family: &str, release: &str, codename: &str, kind: &str| {
+        let of_system = match family {
+            "alpine" | "wolfi" => "apk",
+            "rhel" | "rocky" => "rpm",
+            _ => "deb",
+        };
+        troubles_of(of_system, family, release, codename, kind)
     };
     for (family, release, codename) in [
         ("debian", "12", "bookworm"),
@@ -378,6 +391,11 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
             json!([{"code": "system-not-covered", "system": format!("{family} {release_name}")}]),
         );
     }
+    // Packages that are not of the system's kind are matched with nothing.
+    assert_eq!(
+        troubles_of("deb", "alpine", "3.20.3", "", "python"),
+        json!([{"code": "system-not-covered", "system": "alpine 3.20.3 with packages of the kind deb"}]),
+    );
     assert_eq!(
         troubles("debian", "12", "", "gem"),
         json!([{"code": "language-not-covered", "kind": "gem"}]),
@@ -608,9 +626,10 @@ fn a_database_of_a_day_to_come_is_an_error() {
         "system": null,
         "packages": [],
         "traces": {
-            "system": null, "databases": [], "log": null, "java_archives": 0, "linked": [], "go_programs": [],
+            "system": null, "databases": [], "log": null, "java_archives": 0, "passed_over": [], "unknown_archives": [],
+                "go_programs": [],
         },
-        "knows_java_archives": true,
+        "java": "content",
     });
     fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
     user.run(&[
@@ -1091,17 +1110,28 @@ fn rpm_header(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
     [counts, index, data].concat()
 }
 
-/// A database of rpm's, with the packages `seen` and `other`.
-fn rpm_database(user: &User) -> Vec<u8> {
+/// Headers of the packages `seen` and `other`, and of a key.
+fn rpm_headers() -> [Vec<u8>; 3] {
+    [
+        rpm_header(
+            "seen",
+            &[
+                (&format!("/{}/", "long".repeat(200)), "x"),
+                ("/usr/bin/", "tool"),
+            ],
+        ),
+        rpm_header("other", &[]),
+        rpm_header("gpg-pubkey", &[]),
+    ]
+}
+
+/// A database of rpm's with these, in SQLite's form.
+fn rpm_sqlite(user: &User) -> Vec<u8> {
     let file = user.path("rpmdb.sqlite");
     let rpm = rusqlite::Connection::open(&file).expect("a new file");
     rpm.execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
         .expect("a table");
-    for header in [
-        rpm_header("seen", &[("/usr/lib/", "x"), ("/usr/bin/", "tool")]),
-        rpm_header("other", &[]),
-        rpm_header("gpg-pubkey", &[]),
-    ] {
+    for header in rpm_headers() {
         rpm.execute("INSERT INTO Packages (blob) VALUES (?)", [header])
             .expect("a row");
     }
@@ -1109,10 +1139,98 @@ fn rpm_database(user: &User) -> Vec<u8> {
     fs::read(file).expect("is there")
 }
 
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("a small number")
+}
+
+/// The same in rpm's own form: one page of slots, and the headers in blocks.
+fn rpm_ndb() -> Vec<u8> {
+    let words = |words: [u32; 3]| words.map(u32::to_le_bytes).concat();
+    let mut file = [&b"RpmP"[..], &words([0, 1, 1]), &[0; 16]].concat();
+    let mut blobs = Vec::new();
+    for (index, header) in rpm_headers().iter().enumerate() {
+        let package = small(index + 1);
+        let block = small((4096 + blobs.len()) / 16);
+        file.extend(b"Slot");
+        file.extend(words([package, block, 1]));
+        blobs.extend(b"BlbS");
+        blobs.extend(words([package, 0, small(header.len())]));
+        blobs.extend(header);
+        blobs.resize(blobs.len().next_multiple_of(16), 0);
+    }
+    while file.len() < 4096 {
+        file.extend(b"Slot");
+        file.extend(words([0; 3]));
+    }
+    [file, blobs].concat()
+}
+
+/// The same as a hash of Berkeley DB, with numbers in this order: the first header lies on several pages of its own.
+fn rpm_berkeley(word: fn(u32) -> [u8; 4], half: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    const PAGE: usize = 512;
+    let page = |number: u32, next: u32, entries: u16, free: usize, kind: u8, content: &[u8]| {
+        let free = half(u16::try_from(free).expect("small"));
+        let mut page = [&[0; 8][..], &word(number), &word(0), &word(next)].concat();
+        page.extend([&half(entries)[..], &free, &[0, kind]].concat());
+        page.extend(content);
+        page.resize(PAGE, 0);
+        page
+    };
+    let [first, second, key] = rpm_headers();
+    let parts: Vec<&[u8]> = first.chunks(PAGE - 26).collect();
+    let last = small(1 + parts.len());
+    let mut metadata = page(0, 0, 0, 0, 8, &[]);
+    for (at, number) in [(12, 0x0006_1561), (16, 9), (20, small(PAGE)), (32, last)] {
+        metadata[at..at + 4].copy_from_slice(&word(number));
+    }
+    let elsewhere = [&[3, 0, 0, 0][..], &word(2), &word(small(first.len()))].concat();
+    let here = |content: &[u8]| [&[1], content].concat();
+    let mut offsets = Vec::new();
+    let mut items = Vec::new();
+    for (number, value) in [here(&word(4)), elsewhere, here(&second), here(&key)]
+        .into_iter()
+        .enumerate()
+    {
+        for item in [here(&word(small(number))), value] {
+            items.splice(0..0, item);
+            let offset = PAGE - items.len();
+            offsets.extend(half(u16::try_from(offset).expect("small")));
+        }
+    }
+    let mut hashes = page(1, 0, 8, 0, 13, &offsets);
+    hashes.splice(PAGE - items.len().., items);
+    let mut file = [metadata, hashes].concat();
+    for (index, part) in parts.iter().enumerate() {
+        let number = small(index + 2);
+        let next = if index + 1 < parts.len() {
+            number + 1
+        } else {
+            0
+        };
+        file.extend(page(number, next, 0, part.len(), 7, part));
+    }
+    file
+}
+
+/// The same in all forms, each where rpm has it.
+fn rpm_databases(user: &User) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("usr/lib/sysimage/rpm/rpmdb.sqlite", rpm_sqlite(user)),
+        ("usr/lib/sysimage/rpm/Packages.db", rpm_ndb()),
+        (
+            "var/lib/rpm/Packages",
+            rpm_berkeley(u32::to_le_bytes, u16::to_le_bytes),
+        ),
+        (
+            "var/lib/rpm/Packages",
+            rpm_berkeley(u32::to_be_bytes, u16::to_be_bytes),
+        ),
+    ]
+}
+
 #[test]
 fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
     let user = new_user();
-    let rpm = rpm_database(&user);
     let apk = "P:seen\nV:2.0-1.fc40\nF:usr/bin\nR:tool\n\nP:other\nV:2.0-1.fc40\n\n";
     let pacman = |name: &str| format!("%NAME%\n{name}\n\n%VERSION%\n1:2.0-1.fc40\n\n");
     let tool = [&b"\x7fELF\xff Go buildinf:"[..], &vec![0; 300_000]].concat();
@@ -1120,18 +1238,11 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
 
     write_database(&user, "d.db", GRYPE);
     write_scanner(&user, "matcher", "", &json!({"matches": []}));
-    for (kind, path, layer) in [
-        (
-            "rpm",
-            "usr/lib/sysimage/rpm/rpmdb.sqlite",
-            Layer::new().add(
-                EntryType::Regular,
-                "usr/lib/sysimage/rpm/rpmdb.sqlite",
-                0o644,
-                "",
-                &rpm,
-            ),
-        ),
+    let rpm = rpm_databases(&user).map(|(path, bytes)| {
+        let layer = Layer::new().add(EntryType::Regular, path, 0o644, "", &bytes);
+        ("rpm", path, layer)
+    });
+    let others = [
         (
             "apk",
             "lib/apk/db/installed",
@@ -1148,7 +1259,8 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
                 )
                 .file("var/lib/pacman/local/other-2/desc", &pacman("other")),
         ),
-    ] {
+    ];
+    for (kind, path, layer) in rpm.into_iter().chain(others) {
         let layer = layer.file("etc/os-release", "ID=fedora\nVERSION_ID=40\n");
         let layer = program(program(layer, "usr/bin/tool"), "usr/bin/own");
         let image = add_image(&user, kind, "amd64", &[layer]);
@@ -1280,4 +1392,160 @@ fn what_exceptions_let_pass_is_said_as_vex() {
     empty["troubles"] = json!([{"code": "no-packages"}]);
     judge(&user, &empty, exceptions, &[]);
     vex().failed(&["the scan of the image sha256:0 cannot be trusted"]);
+}
+
+/// The troubles of an image of this layer by a lister that answers with these packages of Fedora 40.
+fn troubles_of(user: &User, layer: Layer, artifacts: &Value) -> Value {
+    let layer = layer.file("etc/os-release", "ID=fedora\nVERSION_ID=40\n");
+    let _ = fs::remove_dir_all(user.path("l"));
+    let image = add_image(user, "l", "amd64", &[layer]);
+    write_index(&user.path("l"), &[image]);
+    let list = json!({
+        "artifacts": artifacts,
+        "distro": {"id": "fedora", "versionID": "40"}, "source": {"metadata": {}},
+        "descriptor": {"name": "syft", "version": "1"},
+    });
+    write_scanner(user, "lister", "", &list);
+    write_scanner(user, "matcher", "", &json!({"matches": []}));
+    let common = [
+        "--kind=grype",
+        "--scanner-name=a",
+        "--network",
+        "--list=l.json",
+    ];
+    let inventory = [
+        "findings",
+        "inventory",
+        "--program=lister",
+        "--output=i.json",
+        "--layout=l",
+    ];
+    user.run(&[&inventory[..], &common].concat()).succeeded();
+    let matched = [
+        "findings",
+        "match",
+        "--program=matcher",
+        "--inventory=i.json",
+        "--output=f.json",
+    ];
+    let database = ["--database", "d.db", "import.json"];
+    user.run(&[&matched[..], &common, &database].concat())
+        .succeeded();
+    let mut troubles = read(user, "f.json")["troubles"].clone();
+    // No database of these tests knows the system, and not every image has packages of it.
+    let troubles = troubles.as_array_mut().expect("a list");
+    let others = ["system-not-covered", "system-without-packages"];
+    troubles.retain(|trouble| !others.contains(&text(&trouble["code"])));
+    troubles.clone().into()
+}
+
+#[test]
+fn a_damaged_database_of_packages_is_told() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "seen", "version": "2.0-1.fc40", "type": "rpm",
+        "purl": "pkg:rpm/x/seen@2.0-1.fc40", "locations": [],
+    }]);
+    let cut = |bytes: Vec<u8>| bytes[..bytes.len() - 600].to_vec();
+    for (path, bytes) in [
+        ("var/lib/rpm/Packages", b"no database".to_vec()),
+        ("var/lib/rpm/Packages.db", cut(rpm_ndb())),
+        (
+            "var/lib/rpm/Packages",
+            cut(rpm_berkeley(u32::to_le_bytes, u16::to_le_bytes)),
+        ),
+    ] {
+        let layer = || Layer::new().add(EntryType::Regular, path, 0o644, "", &bytes);
+        let code = |code: &str| json!([{"code": code, "path": path}]);
+        assert_eq!(
+            troubles_of(&user, layer(), &seen),
+            code("system-packages-unjudged")
+        );
+        let none = troubles_of(&user, layer(), &json!([]));
+        let unseen = json!({"code": "system-packages-unseen", "path": path});
+        assert!(
+            none.as_array().is_some_and(|all| all.contains(&unseen)),
+            "{none}"
+        );
+    }
+}
+
+#[test]
+fn the_list_of_an_image_without_rpm_is_compared_too() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let path = "var/lib/rpmmanifest/container-manifest-2";
+    let list = "seen\t2.0-1.fc40\t1\t1\tx\t(none)\t1\tx86_64\t0\tx\nother\t2.0-1.fc40\t1\n";
+    let seen = json!([{
+        "id": "1", "name": "seen", "version": "2.0-1.fc40", "type": "rpm",
+        "purl": "pkg:rpm/x/seen@2.0-1.fc40", "locations": [],
+    }]);
+    let missing = json!([{
+        "code": "system-packages-missing", "path": path, "package": "other 2.0-1.fc40", "more": 0,
+    }]);
+    let layer = Layer::new().file(path, list);
+    assert_eq!(troubles_of(&user, layer, &seen), missing);
+}
+
+#[test]
+fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "a", "version": "1", "type": "python", "purl": "pkg:pypi/a@1",
+        "locations": [{"path": "/lib/a.dist-info/METADATA", "annotations": {"evidence": "primary"}}],
+    }]);
+    let wheel = |name: &str| format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1\n\n");
+    let module = "{\"name\": \"b\", \"version\": \"1\"}";
+    let base = || Layer::new().file("lib/a.dist-info/METADATA", &wheel("a"));
+    let path = "lib/b.dist-info/METADATA";
+    for (layer, passed_over) in [
+        (base(), ""),
+        (base().file(path, &wheel("b")), path),
+        (base().file(path, "Name: b\n\nno version"), ""),
+        (
+            base().file("opt/node_modules/b/package.json", module),
+            "opt/node_modules/b/package.json",
+        ),
+        (
+            base().file("opt/node_modules/@b/b/package.json", "{"),
+            "opt/node_modules/@b/b/package.json",
+        ),
+        (
+            base().file("opt/node_modules/b/package.json", "{\"name\": \"b\"}"),
+            "",
+        ),
+        (base().file("opt/b/package.json", module), ""),
+        (base().symlink("opt/x.dist-info", "/lib/a.dist-info"), ""),
+        // What the system's packages brought, they have the findings of.
+        (
+            base().file(path, &wheel("b")).file(
+                "var/lib/dpkg/info/python3-b.list",
+                &format!("/.\n/{path}\n"),
+            ),
+            "",
+        ),
+        (
+            base()
+                .file(path, &wheel("b"))
+                .file("var/lib/dpkg/status.d/b.md5sums", &format!("0  {path}\n")),
+            "",
+        ),
+    ] {
+        let expected = if passed_over.is_empty() {
+            json!([])
+        } else {
+            json!([{"code": "language-packages-unseen", "path": passed_over, "more": 0}])
+        };
+        assert_eq!(troubles_of(&user, layer, &seen), expected, "{passed_over}");
+    }
+    // A Java archive of which nobody knows anything may be what it is.
+    let found = troubles_of(&user, base().file("opt/b.jar", "x"), &seen);
+    assert_eq!(found, json!([]));
+    let notes = read(&user, "f.json")["notes"].clone();
+    assert_eq!(
+        notes,
+        json!(["the scanner knows nothing that is in opt/b.jar"])
+    );
 }

@@ -6,17 +6,20 @@ use std::fs;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
 use oci_pull_all_e2e::grype_db::grype_db;
+use oci_pull_all_e2e::jar::{jar, sha1};
 use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::remote::RemoteExecution;
-use oci_pull_all_e2e::trivy_db::{Advisory, add_trivy_db};
+use oci_pull_all_e2e::trivy_db::{
+    Advisory, JavaArchive, add_trivy_db, add_trivy_java_db, metadata_of, trivy_java_db,
+};
 use oci_pull_all_e2e::{checkout, new_user, scratch};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{Images, Registry, dpkg_status, pushed, text};
 use serde_json::{Value, json};
 use tar::EntryType;
 
-const ADVISORIES: [Advisory; 4] = [
+const ADVISORIES: [Advisory; 5] = [
     Advisory {
         source: "debian 12",
         package: "openssl",
@@ -49,7 +52,32 @@ const ADVISORIES: [Advisory; 4] = [
         severity: "LOW",
         title: "too low to matter",
     },
+    Advisory {
+        source: "maven::GitHub Security Advisory Maven",
+        package: "org.example:lib",
+        id: "CVE-2099-0005",
+        fixed: "2.0",
+        severity: "HIGH",
+        title: "in an archive",
+    },
 ];
+
+/// Java archives of two versions of that package, which do not say what they are.
+fn archives() -> [(&'static str, Vec<u8>); 2] {
+    ["1.0", "2.0"].map(|version| (version, jar(&[("a.txt", version)])))
+}
+
+/// A database that knows them.
+fn java_database() -> Vec<u8> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("trivy-java.db");
+    let known = archives().map(|(version, bytes)| JavaArchive {
+        name: ["org.example", "lib", version],
+        sha1: sha1(&bytes),
+    });
+    trivy_java_db(&file, &known);
+    fs::read(&file).expect("can be read")
+}
 
 /// A digest of nothing.
 const NOT_PULLED: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -132,6 +160,8 @@ impl Pulls {
         ] {
             digests.push((name, add_trivy_db(&mut images, advisories, day)));
         }
+        let java = add_trivy_java_db(&mut images, &java_database(), "2026-11-10");
+        digests.push(("TRIVY_JAVA_DB", java));
         for name in ["TRIVY", "GRYPE", "SYFT", "GRYPE_DB"] {
             if digests.iter().all(|(pull, _)| *pull != name) {
                 digests.push((name, NOT_PULLED.to_owned()));
@@ -469,7 +499,7 @@ fn odd_images() -> Vec<(&'static str, Layer, &'static str)> {
                 )
                 .file("cache/b", &wheel("Jinja2"))
                 .hard_link(path, "cache/b"),
-            "the image has usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA as links, and the scanner passed over them [language-packages-unseen]",
+            "the scanner passed over packages: it saw none in usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA [language-packages-unseen]",
         ),
         (
             "without_modules",
@@ -958,4 +988,62 @@ fn secrets_and_licenses_are_found_where_they_are_looked_for() {
     assert!(missing.contains(message), "{missing}");
     let run = workspace.bazel(&["test", "//:image_scan"]);
     assert_eq!(run.count("OCIFileFindings"), 0, "{}", run.stderr);
+}
+
+const JAVA: &str = r#"
+load("@oci_pull_all//oci:defs.bzl", "oci_image", "oci_scan_test", "trivy_scanner")
+
+trivy_scanner(name = "trivy", databases = ["@trivy_db", "@trivy_java_db"], image = "@trivy")
+trivy_scanner(
+    name = "trivy_of_last_year",
+    databases = ["@trivy_db", "trivy-java.db", "metadata.json"],
+    image = "@trivy",
+)
+[
+    oci_image(name = name, base = "@debian", tars = [name + ".tar"])
+    for name in ["1.0", "2.0"]
+]
+[
+    oci_scan_test(name = name + "_scan", image = name, policy = "//security:policy")
+    for name in ["1.0", "2.0"]
+]
+"#;
+
+#[test]
+fn java_archives_are_known_by_a_database_of_them() {
+    let Some(pulls) = Pulls::of_trivy() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let layers = archives().map(|(version, bytes)| {
+        let layer = Layer::new().add(EntryType::Regular, "app/lib.jar", 0o644, "", &bytes);
+        (format!("{version}.tar"), layer)
+    });
+    let layers = layers.into_iter();
+    let (names, layers): (Vec<String>, Vec<Layer>) = layers.unzip();
+    let tars = names.iter().map(String::as_str).zip(layers).collect();
+    add_package(&workspace, "java", JAVA, tars);
+    let file = |name: &str| workspace.path(&format!("java/{name}"));
+    fs::write(file("trivy-java.db"), java_database()).expect("can be written");
+    fs::write(file("metadata.json"), metadata_of(1, "2025-11-10")).expect("can be written");
+    let by = |name: &str| format!("--@oci_pull_all//oci:scanner=//java:{name}");
+
+    let found = log(&workspace, "//java:1.0_scan", &[&by("trivy")], Failed);
+    let line =
+        "found: CVE-2099-0005 high org.example:lib 1.0, fixed in 2.0, app/lib.jar: in an archive";
+    has(&found, &[line], &["note:"]);
+    let well = log(&workspace, "//java:2.0_scan", &[&by("trivy")], Passed);
+    has(&well, &["passed"], &["found", "note:"]);
+    assert!(
+        well.contains("1 jar") && well.contains("its Java database of 2026-11-10"),
+        "{well}"
+    );
+
+    let blind = log(&workspace, "//java:2.0_scan", &[], Untrusted);
+    let line = "cannot be trusted: 1 Java archive was not looked into, because there is no Java database [no-java-database]";
+    has(&blind, &[line], &["passed"]);
+    let stale = by("trivy_of_last_year");
+    let stale = log(&workspace, "//java:2.0_scan", &[&stale], Untrusted);
+    let line = "cannot be trusted: the Java database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]";
+    has(&stale, &[line], &["passed"]);
 }

@@ -8,6 +8,7 @@ mod judge;
 mod layouts;
 mod load;
 mod peers;
+mod presets;
 mod referrers;
 mod release;
 mod remote_execution;

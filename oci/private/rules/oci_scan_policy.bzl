@@ -22,6 +22,7 @@ _TROUBLES = [
     "system-not-covered",
     "system-packages-gone",
     "system-packages-missing",
+    "system-packages-unjudged",
     "system-packages-unseen",
     "system-without-packages",
     "unread-log",

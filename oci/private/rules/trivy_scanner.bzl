@@ -28,10 +28,12 @@ def _trivy_scanner_impl(ctx):
                 "metadata.json beside trivy.db" if name.endswith("metadata") else name,
             ))
     java = [files[name] for name in ["trivy-java.db", "trivy-java.db.metadata"] if name in files]
+    if len(java) == 1:
+        fail("{}: databases have no metadata.json beside trivy-java.db".format(ctx.label))
     program = program_of(ctx.attr.program)
     return [OCIScannerInfo(
         database = [files["trivy.db"], files["trivy.db.metadata"]],
-        java_database = java if len(java) == 2 else [],
+        java_database = java,
         kind = "trivy",
         kinds = ["vulnerability"] + ctx.attr.kinds,
         lister = program,
