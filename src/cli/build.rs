@@ -131,10 +131,11 @@ impl From<CompressionArg> for Compression {
 }
 
 pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
-    let mut content = LayerContent::of(args.take.clone(), args.leave.clone());
+    let mut content = LayerContent::default();
     for (path, target) in pairs(&args.base_link) {
         content.add_link_of_base(path, target)?;
     }
+    content.pick(&args.take, &args.leave)?;
     for (path, said) in pairs(&args.parent) {
         let (mode, owner) = said.split_once(' ').unwrap_or((said, "0:0"));
         content.set_parent(path, parse_mode(mode)?, owner.parse()?)?;
@@ -172,10 +173,10 @@ pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
     }
     for (path, mode) in pairs(&args.path_mode) {
         let mode = MetadataChange::mode(parse_mode(mode)?);
-        content.set_metadata(PathPattern::literal(path), mode)?;
+        content.set_metadata(&PathPattern::literal(path), mode)?;
     }
     for (pattern, words) in pairs(&args.metadata) {
-        content.set_metadata(pattern.parse()?, words.parse()?)?;
+        content.set_metadata(&pattern.parse()?, words.parse()?)?;
     }
     let options = LayerOptions {
         compression: args.compression.map(Compression::from),

@@ -21,6 +21,8 @@ use crate::tar::{
 use super::DIFF_ID;
 use super::metadata::{MetadataChange, MetadataRule, PathPattern};
 
+/// What is kept of an archive's entry beside its path while a layer is made, more or less.
+const LISTED_MEMORY: u64 = 200;
 /// How many links may stand on the way to one entry.
 const MAX_LINKS: usize = 40;
 
@@ -182,14 +184,15 @@ pub struct BuiltLayer {
 }
 
 impl LayerContent {
-    /// Nothing yet, and later of what is added only that whose path matches one of `take`, if there are any, and none of
+    /// Of what is added afterwards, has it take only that whose path matches one of `take`, if there are any, and none of
     /// `leave`. Archives are added whole.
-    pub fn of(take: Vec<PathPattern>, leave: Vec<PathPattern>) -> Self {
-        LayerContent {
-            take,
-            leave,
-            ..LayerContent::default()
-        }
+    pub fn pick(&mut self, take: &[PathPattern], leave: &[PathPattern]) -> Result<(), LayerError> {
+        let placed = |patterns: &[PathPattern]| {
+            let placed = patterns.iter().map(|pattern| self.place_pattern(pattern));
+            placed.collect::<Result<Vec<_>, _>>()
+        };
+        (self.take, self.leave) = (placed(take)?, placed(leave)?);
+        Ok(())
     }
 
     fn takes(&self, path: &str) -> bool {
@@ -319,18 +322,26 @@ impl LayerContent {
     /// only because something is in it must be named by its path, and then somebody has named it.
     pub fn set_metadata(
         &mut self,
-        pattern: PathPattern,
+        pattern: &PathPattern,
         change: MetadataChange,
     ) -> Result<(), LayerError> {
-        let pattern = match pattern.path() {
-            Some(path) => {
-                let placed = self.place(&normal(path)?, false)?;
-                PathPattern::literal(&format!("/{placed}"))
-            }
-            None => pattern,
-        };
+        let pattern = self.place_pattern(pattern)?;
         self.rules.push(MetadataRule::new(pattern, change));
         Ok(())
+    }
+
+    /// The pattern of where what matches `pattern` stands, given the base's links to its literal part.
+    fn place_pattern(&self, pattern: &PathPattern) -> Result<PathPattern, LayerError> {
+        match pattern.literal_part() {
+            (path, None) => {
+                let placed = self.place(&normal(path)?, false)?;
+                Ok(PathPattern::literal(&format!("/{placed}")))
+            }
+            (parents, Some(rest)) => {
+                let placed = self.place(parents, true)?;
+                Ok(pattern.below(&placed, rest))
+            }
+        }
     }
 
     /// Where something with this name stands, given the base's links: those on the way, and with `all` the one at its end.
@@ -485,17 +496,23 @@ fn write_tar(
         output,
         writer,
         places: HashMap::new(),
+        archived: Vec::new(),
         unnamed: BTreeMap::new(),
         used: vec![false; content.rules.len()],
         memory: 0,
     };
+    for path in &content.tars {
+        layer.list(path)?;
+    }
     for (path, entry) in &content.entries {
         layer.add_entry(path, entry)?;
     }
     for (number, path) in content.tars.iter().enumerate() {
         let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, open_tar(path)?));
+        let mut count = 0;
         while let Some(entry) = archive.next().map_err(not_a_tar(path))? {
-            layer.add_archived(number, path, entry, &mut archive)?;
+            count += 1;
+            layer.add_archived(number, count, entry, &mut archive)?;
         }
     }
     // Where only some paths are taken, others may have been meant.
@@ -555,6 +572,9 @@ struct LayerWriter<'a, W> {
     output: &'a Path,
     writer: W,
     places: HashMap<Vec<u8>, Place>,
+    /// What each archive has at its paths. Docker and podman take no layer with a path twice, so that what a directory is to be
+    /// is known before something is in it.
+    archived: Vec<HashMap<Vec<u8>, Archived>>,
     unnamed: BTreeMap<Vec<u8>, Metadata>,
     /// Which of the content's rules were about an entry.
     used: Vec<bool>,
@@ -569,6 +589,14 @@ struct Place {
     metadata: Metadata,
     /// The digest of a file's content.
     digest: Option<Digest>,
+}
+
+/// The last that an archive has at a path, which counts.
+struct Archived {
+    /// Which of the archive's entries it is, counted from one.
+    number: usize,
+    /// What it says of a directory.
+    directory: Option<Metadata>,
 }
 
 /// Who put something in a layer.
@@ -635,14 +663,28 @@ impl<W: Write> LayerWriter<'_, W> {
         }
     }
 
-    /// Adds an archive's entry with its metadata; its path is brought into the layer's form.
-    fn add_archived(
-        &mut self,
-        number: usize,
-        path: &Path,
-        mut entry: Entry,
-        archive: &mut Archive<impl BufRead>,
-    ) -> Result<(), LayerError> {
+    /// Looks through the next archive.
+    fn list(&mut self, path: &Path) -> Result<(), LayerError> {
+        let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, open_tar(path)?));
+        let mut archived = HashMap::new();
+        let mut number = 0;
+        while let Some(mut entry) = archive.next().map_err(not_a_tar(path))? {
+            number += 1;
+            self.place_archived(&mut entry)?;
+            self.memory += entry.path.len() as u64 + LISTED_MEMORY;
+            if self.memory > MAX_MEMORY {
+                return Err(not_a_tar(path)(TarError::TooMuch));
+            }
+            let is_directory = entry.content == Content::Directory;
+            let directory = is_directory.then_some(entry.metadata);
+            archived.insert(entry.path, Archived { number, directory });
+        }
+        self.archived.push(archived);
+        Ok(())
+    }
+
+    /// Brings the path of an archive's entry into the layer's form.
+    fn place_archived(&self, entry: &mut Entry) -> Result<(), LayerError> {
         if !self.content.links.is_empty() {
             let is_directory = entry.content == Content::Directory;
             self.follow(&mut entry.path, is_directory)?;
@@ -650,14 +692,36 @@ impl<W: Write> LayerWriter<'_, W> {
                 self.follow(target, false)?;
             }
         }
-        if entry.path.is_empty() {
+        Ok(())
+    }
+
+    /// Adds an archive's entry, which has this number in it, with its metadata.
+    fn add_archived(
+        &mut self,
+        archive_number: usize,
+        number: usize,
+        mut entry: Entry,
+        archive: &mut Archive<impl BufRead>,
+    ) -> Result<(), LayerError> {
+        self.place_archived(&mut entry)?;
+        let archived = &self.archived[archive_number];
+        if entry.path.is_empty() || archived[&entry.path].number != number {
             return Ok(());
+        }
+        let path = &self.content.tars[archive_number];
+        if let Content::HardLink { target } = &entry.content
+            && archived
+                .get(target)
+                .is_some_and(|target| target.number > number)
+        {
+            let problem = "is a hard link to what the archive has again, or only, after it";
+            return Err(not_a_tar(path)(TarError::entry(&entry.path, problem)));
         }
         let size = match entry.content {
             Content::File { size } => size,
             _ => 0,
         };
-        self.write(Source::Archive(number), entry, |writer| {
+        self.write(Source::Archive(archive_number), entry, |writer| {
             copy_data(archive, size, writer).map_err(not_a_tar(path))
         })
     }
@@ -688,12 +752,8 @@ impl<W: Write> LayerWriter<'_, W> {
         {
             entry.metadata = place.metadata.clone();
         }
-        let is_directory = entry.content == Content::Directory;
-        if let Some(place) = self.places.get(&entry.path)
-            && place.source != source
-            && !(is_directory && self.unnamed.contains_key(&entry.path))
-        {
-            let is_same = if is_directory {
+        if let Some(place) = self.places.get(&entry.path) {
+            let is_same = if entry.content == Content::Directory {
                 place.content == Content::Directory
             } else {
                 let mut hasher = HashingWriter::new(Algorithm::Sha256, io::sink());
@@ -713,7 +773,6 @@ impl<W: Write> LayerWriter<'_, W> {
                 })
             };
         }
-        self.unnamed.remove(&entry.path);
         io_failed(
             "write",
             self.output,
@@ -775,20 +834,29 @@ impl<W: Write> LayerWriter<'_, W> {
                 continue;
             }
             let mut entry = self.parent(parent);
+            let archived = self.archived.iter().enumerate();
+            let mut archived = archived.filter_map(|(number, archived)| {
+                let metadata = archived.get(parent)?.directory.clone()?;
+                Some((Source::Archive(number), metadata))
+            });
+            let by_archive = archived.next();
             let is_named = self.content.rules.iter().any(|rule| rule.names(parent));
-            if is_named {
+            if let Some((_, metadata)) = &by_archive {
+                entry.metadata = metadata.clone();
+                self.apply_rules(&mut entry, |_| true);
+            } else if is_named {
                 let Owner { uid, gid } = self.options.owner;
                 (entry.metadata.uid, entry.metadata.gid) = (uid, gid);
                 self.apply_rules(&mut entry, |rule| rule.names(parent));
+            } else {
+                self.unnamed.insert(parent.to_vec(), entry.metadata.clone());
             }
             io_failed(
                 "write",
                 self.output,
                 self.writer.write_all(&headers(&entry)),
             )?;
-            if !is_named {
-                self.unnamed.insert(parent.to_vec(), entry.metadata.clone());
-            }
+            let source = by_archive.map_or(source, |(source, _)| source);
             self.put(source, entry, None)?;
         }
         Ok(())
@@ -929,7 +997,7 @@ mod tests {
         let mut content = sample(directory.path());
         let only = MetadataChange::mode(0o600);
         let path = PathPattern::literal("/etc/tool.conf");
-        content.set_metadata(path, only).unwrap();
+        content.set_metadata(&path, only).unwrap();
         let (built, bytes) = build(&content, &PLAIN);
         let names = names(&bytes);
         assert_eq!(names[0], "etc/ 755 0:0 5");
@@ -1005,7 +1073,7 @@ mod tests {
         }
         let nowhere = PathPattern::literal("/nowhere");
         content
-            .set_metadata(nowhere, MetadataChange::mode(0o600))
+            .set_metadata(&nowhere, MetadataChange::mode(0o600))
             .unwrap();
         let output = Path::new("/dev/null");
         assert!(matches!(

@@ -32,6 +32,9 @@ pub struct MetadataChange {
     seconds: Option<i64>,
 }
 
+/// What makes a path a pattern.
+const SPECIAL: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
+
 impl MetadataRule {
     /// Says `set` of what matches `pattern`.
     pub fn new(pattern: PathPattern, set: MetadataChange) -> Self {
@@ -73,6 +76,24 @@ impl PathPattern {
         self.matcher.is_none().then_some(&*self.text)
     }
 
+    /// What of it no pattern character is in, up to a slash, and what follows, if that is not all.
+    pub(super) fn literal_part(&self) -> (&str, Option<&str>) {
+        let Some(special) = self.matcher.as_ref().and_then(|_| self.text.find(SPECIAL)) else {
+            return (&self.text, None);
+        };
+        let end = self.text[..special].rfind('/').map_or(0, |slash| slash + 1);
+        (&self.text[..end], Some(&self.text[end..]))
+    }
+
+    /// What is left of it after its literal part, below `parents`.
+    pub(super) fn below(&self, parents: &str, rest: &str) -> Self {
+        let moved = format!("{}/{rest}", globset::escape(parents));
+        PathPattern {
+            text: self.text.clone(),
+            ..moved.parse().expect("it has been a pattern")
+        }
+    }
+
     /// Whether the path of an entry, from the root and without a slash before it, is such a path.
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         let path = String::from_utf8_lossy(path);
@@ -91,7 +112,7 @@ impl FromStr for PathPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+        if !text.contains(SPECIAL) {
             return Ok(PathPattern::literal(text));
         }
         let glob = GlobBuilder::new(trimmed(text))

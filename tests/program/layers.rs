@@ -228,6 +228,43 @@ fn what_is_the_same_may_come_twice() {
 }
 
 #[test]
+fn no_path_is_in_a_layer_twice() {
+    let user = new_user();
+    // Directories after what is in them, and what was added to an archive again.
+    prepare(
+        &user,
+        "mkdir -p d/sub e; echo 1 >d/sub/x; echo 1 >e/y; chmod 0750 d; chmod 0700 d/sub; \
+         tar --owner=7 --group=8 --no-recursion -cf late.tar d/sub/x d/sub d; \
+         tar --owner=7 --group=8 -cf again.tar e; echo 22 >e/y; tar --owner=7 --group=8 -rf again.tar e",
+    );
+    let files = ["--file", "/d/sub/own", "d/sub/x", "--file", "/e/own", "e/y"];
+    let tars = ["--tar", "late.tar", "--tar", "again.tar"];
+    layer(&user, &[&files[..], &tars].concat()).succeeded();
+    let listed = listed(&user);
+    let lines = listed.lines().map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let last = words.last().expect("a path").trim_end_matches('/');
+        format!("{} {} {last}", words[0], words[1])
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_by_key(|line| line.rsplit(' ').next().map(str::to_owned));
+    assert_eq!(
+        lines,
+        [
+            "drwxr-x--- 7/8 d",
+            "drwx------ 7/8 d/sub",
+            "-rw-r--r-- 0/0 d/sub/own",
+            "-rw-r--r-- 7/8 d/sub/x",
+            "drwxr-xr-x 7/8 e",
+            "-rw-r--r-- 0/0 e/own",
+            "-rw-r--r-- 7/8 e/y",
+        ]
+    );
+    let content = "mkdir out; tar -xzf layer.tar.gz -C out; test \"$(cat out/e/y)\" = 22";
+    prepare(&user, content);
+}
+
+#[test]
 fn a_parent_that_nobody_named_is_roots() {
     let user = new_user();
     prepare(
@@ -436,6 +473,44 @@ fn what_is_below_a_link_of_the_base_goes_where_it_leads() {
         ],
     )
     .failed(&["/a/x", "circle"]);
+}
+
+#[test]
+fn patterns_go_where_the_links_of_the_base_lead() {
+    let user = new_user();
+    prepare(&user, "echo x >x");
+    let content = [
+        "--base-link",
+        "/bin",
+        "usr/[bin]",
+        "--executable",
+        "/bin/tool",
+        "x",
+        "--executable",
+        "/usr/[bin]/other",
+        "x",
+        "--file",
+        "/opt/x",
+        "x",
+    ];
+    let paths = |picks: &[&str]| {
+        layer(&user, &[&content[..], picks].concat()).succeeded();
+        let listed = listed(&user);
+        let lines = listed.lines().filter(|line| !line.starts_with('d'));
+        let words = lines.map(|line| (line[..10].to_owned(), line.rsplit('/').next()));
+        let words: Vec<_> = words
+            .map(|(mode, name)| format!("{mode} {}", name.unwrap_or_default()))
+            .collect();
+        words
+    };
+    let both = ["-rwxr-xr-x other", "-rwxr-xr-x tool"];
+    assert_eq!(paths(&["--take", "/bin/*"]), both);
+    assert_eq!(paths(&["--take", "/bin/tool"]), both[1..]);
+    assert_eq!(paths(&["--leave", "/bin/**"]), ["-rw-r--r-- x"]);
+    assert_eq!(
+        paths(&["--metadata", "/bin/*", "mode=0700"]),
+        ["-rw-r--r-- x", "-rwx------ other", "-rwx------ tool"]
+    );
 }
 
 #[test]
