@@ -283,9 +283,15 @@ pub(crate) struct ImageArgs {
     /// A word of the entry point; drops the base's command.
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     entrypoint: Vec<String>,
+    /// Take away the base's entry point and command.
+    #[arg(long, conflicts_with = "entrypoint")]
+    clear_entrypoint: bool,
     /// A word of the command.
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     cmd: Vec<String>,
+    /// Take away the base's command.
+    #[arg(long, conflicts_with = "cmd")]
+    clear_cmd: bool,
     /// An environment variable.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -392,9 +398,10 @@ pub(crate) fn image(args: &ImageArgs) -> Result<()> {
     };
     let mut labels: BTreeMap<_, _> = pairs_of_files(&args.label_file)?.into_iter().collect();
     labels.extend(args.label.iter().cloned());
+    let said = |words: &[String], clear| (clear || !words.is_empty()).then(|| words.to_vec());
     let changes = ConfigChanges {
-        entrypoint: args.entrypoint.clone(),
-        cmd: args.cmd.clone(),
+        entrypoint: said(&args.entrypoint, args.clear_entrypoint),
+        cmd: said(&args.cmd, args.clear_cmd),
         env,
         labels,
         shell: args.shell.clone(),

@@ -84,13 +84,13 @@ pub struct Base<'a> {
     pub config: &'a [u8],
 }
 
-/// What the image's config gets beyond the base's. What is empty or `None` stays as in the base.
+/// What the image's config gets beyond the base's. What is `None`, or empty and no `Option`, stays as in the base.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigChanges {
-    /// Replaces `Entrypoint`; the base's `Cmd`, which was meant for the base's entry point, is dropped.
-    pub entrypoint: Vec<String>,
-    /// Replaces `Cmd`.
-    pub cmd: Vec<String>,
+    /// Replaces `Entrypoint`, or takes it away; the base's `Cmd`, which was meant for the base's entry point, is dropped.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces `Cmd`, or takes it away.
+    pub cmd: Option<Vec<String>>,
     /// `NAME=VALUE`, added to `Env`; a variable of the base with the same name is replaced in its
     /// place. `$NAME` and `${NAME}` in a value stand for the base's variables, as in a Dockerfile, also in
     /// the forms `${NAME:-WORD}`, `${NAME:+WORD}` and `${NAME:?WORD}`, and `$$` for a dollar sign.
@@ -396,12 +396,12 @@ fn apply(
 ) -> Result<(), ImageError> {
     // What the base asks of whoever builds on it is no longer asked of whoever builds on that.
     config.remove("OnBuild");
-    if !changes.entrypoint.is_empty() {
-        config.insert("Entrypoint".to_owned(), json!(changes.entrypoint));
+    if let Some(entrypoint) = &changes.entrypoint {
+        config.insert("Entrypoint".to_owned(), json!(entrypoint));
         config.remove("Cmd");
     }
-    if !changes.cmd.is_empty() {
-        config.insert("Cmd".to_owned(), json!(changes.cmd));
+    if let Some(cmd) = &changes.cmd {
+        config.insert("Cmd".to_owned(), json!(cmd));
     }
     set_env(array(config, "Env"), &changes.env)?;
     let labels = changes.labels.iter();
@@ -546,7 +546,7 @@ mod tests {
             config: &config,
         };
         let changes = ConfigChanges {
-            entrypoint: vec!["/app".to_owned()],
+            entrypoint: Some(vec!["/app".to_owned()]),
             env: [
                 "LANG=C.UTF-8",
                 "A=b=c",

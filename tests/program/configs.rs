@@ -97,6 +97,24 @@ fn a_relative_workdir_stands_on_the_bases() {
 }
 
 #[test]
+fn an_entry_point_and_a_command_may_be_taken_away() {
+    let user = new_user();
+    base(
+        &user,
+        &json!({"Entrypoint": ["/bin/sh"], "Cmd": ["-c", "x"]}),
+    );
+    for (said, expected) in [
+        (&["--clear-entrypoint"][..], json!({})),
+        (&["--clear-cmd"], json!({"Entrypoint": ["/bin/sh"]})),
+        (&["--clear-entrypoint", "--cmd", "y"], json!({"Cmd": ["y"]})),
+        (&["--entrypoint", "/app"], json!({"Entrypoint": ["/app"]})),
+    ] {
+        image(&user, said).succeeded();
+        assert_eq!(document(&user, "config")["config"], expected, "{said:?}");
+    }
+}
+
+#[test]
 fn what_docker_drops_is_dropped_and_what_it_has_can_be_set() {
     let user = new_user();
     base(

@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         .insert(DIFF_ID.to_owned(), diff_id.clone());
     let changes = ConfigChanges {
         env: vec!["PATH=/app:$PATH".to_owned()],
-        entrypoint: vec!["/app".to_owned()],
+        entrypoint: Some(vec!["/app".to_owned()]),
         ..ConfigChanges::default()
     };
     let build = |manifest, config, layers, changes| {

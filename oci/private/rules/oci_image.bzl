@@ -47,8 +47,10 @@ def _oci_image_impl(ctx):
     # The base's config must not tell of another platform than its index.
     arguments.add("--platform", platform_to_string(platform))
     arguments.add_all([layer.descriptor for layer in layers], before_each = "--layer")
-    arguments.add_all(ctx.attr.entrypoint, format_each = "--entrypoint=%s")
-    arguments.add_all(ctx.attr.cmd, format_each = "--cmd=%s")
+    for name, words in [("entrypoint", ctx.attr.entrypoint), ("cmd", ctx.attr.cmd)]:
+        arguments.add_all(words, format_each = "--" + name + "=%s")
+        if not words and name in ctx.attr.said:
+            arguments.add("--clear-" + name)
     arguments.add_all(pairs(ctx, "env"), format_each = "--env=%s")
     arguments.add_all(pairs(ctx, "labels"), format_each = "--label=%s")
     arguments.add_all(pairs(ctx, "annotations"), format_each = "--annotation=%s")
@@ -145,6 +147,7 @@ _oci_image = rule(
         "layers": attr.label_list(providers = [[OCIDescriptorInfo], [OCILayersInfo]], cfg = pull_all_off),
         "os": attr.string(),
         "pulled_base": attr.label(providers = [OCIPulledImageInfo]),
+        "said": attr.string_list(doc = "The lists of words that the image is given, which may be empty."),
         "shell": attr.string_list(),
         "stop_signal": attr.string(),
         "user": attr.string(),
@@ -163,8 +166,8 @@ def oci_image(
         pulled_base = None,
         layers = [],
         tars = [],
-        entrypoint = [],
-        cmd = [],
+        entrypoint = None,
+        cmd = None,
         env = {},
         labels = {},
         annotations = {},
@@ -206,8 +209,8 @@ def oci_image(
       layers: labels of `oci_image_layer` and `oci_program_layers` targets, the lowest first.
       tars: labels of tar archives, each of which becomes a layer above `layers`. One that is plain or compressed by
         gzip or zstd keeps its bytes; one in a Debian package, or compressed by xz, is compressed anew.
-      entrypoint: the words of the entry point. It drops the base's `cmd`.
-      cmd: the words of the command, which are the entry point's default arguments.
+      entrypoint: the words of the entry point. It drops the base's `cmd`. An empty list drops both.
+      cmd: the words of the command, which are the entry point's default arguments. An empty list drops the base's.
       env: dict of environment variables, added to the base's. `$NAME` and `${NAME}` in a value stand for
         the base's variables, such as `"PATH": "/app:$PATH"`, and `$$` for a dollar sign. `${NAME:-WORD}`,
         `${NAME:+WORD}`, `${NAME:?WORD}` and the same without the colon mean what they do in a Dockerfile; other forms
@@ -276,6 +279,7 @@ def oci_image(
         layers = layers,
         os = os,
         pulled_base = pulled_base,
+        said = [name for name, words in [("entrypoint", entrypoint), ("cmd", cmd)] if words != None],
         shell = shell,
         stop_signal = stop_signal,
         user = user,
