@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,10 @@ use crate::oci::manifest::MAX_MANIFEST_SIZE;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Tagged;
 use crate::oci::strict;
-use crate::tar::read_layer;
+use crate::tar::{
+    Archive, Content, Entry, Metadata, TarError, copy_data, headers, read_layer, write_end,
+    write_padding,
+};
 
 use super::merge::{Reachable, check_digest, check_size, read_index};
 use super::{
@@ -24,6 +27,8 @@ use super::{
     entry, find_image, index_of, marker_json,
 };
 
+/// What archives are read and written through.
+const BUFFER: usize = 1 << 20;
 /// The annotation by which containerd names an image that it imports.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 
@@ -57,7 +62,7 @@ pub enum ArchiveError {
     Image(#[from] ImageNotFound),
     /// It is another kind of file.
     #[error("{archive} is not a tar archive, or is compressed: name what `docker save` writes, uncompressed", archive = .0.display())]
-    NotTar(PathBuf),
+    NotTar(PathBuf, #[source] TarError),
     /// Docker cannot load it.
     #[error("{archive} has no {DOCKER_FILE}, by which engines load an archive: make it in the format docker", archive = .0.display())]
     NotDocker(PathBuf),
@@ -211,20 +216,19 @@ pub(crate) fn names_in_archive(archive: &Path) -> Result<Vec<String>, ArchiveErr
         tags: Option<Vec<String>>,
     }
     let file = io_failed("open", archive, open_regular(archive))?;
-    let mut tar = ::tar::Archive::new(file);
-    for (index, entry) in io_failed("read", archive, tar.entries_with_seek())?.enumerate() {
-        // What is wrong with the first header is told by bytes of the file.
-        if index == 0 && entry.is_err() {
-            return Err(ArchiveError::NotTar(archive.to_owned()));
-        }
-        let entry = io_failed("read", archive, entry)?;
-        let path = entry.path_bytes();
-        if path.strip_prefix(b"./").unwrap_or(&path) != DOCKER_FILE.as_bytes() {
+    let mut entries = Archive::new(BufReader::with_capacity(BUFFER, file));
+    let not_tar = |error| ArchiveError::NotTar(archive.to_owned(), error);
+    while let Some(entry) = entries.next().map_err(not_tar)? {
+        if entry.path != DOCKER_FILE.as_bytes() {
             continue;
         }
+        let Content::File { size } = entry.content else {
+            break;
+        };
         let mut bytes = Vec::new();
-        let read = entry.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes);
-        io_failed("read", archive, read)?;
+        if size <= MAX_MANIFEST_SIZE {
+            copy_data(&mut entries, size, &mut bytes).map_err(not_tar)?;
+        }
         let images: Vec<Named> = strict::read(&bytes)
             .map_err(|error| ArchiveError::DockerFile(archive.to_owned(), error))?;
         let names = images.into_iter().filter_map(|image| image.tags);
@@ -301,37 +305,48 @@ pub(crate) fn write_blobs(
         .keys()
         .flat_map(|path| path.match_indices('/').map(|(end, _)| &path[..=end]))
         .collect();
-    let mut tar = ::tar::Builder::new(io::BufWriter::with_capacity(1 << 20, writer));
-    let mut append = |path: &str, size: u64, bytes: &mut dyn io::Read| {
-        let (kind, mode) = if path.ends_with('/') {
-            (::tar::EntryType::Directory, 0o755)
+    let mut writer = io::BufWriter::with_capacity(BUFFER, writer);
+    let mut append = |path: &str, content: Content, bytes: &mut dyn io::Read| {
+        let mode = if content == Content::Directory {
+            0o755
         } else {
-            (::tar::EntryType::Regular, 0o644)
+            0o644
         };
-        let mut header = ::tar::Header::new_ustar();
-        header.set_size(size);
-        header.set_mode(mode);
-        header.set_entry_type(kind);
-        io_failed("write", output, tar.append_data(&mut header, path, bytes))
+        let entry = Entry {
+            path: path.trim_end_matches('/').as_bytes().to_vec(),
+            content,
+            metadata: Metadata {
+                mode,
+                ..Metadata::default()
+            },
+        };
+        let written = writer.write_all(&headers(&entry)).and_then(|()| {
+            let size = io::copy(bytes, &mut writer)?;
+            write_padding(&mut writer, size)
+        });
+        io_failed("write", output, written)
     };
     let marker = (MARKER_FILE, marker_json());
     for (name, bytes) in std::iter::once(&marker).chain(files) {
-        append(name, bytes.len() as u64, &mut bytes.as_slice())?;
+        let size = bytes.len() as u64;
+        append(name, Content::File { size }, &mut bytes.as_slice())?;
     }
     for directory in directories {
-        append(directory, 0, &mut io::empty())?;
+        append(directory, Content::Directory, &mut io::empty())?;
     }
     for (path, (descriptor, source)) in blobs {
         let file = io_failed("open", &source.path, open_regular(&source.path))?;
         let found = io_failed("read", &source.path, file.metadata())?.len();
         check_size(descriptor, &source.path, found)?;
         let hasher = HashingWriter::new(descriptor.digest.algorithm(), io::sink());
-        let mut blob = Tee::new(BufReader::new(file), hasher);
-        append(path, descriptor.size, &mut blob)?;
+        let size = descriptor.size;
+        // It may grow.
+        let mut blob = Tee::new(BufReader::new(file).take(size), hasher);
+        append(path, Content::File { size }, &mut blob)?;
         let found = blob.into_writer().finish().digest;
         check_digest(descriptor, &source.path, &found)?;
     }
-    let mut writer = io_failed("write", output, tar.into_inner())?;
-    io_failed("write", output, io::Write::flush(&mut writer))?;
+    let ended = write_end(&mut writer).and_then(|()| writer.flush());
+    io_failed("write", output, ended)?;
     Ok(())
 }
