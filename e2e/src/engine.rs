@@ -22,6 +22,15 @@ pub enum DockerStore {
     Containerd,
 }
 
+/// How podman keeps the files of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodmanStore {
+    /// Each layer is a copy of the one below, with what it changes.
+    Vfs,
+    /// Each layer has what it changes, and the kernel puts them one on the other.
+    Overlay,
+}
+
 /// An engine. Its daemon, if it has one, ends when this is dropped.
 #[derive(Debug)]
 pub struct Engine {
@@ -34,11 +43,15 @@ pub struct Engine {
 
 impl Engine {
     /// Podman, which has no daemon.
-    pub fn podman() -> Self {
+    pub fn podman(store: PodmanStore) -> Self {
         let directory = scratch();
         let home = directory.path().display();
+        let driver = match store {
+            PodmanStore::Vfs => "vfs",
+            PodmanStore::Overlay => "overlay",
+        };
         let storage = format!(
-            "[storage]\ndriver = \"vfs\"\ngraphroot = \"{home}/root\"\nrunroot = \"{home}/run\"\n"
+            "[storage]\ndriver = \"{driver}\"\ngraphroot = \"{home}/root\"\nrunroot = \"{home}/run\"\n"
         );
         let containers = format!(
             "[engine]\ntmp_dir = \"{home}/tmp\"\nimage_copy_tmp_dir = \"{home}\"\n\
@@ -136,16 +149,23 @@ impl Engine {
         self.directory.path()
     }
 
+    /// A program of the root that finds the engine as its own does, and sees these directories.
+    pub fn command(&self, shared: &[&Path], program: &str) -> Command {
+        let shared = [&[self.directory.path()][..], shared].concat();
+        let mut command = Root::get().command(Life::Child, &shared, "env");
+        let variables = self.environment.iter();
+        command.args(variables.map(|(name, value)| format!("{name}={value}")));
+        command.arg(program);
+        command
+    }
+
     /// What its program prints for these arguments, with which it must succeed.
     ///
     /// # Panics
     /// If it does not.
     pub fn asked(&self, arguments: &[&str]) -> String {
-        let variables = self.environment.iter();
-        let output = Root::get()
-            .command(Life::Child, &[self.directory.path()], "env")
-            .args(variables.map(|(name, value)| format!("{name}={value}")))
-            .arg(self.program)
+        let output = self
+            .command(&[], self.program)
             .args(arguments)
             .output()
             .expect("can be run");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
-use oci_pull_all_e2e::engine::{DockerStore, Engine};
+use oci_pull_all_e2e::engine::{DockerStore, Engine, PodmanStore};
 use oci_pull_all_e2e::new_user;
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_support::text;
@@ -97,7 +97,7 @@ fn inspect(engine: &Engine, name: &str) -> Value {
 #[test]
 fn podman_loads_images() {
     let (_registry, mut workspace) = workspace();
-    let engine = Engine::podman();
+    let engine = Engine::podman(PodmanStore::Vfs);
     load_all(&mut workspace, &engine, |name, image| {
         let found = inspect(&engine, name);
         assert_eq!(format!("sha256:{}", text(&found["Id"])), image.config);

@@ -3,6 +3,7 @@
 mod airgap;
 mod archives;
 mod caches;
+mod containerfiles;
 mod findings;
 mod judge;
 mod layouts;
