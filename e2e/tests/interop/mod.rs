@@ -10,6 +10,7 @@ mod layouts;
 mod load;
 mod peers;
 mod presets;
+mod programs;
 mod referrers;
 mod release;
 mod remote_execution;

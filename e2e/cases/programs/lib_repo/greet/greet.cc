@@ -1,0 +1,3 @@
+#include "greet/greet.h"
+
+const char *greeting() { return "greetings of another repository"; }

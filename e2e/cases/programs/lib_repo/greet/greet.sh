@@ -1,0 +1,1 @@
+greeting() { cat "${BASH_SOURCE[0]%/*}/words.txt"; }
