@@ -1,6 +1,7 @@
 //! What the pages of docs/ say, followed to the letter.
 
 mod ci;
+mod consumers;
 mod demo;
 mod dropin;
 mod registries;
