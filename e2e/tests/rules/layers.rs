@@ -61,6 +61,9 @@ fn files_are_what_bazel_says_they_are() {
     }
     let of_other = found.iter().filter(|entry| entry.ends_with("/pkg/mod.py"));
     assert_eq!(of_other.count(), 1, "{found:#?}");
+    // Without a manifest, a program has its runfiles all the same.
+    case.succeed(&["build", "--nobuild_runfile_manifests", "//:files"]);
+    assert_eq!(listed(&case.output("files.tar.gz")), found);
 }
 
 #[test]

@@ -13,8 +13,10 @@ def add_target(arguments, target, path):
     """
     info = target[DefaultInfo]
 
-    # A file's own target, and that of a group of one file, has an executable, too, but no runfiles.
-    program = info.files_to_run.executable if info.files_to_run.runfiles_manifest else None
+    # A file's own target, and that of a group of one file, has an executable, too, but no runfiles. Of these the manifest is
+    # missing with --nobuild_runfile_manifests, and what repositories are called, which is beside it, without modules.
+    run = info.files_to_run
+    program = run.executable if run.runfiles_manifest or getattr(run, "repo_mapping_manifest", None) else None
     if program:
         return add_program(arguments, info, program, _place(path, program))
 
