@@ -1,14 +1,30 @@
 //! What an answer brings of a blob: all of it, or a range (RFC 9110, 14).
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
 use super::{NoAnswer, RegistryError, Subject};
+
+/// Whether ranges are of use, as far as is known: of the repository, and of each host that has blobs at URLs of their own.
+#[derive(Debug, Default)]
+pub(super) struct Ranges(Mutex<HashMap<Option<String>, Arc<AtomicBool>>>);
+
+impl Ranges {
+    /// What is known of the repository, or of the host of a URL.
+    pub(super) fn of(&self, url: Option<&str>) -> Arc<AtomicBool> {
+        let host =
+            |url: &str| Url::parse(url).map_or_else(|_| url.to_owned(), |url| authority(&url));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_use = known.entry(url.map(host));
+        Arc::clone(of_use.or_insert_with(|| Arc::new(AtomicBool::new(true))))
+    }
+}
 
 /// The bytes of a blob, or of a part of it, as they come.
 #[derive(Debug)]
@@ -29,7 +45,7 @@ impl Body {
         response: Response,
         size: u64,
         wanted: Option<&Range<u64>>,
-        ranges: &Arc<AtomicBool>,
+        ranges: Arc<AtomicBool>,
     ) -> Result<Self, RegistryError> {
         let host = authority(response.url());
         let whole = response.status() != StatusCode::PARTIAL_CONTENT;
@@ -60,7 +76,7 @@ impl Body {
                 what,
                 host,
                 response,
-                ranges: Arc::clone(ranges),
+                ranges,
             }),
         }
     }

@@ -1,7 +1,8 @@
 //! Manifests and blobs on their way from a registry (OCI distribution spec, "Pull").
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use oci_client::secrets::RegistryAuth;
@@ -46,7 +47,7 @@ impl Client {
     }
 
     /// The bytes `range` of a blob, or all of it where ranges are of no use (RFC 9110, 14): where an answer to
-    /// one cannot be used, the whole blob is asked for, and no range again. With a `url` of its descriptor it comes
+    /// one cannot be used, the whole blob is asked for, and no range of who gave it again. With a `url` of its descriptor it comes
     /// from there, without credentials (descriptor.md, `urls`). The bytes are not verified.
     pub(crate) async fn blob(
         &self,
@@ -54,14 +55,16 @@ impl Client {
         url: Option<&str>,
         range: &Range<u64>,
     ) -> Result<Body, RegistryError> {
-        let whole = 0..blob.size;
-        if *range == whole || !self.ranges.load(Ordering::Relaxed) {
-            return self.ask_for_blob(blob, url, None).await;
+        let ranges = self.ranges.of(url);
+        if *range == (0..blob.size) || !ranges.load(Ordering::Relaxed) {
+            return self.ask_for_blob(blob, url, None, ranges).await;
         }
-        match self.ask_for_blob(blob, url, Some(range)).await {
+        let part = self.ask_for_blob(blob, url, Some(range), Arc::clone(&ranges));
+        match part.await {
             Err(error) if error.may_be_about_range() => {
-                let body = self.ask_for_blob(blob, url, None).await?;
-                self.ranges.store(false, Ordering::Relaxed);
+                let whole = self.ask_for_blob(blob, url, None, Arc::clone(&ranges));
+                let body = whole.await?;
+                ranges.store(false, Ordering::Relaxed);
                 Ok(body)
             }
             answer => answer,
@@ -83,7 +86,7 @@ impl Client {
             }
             Some(url) => self.get_foreign(blob, url, range).await?,
         };
-        Body::new(what, response, blob.size, range, &self.ranges)
+        Body::new(what, response, blob.size, range, ranges)
     }
 
     /// A GET of a URL that a descriptor has, without credentials.
@@ -91,6 +94,7 @@ impl Client {
         &self,
         blob: &Descriptor,
         url: &str,
+        ranges: Arc<AtomicBool>,
         range: Option<&Range<u64>>,
     ) -> Result<(Subject, Response), RegistryError> {
         let what = Subject::ForeignBlob(Box::new(Elsewhere {

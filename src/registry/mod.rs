@@ -38,7 +38,6 @@ pub(crate) use upload::{ManifestName, Mount, Upload};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -47,6 +46,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::oci::reference::{Registry, Repository};
 
 use authorization::Access;
+use body::Ranges;
 use connection::Connection;
 
 /// How to reach a registry.
@@ -90,8 +90,7 @@ pub struct Client {
     access: Mutex<Access>,
     /// Whether anybody has answered yet.
     answered: AtomicBool,
-    /// Whether ranges are of use, as far as is known.
-    ranges: Arc<AtomicBool>,
+    ranges: Ranges,
 }
 
 /// What a registry's token service is asked to permit.
@@ -126,7 +125,7 @@ impl Client {
             connection: OnceCell::new(),
             access: Mutex::default(),
             answered: AtomicBool::new(false),
-            ranges: Arc::new(AtomicBool::new(true)),
+            ranges: Ranges::default(),
         }
     }
 

@@ -11,6 +11,8 @@ use serde_json::json;
 
 use crate::new_user;
 
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
 #[test]
 fn an_anonymous_token_is_asked_for_and_kept() {
     let content = Content::image(&[noise(1, 1000), noise(2, 1000)]);
@@ -95,6 +97,48 @@ fn a_foreign_layer_comes_from_its_url_with_no_credentials() {
         seen.iter()
             .all(|seen| !seen.headers.contains_key("authorization"))
     );
+}
+
+/// Who has a layer at a URL of its own says nothing of the registry.
+#[test]
+fn ranges_of_a_foreign_layer_are_not_the_registrys() {
+    const LARGE: usize = 24 << 20;
+    let layer = noise(3, LARGE);
+    let data = layer.clone();
+    let elsewhere = Faulty::start(Content::default(), move |seen, _| {
+        if seen.headers.contains_key("range") {
+            Answer::new(416, "")
+        } else {
+            Answer::new(200, data.clone())
+        }
+    });
+    let foreign = json!({
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(&layer),
+        "size": layer.len(),
+        "urls": [format!("http://{}/layer", elsewhere.host())],
+    });
+    let mut content = Content::default();
+    let own = content.add(LAYER, noise(4, LARGE / 2));
+    let content = content.finish(&[foreign, own]);
+    let root = content.digest.clone();
+    let registry = Faulty::start(content, |_, answer| answer);
+    let reference = format!("{}/app@{root}", registry.host());
+    let one = ["--concurrency", "1"];
+    let user = new_user();
+    user.run(&[&["pull", &reference, "--output", "out"], &one[..]].concat())
+        .succeeded();
+    let ranges = |server: &Faulty| {
+        let seen = server.seen();
+        let others = seen
+            .iter()
+            .filter(|seen| !seen.path.ends_with(&digest(&layer)));
+        others
+            .filter(|seen| seen.headers.contains_key("range"))
+            .count()
+    };
+    assert_eq!(ranges(&elsewhere), 1, "one is tried");
+    assert!(ranges(&registry) > 1);
 }
 
 #[test]
