@@ -460,17 +460,14 @@ impl PullPlan {
         let images = self.manifests.iter();
         check_image_configs(images.filter_map(|(_, manifest)| manifest.as_image()))?;
         let mut known = HashSet::new();
-        let mut listed = Listed::default();
+        let mut read = HashMap::new();
         for (descriptor, manifest) in &self.manifests {
             let Some(image) = manifest.as_image() else {
                 continue;
             };
             let config = read_image(store, descriptor, image)?;
-            let platform = descriptor.platform.as_ref();
-            let platform = config
-                .as_ref()
-                .map(|config| platform.unwrap_or(&config.platform));
-            listed.add(Some(""), descriptor, platform);
+            let platform = config.as_ref().map(|config| config.platform.clone());
+            read.insert(descriptor.digest.clone(), platform);
             if let Some(config) = config {
                 let pulled = PulledImage {
                     manifest: descriptor.bare(),
@@ -488,7 +485,35 @@ impl PullPlan {
                 }
             }
         }
-        check_listed(&listed)
+        self.check_listed(&read)
+    }
+
+    /// Whether none of what the indexes list is one image to some readers and another to others. Of what was `read` it is
+    /// known for what platform it is by its config, if it is an image; the rest is what it is listed as.
+    fn check_listed(&self, read: &HashMap<Digest, Option<Platform>>) -> Result<(), PullError> {
+        let mut listed = Listed::default();
+        for (index, manifest) in &self.manifests {
+            let index = index.digest.to_string();
+            let entries = manifest.manifests();
+            for entry in entries.filter(|entry| entry.media_type.kind() != Kind::Index) {
+                let told = entry.platform.as_ref();
+                let image = match read.get(&entry.digest) {
+                    Some(by_config) => by_config
+                        .as_ref()
+                        .map(|by_config| told.unwrap_or(by_config)),
+                    None if told.is_none() => continue,
+                    None => told,
+                };
+                listed.add(Some(&index), entry, image);
+            }
+        }
+        match listed.faults().next() {
+            None => Ok(()),
+            Some((digest, source)) => Err(PullError::Image {
+                digest: digest.clone(),
+                source,
+            }),
+        }
     }
 
     /// An image that stands alone must be for every platform asked for.
@@ -589,17 +614,6 @@ impl PullPlan {
             images,
             artifact,
         }
-    }
-}
-
-/// Whether none of these is one image to some readers and another to others.
-fn check_listed(listed: &Listed) -> Result<(), PullError> {
-    match listed.faults().next() {
-        None => Ok(()),
-        Some((digest, source)) => Err(PullError::Image {
-            digest: digest.clone(),
-            source,
-        }),
     }
 }
 
@@ -714,20 +728,18 @@ impl Planner<'_> {
         let mut platforms = HashMap::new();
         for read in &read {
             plan.count(read);
-            if let Some(image) = read.manifest.as_image()
-                && let Some(config) = read_image(self.store, &read.descriptor, image)?
-            {
-                platforms.insert(read.descriptor.digest.clone(), config.platform);
+            if let Some(image) = read.manifest.as_image() {
+                let config = read_image(self.store, &read.descriptor, image)?;
+                let platform = config.map(|config| config.platform);
+                platforms.insert(read.descriptor.digest.clone(), platform);
             }
         }
-        let mut listed = Listed::default();
+        plan.check_listed(&platforms)?;
         for entry in &mut manifests {
-            let told = entry.platform.as_ref();
-            let platform = told.or(platforms.get(&entry.digest)).cloned();
-            listed.add(Some(""), entry, platform.as_ref());
-            entry.platform = platform;
+            if entry.platform.is_none() {
+                entry.platform = platforms.get(&entry.digest).cloned().flatten();
+            }
         }
-        check_listed(&listed)?;
         Ok(manifests)
     }
 

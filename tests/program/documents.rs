@@ -858,6 +858,43 @@ fn an_artifact_without_a_platform_is_not_listed_before_an_image() {
     assert_eq!(platforms(&user), ["amd64"], "{entries}");
 }
 
+/// Where an entry stands is a matter of the index that lists it, and of each that does.
+#[test]
+fn an_artifact_in_several_indexes_is_judged_in_each() {
+    let (mut content, image) = content(same, same);
+    let image = content.add(MANIFEST, image.into_bytes());
+    let image = for_platform(&image, "amd64");
+    let config = content.add(EMPTY, b"{}".to_vec());
+    let layer = content.add(LAYER, tar_of("f", "evil"));
+    let artifact = manifest_of(&config, &[layer]).to_string().into_bytes();
+    let artifact = content.add(MANIFEST, artifact);
+    let evil = text(&artifact["digest"]).to_owned();
+    let before = vec![artifact.clone(), image.clone()];
+    let behind = vec![image.clone(), artifact.clone()];
+    for (indexes, is_refused) in [
+        ([vec![artifact.clone()], vec![image.clone()]], false),
+        ([behind.clone(), vec![image]], false),
+        ([behind, before.clone()], true),
+        ([vec![artifact], before], true),
+    ] {
+        let mut content = content.clone();
+        let listed = indexes.map(|entries| {
+            let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+            content.add(INDEX, index.to_string().into_bytes())
+        });
+        let root = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed});
+        let content = content.with_root(INDEX, root.to_string().into_bytes());
+        for more in [&[][..], &["--platform", "linux/amd64"]] {
+            let ran = pull(&new_user(), content.clone(), more);
+            if is_refused {
+                ran.failed(&[&evil, "an artifact", "linux/amd64"]);
+            } else {
+                ran.succeeded();
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_built_has_a_media_type() {
     let user = new_user();
