@@ -10,7 +10,7 @@ use reqwest::{Response, Url};
 
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Algorithm, Digest};
-use crate::oci::manifest::MAX_MANIFEST_SIZE;
+use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::reference::Tag;
 
 use super::body::authority;
@@ -24,26 +24,44 @@ impl Client {
         let response = self
             .get(&what, &format!("manifests/{digest}"), None)
             .await?;
-        let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
+        let mut bytes = Vec::new();
+        let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
+        let read = read.await;
         let found = Digest::of(digest.algorithm(), &bytes);
         if found == *digest {
-            Ok(bytes)
-        } else {
-            Err(RegistryError::Digest {
-                what,
-                host: self.host(),
-                found,
-            })
+            return Ok(bytes.into());
         }
+        read?;
+        Err(RegistryError::Digest {
+            what,
+            host: self.host(),
+            found,
+        })
     }
 
     /// What a tag points to now: the manifest and its digest.
     pub async fn resolve(&self, tag: &Tag) -> Result<(Bytes, Digest), RegistryError> {
         let what = Subject::Tag(tag.clone());
         let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
-        let bytes = self.read(&what, response, MAX_MANIFEST_SIZE).await?;
+        let told = response.headers().get("docker-content-digest");
+        let told: Option<Digest> = told.and_then(|digest| digest.to_str().ok()?.parse().ok());
+        let mut bytes = Vec::new();
+        let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
+        let read = read.await;
         let digest = Digest::of(Algorithm::Sha256, &bytes);
-        Ok((bytes, digest))
+        if let Err(error) = read {
+            let is_whole = match told {
+                Some(told) => Digest::of(told.algorithm(), &bytes) == told,
+                // White space may be missing, which counts: the registry knows its manifests by their digests.
+                None => {
+                    Manifest::parse(&bytes, None).is_ok() && self.manifest(&digest).await.is_ok()
+                }
+            };
+            if !is_whole {
+                return Err(error);
+            }
+        }
+        Ok((bytes.into(), digest))
     }
 
     /// The bytes `range` of a blob, or all of it where ranges are of no use (RFC 9110, 14): where an answer to
@@ -76,6 +94,7 @@ impl Client {
         blob: &Descriptor,
         url: Option<&str>,
         range: Option<&Range<u64>>,
+        ranges: Arc<AtomicBool>,
     ) -> Result<Body, RegistryError> {
         let (what, response) = match url {
             None => {
@@ -94,7 +113,6 @@ impl Client {
         &self,
         blob: &Descriptor,
         url: &str,
-        ranges: Arc<AtomicBool>,
         range: Option<&Range<u64>>,
     ) -> Result<(Subject, Response), RegistryError> {
         let what = Subject::ForeignBlob(Box::new(Elsewhere {

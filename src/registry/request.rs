@@ -7,8 +7,6 @@ use bytes::Bytes;
 use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
-use crate::oci::digest::Digest;
-
 use super::authorization::authorized;
 use super::body::authority;
 use super::connection::{Connection, same_host};
@@ -189,16 +187,30 @@ impl Client {
         }
     }
 
-    /// Reads what is small, in a time that is limited too.
+    /// Reads what is small.
     pub(super) async fn read(
         &self,
         what: &Subject,
         response: Response,
         limit: u64,
     ) -> Result<Bytes, RegistryError> {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, what, response, limit).await?;
+        Ok(bytes.into())
+    }
+
+    /// Reads what is small, in a time that is limited too. What came before an error is in `bytes`, where it may be all
+    /// that there is, however long it was said to be.
+    pub(super) async fn read_into(
+        &self,
+        bytes: &mut Vec<u8>,
+        what: &Subject,
+        response: Response,
+        limit: u64,
+    ) -> Result<(), RegistryError> {
         let host = authority(response.url());
         let time = self.options.idle_timeout * MAX_SILENCES;
-        let read = self.read_slowly(what, response, limit);
+        let read = self.read_slowly(bytes, what, response, limit);
         match tokio::time::timeout(time, read).await {
             Ok(read) => read,
             Err(_) => Err(RegistryError::Slow {
@@ -211,36 +223,25 @@ impl Client {
 
     async fn read_slowly(
         &self,
+        bytes: &mut Vec<u8>,
         what: &Subject,
         mut response: Response,
         limit: u64,
-    ) -> Result<Bytes, RegistryError> {
+    ) -> Result<(), RegistryError> {
         let too_large = RegistryError::TooLarge {
             what: what.clone(),
             host: authority(response.url()),
             limit,
         };
-        let mut bytes = Vec::new();
         if response.content_length().unwrap_or(0) > limit {
             return Err(too_large);
         }
-        let digest = promised_digest(what, &response);
         loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if (bytes.len() + chunk.len()) as u64 > limit => {
-                    return Err(too_large);
-                }
-                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                Ok(None) => return Ok(bytes.into()),
-                Err(source) => {
-                    // All is there, however long it was said to be.
-                    let is_whole =
-                        |digest: Digest| Digest::of(digest.algorithm(), &bytes) == digest;
-                    if digest.is_some_and(is_whole) {
-                        return Ok(bytes.into());
-                    }
-                    return Err(self.transport(what, source));
-                }
+            let chunk = response.chunk().await;
+            match chunk.map_err(|source| self.transport(what, source))? {
+                Some(chunk) if (bytes.len() + chunk.len()) as u64 > limit => return Err(too_large),
+                Some(chunk) => bytes.extend_from_slice(&chunk),
+                None => return Ok(()),
             }
         }
     }
@@ -264,17 +265,5 @@ impl Client {
             host: host.unwrap_or_else(|| self.host()),
             why: NoAnswer::new(source, self.answered.load(Ordering::Relaxed)),
         }
-    }
-}
-
-/// The digest that what was asked for has, as far as it is known before it comes.
-fn promised_digest(what: &Subject, response: &Response) -> Option<Digest> {
-    match what {
-        Subject::Manifest(digest) => Some(digest.clone()),
-        Subject::Tag(_) => {
-            let digest = response.headers().get("docker-content-digest")?;
-            digest.to_str().ok()?.parse().ok()
-        }
-        _ => None,
     }
 }

@@ -945,6 +945,33 @@ fn a_length_that_is_wrong_does_not_hide_a_manifest_that_is_whole() {
     assert_eq!(manifests.count(), 2);
 }
 
+/// Without a digest, an object may be whole and lack what is behind it: the registry is asked for what came, by its digest.
+#[test]
+fn a_length_that_is_wrong_does_not_hide_what_a_tag_points_to() {
+    for (lacks, requests) in [(0, 2), (1, 4)] {
+        let (mut content, manifest) = content(same, same);
+        let manifest = format!("{manifest}\n\n");
+        content.add(MANIFEST, manifest.clone().into_bytes());
+        let data = manifest.clone().into_bytes();
+        let registry = Faulty::start(content, move |seen, answer| {
+            if !seen.path.ends_with("/manifests/1") {
+                return answer;
+            }
+            let lacks = if seen.earlier == 0 { lacks } else { 0 };
+            Answer::new(200, &data[..data.len() - lacks]).header("Content-Length", "100000")
+        });
+        let ran = new_user().run(&["resolve", &format!("{}/image:1", registry.host())]);
+        let resolved = ran.succeeded().stdout;
+        assert!(
+            resolved.contains(&digest(manifest.as_bytes())),
+            "{resolved}"
+        );
+        let seen = registry.seen();
+        let manifests = seen.iter().filter(|seen| seen.path.contains("/manifests/"));
+        assert_eq!(manifests.count(), requests);
+    }
+}
+
 /// An index of these entries of one image.
 fn index_of(entries: &[Value]) -> Content {
     let (content, _) = content(same, same);
