@@ -12,7 +12,8 @@ use super::local::{Guard, is_loopback};
 use super::no_answer::is_tls_error;
 use super::{Certificates, RegistryError, RegistryOptions};
 
-/// It has four packets until then that may each be lost: TCP sends them after 1, 3 and 7 seconds again.
+/// It has four packets until then that may each be lost: TCP sends them after 1, 3 and 7 seconds again. A name service
+/// that is silent itself, before another one is asked, takes 5.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REDIRECTS: usize = 10;
 const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
@@ -136,7 +137,7 @@ fn client(
     let proxies = options.proxies.clone();
     let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT.min(options.idle_timeout))
         // It would tell the next host the path, and what is signed in it.
         .referer(false)
         .proxy(reqwest::Proxy::custom(move |url| proxies.of(url).cloned()));

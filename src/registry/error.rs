@@ -327,6 +327,11 @@ impl RegistryError {
     /// Whether another try may succeed.
     pub fn is_transient(&self) -> bool {
         self.retry() != Retry::Never
+    /// Whether nobody said anything, not even that nobody is there.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, RegistryError::Transport { why, .. } if why.is_silent())
+    }
+
     }
 
     /// Whether nobody was there to answer at all.

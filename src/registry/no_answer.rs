@@ -28,7 +28,13 @@ impl NoAnswer {
 
     /// Whether nobody is there, and nobody was, or a proxy does not connect to them.
     pub(super) fn is_unreachable(&self) -> bool {
-        !self.answered && (is_nobody(&self.error) || is_refused_by_proxy(&self.error))
+        self.is_silent()
+            || !self.answered && (is_nobody(&self.error) || is_refused_by_proxy(&self.error))
+    }
+
+    /// Whether nobody says anything, not even that nobody is there, nor has before.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.answered && self.error.is_timeout()
     }
 
     /// Whether it would be the same the next time.
@@ -52,7 +58,7 @@ impl NoAnswer {
             Reason::ProxyLogin
         } else if goes_through_proxy(&self.error) {
             Reason::Proxy
-        } else if self.error.is_connect() {
+        } else if self.error.is_connect() || self.is_silent() {
             Reason::Connect
         } else {
             Reason::Other
@@ -82,7 +88,9 @@ pub enum Reason {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match causes(&self.error).last() {
-            _ if is_silent(&self.error) => f.write_str("nobody answers there"),
+            _ if self.is_silent() || self.error.is_connect() && self.error.is_timeout() => {
+                f.write_str("nobody answers there")
+            }
             Some(root) if root.to_string() == REFUSED => {
                 f.write_str("the proxy refuses to connect there")
             }
@@ -146,24 +154,18 @@ const REFUSED: &str = "tunnel error: unsuccessful";
 
 /// Whether a name does not exist, or nobody listens where it leads.
 fn is_nobody(error: &reqwest::Error) -> bool {
-    is_silent(error)
-        || causes(error).any(|cause| {
-            let refused = |error: &io::Error| {
-                matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::HostUnreachable
-                        | io::ErrorKind::NetworkUnreachable
-                )
-            };
-            // The HTTP library's own type for what happens at the name service is private.
-            cause.downcast_ref().is_some_and(refused) || cause.to_string() == "dns error"
-        })
-}
-
-/// Whether there was not even a refusal.
-fn is_silent(error: &reqwest::Error) -> bool {
-    error.is_connect() && error.is_timeout()
+    causes(error).any(|cause| {
+        let refused = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+            )
+        };
+        // The HTTP library's own type for what happens at the name service is private.
+        cause.downcast_ref().is_some_and(refused) || cause.to_string() == "dns error"
+    })
 }
 
 fn leads_to_local(error: &reqwest::Error) -> bool {
@@ -227,7 +229,7 @@ mod tests {
             .unwrap();
         let error = client.get(format!("http://{address}/")).send().await;
         let error = NoAnswer::new(error.unwrap_err(), false);
-        assert!(error.is_unreachable() && !error.is_final(), "{error}");
+        assert!(error.is_silent() && !error.is_final(), "{error}");
         assert_eq!(error.to_string(), "nobody answers there");
         assert_eq!(error.reason(), Reason::Connect);
     }

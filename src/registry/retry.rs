@@ -14,6 +14,8 @@ const MAX_ATTEMPTS: u32 = 8;
 /// Tries of a request where nobody is there to answer: a name that does not exist, a port at which nobody
 /// listens. They take less than two seconds.
 const MAX_UNREACHABLE: u32 = 4;
+/// Tries of a request where nobody says anything, which takes all the time that there is for a connection.
+const MAX_SILENT: u32 = 2;
 /// From the first failure in a row to the last try.
 const MAX_TOTAL: Duration = Duration::from_secs(5 * 60);
 const FIRST_DELAY: Duration = Duration::from_millis(250);
@@ -92,7 +94,9 @@ impl Backoff {
         error: RegistryError,
         progress: &dyn BlobReporter,
     ) -> Result<(), RegistryError> {
-        let attempts = if error.is_unreachable() {
+        let attempts = if error.is_silent() {
+            MAX_SILENT
+        } else if error.is_unreachable() {
             MAX_UNREACHABLE
         } else {
             MAX_ATTEMPTS

@@ -112,6 +112,21 @@ fn nobody_listens() {
     assert!(!user.path("out/index.json").exists());
 }
 
+/// A port behind which nobody does anything: the system itself takes connections.
+#[test]
+fn nobody_says_anything() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let host = silent.local_addr().expect("bound").to_string();
+    let reference = format!("{host}/app@{}", image().digest);
+    let user = new_user();
+    let hasty = ["pull", &reference, "--output", "out", "--idle-timeout", "1"];
+    user.run(&hasty)
+        .failed(&[&reference, &host, "nobody answers there", "the network"]);
+    silent.set_nonblocking(true).expect("can be set");
+    let tried = std::iter::from_fn(|| silent.accept().ok()).count();
+    assert_eq!(tried, 3, "once by TLS, and twice without");
+}
+
 #[test]
 fn a_reset_before_the_headers_is_tried_again() {
     Pull::new(image(), first(2, |_, _| Answer::none(End::Reset))).completes();
