@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use crate::files::open_regular;
+use crate::files::{io_failed, open_regular};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Hasher;
 use crate::progress::BlobReporter;
 use crate::registry::{Backoff, Body, Client, RegistryError};
 
-use super::{PushError, base_failed, read_failed};
+use super::{PushError, base_failed};
 
 const PIECE: usize = 256 * 1024;
 /// Bytes that make a failed request worth another round of tries.
@@ -99,7 +99,7 @@ impl Outgoing {
         progress: &Arc<dyn BlobReporter>,
     ) -> Result<Self, PushError> {
         let opened = open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (size, file) = opened.map_err(|source| read_failed(path, source))?;
+        let (size, file) = io_failed("read", path, opened)?;
         let outgoing = Self::new(blob, Origin::File(file, path.to_owned()), progress);
         if size == blob.size {
             Ok(outgoing)
@@ -143,7 +143,7 @@ impl Outgoing {
         }
         if let Origin::File(file, path) = &mut self.bytes {
             let sought = file.seek(SeekFrom::Start(self.at));
-            sought.map_err(|source| read_failed(path, source))?;
+            io_failed("read", path, sought)?;
         }
         self.progress.move_to(self.at);
         Ok(self)
@@ -188,9 +188,7 @@ impl Outgoing {
 
     async fn next_verified(&mut self) -> Result<Bytes, PushError> {
         let bytes = match &mut self.bytes {
-            Origin::File(file, path) => {
-                read_piece(file).map_err(|source| read_failed(path, source))?
-            }
+            Origin::File(file, path) => io_failed("read", path, read_piece(file))?,
             Origin::Registry(incoming) => incoming
                 .next(&self.blob, self.at, &*self.progress)
                 .await

@@ -11,8 +11,7 @@ pub mod stamp;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::files::open_regular;
+use crate::files::{FileError, io_failed, open_regular};
 use crate::layout::Sources;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
@@ -76,13 +75,8 @@ pub enum PushError {
         digest: Digest,
     },
     /// A file cannot be read.
-    #[error("cannot read {path}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// Bytes are not those of the descriptor.
     #[error("{place} should be {expected}, but it has {found}")]
     Wrong {
@@ -300,10 +294,7 @@ async fn read_manifest(
         open_regular(path)?;
         fs::read(path)
     };
-    let bytes = read().map_err(|source| PushError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = io_failed("read", path, read())?;
     let found = Digest::of(digest.algorithm(), &bytes);
     if found != *digest {
         return Err(PushError::Wrong {
@@ -562,12 +553,5 @@ impl Pusher {
                 Err(error) => backoff.wait_after(error, &*progress).await?,
             }
         }
-    }
-}
-
-fn read_failed(path: &Path, source: io::Error) -> PushError {
-    PushError::Read {
-        path: path.to_owned(),
-        source,
     }
 }

@@ -17,6 +17,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
+use crate::files::{FileError, io_failed};
 use crate::oci::reference::Registry;
 
 /// Authorities that are trusted beside those of the system.
@@ -31,8 +32,8 @@ pub struct Certificates {
 #[derive(Debug, thiserror::Error)]
 pub enum CertificatesError {
     /// It cannot be read.
-    #[error("cannot read {path}", path = .0.display())]
-    Read(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// There is none in it.
     #[error("{path} holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----", path = .0.display())]
     Empty(PathBuf),
@@ -64,7 +65,7 @@ impl Certificates {
 
     /// Adds those of the files in a directory, as far as they are some.
     pub fn add_directory(&mut self, path: &Path) -> Result<(), CertificatesError> {
-        for file in list(path).map_err(|error| CertificatesError::Read(path.to_owned(), error))? {
+        for file in io_failed("read", path, list(path))? {
             self.named.extend(read_file(&file).unwrap_or_default());
         }
         Ok(())
@@ -170,7 +171,7 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
-    let bytes = fs::read(path).map_err(|error| CertificatesError::Read(path.to_owned(), error))?;
+    let bytes = io_failed("read", path, fs::read(path))?;
     let read = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, pem::Error>>();
     match read {
         Ok(certificates) if certificates.is_empty() => {

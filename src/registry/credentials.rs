@@ -13,11 +13,14 @@ use base64::engine::general_purpose;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::files::{FileError, io_failed};
 use crate::oci::reference::{Registry, Repository, normal_registry};
 use crate::text::shown;
 
 /// The name under which Docker files its Hub's credentials.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+const READ: &str = "read the credentials file";
 
 /// How long a credential helper may take; some ask a cloud's login service.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,8 +62,8 @@ impl fmt::Debug for Credential {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// A file that was named cannot be read.
-    #[error("cannot read the credentials file {path}", path = .0.display())]
-    Read(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// A file is not what Docker or podman writes.
     ///
     /// The parser's own words would show values, which may be secrets.
@@ -123,7 +126,7 @@ pub struct Keychain {
 impl Keychain {
     /// A keychain with the one file `path`, which must exist.
     pub fn of_file(path: &Path) -> Result<Self, CredentialError> {
-        fs::metadata(path).map_err(|error| CredentialError::Read(path.to_owned(), error))?;
+        io_failed(READ, path, fs::metadata(path))?;
         Ok(Keychain {
             files: vec![path.to_owned()],
         })
@@ -153,7 +156,7 @@ impl Keychain {
                 {
                     continue;
                 }
-                Err(error) => return Err(CredentialError::Read(path.clone(), error)),
+                failed => io_failed(READ, path, failed)?,
             };
             let credential = match AuthFile::parse(path, &text)?.find(repository)? {
                 Some(Found::Credential(credential)) => Some(credential),

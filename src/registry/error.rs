@@ -1,7 +1,6 @@
 //! Why a registry did not do what was asked of it, and whether to ask again.
 
 use std::fmt;
-use std::io;
 
 use oci_client::errors::OciEnvelope;
 use reqwest::StatusCode;
@@ -132,8 +131,6 @@ pub enum RegistryError {
     Body {
         /// What was pushed.
         what: Subject,
-        /// Why.
-        source: io::Error,
     },
     /// An upload stands still.
     #[error("{what}: {host} has taken nothing for {seconds} s")]

@@ -260,9 +260,9 @@ impl Client {
         let mut chunk = BytesMut::new();
         loop {
             let more = body.try_next().await;
-            let more = more.map_err(|source| RegistryError::Body {
+            // Whose bytes they are knows why.
+            let more = more.map_err(|_| RegistryError::Body {
                 what: Subject::Blob(blob.digest.clone()),
-                source,
             })?;
             let ended = more.is_none();
             chunk.extend(more);
