@@ -28,6 +28,8 @@ pub(super) struct Access {
     support: Option<Challenges>,
     /// What was asked for and could not be met.
     unmet: String,
+    /// Whether a credential could meet it.
+    understood: bool,
 }
 
 impl Default for Access {
@@ -39,6 +41,7 @@ impl Default for Access {
             shown: false,
             support: None,
             unmet: String::new(),
+            understood: true,
         }
     }
 }
@@ -171,8 +174,8 @@ impl Client {
         let mut refused = None;
         for challenge in &challenges.usable {
             let met = match self.meet(challenge, credential.as_ref()).await {
-                // A weaker one may name nothing that must not be asked.
-                Err(error) if error.names_forbidden_url() => {
+                // A weaker one may need no token service, or another one.
+                Err(error) if !error.is_transient() => {
                     refused.get_or_insert(error);
                     continue;
                 }
@@ -190,6 +193,7 @@ impl Client {
             return Err(error);
         }
         access.unmet.clone_from(&challenges.text);
+        access.understood = !challenges.usable.is_empty();
         Ok(None)
     }
 
@@ -231,6 +235,13 @@ impl Client {
     pub(super) async fn login_advice(&self, status: StatusCode) -> Result<String, RegistryError> {
         let held = self.holds_credential().await?;
         let access = self.access.lock().await;
+        if !held && !access.understood {
+            return Ok(format!(
+                "what it asks for is not understood here ({}), and no credentials were found for {}",
+                access.unmet,
+                self.repository.registry()
+            ));
+        }
         Ok(self.advice(status, held, access.shown, &access.unmet))
     }
 

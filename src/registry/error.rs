@@ -308,14 +308,6 @@ impl RegistryError {
         matches!(self, RegistryError::Access { .. })
     }
 
-    /// Whether what the registry names must not be asked.
-    pub(super) fn names_forbidden_url(&self) -> bool {
-        matches!(
-            self,
-            RegistryError::Url { .. } | RegistryError::Local { .. }
-        )
-    }
-
     /// Whether the registry answers fewer requests than were made (RFC 6585, 4).
     pub fn limits_rate(&self) -> bool {
         matches!(self, RegistryError::Status { status, .. } if status.0 == StatusCode::TOO_MANY_REQUESTS)
@@ -324,11 +316,6 @@ impl RegistryError {
     /// Whether another try may succeed.
     pub fn is_transient(&self) -> bool {
         self.retry() != Retry::Never
-    /// Whether nobody said anything, not even that nobody is there.
-    pub(super) fn is_silent(&self) -> bool {
-        matches!(self, RegistryError::Transport { why, .. } if why.is_silent())
-    }
-
     }
 
     /// Whether nobody was there to answer at all.
@@ -338,6 +325,11 @@ impl RegistryError {
             RegistryError::Proxy { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether nobody said anything, not even that nobody is there.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, RegistryError::Transport { why, .. } if why.is_silent())
     }
 
     /// Whether, and when, another try may succeed.

@@ -245,6 +245,28 @@ fn the_strongest_challenge_that_can_be_met_is() {
     }
 }
 
+/// Its token service is of no use, and another way is offered.
+#[test]
+fn a_weaker_challenge_is_met_where_no_token_is_to_be_had() {
+    for (status, answer) in [(404, "<html>"), (401, "{}"), (200, "{}"), (200, "<html>")] {
+        completes(&registry(image(), move |seen, host| {
+            if seen.path.starts_with("/token") {
+                return Some(Answer::new(status, answer));
+            }
+            let challenges = [bearer(host), "Basic realm=\"r\"".to_owned()];
+            (shown(seen) != BASIC).then(|| refusal(401, &challenges))
+        }));
+    }
+}
+
+#[test]
+fn a_challenge_that_is_not_understood_is_shown_to_who_has_no_login() {
+    let registry = registry(image(), move |seen, _| {
+        (seen.path != "/v2/").then(|| refusal(401, &["Negotiate abc==".to_owned()]))
+    });
+    pull(&new_user(), &registry.host()).failed(&["is not understood here (Negotiate abc==)"]);
+}
+
 #[test]
 fn a_challenge_without_end_is_shown_in_part() {
     let registry = registry(image(), move |seen, _| {
