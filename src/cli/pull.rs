@@ -130,7 +130,8 @@ fn certificates() -> Result<Certificates> {
         added.map_err(failed("SSL_CERT_FILE"))?;
     }
     if let Some(directories) = variable("SSL_CERT_DIR") {
-        for directory in env::split_paths(&directories) {
+        let directories = env::split_paths(&directories);
+        for directory in directories.filter(|directory| !directory.as_os_str().is_empty()) {
             let added = certificates.add_directory(&directory);
             added.map_err(failed("SSL_CERT_DIR"))?;
         }

@@ -261,10 +261,16 @@ impl AuthFile {
 
     /// What the file has for a repository, under the most specific key; runs no helper.
     pub fn find(&self, repository: &Repository) -> Result<Option<Found>, CredentialError> {
+        let mut store = self.config.creds_store.as_str();
         for key in keys(repository) {
             if let Some((name, helper)) = filed(&self.config.cred_helpers, &key).next() {
-                let helper = helper.as_str().ok_or_else(|| self.malformed(name))?;
-                return self.helper(helper, repository.registry()).map(Some);
+                match helper.as_str() {
+                    // The file itself has what others have in a store.
+                    Some("") => store = "",
+                    Some(helper) => return self.helper(helper, repository.registry()).map(Some),
+                    None if helper.is_null() => store = "",
+                    None => return Err(self.malformed(name)),
+                }
             }
             for (name, entry) in filed(&self.config.auths, &key) {
                 let credential = credential(entry).ok_or_else(|| self.malformed(name))?;
@@ -273,7 +279,7 @@ impl AuthFile {
                 }
             }
         }
-        match self.config.creds_store.as_str() {
+        match store {
             "" => Ok(None),
             helper => self.helper(helper, repository.registry()).map(Some),
         }
@@ -575,6 +581,7 @@ mod tests {
             r#"{"auths":null,"credHelpers":null,"credsStore":null}"#,
             r#"{"auths":{"r.test":null}}"#,
             r#"{"auths":{"r.test":{"auth":null,"username":null}}}"#,
+            r#"{"credHelpers":{"r.test":""},"credsStore":"none"}"#,
         ] {
             assert_eq!(find(json, "r.test/a").await.unwrap(), None, "{json}");
         }
@@ -582,6 +589,8 @@ mod tests {
             r#"{"auths":{"r.test":{"auth":"dTpo\ndW50\r\nZXIy"},"s.test":7,"t.test":{"auth":"?"}}}"#,
             r#"{"AUTHS":{"r.test":{"Auth":"dTpodW50ZXIy","password":null}},"credHelpers":{"s.test":7}}"#,
             r#"{"auths":{"R.test":{"auth":"dTpodW50ZXIy"}}}"#,
+            r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}},"credHelpers":{"r.test":""}}"#,
+            r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}},"credHelpers":{"r.test":null}}"#,
         ] {
             let found = find(json, "r.test/a").await.unwrap();
             assert_eq!(found, Some(password("u", "hunter2")), "{json}");

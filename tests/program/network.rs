@@ -226,7 +226,7 @@ fn certificates_are_trusted_that_the_environment_names() {
     std::fs::create_dir(user.path("certs")).expect("can be made");
     std::fs::copy(other.certificate(), user.path("certs/other.pem")).expect("can be copied");
     std::fs::write(user.path("certs/README"), "nothing").expect("can be written");
-    let directory = user.path("certs").display().to_string();
+    let directory = format!(":{}:", user.path("certs").display());
     let both = [
         ("SSL_CERT_FILE", file.as_str()),
         ("SSL_CERT_DIR", directory.as_str()),
