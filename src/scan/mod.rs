@@ -3,6 +3,7 @@
 
 pub mod baseline;
 mod bolt;
+mod child;
 mod clamav;
 pub mod database;
 pub mod findings;
@@ -239,7 +240,7 @@ impl Scan {
             command.stdout(io_failed("write", file, said.try_clone())?);
             command.stderr(said).stdin(Stdio::null());
         }
-        let status = command.status().map_err(|source| ScanError::Start {
+        let status = child::run(command).map_err(|source| ScanError::Start {
             scanner: self.name.clone(),
             source,
         })?;

@@ -1,6 +1,7 @@
 //! What a scanner sees, and what it is kept from, whether the system lets the program make namespaces or not.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -507,5 +508,48 @@ fn a_list_that_scanners_could_do_nothing_with_is_no_input() {
         ),
     ] {
         scan(bad).failed(&["cannot scan sbom.json", problem]);
+    }
+}
+
+/// The pipe ends when nobody is left that could write to it.
+#[test]
+fn who_is_asked_to_end_leaves_no_scanner_behind() {
+    let user = new_user();
+    make_image(&user, "linux/amd64", "none");
+    let pipe = user.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.is_ok_and(|made| made.success()));
+    let script = "(sleep 60; echo late) & echo ready; sleep 60; echo late";
+    let script = format!("exec >{}\n{script}", pipe.display());
+    write_script(&user.path("scanner.sh"), &script);
+    for signal in ["TERM", "INT", "HUP"] {
+        let scan = [
+            "scan",
+            "--layout",
+            "layout",
+            "--scanner",
+            "./scanner.sh",
+            "--network",
+        ];
+        let mut scan = user.spawn_heard(&scan);
+        let mut heard = BufReader::new(fs::File::open(&pipe).expect("can be read"));
+        let mut said = String::new();
+        heard.read_line(&mut said).expect("is text");
+        assert_eq!(said, "ready\n");
+        let kill = Command::new("kill")
+            .args(["-s", signal, &scan.id().to_string()])
+            .status();
+        assert!(kill.is_ok_and(|kill| kill.success()));
+        let mut late = String::new();
+        heard.read_to_string(&mut late).expect("is text");
+        assert_eq!(late, "", "{signal}");
+        let mut error = String::new();
+        let told = scan.stderr.as_mut().expect("it is read");
+        told.read_to_string(&mut error).expect("is text");
+        assert!(
+            error.contains("the scanner ./scanner.sh ended with signal: "),
+            "{error}"
+        );
+        assert!(!scan.wait().expect("it has ended").success());
     }
 }
