@@ -7,6 +7,7 @@ mod fifty;
 mod layers;
 mod layouts;
 mod lockfile;
+mod many;
 mod mirrors;
 mod no_linux;
 mod on_demand;

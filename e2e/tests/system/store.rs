@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::{new_user, run_mounted};
@@ -49,6 +51,66 @@ fn a_full_disk_is_named() {
     .failed(&[&disk, "No space left"]);
     assert!(!user.path("out/index.json").exists());
     user.run(&["store", "verify"]).succeeded();
+}
+
+/// A disk that is full in every phase of a pull: with some more room each time, until there is enough.
+#[test]
+fn a_disk_that_is_full_at_any_time_ends_a_pull_clearly() {
+    const STEP: usize = 16 << 10;
+    let (_registry, reference) = serve(&Content::image(&[noise(1, 200_000), noise(2, 1000)]));
+    // What is left must be right, and no layout.
+    let script = "set +e; \"$@\"; code=$?; cd disk
+        [ ! -e store/version ] || \"$1\" store verify --store store >&2 || echo 'a wrong store' >&2
+        [ $code = 0 ] || [ ! -e out/index.json ] || echo 'a layout' >&2
+        exit $code";
+    let user = new_user();
+    let disk = user.path("disk");
+    fs::create_dir(&disk).expect("can be made");
+    let disk = disk.display().to_string();
+    let mut failures = 0;
+    for room in (STEP..).step_by(STEP) {
+        let mut command = Command::new("bwrap");
+        command.args([
+            "--dev-bind",
+            "/",
+            "/",
+            "--size",
+            &room.to_string(),
+            "--tmpfs",
+            &disk,
+        ]);
+        command.args(["--", "sh", "-c", script, "sh"]);
+        let pull = [
+            "pull",
+            &reference,
+            "--output",
+            "disk/out",
+            "--store",
+            "disk/store",
+        ];
+        let summary = ["--summary", "disk/summary.json"];
+        let ran = user.run_by(command, &[&pull[..], &summary].concat());
+        assert!(
+            !ran.stderr.contains("a wrong store"),
+            "{room}: {}",
+            ran.stderr
+        );
+        if ran.success {
+            break;
+        }
+        assert_eq!(
+            ran.stderr.matches("error: ").count(),
+            1,
+            "{room}: {}",
+            ran.stderr
+        );
+        // It may be written before what tells of it.
+        let told = ran.stderr.contains("a layout") && !ran.stderr.contains("summary.json");
+        assert!(!told, "{room}: {}", ran.stderr);
+        ran.failed(&["disk/", "No space left"]);
+        failures += 1;
+    }
+    assert!(failures > 20, "{failures}");
 }
 
 #[test]
