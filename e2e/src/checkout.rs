@@ -46,6 +46,16 @@ pub fn script(path: &str) -> Command {
     command
 }
 
+/// A command that calls cargo in the checkout.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(checkout()).args(arguments);
+    for name in variables_of_cargo() {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// What cargo sets for a test. Crates that look at these would be built anew by a cargo that a test starts, and again by the
 /// next one that it does not.
 fn variables_of_cargo() -> impl Iterator<Item = OsString> {

@@ -24,5 +24,5 @@ pub mod storage;
 pub mod trivy_db;
 mod user;
 
-pub use checkout::{cache, checkout, copy_of_checkout, in_target, program, scratch, script};
+pub use checkout::{cache, cargo, checkout, copy_of_checkout, in_target, program, scratch, script};
 pub use user::{new_user, run_in_root, run_mounted};

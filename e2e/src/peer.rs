@@ -115,20 +115,29 @@ impl Peer {
     /// # Panics
     /// As [`Peer::find`], and if the program cannot be had in CI, or where nobody counts the tests that are skipped.
     pub fn or_skip(self) -> Option<PathBuf> {
-        let cause = match self.find() {
-            Ok(program) => return Some(program),
-            Err(cause) => cause,
-        };
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "{cause}, and CI skips nothing"
-        );
-        let Some(file) = std::env::var_os(SKIPPED) else {
-            panic!("{cause}, and only e2e/test counts what is skipped");
-        };
-        count(Path::new(&file), &cause);
-        None
+        match self.find() {
+            Ok(program) => Some(program),
+            Err(cause) => {
+                skip(&cause);
+                None
+            }
+        }
     }
+}
+
+/// Counts the calling test as skipped, which must return.
+///
+/// # Panics
+/// In CI, and where nobody counts the tests that are skipped.
+pub fn skip(cause: &str) {
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{cause}, and CI skips nothing"
+    );
+    let Some(file) = std::env::var_os(SKIPPED) else {
+        panic!("{cause}, and only e2e/test counts what is skipped");
+    };
+    count(Path::new(&file), cause);
 }
 
 /// Counts the calling test as skipped.

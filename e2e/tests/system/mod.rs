@@ -2,5 +2,6 @@
 
 mod bazel;
 mod bazel_next;
+mod filesystems;
 mod setups;
 mod store;

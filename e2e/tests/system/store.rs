@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::{new_user, run_mounted};
+use oci_pull_all_e2e::bazel::{Bazel, Workspace};
+use oci_pull_all_e2e::{new_user, run_mounted, scratch};
 use oci_pull_all_support::{Content, Faulty, Images, Registry, blobs, noise, text};
 use serde_json::Value;
 
@@ -223,12 +223,23 @@ fn build(workspace: &Workspace) -> (usize, Vec<String>) {
 
 #[test]
 fn nothing_that_others_do_makes_a_workspace_fetch_or_hash_again() {
+    let scratch = scratch();
+    nothing_is_fetched_or_hashed_again(scratch.path());
+}
+
+/// With workspaces and a store in a directory.
+pub(super) fn nothing_is_fetched_or_hashed_again(directory: &Path) {
     let mut images = Images::default();
     let digest = images.add_image("base", &[8_000_001, 5_000_002, 1_003]);
     let registry = Registry::with(images);
     let image = format!("{}/base", registry.host());
     let values = [("IMAGE", image.as_str()), ("DIGEST", digest.as_str())];
-    let workspace = Workspace::new("demo", &values);
+    let make = |name: &str| {
+        let directory = directory.join(name);
+        fs::create_dir(&directory).expect("can be made");
+        Workspace::in_directory(&directory, Bazel::Debian, "demo", &values)
+    };
+    let workspace = make("first");
     let (layouts, hashed) = build(&workspace);
     assert_eq!(layouts, 1);
     assert!(
@@ -240,7 +251,7 @@ fn nothing_that_others_do_makes_a_workspace_fetch_or_hash_again() {
     let asked = registry.requests().len();
 
     let store = workspace.directory().join("store").display().to_string();
-    let mut second = Workspace::new("demo", &values);
+    let mut second = make("second");
     second.share(workspace.directory());
     second.set_env("OCI_PULL_ALL_STORE", Some(&store));
     assert_eq!(build(&second).0, 1);
@@ -264,6 +275,7 @@ fn nothing_that_others_do_makes_a_workspace_fetch_or_hash_again() {
     assert_eq!(registry.requests().len(), asked);
     for workspace in [&workspace, &second] {
         assert_eq!(build(workspace), (0, Vec::new()));
+        workspace.succeed(&["shutdown"]);
     }
     assert_eq!(registry.requests().len(), asked);
 }
