@@ -178,7 +178,8 @@ pub(super) fn same_host(one: &Url, other: &Url) -> bool {
 async fn speaks_tls(http: &reqwest::Client, host: &str) -> bool {
     match http.get(format!("https://{host}/v2/")).send().await {
         Ok(_) => true,
-        Err(error) => is_tls_error(&error),
+        // What breaks behind the handshake, as where a certificate of ours is missing, is no want of TLS.
+        Err(error) => is_tls_error(&error) || !error.is_connect(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod airgap;
 mod artifacts;
+mod cargo;
 mod errors;
 mod fifty;
 mod layers;
@@ -16,4 +17,3 @@ mod platforms;
 mod push;
 mod reference;
 mod starlark;
-mod tool;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -475,7 +475,13 @@ fn connection(
         None => serve(stream, &socket, log, answer),
         Some(config) => {
             let session = ServerConnection::new(config).map_err(std::io::Error::other)?;
-            serve(StreamOwned::new(session, stream), &socket, log, answer)
+            let served = serve(StreamOwned::new(session, stream), &socket, log, answer);
+            if served.is_err() {
+                // To close before all is read would take back why the handshake was refused.
+                socket.shutdown(Shutdown::Write)?;
+                wait_for_end(&socket)?;
+            }
+            served
         }
     }
 }
