@@ -37,7 +37,9 @@ pub struct Workspace {
 
 /// What makes the start of a Bazel server cost about half as much, which matters where it builds little.
 const SHORT_LIVED: &str = "startup --host_jvm_args=-XX:TieredStopAtLevel=1\n\
-                           startup --host_jvm_args=-XX:+UseSerialGC\n";
+                           startup --host_jvm_args=-XX:+UseSerialGC\n\
+                           startup --host_jvm_args=-Xms700m\n\
+                           startup --host_jvm_args=-Xmn400m\n";
 
 /// A registry that holds base images.
 pub trait Bases {
