@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::files::{FileError, io_failed, rewrite};
 use crate::oci::digest::Digest;
@@ -59,13 +59,15 @@ pub enum Refusal {
         /// Who is to have which digest.
         wanted: String,
     },
-    /// Empty ones are all alike.
+    /// It is no digest, and stands in other places than those of the pulls that have it.
     #[error(
-        "an empty digest stands at {places}, and nothing tells which of them is that of {name}: write \"{new}\" there"
+        "{digest:?} stands at {places}, and nothing tells which of them is that of {name}: write \"{new}\" there"
     )]
-    Empty {
+    Word {
         /// Whose digest it is.
         name: String,
+        /// What stands as its digest.
+        digest: String,
         /// Files and lines.
         places: Places,
         /// What it should be.
@@ -77,7 +79,7 @@ impl Refusal {
     /// Whether it is about what has this name and this text as its digest.
     pub fn is_of(&self, name: &str, digest: &str) -> bool {
         match self {
-            Refusal::NoPlace { name: of, .. } | Refusal::Empty { name: of, .. } => of == name,
+            Refusal::NoPlace { name: of, .. } | Refusal::Word { name: of, .. } => of == name,
             Refusal::Several { digest: of, .. } => of == digest,
         }
     }
@@ -118,6 +120,7 @@ impl fmt::Display for Places {
 #[derive(Debug)]
 pub struct ModuleFiles {
     root: PathBuf,
+    /// Their texts, with a character for each byte: Bazel takes them in any encoding of which ASCII is a part.
     files: Vec<(PathBuf, String)>,
 }
 
@@ -147,12 +150,14 @@ impl ModuleFiles {
         let mut queue = vec![module.to_owned()];
         let mut seen = BTreeSet::new();
         while let Some(path) = queue.pop() {
-            if !seen.insert(path.clone()) {
+            // A link may lead to one that is included as well.
+            if !seen.insert(io_failed("read", &path, fs::canonicalize(&path))?) {
                 continue;
             }
-            let text = io_failed("read", &path, fs::read_to_string(&path))?;
+            let text = decoded(&io_failed("read", &path, fs::read(&path))?);
             let included = included(&text).into_iter().rev();
-            let included = included.filter_map(|label| workspace.file(label));
+            let included = included.filter_map(|label| String::from_utf8(encoded(label)).ok());
+            let included = included.filter_map(|label| workspace.file(&label));
             // What a comment includes may be there no more.
             queue.extend(included.filter(|path| path.is_file()));
             workspace.files.push((path, text));
@@ -160,7 +165,7 @@ impl ModuleFiles {
         Ok(workspace)
     }
 
-    /// The path of a file of the workspace by its label; none for a file of another repository.
+    /// The path of a file of the workspace by its label; none for a file of another repository, or where no label leads.
     pub fn file(&self, label: &str) -> Option<PathBuf> {
         let label = label.trim_start_matches('@');
         let (package, name) = match label.strip_prefix("//") {
@@ -171,7 +176,10 @@ impl ModuleFiles {
             None if label.contains("//") => return None,
             None => ("", label.trim_start_matches(':')),
         };
-        Some(self.root.join(package).join(name))
+        let path = Path::new(package).join(name);
+        let mut parts = path.components();
+        let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));
+        is_inside.then(|| self.root.join(path))
     }
 
     /// What repository rules of the workspace pull, which Bazel, called `program`, is asked for where there are any.
@@ -220,9 +228,10 @@ impl ModuleFiles {
                     digest: digest.to_owned(),
                     new: new.clone(),
                 }));
-            } else if digest.is_empty() && places.len() != moves.len() {
-                refusals.extend(moving.map(|(one, new)| Refusal::Empty {
+            } else if is_word(digest) && places.len() != moves.len() {
+                refusals.extend(moving.map(|(one, new)| Refusal::Word {
                     name: one.name.clone(),
+                    digest: digest.to_owned(),
                     places: self.lines(&places),
                     new: new.clone(),
                 }));
@@ -261,30 +270,28 @@ impl ModuleFiles {
             if text == *old {
                 continue;
             }
-            if io_failed("read", path, fs::read(path))? != old.as_bytes() {
+            if io_failed("read", path, fs::read(path))? != encoded(old) {
                 return Err(PinError::Changed(path.clone()));
             }
-            io_failed("write", path, rewrite(path, text.as_bytes()))?;
+            io_failed("write", path, rewrite(path, &encoded(&text)))?;
         }
         Ok(())
     }
 
     /// Where a digest stands in quotes of either kind. A word that is none may stand for other things, and counts only
-    /// as the value of an attribute `digest`.
+    /// as the whole value of an attribute `digest`.
     fn places(&self, text: &str) -> Vec<Place> {
         let mut places = Vec::new();
-        let is_word = !ALGORITHMS
-            .iter()
-            .any(|algorithm| text.starts_with(algorithm));
+        let is_word = is_word(text);
+        let text = decoded(text.as_bytes());
         for (file, (_, content)) in self.files.iter().enumerate() {
-            for (start, found) in content.match_indices(text) {
+            for (start, found) in content.match_indices(&text) {
                 let range = start..start + found.len();
-                let quotes = (
-                    content[..range.start].chars().next_back(),
-                    content[range.end..].chars().next(),
-                );
-                let is_quoted = matches!(quotes, (Some('"'), Some('"')) | (Some('\''), Some('\'')));
-                if is_quoted && (!is_word || is_of_digest(&content[..range.start - 1])) {
+                let (before, after) = (&content[..range.start], &content[range.end..]);
+                let is_quoted = |quote: char| before.ends_with(quote) && after.starts_with(quote);
+                if (is_quoted('"') || is_quoted('\''))
+                    && (!is_word || is_value_of_digest(&before[..start - 1], &after[1..]))
+                {
                     places.push(Place { file, range });
                 }
             }
@@ -305,22 +312,48 @@ impl ModuleFiles {
 /// How digests begin, right ones or not.
 const ALGORITHMS: [&str; 2] = ["sha256:", "sha512:"];
 
-/// Whether what comes behind this text is the value of an attribute `digest`.
-fn is_of_digest(text: &str) -> bool {
-    let attribute = text.trim_end().strip_suffix('=').map(str::trim_end);
+/// Whether what stands as a digest may stand elsewhere for something else.
+fn is_word(text: &str) -> bool {
+    let mut algorithms = ALGORITHMS.iter();
+    !algorithms.any(|algorithm| text.len() > algorithm.len() && text.starts_with(algorithm))
+}
+
+/// Whether what stands between these is all of the value of an attribute `digest`.
+fn is_value_of_digest(before: &str, after: &str) -> bool {
+    let attribute = before.trim_end().strip_suffix('=').map(str::trim_end);
     let before = attribute.and_then(|attribute| attribute.strip_suffix("digest"));
-    before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+    let is_digest =
+        before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+    let next = after.trim_start().chars().next();
+    is_digest && matches!(next, None | Some(',' | ')' | '#'))
 }
 
 /// The labels of what a module file includes.
 fn included(text: &str) -> Vec<&str> {
-    let calls = text.split("include(").skip(1);
+    let calls = text.split("include").skip(1);
     let labels = calls.filter_map(|call| {
-        let call = call.trim_start();
-        let quote = call.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        call[1..].split_once(quote).map(|(label, _)| label)
+        let mut argument = call.trim_start().strip_prefix('(')?.trim_start();
+        while let Some(comment) = argument.strip_prefix('#') {
+            argument = comment.split_once('\n')?.1.trim_start();
+        }
+        let quote = argument
+            .chars()
+            .next()
+            .filter(|c| matches!(c, '"' | '\''))?;
+        argument[1..].split_once(quote).map(|(label, _)| label)
     });
     labels.collect()
+}
+
+/// A text with a character for each byte.
+fn decoded(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+/// The bytes of a text that [`decoded`] made.
+fn encoded(text: &str) -> Vec<u8> {
+    let bytes = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?'));
+    bytes.collect()
 }
 
 #[cfg(test)]
@@ -340,6 +373,8 @@ mod tests {
             ("c", Some("/w/c")),
             ("//a/b", Some("/w/a/b/b")),
             ("@other//:c", None),
+            ("//../other:f", None),
+            ("/abs/file", None),
         ] {
             assert_eq!(workspace.file(label).as_deref(), expected.map(Path::new));
         }
@@ -347,7 +382,7 @@ mod tests {
 
     #[test]
     fn what_is_included_is_found() {
-        let text = "include('//a:b')\ninclude(\n    \"//c:d\",\n)\nincluded = include(label)";
+        let text = "include('//a:b')\ninclude (\n    # why\n # and\n    \"//c:d\",\n)\nincluded = include(label)";
         assert_eq!(included(text), ["//a:b", "//c:d"]);
     }
 }

@@ -207,6 +207,73 @@ fn a_word_is_a_digest_where_an_attribute_says_so() {
 }
 
 #[test]
+fn a_word_stands_for_one_pull_or_is_left() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let module = case.user.path("MODULE.bazel");
+    let run = |text: &str, digest: &str| {
+        case.pins(&[pin("debian", &case.image, "stable", digest)]);
+        fs::write(&module, text).expect("can be written");
+        let ran = case.run(&[]);
+        (ran, fs::read_to_string(&module).expect("can be read"))
+    };
+    // The beginning of another one, which is computed.
+    let begun = |digest: &str| {
+        format!(
+            "oci.pull(name = \"debian\", digest = \"{digest}\")\n\
+             oci.pull(name = \"b\", digest = \"sha256:\"\n + HEX)\nd.startswith(\"sha256:\")\n"
+        )
+    };
+    let (ran, text) = run(&begun("sha256:"), "sha256:");
+    ran.succeeded();
+    assert_eq!(text, begun(&debian));
+    // What another ruleset pulls, and what cannot be replaced in its place.
+    for (text, digest) in [
+        (
+            "oci.pull(digest = \"TODO\")\nother.pull(digest = \"TODO\")",
+            "TODO",
+        ),
+        ("oci.pull(digest = \"\"\"\"\"\")", ""),
+    ] {
+        let (ran, left) = run(text, digest);
+        ran.failed(&["cannot pin debian", &debian]);
+        assert_eq!(left, text);
+    }
+}
+
+#[test]
+fn files_in_any_encoding_are_pinned_and_none_outside() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[pin("debian", &case.image, "stable", OLD)]);
+    let module = case.user.path("MODULE.bazel");
+    let text = |digest: &str| [b"# \xf6\ndigest = \"", digest.as_bytes(), b"\"\n"].concat();
+    fs::write(&module, text(OLD)).expect("can be written");
+    case.run(&[]).succeeded();
+    assert!(fs::read(&module).expect("can be read") == text(&debian));
+
+    // A link to a file is that file, and what lies outside is nobody's.
+    let outside = tempfile::NamedTempFile::new().expect("can be made");
+    fs::write(outside.path(), format!("\"{OLD}\"")).expect("can be written");
+    fs::write(
+        case.user.path("a.MODULE.bazel"),
+        format!("digest = \"{OLD}\""),
+    )
+    .expect("can be written");
+    std::os::unix::fs::symlink("a.MODULE.bazel", case.user.path("b.MODULE.bazel")).expect("linked");
+    let label = outside.path().display();
+    let including = format!(
+        "include (\"//:a.MODULE.bazel\")\ninclude(\n # why\n \"//:b.MODULE.bazel\")\ninclude(\"{label}\")\n"
+    );
+    fs::write(&module, including).expect("can be written");
+    case.run(&[]).succeeded();
+    let included = fs::read_to_string(case.user.path("a.MODULE.bazel")).expect("can be read");
+    assert_eq!(included, format!("digest = \"{debian}\""));
+    let outside = fs::read_to_string(outside.path()).expect("can be read");
+    assert_eq!(outside, format!("\"{OLD}\""));
+}
+
+#[test]
 fn what_is_pinned_by_sha512_stays_so() {
     let case = Case::new([OLD, OLD, OLD]);
     let old = format!("sha512:{}", "0".repeat(128));
@@ -514,7 +581,7 @@ fn an_empty_digest_is_filled_in_where_it_is_clear_whose_it_is() {
     // Of two, one is another's, or computed.
     for pins in [&[one.clone()][..], &[one.clone(), two.clone(), two.clone()]] {
         let (ran, found) = run(pins, &text);
-        ran.failed(&["an empty digest stands at", "MODULE.bazel:2", &debian]);
+        ran.failed(&["\"\" stands at", "MODULE.bazel:2", &debian]);
         assert_eq!(found, text);
     }
     let other = pin("two", &format!("{}-docker", case.image), "stable", "");
