@@ -214,7 +214,7 @@ fn name_directories(files: &mut [ArtifactFile]) {
     for file in files {
         let mut endings = ARCHIVE_ENDINGS.iter();
         let stem = endings.find_map(|ending| file.path.strip_suffix(ending));
-        let stem = stem.filter(|stem| !stem.is_empty() && !stem.ends_with('/'));
+        let stem = stem.filter(|stem| file_path(stem).is_ok_and(|path| path == *stem));
         if let Some(stem) = stem
             && !taken.contains(stem)
         {
@@ -273,6 +273,10 @@ mod tests {
             (EMPTY, None, "{}"),
             ("a/x", Some("app"), "6"),
             ("a/x", Some("app.tgz"), "7"),
+            ("a/x", Some("..tar"), "8"),
+            ("a/x", Some("a/...tar"), "9"),
+            ("a/x", Some("....tar"), "10"),
+            ("a/x", Some("BUILD.tar"), "11"),
         ]);
         let expected = [
             ("db.tar.gz", Some("db")),
@@ -286,6 +290,11 @@ mod tests {
             ("app", None),
             // Its directory would be the other's file.
             ("app.tgz", None),
+            // Theirs would be none in a package.
+            ("..tar", None),
+            ("a/...tar", None),
+            ("....tar", None),
+            ("BUILD.tar", None),
         ];
         let expected =
             expected.map(|(path, directory)| (path.to_owned(), directory.map(str::to_owned)));
