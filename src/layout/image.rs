@@ -188,7 +188,8 @@ impl LayoutImages {
             let platform = config
                 .as_ref()
                 .map(|config| platform.unwrap_or_else(|| config.platform.clone()));
-            listed.add(index.as_deref(), &descriptor, platform.as_ref());
+            let role = manifest.role(platform.as_ref());
+            listed.add(index.as_deref(), &descriptor, &role);
             if let (Some(config), Some(platform)) = (config, platform) {
                 debug_assert!(!platform.is_unknown());
                 descriptor.platform = Some(platform);
@@ -344,7 +345,7 @@ mod tests {
             layout.find(&amd64, Some("linux/arm64")),
             Err("the layout has no image for linux/arm64: it has linux/amd64".to_owned())
         );
-        let one = layout.index(&[&attestation, &amd64, &amd64]);
+        let one = layout.index(&[&amd64, &attestation, &amd64]);
         assert_eq!(layout.find(&one, None), Ok(amd64.digest.clone()));
         let both = layout.index(&[&amd64, &one, &arm]);
         assert_eq!(

@@ -351,7 +351,7 @@ impl Verifier<'_> {
             .as_ref()
             .map(|config| listed.unwrap_or(&config.platform));
         let index = Some(parent).filter(|parent| *parent != INDEX_FILE);
-        self.listed.add(index, entry, platform);
+        self.listed.add(index, entry, &image.role(platform));
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
         for layer in &image.layers {
             self.check_bytes(subject, layer, diff_ids.next());

@@ -1,7 +1,7 @@
 //! Image manifests and image indexes (OCI image spec, manifest.md and image-index.md; Docker's
 //! manifest schema 2).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -324,46 +324,58 @@ fn check_platforms(entries: &[Descriptor]) -> Result<(), ManifestError> {
 
 /// What the manifests of an image turned out to be. Many readers choose by the platform alone, so an artifact must not
 /// be listed for one that an image is for; go-containerregistry takes an entry without a platform for one for
-/// [`Listed::DEFAULT`], so none may stand before the image that is listed for that.
+/// linux/amd64, so no other may stand before the image that is for that.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     /// The systems and processors of images.
     images: HashSet<(String, String)>,
     artifacts: Vec<(Digest, Platform)>,
-    /// The indexes that list an image as one for the default.
-    with_default: HashSet<String>,
-    /// The artifacts without a platform that stand before it, if there is one, and the indexes that list them.
-    before_default: Vec<(Digest, String)>,
+    /// The indexes that have an image for linux/amd64 by now, and whether they say so themselves.
+    with_default: HashMap<String, bool>,
+    /// The entries without a platform that stand before it and are not for that, whether they are artifacts to all, and the
+    /// indexes that list them.
+    before_default: Vec<(Digest, bool, String)>,
+}
+
+/// What a manifest is.
+pub(crate) enum Role<P> {
+    /// An image for a platform.
+    Image(P),
+    /// No image, as its config says, to whom others do not ask.
+    Unclear,
+    /// No image to anybody.
+    Artifact,
 }
 
 impl Listed {
-    const DEFAULT: (&str, &str) = ("linux", "amd64");
-
     /// Adds a manifest that is listed so: an image, with its platform, or an artifact. `index` is the one that lists it,
     /// if one does; those of an index are added in its order.
-    pub(crate) fn add(
-        &mut self,
-        index: Option<&str>,
-        entry: &Descriptor,
-        image: Option<&Platform>,
-    ) {
-        let digest = || entry.digest.clone();
-        match (image, &entry.platform, index.map(str::to_owned)) {
-            (Some(image), _, index) => {
-                let is_default =
-                    Self::DEFAULT == (&image.os, &image.architecture) && entry.platform.is_some();
-                self.with_default.extend(index.filter(|_| is_default));
+    pub(crate) fn add(&mut self, index: Option<&str>, entry: &Descriptor, role: &Role<&Platform>) {
+        match (role, &entry.platform) {
+            (Role::Image(image), _) => {
                 self.images.insert(system(image));
             }
-            (None, Some(platform), _) => self.artifacts.push((digest(), platform.clone())),
-            (None, None, Some(index)) if !self.with_default.contains(&index) => {
-                self.before_default.push((digest(), index));
+            (_, Some(platform)) => {
+                let listed = (entry.digest.clone(), platform.clone());
+                self.artifacts.push(listed);
             }
-            (None, None, _) => {}
+            (_, None) => {}
+        }
+        let Some(index) = index else {
+            return;
+        };
+        let is_silent = entry.platform.is_none();
+        if matches!(role, Role::Image(image) if image.serves_go_default()) {
+            let is_told = self.with_default.entry(index.to_owned()).or_default();
+            *is_told |= !is_silent;
+        } else if is_silent && !self.with_default.contains_key(index) {
+            let is_artifact = matches!(role, Role::Artifact);
+            let listed = (entry.digest.clone(), is_artifact, index.to_owned());
+            self.before_default.push(listed);
         }
     }
 
-    /// The artifacts that others would take for images.
+    /// What others would take for an image, or for another one.
     pub(crate) fn faults(&self) -> impl Iterator<Item = (&Digest, BadImage)> {
         let mistakable = self.artifacts.iter();
         let mistakable = mistakable.filter(|(_, platform)| self.images.contains(&system(platform)));
@@ -372,8 +384,12 @@ impl Listed {
             (digest, BadImage::Artifact { platform })
         });
         let before = self.before_default.iter();
-        let before = before.filter(|(_, index)| self.with_default.contains(index));
-        mistakable.chain(before.map(|(digest, _)| (digest, BadImage::NoPlatform)))
+        // Among what is silent, a reader that looks at configs does not meet an artifact.
+        let before = before.filter(|(_, is_artifact, index)| {
+            let told = self.with_default.get(index);
+            told.is_some_and(|is_told| *is_told || !is_artifact)
+        });
+        mistakable.chain(before.map(|(digest, ..)| (digest, BadImage::NoPlatform)))
     }
 }
 
@@ -393,9 +409,9 @@ pub enum BadImage {
         /// What it is listed for.
         platform: Box<Platform>,
     },
-    /// It is an artifact, and is listed without a platform before the image for linux/amd64.
+    /// It is listed without a platform before the image for linux/amd64, for which it is not.
     #[error(
-        "it is an artifact, but its index lists it without a platform, before the image that it lists for linux/amd64: some tools take it for that"
+        "its index lists it without a platform, before the image for linux/amd64, which it is not: some tools take it for that"
     )]
     NoPlatform,
     /// Its config is of no use.
@@ -433,6 +449,15 @@ impl ImageManifest {
     /// Whether its config calls itself an image's.
     fn claims_to_be_image(&self) -> bool {
         self.config.media_type.kind() == Kind::Config
+    }
+
+    /// What it is, if by its config it is an image for `platform`, or none.
+    pub(crate) fn role<P>(&self, platform: Option<P>) -> Role<P> {
+        match platform {
+            Some(platform) => Role::Image(platform),
+            None if self.may_be_image() => Role::Unclear,
+            None => Role::Artifact,
+        }
     }
 
     /// Whether it can be an image, which then its config tells.

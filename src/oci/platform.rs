@@ -166,6 +166,12 @@ impl Platform {
         Ok(())
     }
 
+    /// Whether it serves the machine for which go-containerregistry takes an image whose platform nothing tells.
+    pub(super) fn serves_go_default(&self) -> bool {
+        let is_lowest = self.level().is_none_or(|level| level.major <= 1);
+        self.os == "linux" && self.architecture == "amd64" && is_lowest
+    }
+
     /// Whether this is no platform: the placeholder under which build tools file attestations in an
     /// index, or the empty one in the config of a signature.
     pub fn is_unknown(&self) -> bool {

@@ -30,7 +30,7 @@ use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::{
-    BadImage, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError,
+    BadImage, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError, Role,
 };
 use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::reference::Tag;
@@ -467,7 +467,7 @@ impl PullPlan {
             };
             let config = read_image(store, descriptor, image)?;
             let platform = config.as_ref().map(|config| config.platform.clone());
-            read.insert(descriptor.digest.clone(), platform);
+            read.insert(descriptor.digest.clone(), image.role(platform));
             if let Some(config) = config {
                 let pulled = PulledImage {
                     manifest: descriptor.bare(),
@@ -490,21 +490,21 @@ impl PullPlan {
 
     /// Whether none of what the indexes list is one image to some readers and another to others. Of what was `read` it is
     /// known for what platform it is by its config, if it is an image; the rest is what it is listed as.
-    fn check_listed(&self, read: &HashMap<Digest, Option<Platform>>) -> Result<(), PullError> {
+    fn check_listed(&self, read: &HashMap<Digest, Role<Platform>>) -> Result<(), PullError> {
         let mut listed = Listed::default();
         for (index, manifest) in &self.manifests {
             let index = index.digest.to_string();
             let entries = manifest.manifests();
             for entry in entries.filter(|entry| entry.media_type.kind() != Kind::Index) {
                 let told = entry.platform.as_ref();
-                let image = match read.get(&entry.digest) {
-                    Some(by_config) => by_config
-                        .as_ref()
-                        .map(|by_config| told.unwrap_or(by_config)),
-                    None if told.is_none() => continue,
-                    None => told,
+                let role = match (read.get(&entry.digest), told) {
+                    (Some(Role::Image(by_config)), told) => Role::Image(told.unwrap_or(by_config)),
+                    (Some(Role::Unclear), _) => Role::Unclear,
+                    (Some(Role::Artifact), _) => Role::Artifact,
+                    (None, Some(told)) => Role::Image(told),
+                    (None, None) => continue,
                 };
-                listed.add(Some(&index), entry, image);
+                listed.add(Some(&index), entry, &role);
             }
         }
         match listed.faults().next() {
@@ -516,25 +516,31 @@ impl PullPlan {
         }
     }
 
-    /// An image that stands alone must be for every platform asked for.
+    /// For every platform asked for there must be an image: what is listed for one may have been an artifact.
     fn check_platform(&self, wanted: &[Platform]) -> Result<(), PullError> {
-        let [(PulledImage { platform, .. }, _)] = self.images.as_slice() else {
+        let alone = self.manifests[0].1.as_image().is_some();
+        if alone && self.images.is_empty() {
+            return Ok(());
+        }
+        let is_lacking = |wanted: &&Platform| {
+            let mut images = self.images.iter();
+            images.all(|(image, _)| image.platform.rank_for(wanted).is_none())
+        };
+        let Some(wanted) = wanted.iter().find(is_lacking) else {
             return Ok(());
         };
-        if matches!(self.manifests[0].1, Manifest::Index(_)) {
-            return Ok(());
-        }
-        match wanted
-            .iter()
-            .find(|wanted| platform.rank_for(wanted).is_none())
-        {
-            None => Ok(()),
-            Some(wanted) => Err(PullError::Platform {
-                wanted: Box::new(wanted.clone()),
-                offered: offered(std::iter::once(platform)),
-                alone: true,
-            }),
-        }
+        let artifacts = self.listed();
+        let listed = self.manifests.iter();
+        let listed = listed.flat_map(|(_, manifest)| manifest.manifests());
+        let listed = listed.filter(|entry| !artifacts.contains(&entry.digest));
+        let listed = listed.filter_map(|entry| entry.platform.as_ref());
+        let itself = self.images.iter().filter(|_| alone);
+        let itself = itself.map(|(image, _)| &image.platform);
+        Err(PullError::Platform {
+            wanted: Box::new(wanted.clone()),
+            offered: offered(listed.chain(itself)),
+            alone,
+        })
     }
 
     /// The artifact that the root is, if it is no image and no index. Whether it is an image, its config tells, which
@@ -731,13 +737,13 @@ impl Planner<'_> {
             if let Some(image) = read.manifest.as_image() {
                 let config = read_image(self.store, &read.descriptor, image)?;
                 let platform = config.map(|config| config.platform);
-                platforms.insert(read.descriptor.digest.clone(), platform);
+                platforms.insert(read.descriptor.digest.clone(), image.role(platform));
             }
         }
         plan.check_listed(&platforms)?;
         for entry in &mut manifests {
-            if entry.platform.is_none() {
-                entry.platform = platforms.get(&entry.digest).cloned().flatten();
+            if let Some(Role::Image(by_config)) = platforms.get(&entry.digest) {
+                entry.platform.get_or_insert_with(|| by_config.clone());
             }
         }
         Ok(manifests)

@@ -43,11 +43,14 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     let mut buffered = BufReader::with_capacity(256 * 1024, &mut raw);
     let head = buffered.fill_buf()?;
     let compression = Compression::of(head);
-    let is_two = compression != Compression::None && is_archive(head);
     let is_blob = compression == Compression::None && diff_id.algorithm() == blob.algorithm();
     let mut found = None;
-    let done = match open(buffered, compression, is_two) {
-        Err(error) => Err(error.into()),
+    let mut can_be_read = true;
+    let done = match open(buffered, compression) {
+        Err(error) => {
+            can_be_read = false;
+            Err(error.into())
+        }
         Ok(reader) if !hash || is_blob => work(reader),
         Ok(reader) => {
             let hasher = HashingWriter::new(diff_id.algorithm(), io::sink());
@@ -65,7 +68,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     };
     drain(&mut raw)?;
     let digest = raw.into_writer().finish().digest;
-    if hash && is_blob {
+    if hash && is_blob && can_be_read {
         found = Some(digest.clone());
     }
     Ok(LayerRead {
@@ -76,17 +79,33 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     })
 }
 
+/// Compressions that some readers tell by the first bytes, and for which layers have no media type.
+const OTHERS: [(&[u8], &str); 2] = [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
+
+/// Reads what `reader`, which is compressed so, decompresses to.
 pub(super) fn open<'a>(
-    reader: impl io::BufRead + 'a,
+    mut reader: impl io::BufRead + 'a,
     compression: Compression,
-    is_two: bool,
 ) -> io::Result<Box<dyn Read + 'a>> {
-    if is_two {
-        let problem =
-            format!("it is {compression} and a tar archive at once, so it can be read in two ways");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-    }
-    decompress(reader, compression)
+    let head = reader.fill_buf()?;
+    let other = OTHERS.iter().find(|(magic, _)| head.starts_with(magic));
+    let name = match (compression, other) {
+        (Compression::None, None) => None,
+        (_, Some((_, name))) => Some((*name).to_owned()),
+        (compression, None) => Some(compression.to_string()),
+    };
+    let problem = match name {
+        Some(name) if is_archive(head) => {
+            format!("it is {name} and a tar archive at once, so it can be read in two ways")
+        }
+        Some(name) if other.is_some() => {
+            format!(
+                "it is compressed by {name}, for which layers have no media type: take gzip or zstd"
+            )
+        }
+        _ => return decompress(reader, compression),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
 impl Compression {

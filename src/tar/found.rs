@@ -7,7 +7,6 @@ use crate::files::open_regular;
 use crate::oci::descriptor::Compression;
 
 use super::compression::open;
-use super::reader::is_archive;
 
 /// The largest dictionary that a file of xz may ask for, in KiB: that of `xz -9`, and what its program needs beside.
 const XZ_MEMORY: u32 = 100 << 10;
@@ -45,10 +44,7 @@ impl Packing {
 pub(crate) fn open_archive<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let head = reader.fill_buf()?;
     match Packing::of(head)? {
-        Packing::Layer(compression) => {
-            let is_two = compression != Compression::None && is_archive(head);
-            open(reader, compression, is_two)
-        }
+        Packing::Layer(compression) => open(reader, compression),
         Packing::Xz => {
             let reader = lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY);
             Ok(Box::new(reader))

@@ -259,9 +259,16 @@ fn a_layer_that_can_be_read_in_two_ways_is_refused() {
     let zstd_name = [&[0x50, 0x2a, 0x4d, 0x18][..], &skipped.to_le_bytes()].concat();
     let frame = zstd::encode_all(&evil[..], 1).expect("it fits in memory");
     let zstd_of_evil = disguised(&zstd_name, &frame);
-    for (bytes, what) in [(gzip_of_evil, "gzip"), (zstd_of_evil, "zstd")] {
+    // Some readers know more compressions than layers have media types for.
+    let by_name = |name: &[u8]| disguised(name, b"");
+    for (bytes, what) in [
+        (gzip_of_evil, "gzip"),
+        (zstd_of_evil, "zstd"),
+        (by_name(b"\xfd7zXZ\0"), "xz"),
+        (by_name(b"BZh91AY&SY"), "bzip2"),
+    ] {
         for diff_id in [digest(&bytes), digest(&evil)] {
-            for media_type in [LAYER.to_owned(), format!("{LAYER}+{what}")] {
+            for media_type in [LAYER.to_owned(), format!("{LAYER}+gzip")] {
                 let user = new_user();
                 let layer = add_blob(&user.path("layout"), &media_type, &bytes);
                 layout_of(&user, &layer, &diff_id);
@@ -846,7 +853,11 @@ fn an_artifact_without_a_platform_is_not_listed_before_an_image() {
     };
     let (content, evil) = index(|artifact, image| vec![artifact, image]);
     for more in [&[][..], &["--platform", "linux/amd64"]] {
-        pull(&new_user(), content.clone(), more).failed(&[&evil, "an artifact", "linux/amd64"]);
+        pull(&new_user(), content.clone(), more).failed(&[
+            &evil,
+            "without a platform",
+            "linux/amd64",
+        ]);
     }
     let (content, _) = index(|artifact, image| vec![image, artifact]);
     let user = new_user();
@@ -887,7 +898,7 @@ fn an_artifact_in_several_indexes_is_judged_in_each() {
         for more in [&[][..], &["--platform", "linux/amd64"]] {
             let ran = pull(&new_user(), content.clone(), more);
             if is_refused {
-                ran.failed(&[&evil, "an artifact", "linux/amd64"]);
+                ran.failed(&[&evil, "without a platform", "linux/amd64"]);
             } else {
                 ran.succeeded();
             }
@@ -969,6 +980,82 @@ fn a_length_that_is_wrong_does_not_hide_what_a_tag_points_to() {
         let seen = registry.seen();
         let manifests = seen.iter().filter(|seen| seen.path.contains("/manifests/"));
         assert_eq!(manifests.count(), requests);
+    }
+}
+
+/// go-containerregistry takes what has no platform for an image for linux/amd64, whatever its config says.
+#[test]
+fn an_image_without_a_platform_is_not_listed_before_another_one() {
+    // Each manifest has a config that says this platform.
+    let listed = |entries: &[(&str, bool)]| {
+        let (mut content, _) = content(same, same);
+        let entries: Vec<Value> = entries
+            .iter()
+            .map(|(platform, is_told)| {
+                let mut platform = platform.split('/');
+                let mut next = || platform.next().unwrap_or_default();
+                let mut config = json!({"os": next(), "architecture": next(), "variant": next()});
+                config["rootfs"] = json!({"type": "layers", "diff_ids": []});
+                let config = content.add(CONFIG, config.to_string().into_bytes());
+                let manifest = manifest_of(&config, &[]).to_string().into_bytes();
+                let entry = content.add(MANIFEST, manifest);
+                if *is_told {
+                    for_platform(&entry, "amd64")
+                } else {
+                    entry
+                }
+            })
+            .collect();
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        content.with_root(INDEX, index.into_bytes())
+    };
+    for first in [
+        "linux/arm64",
+        "linux/x86_64",
+        "/amd64",
+        "linux/amd64/v3",
+        "windows/amd64",
+    ] {
+        for is_told in [true, false] {
+            let entries = [(first, false), ("linux/amd64", is_told)];
+            for more in [&[][..], &["--platform", "linux/amd64"]] {
+                let ran = pull(&new_user(), listed(&entries), more);
+                ran.failed(&["without a platform", "linux/amd64"]);
+            }
+        }
+    }
+    for entries in [
+        [("linux/amd64", false), ("linux/arm64", false)],
+        [("linux/amd64", true), ("linux/arm64", false)],
+        [("linux/amd64/v1", false), ("linux/amd64/v1", true)],
+    ] {
+        let user = new_user();
+        pull(&user, listed(&entries), &[]).succeeded();
+        user.run(&["verify", "out"]).succeeded();
+    }
+}
+
+#[test]
+fn what_is_listed_for_a_platform_that_is_asked_for_is_an_image() {
+    let (mut content, image) = content(same, same);
+    let image = content.add(MANIFEST, image.into_bytes());
+    let config = content.add(EMPTY, b"{}".to_vec());
+    let layer = content.add("application/json", b"{}".to_vec());
+    let artifact = manifest_of(&config, &[layer]).to_string().into_bytes();
+    let artifact = content.add(MANIFEST, artifact);
+    let entries = [
+        for_platform(&image, "amd64"),
+        for_platform(&artifact, "arm64"),
+    ];
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    let content = content.with_root(INDEX, index.into_bytes());
+    pull(&new_user(), content.clone(), &["--platform", "linux/amd64"]).succeeded();
+    for more in [
+        &["--platform", "linux/arm64"][..],
+        &["--platform", "linux/arm64", "--platform", "linux/amd64"],
+    ] {
+        let ran = pull(&new_user(), content.clone(), more);
+        ran.failed(&["has none for linux/arm64", "linux/amd64"]);
     }
 }
 
