@@ -1274,31 +1274,7 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
             "descriptor": {"name": "syft", "version": "1"},
         });
         write_scanner(&user, "lister", "", &seen);
-        let common = [
-            "--kind=grype",
-            "--scanner-name=a",
-            "--network",
-            "--list=l.json",
-        ];
-        let inventory = [
-            "findings",
-            "inventory",
-            "--program=lister",
-            "--output=i.json",
-            "--layout",
-            kind,
-        ];
-        user.run(&[&inventory[..], &common].concat()).succeeded();
-        let matched = [
-            "findings",
-            "match",
-            "--program=matcher",
-            "--inventory=i.json",
-            "--output=f.json",
-        ];
-        let database = ["--database", "d.db", "import.json"];
-        user.run(&[&matched[..], &common, &database].concat())
-            .succeeded();
+        list_and_match(&user, kind);
         let found = read(&user, "f.json");
         let troubles = found["troubles"].as_array().expect("troubles");
         let missing = json!({
@@ -1394,6 +1370,35 @@ fn what_exceptions_let_pass_is_said_as_vex() {
     vex().failed(&["the scan of the image sha256:0 cannot be trusted"]);
 }
 
+/// Runs the first two steps on a layout, by the programs `lister` and `matcher`.
+fn list_and_match(user: &User, layout: &str) {
+    let common = [
+        "--kind=grype",
+        "--scanner-name=a",
+        "--network",
+        "--list=l.json",
+    ];
+    let inventory = [
+        "findings",
+        "inventory",
+        "--program=lister",
+        "--output=i.json",
+        "--layout",
+        layout,
+    ];
+    user.run(&[&inventory[..], &common].concat()).succeeded();
+    let matched = [
+        "findings",
+        "match",
+        "--program=matcher",
+        "--inventory=i.json",
+        "--output=f.json",
+    ];
+    let database = ["--database", "d.db", "import.json"];
+    user.run(&[&matched[..], &common, &database].concat())
+        .succeeded();
+}
+
 /// The troubles of an image of this layer by a lister that answers with these packages of Fedora 40.
 fn troubles_of(user: &User, layer: Layer, artifacts: &Value) -> Value {
     let layer = layer.file("etc/os-release", "ID=fedora\nVERSION_ID=40\n");
@@ -1407,30 +1412,7 @@ fn troubles_of(user: &User, layer: Layer, artifacts: &Value) -> Value {
     });
     write_scanner(user, "lister", "", &list);
     write_scanner(user, "matcher", "", &json!({"matches": []}));
-    let common = [
-        "--kind=grype",
-        "--scanner-name=a",
-        "--network",
-        "--list=l.json",
-    ];
-    let inventory = [
-        "findings",
-        "inventory",
-        "--program=lister",
-        "--output=i.json",
-        "--layout=l",
-    ];
-    user.run(&[&inventory[..], &common].concat()).succeeded();
-    let matched = [
-        "findings",
-        "match",
-        "--program=matcher",
-        "--inventory=i.json",
-        "--output=f.json",
-    ];
-    let database = ["--database", "d.db", "import.json"];
-    user.run(&[&matched[..], &common, &database].concat())
-        .succeeded();
+    list_and_match(user, "l");
     let mut troubles = read(user, "f.json")["troubles"].clone();
     // No database of these tests knows the system, and not every image has packages of it.
     let troubles = troubles.as_array_mut().expect("a list");
