@@ -6,7 +6,8 @@ use std::path::Path;
 
 use elf::ElfStream;
 use elf::abi::{
-    EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, PT_INTERP,
+    DT_NEEDED, DT_SONAME, EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390,
+    EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP,
 };
 use elf::endian::AnyEndian;
 
@@ -64,6 +65,9 @@ pub enum FileFault {
         /// What the image is for.
         architecture: String,
     },
+    /// It is a part of programs, or what one left.
+    #[error("it is no program, but a library, an object file or a core dump (ELF type {0})")]
+    Part(u16),
     /// It is something else.
     #[error("it is no program of Linux (ELF)")]
     NoProgram(#[source] elf::ParseError),
@@ -148,7 +152,8 @@ fn check_program(file: &File, metadata: &Metadata, architecture: &str) -> Result
     }
     file.rewind()?;
     let parsed = ElfStream::<AnyEndian, _>::open_stream(file);
-    let mut program = parsed.map_err(|error| Checked::Fault(FileFault::NoProgram(error)))?;
+    let no_program = |error| Checked::Fault(FileFault::NoProgram(error));
+    let mut program = parsed.map_err(no_program)?;
     let machine = program.ehdr.e_machine;
     if machine_of(architecture).is_some_and(|expected| expected != machine) {
         let architecture = architecture.to_owned();
@@ -163,15 +168,33 @@ fn check_program(file: &File, metadata: &Metadata, architecture: &str) -> Result
         .find(|segment| segment.p_type == PT_INTERP)
         .copied()
     else {
-        return Ok(());
+        return if is_program(&mut program).map_err(no_program)? {
+            Ok(())
+        } else {
+            fault(FileFault::Part(program.ehdr.e_type))
+        };
     };
     match program.segment_data(&loader) {
         Ok(name) => {
             let name = String::from_utf8_lossy(name);
             fault(FileFault::Loader(name.trim_end_matches('\0').to_owned()))
         }
-        Err(error) => fault(FileFault::NoProgram(error)),
+        Err(error) => Err(no_program(error)),
     }
+}
+
+/// Whether what names no loader is a program all the same. One that may lie anywhere has the type of a library, and
+/// neither a library's name nor other libraries.
+fn is_program(file: &mut ElfStream<AnyEndian, File>) -> Result<bool, elf::ParseError> {
+    Ok(match file.ehdr.e_type {
+        ET_EXEC => true,
+        ET_DYN => {
+            let dynamic = file.dynamic()?;
+            let mut entries = dynamic.into_iter().flatten();
+            !entries.any(|entry| [DT_NEEDED, DT_SONAME].contains(&entry.d_tag))
+        }
+        _ => false,
+    })
 }
 
 /// The number that ELF has for a processor, if it has one number alone.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::Command;
 
 use oci_pull_all_support::layout::add_blob;
@@ -250,6 +251,21 @@ fn a_layer_that_is_another_is_not_read() {
     .failed(&["no image for linux/arm64", "linux/amd64"]);
 }
 
+/// A shared library for this machine: Rust's own.
+fn library() -> Vec<u8> {
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let sysroot = sysroot.expect("rustc can be run").stdout;
+    let sysroot = String::from_utf8(sysroot).expect("UTF-8");
+    let targets = Path::new(sysroot.trim_end()).join("lib/rustlib");
+    let targets = fs::read_dir(targets).expect("Rust has targets");
+    let libraries = targets.filter_map(|target| fs::read_dir(target.ok()?.path().join("lib")).ok());
+    let mut files = libraries
+        .flatten()
+        .map(|file| file.expect("can be read").path());
+    let library = files.find(|file| file.extension().is_some_and(|ending| ending == "so"));
+    fs::read(library.expect("one is shared")).expect("can be read")
+}
+
 #[test]
 fn a_file_is_what_its_path_leads_to() {
     let user = new_user();
@@ -274,6 +290,14 @@ fn a_file_is_what_its_path_leads_to() {
     let mut foreign = program("x", None);
     foreign[18] = 8;
     let second = executable(second, "bin/foreign", &foreign);
+    let [object, core] = [1, 4].map(|kind| {
+        let mut part = program("x", None);
+        part[16] = kind;
+        part
+    });
+    let second = executable(second, "bin/object", &object);
+    let second = executable(second, "bin/core", &core);
+    let second = executable(second, "bin/library", &library());
     let second = executable(second, "bin/old", b"new");
     image(&user, &[first, second]);
     let take = |path: &str, more: &[&str]| {
@@ -312,6 +336,9 @@ fn a_file_is_what_its_path_leads_to() {
         ("bin/dynamic", "dynamic loader /lib64/ld-linux.so.2"),
         ("bin/foreign", "another processor (ELF machine 8)"),
         ("bin/script", "a script for /bin/sh -e"),
+        ("bin/object", "an object file"),
+        ("bin/core", "a core dump"),
+        ("bin/library", "a library"),
         ("bin/old", "no program"),
         ("etc/kept", "not executable"),
     ] {
