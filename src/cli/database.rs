@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::Sources;
@@ -28,8 +28,8 @@ pub(crate) enum DatabaseCommand {
 #[derive(Debug, Args)]
 pub(crate) struct DatabasePushArgs {
     /// Whose database it is.
-    #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(DatabaseKind::ALL.map(|(name, _)| name)))]
-    kind: String,
+    #[arg(value_name = "KIND", value_parser = named_kind())]
+    kind: (&'static str, DatabaseKind),
     /// Where it is pushed to.
     #[arg(value_name = "REPOSITORY:TAG")]
     reference: Tagged,
@@ -43,6 +43,16 @@ pub(crate) struct DatabasePushArgs {
     registry: RegistryArgs,
 }
 
+/// A kind, and how it is called.
+fn named_kind() -> impl TypedValueParser<Value = (&'static str, DatabaseKind)> {
+    let names = DatabaseKind::ALL.map(|(name, _)| name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        let mut kinds = DatabaseKind::ALL.into_iter();
+        let found = kinds.find(|(known, _)| *known == name);
+        found.ok_or("no such kind")
+    })
+}
+
 pub(crate) fn run(command: &DatabaseCommand) -> Result<()> {
     let DatabaseCommand::Push(args) = command;
     push(args)
@@ -52,7 +62,7 @@ fn push(args: &DatabasePushArgs) -> Result<()> {
     let scratch = tempfile::tempdir()
         .map_err(|error| format!("cannot make a directory for temporary files: {error}"))?;
     let artifact = read(args, &scratch.path().join("unpacked"))
-        .map_err(|error| Failed("push", format!("a database of {}", args.kind), error))?;
+        .map_err(|error| Failed("push", format!("a database of {}", args.kind.0), error))?;
     let mut sources = Sources::default();
     for (descriptor, path) in artifact.files {
         sources.add_local(&descriptor, path);
@@ -81,10 +91,7 @@ fn push(args: &DatabasePushArgs) -> Result<()> {
 }
 
 fn read(args: &DatabasePushArgs, scratch: &Path) -> Result<DatabaseArtifact> {
-    let named = DatabaseKind::ALL
-        .iter()
-        .find(|(name, _)| *name == args.kind);
-    let (_, kind) = named.ok_or("no such kind")?;
+    let (_, kind) = args.kind;
     let files: Vec<_> = args.files.iter().map(|file| users_path(file)).collect();
     fs::create_dir(scratch)?;
     let artifact = kind.artifact(&files, scratch)?;

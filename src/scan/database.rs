@@ -233,7 +233,7 @@ fn packing(path: &Path) -> Result<Option<Packing>, FileError> {
     let file = io_failed("read", path, open_regular(path))?;
     let read = file.take(HEAD).read_to_end(&mut head);
     io_failed("read", path, read)?;
-    if head.starts_with(grype::MAGIC) {
+    if head.starts_with(sqlite::MAGIC) {
         return Ok(None);
     }
     io_failed("read", path, Packing::of(&head)).map(Some)

@@ -21,7 +21,7 @@ use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
 use super::findings::{Database, FindingKind, JavaArchives, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
-use super::sqlite::{all, open};
+use super::sqlite::{MAGIC, all, open};
 
 /// The file of a database, as grype calls it.
 pub const DATABASE: &str = "vulnerability.db";
@@ -53,8 +53,6 @@ const BY_NAME: [&str; 11] = [
     "python",
     "rust-crate",
 ];
-/// How a file of SQLite begins.
-pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 /// What an archive of a database unpacks to at most.
 const LIMITS: Limits = Limits {
     entries: 1000,

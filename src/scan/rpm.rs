@@ -7,14 +7,13 @@ use std::collections::BTreeSet;
 use crate::files::{FileError, io_failed};
 
 use super::packages::Installed;
-use super::sqlite::{all, open};
+use super::sqlite::{self, all, open};
 
 /// What rpm calls the keys that it trusts, which are no packages.
 const KEY: &str = "gpg-pubkey";
 /// How the name of the list ends of which each line begins with a name and a version.
 const LIST: &str = "container-manifest-2";
-/// How a file of SQLite begins, and one of rpm's own form (ndb).
-const SQLITE: &[u8] = b"SQLite format 3\0";
+/// How a file of rpm's own form begins.
 const NDB: &[u8] = b"RpmP";
 /// The most bytes of paths that are taken out of one database: few headers can make many of them.
 const MAX_PATHS: usize = 512 << 20;
@@ -26,7 +25,7 @@ pub(super) fn read(path: &str, bytes: &[u8]) -> Result<Option<Installed>, FileEr
             bytes,
         )))));
     }
-    let headers = if bytes.starts_with(SQLITE) {
+    let headers = if bytes.starts_with(sqlite::MAGIC) {
         of_sqlite(bytes)?
     } else if bytes.starts_with(NDB) {
         of_ndb(bytes)

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row};
 
+/// How a file of SQLite begins.
+pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
+
 /// Opens a database that nobody writes to.
 pub(super) fn open(file: &Path) -> rusqlite::Result<Connection> {
     let path = file.display().to_string();
