@@ -108,8 +108,18 @@ fn source(directory: &Path, root: &Path, name: &str) -> Source {
     Source { outside, inside }
 }
 
+/// `rules_java` without the JDKs that it would download, each of which is a repository that every workspace makes.
+fn without_downloaded_jdks(module: &str) -> String {
+    let Some((before, rest)) = module.split_once("\nJDKS = {") else {
+        return module.to_owned();
+    };
+    let (_, after) = rest.split_once("\n}\n").expect("the dict ends");
+    format!("{before}\nJDKS = {{}}\n{after}")
+}
+
 /// The module file of a registry entry: Debian has one version of each, whatever version is asked for.
 fn entry_module(module: &str, name: &str, version: &str) -> String {
+    let module = &without_downloaded_jdks(module);
     let head = format!("module(name = \"{name}\", version = \"{version}\")\n");
     let Some(start) = module.find("module(") else {
         return head;

@@ -265,9 +265,10 @@ fn two_hundred_kills_leave_no_wrong_blob_and_cost_little() {
     assert_eq!(blobs(&user.path("out")).len(), 6);
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
+    // Where nothing is kept it is twice the image. What a busy machine had sent and not yet received is lost.
     let sent = registry.sent();
     assert!(
-        sent < (image + image / 5) as u64,
+        sent < (image + image / 2) as u64,
         "{sent} bytes for an image of {image}"
     );
 }

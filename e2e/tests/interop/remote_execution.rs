@@ -9,7 +9,7 @@ use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::layout::{LAYOUTS, verify};
 use oci_pull_all_e2e::remote::RemoteExecution;
 use oci_pull_all_support::layout::content;
-use oci_pull_all_support::text;
+use oci_pull_all_support::{Registry, text};
 
 const TARGETS: [&str; 4] = ["build", "//:image", "//:index", "//:image_layout"];
 
@@ -100,7 +100,7 @@ fn a_worker_makes_what_this_machine_makes() {
 
 #[test]
 fn a_worker_sees_nothing_of_the_client() {
-    let registry = DockerRegistry::with_base_images();
+    let registry = Registry::with_base_images();
     let engine = RemoteExecution::start();
     let mut workspace = Workspace::demo(&registry);
     workspace.use_remote(&engine);
@@ -129,7 +129,7 @@ fn layouts_of_all_kinds_are_made_remotely() {
         "docker_archive",
         "rootfs",
     ];
-    let registry = DockerRegistry::with_base_images();
+    let registry = Registry::with_base_images();
     let engine = RemoteExecution::start();
     let local = Workspace::layouts(&registry);
     let mut remote = Workspace::layouts(&registry);
@@ -158,7 +158,7 @@ fn layouts_of_all_kinds_are_made_remotely() {
 
 #[test]
 fn scans_run_remotely() {
-    let registry = DockerRegistry::with_base_images();
+    let registry = Registry::with_base_images();
     let engine = RemoteExecution::start();
     let Some(mut workspace) = Workspace::scans(&registry) else {
         return;

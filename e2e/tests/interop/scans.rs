@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::new_user;
 use oci_pull_all_e2e::scratch;
+use oci_pull_all_support::Registry;
 use serde_json::Value;
 
 /// A file of a test's outputs, which Bazel zips.
@@ -54,7 +54,7 @@ fn in_order(log: &str, texts: &[&str]) {
 
 #[test]
 fn scanners_pass_and_fail_for_the_right_reason() {
-    let registry = DockerRegistry::with_base_images();
+    let registry = Registry::with_base_images();
     let Some(workspace) = Workspace::scans(&registry) else {
         return;
     };
@@ -79,7 +79,7 @@ fn scanners_pass_and_fail_for_the_right_reason() {
             .iter()
             .filter_map(|artifact| artifact["name"].as_str())
             .collect();
-        for package in ["perl-base", "leftpad"] {
+        for package in ["base-files", "leftpad"] {
             assert!(
                 names.contains(&package),
                 "{test}: no {package} in {names:?}"
@@ -89,7 +89,7 @@ fn scanners_pass_and_fail_for_the_right_reason() {
     let listed = output(&workspace, "trivy", "sbom.cdx.json");
     let listed: Value = serde_json::from_slice(&listed).expect("JSON");
     let components = listed["components"].as_array().expect("components");
-    for package in ["perl-base", "leftpad"] {
+    for package in ["base-files", "leftpad"] {
         let found = components.iter().any(|found| found["name"] == package);
         assert!(found, "trivy: no {package} in {listed}");
     }
@@ -107,7 +107,7 @@ fn scanners_pass_and_fail_for_the_right_reason() {
     let log = String::from_utf8(output(&workspace, "clamav", "clamav.log")).expect("text");
     in_order(&log, &["Infected files: 0"]);
 
-    for (test, package) in [("base", "perl-base"), ("local", "leftpad")] {
+    for (test, package) in [("base", "base-files"), ("local", "leftpad")] {
         let log = failing(&workspace, &format!("fails_policy_{test}"));
         in_order(
             &log,
@@ -162,7 +162,7 @@ fn scanners_pass_and_fail_for_the_right_reason() {
 
 #[test]
 fn what_no_sandbox_holds_the_program_does() {
-    let registry = DockerRegistry::with_base_images();
+    let registry = Registry::with_base_images();
     let Some(mut workspace) = Workspace::scans(&registry) else {
         return;
     };
