@@ -27,6 +27,7 @@ pub fn write_files(page: &str, directory: &Path) {
             continue;
         };
         let path = directory.join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("can be made");
         fs::write(&path, format!("{text}\n")).expect("can be written");
         let mode = if language == "sh" { 0o755 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("can be set");

@@ -1,14 +1,13 @@
 //! Other projects' programs of today, which judge what this one makes and serves. `docs/peers.md` lists them.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
+
+use oci_pull_all_support::rootfs::Layer;
+use oci_pull_all_support::{Images, SKIPPED};
+use tar::EntryType;
 
 use crate::{checkout, script};
-
-/// The variable that names the file in which `e2e/test` counts skipped tests: a line for each, the test's name, a
-/// tab, and the cause.
-pub const SKIPPED: &str = "OCI_PULL_ALL_SKIPPED";
 
 /// The exit code of `e2e/peer` where a program cannot be had on this machine.
 const UNAVAILABLE: i32 = 69;
@@ -123,6 +122,24 @@ impl Peer {
             }
         }
     }
+
+    /// Adds an image of the program, which it has at `path`; returns its digest. As [`Peer::or_skip`].
+    ///
+    /// # Panics
+    /// As [`Peer::or_skip`].
+    pub fn image_or_skip(
+        self,
+        images: &mut Images,
+        repository: &str,
+        path: &str,
+    ) -> Option<String> {
+        let program = fs::read(self.or_skip()?).expect("can be read");
+        let layer = Layer::new().add(EntryType::Regular, path, 0o755, "", &program);
+        let created = "2026-10-01T00:00:00Z";
+        Some(images.add_image_of(repository, layer.0, |config| {
+            config["created"] = created.into()
+        }))
+    }
 }
 
 /// Counts the calling test as skipped, which must return.
@@ -130,27 +147,10 @@ impl Peer {
 /// # Panics
 /// In CI, and where nobody counts the tests that are skipped.
 pub fn skip(cause: &str) {
+    let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
     assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "{cause}, and CI skips nothing"
+        is_ci || std::env::var_os(SKIPPED).is_some(),
+        "{cause}, and only e2e/test counts what is skipped"
     );
-    let Some(file) = std::env::var_os(SKIPPED) else {
-        panic!("{cause}, and only e2e/test counts what is skipped");
-    };
-    count(Path::new(&file), cause);
-}
-
-/// Counts the calling test as skipped.
-fn count(file: &Path, cause: &str) {
-    let program = std::env::current_exe().expect("a test is a program");
-    let program = program.file_stem().unwrap_or_default().to_string_lossy();
-    let thread = std::thread::current();
-    let test = thread.name().expect("a test's thread has its name");
-    let line = format!("{program} {test}\t{cause}\n");
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(file)
-        .and_then(|mut file| file.write_all(line.as_bytes()))
-        .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    oci_pull_all_support::skip(cause);
 }

@@ -101,3 +101,28 @@ fn links_lead_somewhere() {
     }
     assert!(followed > 50, "only {followed} links were found");
 }
+
+#[test]
+fn the_page_on_testing_names_each_module() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/testing.md")).expect("can be read");
+    for (directory, list) in [
+        ("tests/program", "main.rs"),
+        ("e2e/tests/docs", "mod.rs"),
+        ("e2e/tests/interop", "mod.rs"),
+        ("e2e/tests/rules", "mod.rs"),
+        ("e2e/tests/system", "mod.rs"),
+    ] {
+        let beginning = format!("| [{directory}]");
+        let row = page.lines().find(|line| line.starts_with(&beginning));
+        let row = row.unwrap_or_else(|| panic!("no row of {directory}"));
+        let modules = fs::read_to_string(root.join(directory).join(list)).expect("can be read");
+        let modules = modules.lines().filter_map(|line| line.strip_prefix("mod "));
+        for module in modules.map(|name| name.trim_end_matches(';')) {
+            assert!(
+                row.contains(&format!("`{module}`")) || row.contains(&format!("[`{module}`]")),
+                "no {module} in {row}"
+            );
+        }
+    }
+}

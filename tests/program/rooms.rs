@@ -292,3 +292,22 @@ fn a_drawing_is_read_line_by_line() {
     let expected = expected.map(|(room, floor)| (room.to_owned(), floor));
     assert_eq!(drawing(page, "### `a`"), Drawing::from(expected));
 }
+
+/// `OCI_PULL_ALL_BAZEL` runs them on a Bazel of the user's own, where there is no Debian root.
+#[test]
+fn the_tests_of_the_rules_need_no_debian_root() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/tests/rules");
+    for entry in fs::read_dir(rules).expect("can be listed") {
+        let path = entry.expect("can be read").path();
+        let text = fs::read_to_string(&path).expect("can be read");
+        for name in [
+            "Bazel::Debian",
+            "DockerRegistry",
+            "Engine",
+            "RemoteExecution",
+            "Root",
+        ] {
+            assert!(!text.contains(name), "{}: {name}", path.display());
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use oci_pull_all_support::{
-    Answer, Content, End, Faulty, Flow, Identity, Ran, Seen, User, blobs, digest, noise,
+    Answer, Content, End, Faulty, Flow, Identity, Ran, Seen, User, blobs, digest, noise, skip,
 };
 use serde_json::{Value, json};
 
@@ -495,7 +495,7 @@ fn the_address_of_a_name_counts() {
     };
     let probe = unshare("getent hosts tokens.test").output();
     if !probe.is_ok_and(|ran| ran.status.success()) {
-        return;
+        return skip("this system gives no namespace of mounts");
     }
     let registry = registry(image(), |_, _| {
         Some(refusal(

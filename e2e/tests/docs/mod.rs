@@ -4,6 +4,7 @@ mod ci;
 mod consumers;
 mod demo;
 mod dropin;
+mod readme;
 mod registries;
 mod scanners;
 mod testing;

@@ -90,13 +90,6 @@ fn add_image(images: &mut Images, repository: &str, layer: Layer, created: &str)
     })
 }
 
-/// Adds the image of a scanner, which has its program at `path`.
-fn add_scanner(images: &mut Images, repository: &str, peer: Peer, path: &str) -> Option<String> {
-    let program = fs::read(peer.or_skip()?).expect("can be read");
-    let layer = Layer::new().add(EntryType::Regular, path, 0o755, "", &program);
-    Some(add_image(images, repository, layer, "2026-10-01T00:00:00Z"))
-}
-
 /// A registry with what the case pulls.
 struct Pulls {
     registry: Registry,
@@ -108,15 +101,15 @@ impl Pulls {
     fn of_trivy() -> Option<Self> {
         let mut images = Images::default();
         let path = "usr/local/bin/trivy";
-        let trivy = add_scanner(&mut images, "aquasecurity/trivy", Peer::Trivy, path)?;
+        let trivy = Peer::Trivy.image_or_skip(&mut images, "aquasecurity/trivy", path)?;
         Some(Self::with(images, vec![("TRIVY", trivy)]))
     }
 
     /// The same with grype, and with syft.
     fn of_grype() -> Option<Self> {
         let mut images = Images::default();
-        let grype = add_scanner(&mut images, "anchore/grype", Peer::Grype, "grype")?;
-        let syft = add_scanner(&mut images, "anchore/syft", Peer::Syft, "syft")?;
+        let grype = Peer::Grype.image_or_skip(&mut images, "anchore/grype", "grype")?;
+        let syft = Peer::Syft.image_or_skip(&mut images, "anchore/syft", "syft")?;
         let mut pulls = Self::with(images, vec![("GRYPE", grype), ("SYFT", syft)]);
         let database = pulls.push_grype_db();
         pulls.digests.retain(|(name, _)| *name != "GRYPE_DB");

@@ -17,6 +17,7 @@ mod proxy;
 pub mod referrers;
 mod registry;
 pub mod rootfs;
+mod skip;
 mod user;
 
 pub use content::{
@@ -31,4 +32,5 @@ pub use images::Images;
 pub use program::program;
 pub use proxy::Proxy;
 pub use registry::{CREDENTIALS, Registry};
+pub use skip::{SKIPPED, skip};
 pub use user::{Ran, User, blobs, pushed};
