@@ -2,6 +2,7 @@
 
 load("//oci/private/repositories:oci_pull.bzl", _oci_pull = "oci_pull")
 load("//oci/private/repositories:oci_pull_all.bzl", _oci_pull_all = "oci_pull_all")
+load("//oci/private/rules:clamav_scanner.bzl", _clamav_scanner = "clamav_scanner")
 load("//oci/private/rules:grype_scanner.bzl", _grype_scanner = "grype_scanner")
 load("//oci/private/rules:oci_artifact_files.bzl", _oci_artifact_files = "oci_artifact_files")
 load("//oci/private/rules:oci_complete_layout.bzl", _oci_complete_layout = "oci_complete_layout")
@@ -44,6 +45,7 @@ load(
     _OCIToolInfo = "OCIToolInfo",
 )
 
+clamav_scanner = _clamav_scanner
 grype_scanner = _grype_scanner
 oci_artifact_files = _oci_artifact_files
 oci_complete_layout = _oci_complete_layout

@@ -7,6 +7,7 @@
 
 pub mod bazel;
 mod checkout;
+pub mod clamav_db;
 pub mod docker_registry;
 pub mod engine;
 pub mod grype_db;

@@ -185,11 +185,15 @@ pub(super) fn provide(
 ) -> Result<(), FileError> {
     io_failed("make", directory, fs::create_dir_all(directory))?;
     for (file, name) in database.iter().zip(names) {
-        let link = directory.join(name);
-        let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
-        io_failed("provide", file, linked)?;
+        link(file, &directory.join(name))?;
     }
     Ok(())
+}
+
+/// Makes a link to a file of a database.
+pub(super) fn link(file: &Path, link: &Path) -> Result<(), FileError> {
+    let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, link));
+    io_failed("provide", file, linked)
 }
 
 /// A qualifier of a package URL, or nothing.
