@@ -24,6 +24,7 @@ load("//oci/private/rules:oci_sbom_toolchain.bzl", _oci_sbom_toolchain = "oci_sb
 load("//oci/private/rules:oci_scan_policy.bzl", _oci_scan_policy = "oci_scan_policy")
 load("//oci/private/rules:oci_scan_test.bzl", _oci_scan_test = "oci_scan_test")
 load("//oci/private/rules:oci_vex.bzl", _oci_vex = "oci_vex")
+load("//oci/private/rules:osv_scanner.bzl", _osv_scanner = "osv_scanner")
 load("//oci/private/rules:trivy_scanner.bzl", _trivy_scanner = "trivy_scanner")
 load(
     ":providers.bzl",
@@ -69,6 +70,7 @@ oci_sbom_toolchain = _oci_sbom_toolchain
 oci_scan_policy = _oci_scan_policy
 oci_scan_test = _oci_scan_test
 oci_vex = _oci_vex
+osv_scanner = _osv_scanner
 trivy_scanner = _trivy_scanner
 
 OCIArtifactFilesInfo = _OCIArtifactFilesInfo

@@ -17,6 +17,7 @@ pub mod link;
 pub mod log;
 pub mod modules;
 pub mod nginx;
+pub mod osv_db;
 pub mod page;
 pub mod peer;
 pub mod remote;

@@ -36,6 +36,8 @@ pub enum Peer {
     Ociserver,
     /// A registry client.
     Oras,
+    /// A vulnerability scanner.
+    OsvScanner,
     /// A registry client, that of regclient.
     Regctl,
     /// CNCF Distribution, a registry.
@@ -48,7 +50,7 @@ pub enum Peer {
 
 impl Peer {
     /// All of them, in the order of their names.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Actionlint,
         Self::BazelRemote,
         Self::Buildifier,
@@ -59,6 +61,7 @@ impl Peer {
         Self::Grype,
         Self::Ociserver,
         Self::Oras,
+        Self::OsvScanner,
         Self::Regctl,
         Self::Registry,
         Self::Syft,
@@ -78,6 +81,7 @@ impl Peer {
             Self::Grype => "grype",
             Self::Ociserver => "ociserver",
             Self::Oras => "oras",
+            Self::OsvScanner => "osv-scanner",
             Self::Regctl => "regctl",
             Self::Registry => "registry",
             Self::Syft => "syft",

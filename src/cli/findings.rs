@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
-use oci_pull_all::layout::{FoundImage, LayoutImages};
+use oci_pull_all::layout::{Format, FoundImage, LayoutImages, archive};
 use oci_pull_all::oci::config::ImageConfig;
 use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::manifest::Manifest;
@@ -24,7 +24,7 @@ use oci_pull_all::scan::findings::{
     Scanner, Severity, Trouble, summary,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
-use oci_pull_all::scan::preset::{Advisories, Call, Listed, Preset, preset};
+use oci_pull_all::scan::preset::{Advisories, AtOnce, Call, Listed, Preset, at_once, preset};
 use oci_pull_all::scan::traces::{ReadImage, Traces};
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
 use oci_pull_all::scan::vex::{self, VexDocument};
@@ -44,7 +44,8 @@ pub(crate) enum FindingsCommand {
     Files(FilesArgs),
     /// Find what is known against the packages of an inventory.
     Match(MatchArgs),
-    /// Look into the files of an image by a scanner that does all in one step.
+    /// List the packages of an image and find what is known against them, or look into its files, by a scanner that does
+    /// so in one step.
     Scan(ScanArgs),
     /// Judge findings by a policy.
     Verdict(VerdictArgs),
@@ -86,11 +87,25 @@ fn parse_kind(name: &str) -> std::result::Result<Kind, String> {
     found.ok_or_else(|| "there are trivy and grype".to_owned())
 }
 
-/// A scanner of a build that does all in one step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// A scanner of a build that does all in one step: of packages, or of files alone.
+#[derive(Clone)]
 enum AtOnceKind {
-    /// Looks for malware in files.
+    Packages(&'static dyn AtOnce),
     Clamav,
+}
+
+impl std::fmt::Debug for AtOnceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtOnceKind")
+    }
+}
+
+fn parse_at_once(name: &str) -> std::result::Result<AtOnceKind, String> {
+    match at_once(name) {
+        Some(found) => Ok(AtOnceKind::Packages(found)),
+        None if name == clamscan::NAME => Ok(AtOnceKind::Clamav),
+        None => Err("there are osv-scanner and clamav".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -188,8 +203,8 @@ pub(crate) struct MatchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// Which scanner it is.
-    #[arg(long, value_enum)]
+    /// Which scanner it is: osv-scanner, or clamav, which looks for malware.
+    #[arg(long, value_name = "NAME", value_parser = parse_at_once)]
     kind: AtOnceKind,
     #[command(flatten)]
     scanner: ScannerArgs,
@@ -198,7 +213,7 @@ pub(crate) struct ScanArgs {
     /// The inventory of the image's base.
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
-    /// A file of the database. May be repeated.
+    /// A file of the database: of OSV, all.zip in a directory that is called as the ecosystem. May be repeated.
     #[arg(long, value_name = "FILE", required = true)]
     database: Vec<PathBuf>,
     /// The file for the inventory.
@@ -388,10 +403,43 @@ fn scan(args: &ScanArgs) -> Result<()> {
     let base: Option<Inventory> = args.base.as_deref().map(read_json).transpose()?;
     let base = base.as_ref();
     let (inventory, findings) = match args.kind {
+        AtOnceKind::Packages(preset) => scan_packages(args, &run, image, base, preset)?,
         AtOnceKind::Clamav => scan_files(args, &run, image, base)?,
     };
     write_json(&args.inventory, &inventory)?;
     write_json(&args.output, &findings)
+}
+
+fn scan_packages(
+    args: &ScanArgs,
+    run: &Run<'_>,
+    image: FoundImage,
+    base: Option<&Inventory>,
+    preset: &dyn AtOnce,
+) -> Result<(Inventory, Findings)> {
+    // Reads all layers, as for an inventory.
+    let read = ReadImage::read(&args.image.layout, &image.manifest, &image.config)?;
+    // One without layers is an error to it.
+    let (code, report) = if image.manifest.layers.is_empty() {
+        (FOUND_NOTHING, b"{}".to_vec())
+    } else {
+        let file = run.scratch.path().join("image.tar");
+        let platform = args.image.platform.as_ref();
+        archive(&args.image.layout, platform, Format::Docker(&[]), &file)?;
+        let call = preset.scan(&run.cache(), &args.database)?;
+        run.ended(Subject::Given(file), call, &[FOUND_NOTHING, FOUND])?
+    };
+    let (mut list, matches) = preset.read_report(&report)?;
+    run.check_code(code, matches.len())?;
+    list.scanner.version = run.version(|said| preset.read_version(said))?;
+    let advisories = preset.read_database(&args.database, &list)?;
+    check_not_yet("database", advisories.database().built)?;
+    let inventory = run.inventory(image, Some(read), &list, JavaArchives::Content)?;
+    if let Some(base) = base {
+        inventory.check_base(base)?;
+    }
+    let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
+    Ok((inventory, findings))
 }
 
 fn scan_files(

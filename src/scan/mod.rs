@@ -12,6 +12,7 @@ pub mod grype;
 mod isolate;
 mod memory;
 mod osv;
+mod osv_scanner;
 mod packages;
 pub mod policy;
 pub mod preset;

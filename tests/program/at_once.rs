@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use oci_pull_all_support::rootfs::{Layer, image};
-use oci_pull_all_support::{Ran, User, digest};
+use oci_pull_all_support::{Ran, User, digest, dpkg_status};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -170,4 +170,167 @@ fn clamav_is_not_believed_where_it_cannot_be_right() {
     let _ = fs::remove_dir_all(user.path("layout"));
     image(&user, &[]);
     assert_eq!(codes_with(log("%.0s", 0, 0), "daily.cvd"), ["no-files"]);
+}
+
+/// Writes a file of OSV's, for an ecosystem, with a record about each of these.
+fn write_records(user: &User, directory: &str, ecosystems: &[&str], day: &str) {
+    use std::io::Write as _;
+    let file = user.path(directory).join("all.zip");
+    fs::create_dir_all(user.path(directory)).expect("can be made");
+    let mut writer = zip::ZipWriter::new(fs::File::create(file).expect("can be made"));
+    for (number, ecosystem) in ecosystems.iter().enumerate() {
+        let name = format!("X-{number}.json");
+        let options = zip::write::SimpleFileOptions::default();
+        writer.start_file(name, options).expect("a record");
+        let record = json!({
+            "id": format!("X-{number}"), "modified": format!("{day}T00:00:00Z"),
+            "affected": [{"package": {"ecosystem": ecosystem, "name": "a"}}],
+        });
+        let bytes = record.to_string();
+        writer.write_all(bytes.as_bytes()).expect("a record");
+    }
+    writer.finish().expect("a zip file");
+}
+
+/// What osv-scanner writes of an image with openssl, of Debian's `libssl3`, and Jinja2.
+fn report(ecosystem: &str, layer: &str) -> Value {
+    json!({
+        "results": [
+            {
+                "source": {"path": "usr/lib/python3/site-packages/Jinja2-2.11.2.dist-info/METADATA", "type": "artifact"},
+                "packages": [{
+                    "package": {"name": "jinja2", "version": "2.11.2", "ecosystem": "PyPI", "image_origin_details": {"index": 0}},
+                    "vulnerabilities": [{
+                        "id": "GHSA-1", "aliases": ["CVE-1"], "summary": "made up",
+                        "affected": [{"package": {"name": "Jinja2", "ecosystem": "PyPI"}, "ranges": [
+                            {"type": "GIT", "events": [{"introduced": "0"}, {"fixed": "0123"}]},
+                            {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2.11.3"}]},
+                        ]}],
+                    }],
+                    "groups": [{"ids": ["GHSA-1"], "aliases": ["CVE-1", "GHSA-1"], "max_severity": "9.8"}],
+                }],
+            },
+            {
+                "source": {"path": "var/lib/dpkg/status", "type": "os"},
+                "packages": [{
+                    "package": {"name": "openssl", "os_package_name": "libssl3", "version": "3.0.9-1", "ecosystem": ecosystem},
+                    "vulnerabilities": [
+                        {"id": "DEBIAN-CVE-2", "upstream": ["CVE-2"]},
+                        {"id": "DSA-3", "upstream": ["CVE-3", "CVE-4"]},
+                    ],
+                    "groups": [
+                        {"ids": ["DEBIAN-CVE-2"], "max_severity": "", "experimental_analysis": {"DEBIAN-CVE-2": {"called": true, "unimportant": true}}},
+                        {"ids": ["DSA-3"], "max_severity": ""},
+                    ],
+                }],
+            },
+        ],
+        "image_metadata": {"layer_metadata": [{"diff_id": layer}]},
+    })
+}
+
+#[test]
+fn what_osv_scanner_says_is_read_as_what_it_knows() {
+    let user = new_user();
+    let layer = Layer::new()
+        .file("etc/os-release", "ID=debian\nVERSION_ID=12\n")
+        .file(
+            "var/lib/dpkg/status",
+            &dpkg_status(&[("libssl3", "3.0.9-1")]),
+        )
+        .file(
+            "usr/lib/python3/site-packages/Jinja2-2.11.2.dist-info/METADATA",
+            "Name: Jinja2\nVersion: 2.11.2\n",
+        );
+    let diff_id = digest(&layer.0);
+    image(&user, &[layer]);
+    write_records(
+        &user,
+        "db/Debian",
+        &["Debian:12", "Debian:13"],
+        "2026-11-10",
+    );
+    write_records(&user, "db/PyPI", &["PyPI"], "2026-11-12");
+    write_records(&user, "db/npm", &["npm"], "2020-01-01");
+    let database = ["Debian", "PyPI", "npm"].map(|name| format!("--database=db/{name}/all.zip"));
+    let database = database.each_ref().map(String::as_str);
+    // Each ecosystem has a file, and the last argument is the directory of all.
+    let script = "for last; do :; done\nfor name in Debian Alpine 'Rocky Linux'; do test -s \"$last/osv-scalibr/$name/all.zip\" || exit 7; done\ncp \"$0.json\" \"$OCI_SCAN_REPORT\"; exit 1";
+    write_scanner(&user, "osv-scanner version: 2.6.0", script);
+    let write = |report: &Value| {
+        fs::write(user.path("scanner.json"), report.to_string()).expect("can be written");
+    };
+    write(&report("Debian:12", &diff_id));
+    scan(&user, "osv-scanner", &database).succeeded();
+    let findings = read(&user, "f.json");
+    assert_eq!(findings["troubles"], json!([]));
+    assert_eq!(findings["scanner"]["version"], "2.6.0");
+    // Of the files that matter, the oldest.
+    assert_eq!(findings["database"]["built"], "2026-11-10T00:00:00Z");
+    let rows: Vec<Value> = findings["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|found| {
+            let package = &found["package"];
+            json!([
+                found["id"],
+                found["aliases"],
+                found["severity"],
+                found["fixed"],
+                package["name"],
+                package["purl"],
+                package["layer"],
+            ])
+        })
+        .collect();
+    let libssl3 = "pkg:deb/debian/libssl3@3.0.9-1";
+    assert_eq!(
+        rows,
+        [
+            json!([
+                "DEBIAN-CVE-2",
+                ["CVE-2"],
+                "negligible",
+                "",
+                "libssl3",
+                libssl3,
+                ""
+            ]),
+            json!(["DSA-3", [], "unknown", "", "libssl3", libssl3, ""]),
+            json!([
+                "GHSA-1",
+                ["CVE-1"],
+                "critical",
+                "2.11.3",
+                "jinja2",
+                "pkg:pypi/jinja2@2.11.2",
+                diff_id
+            ]),
+        ]
+    );
+
+    // It looks up a release as it is said, and says nothing where there is none.
+    for (ecosystem, expected) in [
+        ("Debian", &["system-not-covered"][..]),
+        ("Debian:12.5", &["system-not-covered"]),
+        ("Debian:11", &["system-not-covered", "system-mistaken"]),
+        ("Ubuntu:22.04", &["system-not-covered", "system-mistaken"]),
+    ] {
+        write(&report(ecosystem, &diff_id));
+        scan(&user, "osv-scanner", &database).succeeded();
+        let findings = read(&user, "f.json");
+        assert_eq!(codes(&findings), expected, "{ecosystem}");
+    }
+    // Without a file for an ecosystem.
+    write(&report("Debian:12", &diff_id));
+    scan(&user, "osv-scanner", &database[..1]).succeeded();
+    assert_eq!(codes(&read(&user, "f.json")), ["language-not-covered"]);
+    let nothing = json!({"results": []});
+    write(&nothing);
+    let message = "ended with 1, but it wrote that it found 0";
+    scan(&user, "osv-scanner", &database).failed(&[message]);
+    fs::write(user.path("db/PyPI/all.zip"), "cut").expect("can be written");
+    write(&report("Debian:12", &diff_id));
+    scan(&user, "osv-scanner", &database).failed(&["the scanner's database cannot be read"]);
 }

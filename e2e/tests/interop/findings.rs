@@ -1,4 +1,4 @@
-//! Scans by the scanner of the build and a policy: real Trivy, and real grype with syft, whose images and
+//! Scans by the scanner of the build and a policy: real Trivy, real grype with syft, and real osv-scanner, whose images and
 //! databases are pulled like the base, and Debian's clamscan, whose database is.
 
 use std::fmt::Write as _;
@@ -8,6 +8,7 @@ use oci_pull_all_e2e::bazel::{Run, Workspace};
 use oci_pull_all_e2e::clamav_db::clamav_db;
 use oci_pull_all_e2e::grype_db::grype_db;
 use oci_pull_all_e2e::jar::{jar, sha1};
+use oci_pull_all_e2e::osv_db::osv_db;
 use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::remote::RemoteExecution;
@@ -126,6 +127,20 @@ impl Pulls {
         Some(pulls)
     }
 
+    /// The same with osv-scanner.
+    fn of_osv_scanner() -> Option<Self> {
+        let mut images = Images::default();
+        let path = "osv-scanner";
+        let scanner = add_scanner(&mut images, "google/osv-scanner", Peer::OsvScanner, path)?;
+        let mut pulls = Self::with(images, vec![("OSV_SCANNER", scanner)]);
+        let user = new_user();
+        let files = osv_db(user.home(), &ADVISORIES, "2026-11-10");
+        let files = files.iter().map(|file| file.display().to_string());
+        let database = pulls.push_db(&user, "osv", &files.collect::<Vec<_>>());
+        pulls.set("OSV_DB", database);
+        Some(pulls)
+    }
+
     /// The same with clamscan, which Debian installs.
     fn of_clamav() -> Self {
         let mut pulls = Self::with(Images::default(), Vec::new());
@@ -191,7 +206,15 @@ impl Pulls {
         }
         let java = add_trivy_java_db(&mut images, &java_database(), "2026-11-10");
         digests.push(("TRIVY_JAVA_DB", java));
-        for name in ["TRIVY", "GRYPE", "SYFT", "GRYPE_DB", "CLAMAV_DB"] {
+        for name in [
+            "TRIVY",
+            "GRYPE",
+            "SYFT",
+            "GRYPE_DB",
+            "OSV_SCANNER",
+            "OSV_DB",
+            "CLAMAV_DB",
+        ] {
             if digests.iter().all(|(pull, _)| *pull != name) {
                 digests.push((name, NOT_PULLED.to_owned()));
             }
@@ -787,6 +810,96 @@ fn a_policy_decides_on_what_grype_finds() {
             &["passed"],
         );
     }
+}
+
+#[test]
+fn a_policy_decides_on_what_osv_scanner_finds() {
+    let Some(pulls) = Pulls::of_osv_scanner() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let directory = |name: &str| workspace.path(&format!("osv/{name}"));
+    let others = [Advisory {
+        source: "debian 13",
+        ..ADVISORIES[0]
+    }];
+    let of_python: Vec<_> = ADVISORIES[1..2].to_vec();
+    osv_db(&directory("of_last_year"), &ADVISORIES, "2025-11-10");
+    osv_db(&directory("of_others"), &others, "2026-11-10");
+    osv_db(&directory("that_knows_nothing"), &[], "2026-11-10");
+    osv_db(&directory("without_debian"), &of_python, "2026-11-10");
+    fs::remove_dir_all(directory("without_debian/Debian")).expect("is there");
+    let by = |name: &str| format!("--@oci_pull_all//oci:scanner=//osv:{name}");
+    let osv = by("osv");
+
+    let base = log(&workspace, "//security:debian", &[&osv], Passed);
+    let of_openssl = "DEBIAN-CVE-2099-0001 high openssl 3.0.9-1";
+    let excepted = format!(
+        "excepted: {of_openssl}, fixed in 3.0.11-1~deb12u2: made up\\u{{1b}}[2J: security/exceptions.toml:3 (security@example.com): nothing here speaks TLS 1.0"
+    );
+    has(&base, &[&excepted, "passed"], &["found:"]);
+
+    let jinja = JINJA.replace(
+        "CVE-2099-0002 critical Jinja2",
+        "GHSA-CVE-2099-0002 critical jinja2",
+    );
+    let curl = CURL.replace("CVE", "DEBIAN-CVE");
+    let image = log(&workspace, "//:image_scan", &[&osv], Failed);
+    has(
+        &image,
+        &[&jinja, &curl, "FAILED: 2 findings, 0 faulty exceptions"],
+        &["found: DEBIAN-CVE-2099-0001"],
+    );
+    assert!(
+        image.contains("osv-scanner 2.6.0, its database of 2026-11-10"),
+        "{image}"
+    );
+    let alone = log(&workspace, "//:image_alone_scan", &[&osv], Failed);
+    let in_base = format!("found: {of_openssl}, in the base, fixed in 3.0.11-1~deb12u2");
+    assert!(alone.contains(&in_base), "{alone}");
+    // The exceptions name what another scanner calls them.
+    let passing = log(&workspace, "//:excepted_scan", &[&osv], Passed);
+    has(&passing, &["passed"], &["found"]);
+    let expired = log(&workspace, "//:expired_scan", &[&osv], Failed);
+    let over = "exception: app/expired.toml:5: CVE-2099-0003: it ended on 2026-11-09, and the database is of 2026-11-10";
+    has(&expired, &[&curl, over], &["found: GHSA"]);
+
+    let empty = log(&workspace, "//:without_packages_scan", &[&osv], Untrusted);
+    let nothing = "cannot be trusted: the scanner saw no package in the image [no-packages]";
+    has(&empty, &[nothing], &["passed"]);
+    let disguised = log(&workspace, "//:disguised_scan", &[&osv], Untrusted);
+    let other = "cannot be trusted: the image says that it is debian 11, and its base that it is debian 12 [system-differs]";
+    has(&disguised, &[other], &[]);
+
+    for (scanner, trouble) in [
+        (
+            "osv_of_last_year",
+            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]",
+        ),
+        (
+            "osv_that_knows_nothing",
+            "the database has no advisory [empty-database]",
+        ),
+        (
+            "osv_of_others",
+            "the database has nothing about Debian 12 [system-not-covered]",
+        ),
+        (
+            "osv_without_debian",
+            "the database has nothing about Debian 12 [system-not-covered]",
+        ),
+    ] {
+        let log = log(&workspace, "//:excepted_scan", &[&by(scanner)], Untrusted);
+        has(
+            &log,
+            &[&format!("cannot be trusted: {trouble}")],
+            &["passed"],
+        );
+    }
+    let missing = by("osv_without_a_database");
+    let missing = workspace.fail(&["test", "//:excepted_scan", &missing]);
+    let message = "//osv:osv_without_a_database: databases have no all.zip";
+    assert!(missing.contains(message), "{missing}");
 }
 
 #[test]
