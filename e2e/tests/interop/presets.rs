@@ -693,6 +693,49 @@ fn what_osv_scanner_does_not_see_or_know_is_told() {
 }
 
 #[test]
+fn scanners_of_registries_find_an_image_on_loopback() {
+    let scanners = [
+        Scanner::trivy(&ADVISORIES, &[]),
+        Scanner::grype(&ADVISORIES),
+    ];
+    for scanner in scanners {
+        let Some(scanner) = scanner else { return };
+        let user = &scanner.user;
+        image(user, &[whole()]);
+        let cache = user.path("cache").display().to_string();
+        let words = match scanner.kind {
+            "trivy" => format!(
+                "image --image-src remote {{layout}} --format json --scanners vuln --offline-scan --skip-db-update \
+                --skip-java-db-update --skip-check-update --skip-version-check --disable-telemetry \
+                --cache-backend memory --cache-dir {cache} --output {{report}}"
+            ),
+            _ => "registry:{layout} --output json --file {report}".to_owned(),
+        };
+        let program = scanner.program.display().to_string();
+        let scan = [
+            "scan",
+            "--layout=layout",
+            "--input=registry",
+            "--report=r.json",
+            "--env=GRYPE_DB_AUTO_UPDATE=false",
+            "--env=GRYPE_DB_VALIDATE_AGE=false",
+            "--env=GRYPE_CHECK_FOR_APP_UPDATE=false",
+            &format!("--env=GRYPE_DB_CACHE_DIR={cache}"),
+            "--scanner",
+            &program,
+            "--",
+        ];
+        let words = words.split_whitespace();
+        user.run(&scan.into_iter().chain(words).collect::<Vec<_>>())
+            .succeeded();
+        let report = fs::read_to_string(user.path("r.json")).expect("was written");
+        for id in ["CVE-2099-0001", "CVE-2099-0002"] {
+            assert!(report.contains(id), "{}: no {id}: {report}", scanner.kind);
+        }
+    }
+}
+
+#[test]
 fn osv_scanner_finds_what_a_package_is_built_from() {
     let Some(osv) = Scanner::osv(&ADVISORIES) else {
         return;
