@@ -2,6 +2,7 @@
 
 load("//oci/private/repositories:oci_pull.bzl", _oci_pull = "oci_pull")
 load("//oci/private/repositories:oci_pull_all.bzl", _oci_pull_all = "oci_pull_all")
+load("//oci/private/rules:clamav_scanner.bzl", _clamav_scanner = "clamav_scanner")
 load("//oci/private/rules:grype_scanner.bzl", _grype_scanner = "grype_scanner")
 load("//oci/private/rules:oci_artifact_files.bzl", _oci_artifact_files = "oci_artifact_files")
 load("//oci/private/rules:oci_complete_layout.bzl", _oci_complete_layout = "oci_complete_layout")
@@ -23,6 +24,7 @@ load("//oci/private/rules:oci_sbom_toolchain.bzl", _oci_sbom_toolchain = "oci_sb
 load("//oci/private/rules:oci_scan_policy.bzl", _oci_scan_policy = "oci_scan_policy")
 load("//oci/private/rules:oci_scan_test.bzl", _oci_scan_test = "oci_scan_test")
 load("//oci/private/rules:oci_vex.bzl", _oci_vex = "oci_vex")
+load("//oci/private/rules:osv_scanner.bzl", _osv_scanner = "osv_scanner")
 load("//oci/private/rules:trivy_scanner.bzl", _trivy_scanner = "trivy_scanner")
 load(
     ":providers.bzl",
@@ -44,6 +46,7 @@ load(
     _OCIToolInfo = "OCIToolInfo",
 )
 
+clamav_scanner = _clamav_scanner
 grype_scanner = _grype_scanner
 oci_artifact_files = _oci_artifact_files
 oci_complete_layout = _oci_complete_layout
@@ -67,6 +70,7 @@ oci_sbom_toolchain = _oci_sbom_toolchain
 oci_scan_policy = _oci_scan_policy
 oci_scan_test = _oci_scan_test
 oci_vex = _oci_vex
+osv_scanner = _osv_scanner
 trivy_scanner = _trivy_scanner
 
 OCIArtifactFilesInfo = _OCIArtifactFilesInfo

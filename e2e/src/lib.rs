@@ -7,6 +7,7 @@
 
 pub mod bazel;
 mod checkout;
+pub mod clamav_db;
 pub mod docker_registry;
 pub mod engine;
 pub mod grype_db;
@@ -16,6 +17,7 @@ pub mod link;
 pub mod log;
 pub mod modules;
 pub mod nginx;
+pub mod osv_db;
 pub mod page;
 pub mod peer;
 pub mod remote;

@@ -35,6 +35,8 @@ pub enum Peer {
     Ociserver,
     /// A registry client.
     Oras,
+    /// A vulnerability scanner.
+    OsvScanner,
     /// A registry client, that of regclient.
     Regctl,
     /// CNCF Distribution, a registry.
@@ -47,7 +49,7 @@ pub enum Peer {
 
 impl Peer {
     /// All of them, in the order of their names.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Actionlint,
         Self::BazelRemote,
         Self::Buildifier,
@@ -58,6 +60,7 @@ impl Peer {
         Self::Grype,
         Self::Ociserver,
         Self::Oras,
+        Self::OsvScanner,
         Self::Regctl,
         Self::Registry,
         Self::Syft,
@@ -77,6 +80,7 @@ impl Peer {
             Self::Grype => "grype",
             Self::Ociserver => "ociserver",
             Self::Oras => "oras",
+            Self::OsvScanner => "osv-scanner",
             Self::Regctl => "regctl",
             Self::Registry => "registry",
             Self::Syft => "syft",

@@ -1,6 +1,6 @@
 //! `findings`: what the actions and tests of a scan with a policy call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,24 +10,25 @@ use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
-use oci_pull_all::layout::{FoundImage, LayoutImages};
+use oci_pull_all::layout::{Format, FoundImage, LayoutImages, archive};
 use oci_pull_all::oci::config::ImageConfig;
 use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Repository;
 use oci_pull_all::oci::strict;
+use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{
-    FileFindings, FindingKind, Findings, Image, Inventory, JavaArchives, Package, SCHEMA, Scanner,
-    Severity, Trouble,
+    FileFindings, Finding, FindingKind, Findings, Image, Inventory, JavaArchives, Package, SCHEMA,
+    Scanner, Severity, Trouble, summary,
 };
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
-use oci_pull_all::scan::preset::{Call, Preset, preset};
+use oci_pull_all::scan::preset::{Advisories, AtOnce, Call, Listed, Preset, at_once, preset};
 use oci_pull_all::scan::traces::{ReadImage, Traces};
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
 use oci_pull_all::scan::vex::{self, VexDocument};
-use oci_pull_all::scan::{Isolation, Scan, Subject, grype, report};
+use oci_pull_all::scan::{Isolation, Scan, Subject, clamscan, grype, report};
 use serde::de::DeserializeOwned;
 
 use super::scan::{isolate, isolate_from_network};
@@ -43,6 +44,9 @@ pub(crate) enum FindingsCommand {
     Files(FilesArgs),
     /// Find what is known against the packages of an inventory.
     Match(MatchArgs),
+    /// List the packages of an image and find what is known against them, or look into its files, by a scanner that does
+    /// so in one step.
+    Scan(ScanArgs),
     /// Judge findings by a policy.
     Verdict(VerdictArgs),
     /// Write what verdicts let pass by exceptions as a VEX document (openvex.dev).
@@ -81,6 +85,27 @@ impl std::fmt::Debug for Kind {
 fn parse_kind(name: &str) -> std::result::Result<Kind, String> {
     let found = preset(name).map(Kind);
     found.ok_or_else(|| "there are trivy and grype".to_owned())
+}
+
+/// A scanner of a build that does all in one step: of packages, or of files alone.
+#[derive(Clone)]
+enum AtOnceKind {
+    Packages(&'static dyn AtOnce),
+    Clamav,
+}
+
+impl std::fmt::Debug for AtOnceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtOnceKind")
+    }
+}
+
+fn parse_at_once(name: &str) -> std::result::Result<AtOnceKind, String> {
+    match at_once(name) {
+        Some(found) => Ok(AtOnceKind::Packages(found)),
+        None if name == clamscan::NAME => Ok(AtOnceKind::Clamav),
+        None => Err("there are osv-scanner and clamav".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -171,6 +196,29 @@ pub(crate) struct MatchArgs {
     /// The database and its metadata.json.
     #[arg(long, num_args = 2, required = true, value_names = ["FILE", "METADATA"])]
     database: Vec<PathBuf>,
+    /// The file for the findings.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// Which scanner it is: osv-scanner, or clamav, which looks for malware.
+    #[arg(long, value_name = "NAME", value_parser = parse_at_once)]
+    kind: AtOnceKind,
+    #[command(flatten)]
+    scanner: ScannerArgs,
+    #[command(flatten)]
+    image: ImageArgs,
+    /// The inventory of the image's base.
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// A file of the database: of OSV, all.zip in a directory that is called as the ecosystem. May be repeated.
+    #[arg(long, value_name = "FILE", required = true)]
+    database: Vec<PathBuf>,
+    /// The file for the inventory.
+    #[arg(long, value_name = "FILE")]
+    inventory: PathBuf,
     /// The file for the findings.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -286,6 +334,7 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
         FindingsCommand::Inventory(args) => inventory(args)?,
         FindingsCommand::Files(args) => files(args)?,
         FindingsCommand::Match(args) => match_(args)?,
+        FindingsCommand::Scan(args) => scan(args)?,
         FindingsCommand::Verdict(args) => verdict(args)?,
         FindingsCommand::Vex(args) => {
             let verdicts = read_verdicts(&args.verdicts)?;
@@ -302,7 +351,7 @@ fn import(args: &ImportArgs) -> Result<()> {
     let database = grype::unpacked(&args.database, run.scratch.path())?;
     let imported = if grype::is_importable(&database, &args.database)? {
         let subject = Subject::Given(database.clone());
-        run.scan(subject, grype::import(&run.cache()), None)?;
+        run.scan(subject, grype::import(&run.cache()), None, &[0])?;
         grype::imported(&run.cache())
     } else {
         // The verdict tells.
@@ -338,35 +387,141 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
             preset.normalized(&run.report(subject, call)?)?
         }
     };
-    let FoundImage {
-        descriptor, config, ..
-    } = image;
-    let created = created(&config);
     let listed = preset.read_list(&list)?;
-    let packages: BTreeSet<Package> = listed.packages.into_values().collect();
-    let platform = descriptor.platform.unwrap_or(config.platform);
     write(&args.list, &list)?;
-    write_json(
-        &args.output,
-        &Inventory {
-            schema: SCHEMA,
-            scanner: Scanner {
-                created: run.scanner_created()?,
-                ..listed.scanner
-            },
-            network: run.isolation.access(),
-            image: Image {
-                manifest: descriptor.digest.to_string(),
-                platform: platform.to_string(),
-                created,
-            },
-            layers: config.diff_ids,
-            system: listed.system,
-            traces: Traces::of(read, &packages)?,
-            packages: packages.into_iter().collect(),
-            java,
+    let inventory = run.inventory(image, Some(read), &listed, java)?;
+    write_json(&args.output, &inventory)
+}
+
+/// How a scanner ends that found something, or did not.
+const FOUND: i32 = 1;
+const FOUND_NOTHING: i32 = 0;
+
+fn scan(args: &ScanArgs) -> Result<()> {
+    let run = Run::begin(&args.scanner)?;
+    let image = args.image.find()?;
+    let base: Option<Inventory> = args.base.as_deref().map(read_json).transpose()?;
+    let base = base.as_ref();
+    let (inventory, findings) = match args.kind {
+        AtOnceKind::Packages(preset) => scan_packages(args, &run, image, base, preset)?,
+        AtOnceKind::Clamav => scan_files(args, &run, image, base)?,
+    };
+    write_json(&args.inventory, &inventory)?;
+    write_json(&args.output, &findings)
+}
+
+fn scan_packages(
+    args: &ScanArgs,
+    run: &Run<'_>,
+    image: FoundImage,
+    base: Option<&Inventory>,
+    preset: &dyn AtOnce,
+) -> Result<(Inventory, Findings)> {
+    // Reads all layers, as for an inventory.
+    let read = ReadImage::read(&args.image.layout, &image.manifest, &image.config)?;
+    // One without layers is an error to it.
+    let (code, report) = if image.manifest.layers.is_empty() {
+        (FOUND_NOTHING, b"{}".to_vec())
+    } else {
+        let file = run.scratch.path().join("image.tar");
+        let platform = args.image.platform.as_ref();
+        archive(&args.image.layout, platform, Format::Docker(&[]), &file)?;
+        let call = preset.scan(&run.cache(), &args.database)?;
+        run.ended(Subject::Given(file), call, &[FOUND_NOTHING, FOUND])?
+    };
+    let (mut list, matches) = preset.read_report(&report)?;
+    run.check_code(code, matches.len())?;
+    list.scanner.version = run.version(|said| preset.read_version(said))?;
+    let advisories = preset.read_database(&args.database, &list)?;
+    check_not_yet("database", advisories.database().built)?;
+    let inventory = run.inventory(image, Some(read), &list, JavaArchives::Content)?;
+    if let Some(base) = base {
+        inventory.check_base(base)?;
+    }
+    let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
+    Ok((inventory, findings))
+}
+
+fn scan_files(
+    args: &ScanArgs,
+    run: &Run<'_>,
+    image: FoundImage,
+    base: Option<&Inventory>,
+) -> Result<(Inventory, Findings)> {
+    let advisories = clamscan::read_database(&args.database)?;
+    check_not_yet("database", advisories.database().built)?;
+    // Reads all layers, which must be what the config says.
+    let rootfs = Rootfs::read(&args.image.layout, &image.manifest, &image.config)?;
+    let unpacked = run.scratch.path().join("rootfs");
+    rootfs.write_directory(&unpacked)?;
+    let layers = image.config.diff_ids.clone();
+    let listed = Listed {
+        system: None,
+        packages: BTreeMap::new(),
+        scanner: Scanner {
+            name: clamscan::NAME.to_owned(),
+            version: run.version(clamscan::read_version)?,
+            created: None,
         },
-    )
+    };
+    let inventory = run.inventory(image, None, &listed, JavaArchives::Content)?;
+    if let Some(base) = base {
+        inventory.check_base(base)?;
+    }
+    let files = count_files(&unpacked)?;
+    let mut troubles = Vec::new();
+    let mut found = BTreeSet::new();
+    let mut seen = 0;
+    // What it cannot read is an error to it; the verdict tells.
+    if advisories.has_any() {
+        let root = unpacked.display().to_string();
+        let call = clamscan::call(&run.cache(), &args.database)?;
+        let (code, log) = run.ended(Subject::Made(unpacked), call, &[FOUND_NOTHING, FOUND])?;
+        let answer = clamscan::read(&String::from_utf8_lossy(&log), &root)?;
+        run.check_code(code, answer.found.len() + answer.unscanned.len())?;
+        let paths = answer.unscanned.iter();
+        troubles.extend(summary(paths, |path, more| Trouble::FilesUnscanned {
+            path,
+            more,
+        }));
+        seen = answer.files;
+        if seen < files {
+            troubles.push(Trouble::FilesUnseen { seen, files });
+        }
+        found.extend(answer.found.into_iter().map(|(path, id)| {
+            let file = rootfs.file(&path);
+            let layer = file.and_then(|file| layers.get(rootfs.layer(file)?));
+            Finding::of_malware(format!("/{path}"), id, layer)
+        }));
+    }
+    if files == 0 {
+        troubles.push(Trouble::NoFiles);
+    }
+    let findings = Findings::of_files(
+        FindingKind::Malware,
+        found,
+        seen,
+        troubles,
+        &inventory,
+        base,
+        &advisories,
+    );
+    Ok((inventory, findings))
+}
+
+/// How many names of files with something in them are below a directory.
+fn count_files(directory: &Path) -> Result<u64> {
+    let mut number = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            number += count_files(&entry.path())?;
+        } else if metadata.is_file() && metadata.len() > 0 {
+            number += 1;
+        }
+    }
+    Ok(number)
 }
 
 fn files(args: &FilesArgs) -> Result<()> {
@@ -680,10 +835,77 @@ impl<'a> Run<'a> {
         self.scratch.path().join("cache")
     }
 
+    /// What there is in an image, by what the scanner listed.
+    fn inventory(
+        &self,
+        image: FoundImage,
+        read: Option<ReadImage>,
+        listed: &Listed,
+        java: JavaArchives,
+    ) -> Result<Inventory> {
+        let FoundImage {
+            descriptor, config, ..
+        } = image;
+        let created = created(&config);
+        let packages: BTreeSet<Package> = listed.packages.values().cloned().collect();
+        let platform = descriptor.platform.unwrap_or(config.platform);
+        Ok(Inventory {
+            schema: SCHEMA,
+            scanner: Scanner {
+                created: self.scanner_created()?,
+                ..listed.scanner.clone()
+            },
+            network: self.isolation.access(),
+            image: Image {
+                manifest: descriptor.digest.to_string(),
+                platform: platform.to_string(),
+                created,
+            },
+            layers: config.diff_ids,
+            system: listed.system.clone(),
+            traces: match read {
+                Some(read) => Traces::of(read, &packages)?,
+                None => Traces::default(),
+            },
+            packages: packages.into_iter().collect(),
+            java,
+        })
+    }
+
+    /// Makes sure that a scanner ended as one that found so much.
+    fn check_code(&self, code: i32, found: usize) -> Result<()> {
+        if (code == FOUND) == (found > 0) {
+            return Ok(());
+        }
+        let name = &self.args.scanner_name;
+        Err(
+            format!("the scanner {name} ended with {code}, but it wrote that it found {found}")
+                .into(),
+        )
+    }
+
     /// Has the scanner read something, and returns what it wrote.
     fn report(&self, subject: Subject, call: Call) -> Result<Vec<u8>> {
-        self.scan(subject, call, Some("report.json"))?;
-        read(&self.outputs().join("report.json"))
+        Ok(self.ended(subject, call, &[0])?.1)
+    }
+
+    /// The same, and with which of these codes it ended.
+    fn ended(&self, subject: Subject, call: Call, expected: &[i32]) -> Result<(i32, Vec<u8>)> {
+        let code = self.scan(subject, call, Some("report.json"), expected)?;
+        Ok((code, read(&self.outputs().join("report.json"))?))
+    }
+
+    /// The scanner's version, as it says.
+    fn version(&self, read_version: impl Fn(&str) -> Option<&str>) -> Result<String> {
+        let call = Call {
+            arguments: vec!["--version".to_owned()],
+            environment: Vec::new(),
+        };
+        let nothing = Subject::Given("/dev/null".into());
+        self.scan(nothing, call, None, &[0])?;
+        let said = read(&self.said())?;
+        let said = String::from_utf8_lossy(&said);
+        Ok(read_version(&said).unwrap_or_default().to_owned())
     }
 
     /// Makes sure that the scanner did not complain of its database.
@@ -711,9 +933,14 @@ impl<'a> Run<'a> {
         self.scratch.path().join("outputs")
     }
 
-    fn scan(&self, subject: Subject, call: Call, report: Option<&str>) -> Result<()> {
-        let scratch = self.scratch.path().join("scratch");
-        fs::create_dir(&scratch)?;
+    fn scan(
+        &self,
+        subject: Subject,
+        call: Call,
+        report: Option<&str>,
+        expected: &[i32],
+    ) -> Result<i32> {
+        let scratch = tempfile::tempdir_in(self.scratch.path())?;
         let scan = Scan {
             scanner: self.args.program.clone(),
             name: self.args.scanner_name.clone(),
@@ -725,10 +952,10 @@ impl<'a> Run<'a> {
             withheld: Some(ARGUMENTS_VARIABLE),
             said: Some(self.said()),
             outputs: self.outputs(),
-            scratch,
+            scratch: scratch.path().to_owned(),
             isolation: self.isolation,
             report: report.map(str::to_owned),
-            expected_exit: 0,
+            expected_exits: expected.to_vec(),
         };
         let ended = scan.run();
         if ended.is_err() {

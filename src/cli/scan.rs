@@ -145,10 +145,10 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         scratch: scratch.path().to_owned(),
         isolation,
         report: args.report,
-        expected_exit: args.expected_exit.into(),
+        expected_exits: vec![args.expected_exit.into()],
     };
     match scan.run() {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(_) => Ok(ExitCode::SUCCESS),
         // Whoever reads exit codes wants the scanner's.
         Err(error @ ScanError::End { status, .. }) => {
             let code = status.code().and_then(|code| u8::try_from(code).ok());

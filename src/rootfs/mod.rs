@@ -285,6 +285,14 @@ impl Rootfs {
         }
     }
 
+    /// Which layer a file is from, counted from 0; none if it is none.
+    pub fn layer(&self, file: FileNumber) -> Option<usize> {
+        match self.tree.inode_at(file.0).kind {
+            InodeKind::File { source, .. } => Some(source.layer),
+            _ => None,
+        }
+    }
+
     /// Whether somebody may run a file.
     pub fn is_executable(&self, file: FileNumber) -> bool {
         self.tree.inode_at(file.0).metadata.mode & 0o111 != 0

@@ -14,6 +14,9 @@ const HEADER: usize = 512;
 const MAGIC: &str = "ClamAV-VDB";
 /// How the header has the time at which it was built: `15 Nov 2026 09-26 -0500`.
 const TIME: &str = "%d %b %Y %H-%M %z";
+/// What is in the archive beside signatures.
+const LICENSE: &[u8] = b"COPYING";
+const ABOUT: &[u8] = b".info";
 /// How such files are called, because ClamAV goes by that.
 const ENDINGS: [&str; 3] = [".cvd", ".cld", ".cud"];
 
@@ -50,16 +53,23 @@ pub(super) fn built(path: &Path) -> Result<DateTime<Utc>, ClamavError> {
     open(path).map(|(built, _)| built)
 }
 
-/// The same of one that is read to its end, and that ClamAV would read.
+/// The same of one that ClamAV would read, and that has signatures.
 pub(super) fn check(path: &Path) -> Result<DateTime<Utc>, ClamavError> {
+    match read(path)? {
+        (built, true) => Ok(built),
+        (_, false) => Err(ClamavError::Empty(path.to_owned())),
+    }
+}
+
+/// When one that ClamAV would read was built, and whether it has signatures. It is read to its end.
+pub(super) fn read(path: &Path) -> Result<(DateTime<Utc>, bool), ClamavError> {
     let name = path.to_string_lossy();
     if !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
         return Err(ClamavError::Name(path.to_owned()));
     }
     let (built, mut reader) = open(path)?;
-    match has_files(&mut reader) {
-        Ok(true) => Ok(built),
-        Ok(false) => Err(ClamavError::Empty(path.to_owned())),
+    match has_signatures(&mut reader) {
+        Ok(has_any) => Ok((built, has_any)),
         Err(source) => Err(ClamavError::Signatures {
             path: path.to_owned(),
             source,
@@ -83,13 +93,14 @@ fn open(path: &Path) -> Result<(DateTime<Utc>, impl BufRead), ClamavError> {
     Ok((built.to_utc(), reader))
 }
 
-/// Whether there is a file in the archive, which must be whole.
-fn has_files(reader: impl BufRead) -> Result<bool, TarError> {
+/// Whether there is a file of signatures in the archive, which must be whole.
+fn has_signatures(reader: impl BufRead) -> Result<bool, TarError> {
     let mut unpacked = BufReader::new(open_archive(reader)?);
     let mut archive = Archive::new(&mut unpacked);
     let mut any = false;
     while let Some(entry) = archive.next()? {
-        any |= matches!(entry.content, Content::File { .. });
+        let is_about_it = entry.path == LICENSE || entry.path.ends_with(ABOUT);
+        any |= !is_about_it && matches!(entry.content, Content::File { size } if size > 0);
         archive.data(|_, _| io::Result::Ok(()))?;
     }
     // Its checksum is at its end.

@@ -205,13 +205,15 @@ impl Part {
 
     fn of_osv(path: &Path) -> Result<Self, DatabaseError> {
         let records = Records::read(path)?;
+        let newest = records.newest;
+        let newest = newest.ok_or_else(|| OsvError::Empty(path.to_owned()))?;
         let ecosystem = records.ecosystem(path)?;
         Ok(Part {
             path: path.to_owned(),
             // Where osv-scanner looks for it below its directory.
             title: format!("osv-scalibr/{ecosystem}/all.zip"),
             media_type: "application/zip",
-            built: records.newest,
+            built: newest,
         })
     }
 
@@ -281,7 +283,7 @@ pub fn date(file: &ArtifactFile, path: &Path) -> Option<Result<Time, BadTime>> {
         return date_in_archive(path).ok()?;
     }
     let built = if name.ends_with(ZIP) {
-        Records::read(path).ok()?.newest
+        Records::read(path).ok()?.newest?
     } else {
         clamav::built(path).ok()?
     };

@@ -15,6 +15,9 @@ use super::traces::{PackageDatabase, Traces, is_java_archive};
 /// The version of these documents.
 pub const SCHEMA: u32 = 1;
 
+/// The kind of a file, where that counts as a package.
+pub(super) const FILE: &str = "file";
+
 /// What an image has in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
@@ -136,7 +139,7 @@ impl Package {
     /// A file of an image, or what counts as one.
     pub(super) fn file(path: String, layer: String) -> Self {
         Package {
-            kind: "file".to_owned(),
+            kind: FILE.to_owned(),
             of_system: false,
             name: path.clone(),
             version: String::new(),
@@ -392,7 +395,7 @@ fn epochless(version: &str) -> &str {
 }
 
 /// One thing to say of all these files: by the first of them, and how many more there are.
-fn summary<'a, T>(
+pub fn summary<'a, T>(
     mut files: impl Iterator<Item = &'a String>,
     said: impl FnOnce(String, u64) -> T,
 ) -> Option<T> {
@@ -519,6 +522,41 @@ impl Findings {
         })
     }
 
+    /// What a scanner of files alone found in the image's, of which it looked into so many, and why that cannot be trusted.
+    pub fn of_files(
+        kind: FindingKind,
+        found: BTreeSet<Finding>,
+        files: u64,
+        mut troubles: Vec<Trouble>,
+        inventory: &Inventory,
+        base: Option<&Inventory>,
+        advisories: &dyn Advisories,
+    ) -> Self {
+        troubles.extend(inventory.not_covered(advisories));
+        troubles.sort();
+        let mut findings = Findings {
+            schema: SCHEMA,
+            scanner: inventory.scanner.clone(),
+            network: inventory.network,
+            database: advisories.database().clone(),
+            java_database: None,
+            image: inventory.image.clone(),
+            looked_at: BTreeMap::from([(FILE.to_owned(), files)]),
+            kinds: BTreeSet::new(),
+            troubles,
+            notes: Vec::new(),
+            findings: Vec::new(),
+        };
+        let found = FileFindings {
+            schema: SCHEMA,
+            network: inventory.network,
+            kinds: BTreeSet::from([kind]),
+            findings: found,
+        };
+        findings.add_files(found, base);
+        findings
+    }
+
     /// Adds what was found in the image's files.
     pub fn add_files(&mut self, files: FileFindings, base: Option<&Inventory>) {
         let of_base: Contents = base.into_iter().collect();
@@ -574,12 +612,17 @@ pub enum FindingKind {
     Secret,
     /// A setting that should be another.
     Misconfiguration,
+    /// What harms whoever runs it.
+    Malware,
 }
 
 impl FindingKind {
     /// Whether it is found in files, and not by the packages that there are.
     pub fn is_of_files(self) -> bool {
-        matches!(self, FindingKind::Secret | FindingKind::Misconfiguration)
+        match self {
+            FindingKind::Vulnerability | FindingKind::License => false,
+            FindingKind::Secret | FindingKind::Misconfiguration | FindingKind::Malware => true,
+        }
     }
 }
 
@@ -590,6 +633,7 @@ impl std::fmt::Display for FindingKind {
             FindingKind::License => "license",
             FindingKind::Secret => "secret",
             FindingKind::Misconfiguration => "misconfiguration",
+            FindingKind::Malware => "malware",
         })
     }
 }
@@ -603,9 +647,11 @@ impl std::str::FromStr for FindingKind {
             "license" => FindingKind::License,
             "secret" => FindingKind::Secret,
             "misconfiguration" => FindingKind::Misconfiguration,
+            "malware" => FindingKind::Malware,
             _ => {
                 return Err(
-                    "there are vulnerability, license, secret and misconfiguration".to_owned(),
+                    "there are vulnerability, license, secret, misconfiguration and malware"
+                        .to_owned(),
                 );
             }
         })
@@ -692,6 +738,22 @@ pub struct Finding {
     pub title: String,
 }
 
+impl Finding {
+    /// Malware in the file at a path, which is from a layer. It is as bad as can be, whatever it is.
+    pub fn of_malware(path: String, id: String, layer: Option<&Digest>) -> Self {
+        Finding {
+            origin: Origin::Local,
+            kind: FindingKind::Malware,
+            id,
+            aliases: BTreeSet::new(),
+            package: Package::file(path, layer.map_or_else(String::new, Digest::to_string)),
+            fixed: String::new(),
+            severity: Severity::Critical,
+            title: String::new(),
+        }
+    }
+}
+
 /// Why the result of a scan cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
@@ -721,6 +783,22 @@ pub enum Trouble {
     SystemWithoutPackages {
         /// The system.
         system: String,
+    },
+    /// The scanner of files saw none.
+    NoFiles,
+    /// The scanner of files did not look into all of them.
+    FilesUnseen {
+        /// How many it looked into.
+        seen: u64,
+        /// How many there are.
+        files: u64,
+    },
+    /// The scanner of files did not look into all of a file.
+    FilesUnscanned {
+        /// One of them.
+        path: String,
+        /// How many more there are.
+        more: u64,
     },
     /// The scanner passed over files of packages of a language.
     LanguagePackagesUnseen {
@@ -819,13 +897,16 @@ pub enum Trouble {
 
 impl Trouble {
     /// The words of those that a policy may allow.
-    pub const ALLOWED: [&str; 17] = [
+    pub const ALLOWED: [&str; 20] = [
         "database-too-old",
         "database-without-date",
         "empty-database",
+        "files-unscanned",
+        "files-unseen",
         "go-program-without-modules",
         "language-not-covered",
         "language-packages-unseen",
+        "no-files",
         "no-java-database",
         "no-packages",
         "system-differs",
@@ -843,6 +924,9 @@ impl Trouble {
     pub fn code(&self) -> &'static str {
         match self {
             Trouble::NoPackages => "no-packages",
+            Trouble::NoFiles => "no-files",
+            Trouble::FilesUnseen { .. } => "files-unseen",
+            Trouble::FilesUnscanned { .. } => "files-unscanned",
             Trouble::SystemPackagesUnseen { .. } => "system-packages-unseen",
             Trouble::SystemPackagesMissing { .. } => "system-packages-missing",
             Trouble::SystemPackagesUnjudged { .. } => "system-packages-unjudged",
@@ -881,6 +965,17 @@ impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Trouble::NoPackages => f.write_str("the scanner saw no package in the image"),
+            Trouble::NoFiles => f.write_str("the scanner saw no file in the image"),
+            Trouble::FilesUnseen { seen, files } => {
+                write!(f, "the scanner looked into {seen} of {files} files")
+            }
+            Trouble::FilesUnscanned { path, more } => {
+                write!(
+                    f,
+                    "the scanner did not look into all of {path}{}",
+                    and_more(*more)
+                )
+            }
             Trouble::SystemPackagesUnseen { path } => {
                 write!(
                     f,

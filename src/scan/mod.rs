@@ -5,12 +5,14 @@ pub mod baseline;
 mod bolt;
 mod child;
 mod clamav;
+pub mod clamscan;
 pub mod database;
 pub mod findings;
 pub mod grype;
 mod isolate;
 mod memory;
 mod osv;
+mod osv_scanner;
 mod packages;
 pub mod policy;
 pub mod preset;
@@ -113,8 +115,8 @@ pub enum ScanError {
         status: ExitStatus,
         /// What memory it had used if it was killed.
         memory: String,
-        /// The exit code that makes the scan a success.
-        expected: i32,
+        /// The exit codes that make the scan a success.
+        expected: String,
     },
     /// The scanner wrote no report.
     #[error("the scanner {scanner} ended well, but wrote no report to {report}: give it {REPORT_PLACEHOLDER}, or let it write to the path in {REPORT_VARIABLE}", report = report.display())]
@@ -134,7 +136,7 @@ pub enum Subject {
     Given(PathBuf),
     /// One image of the layout, which is all that the scanner sees of it.
     Image(PathBuf, Box<FoundImage>),
-    /// A directory that was made for this scan.
+    /// A directory that was made for this scan, and that the scanner cannot change on Linux.
     Made(PathBuf),
 }
 
@@ -168,13 +170,13 @@ pub struct Scan {
     pub isolation: Isolation,
     /// The name of a report in `outputs` that the scanner must write.
     pub report: Option<String>,
-    /// The exit code that makes the scan a success.
-    pub expected_exit: i32,
+    /// The exit codes that make the scan a success.
+    pub expected_exits: Vec<i32>,
 }
 
 impl Scan {
-    /// Runs the scanner, whose output is that of this process.
-    pub fn run(&self) -> Result<(), ScanError> {
+    /// Runs the scanner, whose output is that of this process; returns its exit code.
+    pub fn run(&self) -> Result<i32, ScanError> {
         self.isolation.check_network()?;
         let scanner = absolute(&self.scanner)?;
         let outputs = absolute(&self.outputs)?;
@@ -191,10 +193,14 @@ impl Scan {
         if !source.exists() {
             return Err(ScanError::NoLayout(source));
         }
+        let is_made = matches!(self.subject, Subject::Made(_));
+        let _protected = is_made
+            .then(|| stage::protect(&source, self.isolation))
+            .transpose()?;
         // Where the scratch directory has a name that scanners misread, the system's may not.
         let elsewhere;
         let mut stage = None;
-        if !matches!(self.subject, Subject::Made(_)) && stage::is_for(&source) {
+        if !is_made && stage::is_for(&source) {
             let mut place = scratch.as_path();
             if !stage::is_plain(place) {
                 let temporary = std::env::temp_dir();
@@ -245,7 +251,9 @@ impl Scan {
             source,
         })?;
 
-        if status.code() != Some(self.expected_exit) {
+        let expected = |code: &i32| self.expected_exits.contains(code);
+        let Some(code) = status.code().filter(expected) else {
+            let codes = self.expected_exits.iter().map(i32::to_string);
             return Err(ScanError::End {
                 scanner: self.name.clone(),
                 memory: if status.code().is_none() {
@@ -254,15 +262,15 @@ impl Scan {
                     String::new()
                 },
                 status,
-                expected: self.expected_exit,
+                expected: codes.collect::<Vec<_>>().join(" or "),
             });
-        }
+        };
         match report {
             Some(report) if !report.is_file() => Err(ScanError::NoReport {
                 scanner: self.name.clone(),
                 report,
             }),
-            _ => Ok(()),
+            _ => Ok(code),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -71,9 +72,11 @@ pub enum OsvError {
 #[derive(Clone, Debug)]
 pub(super) struct Records {
     /// What all of them are about, without a release.
-    ecosystems: BTreeSet<String>,
-    /// When the newest of them was changed: the file has no other date.
-    pub(super) newest: DateTime<Utc>,
+    common: BTreeSet<String>,
+    /// All that any of them is about, with its release, such as `Debian:12`, unless it was withdrawn.
+    pub(super) ecosystems: BTreeSet<String>,
+    /// When the newest of them was changed, if there are any: the file has no other date.
+    pub(super) newest: Option<DateTime<Utc>>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +84,7 @@ struct Record {
     #[serde(rename = "id")]
     _id: String,
     modified: Time,
+    withdrawn: Option<IgnoredAny>,
     affected: Option<Vec<Affected>>,
 }
 
@@ -95,13 +99,11 @@ struct AffectedPackage {
 }
 
 impl Record {
-    /// What it is about, without releases: of `Debian:12`, `Debian`.
-    fn ecosystems(&self) -> BTreeSet<&str> {
+    /// What it is about.
+    fn ecosystems(&self) -> impl Iterator<Item = &str> {
         let affected = self.affected.iter().flatten();
         let packages = affected.filter_map(|affected| affected.package.as_ref());
-        packages
-            .filter_map(|package| package.ecosystem.split(':').next())
-            .collect()
+        packages.map(|package| package.ecosystem.as_str())
     }
 }
 
@@ -115,6 +117,7 @@ impl Records {
         };
         let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(zip)?;
         let mut newest = None;
+        let mut all = BTreeSet::new();
         let mut common: Option<BTreeSet<String>> = None;
         for index in 0..archive.len() {
             let mut part = archive.by_index(index).map_err(zip)?;
@@ -124,7 +127,10 @@ impl Records {
             let name = part.name().map_err(zip)?.into_owned();
             let record = read_record(&mut part, &name, path)?;
             newest = newest.max(Some(record.modified.utc()));
-            let ecosystems = record.ecosystems();
+            if record.withdrawn.is_none() {
+                all.extend(record.ecosystems().map(str::to_owned));
+            }
+            let ecosystems: BTreeSet<_> = record.ecosystems().map(without_release).collect();
             // One that was withdrawn may be about nothing.
             if ecosystems.is_empty() {
                 continue;
@@ -134,9 +140,9 @@ impl Records {
                 None => common = Some(ecosystems.into_iter().map(str::to_owned).collect()),
             }
         }
-        let newest = newest.ok_or_else(|| OsvError::Empty(path.to_owned()))?;
         Ok(Records {
-            ecosystems: common.unwrap_or_default(),
+            common: common.unwrap_or_default(),
+            ecosystems: all,
             newest,
         })
     }
@@ -146,11 +152,11 @@ impl Records {
     pub(super) fn ecosystem(&self, path: &Path) -> Result<&str, OsvError> {
         let directory = path.parent().and_then(Path::file_name);
         let directory = directory.and_then(|name| name.to_str()).unwrap_or_default();
-        let mut all = self.ecosystems.iter();
-        match (self.ecosystems.get(directory), all.next(), all.next()) {
+        let mut all = self.common.iter();
+        match (self.common.get(directory), all.next(), all.next()) {
             (Some(found), ..) | (_, Some(found), None) => Ok(found),
             _ => {
-                let found = self.ecosystems.iter().map(|name| format!("{name:?}"));
+                let found = self.common.iter().map(|name| format!("{name:?}"));
                 let found: Vec<_> = found.collect();
                 Err(OsvError::Ecosystem {
                     path: path.to_owned(),
@@ -163,6 +169,11 @@ impl Records {
             }
         }
     }
+}
+
+/// What an ecosystem is called without its release: of `Debian:12`, `Debian`.
+pub(super) fn without_release(ecosystem: &str) -> &str {
+    ecosystem.split(':').next().unwrap_or_default()
 }
 
 fn read_record(part: &mut impl io::Read, name: &str, path: &Path) -> Result<Record, OsvError> {

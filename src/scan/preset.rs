@@ -14,6 +14,7 @@ use super::findings::{
     Database, Finding, FindingKind, JavaArchives, Package, Scanner, Severity, System,
 };
 use super::grype::Grype;
+use super::osv_scanner::{self, OsvScanner};
 use super::trivy::Trivy;
 
 /// Why an answer of a scanner, or its database, cannot be read.
@@ -167,6 +168,27 @@ pub trait Advisories {
     fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool;
 }
 
+/// A scanner that lists packages and matches them in one step, so that it reads an image again with each new database. It
+/// ends with 1 if it found something, and else with 0.
+pub trait AtOnce: Sync {
+    /// The call that scans the image in `{layout}`, an archive as `docker save` writes it, by these files of a database,
+    /// into `{report}`. `cache` is a directory that it may make and use.
+    fn scan(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError>;
+
+    /// Its version, by what it says if it is called with `--version`.
+    fn read_version<'a>(&self, said: &'a str) -> Option<&'a str>;
+
+    /// Reads what was found: the packages that there are, and what is known against them. The list lacks who made it.
+    fn read_report(&self, report: &[u8]) -> Result<(Listed, Vec<Match>), AnswerError>;
+
+    /// What a database is about, by its files, as far as it matters to a list.
+    fn read_database(
+        &self,
+        files: &[PathBuf],
+        list: &Listed,
+    ) -> Result<Box<dyn Advisories>, AnswerError>;
+}
+
 /// The scanner of a name.
 pub fn preset(name: &str) -> Option<&'static dyn Preset> {
     Some(match name {
@@ -174,6 +196,11 @@ pub fn preset(name: &str) -> Option<&'static dyn Preset> {
         "grype" => &Grype,
         _ => return None,
     })
+}
+
+/// The scanner of a name that does all in one step.
+pub fn at_once(name: &str) -> Option<&'static dyn AtOnce> {
+    (name == osv_scanner::NAME).then_some(&OsvScanner as &dyn AtOnce)
 }
 
 /// Makes a directory in which a scanner finds a database and its description by their names; an empty one where these are
@@ -185,11 +212,15 @@ pub(super) fn provide(
 ) -> Result<(), FileError> {
     io_failed("make", directory, fs::create_dir_all(directory))?;
     for (file, name) in database.iter().zip(names) {
-        let link = directory.join(name);
-        let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, &link));
-        io_failed("provide", file, linked)?;
+        link(file, &directory.join(name))?;
     }
     Ok(())
+}
+
+/// Makes a link to a file of a database.
+pub(super) fn link(file: &Path, link: &Path) -> Result<(), FileError> {
+    let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, link));
+    io_failed("provide", file, linked)
 }
 
 /// A qualifier of a package URL, or nothing.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::text::shown;
 
-use super::findings::{Database, Finding, FindingKind, Findings, Origin, Package};
+use super::findings::{Database, FILE, Finding, FindingKind, Findings, Origin, Package};
 use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict};
 
 /// The verdict in lines: first what is against the image.
@@ -83,6 +83,7 @@ fn looked_at(findings: &Findings) -> String {
         .map(|(kind, number)| format!("{number} {kind}"))
         .collect();
     let packages = match kinds.as_slice() {
+        _ if looked_at.contains_key(FILE) => format!("files: {}", looked_at[FILE]),
         [] => "no packages".to_owned(),
         kinds => format!("packages: {}", kinds.join(", ")),
     };

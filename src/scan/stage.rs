@@ -137,6 +137,29 @@ impl Drop for Stage {
     }
 }
 
+/// Keeps the scanner from changing a directory that was made for it, where the system lets a process do so; ends with what
+/// is returned.
+pub(super) fn protect(directory: &Path, isolation: Isolation) -> Result<Protected, FileError> {
+    let mounted = isolation.may_mount() && mounts::bind(directory, directory).is_ok();
+    let protected = Protected(mounted.then(|| directory.to_owned()));
+    if mounted {
+        io_failed("protect", directory, mounts::protect(directory))?;
+    }
+    Ok(protected)
+}
+
+/// A directory that cannot be changed.
+#[derive(Debug)]
+pub(super) struct Protected(Option<PathBuf>);
+
+impl Drop for Protected {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.0 {
+            mounts::unmount(directory);
+        }
+    }
+}
+
 /// Makes a working directory below `root`, in which each file or directory of `data` is found at its relative path, and
 /// nothing else is.
 ///

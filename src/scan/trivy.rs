@@ -43,8 +43,8 @@ const JAVA_DATABASE_SCHEMA: u64 = 1;
 pub(super) struct Trivy;
 
 impl Preset for Trivy {
-    fn can_find(&self, _kind: FindingKind) -> bool {
-        true
+    fn can_find(&self, kind: FindingKind) -> bool {
+        kind != FindingKind::Malware
     }
 
     fn java_archives(&self, database: &[PathBuf]) -> Result<JavaArchives, AnswerError> {
@@ -170,11 +170,12 @@ impl Preset for Trivy {
 
 /// What Trivy calls those that look for these kinds.
 fn scanners(kinds: &BTreeSet<FindingKind>) -> String {
-    let names = kinds.iter().map(|kind| match kind {
-        FindingKind::Vulnerability => "vuln",
-        FindingKind::License => "license",
-        FindingKind::Secret => "secret",
-        FindingKind::Misconfiguration => "misconfig",
+    let names = kinds.iter().filter_map(|kind| match kind {
+        FindingKind::Vulnerability => Some("vuln"),
+        FindingKind::License => Some("license"),
+        FindingKind::Secret => Some("secret"),
+        FindingKind::Misconfiguration => Some("misconfig"),
+        FindingKind::Malware => None,
     });
     names.collect::<Vec<_>>().join(",")
 }

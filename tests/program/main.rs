@@ -10,6 +10,7 @@ mod archives;
 #[cfg(unix)]
 mod arguments;
 mod artifacts;
+mod at_once;
 mod complete;
 mod configs;
 mod databases;

@@ -1,12 +1,14 @@
-//! Scans by the scanner of the build and a policy: real Trivy, and real grype with syft, whose images and databases are pulled
-//! like the base.
+//! Scans by the scanner of the build and a policy: real Trivy, real grype with syft, and real osv-scanner, whose images and
+//! databases are pulled like the base, and Debian's clamscan, whose database is.
 
 use std::fmt::Write as _;
 use std::fs;
 
 use oci_pull_all_e2e::bazel::{Run, Workspace};
+use oci_pull_all_e2e::clamav_db::clamav_db;
 use oci_pull_all_e2e::grype_db::grype_db;
 use oci_pull_all_e2e::jar::{jar, sha1};
+use oci_pull_all_e2e::osv_db::osv_db;
 use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::remote::RemoteExecution;
@@ -15,7 +17,7 @@ use oci_pull_all_e2e::trivy_db::{
 };
 use oci_pull_all_e2e::{checkout, new_user, scratch};
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{Images, Registry, dpkg_status, pushed, text};
+use oci_pull_all_support::{Images, Registry, User, dpkg_status, pushed, text};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -79,6 +81,8 @@ fn java_database() -> Vec<u8> {
     fs::read(&file).expect("can be read")
 }
 
+const SIGNATURES: [(&str, &str); 1] = [("Marked.Local", "marked for ClamAV")];
+
 /// A digest of nothing.
 const NOT_PULLED: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -112,9 +116,54 @@ impl Pulls {
         let syft = Peer::Syft.image_or_skip(&mut images, "anchore/syft", "syft")?;
         let mut pulls = Self::with(images, vec![("GRYPE", grype), ("SYFT", syft)]);
         let database = pulls.push_grype_db();
-        pulls.digests.retain(|(name, _)| *name != "GRYPE_DB");
-        pulls.digests.push(("GRYPE_DB", database));
+        pulls.set("GRYPE_DB", database);
         Some(pulls)
+    }
+
+    /// The same with osv-scanner.
+    fn of_osv_scanner() -> Option<Self> {
+        let mut images = Images::default();
+        let path = "osv-scanner";
+        let scanner = add_scanner(&mut images, "google/osv-scanner", Peer::OsvScanner, path)?;
+        let mut pulls = Self::with(images, vec![("OSV_SCANNER", scanner)]);
+        let user = new_user();
+        let files = osv_db(user.home(), &ADVISORIES, "2026-11-10");
+        let files = files.iter().map(|file| file.display().to_string());
+        let database = pulls.push_db(&user, "osv", &files.collect::<Vec<_>>());
+        pulls.set("OSV_DB", database);
+        Some(pulls)
+    }
+
+    /// The same with clamscan, which Debian installs.
+    fn of_clamav() -> Self {
+        let mut pulls = Self::with(Images::default(), Vec::new());
+        let user = new_user();
+        let names = ["main.cud", "daily.cud"];
+        clamav_db(
+            &user.path("main.cud"),
+            &[("Other", "nowhere")],
+            "1 Jan 2021",
+        );
+        clamav_db(&user.path("daily.cud"), &SIGNATURES, "10 Nov 2026");
+        let database = pulls.push_db(&user, "clamav", &names.map(str::to_owned));
+        pulls.set("CLAMAV_DB", database);
+        pulls
+    }
+
+    fn set(&mut self, name: &'static str, digest: String) {
+        self.digests.retain(|(other, _)| *other != name);
+        self.digests.push((name, digest));
+    }
+
+    /// Pushes a database of files; returns the digest.
+    fn push_db(&self, user: &User, kind: &str, files: &[String]) -> String {
+        let repository = format!("{}/mirror/{kind}-db", self.registry.host());
+        let reference = format!("{repository}:current");
+        let push = ["database", "push", kind, &reference];
+        let files = files.iter().map(String::as_str);
+        let arguments: Vec<_> = push.into_iter().chain(files).collect();
+        let ran = user.run(&arguments).succeeded();
+        pushed(&ran.stdout, &repository).to_owned()
     }
 
     /// Pushes a database of grype's, as its listing offers it; returns the digest.
@@ -128,12 +177,7 @@ impl Pulls {
         let archive = zstd::encode_all(&archive[..], 3).expect("can be compressed");
         let name = "vulnerability-db_v6.1.10_2026-11-10.tar.zst";
         fs::write(user.path(name), archive).expect("can be written");
-        let repository = format!("{}/mirror/grype-db", self.registry.host());
-        let reference = format!("{repository}:6");
-        let ran = user
-            .run(&["database", "push", "grype", &reference, name])
-            .succeeded();
-        pushed(&ran.stdout, &repository).to_owned()
+        self.push_db(&user, "grype", &[name.to_owned()])
     }
 
     fn with(mut images: Images, mut digests: Vec<(&'static str, String)>) -> Self {
@@ -155,7 +199,15 @@ impl Pulls {
         }
         let java = add_trivy_java_db(&mut images, &java_database(), "2026-11-10");
         digests.push(("TRIVY_JAVA_DB", java));
-        for name in ["TRIVY", "GRYPE", "SYFT", "GRYPE_DB"] {
+        for name in [
+            "TRIVY",
+            "GRYPE",
+            "SYFT",
+            "GRYPE_DB",
+            "OSV_SCANNER",
+            "OSV_DB",
+            "CLAMAV_DB",
+        ] {
             if digests.iter().all(|(pull, _)| *pull != name) {
                 digests.push((name, NOT_PULLED.to_owned()));
             }
@@ -751,6 +803,160 @@ fn a_policy_decides_on_what_grype_finds() {
             &["passed"],
         );
     }
+}
+
+#[test]
+fn a_policy_decides_on_what_osv_scanner_finds() {
+    let Some(pulls) = Pulls::of_osv_scanner() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let directory = |name: &str| workspace.path(&format!("osv/{name}"));
+    let others = [Advisory {
+        source: "debian 13",
+        ..ADVISORIES[0]
+    }];
+    let of_python: Vec<_> = ADVISORIES[1..2].to_vec();
+    osv_db(&directory("of_last_year"), &ADVISORIES, "2025-11-10");
+    osv_db(&directory("of_others"), &others, "2026-11-10");
+    osv_db(&directory("that_knows_nothing"), &[], "2026-11-10");
+    osv_db(&directory("without_debian"), &of_python, "2026-11-10");
+    fs::remove_dir_all(directory("without_debian/Debian")).expect("is there");
+    let by = |name: &str| format!("--@oci_pull_all//oci:scanner=//osv:{name}");
+    let osv = by("osv");
+
+    let base = log(&workspace, "//security:debian", &[&osv], Passed);
+    let of_openssl = "DEBIAN-CVE-2099-0001 high openssl 3.0.9-1";
+    let excepted = format!(
+        "excepted: {of_openssl}, fixed in 3.0.11-1~deb12u2: made up\\u{{1b}}[2J: security/exceptions.toml:3 (security@example.com): nothing here speaks TLS 1.0"
+    );
+    has(&base, &[&excepted, "passed"], &["found:"]);
+
+    let jinja = JINJA.replace(
+        "CVE-2099-0002 critical Jinja2",
+        "GHSA-CVE-2099-0002 critical jinja2",
+    );
+    let curl = CURL.replace("CVE", "DEBIAN-CVE");
+    let image = log(&workspace, "//:image_scan", &[&osv], Failed);
+    has(
+        &image,
+        &[&jinja, &curl, "FAILED: 2 findings, 0 faulty exceptions"],
+        &["found: DEBIAN-CVE-2099-0001"],
+    );
+    assert!(
+        image.contains("osv-scanner 2.6.0, its database of 2026-11-10"),
+        "{image}"
+    );
+    let alone = log(&workspace, "//:image_alone_scan", &[&osv], Failed);
+    let in_base = format!("found: {of_openssl}, in the base, fixed in 3.0.11-1~deb12u2");
+    assert!(alone.contains(&in_base), "{alone}");
+    // The exceptions name what another scanner calls them.
+    let passing = log(&workspace, "//:excepted_scan", &[&osv], Passed);
+    has(&passing, &["passed"], &["found"]);
+    let expired = log(&workspace, "//:expired_scan", &[&osv], Failed);
+    let over = "exception: app/expired.toml:5: CVE-2099-0003: it ended on 2026-11-09, and the database is of 2026-11-10";
+    has(&expired, &[&curl, over], &["found: GHSA"]);
+
+    let empty = log(&workspace, "//:without_packages_scan", &[&osv], Untrusted);
+    let nothing = "cannot be trusted: the scanner saw no package in the image [no-packages]";
+    has(&empty, &[nothing], &["passed"]);
+    let disguised = log(&workspace, "//:disguised_scan", &[&osv], Untrusted);
+    let other = "cannot be trusted: the image says that it is debian 11, and its base that it is debian 12 [system-differs]";
+    has(&disguised, &[other], &[]);
+
+    for (scanner, trouble) in [
+        (
+            "osv_of_last_year",
+            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]",
+        ),
+        (
+            "osv_that_knows_nothing",
+            "the database has no advisory [empty-database]",
+        ),
+        (
+            "osv_of_others",
+            "the database has nothing about Debian 12 [system-not-covered]",
+        ),
+        (
+            "osv_without_debian",
+            "the database has nothing about Debian 12 [system-not-covered]",
+        ),
+    ] {
+        let log = log(&workspace, "//:excepted_scan", &[&by(scanner)], Untrusted);
+        has(
+            &log,
+            &[&format!("cannot be trusted: {trouble}")],
+            &["passed"],
+        );
+    }
+    let missing = by("osv_without_a_database");
+    let missing = workspace.fail(&["test", "//:excepted_scan", &missing]);
+    let message = "//osv:osv_without_a_database: databases have no all.zip";
+    assert!(missing.contains(message), "{missing}");
+}
+
+#[test]
+fn a_policy_decides_on_what_clamav_finds() {
+    let pulls = Pulls::of_clamav();
+    let workspace = pulls.workspace();
+    let file = |name: &str| workspace.path(&format!("clamav/{name}/daily.cud"));
+    clamav_db(&file("of_last_year"), &SIGNATURES, "10 Nov 2025");
+    clamav_db(&file("that_knows_nothing"), &[], "10 Nov 2026");
+    let by = |name: &str| format!("--@oci_pull_all//oci:scanner=//clamav:{name}");
+    let clamav = by("clamav");
+
+    let clean = log(&workspace, "//clamav:clean_scan", &[&clamav], Passed);
+    has(&clean, &["passed"], &["found", "note"]);
+    assert!(
+        clean.contains("files: 3; clamav 1.4.") && clean.contains("its database of 2026-11-10"),
+        "{clean}"
+    );
+    let marked = log(&workspace, "//clamav:marked_scan", &[&clamav], Failed);
+    let found = "found: malware Marked.Local.UNOFFICIAL critical /app/marked";
+    let failed = "FAILED: 1 finding, 0 faulty exceptions";
+    has(&marked, &[found, failed], &["passed"]);
+    let above = log(&workspace, "//clamav:above_scan", &[&clamav], Passed);
+    let of_base = "the base has 1 finding, for its own test";
+    has(&above, &[of_base, "passed"], &["found"]);
+    let empty = log(
+        &workspace,
+        "//clamav:without_files_scan",
+        &[&clamav],
+        Untrusted,
+    );
+    let nothing = "cannot be trusted: the scanner saw no file in the image [no-files]";
+    has(&empty, &[nothing], &["passed"]);
+
+    for (scanner, trouble) in [
+        (
+            "clamav_of_last_year",
+            "the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]",
+        ),
+        (
+            "clamav_that_knows_nothing",
+            "the database has no advisory [empty-database]",
+        ),
+    ] {
+        let log = log(
+            &workspace,
+            "//clamav:clean_scan",
+            &[&by(scanner)],
+            Untrusted,
+        );
+        has(
+            &log,
+            &[&format!("cannot be trusted: {trouble}")],
+            &["passed"],
+        );
+    }
+    let missing = by("clamav_without_a_database");
+    let missing = workspace.fail(&["test", "//clamav:clean_scan", &missing]);
+    let message = "//clamav:clamav_without_a_database: databases have no file of ClamAV's";
+    assert!(missing.contains(message), "{missing}");
+    // What it does not look for.
+    let other = workspace.fail(&["test", "//:image_scan", &clamav]);
+    let message = "the policy @@//security:policy has the kind vulnerability, which @@//clamav:clamav does not look for";
+    assert!(other.contains(message), "{other}");
 }
 
 #[test]

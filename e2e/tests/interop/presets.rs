@@ -1,5 +1,5 @@
 //! What the scanners of a build find in two steps, and at once; and what cannot be trusted of either, whatever they say
-//! themselves. Real Trivy, and real grype with syft, on images of a few files; no Bazel.
+//! themselves. Real Trivy, real grype with syft, and real osv-scanner, on images of a few files; no Bazel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,6 +9,7 @@ use std::process::Command;
 use oci_pull_all_e2e::grype_db::grype_db;
 use oci_pull_all_e2e::jar::{jar, sha1};
 use oci_pull_all_e2e::new_user;
+use oci_pull_all_e2e::osv_db::osv_db;
 use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::trivy_db::{
     Advisory, JavaArchive, metadata, metadata_of, trivy_db, trivy_java_db,
@@ -69,6 +70,8 @@ struct Scanner {
     program: PathBuf,
     /// The database, as it is given; grype's is imported then.
     java_database: Vec<String>,
+    /// The files of osv-scanner's.
+    files: Vec<String>,
 }
 
 impl Scanner {
@@ -91,6 +94,7 @@ impl Scanner {
             lister: program.clone(),
             program,
             java_database: vec![file("trivy-java.db"), file("metadata.json")],
+            files: Vec::new(),
         })
     }
 
@@ -102,10 +106,27 @@ impl Scanner {
             lister: Peer::Syft.or_skip()?,
             program: Peer::Grype.or_skip()?,
             java_database: Vec::new(),
+            files: Vec::new(),
         };
         grype_db(&scanner.user.path("given.db"), advisories, DAY, 6);
         scanner.import();
         Some(scanner)
+    }
+
+    /// osv-scanner, with these advisories.
+    fn osv(advisories: &[Advisory]) -> Option<Self> {
+        let program = Peer::OsvScanner.or_skip()?;
+        let user = new_user();
+        let files = osv_db(&user.path("osv"), advisories, DAY);
+        let files = files.iter().map(|file| file.display().to_string());
+        Some(Scanner {
+            kind: "osv-scanner",
+            lister: program.clone(),
+            program,
+            java_database: Vec::new(),
+            files: files.collect(),
+            user,
+        })
     }
 
     /// Imports `given.db` into the cache.
@@ -133,11 +154,27 @@ impl Scanner {
         }
     }
 
-    /// Scans the image in `layout` in two steps.
+    /// Scans the image in `layout`, in two steps where the scanner can.
     fn scan(&self) -> Ran {
         let kind = format!("--kind={}", self.kind);
         let [lister, program] =
             [&self.lister, &self.program].map(|path| format!("--program={}", path.display()));
+        if !self.files.is_empty() {
+            let scan = [
+                "findings",
+                "scan",
+                &kind,
+                &program,
+                "--scanner-name=scanner",
+                "--layout=layout",
+                "--inventory=i.json",
+                "--output=f.json",
+            ];
+            let database = self.files.iter().flat_map(|file| ["--database", file]);
+            return self
+                .user
+                .run(&scan.into_iter().chain(database).collect::<Vec<_>>());
+        }
         let list = [
             "findings",
             "inventory",
@@ -461,17 +498,18 @@ fn grype_finds_in_two_steps_what_it_finds_at_once() {
 }
 
 /// An image of which a scanner sees less than there is, or knows less than there is to know, and the codes of what is said
-/// of it with Trivy and with grype.
+/// of it with Trivy, with grype and with osv-scanner.
 struct Odd {
     name: &'static str,
     layers: Vec<Layer>,
     trivy: &'static [&'static str],
     grype: &'static [&'static str],
+    osv: &'static [&'static str],
 }
 
-/// One of which the same is said with either.
-fn both(name: &'static str, layers: Vec<Layer>, codes: &'static [&'static str]) -> Odd {
-    apart(name, layers, codes, codes)
+/// One of which the same is said with each.
+fn all(name: &'static str, layers: Vec<Layer>, codes: &'static [&'static str]) -> Odd {
+    apart(name, layers, codes, codes, codes)
 }
 
 fn apart(
@@ -479,12 +517,14 @@ fn apart(
     layers: Vec<Layer>,
     trivy: &'static [&'static str],
     grype: &'static [&'static str],
+    osv: &'static [&'static str],
 ) -> Odd {
     Odd {
         name,
         layers,
         trivy,
         grype,
+        osv,
     }
 }
 
@@ -500,14 +540,14 @@ fn whole() -> Layer {
 fn odd_systems() -> Vec<Odd> {
     let system = |text: &str| Layer::new().file("etc/os-release", text);
     vec![
-        both("whole", vec![whole()], &[]),
-        both(
+        all("whole", vec![whole()], &[]),
+        all(
             "no packages",
             vec![Layer::new().file("app/serve", "#!/bin/sh\n")],
             &["no-packages"],
         ),
-        both("no layers", vec![], &["no-packages"]),
-        both(
+        all("no layers", vec![], &["no-packages"]),
+        all(
             "a system without a release",
             vec![
                 system("ID=debian\nVERSION_CODENAME=forky\n")
@@ -525,23 +565,28 @@ fn odd_systems() -> Vec<Odd> {
             ],
             &["system-not-covered"],
             &["system-not-covered", "system-mistaken"],
+            &["system-not-covered"],
         ),
-        both(
+        apart(
             "no os-release",
             vec![Layer::new().file(STATUS, &openssl())],
             &["system-packages-unseen", "system-not-covered"],
+            &["system-packages-unseen", "system-not-covered"],
+            &["system-not-covered", "system-not-said"],
         ),
         apart(
             "packages of another system's kind",
             vec![system("ID=alpine\nVERSION_ID=3.20.3\n").file(STATUS, &openssl())],
             &["system-packages-unseen"],
             &["system-packages-unseen", "system-not-covered"],
+            &["system-not-covered"],
         ),
         apart(
             "an os-release that is gone",
             vec![whole(), Layer::new().file("etc/.wh.os-release", "")],
             &["system-not-said"],
             &["system-packages-unseen", "system-not-covered"],
+            &["system-not-covered", "system-not-said"],
         ),
     ]
 }
@@ -555,7 +600,7 @@ fn odd_packages() -> Vec<Odd> {
     program.extend(b"\xff Go buildinf:");
     program.resize(400_000, 0);
     vec![
-        both(
+        all(
             "a system without its packages",
             vec![with_wheel(debian(), "Jinja2")],
             &["system-without-packages"],
@@ -565,8 +610,9 @@ fn odd_packages() -> Vec<Odd> {
             vec![debian().file("var/lib/dpkg/status.d/openssl", &openssl())],
             &[],
             &["no-packages", "system-packages-unseen"],
+            &[],
         ),
-        both(
+        apart(
             "a language that is not covered",
             vec![
                 whole()
@@ -576,12 +622,15 @@ fn odd_packages() -> Vec<Odd> {
                     ),
             ],
             &["language-not-covered"],
+            &["language-not-covered"],
+            &["language-packages-unseen"],
         ),
         apart(
             "packages that are links",
             vec![whole().file("cache/j", &text).hard_link(&path, "cache/j")],
             &["language-packages-unseen"],
             &[],
+            &["language-packages-unseen"],
         ),
         apart(
             "no file that says of which system it is",
@@ -593,13 +642,14 @@ fn odd_packages() -> Vec<Odd> {
             ],
             &["system-not-said"],
             &["system-packages-unseen", "system-not-covered"],
+            &["system-not-covered", "system-not-said"],
         ),
-        both(
+        all(
             "a program of Go's without modules",
             vec![with_bytes(whole(), "usr/bin/go-made", &program)],
             &["go-program-without-modules"],
         ),
-        both(
+        all(
             "a log of rpm's",
             vec![whole().file("var/lib/rpm/rpmdb.sqlite-wal", "x")],
             &["unread-log"],
@@ -633,6 +683,72 @@ fn what_grype_does_not_see_or_know_is_told() {
     if let Some(grype) = Scanner::grype(&ADVISORIES) {
         check_odd(&grype, |odd| odd.grype);
     }
+}
+
+#[test]
+fn what_osv_scanner_does_not_see_or_know_is_told() {
+    if let Some(osv) = Scanner::osv(&ADVISORIES) {
+        check_odd(&osv, |odd| odd.osv);
+    }
+}
+
+#[test]
+fn scanners_of_registries_find_an_image_on_loopback() {
+    let scanners = [
+        Scanner::trivy(&ADVISORIES, &[]),
+        Scanner::grype(&ADVISORIES),
+    ];
+    for scanner in scanners {
+        let Some(scanner) = scanner else { return };
+        let user = &scanner.user;
+        image(user, &[whole()]);
+        let cache = user.path("cache").display().to_string();
+        let words = match scanner.kind {
+            "trivy" => format!(
+                "image --image-src remote {{layout}} --format json --scanners vuln --offline-scan --skip-db-update \
+                --skip-java-db-update --skip-check-update --skip-version-check --disable-telemetry \
+                --cache-backend memory --cache-dir {cache} --output {{report}}"
+            ),
+            _ => "registry:{layout} --output json --file {report}".to_owned(),
+        };
+        let program = scanner.program.display().to_string();
+        let scan = [
+            "scan",
+            "--layout=layout",
+            "--input=registry",
+            "--report=r.json",
+            "--env=GRYPE_DB_AUTO_UPDATE=false",
+            "--env=GRYPE_DB_VALIDATE_AGE=false",
+            "--env=GRYPE_CHECK_FOR_APP_UPDATE=false",
+            &format!("--env=GRYPE_DB_CACHE_DIR={cache}"),
+            "--scanner",
+            &program,
+            "--",
+        ];
+        let words = words.split_whitespace();
+        user.run(&scan.into_iter().chain(words).collect::<Vec<_>>())
+            .succeeded();
+        let report = fs::read_to_string(user.path("r.json")).expect("was written");
+        for id in ["CVE-2099-0001", "CVE-2099-0002"] {
+            assert!(report.contains(id), "{}: no {id}: {report}", scanner.kind);
+        }
+    }
+}
+
+#[test]
+fn osv_scanner_finds_what_a_package_is_built_from() {
+    let Some(osv) = Scanner::osv(&ADVISORIES) else {
+        return;
+    };
+    let status = openssl().replace("Package: openssl", "Package: libssl3\nSource: openssl");
+    image(&osv.user, &[debian().file(STATUS, &status)]);
+    let findings = osv.findings();
+    assert_eq!(findings["troubles"], json!([]));
+    let found = &findings["findings"][0];
+    assert_eq!(found["id"], "DEBIAN-CVE-2099-0001");
+    assert_eq!(found["aliases"], json!(["CVE-2099-0001"]));
+    assert_eq!(found["package"]["name"], "libssl3");
+    assert_eq!(found["fixed"], "99.0.0");
 }
 
 #[test]
@@ -701,6 +817,7 @@ fn a_layer_that_says_it_is_compressed_and_is_not_hides_nothing() {
     for scanner in [
         Scanner::trivy(&ADVISORIES, &[]),
         Scanner::grype(&ADVISORIES),
+        Scanner::osv(&ADVISORIES),
     ] {
         let Some(scanner) = scanner else { return };
         for kind in ["tar", "tar+gzip", "tar+zstd"] {

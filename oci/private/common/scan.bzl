@@ -28,6 +28,41 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
     image.add_all("--layout", [layout.path], expand_directories = False)
     image.add_all(choice)
     inventory = ctx.actions.declare_file(name + "/inventory.json")
+    findings = ctx.actions.declare_file(name + "/findings.json")
+    if scanner.lister:
+        _scan_in_steps(ctx, scanner, image, layout.inputs, name, bases, inventory, findings)
+    else:
+        _scan_at_once(ctx, scanner, image, layout.inputs, bases, inventory, findings)
+    return struct(
+        bases = bases,
+        findings = findings,
+        inventory = inventory,
+        label = label,
+        platform = platform,
+        scanner = scanner,
+    )
+
+def _scan_at_once(ctx, scanner, image, layout, bases, inventory, findings):
+    base = [base.inventory for base in bases[:1]]
+    arguments = _arguments(ctx, "scan", scanner, scanner.program)
+    arguments.add_all(base, before_each = "--base")
+    arguments.add_all(scanner.database, before_each = "--database")
+    arguments.add("--inventory", inventory)
+    arguments.add("--output", findings)
+    _run(
+        ctx,
+        scanner,
+        scanner.program,
+        [arguments, image],
+        base + scanner.database,
+        layout,
+        outputs = [inventory, findings],
+        mnemonic = "OCIFindings",
+        progress_message = "Scanning %{label}",
+        resource_set = _resources_of_malware if "malware" in scanner.kinds else _resources,
+    )
+
+def _scan_in_steps(ctx, scanner, image, layout, name, bases, inventory, findings):
     bom = ctx.actions.declare_file(name + "/inventory.cdx.json")
     arguments = _arguments(ctx, "inventory", scanner, scanner.lister)
     arguments.add_all("--java-database", scanner.java_database)
@@ -39,7 +74,7 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
         scanner.lister,
         [arguments, image],
         scanner.java_database,
-        layout.inputs,
+        layout,
         outputs = [inventory, bom],
         mnemonic = "OCIInventory",
         progress_message = "Listing the packages of %{label}",
@@ -57,12 +92,11 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
             scanner.program,
             [arguments, image],
             [],
-            layout.inputs,
+            layout,
             outputs = files,
             mnemonic = "OCIFileFindings",
             progress_message = "Looking into the files of %{label}",
         )
-    findings = ctx.actions.declare_file(name + "/findings.json")
     arguments = _arguments(ctx, "match", scanner, scanner.program)
     arguments.add("--inventory", inventory)
     arguments.add("--list", bom)
@@ -83,14 +117,6 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
         outputs = [findings],
         mnemonic = "OCIFindings",
         progress_message = "Matching the packages of %{label}",
-    )
-    return struct(
-        bases = bases,
-        findings = findings,
-        inventory = inventory,
-        label = label,
-        platform = platform,
-        scanner = scanner,
     )
 
 def bases_of(base, platform):
@@ -123,14 +149,14 @@ def _arguments(ctx, command, scanner, program):
         arguments.add("--network")
     return arguments
 
-def _run(ctx, scanner, program, arguments, inputs, more = depset(), **kwargs):
+def _run(ctx, scanner, program, arguments, inputs, more = depset(), resource_set = None, **kwargs):
     ctx.actions.run(
         executable = get_tool(ctx),
         arguments = arguments,
         inputs = depset(inputs + ([program.config] if program.config else []), transitive = [more]),
         tools = [program.run],
         execution_requirements = network_requirements(scanner.network),
-        resource_set = _resources,
+        resource_set = resource_set or _resources,
         toolchain = TOOLCHAIN_TYPE,
         **kwargs
     )
@@ -138,3 +164,7 @@ def _run(ctx, scanner, program, arguments, inputs, more = depset(), **kwargs):
 def _resources(_os, _inputs):
     # An image of 1 GiB took syft 205 MB, and a database comes on top; Bazel alone reckons with 250 MB.
     return {"cpu": 1, "memory": 1024}
+
+def _resources_of_malware(_os, _inputs):
+    # ClamAV has all signatures in memory.
+    return {"cpu": 1, "memory": 2048}

@@ -67,7 +67,7 @@ def _scans(ctx, image):
             skipped,
         ))
     if not scans:
-        fail("{}: no scanner is set that could scan {}: make a trivy_scanner or a grype_scanner, and name it in .bazelrc: common --@oci_pull_all//oci:scanner=//PACKAGE:NAME".format(
+        fail("{}: no scanner is set that could scan {}: make a trivy_scanner, a grype_scanner, an osv_scanner or a clamav_scanner, and name it in .bazelrc: common --@oci_pull_all//oci:scanner=//PACKAGE:NAME".format(
             ctx.label,
             image.label,
         ))
@@ -89,7 +89,7 @@ def _verdict(ctx, scan, policy, exceptions, baseline, tool, **kwargs):
     verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
     missing = [kind for kind in policy.kinds if kind not in scan.scanner.kinds]
     if missing:
-        fail("{}: the policy {} has the kind {}, which {} does not look for: set kinds of a trivy_scanner; grype finds vulnerabilities alone".format(
+        fail("{}: the policy {} has the kind {}, which {} does not look for: set kinds of a trivy_scanner; grype and osv-scanner find vulnerabilities alone, and ClamAV malware alone".format(
             ctx.label,
             policy.label,
             missing[0],

@@ -1,13 +1,14 @@
 """What a scan is made of: a scanner, what it found in images, and a policy."""
 
 OCIScannerInfo = provider(
-    doc = "A scanner. `trivy_scanner` and `grype_scanner` provide it.",
+    doc = "A scanner. `trivy_scanner`, `grype_scanner`, `osv_scanner` and `clamav_scanner` provide it.",
     fields = {
         "database": "list of File: the database of advisories, and what describes it.",
         "java_database": "list of File: the database of Java archives and its `metadata.json`; empty when there is none.",
-        "kind": "string: `trivy` or `grype`; None where no scanner is set.",
+        "kind": "string: `trivy`, `grype`, `osv-scanner` or `clamav`; None where no scanner is set.",
         "kinds": "list of string: the kinds of findings that it looks for.",
-        "lister": "struct: the program that lists packages, as `program`, which may be another.",
+        "lister": """struct: the program that lists packages, as `program`, which may be another; None where `program` lists and matches
+in one step.""",
         "name": "string: the label by which errors name it.",
         "network": "bool: whether it may use the network.",
         "program": """struct: the program that matches packages with the database: `run`, its FilesToRunProvider, and `config`, the

@@ -5,16 +5,19 @@ load("//oci/private/providers:scan.bzl", "OCIScanPolicyInfo")
 
 _SEVERITIES = ["negligible", "low", "medium", "high", "critical"]
 
-_KINDS = ["license", "misconfiguration", "secret", "vulnerability"]
+_KINDS = ["license", "malware", "misconfiguration", "secret", "vulnerability"]
 
 # What a scan may lack, as src/scan/findings.rs names it (Trouble::code).
 _TROUBLES = [
     "database-too-old",
     "database-without-date",
     "empty-database",
+    "files-unscanned",
+    "files-unseen",
     "go-program-without-modules",
     "language-not-covered",
     "language-packages-unseen",
+    "no-files",
     "no-java-database",
     "no-packages",
     "system-differs",
@@ -71,7 +74,7 @@ images on it.""",
         "exceptions": attr.label_list(doc = "Files with exceptions, in TOML, and documents of OpenVEX 0.2.0 (`.json`).", allow_files = [".json", ".toml"]),
         "fail_on": attr.string(doc = "The lowest severity that fails.", default = "high", values = _SEVERITIES),
         "kinds": attr.string_list(
-            doc = """What fails: findings of the kinds `vulnerability`, `license`, `secret` and `misconfiguration`. One that the
+            doc = """What fails: findings of the kinds `vulnerability`, `license`, `secret`, `misconfiguration` and `malware`. One that the
 scanner does not look for is an error; of others that it finds, their number is printed.""",
             default = ["vulnerability"],
         ),
