@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::oci::descriptor::Descriptor;
 
 /// The operating system and processor that an image is for, in Go's names (`linux`, `arm64`).
+use crate::text::named;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Platform {
@@ -326,14 +327,11 @@ pub(crate) fn choose<'a>(
 
 /// The names of what an index or a layout has images for, for messages.
 pub(crate) fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
-    let names: Vec<String> = platforms
-        .filter(|platform| !platform.is_unknown())
-        .map(ToString::to_string)
-        .collect();
+    let names = named(platforms.filter(|platform| !platform.is_unknown()));
     if names.is_empty() {
         "no platforms at all".to_owned()
     } else {
-        names.join(", ")
+        names
     }
 }
 

@@ -39,6 +39,7 @@ use crate::oci::walk::{Walk, WalkError, check_configs};
 use crate::progress::Reporter;
 use crate::registry::{Backoff, Client, RegistryError};
 use crate::store::{Store, StoreError};
+use crate::text::named;
 
 use fetcher::Fetcher;
 use referrers::FoundReferrers;
@@ -188,11 +189,9 @@ fn listed(artifacts: &[Digest]) -> String {
     if artifacts.is_empty() {
         return String::new();
     }
-    let shown = artifacts.iter().take(5).map(ToString::to_string);
-    let shown: Vec<String> = shown.collect();
     format!(
         ", but artifacts: name one of them by its own digest, such as {}",
-        shown.join(", ")
+        named(artifacts)
     )
 }
 
