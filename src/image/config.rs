@@ -316,13 +316,10 @@ fn set_platform(
             base: Box::new(base),
             wanted: Box::new(wanted.clone()),
         }),
-        (Some(base), _) => Ok(base),
-        (None, Some(wanted)) => {
-            for key in ["architecture", "variant", "os.version", "os.features"] {
-                config.remove(key);
-            }
-            if let Value::Object(platform) = json!(wanted) {
-                config.extend(platform);
+        (Some(base), _) => {
+            // What is built has names that all know.
+            if base.has_other_names() {
+                write_platform(config, &base);
             }
             Ok(wanted.clone())
         }
@@ -353,12 +350,25 @@ fn add_layers(
     // A base may have no history, or not all of it; readers pair entries and layers by position.
     for _ in told..base_layers {
         history.push(json!({"created": CREATED, "comment": "a layer of the base image"}));
+            Ok(base)
+        }
+        (None, Some(wanted)) => {
+            write_platform(config, wanted);
     }
     for _ in layers {
         history.push(json!({"created": created, "created_by": CREATED_BY}));
     }
     Ok(())
 }
+fn write_platform(config: &mut Map<String, Value>, platform: &Platform) {
+    for key in ["architecture", "variant", "os.version", "os.features"] {
+        config.remove(key);
+    }
+    if let Value::Object(platform) = json!(platform) {
+        config.extend(platform);
+    }
+}
+
 
 fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError> {
     let of_base: HashMap<String, String> = env
