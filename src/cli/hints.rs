@@ -177,7 +177,9 @@ fn of_registry(error: &RegistryError) -> &'static str {
 
 fn of_store(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Io { .. } => ", or set OCI_PULL_ALL_STORE (--store) to another directory",
+        StoreError::Io(_) => {
+            ", which the store needs: make room there and let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory"
+        }
         StoreError::Version { .. } => ": use another one with --store or OCI_PULL_ALL_STORE",
         StoreError::NotAStore { .. } => ", with --store or OCI_PULL_ALL_STORE",
         _ => "",
