@@ -107,6 +107,9 @@ enum Command {
     /// Find out whether this process may have namespaces of its own.
     #[command(name = TRY_NAMESPACES, hide = true)]
     TryNamespaces,
+    /// Run a command, and end it with the process that wants it.
+    #[command(name = SUPERVISE, hide = true)]
+    Supervise(scan::SuperviseArgs),
     /// Push an image that was built, and what its base has, to a registry.
     Push(Box<push::PushArgs>),
     /// Push several images, and none of them unless all can be pushed as far as this machine knows.
@@ -163,6 +166,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Findings(command) => return findings::run(&command),
         Command::Database(command) => database::run(&command)?,
         Command::TryNamespaces => scan::try_namespaces()?,
+        Command::Supervise(args) => scan::supervise(&args)?,
         Command::Push(args) => return push::push(&args),
         Command::PushAll(args) => return push::push_all(&args),
         Command::Load(args) => load::load(&args)?,
@@ -219,19 +223,20 @@ fn check_parents(args: &VerifyArgs) -> Result<bool> {
             ));
         }
     }
+    tell_first(&told);
     if !told.is_empty() {
         let path = args.layout.display();
         tell(format_args!(
             "{path}: directories that nobody named change the base: {}",
-    tell_first(&told);
             told.len()
         ));
     }
     Ok(told.is_empty())
 }
 
-/// What `scan` asks the program, in a process of its own.
+/// What `scan` asks the program, in processes of its own.
 const TRY_NAMESPACES: &str = "try-namespaces";
+const SUPERVISE: &str = "supervise";
 
 /// What was to be done, to what, and why it was not.
 #[derive(Debug, thiserror::Error)]
