@@ -59,7 +59,9 @@ pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
         say(module_lines(&all).trim_end())?;
     }
     let last = failures.pop();
-    failures.iter().for_each(|failure| print_error(failure));
+    for failure in &failures {
+        print_error(failure);
+    }
     last.map_or(Ok(()), |failure| Err(failure.into()))
 }
 

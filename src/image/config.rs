@@ -19,6 +19,8 @@ use super::expand::{ExpandError, expand};
 /// The creation time of everything that is built: none, so that the same input gives the same bytes.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 const CREATED_BY: &str = "oci_pull_all";
+/// The least nanoseconds that Docker takes for a time of a health check, but for none.
+const LEAST_TIME: u64 = 1_000_000;
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,9 @@ pub enum ImageError {
         "{0:?} is not a health check: it begins with CMD, CMD-SHELL or NONE, and what CMD runs follows"
     )]
     Healthcheck(Vec<String>),
+    /// A volume without a path.
+    #[error("a volume is a path, such as /data, and one is empty")]
+    Volume,
     /// Not a port as config.md writes it.
     #[error(
         "{0:?} is not a port: expected PORT or PORT-PORT, and perhaps /tcp, /udp or /sctp behind it"
@@ -171,10 +176,10 @@ impl FromStr for HealthOption {
         let value = if key == "Retries" {
             value.parse().ok()
         } else {
-            nanoseconds(value)
+            nanoseconds(value).filter(|time| *time == 0 || *time >= LEAST_TIME)
         };
         let value = value.ok_or_else(|| {
-            format!("{text:?} has no value that fits: a number for retries, else a time such as 1m30s or 500ms")
+            format!("{text:?} has no value that fits: a number for retries, else a time of a millisecond or more, such as 1m30s or 1.5s")
         })?;
         Ok(HealthOption { key, value })
     }
@@ -407,7 +412,8 @@ fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError>
         .collect();
     for variable in variables {
         let (name, value) = match variable.split_once('=') {
-            Some((name, value)) if !name.is_empty() => (name, value),
+            // No process could be given it.
+            Some((name, value)) if !name.is_empty() && !variable.contains('\0') => (name, value),
             _ => return Err(ImageError::Env(variable.clone())),
         };
         let known = |name: &str| of_base.get(name).map(String::as_str);
@@ -449,6 +455,9 @@ fn apply(
     for port in &changes.exposed_ports {
         let ports = parse_ports(port)?.map(|port| (port, json!({})));
         object(config, "ExposedPorts").extend(ports);
+    }
+    if changes.volumes.iter().any(String::is_empty) {
+        return Err(ImageError::Volume);
     }
     let volumes = changes.volumes.iter();
     let volumes = volumes.map(|volume| (volume.clone(), json!({})));

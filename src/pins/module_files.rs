@@ -110,7 +110,7 @@ pub enum Target {
 }
 
 impl Move {
-    fn new(&self) -> Option<&Digest> {
+    fn new_digest(&self) -> Option<&Digest> {
         match &self.target {
             Target::New(digest) => Some(digest),
             Target::Same | Target::Unknown => None,
@@ -264,7 +264,9 @@ impl ModuleFiles {
             let targets: BTreeSet<&Target> = moves.iter().map(|one| &one.target).collect();
             let places = self.places(digest);
             let is_clear = targets.len() == 1;
-            let moving = moves.iter().filter_map(|one| Some((one, one.new()?)));
+            let moving = moves
+                .iter()
+                .filter_map(|one| Some((one, one.new_digest()?)));
             if places.is_empty() {
                 refusals.extend(moving.map(|(one, new)| Refusal::NoPlace {
                     name: one.name.clone(),
@@ -279,7 +281,7 @@ impl ModuleFiles {
                     new: new.clone(),
                 }));
             } else if is_clear {
-                if let Some(new) = moves[0].new() {
+                if let Some(new) = moves[0].new_digest() {
                     edits.extend(places.into_iter().map(|place| (place, new.to_string())));
                 }
             } else if moving.count() > 0 {

@@ -48,7 +48,9 @@ impl NoAnswer {
 
     /// Whether it would be the same the next time.
     pub(super) fn is_final(&self) -> bool {
+        // A URL that cannot be asked, to which a redirect leads, too.
         self.error.is_redirect()
+            || self.error.is_builder()
             || is_tls_error(&self.error)
             || speaks_no_tls(&self.error)
             || wants_proxy_login(&self.error)

@@ -236,6 +236,8 @@ fn times_of_a_health_check_are_what_docker_takes_for_times() {
         "1 s",
         "1d",
         "9999999999h",
+        "1ns",
+        "0.9ms",
     ] {
         let (ran, option) = check(bad);
         ran.failed(&[&option]);
@@ -263,6 +265,15 @@ fn labels_annotations_and_variables_may_come_from_files() {
     assert_eq!(config["config"]["Labels"], json!({"A": "1=2", "B": "mine"}));
     let annotations = &document(&user, "manifest")["annotations"];
     assert_eq!(*annotations, json!({"A": "1=2", "B": "$A"}));
+    // As Docker reads such files.
+    let docker = "\u{feff}A=1\r\n \t \r\n  # why\n  B=2 \n";
+    fs::write(user.path("stamp"), docker).expect("can be written");
+    image(&user, &["--label-file", "stamp"]).succeeded();
+    let labels = &document(&user, "config")["config"]["Labels"];
+    assert_eq!(*labels, json!({"A": "1", "B": "2 "}));
+    image(&user, &["--volume="]).failed(&["a volume is a path"]);
+    fs::write(user.path("stamp"), "A=1\0\n").expect("can be written");
+    image(&user, &["--env-file", "stamp"]).failed(&["is not an environment variable"]);
     fs::write(user.path("stamp"), "A=1\nnothing\n").expect("can be written");
     image(&user, &["--label-file", "stamp"]).failed(&["stamp line 2", "NAME=VALUE"]);
 }
