@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, WholeFile, io_failed, open_regular};
@@ -66,14 +66,9 @@ pub enum BundleError {
     /// There is nothing to export.
     #[error("the store has no blobs")]
     Empty,
-    /// The archive cannot be opened.
-    #[error("cannot open {path}", path = path.display())]
-    Open {
-        /// The archive.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// The archive cannot be read to its end.
     #[error("cannot read {path} to its end; the blobs before stay in the store", path = path.display())]
     Read {
@@ -85,12 +80,6 @@ pub enum BundleError {
     /// Some other archive.
     #[error("{path} has no file blobs/ALGORITHM/HEX: it is not an archive of an OCI image layout", path = .0.display())]
     NoBlobs(PathBuf),
-}
-
-impl From<FileError> for BundleError {
-    fn from(error: FileError) -> Self {
-        BundleError::Write(error.into())
-    }
 }
 
 /// What was moved.
@@ -205,10 +194,7 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         path: archive.to_owned(),
         source,
     };
-    let file: File = open_regular(archive).map_err(|source| BundleError::Open {
-        path: archive.to_owned(),
-        source,
-    })?;
+    let file: File = io_failed("open", archive, open_regular(archive))?;
     let mut reader = Archive::new(BufReader::with_capacity(1 << 20, file));
     let mut imported = Imported::default();
     while let Some(file) = reader.next().map_err(failed)? {

@@ -1,6 +1,6 @@
 //! Text for people and for logs.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 /// An error with its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
@@ -12,6 +12,25 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// The most that is named of things that there may be many of.
+const MAX_NAMED: usize = 10;
+
+/// Calls `name` with the first of some things; returns how many more there are, in words, if there are.
+pub fn first_of<T>(things: impl IntoIterator<Item = T>, mut name: impl FnMut(T)) -> Option<String> {
+    let mut things = things.into_iter();
+    things.by_ref().take(MAX_NAMED).for_each(&mut name);
+    let more = things.count();
+    (more > 0).then(|| format!("and {more} more"))
+}
+
+/// The first of some things and how many more there are, with commas between.
+pub fn named<T: Display>(things: impl IntoIterator<Item = T>) -> String {
+    let mut words = Vec::new();
+    let more = first_of(things, |thing| words.push(thing.to_string()));
+    words.extend(more);
+    words.join(", ")
 }
 
 /// The longest message that is shown, in characters.
@@ -87,6 +106,17 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_things_the_first_are_named() {
+        assert_eq!(named(["a", "b"]), "a, b");
+        assert_eq!(named([0; 0]), "");
+        assert_eq!(named(0..10), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9");
+        assert_eq!(
+            named(0..3000),
+            "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 2990 more"
+        );
+    }
 
     #[test]
     fn what_is_shown_acts_on_nothing_else() {

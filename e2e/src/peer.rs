@@ -141,7 +141,7 @@ impl Peer {
         let layer = Layer::new().add(EntryType::Regular, path, 0o755, "", &program);
         let created = "2026-10-01T00:00:00Z";
         Some(images.add_image_of(repository, layer.0, |config| {
-            config["created"] = created.into()
+            config["created"] = created.into();
         }))
     }
 }

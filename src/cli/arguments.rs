@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::Result;
 
 /// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user. Where it is empty,
-/// there are none: what a rule made starts itself so, and would else do all its work again.
+/// the program has started itself, and what it was given is all: what a rule made would else do all its work again.
 pub(super) const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
 
 /// Where the user is under `bazel run`, which is not where Bazel starts the program.
@@ -34,6 +34,9 @@ pub(super) fn arguments() -> Result<Vec<OsString>> {
     let Some(name) = given.next() else {
         return Ok(Vec::new());
     };
+    if env::var_os(ARGUMENTS_VARIABLE).is_some_and(|file| file.is_empty()) {
+        return Ok([name].into_iter().chain(given).collect());
+    }
     if let Some(file) = rule_file(Path::new(&name))? {
         let of_rule = read_arguments(&file)?;
         return Ok([name].into_iter().chain(of_rule).chain(given).collect());
@@ -47,12 +50,6 @@ pub(super) fn arguments() -> Result<Vec<OsString>> {
 /// The file with the rule's arguments, if a rule made what is run. The rule's paths then hold.
 fn rule_file(program: &Path) -> Result<Option<PathBuf>> {
     let named = env::var_os(ARGUMENTS_VARIABLE).map(PathBuf::from);
-    if named
-        .as_ref()
-        .is_some_and(|file| file.as_os_str().is_empty())
-    {
-        return Ok(None);
-    }
     if let Some(file) = named.as_ref().filter(|file| file.exists()) {
         return Ok(Some(file.clone()));
     }

@@ -578,13 +578,15 @@ fn read_descriptors(paths: &[PathBuf]) -> Result<Vec<Descriptor>> {
     paths.iter().map(|path| read_descriptor(path)).collect()
 }
 
-/// The lines of files, each `NAME=VALUE`, without those that are empty or begin with `#`.
+/// The lines of files, each `NAME=VALUE`, without those that are blank or begin with `#`. Blanks before a name are none of
+/// it, as Docker reads such files.
 fn pairs_of_files(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for path in paths {
         let text = String::from_utf8(read(path)?)
             .map_err(|_| format!("{} is not UTF-8", path.display()))?;
-        let lines = text.lines().enumerate();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let lines = text.lines().map(str::trim_start).enumerate();
         for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
             pairs.push(
                 parse_pair(line).map_err(|problem| {

@@ -31,8 +31,8 @@ use oci_pull_all::scan::vex::{self, VexDocument};
 use oci_pull_all::scan::{Isolation, Scan, Subject, clamscan, grype, report};
 use serde::de::DeserializeOwned;
 
-use super::scan::{isolate, isolate_from_network};
-use super::{ARGUMENTS_VARIABLE, Result, read, say, tell, write};
+use super::scan::{ITSELF, isolate, isolate_from_network};
+use super::{Result, read, say, tell, write};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FindingsCommand {
@@ -949,7 +949,7 @@ impl<'a> Run<'a> {
             arguments: call.arguments,
             environment: call.environment,
             data: Vec::new(),
-            withheld: Some(ARGUMENTS_VARIABLE),
+            itself: ITSELF,
             said: Some(self.said()),
             outputs: self.outputs(),
             scratch: scratch.path().to_owned(),

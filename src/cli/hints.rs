@@ -6,7 +6,7 @@ use std::error::Error;
 use std::iter;
 
 use oci_pull_all::bundle::BundleError;
-use oci_pull_all::image::ImageError;
+use oci_pull_all::image::{ImageError, LayerError};
 use oci_pull_all::layout::{ArchiveError, Fault, FaultKind};
 use oci_pull_all::load::LoadError;
 use oci_pull_all::pins::{BazelError, PinError};
@@ -135,6 +135,8 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         ": name one with --module"
     } else if let Some(BazelError::Start { .. }) = find(error) {
         ": name another program with --bazel"
+    } else if let Some(LayerError::Directory { .. }) = find(error) {
+        ": say by metadata (--metadata) which it is to have"
     } else if let Some(ImageError::NoPlatform) = find(error) {
         ": pass --platform OS/ARCHITECTURE"
     } else {
@@ -177,7 +179,9 @@ fn of_registry(error: &RegistryError) -> &'static str {
 
 fn of_store(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Io { .. } => ", or set OCI_PULL_ALL_STORE (--store) to another directory",
+        StoreError::Io(_) => {
+            ", which the store needs: make room there and let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory"
+        }
         StoreError::Version { .. } => ": use another one with --store or OCI_PULL_ALL_STORE",
         StoreError::NotAStore { .. } => ", with --store or OCI_PULL_ALL_STORE",
         _ => "",

@@ -30,7 +30,7 @@ use oci_pull_all::layout::{
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::changed_parents;
 use oci_pull_all::tar::UnnamedParent;
-use oci_pull_all::text::{shown, shown_in_lines};
+use oci_pull_all::text::{first_of, shown, shown_in_lines};
 
 use arguments::{ARGUMENTS_VARIABLE, users_path};
 
@@ -43,6 +43,13 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 )]
 fn tell(line: impl Display) {
     eprintln!("{}", shown(&line.to_string()));
+}
+
+/// Writes lines to standard error, of many the first.
+fn tell_first<T: Display>(lines: impl IntoIterator<Item = T>) {
+    if let Some(more) = first_of(lines, |line| tell(line)) {
+        tell(more);
+    }
 }
 
 /// Writes a line to the standard output. Who has closed it, such as `head`, wants no more of it.
@@ -87,7 +94,7 @@ enum Command {
     /// Work on OCI image layouts.
     #[command(subcommand)]
     Layout(LayoutCommand),
-    /// Check that a directory is a valid OCI image layout, and print all that is wrong with it.
+    /// Check that a directory is a valid OCI image layout, and print what is wrong with it.
     Verify(VerifyArgs),
     /// Run a scanner on an image, as a test.
     Scan(scan::ScanArgs),
@@ -100,6 +107,9 @@ enum Command {
     /// Find out whether this process may have namespaces of its own.
     #[command(name = TRY_NAMESPACES, hide = true)]
     TryNamespaces,
+    /// Run a command, and end it with the process that wants it.
+    #[command(name = SUPERVISE, hide = true)]
+    Supervise(scan::SuperviseArgs),
     /// Push an image that was built, and what its base has, to a registry.
     Push(Box<push::PushArgs>),
     /// Push several images, and none of them unless all can be pushed as far as this machine knows.
@@ -156,6 +166,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Findings(command) => return findings::run(&command),
         Command::Database(command) => database::run(&command)?,
         Command::TryNamespaces => scan::try_namespaces()?,
+        Command::Supervise(args) => scan::supervise(&args)?,
         Command::Push(args) => return push::push(&args),
         Command::PushAll(args) => return push::push_all(&args),
         Command::Load(args) => load::load(&args)?,
@@ -168,9 +179,8 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         sparse: args.sparse,
     };
     let Verdict { faults, warnings } = verify_layout(&args.layout, options);
-    for warning in &warnings {
-        tell(format_args!("warning: {}", hints::fault_in_words(warning)));
-    }
+    let in_words = |kind, fault| format!("{kind}: {}", hints::fault_in_words(fault));
+    tell_first(warnings.iter().map(|fault| in_words("warning", fault)));
     let path = args.layout.display();
     if faults.is_empty() && check_parents(args)? {
         say(format_args!("{path}: valid"))?;
@@ -179,9 +189,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     if faults.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    for fault in &faults {
-        tell(format_args!("error: {}", hints::fault_in_words(fault)));
-    }
+    tell_first(faults.iter().map(|fault| in_words("error", fault)));
     tell(format_args!("{path}: not valid, faults: {}", faults.len()));
     if faults.iter().all(|fault| fault.kind == FaultKind::LeftOut) {
         tell(
@@ -209,12 +217,13 @@ fn check_parents(args: &VerifyArgs) -> Result<bool> {
         for (layer, change) in
             changed_parents(&args.layout, &image.manifest, &image.config, &lists)?
         {
-            let words = format!("{layer}: {}", hints::change_in_words(&change));
-            if told.insert(words.clone()) {
-                tell(format_args!("error: {words}"));
-            }
+            told.insert(format!(
+                "error: {layer}: {}",
+                hints::change_in_words(&change)
+            ));
         }
     }
+    tell_first(&told);
     if !told.is_empty() {
         let path = args.layout.display();
         tell(format_args!(
@@ -225,8 +234,9 @@ fn check_parents(args: &VerifyArgs) -> Result<bool> {
     Ok(told.is_empty())
 }
 
-/// What `scan` asks the program, in a process of its own.
+/// What `scan` asks the program, in processes of its own.
 const TRY_NAMESPACES: &str = "try-namespaces";
+const SUPERVISE: &str = "supervise";
 
 /// What was to be done, to what, and why it was not.
 #[derive(Debug, thiserror::Error)]

@@ -14,12 +14,15 @@ use oci_pull_all::json::to_json;
 use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::reference::Tag;
 use oci_pull_all::oci::time::BadTime;
-use oci_pull_all::pins::{Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, of_extension};
+use oci_pull_all::pins::{
+    Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, Target, of_extension,
+};
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, Dates, DescribedKind, Description, PullError, Selection, Upstream};
 use oci_pull_all::registry::{Client, Keychain};
 use oci_pull_all::scan::database::{self, DatabaseKind};
 use oci_pull_all::store::{Store, Trust};
+use oci_pull_all::text::named;
 use serde::Serialize;
 
 use super::hints::in_one_line;
@@ -136,6 +139,21 @@ struct Found {
 
 #[tokio::main(worker_threads = 2)]
 pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
+    let mut all = Vec::new();
+    let is_good = pin_all(args, &mut all).await;
+    // Who reads it is told what was found out before an error, too.
+    if args.json {
+        say(String::from_utf8_lossy(&to_json(&all)).trim_end())?;
+    }
+    Ok(if is_good? {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Whether all is as it should be; what was found is added to `all`.
+async fn pin_all(args: &PinArgs, all: &mut Vec<Found>) -> Result<bool> {
     let files = ModuleFiles::read(&module(args)?)?;
     let mut declared = of_extension(&read(&args.pins)?)
         .map_err(|error| format!("cannot read {}: {error}", args.pins.display()))?;
@@ -150,22 +168,23 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
     }
     check_names(args, &declared)?;
     let store = Arc::new(store::open(&args.store.path()?, Trust::Seal)?);
-    let mut all = Vec::new();
     let mut moves = Vec::new();
     for Declared { name, pinned } in &declared {
         let mut found = Found {
             name: name.clone(),
             ..Found::default()
         };
-        let mut new = None;
+        let mut target = Target::Same;
         if args.names.is_empty() || args.names.contains(name) {
             let digest = match pinned {
                 Ok(pinned) => found.look(args, &files, &store, pinned).await,
                 Err(error) => Err(in_one_line(error).into()),
             };
             match digest {
-                Ok(digest) => new = Some(digest).filter(|_| found.moves),
+                Ok(digest) if found.moves => target = Target::New(digest),
+                Ok(_) => {}
                 Err(error) => {
+                    target = Target::Unknown;
                     found.error = Some(in_one_line(&*error));
                     print_error(&Failed("pin", name.clone(), error));
                 }
@@ -179,27 +198,19 @@ pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
             moves.push(Move {
                 name: name.clone(),
                 digest: pinned.digest.clone(),
-                new,
+                target,
             });
         }
     }
     let is_current = if args.check {
-        check(args, &all)
+        check(args, all)
     } else {
         for refusal in files.replace(&moves)? {
-            refuse(&mut all, refusal);
+            refuse(all, refusal);
         }
         true
     };
-    if args.json {
-        say(String::from_utf8_lossy(&to_json(&all)).trim_end())?;
-    }
-    let is_good = knows_all && is_current && all.iter().all(|found| found.error.is_none());
-    Ok(if is_good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(knows_all && is_current && all.iter().all(|found| found.error.is_none()))
 }
 
 /// Tells why digests are left as they are, of each that was to have another one.
@@ -238,7 +249,7 @@ fn check_names(args: &PinArgs, declared: &[Declared]) -> Result<()> {
         None => Ok(()),
         Some(name) => Err(PinsError::Unknown {
             name: name.clone(),
-            known: known.join(", "),
+            known: named(known),
         }
         .into()),
     }
@@ -257,8 +268,12 @@ fn check(args: &PinArgs, all: &[Found]) -> bool {
     let too_old = names(|found| found.too_old);
     if !outdated.is_empty() {
         tell(format_args!("error: outdated: {outdated}"));
+        let tag = args.tag.as_ref().map_or_else(String::new, |tag| {
+            let quoted = shlex::try_quote(tag);
+            format!(" --tag {}", quoted.unwrap_or_default())
+        });
         tell(format_args!(
-            "to pin what is new: bazel run @oci_pull_all//:pin -- {outdated}"
+            "to pin what is new: bazel run @oci_pull_all//:pin -- {outdated}{tag}"
         ));
     }
     if !too_old.is_empty() {

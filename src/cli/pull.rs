@@ -27,7 +27,7 @@ use tokio::runtime;
 use super::hints::in_words;
 use super::progress::{Progress, ProgressMode};
 use super::store::{PlacementMode, StoreLocation, access};
-use super::{Failed, Result, tell, users_path, write};
+use super::{Failed, Result, tell_first, users_path, write};
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArgs {
@@ -378,11 +378,10 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
         .artifact
         .iter()
         .flat_map(|artifact| &artifact.files);
-    for PulledFile { path, problem, .. } in files {
-        if let Some(problem) = problem {
-            tell(format_args!("warning: {path} is not unpacked: {problem}"));
-        }
-    }
+    tell_first(files.filter_map(|PulledFile { path, problem, .. }| {
+        let problem = problem.as_ref()?;
+        Some(format!("warning: {path} {problem}"))
+    }));
     if let Some(file) = &args.summary {
         write(file, &to_json(&report.summary))?;
     }

@@ -1,6 +1,6 @@
 //! `resolve`: the lines for MODULE.bazel that pin what tags point to now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, DescribedKind, Description, Selection, Upstream};
 use oci_pull_all::registry::Client;
 use oci_pull_all::store::{Store, Trust};
-use oci_pull_all::text::{quoted, shown};
+use oci_pull_all::text::{named, quoted, shown};
 
 use super::hints::in_one_line;
 use super::pull::RegistryArgs;
 use super::store::{self, StoreLocation};
-use super::{Failed, Result, say, tell};
+use super::{Failed, Result, print_error, say, tell};
 
 /// What the module extension and the pulled repositories keep for themselves.
 const RESERVED: [&str; 4] = ["blobs", "files", "oci_pins", "oci_pulled_toolchains"];
@@ -44,15 +44,25 @@ struct Resolved<'a> {
 pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
     let store = Arc::new(store::open(&args.store.path()?, Trust::Seal)?);
     let mut all: Vec<Resolved<'_>> = Vec::new();
-    for reference in &args.references {
-        if all.iter().any(|resolved| resolved.reference == reference) {
+    let mut failures = Vec::new();
+    for (number, reference) in args.references.iter().enumerate() {
+        if args.references[..number].contains(reference) {
             continue;
         }
-        let resolved = look_up(args, &store, reference).await;
-        let failed = |error| Failed("resolve", reference.to_string(), error);
-        all.push(resolved.map_err(failed)?);
+        match look_up(args, &store, reference).await {
+            Ok(resolved) => all.push(resolved),
+            Err(error) => failures.push(Failed("resolve", reference.to_string(), error)),
+        }
     }
-    say(module_lines(&all).trim_end())
+    // What is known of some is no less true without the others.
+    if !all.is_empty() {
+        say(module_lines(&all).trim_end())?;
+    }
+    let last = failures.pop();
+    for failure in &failures {
+        print_error(failure);
+    }
+    last.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 async fn look_up<'a>(
@@ -184,34 +194,50 @@ fn pull_lines(resolved: &Resolved<'_>, name: &str) -> String {
 
 /// The platforms, each once: Windows has several images for one platform, which differ in the system's version.
 fn names_of(platforms: &[Platform]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for Platform {
+    let mut known = HashSet::new();
+    let names = platforms.iter().map(name_of);
+    names.filter(|name| known.insert(name.clone())).collect()
+}
+
+fn name_of(platform: &Platform) -> String {
+    let Platform {
         os,
         architecture,
         variant,
         ..
-    } in platforms
-    {
-        let variant = variant.as_ref().map(|variant| format!("/{variant}"));
-        let name = format!("{os}/{architecture}{}", variant.unwrap_or_default());
-        if !names.contains(&name) {
-            names.push(name);
-        }
+    } = platform;
+    let variant = variant.as_ref().map(|variant| format!("/{variant}"));
+    format!("{os}/{architecture}{}", variant.unwrap_or_default())
+}
+
+/// As [`names_of`], and how many images there are for one where that may be more than one: most tools take the first.
+fn counted(platforms: &[Platform]) -> impl Iterator<Item = String> {
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    for platform in platforms {
+        *counts.entry(platform.machine()).or_default() += 1;
     }
-    names
+    names_of(platforms).into_iter().map(move |name| {
+        let of_name = |platform: &&Platform| name_of(platform) == name;
+        let of_name = platforms.iter().filter(of_name);
+        let count = of_name.map(|platform| counts[&platform.machine()]).max();
+        match count {
+            Some(count) if count > 1 => format!("{name} ({count} images for it)"),
+            _ => name,
+        }
+    })
 }
 
 /// What something is, in a line.
 pub(super) fn in_words(description: &Description) -> String {
     let mut words = match &description.kind {
         DescribedKind::Images(platforms) => {
-            format!("an image for {}", names_of(platforms).join(", "))
+            format!("an image for {}", named(counted(platforms)))
         }
         DescribedKind::Artifact(artifact) => {
             let files: Vec<&str> = artifact.files.iter().map(|file| &*file.path).collect();
             let files = match &files[..] {
                 [] => "no file".to_owned(),
-                files => files.join(", "),
+                files => named(files),
             };
             format!("an artifact, {}, with {files}", artifact.artifact_type)
         }

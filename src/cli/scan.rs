@@ -1,13 +1,14 @@
 //! `scan`: what a scan test calls.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::{Args, ValueEnum};
 use oci_pull_all::layout::{Format, LayoutImages, archive, find_image};
 use oci_pull_all::oci::platform::Platform;
-use oci_pull_all::scan::{Isolation, Network, Scan, ScanError, Subject, sbom};
+use oci_pull_all::scan::{self, Isolation, Itself, Network, Scan, ScanError, Subject, sbom};
 
 use super::build::parse_pair;
 use super::layout::unpack;
@@ -139,7 +140,7 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         arguments: args.arguments,
         environment: args.env,
         data: args.data,
-        withheld: Some(ARGUMENTS_VARIABLE),
+        itself: ITSELF,
         said: None,
         outputs: args.outputs,
         scratch: scratch.path().to_owned(),
@@ -159,6 +160,28 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// How this program starts itself to see a scanner to its end.
+pub(super) const ITSELF: Itself = Itself {
+    command: super::SUPERVISE,
+    variable: ARGUMENTS_VARIABLE,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct SuperviseArgs {
+    parent: u32,
+    status: PathBuf,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn supervise(args: &SuperviseArgs) -> Result<()> {
+    let mut command = Command::new(&args.command[0]);
+    command.args(&args.command[1..]);
+    command.env_remove(ARGUMENTS_VARIABLE);
+    Ok(scan::supervise(args.parent, &args.status, command)?)
 }
 
 /// As [`isolate`], for a scanner of what may as well be copied: it needs namespaces only if it could use the network.

@@ -13,7 +13,7 @@ use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::store::{Access, Placement, Store, Trust, prune};
 
 use super::progress::other_process;
-use super::{Result, say, tell, users_path};
+use super::{Result, say, tell, tell_first, users_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreLocation {
@@ -160,17 +160,17 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
         StoreCommand::Verify(location) => {
             let store = open_existing(&location.path()?, Trust::Nothing)?;
             let wrong = store.verify()?;
-            for blob in &wrong {
+            tell_first(wrong.iter().map(|blob| {
                 let elsewhere = if blob.shared {
                     "; it is also a file of a layout that was pulled, which must be pulled again (in Bazel, bazel clean --expunge)"
                 } else {
                     ""
                 };
-                tell(format_args!(
+                format!(
                     "error: {}: its content was altered, so it was removed{elsewhere}",
                     blob.digest
-                ));
-            }
+                )
+            }));
             if !wrong.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
@@ -192,9 +192,8 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
         StoreCommand::Import(args) => {
             let store = open(&args.location.path()?, Trust::Seal)?;
             let imported = bundle::import(&store, &args.archive)?;
-            for fault in &imported.refused {
-                tell(format_args!("error: a blob was refused: {fault}"));
-            }
+            let refused = imported.refused.iter();
+            tell_first(refused.map(|fault| format!("error: a blob was refused: {fault}")));
             say(format_args!(
                 "imported {} blobs, {}; {} were there",
                 imported.added.blobs,

@@ -1,6 +1,6 @@
 //! Image configurations and manifests (OCI image spec, config.md and manifest.md).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -19,6 +19,8 @@ use super::expand::{ExpandError, expand};
 /// The creation time of everything that is built: none, so that the same input gives the same bytes.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 const CREATED_BY: &str = "oci_pull_all";
+/// The least nanoseconds that Docker takes for a time of a health check, but for none.
+const LEAST_TIME: u64 = 1_000_000;
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +72,13 @@ pub enum ImageError {
         "{0:?} is not a health check: it begins with CMD, CMD-SHELL or NONE, and what CMD runs follows"
     )]
     Healthcheck(Vec<String>),
+    /// A volume without a path.
+    #[error("a volume is a path, such as /data, and one is empty")]
+    Volume,
     /// Not a port as config.md writes it.
-    #[error("{0:?} is not a port: expected PORT, PORT/tcp or PORT/udp")]
+    #[error(
+        "{0:?} is not a port: expected PORT or PORT-PORT, and perhaps /tcp, /udp or /sctp behind it"
+    )]
     Port(String),
 }
 
@@ -169,37 +176,64 @@ impl FromStr for HealthOption {
         let value = if key == "Retries" {
             value.parse().ok()
         } else {
-            nanoseconds(value)
+            nanoseconds(value).filter(|time| *time == 0 || *time >= LEAST_TIME)
         };
         let value = value.ok_or_else(|| {
-            format!("{text:?} has no value that fits: a number for retries, else a time such as 1m30s or 500ms")
+            format!("{text:?} has no value that fits: a number for retries, else a time of a millisecond or more, such as 1m30s or 1.5s")
         })?;
         Ok(HealthOption { key, value })
     }
 }
 
-/// Numbers with units, as Docker writes a time.
+/// Numbers with units, as Go reads a time (`time.ParseDuration`).
 fn nanoseconds(mut text: &str) -> Option<u64> {
     let mut total: u64 = 0;
     if text.is_empty() {
         return None;
     }
+    // Nothing needs no unit.
+    if text == "0" {
+        return Some(0);
+    }
     while !text.is_empty() {
-        let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-        let length = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let unit = match &rest[..length] {
+        let is_number = |c: char| c.is_ascii_digit() || c == '.';
+        let (number, rest) = text.split_at(text.find(|c| !is_number(c))?);
+        let (unit, rest) = rest.split_at(rest.find(is_number).unwrap_or(rest.len()));
+        let unit = match unit {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
             "ms" => 1_000_000,
             "s" => 1_000_000_000,
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
             _ => return None,
         };
-        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        text = &rest[length..];
+        total = total.checked_add(times(number, unit)?)?;
+        text = rest;
     }
     Some(total)
+}
+
+/// So many units, of which a decimal number may have a part; what is smaller than one is left out.
+fn times(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() && fraction.is_empty() || !are_digits(fraction) {
+        return None;
+    }
+    let whole = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    // No unit has as many digits.
+    let digits = &fraction[..fraction.len().min(15)];
+    let part = match digits.parse::<u128>() {
+        Ok(part) => part * u128::from(unit) / 10_u128.pow(u32::try_from(digits.len()).ok()?),
+        Err(_) => 0,
+    };
+    unit.checked_mul(whole)?
+        .checked_add(u64::try_from(part).ok()?)
 }
 
 /// A manifest and its config.
@@ -316,17 +350,27 @@ fn set_platform(
             base: Box::new(base),
             wanted: Box::new(wanted.clone()),
         }),
-        (Some(base), _) => Ok(base),
+        (Some(base), _) => {
+            // What is built has names that all know.
+            if base.has_other_names() {
+                write_platform(config, &base);
+            }
+            Ok(base)
+        }
         (None, Some(wanted)) => {
-            for key in ["architecture", "variant", "os.version", "os.features"] {
-                config.remove(key);
-            }
-            if let Value::Object(platform) = json!(wanted) {
-                config.extend(platform);
-            }
+            write_platform(config, wanted);
             Ok(wanted.clone())
         }
         (None, None) => Err(ImageError::NoPlatform),
+    }
+}
+
+fn write_platform(config: &mut Map<String, Value>, platform: &Platform) {
+    for key in ["architecture", "variant", "os.version", "os.features"] {
+        config.remove(key);
+    }
+    if let Value::Object(platform) = json!(platform) {
+        config.extend(platform);
     }
 }
 
@@ -368,7 +412,8 @@ fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError>
         .collect();
     for variable in variables {
         let (name, value) = match variable.split_once('=') {
-            Some((name, value)) if !name.is_empty() => (name, value),
+            // No process could be given it.
+            Some((name, value)) if !name.is_empty() && !variable.contains('\0') => (name, value),
             _ => return Err(ImageError::Env(variable.clone())),
         };
         let known = |name: &str| of_base.get(name).map(String::as_str);
@@ -407,10 +452,13 @@ fn apply(
     let labels = changes.labels.iter();
     let labels = labels.map(|(name, value)| (name.clone(), json!(value)));
     object(config, "Labels").extend(labels);
-    let ports = changes.exposed_ports.iter().map(|port| parse_port(port));
-    let ports: BTreeSet<String> = ports.collect::<Result<_, _>>()?;
-    let ports = ports.into_iter().map(|port| (port, json!({})));
-    object(config, "ExposedPorts").extend(ports);
+    for port in &changes.exposed_ports {
+        let ports = parse_ports(port)?.map(|port| (port, json!({})));
+        object(config, "ExposedPorts").extend(ports);
+    }
+    if changes.volumes.iter().any(String::is_empty) {
+        return Err(ImageError::Volume);
+    }
     let volumes = changes.volumes.iter();
     let volumes = volumes.map(|volume| (volume.clone(), json!({})));
     object(config, "Volumes").extend(volumes);
@@ -461,12 +509,20 @@ fn join(base: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// `8080` means `8080/tcp`.
-fn parse_port(port: &str) -> Result<String, ImageError> {
-    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-    match (number.parse::<u16>(), protocol) {
-        (Ok(number @ 1..), "tcp" | "udp" | "sctp") => Ok(format!("{number}/{protocol}")),
-        _ => Err(ImageError::Port(port.to_owned())),
+/// `8080` means `8080/tcp`, and `8000-8001/udp` two ports.
+fn parse_ports(text: &str) -> Result<impl Iterator<Item = String>, ImageError> {
+    let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let protocol = protocol.to_ascii_lowercase();
+    let number = |text: &str| -> Option<u16> {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|port| is_number && *port > 0)
+    };
+    match (number(first), number(last), &*protocol) {
+        (Some(first), Some(last), "tcp" | "udp" | "sctp") if first <= last => {
+            Ok((first..=last).map(move |port| format!("{port}/{protocol}")))
+        }
+        _ => Err(ImageError::Port(text.to_owned())),
     }
 }
 

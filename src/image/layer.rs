@@ -74,6 +74,23 @@ pub enum LayerError {
         /// What is to have it too.
         second: String,
     },
+    /// Two archives say different things of one directory.
+    #[error(
+        "the directory {path:?} has the mode {:04o} and the owner {} in {first}, but {:04o} and {} in {second}",
+        .one.0, .one.1, .other.0, .other.1
+    )]
+    Directory {
+        /// The path.
+        path: String,
+        /// What has it.
+        first: String,
+        /// The mode there, and the owner.
+        one: (u32, Owner),
+        /// What has it too.
+        second: String,
+        /// The mode there, and the owner.
+        other: (u32, Owner),
+    },
     /// Something is placed below a path that is not a directory.
     #[error("{child:?} cannot be placed below {parent:?}, which is not a directory")]
     NotADirectory {
@@ -96,6 +113,12 @@ pub struct Owner {
     pub uid: u32,
     /// The group's ID.
     pub gid: u32,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
 }
 
 impl FromStr for Owner {
@@ -753,6 +776,13 @@ impl<W: Write> LayerWriter<'_, W> {
             entry.metadata = place.metadata.clone();
         }
         if let Some(place) = self.places.get(&entry.path) {
+            // What the layer itself says of a directory counts.
+            let both_are_archives = place.source != Source::Content && source != Source::Content;
+            if both_are_archives
+                && (&place.content, &entry.content) == (&Content::Directory, &Content::Directory)
+            {
+                return self.compare(place, &entry, source);
+            }
             let is_same = if entry.content == Content::Directory {
                 place.content == Content::Directory
             } else {
@@ -786,6 +816,25 @@ impl<W: Write> LayerWriter<'_, W> {
             io_failed("write", self.output, write_padding(&mut self.writer, size))?;
         }
         self.put(source, entry, digest)
+    }
+
+    /// Compares what two archives say of a directory, but for the time at which it was last changed.
+    fn compare(&self, place: &Place, entry: &Entry, source: Source) -> Result<(), LayerError> {
+        let said = |metadata: &Metadata| {
+            let Metadata { mode, uid, gid, .. } = *metadata;
+            (mode, Owner { uid, gid })
+        };
+        let (one, other) = (said(&place.metadata), said(&entry.metadata));
+        if one == other {
+            return Ok(());
+        }
+        Err(LayerError::Directory {
+            path: format!("/{}", String::from_utf8_lossy(&entry.path)),
+            first: self.describe(&entry.path, place.source),
+            one,
+            second: self.describe(&entry.path, source),
+            other,
+        })
     }
 
     fn put(

@@ -143,28 +143,28 @@ impl LayoutImages {
         })?;
         check_marker(layout)?;
         let mut walk = Walk::default();
-        for entry in index.manifests {
-            if entry.is_manifest() && !is_list(&entry) {
-                walk.add(entry, None)?;
-            }
+        let mut listed = Listed::default();
+        let roots = index.manifests.into_iter();
+        for entry in roots.filter(|entry| entry.is_manifest() && !is_list(entry)) {
+            listed.add_roots([&entry]);
+            walk.add(entry, ())?;
         }
         let mut held = Vec::new();
         let mut absent = Vec::new();
         let mut artifact = None;
-        let mut listed = Listed::default();
         // Those of all images are in memory.
         let mut config_bytes = 0u64;
-        while let Some((mut descriptor, index)) = walk.next() {
-            let digest = descriptor.digest.to_string();
+        while let Some((mut descriptor, ())) = walk.next() {
             let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
             let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
             let manifest = parsed.map_err(|source| ImageNotFound::Manifest {
                 file: descriptor.digest.blob_path(),
                 source,
             })?;
+            listed.add_index(manifest.manifests());
             for entry in manifest.manifests() {
                 if layout.join(entry.digest.blob_path()).exists() {
-                    walk.add(entry.clone(), Some(digest.clone()))?;
+                    walk.add(entry.clone(), ())?;
                 } else {
                     absent.push(entry.clone());
                 }
@@ -184,15 +184,10 @@ impl LayoutImages {
                 check_configs(std::iter::once(config_bytes))?;
             }
             let config = image_config(layout, &descriptor, &manifest)?;
-            let platform = descriptor.platform.clone();
-            let platform = config
-                .as_ref()
-                .map(|config| platform.unwrap_or_else(|| config.platform.clone()));
-            let role = manifest.role(platform.as_ref());
-            listed.add(index.as_deref(), &descriptor, &role);
-            if let (Some(config), Some(platform)) = (config, platform) {
-                debug_assert!(!platform.is_unknown());
-                descriptor.platform = Some(platform);
+            let platform = config.as_ref().map(|config| config.platform.clone());
+            listed.found(&descriptor, manifest.role(platform.clone()));
+            if let Some(config) = config {
+                descriptor.platform = descriptor.platform.or(platform);
                 held.push(FoundImage {
                     descriptor,
                     manifest,
@@ -200,7 +195,7 @@ impl LayoutImages {
                 });
             }
         }
-        if let Some((digest, source)) = listed.faults().next() {
+        if let Some((digest, source)) = listed.faults().into_iter().next() {
             let digest = digest.clone();
             return Err(ImageNotFound::Image { digest, source });
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,7 +14,8 @@ use crate::oci::digest::{Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::platform::Platform;
 use crate::oci::walk::Walk;
-use crate::tar::read_layer;
+use crate::rootfs::check_entries;
+use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, read_layer};
 use crate::text::chain;
 
 use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, read_marker};
@@ -79,6 +80,8 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
         walk: Walk::default(),
         judged: HashSet::new(),
         read: HashMap::new(),
+        entries: HashMap::new(),
+        memory: 0,
         listed: Listed::default(),
     };
     if !root.is_dir() {
@@ -90,7 +93,8 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
     while let Some((descriptor, parent)) = verifier.walk.next() {
         verifier.check_manifest(&parent, &descriptor);
     }
-    for (digest, problem) in std::mem::take(&mut verifier.listed).faults() {
+    let listed = std::mem::take(&mut verifier.listed);
+    for (digest, problem) in listed.faults() {
         verifier.fault(digest, problem.to_string());
     }
     verifier.check_unreferenced();
@@ -109,6 +113,9 @@ struct Verifier<'a> {
     judged: HashSet<Digest>,
     /// The configs and layers that were read, and whether each is what its digest and its `diff_id` say.
     read: HashMap<(Digest, Option<Digest>), bool>,
+    /// What layers hold, by digest and `diff_id`, of as many as there is memory for, and how much they take.
+    entries: HashMap<(Digest, Digest), Rc<Vec<Entry>>>,
+    memory: u64,
     listed: Listed,
 }
 
@@ -205,6 +212,7 @@ impl Verifier<'_> {
         match ImageIndex::parse_noting(&bytes) {
             Ok((index, oddities)) => {
                 self.note(INDEX_FILE, &oddities);
+                self.listed.add_roots(&index.manifests);
                 self.check_index(INDEX_FILE, &index, false);
             }
             Err(error) => self.fault(INDEX_FILE, format!("not valid: {}", chain(&error))),
@@ -238,12 +246,8 @@ impl Verifier<'_> {
         }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
-            let platform = entry.platform.as_ref();
-            if platform
-                .is_some_and(|platform| platform.architecture.is_empty() && !platform.os.is_empty())
-            {
-                let problem = "its platform has an os and no architecture: nobody can choose it";
-                self.add(FaultKind::Odd, &entry.digest, problem);
+            if let Some(platform) = &entry.platform {
+                self.check_platform(&entry.digest, platform);
             }
             if !entry.is_manifest() && (is_present(entry) || !may_be_sparse) {
                 // Its digest is checked with those of the unreferenced.
@@ -258,18 +262,35 @@ impl Verifier<'_> {
         }
     }
 
+    /// Whoever asks for a platform is to find what is for it.
+    fn check_platform(&mut self, subject: &Digest, platform: &Platform) {
+        let problem = if platform.has_other_names() {
+            format!(
+                "it has another name for the platform {platform}, by which some tools do not know it"
+            )
+        } else if !platform.architecture.is_empty() {
+            return;
+        } else if platform.os.is_empty() {
+            "its platform is empty: nobody can choose it".to_owned()
+        } else {
+            "its platform has an os and no architecture: nobody can choose it".to_owned()
+        };
+        self.add(FaultKind::Odd, subject, problem);
+    }
+
     /// Whoever asks an index for a platform is to get one image.
     fn check_platforms(&mut self, subject: &str, index: &ImageIndex) {
-        let mut listed: HashMap<&Platform, &Digest> = HashMap::new();
+        let mut listed = HashMap::new();
         for entry in index.manifests.iter().filter(|entry| entry.is_manifest()) {
             let Some(platform) = entry
                 .platform
                 .as_ref()
-                .filter(|platform| platform.os != "unknown")
+                .filter(|platform| !platform.is_unknown())
             else {
                 continue;
             };
-            if *listed.entry(platform).or_insert(&entry.digest) != &entry.digest {
+            let first = listed.entry(platform.machine()).or_insert(&entry.digest);
+            if *first != &entry.digest {
                 let problem = format!(
                     "it lists several manifests for {platform}: some tools take the first of them"
                 );
@@ -322,23 +343,18 @@ impl Verifier<'_> {
             Ok((manifest, oddities)) => {
                 self.note(&subject, &oddities);
                 match manifest {
-                    Manifest::Index(index) => self.check_index(&subject, &index, true),
-                    Manifest::Image(image) => {
-                        self.check_image(parent, &subject, descriptor, &image);
+                    Manifest::Index(index) => {
+                        self.listed.add_index(&index.manifests);
+                        self.check_index(&subject, &index, true);
                     }
+                    Manifest::Image(image) => self.check_image(&subject, descriptor, &image),
                 }
             }
             Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),
         }
     }
 
-    fn check_image(
-        &mut self,
-        parent: &str,
-        subject: &str,
-        entry: &Descriptor,
-        image: &ImageManifest,
-    ) {
+    fn check_image(&mut self, subject: &str, entry: &Descriptor, image: &ImageManifest) {
         let listed = entry.platform.as_ref();
         for blob in image.blobs() {
             self.check_presence(subject, blob);
@@ -347,14 +363,24 @@ impl Verifier<'_> {
         if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
             config = self.read_config(subject, listed, image);
         }
-        let platform = config
-            .as_ref()
-            .map(|config| listed.unwrap_or(&config.platform));
-        let index = Some(parent).filter(|parent| *parent != INDEX_FILE);
-        self.listed.add(index, entry, &image.role(platform));
+        let platform = config.as_ref().map(|config| config.platform.clone());
+        self.listed.found(entry, image.role(platform));
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
+        let mut entries = Vec::new();
         for layer in &image.layers {
-            self.check_bytes(subject, layer, diff_ids.next());
+            let diff_id = diff_ids.next();
+            self.check_bytes(subject, layer, diff_id);
+            let held = diff_id.and_then(|diff_id| {
+                let layer = (layer.digest.clone(), diff_id.clone());
+                self.entries.get(&layer)
+            });
+            entries.extend(held.cloned());
+        }
+        // Where a layer lacks, the others say nothing.
+        if entries.len() == image.layers.len()
+            && let Err((number, error)) = check_entries(entries.iter().map(|layer| &***layer))
+        {
+            self.fault(&image.layers[number].digest, chain(&error));
         }
     }
 
@@ -375,7 +401,7 @@ impl Verifier<'_> {
         match image.image(&bytes, listed) {
             Ok(config) => {
                 if let (Some(config), Some(listed)) = (&config, listed)
-                    && config.platform.contradicts(listed)
+                    && config.platform.differs(listed)
                 {
                     let problem = format!(
                         "its config says that it is for {}, but it is listed for {listed}",
@@ -383,8 +409,12 @@ impl Verifier<'_> {
                     );
                     self.add(FaultKind::Odd, subject, problem);
                 }
-                let folded = config.as_ref().map_or(&[][..], |config| &config.folded);
-                self.note(digest, folded);
+                if let Some(config) = &config {
+                    self.note(digest, &config.folded);
+                    if config.platform.has_other_names() {
+                        self.check_platform(digest, &config.platform);
+                    }
+                }
                 let created = config.as_ref().and_then(|config| config.created.as_ref());
                 if let Some(Err(error)) = created {
                     let problem =
@@ -432,6 +462,17 @@ impl Verifier<'_> {
         is_right
     }
 
+    /// Keeps what a layer holds, for the images that it is in.
+    fn keep(&mut self, layer: (Digest, Digest), entries: Vec<Entry>) {
+        let memory: u64 = entries.iter().map(Entry::memory).sum();
+        if self.memory + memory > MAX_MEMORY {
+            self.entries.clear();
+            self.memory = 0;
+        }
+        self.memory += memory;
+        self.entries.insert(layer, Rc::new(entries));
+    }
+
     /// What is wrong with the bytes of a config or layer.
     fn problem_of(
         &mut self,
@@ -451,7 +492,7 @@ impl Verifier<'_> {
                 Err(error) => unreadable(error),
             };
         };
-        let read = match read_layer(path, expected, diff_id, true, |_| Ok::<_, io::Error>(())) {
+        let read = match read_layer(path, expected, diff_id, true, look_through) {
             Ok(read) => read,
             Err(error) => return unreadable(error),
         };
@@ -460,14 +501,17 @@ impl Verifier<'_> {
         }
         let compression = read.compression;
         match (read.diff_id, read.done) {
-            (Some(found), _) if found == *diff_id => {}
-            (Some(found), _) => {
+            (Some(found), _) if found != *diff_id => {
                 return Some(format!(
                     "its diff_id is {found}, read as {compression}, but the config says {diff_id}"
                 ));
             }
-            (None, Err(error)) => return unreadable(error),
-            (None, Ok(())) => return Some("cannot be read".to_owned()),
+            (Some(_), Ok(entries)) => {
+                let layer = (expected.clone(), diff_id.clone());
+                self.keep(layer, entries);
+            }
+            (None, Ok(_)) => return Some("cannot be read".to_owned()),
+            (_, Err(error)) => return Some(chain(&error)),
         }
         if let Kind::Layer(told) = descriptor.media_type.kind()
             && told != compression
@@ -480,6 +524,21 @@ impl Verifier<'_> {
         }
         None
     }
+}
+
+/// All entries of a layer's archive, as those read it who unpack it.
+fn look_through(reader: Box<dyn Read + '_>) -> Result<Vec<Entry>, TarError> {
+    let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, reader));
+    let mut entries = Vec::new();
+    let mut memory = 0;
+    while let Some(entry) = archive.next()? {
+        memory += entry.memory();
+        if memory > MAX_MEMORY {
+            return Err(TarError::TooMuch);
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 /// The paths in a directory, in order; none if it cannot be read.

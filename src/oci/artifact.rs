@@ -1,7 +1,7 @@
 //! Artifacts: manifests whose blobs are not the layers of a file system (OCI image spec, manifest.md,
 //! "Guidelines for Artifact Usage"), and the files that they hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -45,6 +45,8 @@ pub struct ArtifactFile {
     pub path: String,
     /// The directory that it also is if it is an archive: its path without the ending.
     pub directory: Option<String>,
+    /// Why it is none, although it is called an archive.
+    pub problem: Option<String>,
     /// The blob.
     pub blob: Descriptor,
 }
@@ -76,37 +78,21 @@ impl Artifact {
     /// Reads what the artifact of `manifest` holds.
     pub fn of(manifest: &ImageManifest) -> Result<Self, BadArtifact> {
         let mut files: Vec<ArtifactFile> = Vec::new();
-        let mut types: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut names = Names::default();
         for layer in &manifest.layers {
-            let media_type = layer.media_type.as_str();
-            let path = match layer.annotations.get(TITLE) {
-                Some(title) => file_path(title).map_err(|problem| BadArtifact::Title {
-                    title: title.clone(),
-                    problem,
-                })?,
-                None if media_type == EMPTY => continue,
-                None => {
-                    let count = types.entry(media_type).or_default();
-                    *count += 1;
-                    let name = match count {
-                        1 => media_type.to_owned(),
-                        count => format!("{media_type}-{count}"),
-                    };
-                    file_path(&name).map_err(|problem| BadArtifact::Title {
-                        title: name.clone(),
-                        problem,
-                    })?
-                }
+            names.reserve(layer)?;
+        }
+        let mut known = HashSet::new();
+        for layer in &manifest.layers {
+            let Some(path) = names.of(layer)? else {
+                continue;
             };
-            let is_same =
-                |file: &ArtifactFile| file.path == path && file.blob.digest == layer.digest;
-            if !files.iter().any(is_same) {
-                let directory = None;
-                let blob = layer.bare();
+            if known.insert((path.clone(), &layer.digest)) {
                 files.push(ArtifactFile {
                     path,
-                    directory,
-                    blob,
+                    directory: None,
+                    problem: None,
+                    blob: layer.bare(),
                 });
             }
         }
@@ -118,6 +104,59 @@ impl Artifact {
             files,
         })
     }
+}
+
+/// The paths of blobs: their titles, or else their media types, with a number where there are several of one.
+#[derive(Default)]
+struct Names<'a> {
+    /// Titles and media types, which numbers keep clear of.
+    reserved: HashSet<String>,
+    titles: HashSet<String>,
+    /// How many blobs of a media type have a path.
+    counts: HashMap<&'a str, usize>,
+}
+
+impl<'a> Names<'a> {
+    fn reserve(&mut self, blob: &Descriptor) -> Result<(), BadArtifact> {
+        if let Some(title) = blob.annotations.get(TITLE) {
+            self.titles.insert(checked_path(title)?);
+            self.reserved.insert(checked_path(title)?);
+        } else {
+            self.reserved.insert(blob.media_type.as_str().to_owned());
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, blob: &'a Descriptor) -> Result<Option<String>, BadArtifact> {
+        if let Some(title) = blob.annotations.get(TITLE) {
+            return checked_path(title).map(Some);
+        }
+        let media_type = blob.media_type.as_str();
+        if media_type == EMPTY {
+            return Ok(None);
+        }
+        let count = self.counts.entry(media_type).or_default();
+        loop {
+            *count += 1;
+            let (name, is_taken) = if *count == 1 {
+                (media_type.to_owned(), self.titles.contains(media_type))
+            } else {
+                let name = format!("{media_type}-{count}");
+                let is_taken = self.reserved.contains(&name);
+                (name, is_taken)
+            };
+            if !is_taken {
+                return checked_path(&name).map(Some);
+            }
+        }
+    }
+}
+
+fn checked_path(title: &str) -> Result<String, BadArtifact> {
+    file_path(title).map_err(|problem| BadArtifact::Title {
+        title: title.to_owned(),
+        problem,
+    })
 }
 
 /// A blob that is a file called `title`.
@@ -204,7 +243,7 @@ fn check_paths(files: &[ArtifactFile]) -> Result<(), BadArtifact> {
     Ok(())
 }
 
-/// Gives archives their directories, where no other file is in the way.
+/// Gives archives their directories, where nothing else is in the way.
 fn name_directories(files: &mut [ArtifactFile]) {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     for file in files.iter() {
@@ -213,14 +252,20 @@ fn name_directories(files: &mut [ArtifactFile]) {
     }
     for file in files {
         let mut endings = ARCHIVE_ENDINGS.iter();
-        let stem = endings.find_map(|ending| file.path.strip_suffix(ending));
-        let stem = stem.filter(|stem| file_path(stem).is_ok_and(|path| path == *stem));
-        if let Some(stem) = stem
-            && !taken.contains(stem)
-        {
+        let Some(stem) = endings.find_map(|ending| file.path.strip_suffix(ending)) else {
+            continue;
+        };
+        if file_path(stem).is_ok_and(|path| path == stem) && !taken.contains(stem) {
             taken.insert(stem.to_owned());
             taken.extend(parents(stem).map(str::to_owned));
             file.directory = Some(stem.to_owned());
+        } else {
+            let problem = if taken.contains(stem) {
+                format!("is not unpacked: {stem:?}, which would be its directory, is another one's")
+            } else {
+                format!("is not unpacked: {stem:?} cannot be a directory")
+            };
+            file.problem = Some(problem);
         }
     }
 }
@@ -299,6 +344,31 @@ mod tests {
         let expected =
             expected.map(|(path, directory)| (path.to_owned(), directory.map(str::to_owned)));
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn names_that_are_made_up_are_nobody_elses() {
+        let names = |layers: &[(&str, Option<&str>, &str)]| -> Vec<String> {
+            paths(layers).into_iter().map(|(path, _)| path).collect()
+        };
+        let (y, y2) = (("a/y", None, "1"), ("a/y-2", None, "2"));
+        assert_eq!(names(&[y, y, y2]), ["a/y", "a/y-3", "a/y-2"]);
+        assert_eq!(names(&[y2, y, y, y2]), ["a/y-2", "a/y", "a/y-3", "a/y-2-2"]);
+        let titled = ("a/x", Some("a/y"), "3");
+        assert_eq!(names(&[y, titled, y]), ["a/y-2", "a/y", "a/y-3"]);
+    }
+
+    #[test]
+    fn an_archive_without_a_directory_says_why() {
+        let layers = ["a.tgz", "a.tar", "b", "b.tar", "..tar"];
+        let layers = layers.map(|title| ("a/x", Some(title), title));
+        let files = artifact(&layers).unwrap().files.into_iter();
+        let told: Vec<_> = files
+            .map(|file| (file.directory, file.problem.is_some()))
+            .collect();
+        let none = |is_told| (None, is_told);
+        let a = (Some("a".to_owned()), false);
+        assert_eq!(told, [a, none(true), none(false), none(true), none(true)]);
     }
 
     #[test]

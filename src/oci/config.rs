@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::oci::digest::Digest;
-use crate::oci::platform::{Platform, optional_version, optional_word, word, words};
+use crate::oci::platform::{Platform, Spelling, optional_version, optional_word, word, words};
 use crate::oci::strict::{Folded, read, read_noting, respell};
 use crate::oci::time::{BadTime, Time};
 
@@ -89,7 +89,9 @@ impl ImageConfig {
                 os_version: document.os_version,
                 os_features: document.os_features,
                 features: Vec::new(),
-            },
+                spelling: Spelling::default(),
+            }
+            .in_gos_names(),
             created: document.created.map(Time::try_from),
             process: Process {
                 entrypoint: config.entrypoint,

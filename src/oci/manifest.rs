@@ -322,24 +322,29 @@ fn check_platforms(entries: &[Descriptor]) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// What the manifests of an image turned out to be. Many readers choose by the platform alone, so an artifact must not
+/// What indexes list, and what that turned out to be. Many readers choose by the platform alone, so an artifact must not
 /// be listed for one that an image is for; go-containerregistry takes an entry without a platform for one for
-/// linux/amd64, so no other may stand before the image that is for that.
+/// linux/amd64, so no other may stand before the image that is for that; and some know a platform by one name alone.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
-    /// The systems and processors of images.
-    images: HashSet<(String, String)>,
-    artifacts: Vec<(Digest, Platform)>,
-    /// The indexes that have an image for linux/amd64 by now, and whether they say so themselves.
-    with_default: HashMap<String, bool>,
-    /// The entries without a platform that stand before it and are not for that, whether they are artifacts to all, and the
-    /// indexes that list them.
-    before_default: Vec<(Digest, bool, String)>,
+    indexes: Vec<Vec<Entry>>,
+    /// What a layout lists, which is no image as a whole.
+    roots: Vec<Entry>,
+    roles: HashMap<Digest, Role<Platform>>,
+}
+
+/// An entry of an index that lists a manifest.
+#[derive(Debug)]
+struct Entry {
+    digest: Digest,
+    /// What it is listed for.
+    told: Option<Platform>,
 }
 
 /// What a manifest is.
+#[derive(Debug)]
 pub(crate) enum Role<P> {
-    /// An image for a platform.
+    /// An image for a platform, by its config.
     Image(P),
     /// No image, as its config says, to whom others do not ask.
     Unclear,
@@ -348,49 +353,114 @@ pub(crate) enum Role<P> {
 }
 
 impl Listed {
-    /// Adds a manifest that is listed so: an image, with its platform, or an artifact. `index` is the one that lists it,
-    /// if one does; those of an index are added in its order.
-    pub(crate) fn add(&mut self, index: Option<&str>, entry: &Descriptor, role: &Role<&Platform>) {
-        match (role, &entry.platform) {
-            (Role::Image(image), _) => {
-                self.images.insert(system(image));
-            }
-            (_, Some(platform)) => {
-                let listed = (entry.digest.clone(), platform.clone());
-                self.artifacts.push(listed);
-            }
-            (_, None) => {}
-        }
-        let Some(index) = index else {
-            return;
-        };
-        let is_silent = entry.platform.is_none();
-        if matches!(role, Role::Image(image) if image.serves_go_default()) {
-            let is_told = self.with_default.entry(index.to_owned()).or_default();
-            *is_told |= !is_silent;
-        } else if is_silent && !self.with_default.contains_key(index) {
-            let is_artifact = matches!(role, Role::Artifact);
-            let listed = (entry.digest.clone(), is_artifact, index.to_owned());
-            self.before_default.push(listed);
+    /// Adds the entries of an index.
+    pub(crate) fn add_index<'a>(&mut self, entries: impl IntoIterator<Item = &'a Descriptor>) {
+        self.indexes.push(manifests(entries));
+    }
+
+    /// Adds what a layout lists.
+    pub(crate) fn add_roots<'a>(&mut self, entries: impl IntoIterator<Item = &'a Descriptor>) {
+        self.roots.extend(manifests(entries));
+    }
+
+    /// Says what a manifest is that was read as this entry lists it; of others it is what they are listed as.
+    pub(crate) fn found(&mut self, entry: &Descriptor, role: Role<Platform>) {
+        // What is listed for no platform is for that reason no image.
+        if !entry.platform.as_ref().is_some_and(Platform::is_unknown) {
+            self.roles.insert(entry.digest.clone(), role);
         }
     }
 
-    /// What others would take for an image, or for another one.
-    pub(crate) fn faults(&self) -> impl Iterator<Item = (&Digest, BadImage)> {
-        let mistakable = self.artifacts.iter();
-        let mistakable = mistakable.filter(|(_, platform)| self.images.contains(&system(platform)));
-        let mistakable = mistakable.map(|(digest, platform)| {
-            let platform = Box::new(platform.clone());
-            (digest, BadImage::Artifact { platform })
-        });
-        let before = self.before_default.iter();
-        // Among what is silent, a reader that looks at configs does not meet an artifact.
-        let before = before.filter(|(_, is_artifact, index)| {
-            let told = self.with_default.get(index);
-            told.is_some_and(|is_told| *is_told || !is_artifact)
-        });
-        mistakable.chain(before.map(|(digest, ..)| (digest, BadImage::NoPlatform)))
+    /// For what platform an entry is an image, if it is one.
+    fn platform_of<'a>(&'a self, entry: &'a Entry) -> Option<&'a Platform> {
+        let told = entry.told.as_ref();
+        match self.roles.get(&entry.digest) {
+            Some(Role::Image(by_config)) => Some(told.unwrap_or(by_config)),
+            Some(Role::Unclear | Role::Artifact) => None,
+            None => told,
+        }
     }
+
+    fn is_default(&self, entry: &Entry) -> bool {
+        let platform = self.platform_of(entry);
+        platform.is_some_and(Platform::serves_go_default)
+    }
+
+    /// What others would take for an image, or for another one.
+    pub(crate) fn faults(&self) -> Vec<(&Digest, BadImage)> {
+        let all = || self.indexes.iter().chain([&self.roots]).flatten();
+        let images = all().filter_map(|entry| self.platform_of(entry));
+        let systems: HashSet<_> = images.map(system).collect();
+        let mut faults = Vec::new();
+        for entry in all() {
+            let role = self.roles.get(&entry.digest);
+            if let (Some(Role::Unclear | Role::Artifact), Some(told)) = (role, &entry.told)
+                && systems.contains(&system(told))
+            {
+                let platform = Box::new(told.clone());
+                faults.push((&entry.digest, BadImage::Artifact { platform }));
+            }
+        }
+        for index in &self.indexes {
+            self.add_other_names(index, &mut faults);
+            self.add_before_default(index, &mut faults);
+        }
+        faults
+    }
+
+    /// The images for a platform for which there is another one, under another name.
+    fn add_other_names<'a>(&'a self, index: &'a [Entry], faults: &mut Vec<(&'a Digest, BadImage)>) {
+        let mut known: HashMap<_, (&Digest, bool)> = HashMap::new();
+        for entry in index {
+            let Some(platform) = self.platform_of(entry) else {
+                continue;
+            };
+            let is_other = platform.has_other_names();
+            let first = known.entry(system(platform));
+            let (first, any_other) = first.or_insert((&entry.digest, false));
+            *any_other |= is_other;
+            if *any_other && **first != entry.digest {
+                let platform = Box::new(platform.clone());
+                faults.push((&entry.digest, BadImage::Names { platform }));
+            }
+        }
+    }
+
+    /// What is taken for the image for linux/amd64, and is not that.
+    fn add_before_default<'a>(
+        &'a self,
+        index: &'a [Entry],
+        faults: &mut Vec<(&'a Digest, BadImage)>,
+    ) {
+        let Some(first) = index.iter().position(|entry| self.is_default(entry)) else {
+            return;
+        };
+        let (before, rest) = index.split_at(first);
+        let mut defaults = rest.iter().filter(|entry| self.is_default(entry));
+        // Among what is silent, a reader that looks at configs does not meet an artifact.
+        let is_told = defaults.any(|entry| entry.told.is_some());
+        for entry in before.iter().filter(|entry| entry.told.is_none()) {
+            match self.roles.get(&entry.digest) {
+                None => {}
+                Some(Role::Artifact) if !is_told => {}
+                Some(_) => faults.push((&entry.digest, BadImage::NoPlatform)),
+            }
+        }
+    }
+}
+
+/// The manifests among entries, but what is for no platform: that says something of others.
+fn manifests<'a>(entries: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Entry> {
+    let entries = entries.into_iter().filter(|entry| {
+        let told = entry.platform.as_ref();
+        entry.media_type.kind() == Kind::Manifest && !told.is_some_and(Platform::is_unknown)
+    });
+    entries
+        .map(|entry| Entry {
+            digest: entry.digest.clone(),
+            told: entry.platform.clone(),
+        })
+        .collect()
 }
 
 /// What most readers look at.
@@ -414,6 +484,22 @@ pub enum BadImage {
         "its index lists it without a platform, before the image for linux/amd64, which it is not: some tools take it for that"
     )]
     NoPlatform,
+    /// It is listed under another name than Go's, and there is another image for the platform.
+    #[error(
+        "it is listed for {platform} beside another image, one of them under another name of that: some tools take the one, and some the other"
+    )]
+    Names {
+        /// What both are for.
+        platform: Box<Platform>,
+    },
+    /// It says not what it is for.
+    #[error(
+        "its config {digest} does not say for which os and architecture its layers are: some tools run them on their own"
+    )]
+    Unnamed {
+        /// The config.
+        digest: Digest,
+    },
     /// Its config is of no use.
     #[error("its config {digest} cannot be used")]
     Config {
@@ -490,17 +576,19 @@ impl ImageManifest {
             Err(_) => return Ok(None),
         };
         let (diff_ids, layers) = (read.diff_ids.len(), self.layers.len());
-        match (
-            listed.unwrap_or(&read.platform).is_unknown(),
-            diff_ids == layers,
-        ) {
+        let is_unknown = listed.unwrap_or(&read.platform).is_unknown();
+        let digest = self.config.digest.clone();
+        match (is_unknown, diff_ids == layers) {
             (false, true) => Ok(Some(read)),
-            (false, false) if claims => Err(BadImage::DiffIds {
-                digest: self.config.digest.clone(),
+            // Of nothing, nothing can be run.
+            (true, _) if layers == 0 => Ok(None),
+            (true, true) => Err(BadImage::Unnamed { digest }),
+            (_, false) if claims => Err(BadImage::DiffIds {
+                digest,
                 diff_ids,
                 layers,
             }),
-            _ => Ok(None),
+            (_, false) => Ok(None),
         }
     }
 }
@@ -633,8 +721,17 @@ mod tests {
             assert!(told(media_type, &layer, &config, listed).unwrap().is_some());
             let unknown = Some("unknown/unknown");
             assert_eq!(told(media_type, &layer, &config, unknown), Ok(None));
+            // Some run what does not say for what it is.
+            let unnamed = config.replace(platform, r#""os":"","architecture":"amd64""#);
+            let error = told(media_type, &layer, &unnamed, None).unwrap_err();
+            assert!(error.contains("does not say for which os"), "{error}");
+            assert_eq!(told(media_type, "", "{}", None), Ok(None));
+        }
+        for media_type in ["", "application/json"] {
             assert_eq!(told(media_type, &layer, "{}", None), Ok(None));
         }
+        let error = told(oci.as_str(), &layer, "{}", None).unwrap_err();
+        assert!(error.contains("0 diff_ids"), "{error}");
         assert_eq!(told("", &layer, "[]", None), Ok(None));
         assert!(told(oci.as_str(), &layer, "[]", None).is_err());
         let error = told(oci.as_str(), "", &config, None).unwrap_err();

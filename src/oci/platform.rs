@@ -1,13 +1,16 @@
 //! Platforms (OCI image spec, image-index.md, the `platform` property).
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::oci::descriptor::Descriptor;
+use crate::text::named;
 
 /// The operating system and processor that an image is for, in Go's names (`linux`, `arm64`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +52,38 @@ pub struct Platform {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub features: Vec<String>,
+    #[serde(skip)]
+    pub(super) spelling: Spelling,
+}
+
+/// Whether a document has other names than Go's for a platform, which says nothing of what it is: all are equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spelling {
+    is_other: bool,
+}
+
+impl PartialEq for Spelling {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spelling {}
+
+impl Hash for Spelling {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Ord for Spelling {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl PartialOrd for Spelling {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Serialize for Platform {
@@ -59,22 +94,29 @@ impl Serialize for Platform {
 
 impl<'de> Deserialize<'de> for Platform {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let platform = Platform::deserialize(deserializer)?;
-        platform.check_names().map_err(D::Error::custom)?;
+        let platform = Platform::deserialize(deserializer)?.in_gos_names();
+        // Without a system, containerd takes its own.
+        if platform.os.is_empty() && !platform.architecture.is_empty() {
+            return Err(D::Error::custom(format!(
+                "a platform of {:?} without an os is what some take for their own system",
+                platform.architecture
+            )));
+        }
         Ok(platform)
     }
 }
 
-/// What containerd takes for a name of Go's. Others compare names as they are, so an image under such a name is there to
-/// some and not to others.
-const ALIASES: [(&str, &str); 7] = [
-    ("aarch64", "arm64"),
-    ("armel", "arm"),
-    ("armhf", "arm"),
-    ("i386", "386"),
-    ("macos", "darwin"),
-    ("x86-64", "amd64"),
-    ("x86_64", "amd64"),
+/// Other names of systems, and Go's.
+const SYSTEMS: [(&str, &str); 1] = [("macos", "darwin")];
+/// Other names of processors, Go's, and the variant that such a name stands for, if it does. With these and without
+/// capitals, containerd knows a platform (containerd/platforms, `normalizeArch`); others compare names as they are.
+const ARCHITECTURES: [(&str, &str, Option<&str>); 6] = [
+    ("aarch64", "arm64", None),
+    ("armel", "arm", Some("v6")),
+    ("armhf", "arm", Some("v7")),
+    ("i386", "386", Some("")),
+    ("x86-64", "amd64", None),
+    ("x86_64", "amd64", None),
 ];
 
 /// Why a string is not a platform.
@@ -84,11 +126,9 @@ const ALIASES: [(&str, &str); 7] = [
 )]
 pub struct PlatformError(String);
 
+/// Whether a text can be a part of a platform but its version.
 fn is_word(text: &str) -> bool {
-    is_version(text)
-        && !text
-            .bytes()
-            .any(|b| b.is_ascii_uppercase() || b"+~".contains(&b))
+    is_version(text) && !text.contains(['+', '~'])
 }
 
 /// Whether a text can be the version of a system, such as `10.0.20348.2` or `14.2-RELEASE`.
@@ -117,7 +157,7 @@ fn not_empty(text: String) -> Option<String> {
 
 /// What a platform is made of, or nothing.
 pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    checked(deserializer, is_word, "lower-case letters, digits and _.-")
+    checked(deserializer, is_word, "letters, digits and _.-")
 }
 
 pub(super) fn optional_word<'de, D: Deserializer<'de>>(
@@ -147,23 +187,35 @@ struct Level {
 }
 
 impl Platform {
-    /// Whether all readers take it for the same; says why not.
-    fn check_names(&self) -> Result<(), String> {
-        for name in [&self.os, &self.architecture] {
-            if let Some((_, known)) = ALIASES.iter().find(|(alias, _)| alias == name) {
-                return Err(format!(
-                    "{name:?} is what some take for {known} and others for another platform: write {known}"
-                ));
-            }
+    /// The same in Go's names.
+    #[must_use]
+    pub(super) fn in_gos_names(self) -> Self {
+        let lower = |text: &str| text.to_ascii_lowercase();
+        let mut os = lower(&self.os);
+        let mut architecture = lower(&self.architecture);
+        let mut variant = self.variant.as_deref().map(lower);
+        if let Some((_, known)) = SYSTEMS.iter().find(|(other, _)| *other == os) {
+            os = (*known).to_owned();
         }
-        // Without a system, containerd takes its own.
-        if self.os.is_empty() && !self.architecture.is_empty() {
-            return Err(format!(
-                "a platform of {:?} without an os is what some take for their own system",
-                self.architecture
-            ));
+        let mut others = ARCHITECTURES.iter();
+        if let Some((_, known, its)) = others.find(|(other, ..)| *other == architecture) {
+            architecture = (*known).to_owned();
+            variant = its.map_or(variant, |its| not_empty(its.to_owned()));
         }
-        Ok(())
+        let is_other =
+            (&os, &architecture, &variant) != (&self.os, &self.architecture, &self.variant);
+        Platform {
+            os,
+            architecture,
+            variant,
+            spelling: Spelling { is_other },
+            ..self
+        }
+    }
+
+    /// Whether the document that has it has other names than Go's, which are those that all readers know.
+    pub fn has_other_names(&self) -> bool {
+        self.spelling.is_other
     }
 
     /// Whether it serves the machine for which go-containerregistry takes an image whose platform nothing tells.
@@ -236,10 +288,28 @@ impl Platform {
     }
 
     /// Whether both name a platform, and not the same one.
-    pub fn contradicts(&self, other: &Platform) -> bool {
-        !self.is_unknown()
-            && !other.is_unknown()
-            && (self.rank_for(other).is_none() && other.rank_for(self).is_none())
+    pub fn differs(&self, other: &Platform) -> bool {
+        let without_version = |platform: &Platform| Platform {
+            os_version: None,
+            ..platform.clone()
+        };
+        let serves = without_version(self).rank_for(&without_version(other)) == Some(0);
+        // Not all that have a version say it.
+        let versions = self.os_version.as_ref().zip(other.os_version.as_ref());
+        let is_same = serves && versions.is_none_or(|(one, other)| one == other);
+        !self.is_unknown() && !other.is_unknown() && !is_same
+    }
+
+    /// What runtimes go by: images of an index for which it is equal are the same to them, and they take the first. The
+    /// version counts for Windows alone, and features for nobody.
+    pub fn machine(&self) -> (&str, &str, String, Option<&str>) {
+        let variant = match self.level() {
+            Some(Level { major, minor }) => format!("v{major}.{minor}"),
+            None => self.variant.clone().unwrap_or_default(),
+        };
+        let version = self.os_version.as_deref();
+        let version = version.filter(|_| self.os == "windows");
+        (&self.os, &self.architecture, variant, version)
     }
 }
 
@@ -257,7 +327,10 @@ impl FromStr for Platform {
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(PlatformError(text.to_owned())),
         };
-        let are_words = parts.iter().all(|word| !word.is_empty() && is_word(word));
+        let fits = |word: &&str| {
+            !word.is_empty() && is_word(word) && !word.contains(|c: char| c.is_ascii_uppercase())
+        };
+        let are_words = parts.iter().all(fits);
         let is_one = |version: &str| !version.is_empty() && is_version(version);
         if !are_words || !version.is_none_or(is_one) {
             return Err(PlatformError(text.to_owned()));
@@ -269,7 +342,9 @@ impl FromStr for Platform {
             os_version: version.map(str::to_owned),
             os_features: Vec::new(),
             features: Vec::new(),
-        })
+            spelling: Spelling::default(),
+        }
+        .in_gos_names())
     }
 }
 
@@ -326,14 +401,11 @@ pub(crate) fn choose<'a>(
 
 /// The names of what an index or a layout has images for, for messages.
 pub(crate) fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
-    let names: Vec<String> = platforms
-        .filter(|platform| !platform.is_unknown())
-        .map(ToString::to_string)
-        .collect();
+    let names = named(platforms.filter(|platform| !platform.is_unknown()));
     if names.is_empty() {
         "no platforms at all".to_owned()
     } else {
-        names.join(", ")
+        names
     }
 }
 
@@ -360,6 +432,55 @@ mod tests {
             let found = have.rank_for(&machine.parse().unwrap());
             assert_eq!(found, rank, "{image} on {machine}");
             assert_eq!(have.to_string(), image);
+        }
+    }
+
+    #[test]
+    fn names_are_those_that_containerd_makes_of_them() {
+        for (os, architecture, variant, expected) in [
+            ("linux", "aarch64", "v8", "linux/arm64/v8"),
+            ("linux", "x86_64", "", "linux/amd64"),
+            ("Linux", "X86-64", "V2", "linux/amd64/v2"),
+            ("linux", "armhf", "v6", "linux/arm/v7"),
+            ("linux", "armel", "", "linux/arm/v6"),
+            ("linux", "i386", "sse2", "linux/386"),
+            ("macos", "arm64", "", "darwin/arm64"),
+            ("linux", "amd64", "", "linux/amd64"),
+        ] {
+            let text =
+                format!(r#"{{"os":"{os}","architecture":"{architecture}","variant":"{variant}"}}"#);
+            let read: Platform = read(text.as_bytes()).unwrap();
+            assert_eq!(read.to_string(), expected);
+            assert_eq!(read.has_other_names(), !text.contains("amd64"), "{text}");
+        }
+        assert_eq!(
+            "linux/x86_64".parse::<Platform>().unwrap().to_string(),
+            "linux/amd64"
+        );
+    }
+
+    #[test]
+    fn what_says_another_variant_or_version_differs() {
+        let differs = |one: &str, other: &str| {
+            let [one, other]: [Platform; 2] = [one, other].map(|text| text.parse().unwrap());
+            assert_eq!(one.differs(&other), other.differs(&one));
+            one.differs(&other)
+        };
+        for (one, other) in [
+            ("linux/arm/v6", "linux/arm/v7"),
+            ("linux/amd64", "linux/amd64/v4"),
+            ("linux/arm64", "linux/amd64"),
+            ("windows/amd64:10.0.1", "windows/amd64:10.0.2"),
+        ] {
+            assert!(differs(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("windows/amd64:10.0.1", "windows/amd64"),
+            ("unknown/unknown", "linux/amd64"),
+        ] {
+            assert!(!differs(one, other), "{one} {other}");
         }
     }
 

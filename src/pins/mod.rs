@@ -8,5 +8,5 @@ mod module_files;
 mod repository_rules;
 
 pub use declared::{BadDeclaration, Declared, Pinned, of_extension};
-pub use module_files::{MODULE_FILE, ModuleFiles, Move, PinError, Places, Refusal};
+pub use module_files::{MODULE_FILE, ModuleFiles, Move, PinError, Places, Refusal, Target};
 pub use repository_rules::BazelError;

@@ -12,6 +12,8 @@ use crate::files::{FileError, io_failed, rewrite};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
 
+use crate::text::named;
+
 use super::declared::Declared;
 use super::repository_rules::{BazelError, USE_REPO_RULE, ask};
 
@@ -37,7 +39,7 @@ pub enum PinError {
 pub enum Refusal {
     /// It is computed, or in a file that is loaded.
     #[error(
-        "{digest:?} stands neither in {MODULE_FILE} nor in what that includes: write \"{new}\" where {name} has its digest from"
+        "{digest:?} stands neither in {MODULE_FILE} nor in a file of this workspace that it includes: write \"{new}\" where {name} has its digest from"
     )]
     NoPlace {
         /// Whose digest it is.
@@ -92,13 +94,37 @@ pub struct Move {
     pub name: String,
     /// What stands as its digest.
     pub digest: String,
-    /// The digest that it is to have, if it is to have another one.
-    pub new: Option<Digest>,
+    /// What it is to have in that place.
+    pub target: Target,
+}
+
+/// What a digest is to become.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Another one.
+    New(Digest),
+    /// It stays.
+    Same,
+    /// It was not found out.
+    Unknown,
 }
 
 impl Move {
-    fn target(&self) -> Option<String> {
-        self.new.as_ref().map(ToString::to_string)
+    fn new_digest(&self) -> Option<&Digest> {
+        match &self.target {
+            Target::New(digest) => Some(digest),
+            Target::Same | Target::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::New(digest) => write!(f, "{} {digest}", self.name),
+            Target::Same => write!(f, "{} unchanged", self.name),
+            Target::Unknown => write!(f, "{} unknown", self.name),
+        }
     }
 }
 
@@ -108,11 +134,9 @@ pub struct Places(Vec<(PathBuf, usize)>);
 
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (path, line)) in self.0.iter().enumerate() {
-            let comma = if number == 0 { "" } else { ", " };
-            write!(f, "{comma}{}:{line}", path.display())?;
-        }
-        Ok(())
+        let places = self.0.iter();
+        let places = places.map(|(path, line)| format!("{}:{line}", path.display()));
+        f.write_str(&named(places))
     }
 }
 
@@ -120,8 +144,16 @@ impl fmt::Display for Places {
 #[derive(Debug)]
 pub struct ModuleFiles {
     root: PathBuf,
-    /// Their texts, with a character for each byte: Bazel takes them in any encoding of which ASCII is a part.
-    files: Vec<(PathBuf, String)>,
+    files: Vec<ModuleFile>,
+}
+
+#[derive(Debug)]
+struct ModuleFile {
+    path: PathBuf,
+    /// With a character for each byte: Bazel takes it in any encoding of which ASCII is a part.
+    text: String,
+    /// Whether it may be written: a link may lead out of the workspace.
+    is_inside: bool,
 }
 
 /// Where a quoted text stands, without its quotes.
@@ -147,20 +179,33 @@ impl ModuleFiles {
             root: parent.to_owned(),
             files: Vec::new(),
         };
+        let within = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        let within = io_failed("read", within, fs::canonicalize(within))?;
         let mut queue = vec![module.to_owned()];
         let mut seen = BTreeSet::new();
         while let Some(path) = queue.pop() {
             // A link may lead to one that is included as well.
-            if !seen.insert(io_failed("read", &path, fs::canonicalize(&path))?) {
+            let place = io_failed("read", &path, fs::canonicalize(&path))?;
+            let is_inside = path == module || place.starts_with(&within);
+            if !seen.insert(place) {
                 continue;
             }
             let text = decoded(&io_failed("read", &path, fs::read(&path))?);
-            let included = included(&text).into_iter().rev();
+            let code = without_comments(&text);
+            let included = included(&code).into_iter().rev();
             let included = included.filter_map(|label| String::from_utf8(encoded(label)).ok());
             let included = included.filter_map(|label| workspace.file(&label));
-            // What a comment includes may be there no more.
+            // One that is not there Bazel tells of.
             queue.extend(included.filter(|path| path.is_file()));
-            workspace.files.push((path, text));
+            workspace.files.push(ModuleFile {
+                path,
+                text,
+                is_inside,
+            });
         }
         Ok(workspace)
     }
@@ -184,7 +229,7 @@ impl ModuleFiles {
 
     /// What repository rules of the workspace pull, which Bazel, called `program`, is asked for where there are any.
     pub fn repository_rules(&self, program: &str) -> Result<Vec<Declared>, BazelError> {
-        let mut texts = self.files.iter().map(|(_, text)| text);
+        let mut texts = self.files.iter().map(|file| without_comments(&file.text));
         if texts.any(|text| text.contains(USE_REPO_RULE)) {
             ask(&self.root, program)
         } else {
@@ -196,7 +241,7 @@ impl ModuleFiles {
     pub fn tag_in_comment(&self, digest: &str) -> Option<&str> {
         let places = self.places(digest);
         let comments = places.iter().filter_map(|place| {
-            let (_, text) = &self.files[place.file];
+            let text = &self.files[place.file].text;
             let line = text[place.range.end..].lines().next()?;
             let (_, comment) = line.split_once('#')?;
             Some(comment.trim()).filter(|comment| comment.parse::<Tag>().is_ok())
@@ -216,12 +261,12 @@ impl ModuleFiles {
         let mut refusals = Vec::new();
         let mut edits = Vec::new();
         for (digest, moves) in by_digest {
-            let news: BTreeSet<Option<String>> = moves.iter().map(|one| one.target()).collect();
+            let targets: BTreeSet<&Target> = moves.iter().map(|one| &one.target).collect();
             let places = self.places(digest);
-            let is_clear = news.len() == 1;
+            let is_clear = targets.len() == 1;
             let moving = moves
                 .iter()
-                .filter_map(|one| Some((one, one.new.as_ref()?)));
+                .filter_map(|one| Some((one, one.new_digest()?)));
             if places.is_empty() {
                 refusals.extend(moving.map(|(one, new)| Refusal::NoPlace {
                     name: one.name.clone(),
@@ -236,22 +281,14 @@ impl ModuleFiles {
                     new: new.clone(),
                 }));
             } else if is_clear {
-                let new = news.into_iter().flatten().next();
-                edits.extend(
-                    places
-                        .into_iter()
-                        .zip(std::iter::repeat(new))
-                        .filter_map(|(place, new)| Some((place, new?))),
-                );
+                if let Some(new) = moves[0].new_digest() {
+                    edits.extend(places.into_iter().map(|place| (place, new.to_string())));
+                }
             } else if moving.count() > 0 {
-                let wanted = moves.iter().map(|one| match one.target() {
-                    Some(new) => format!("{} {new}", one.name),
-                    None => format!("{} unchanged", one.name),
-                });
                 refusals.push(Refusal::Several {
                     digest: digest.to_owned(),
                     places: self.lines(&places),
-                    wanted: wanted.collect::<Vec<_>>().join(", "),
+                    wanted: named(moves),
                 });
             }
         }
@@ -261,7 +298,8 @@ impl ModuleFiles {
 
     fn write(&self, mut edits: Vec<(Place, String)>) -> Result<(), PinError> {
         edits.sort_by_key(|(place, _)| (place.file, place.range.start));
-        for (number, (path, old)) in self.files.iter().enumerate() {
+        for (number, ModuleFile { path, text, .. }) in self.files.iter().enumerate() {
+            let old = text;
             let mut text = old.clone();
             let here = edits.iter().filter(|(place, _)| place.file == number);
             for (place, new) in here.rev() {
@@ -284,7 +322,8 @@ impl ModuleFiles {
         let mut places = Vec::new();
         let is_word = is_word(text);
         let text = decoded(text.as_bytes());
-        for (file, (_, content)) in self.files.iter().enumerate() {
+        let files = self.files.iter().enumerate();
+        for (file, ModuleFile { text: content, .. }) in files.filter(|(_, file)| file.is_inside) {
             for (start, found) in content.match_indices(&text) {
                 let range = start..start + found.len();
                 let (before, after) = (&content[..range.start], &content[range.end..]);
@@ -301,7 +340,7 @@ impl ModuleFiles {
 
     fn lines(&self, places: &[Place]) -> Places {
         let line = |place: &Place| {
-            let (path, text) = &self.files[place.file];
+            let ModuleFile { path, text, .. } = &self.files[place.file];
             let line = text[..place.range.start].matches('\n').count() + 1;
             (path.clone(), line)
         };
@@ -328,14 +367,59 @@ fn is_value_of_digest(before: &str, after: &str) -> bool {
     is_digest && matches!(next, None | Some(',' | ')' | '#'))
 }
 
-/// The labels of what a module file includes.
-fn included(text: &str) -> Vec<&str> {
-    let calls = text.split("include").skip(1);
-    let labels = calls.filter_map(|call| {
-        let mut argument = call.trim_start().strip_prefix('(')?.trim_start();
-        while let Some(comment) = argument.strip_prefix('#') {
-            argument = comment.split_once('\n')?.1.trim_start();
+/// A text of Starlark without its comments.
+fn without_comments(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(['#', '"', '\'']) {
+        let (before, after) = rest.split_at(start);
+        code += before;
+        let is_comment = after.starts_with('#');
+        let length = if is_comment {
+            after.find('\n').unwrap_or(after.len())
+        } else {
+            string_length(after)
+        };
+        let (piece, after) = after.split_at(length);
+        if !is_comment {
+            code += piece;
         }
+        rest = after;
+    }
+    code + rest
+}
+
+/// The length of the string of Starlark that a text begins with.
+fn string_length(text: &str) -> usize {
+    let one = &text[..1];
+    let three = one.repeat(3);
+    let quote = if text.starts_with(&three) {
+        &*three
+    } else {
+        one
+    };
+    let mut at = quote.len();
+    while let Some(next) = text[at..].chars().next() {
+        if text[at..].starts_with(quote) {
+            return at + quote.len();
+        }
+        // A string of one line that has no end is an error, which Bazel tells.
+        if next == '\n' && quote.len() == 1 {
+            break;
+        }
+        at += next.len_utf8();
+        if next == '\\' {
+            at += text[at..].chars().next().map_or(0, char::len_utf8);
+        }
+    }
+    at
+}
+
+/// The labels of what a module file includes.
+fn included(code: &str) -> Vec<&str> {
+    let calls = code.split("include").skip(1);
+    let labels = calls.filter_map(|call| {
+        let argument = call.trim_start().strip_prefix('(')?.trim_start();
         let quote = argument
             .chars()
             .next()
@@ -383,6 +467,21 @@ mod tests {
     #[test]
     fn what_is_included_is_found() {
         let text = "include('//a:b')\ninclude (\n    # why\n # and\n    \"//c:d\",\n)\nincluded = include(label)";
-        assert_eq!(included(text), ["//a:b", "//c:d"]);
+        assert_eq!(included(&without_comments(text)), ["//a:b", "//c:d"]);
+    }
+
+    #[test]
+    fn comments_begin_outside_of_strings() {
+        for (text, code) in [
+            ("a # b\nc", "a \nc"),
+            ("'#' # b", "'#' "),
+            (r##""\"#" # b"##, r##""\"#" "##),
+            ("'''\n'#''' # \"\nb", "'''\n'#''' \nb"),
+            ("'' # '\n''", "'' \n''"),
+            ("'no end # b\nc # d", "'no end # b\nc "),
+            ("\"\\", "\"\\"),
+        ] {
+            assert_eq!(without_comments(text), code);
+        }
     }
 }

@@ -85,7 +85,8 @@ pub(super) fn ask(workspace: &Path, program: &str) -> Result<Vec<Declared>, Baze
 }
 
 fn command_line(program: &str, arguments: &[&str]) -> String {
-    format!("{program} {}", arguments.join(" "))
+    let words = std::iter::once(program).chain(arguments.iter().copied());
+    shlex::try_join(words.clone()).unwrap_or_else(|_| words.collect::<Vec<_>>().join(" "))
 }
 
 fn run(workspace: &Path, program: &str, arguments: &[&str]) -> Result<String, BazelError> {

@@ -12,6 +12,7 @@ use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::store::Store;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
+use crate::text::{chain, named};
 
 use super::PullError;
 
@@ -40,7 +41,7 @@ pub struct PulledFile {
     pub digest: Digest,
     /// The directory in which it is unpacked.
     pub directory: Option<String>,
-    /// Why it is not, although it is called an archive.
+    /// What is to be said of it: why it is not unpacked, although it is called an archive, or what of it is not.
     pub problem: Option<String>,
 }
 
@@ -51,7 +52,7 @@ impl PulledArtifact {
             path: file.path.clone(),
             digest: file.blob.digest.clone(),
             directory: file.directory.clone(),
-            problem: None,
+            problem: file.problem.clone(),
         });
         PulledArtifact {
             artifact_type: artifact.artifact_type.clone(),
@@ -79,23 +80,31 @@ pub(super) fn write_files(
         let made = make_way(output, &file.path);
         let path = io_failed("make a directory in", output, made)?;
         store.place_again(&file.blob.digest, &placed(&file.blob)?, &path)?;
-        if let Some(directory) = &file.directory
-            && let Some(problem) = unpack_file(file, &path, output, directory)?
-        {
-            pulled.directory = None;
-            pulled.problem = Some(problem);
+        let Some(directory) = &file.directory else {
+            continue;
+        };
+        match unpack_file(file, &path, output, directory)? {
+            Ok(dangling) if dangling.is_empty() => {}
+            Ok(dangling) => {
+                let links = named(dangling);
+                pulled.problem = Some(format!("is unpacked without links to nothing: {links}"));
+            }
+            Err(problem) => {
+                pulled.directory = None;
+                pulled.problem = Some(format!("is not unpacked: {problem}"));
+            }
         }
     }
     Ok(pulled)
 }
 
-/// Unpacks an archive; returns why it cannot be, if it is its own fault.
+/// Unpacks an archive; returns the links to nothing in it, or why it cannot be unpacked, if it is its own fault.
 fn unpack_file(
     file: &ArtifactFile,
     path: &Path,
     output: &Path,
     directory: &str,
-) -> Result<Option<String>, FileError> {
+) -> Result<Result<Vec<String>, String>, FileError> {
     let made = make_way(output, directory);
     let target = io_failed("make a directory in", output, made)?;
     let limits = Limits {
@@ -107,17 +116,13 @@ fn unpack_file(
         .map_err(TarError::from)
         .and_then(|content| unpack(content, &target, limits, check));
     match unpacked {
-        Ok(()) => Ok(None),
+        Ok(dangling) => Ok(Ok(dangling)),
         Err(TarError::Write(error)) => io_failed("unpack into", &target, Err(error)),
         Err(error) => {
             if target.exists() {
                 io_failed("remove", &target, fs::remove_dir_all(&target))?;
             }
-            let mut problem = error.to_string();
-            if let Some(cause) = std::error::Error::source(&error) {
-                problem = format!("{problem}: {cause}");
-            }
-            Ok(Some(problem))
+            Ok(Err(chain(&error)))
         }
     }
 }

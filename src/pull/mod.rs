@@ -30,7 +30,7 @@ use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::{
-    BadImage, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError, Role,
+    BadImage, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError,
 };
 use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::reference::Tag;
@@ -39,6 +39,7 @@ use crate::oci::walk::{Walk, WalkError, check_configs};
 use crate::progress::Reporter;
 use crate::registry::{Backoff, Client, RegistryError};
 use crate::store::{Store, StoreError};
+use crate::text::named;
 
 use fetcher::Fetcher;
 use referrers::FoundReferrers;
@@ -188,11 +189,9 @@ fn listed(artifacts: &[Digest]) -> String {
     if artifacts.is_empty() {
         return String::new();
     }
-    let shown = artifacts.iter().take(5).map(ToString::to_string);
-    let shown: Vec<String> = shown.collect();
     format!(
         ", but artifacts: name one of them by its own digest, such as {}",
-        shown.join(", ")
+        named(artifacts)
     )
 }
 
@@ -460,14 +459,14 @@ impl PullPlan {
         let images = self.manifests.iter();
         check_image_configs(images.filter_map(|(_, manifest)| manifest.as_image()))?;
         let mut known = HashSet::new();
-        let mut read = HashMap::new();
+        let mut listed = Listed::default();
         for (descriptor, manifest) in &self.manifests {
             let Some(image) = manifest.as_image() else {
                 continue;
             };
             let config = read_image(store, descriptor, image)?;
             let platform = config.as_ref().map(|config| config.platform.clone());
-            read.insert(descriptor.digest.clone(), image.role(platform));
+            listed.found(descriptor, image.role(platform));
             if let Some(config) = config {
                 let pulled = PulledImage {
                     manifest: descriptor.bare(),
@@ -485,29 +484,15 @@ impl PullPlan {
                 }
             }
         }
-        self.check_listed(&read)
+        self.check_listed(listed)
     }
 
-    /// Whether none of what the indexes list is one image to some readers and another to others. Of what was `read` it is
-    /// known for what platform it is by its config, if it is an image; the rest is what it is listed as.
-    fn check_listed(&self, read: &HashMap<Digest, Role<Platform>>) -> Result<(), PullError> {
-        let mut listed = Listed::default();
-        for (index, manifest) in &self.manifests {
-            let index = index.digest.to_string();
-            let entries = manifest.manifests();
-            for entry in entries.filter(|entry| entry.media_type.kind() != Kind::Index) {
-                let told = entry.platform.as_ref();
-                let role = match (read.get(&entry.digest), told) {
-                    (Some(Role::Image(by_config)), told) => Role::Image(told.unwrap_or(by_config)),
-                    (Some(Role::Unclear), _) => Role::Unclear,
-                    (Some(Role::Artifact), _) => Role::Artifact,
-                    (None, Some(told)) => Role::Image(told),
-                    (None, None) => continue,
-                };
-                listed.add(Some(&index), entry, &role);
-            }
+    /// Whether none of what the indexes list is one image to some readers and another to others.
+    fn check_listed(&self, mut listed: Listed) -> Result<(), PullError> {
+        for (_, manifest) in &self.manifests {
+            listed.add_index(manifest.manifests());
         }
-        match listed.faults().next() {
+        match listed.faults().into_iter().next() {
             None => Ok(()),
             Some((digest, source)) => Err(PullError::Image {
                 digest: digest.clone(),
@@ -732,18 +717,20 @@ impl Planner<'_> {
         let configs: Vec<_> = configs.map(|image| image.config.clone()).collect();
         self.fetch_blobs(plan, &configs).await?;
         let mut platforms = HashMap::new();
+        let mut listed = Listed::default();
         for read in &read {
             plan.count(read);
             if let Some(image) = read.manifest.as_image() {
                 let config = read_image(self.store, &read.descriptor, image)?;
                 let platform = config.map(|config| config.platform);
-                platforms.insert(read.descriptor.digest.clone(), image.role(platform));
+                listed.found(&read.descriptor, image.role(platform.clone()));
+                platforms.insert(read.descriptor.digest.clone(), platform);
             }
         }
-        plan.check_listed(&platforms)?;
+        plan.check_listed(listed)?;
         for entry in &mut manifests {
-            if let Some(Role::Image(by_config)) = platforms.get(&entry.digest) {
-                entry.platform.get_or_insert_with(|| by_config.clone());
+            if let Some(by_config) = platforms.get(&entry.digest) {
+                entry.platform = entry.platform.take().or_else(|| by_config.clone());
             }
         }
         Ok(manifests)

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::text::named;
+
 /// The build's status: values by name.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
@@ -77,7 +79,7 @@ impl Status {
                 known: if self.values.is_empty() {
                     "nothing".to_owned()
                 } else {
-                    self.values.keys().cloned().collect::<Vec<_>>().join(", ")
+                    named(self.values.keys())
                 },
             }),
         }

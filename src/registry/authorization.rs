@@ -132,6 +132,7 @@ impl Client {
                     break Challenges::of(answer.headers());
                 }
                 Ok(answer) => Retry::of(answer.status(), answer.headers()),
+                Err(error) if error.silence().is_some() => Retry::Never,
                 Err(error) => error.retry(),
             };
             match backoff.after_failure(retry, MAX_SUPPORT_ATTEMPTS) {

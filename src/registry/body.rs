@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{self, HeaderMap};
@@ -36,6 +37,8 @@ pub(crate) struct Body {
     response: Response,
     /// Whether ranges of who sends it are of use.
     ranges: Arc<AtomicBool>,
+    /// How long who sends it may say nothing.
+    patience: Duration,
 }
 
 impl Body {
@@ -46,6 +49,7 @@ impl Body {
         size: u64,
         wanted: Option<&Range<u64>>,
         ranges: Arc<AtomicBool>,
+        patience: Duration,
     ) -> Result<Self, RegistryError> {
         let host = authority(response.url());
         let whole = response.status() != StatusCode::PARTIAL_CONTENT;
@@ -77,6 +81,7 @@ impl Body {
                 host,
                 response,
                 ranges,
+                patience,
             }),
         }
     }
@@ -97,7 +102,7 @@ impl Body {
         let chunk = chunk.map_err(|source| RegistryError::Transport {
             what: self.what.clone(),
             host: self.host.clone(),
-            why: NoAnswer::new(source, true),
+            why: NoAnswer::new(source, true, self.patience),
         })?;
         let left = self.range.end.saturating_sub(position);
         match chunk {

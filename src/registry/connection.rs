@@ -43,16 +43,17 @@ impl Connection {
             .certificates
             .of_registry(&options.certificates_by_registry, registry)
             .map_err(|error| RegistryError::Certificates(registry.clone(), error))?;
-        let policy = redirect::Policy::custom(follow);
+        let named = options.plain_http.iter().map(Registry::api_host);
+        let guard = Guard::new(host, options.proxies.hosts().chain(named));
         let http = client(&options, &options.certificates, |builder| {
-            builder.read_timeout(options.idle_timeout).redirect(policy)
+            guarded(builder, &guard).read_timeout(options.idle_timeout)
         })?;
         let plain = options.plain_http.contains(registry)
             || (is_loopback(host) && !speaks_tls(&http, host).await);
         Ok(Connection {
             http,
             scheme: if plain { "http" } else { "https" },
-            guard: Guard::new(host, options.proxies.hosts()),
+            guard,
             options,
             tokens: OnceCell::new(),
             foreign: OnceCell::new(),
@@ -92,24 +93,11 @@ impl Connection {
 
     /// For the URLs of descriptors.
     pub(super) async fn foreign(&self) -> Result<&reqwest::Client, RegistryError> {
-        let guard = self.guard.clone();
-        let policy = redirect::Policy::custom(move |attempt| {
-            if guard.permits_at_once(attempt.url()) {
-                follow(attempt)
-            } else {
-                attempt.error("the redirect leads to an address of this machine or its link")
-            }
-        });
         let make = async || {
             client(
                 &self.options,
                 &self.options.certificates.without_own(),
-                |builder| {
-                    builder
-                        .read_timeout(self.options.idle_timeout)
-                        .redirect(policy)
-                        .dns_resolver(self.guard.clone())
-                },
+                |builder| guarded(builder, &self.guard).read_timeout(self.options.idle_timeout),
             )
         };
         self.foreign.get_or_try_init(make).await
@@ -118,9 +106,8 @@ impl Connection {
     /// For uploads: a limit of the time until an answer would be one of the time that they take.
     pub(super) async fn uploads(&self) -> Result<&reqwest::Client, RegistryError> {
         let make = async || {
-            let policy = redirect::Policy::custom(follow);
             client(&self.options, &self.options.certificates, |builder| {
-                builder.redirect(policy)
+                guarded(builder, &self.guard)
             })
         };
         self.uploads.get_or_try_init(make).await
@@ -147,6 +134,19 @@ fn client(
     configure(builder)
         .build()
         .map_err(|error| RegistryError::Client(error.into()))
+}
+
+/// Has a client follow redirects, and ask only what may be asked.
+fn guarded(builder: ClientBuilder, guard: &Guard) -> ClientBuilder {
+    let permits = guard.clone();
+    let policy = redirect::Policy::custom(move |attempt| {
+        if permits.permits_at_once(attempt.url()) {
+            follow(attempt)
+        } else {
+            attempt.error("the redirect leads to an address of this machine or its link")
+        }
+    });
+    builder.redirect(policy).dns_resolver(guard.clone())
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {

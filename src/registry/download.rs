@@ -105,7 +105,8 @@ impl Client {
             }
             Some(url) => self.get_foreign(blob, url, range).await?,
         };
-        Body::new(what, response, blob.size, range, ranges)
+        let patience = self.options.idle_timeout;
+        Body::new(what, response, blob.size, range, ranges, patience)
     }
 
     /// A GET of a URL that a descriptor has, without credentials.

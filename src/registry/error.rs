@@ -1,6 +1,7 @@
 //! Why a registry did not do what was asked of it, and whether to ask again.
 
 use std::fmt;
+use std::time::Duration;
 
 use oci_client::errors::OciEnvelope;
 use reqwest::StatusCode;
@@ -330,6 +331,17 @@ impl RegistryError {
     /// Whether nobody said anything, not even that nobody is there.
     pub(super) fn is_silent(&self) -> bool {
         matches!(self, RegistryError::Transport { why, .. } if why.is_silent())
+    }
+
+    /// How long somebody may say nothing who says nothing, or too little, now.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        match self {
+            RegistryError::Transport { why, .. } => why.silence(),
+            RegistryError::Slow { seconds, .. } | RegistryError::Idle { seconds, .. } => {
+                Some(Duration::from_secs(*seconds))
+            }
+            _ => None,
+        }
     }
 
     /// Whether, and when, another try may succeed.

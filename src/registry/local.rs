@@ -1,7 +1,7 @@
 //! Addresses that belong to this machine or to the link that it is on, such as a cloud's metadata service:
 //! what a registry sends leads there only if the registry is there itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -108,15 +108,16 @@ pub(super) struct Guard(Arc<Guarded>);
 struct Guarded {
     /// The registry's host, perhaps with a port.
     registry: String,
-    /// Hosts that the user has named: proxies, which are asked in another's stead.
-    proxies: Vec<String>,
+    /// Hosts that the user has named, without their ports: proxies, which are asked in another's stead, and whom they want
+    /// to be spoken to in clear.
+    named: Vec<String>,
 }
 
 impl Guard {
-    pub(super) fn new<'a>(registry: &str, proxies: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new<'a>(registry: &str, named: impl Iterator<Item = &'a str>) -> Self {
         Guard(Arc::new(Guarded {
             registry: registry.to_owned(),
-            proxies: proxies.map(str::to_owned).collect(),
+            named: named.map(|host| without_port(host).to_owned()).collect(),
         }))
     }
 
@@ -124,18 +125,31 @@ impl Guard {
     pub(super) async fn permits(&self, url: &Url) -> bool {
         match url.host_str().and_then(Local::of_host) {
             None => true,
-            Some(local) => self.0.registry_is(local).await,
+            Some(local) => self.0.is_named(url) || self.0.registry_is(local).await,
         }
     }
 
-    /// As [`Guard::permits`], without asking where the registry is.
+    /// As [`Guard::permits`], where nothing can be waited for: who follows a redirect to such a host waits for the
+    /// name service.
     pub(super) fn permits_at_once(&self, url: &Url) -> bool {
-        let local = url.host_str().and_then(Local::of_host);
-        local.is_none() || local == Local::of_host(&self.0.registry)
+        let Some(local) = url.host_str().and_then(Local::of_host) else {
+            return true;
+        };
+        let registry = &self.0.registry;
+        let is_there = || match (without_port(registry), 0).to_socket_addrs() {
+            Ok(mut addresses) => addresses.any(|there| Local::of(there.ip()) == Some(local)),
+            Err(_) => false,
+        };
+        self.0.is_named(url) || Local::of_host(registry).map_or_else(is_there, |is| is == local)
     }
 }
 
 impl Guarded {
+    fn is_named(&self, url: &Url) -> bool {
+        let host = url.host_str();
+        self.named.iter().any(|named| Some(&**named) == host)
+    }
+
     /// Whether the registry is there itself.
     async fn registry_is(&self, local: Local) -> bool {
         if let Some(is) = Local::of_host(&self.registry) {
@@ -161,7 +175,7 @@ impl Resolve for Guard {
             for address in &found {
                 let permits = match Local::of(address.ip()) {
                     Some(local) => {
-                        guarded.proxies.contains(&name) || guarded.registry_is(local).await
+                        guarded.named.contains(&name) || guarded.registry_is(local).await
                     }
                     None => true,
                 };

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::iter;
+use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
@@ -15,15 +16,23 @@ pub struct NoAnswer {
     error: reqwest::Error,
     /// Whether the registry has answered something before.
     answered: bool,
+    /// How long it may say nothing.
+    patience: Duration,
 }
 
 impl NoAnswer {
     /// The library's error, without its URL: that of a storage service holds a signature.
-    pub(super) fn new(error: reqwest::Error, answered: bool) -> Self {
+    pub(super) fn new(error: reqwest::Error, answered: bool, patience: Duration) -> Self {
         NoAnswer {
             error: error.without_url(),
             answered,
+            patience,
         }
+    }
+
+    /// How long somebody may say nothing who says nothing now.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.error.is_timeout().then_some(self.patience)
     }
 
     /// Whether nobody is there, and nobody was, or a proxy does not connect to them.
@@ -39,7 +48,9 @@ impl NoAnswer {
 
     /// Whether it would be the same the next time.
     pub(super) fn is_final(&self) -> bool {
+        // A URL that cannot be asked, to which a redirect leads, too.
         self.error.is_redirect()
+            || self.error.is_builder()
             || is_tls_error(&self.error)
             || speaks_no_tls(&self.error)
             || wants_proxy_login(&self.error)
@@ -204,8 +215,6 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
@@ -228,7 +237,7 @@ mod tests {
             .build()
             .unwrap();
         let error = client.get(format!("http://{address}/")).send().await;
-        let error = NoAnswer::new(error.unwrap_err(), false);
+        let error = NoAnswer::new(error.unwrap_err(), false, Duration::from_secs(60));
         assert!(error.is_silent() && !error.is_final(), "{error}");
         assert_eq!(error.to_string(), "nobody answers there");
         assert_eq!(error.reason(), Reason::Connect);

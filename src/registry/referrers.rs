@@ -85,8 +85,8 @@ impl Client {
         what: &Subject,
         response: Response,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        let bytes = self.read(what, response, MAX_MANIFEST_SIZE).await?;
-        let index = ImageIndex::parse(&bytes).map_err(|source| RegistryError::List {
+        let read = self.read_as(what, response, MAX_MANIFEST_SIZE, ImageIndex::parse);
+        let index = read.await?.map_err(|source| RegistryError::List {
             what: what.clone(),
             host: self.host(),
             source,

@@ -199,6 +199,23 @@ impl Client {
         Ok(bytes.into())
     }
 
+    /// As [`Client::read`], of what tells whether it is whole, however long it was said to be.
+    pub(super) async fn read_as<T, E>(
+        &self,
+        what: &Subject,
+        response: Response,
+        limit: u64,
+        parse: impl FnOnce(&[u8]) -> Result<T, E>,
+    ) -> Result<Result<T, E>, RegistryError> {
+        let mut bytes = Vec::new();
+        let read = self.read_into(&mut bytes, what, response, limit).await;
+        let parsed = parse(&bytes);
+        if parsed.is_err() {
+            read?;
+        }
+        Ok(parsed)
+    }
+
     /// Reads what is small, in a time that is limited too. What came before an error is in `bytes`, where it may be all
     /// that there is, however long it was said to be.
     pub(super) async fn read_into(
@@ -263,7 +280,11 @@ impl Client {
         RegistryError::Transport {
             what: what.clone(),
             host: host.unwrap_or_else(|| self.host()),
-            why: NoAnswer::new(source, self.answered.load(Ordering::Relaxed)),
+            why: NoAnswer::new(
+                source,
+                self.answered.load(Ordering::Relaxed),
+                self.options.idle_timeout,
+            ),
         }
     }
 }

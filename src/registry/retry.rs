@@ -101,7 +101,13 @@ impl Backoff {
         } else {
             MAX_ATTEMPTS
         };
-        let Some(delay) = self.after_failure(error.retry(), attempts) else {
+        let delay = self.after_failure(error.retry(), attempts);
+        // Who has been silent for as long as that again says nothing more.
+        let is_patient = |delay: &Duration| {
+            let patience = error.silence();
+            patience.is_none_or(|patience| self.since.elapsed() + *delay < patience)
+        };
+        let Some(delay) = delay.filter(is_patient) else {
             return Err(error);
         };
         progress.state(BlobState::Retrying);

@@ -177,8 +177,9 @@ impl Client {
             };
             return Err(self.no_token(shown, refused));
         }
-        let body = self.read(&Subject::Token, response, MAX_SMALL).await?;
-        let Ok(answer) = serde_json::from_slice::<Map<String, Value>>(&body) else {
+        let parse = |body: &[u8]| serde_json::from_slice::<Map<String, Value>>(body);
+        let read = self.read_as(&Subject::Token, response, MAX_SMALL, parse);
+        let Ok(answer) = read.await? else {
             return Err(self.no_token(shown, TokenError::Json(host)));
         };
         // Either may be there, or both, or one that is empty.

@@ -212,19 +212,22 @@ impl Client {
             .and_then(|length| length.to_str().ok()?.parse().ok())
             .filter(|length| *length <= MAX_CHUNK)
             .unwrap_or(1);
-        let scheme = self.connection().await?.scheme;
+        let connection = self.connection().await?;
         let location = response.url().join(value).ok();
-        location
-            .filter(|url| url.scheme() == "https" || url.scheme() == scheme)
-            .map(|location| Upload {
-                location,
-                received: 0,
-                least_chunk,
-            })
+        let location = location
+            .filter(|url| url.scheme() == "https" || url.scheme() == connection.scheme)
             .ok_or_else(|| RegistryError::Url {
                 what: what.clone(),
                 url: value.to_owned(),
-            })
+            })?;
+        if !connection.guard.permits(&location).await {
+            return Err(self.local(what, &location));
+        }
+        Ok(Upload {
+            location,
+            received: 0,
+            least_chunk,
+        })
     }
 
     /// Sends what the registry does not have of a blob, whose bytes `body` brings, in one request ("Pushing

@@ -39,6 +39,9 @@ pub enum FileFault {
     /// There is something else.
     #[error("it is {0}, and not a file")]
     Kind(&'static str),
+    /// It is not what its path says.
+    #[error("it is a file, and its path is that of a directory: leave the slash at its end out")]
+    Slash,
     /// The way to it is none.
     #[error("its path cannot be followed: {0}")]
     Way(String),
@@ -99,6 +102,9 @@ pub(super) fn write(
         return Err(failed(fault));
     };
     let (size, source) = match kind {
+        InodeKind::File { .. } if path.ends_with('/') || path.ends_with("/.") => {
+            return Err(failed(FileFault::Slash));
+        }
         InodeKind::File { size, source } => (*size, *source),
         InodeKind::Device { .. } => return Err(failed(FileFault::Kind("a device"))),
         InodeKind::Fifo => return Err(failed(FileFault::Kind("a named pipe"))),

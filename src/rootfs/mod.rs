@@ -22,7 +22,7 @@ use crate::oci::config::ImageConfig;
 use crate::oci::descriptor::Compression;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ImageManifest;
-use crate::tar::{Content, Entry, TarError};
+use crate::tar::{Content, Entry, MAX_MEMORY, TarError};
 
 pub use file::{FileFault, Purpose};
 use layers::{Layer, Reader, each};
@@ -350,6 +350,24 @@ impl Rootfs {
     pub fn write_directory(&self, output: &Path) -> Result<(), RootfsError> {
         directory::write(self, output)
     }
+}
+
+/// Applies layers, of each of which these are all entries, one on the other, lowest first. An error is which of them cannot
+/// be applied.
+pub(crate) fn check_entries<'a>(
+    layers: impl IntoIterator<Item = &'a [Entry]>,
+) -> Result<(), (usize, TarError)> {
+    let mut tree = Tree::default();
+    let mut memory = 0;
+    for (number, entries) in layers.into_iter().enumerate() {
+        memory += entries.iter().map(Entry::memory).sum::<u64>();
+        if memory > MAX_MEMORY {
+            return Err((number, TarError::TooMuch));
+        }
+        let applied = tree.apply(number, entries.to_vec());
+        applied.map_err(|error| (number, error))?;
+    }
+    Ok(())
 }
 
 /// What to take from each layer, given the contents that are wanted.

@@ -292,8 +292,10 @@ pub fn date(file: &ArtifactFile, path: &Path) -> Option<Result<Time, BadTime>> {
 
 fn date_in_metadata(metadata: &[u8]) -> Option<Result<Time, BadTime>> {
     let metadata: Metadata = strict::read(metadata).ok()?;
-    let built = metadata.updated_at.or(metadata.built)?;
-    Some(Time::try_from(built))
+    let dates = [metadata.updated_at, metadata.built];
+    let mut dates = dates.into_iter().flatten().map(Time::try_from);
+    // Go writes a time that nobody has set, too.
+    dates.find(|date| date.as_ref().map_or(true, |date| date.real().is_some()))
 }
 
 fn date_in_database(path: &Path) -> Option<Result<Time, BadTime>> {

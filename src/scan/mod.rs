@@ -27,6 +27,7 @@ mod trivy;
 pub mod verdict;
 pub mod vex;
 
+pub use child::{Itself, supervise};
 pub use isolate::{Access, Isolation, Network, NetworkIsOpen};
 
 use std::fs;
@@ -158,8 +159,8 @@ pub struct Scan {
     pub environment: Vec<(String, String)>,
     /// Files and directories that it finds at the same relative paths in its working directory, which has nothing else.
     pub data: Vec<PathBuf>,
-    /// A variable that is for this program alone, and not for the scanner, which may be this program too.
-    pub withheld: Option<&'static str>,
+    /// How this program starts itself to see the scanner to its end.
+    pub itself: Itself,
     /// The file for what it says, which else goes where this process writes.
     pub said: Option<PathBuf>,
     /// Where reports go.
@@ -220,7 +221,8 @@ impl Scan {
             text(layout)?.to_owned()
         };
 
-        let mut command = Command::new(&scanner);
+        let status = scratch.join("status");
+        let mut command = child::command(&scanner, self.itself, &status);
         self.set_surroundings(&mut command, &scratch)?;
         let mut places = vec![
             (LAYOUT_PLACEHOLDER, layout.as_str()),
@@ -246,7 +248,7 @@ impl Scan {
             command.stdout(io_failed("write", file, said.try_clone())?);
             command.stderr(said).stdin(Stdio::null());
         }
-        let status = child::run(command).map_err(|source| ScanError::Start {
+        let status = child::run(command, &status).map_err(|source| ScanError::Start {
             scanner: self.name.clone(),
             source,
         })?;
@@ -282,7 +284,7 @@ impl Scan {
             io_failed("make", &directory, fs::create_dir(&directory))?;
             command.env(name, directory);
         }
-        for name in ELSEWHERE.into_iter().chain(self.withheld) {
+        for name in ELSEWHERE {
             command.env_remove(name);
         }
         Ok(())

@@ -13,6 +13,7 @@ use zip::result::ZipError;
 use crate::files::{FileError, io_failed, open_regular};
 use crate::oci::strict;
 use crate::oci::time::Time;
+use crate::text::named;
 
 /// The most bytes of a record.
 const MAX_RECORD: u64 = 64 << 20;
@@ -157,13 +158,13 @@ impl Records {
             (Some(found), ..) | (_, Some(found), None) => Ok(found),
             _ => {
                 let found = self.common.iter().map(|name| format!("{name:?}"));
-                let found: Vec<_> = found.collect();
+                let found = named(found);
                 Err(OsvError::Ecosystem {
                     path: path.to_owned(),
                     found: if found.is_empty() {
                         "nothing".to_owned()
                     } else {
-                        found.join(", ")
+                        found
                     },
                 })
             }

@@ -28,7 +28,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::files::{make_way, read_at_most, temporary, temporary_builder, write_whole};
+use crate::files::{
+    FileError, io_failed, make_way, read_at_most, temporary, temporary_builder, write_whole,
+};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
 
 use lock::{Lock, lock};
@@ -47,15 +49,8 @@ const USED_AGAIN: Duration = Duration::from_secs(600);
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file system refused.
-    #[error("the store could not {action} {path}; make room there and let it be written", path = path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// Written by another version of this program.
     #[error("the store {path} has the format version {found:?}, and this program knows only {VERSION:?}", path = path.display())]
     Version {
@@ -91,11 +86,7 @@ pub enum StoreError {
 }
 
 fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
-    result.map_err(|source| StoreError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    })
+    Ok(io_failed(action, path, result)?)
 }
 
 /// How a blob gets into an output where the file system has no reflinks.

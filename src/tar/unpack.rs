@@ -23,14 +23,14 @@ pub(crate) struct Limits {
 ///
 /// Files, directories and links within the archive are taken; `check` says what is wrong with a path. Links are
 /// made last, so nothing is written through one, and then followed, because who lists the files follows them: they
-/// lead to no directory that they are in, and what is seen through them counts as entries. What was written stays when
-/// it fails.
+/// lead to no directory that they are in, and what is seen through them counts as entries. Those that lead to nothing are
+/// left out, and returned. What was written stays when it fails.
 pub(crate) fn unpack(
     reader: impl BufRead,
     output: &Path,
     limits: Limits,
     check: impl Fn(&str) -> Result<(), &'static str>,
-) -> Result<(), TarError> {
+) -> Result<Vec<String>, TarError> {
     fs::create_dir(output).map_err(TarError::Write)?;
     let mut archive = Archive::new(reader);
     let mut links = BTreeMap::new();
@@ -97,10 +97,10 @@ pub(crate) fn unpack(
         }
     }
     if links.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    for (name, to) in links {
-        let link = symlink_file(Path::new(&to), &output.join(&name));
+    for (name, to) in &links {
+        let link = symlink_file(Path::new(to), &output.join(name));
         link.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 TarError::entry(name.as_bytes(), "is a directory and a link")
@@ -108,13 +108,22 @@ pub(crate) fn unpack(
             _ => TarError::Write(error),
         })?;
     }
-    Seen {
+    let is_dangling = |name: &String| {
+        let found = fs::metadata(output.join(name));
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let dangling: Vec<String> = links.into_keys().filter(is_dangling).collect();
+    for name in &dangling {
+        fs::remove_file(output.join(name)).map_err(TarError::Write)?;
+    }
+    let mut seen = Seen {
         output,
         check: &check,
         left: limits.entries,
         above: Vec::new(),
-    }
-    .add("")
+    };
+    seen.add("")?;
+    Ok(dangling)
 }
 
 /// What is seen of the directory `output` by who follows links.
@@ -153,8 +162,6 @@ impl Seen<'_> {
                     self.above.pop();
                 }
                 Ok(_) => {}
-                // A link to nothing is no file.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => return Err(refuse("is a link that cannot be followed")),
             }
         }
@@ -216,7 +223,8 @@ mod tests {
         let output = directory.path().join("output");
         let bytes = archive.into_inner().unwrap();
         let limits = Limits { entries, bytes: 0 };
-        unpack(&bytes[..], &output, limits, |_| Ok(())).map_err(|error| error.to_string())
+        let unpacked = unpack(&bytes[..], &output, limits, |_| Ok(()));
+        unpacked.map(drop).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -216,6 +216,56 @@ fn what_cannot_be_unpacked_is_a_file_alone() {
 }
 
 #[test]
+fn what_is_not_unpacked_is_told() {
+    let archive = |name: &str| Layer::new().file(name, name).0;
+    let dangling = Layer::new().symlink("a/l", "gone").symlink("m", "a/l");
+    let (_registry, reference) = serve(&[
+        (Some("a.tgz"), TGZ, gzip(&archive("one"))),
+        (Some("a.tar"), TGZ, archive("two")),
+        (Some("b"), KIND, b"b".to_vec()),
+        (Some("b.tar"), TGZ, archive("three")),
+        (Some("c.tar"), TGZ, dangling.file("f", "f").0),
+    ]);
+    let user = new_user();
+    let (files, summary) = pull(&user, &reference);
+    let expected = ["a.tar", "a.tgz", "a/one", "b", "b.tar", "c.tar", "c/f"];
+    assert_eq!(names(&files), expected);
+    assert!(!user.path("out/files/c/m").is_symlink());
+    let problems = summary["artifact"]["files"].as_array().expect("a list");
+    let problems: Vec<&str> = problems
+        .iter()
+        .map(|file| file["problem"].as_str().unwrap_or_default())
+        .collect();
+    let other = "is not unpacked: \"a\", which would be its directory, is another one's";
+    assert_eq!(
+        problems,
+        [
+            "",
+            other,
+            "",
+            &other.replace("\"a\"", "\"b\""),
+            "is unpacked without links to nothing: a/l, m",
+        ]
+    );
+    let told = user.run(&["pull", &reference, "--output=o", "--files=o/files"]);
+    assert!(
+        told.stderr.contains(&format!("warning: a.tar {other}")),
+        "{}",
+        told.stderr
+    );
+}
+
+#[test]
+fn names_of_blobs_without_titles_are_nobody_elses() {
+    let blob = |kind: &'static str, content: &str| (None, kind, content.as_bytes().to_vec());
+    let (_registry, reference) = serve(&[blob("a/y", "1"), blob("a/y", "2"), blob("a/y-2", "3")]);
+    let (files, _) = pull(&new_user(), &reference);
+    assert_eq!(names(&files), ["a/y", "a/y-2", "a/y-3"]);
+    let contents: Vec<&str> = files.iter().map(|(_, content)| content.as_str()).collect();
+    assert_eq!(contents, ["1", "3", "2"]);
+}
+
+#[test]
 fn a_title_that_is_no_path_within_a_directory_is_refused() {
     for title in ["../up", "/etc/passwd", "a\nb", "BUILD", "a/..."] {
         let (_registry, reference) = serve(&[(Some(title), "text/plain", b"x".to_vec())]);
@@ -300,6 +350,41 @@ fn resolve_says_what_is_not_as_it_seems() {
         .failed(&["lists no image"]);
     user.run(&["resolve", &format!("{list}:artifacts")])
         .failed(&["lists no image, but artifacts", &artifact]);
+}
+
+#[test]
+fn resolve_prints_what_it_knows_beside_what_it_does_not() {
+    let mut images = Images::default();
+    let app = images.add_image("app", &[10]);
+    images.tag("app", "1", &app);
+    let other = images.add_image("app", &[11]);
+    let entries = [&app, &other].map(|digest| {
+        let size = images.manifest(digest).to_string().len();
+        let platform = json!({"os": "linux", "architecture": "amd64"});
+        json!({"mediaType": MANIFEST, "digest": digest, "size": size, "platform": platform})
+    });
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    let index = images.add_manifest("app", INDEX, index.to_string().into_bytes());
+    images.tag("app", "both", text(&index["digest"]));
+    let registry = Registry::with(images);
+    let name = |tag: &str| format!("{}/app:{tag}", registry.host());
+    let user = new_user();
+    let ran = user.run(&["resolve", &name("gone"), &name("1"), &name("lost")]);
+    assert!(ran.stdout.contains(&app), "{}", ran.stdout);
+    ran.failed(&[
+        &format!("cannot resolve {}", name("gone")),
+        &format!("cannot resolve {}", name("lost")),
+    ]);
+    let ran = user.run(&["resolve", &name("gone")]);
+    assert_eq!(ran.stdout, "");
+    // Nothing tells which of the two is meant.
+    let ran = user.run(&["resolve", &name("both")]).succeeded();
+    assert!(
+        ran.stdout
+            .contains("# an image for linux/amd64 (2 images for it)"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

@@ -166,6 +166,85 @@ fn what_docker_drops_is_dropped_and_what_it_has_can_be_set() {
 }
 
 #[test]
+fn ports_are_what_docker_takes_for_ports() {
+    let user = new_user();
+    base(&user, &json!({"ExposedPorts": {"1/udp": {}}}));
+    for (said, expected) in [
+        ("80", &["80/tcp"][..]),
+        ("8000-8002/tcp", &["8000/tcp", "8001/tcp", "8002/tcp"]),
+        ("53-54/UDP", &["53/udp", "54/udp"]),
+        ("7-7", &["7/tcp"]),
+    ] {
+        image(&user, &["--exposed-port", said]).succeeded();
+        let config = document(&user, "config");
+        let ports = config["config"]["ExposedPorts"].as_object();
+        let mut ports: Vec<&str> = ports
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        ports.retain(|port| *port != "1/udp");
+        assert_eq!(ports, expected, "{said}");
+    }
+    let all = image(&user, &["--exposed-port", "1-65535"]);
+    all.succeeded();
+    for bad in [
+        "0", "0-5", "9-8", "1-65536", "-1", "1-", "+80", "80/icmp", "80/", "http", "1-2-3",
+    ] {
+        let argument = format!("--exposed-port={bad}");
+        image(&user, &[&argument]).failed(&[bad, "is not a port"]);
+    }
+}
+
+#[test]
+fn times_of_a_health_check_are_what_docker_takes_for_times() {
+    let user = new_user();
+    base(&user, &json!({}));
+    let check = |interval: &str| {
+        let option = format!("interval={interval}");
+        let arguments = ["--healthcheck", "CMD", "--healthcheck", "x"];
+        let ran = image(
+            &user,
+            &[&arguments[..], &["--healthcheck-option", &option]].concat(),
+        );
+        (ran, option)
+    };
+    for (said, nanoseconds) in [
+        ("1.5s", 1_500_000_000_u64),
+        ("1m0.5s", 60_500_000_000),
+        (".5h", 1_800_000_000_000),
+        ("2.s", 2_000_000_000),
+        ("500ms", 500_000_000),
+        ("1500us", 1_500_000),
+        ("1500\u{b5}s", 1_500_000),
+        ("1000000ns", 1_000_000),
+        ("0.0000000000000000001h1s", 1_000_000_000),
+        ("0", 0),
+    ] {
+        check(said).0.succeeded();
+        let interval = &document(&user, "config")["config"]["Healthcheck"]["Interval"];
+        assert_eq!(*interval, nanoseconds, "{said}");
+    }
+    for bad in [
+        "",
+        "5",
+        ".s",
+        "1.5",
+        "s",
+        "1.5.5s",
+        "-1s",
+        "1 s",
+        "1d",
+        "9999999999h",
+        "1ns",
+        "0.9ms",
+    ] {
+        let (ran, option) = check(bad);
+        ran.failed(&[&option]);
+    }
+}
+
+#[test]
 fn labels_annotations_and_variables_may_come_from_files() {
     let user = new_user();
     base(&user, &json!({"Env": ["A=a"]}));
@@ -186,6 +265,15 @@ fn labels_annotations_and_variables_may_come_from_files() {
     assert_eq!(config["config"]["Labels"], json!({"A": "1=2", "B": "mine"}));
     let annotations = &document(&user, "manifest")["annotations"];
     assert_eq!(*annotations, json!({"A": "1=2", "B": "$A"}));
+    // As Docker reads such files.
+    let docker = "\u{feff}A=1\r\n \t \r\n  # why\n  B=2 \n";
+    fs::write(user.path("stamp"), docker).expect("can be written");
+    image(&user, &["--label-file", "stamp"]).succeeded();
+    let labels = &document(&user, "config")["config"]["Labels"];
+    assert_eq!(*labels, json!({"A": "1", "B": "2 "}));
+    image(&user, &["--volume="]).failed(&["a volume is a path"]);
+    fs::write(user.path("stamp"), "A=1\0\n").expect("can be written");
+    image(&user, &["--env-file", "stamp"]).failed(&["is not an environment variable"]);
     fs::write(user.path("stamp"), "A=1\nnothing\n").expect("can be written");
     image(&user, &["--label-file", "stamp"]).failed(&["stamp line 2", "NAME=VALUE"]);
 }

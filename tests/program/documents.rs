@@ -7,6 +7,7 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use oci_pull_all_support::layout::{add_blob, write_index};
+use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
     Answer, CONFIG, Content, EMPTY, Faulty, INDEX, LAYER, MANIFEST, Ran, User, config_of, digest,
     manifest_of, text,
@@ -569,45 +570,258 @@ fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
     }
 }
 
+/// Another image than that of [`content`], which says that it is for this.
+fn other_image(content: &mut Content, platform: &Value) -> Value {
+    let layer = content.add(LAYER, tar_of("f", "other"));
+    let mut config = config_of(std::slice::from_ref(&layer));
+    for (key, value) in platform.as_object().expect("an object") {
+        config[key] = value.clone();
+    }
+    let config = content.add(CONFIG, config.to_string().into_bytes());
+    let manifest = manifest_of(&config, &[layer]).to_string();
+    content.add(MANIFEST, manifest.into_bytes())
+}
+
 #[test]
-fn a_platform_has_the_one_name_that_all_readers_know() {
-    for (platform, expected) in [
-        (
-            json!({"os": "linux", "architecture": "x86_64"}),
-            "write amd64",
-        ),
-        (
-            json!({"os": "linux", "architecture": "x86-64"}),
-            "write amd64",
-        ),
-        (
-            json!({"os": "linux", "architecture": "aarch64"}),
-            "write arm64",
-        ),
-        (json!({"os": "linux", "architecture": "armhf"}), "write arm"),
-        (
-            json!({"os": "macos", "architecture": "arm64"}),
-            "write darwin",
-        ),
-        (json!({"os": "", "architecture": "amd64"}), "without an os"),
-        (json!({"architecture": "amd64"}), "without an os"),
+fn a_platform_is_what_containerd_takes_it_for() {
+    for (platform, architecture) in [
+        (json!({"os": "linux", "architecture": "x86_64"}), "amd64"),
+        (json!({"os": "linux", "architecture": "x86-64"}), "amd64"),
+        (json!({"os": "linux", "architecture": "aarch64"}), "arm64"),
+        (json!({"os": "linux", "architecture": "armhf"}), "arm"),
+        (json!({"os": "linux", "architecture": "i386"}), "386"),
+        (json!({"os": "Linux", "architecture": "AMD64"}), "amd64"),
+    ] {
+        // By its config alone, and by the index.
+        let user = new_user();
+        let mut alone = Content::default();
+        let image = other_image(&mut alone, &platform);
+        let manifest = bytes(&alone, &image);
+        pull(&user, alone.with_root(MANIFEST, manifest), &[]).succeeded();
+        assert_eq!(platforms(&user), [architecture]);
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        assert!(told.contains("another name for the platform"), "{told}");
+
+        let user = new_user();
+        let entries = |entry: &Value| {
+            let mut entry = entry.clone();
+            entry["platform"] = platform.clone();
+            vec![entry]
+        };
+        let head = json!({"schemaVersion": 2});
+        let wanted = format!("linux/{architecture}");
+        let ran = pull(&user, index(entries, &head), &["--platform", &wanted]);
+        ran.succeeded();
+        assert_eq!(platforms(&user), [architecture]);
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        assert!(told.contains("another name for the platform"), "{told}");
+    }
+    for platform in [
+        json!({"os": "", "architecture": "amd64"}),
+        json!({"architecture": "amd64"}),
     ] {
         let entries = |entry: &Value| {
-            let mut alias = entry.clone();
-            alias["platform"] = platform.clone();
-            vec![alias, for_platform(entry, "amd64")]
+            let mut unnamed = entry.clone();
+            unnamed["platform"] = platform.clone();
+            vec![unnamed, for_platform(entry, "amd64")]
         };
         let index = index(entries, &json!({"schemaVersion": 2}));
-        pull(&new_user(), index, &[]).failed(&[expected]);
+        pull(&new_user(), index, &[]).failed(&["without an os"]);
     }
     // Of no platform at all is what no machine runs.
-    let entries = |entry: &Value| {
-        let mut nothing = entry.clone();
-        nothing["platform"] = json!({"os": "", "architecture": ""});
-        vec![nothing, for_platform(entry, "amd64")]
+    for platform in [json!({"os": "", "architecture": ""}), json!({})] {
+        let entries = |entry: &Value| {
+            let mut nothing = entry.clone();
+            nothing["platform"] = platform.clone();
+            vec![nothing, for_platform(entry, "amd64")]
+        };
+        let index = index(entries, &json!({"schemaVersion": 2}));
+        let user = new_user();
+        pull(&user, index, &[]).succeeded();
+        assert_eq!(platforms(&user), ["amd64"]);
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        assert!(told.contains("its platform is empty"), "{told}");
+    }
+}
+
+/// Some know one of the two names, and some both.
+#[test]
+fn a_platform_under_two_names_is_one_image() {
+    for (one, other, is_told) in [
+        ("x86_64", "amd64", true),
+        ("amd64", "x86_64", true),
+        ("aarch64", "arm64", false),
+    ] {
+        let (mut content, image) = content(same, same);
+        let image = content.add(MANIFEST, image.into_bytes());
+        let platform = json!({"os": "linux", "architecture": other});
+        let second = other_image(&mut content, &platform);
+        let second = if is_told {
+            for_platform(&second, other)
+        } else {
+            second
+        };
+        let entries = [for_platform(&image, one), second];
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        pull(
+            &new_user(),
+            content.with_root(INDEX, index.into_bytes()),
+            &[],
+        )
+        .failed(&["under another name", "linux/"]);
+    }
+    let both = |entry: &Value| vec![for_platform(entry, "x86_64"), for_platform(entry, "amd64")];
+    let user = new_user();
+    pull(&user, index(both, &json!({"schemaVersion": 2})), &[]).succeeded();
+    assert_eq!(platforms(&user), ["amd64"]);
+}
+
+#[test]
+fn what_some_run_is_an_image_or_an_error() {
+    let alone = |config: Value, diff_id: &str| {
+        let mut content = Content::default();
+        let layer = content.add(LAYER, tar_of("f", "good"));
+        let mut config = config.clone();
+        config["rootfs"] = json!({"type": "layers", "diff_ids": [diff_id]});
+        let config = content.add(CONFIG, config.to_string().into_bytes());
+        let manifest = manifest_of(&config, &[layer]).to_string();
+        content.with_root(MANIFEST, manifest.into_bytes())
     };
-    let index = index(entries, &json!({"schemaVersion": 2}));
-    pull(&new_user(), index, &[]).succeeded();
+    let right = digest(&tar_of("f", "good"));
+    let wrong = digest(b"another");
+    for config in [
+        json!({"os": "", "architecture": "amd64"}),
+        json!({"architecture": "amd64"}),
+        json!({"os": "linux"}),
+        json!({}),
+    ] {
+        for diff_id in [&right, &wrong] {
+            let ran = pull(&new_user(), alone(config.clone(), diff_id), &[]);
+            ran.failed(&["cannot be used", "for which os and architecture"]);
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_is_no_archive_is_told() {
+    let whole = tar_of("f", "good");
+    for (bytes, problem) in [
+        (b"no archive at all".to_vec(), "it ends within a block"),
+        (vec![7; 4096], "wrong checksum"),
+        (whole[..700].to_vec(), "it ends within"),
+    ] {
+        for media_type in [LAYER.to_owned(), format!("{LAYER}+gzip")] {
+            let blob = if media_type == LAYER {
+                bytes.clone()
+            } else {
+                gzip(&bytes)
+            };
+            let user = new_user();
+            let layer = add_blob(&user.path("layout"), &media_type, &blob);
+            layout_of(&user, &layer, &digest(&bytes));
+            let problem = ["not a whole tar archive", problem];
+            unpack(&user, "root").failed(&problem);
+            user.run(&["verify", "layout"]).failed(&problem);
+        }
+    }
+}
+
+/// What is right by itself, and not on what is below it.
+#[test]
+fn a_layer_that_cannot_be_applied_is_told() {
+    let link = Layer::new().hard_link("b", "f").0;
+    for (below, problem) in [
+        ("f", None),
+        (
+            "other",
+            Some("is a hard link to \"f\", which is no file here"),
+        ),
+    ] {
+        let user = new_user();
+        let layout = user.path("layout");
+        let layers = [tar_of(below, "x"), link.clone()];
+        let layers = layers.map(|layer| add_blob(&layout, LAYER, &layer));
+        let config = add_blob(&layout, CONFIG, config_of(&layers).to_string().as_bytes());
+        let manifest = manifest_of(&config, &layers).to_string();
+        let manifest = add_blob(&layout, MANIFEST, manifest.as_bytes());
+        write_index(&layout, &[manifest]);
+        for ran in [unpack(&user, "root"), user.run(&["verify", "layout"])] {
+            match problem {
+                None => drop(ran.succeeded()),
+                Some(problem) => ran.failed(&[text(&layers[1]["digest"]), problem]),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_index_and_config_say_is_compared() {
+    for (config, listed, is_told) in [
+        ("arm/v7", "arm/v6", true),
+        ("arm/v6", "arm/v7", true),
+        ("amd64/v4", "amd64", true),
+        ("amd64", "amd64/v4", true),
+        ("arm/v7", "arm", false),
+        ("amd64", "amd64/v1", false),
+    ] {
+        let platform = |text: &str| {
+            let (architecture, variant) = text.split_once('/').unwrap_or((text, ""));
+            json!({"os": "linux", "architecture": architecture, "variant": variant})
+        };
+        let user = new_user();
+        let mut content = Content::default();
+        let mut image = other_image(&mut content, &platform(config));
+        image["platform"] = platform(listed);
+        let index = json!({"schemaVersion": 2, "manifests": [image]}).to_string();
+        pull(&user, content.with_root(INDEX, index.into_bytes()), &[]).succeeded();
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        let says = format!("says that it is for linux/{config}, but it is listed for");
+        assert_eq!(told.contains(&says), is_told, "{told}");
+    }
+}
+
+#[test]
+fn of_many_faults_the_first_are_told() {
+    let user = new_user();
+    let layout = user.path("layout");
+    fs::create_dir(&layout).expect("can be made");
+    let entries = (0..3000).map(|number| {
+        let digest = digest(format!("{number}").as_bytes());
+        json!({"mediaType": MANIFEST, "digest": digest, "size": 7})
+    });
+    write_index(&layout, &entries.collect::<Vec<_>>());
+    let ran = user.run(&["verify", "layout"]);
+    assert!(ran.stderr.lines().count() < 20, "{}", ran.stderr);
+    ran.failed(&["and 2990 more", "faults: 3000"]);
+}
+
+/// What stands before an image counts in each index by itself.
+#[test]
+fn an_entry_of_two_indexes_is_judged_in_both() {
+    let user = new_user();
+    let layout = user.path("out");
+    let mut content = Content::default();
+    let mut add = |architecture: &str| {
+        let image = other_image(&mut content, &json!({"architecture": architecture}));
+        let manifest: Value = serde_json::from_slice(&bytes(&content, &image)).expect("is JSON");
+        for blob in [&image, &manifest["config"], &manifest["layers"][0]] {
+            add_blob(&layout, text(&blob["mediaType"]), &bytes(&content, blob));
+        }
+        image
+    };
+    let (arm64, amd64) = (add("arm64"), for_platform(&add("amd64"), "amd64"));
+    let index = |entries: &[&Value]| {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        add_blob(&layout, INDEX, index.to_string().as_bytes())
+    };
+    let roots = [index(&[&amd64, &arm64]), index(&[&arm64, &amd64])];
+    write_index(&layout, &roots);
+    let problem = [text(&arm64["digest"]), "lists it without a platform"];
+    user.run(&["verify", "out"]).failed(&problem);
+    user.run(&["layout", "rootfs", "out", "--output", "root"])
+        .failed(&problem);
+    write_index(&layout, &roots[..1]);
+    user.run(&["verify", "out"]).succeeded();
 }
 
 #[test]
@@ -1009,13 +1223,7 @@ fn an_image_without_a_platform_is_not_listed_before_another_one() {
         let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
         content.with_root(INDEX, index.into_bytes())
     };
-    for first in [
-        "linux/arm64",
-        "linux/x86_64",
-        "/amd64",
-        "linux/amd64/v3",
-        "windows/amd64",
-    ] {
+    for first in ["linux/arm64", "/amd64", "linux/amd64/v3", "windows/amd64"] {
         for is_told in [true, false] {
             let entries = [(first, false), ("linux/amd64", is_told)];
             for more in [&[][..], &["--platform", "linux/amd64"]] {
@@ -1119,6 +1327,15 @@ fn two_images_of_one_platform_are_told() {
     for (change, told) in [
         ((|_| {}) as fn(&mut Value), Some(several)),
         (|platform| platform["variant"] = json!("v2"), None),
+        (|platform| platform["variant"] = json!("v1"), Some(several)),
+        (
+            |platform| platform["os.features"] = json!(["sse4"]),
+            Some(several),
+        ),
+        (
+            |platform| platform["os.version"] = json!("1.0"),
+            Some(several),
+        ),
         (
             |platform| platform["architecture"] = json!(""),
             Some("its platform has an os and no architecture"),

@@ -198,6 +198,22 @@ fn a_stall_is_given_up_and_a_slow_body_is_not() {
 }
 
 #[test]
+fn who_falls_silent_is_asked_once_more() {
+    let hasty = ["--idle-timeout", "1"];
+    for offset in [0, 1000] {
+        let pull = Pull::new(
+            image(),
+            always(move |_, answer| answer.cut(offset, End::Stall)),
+        );
+        pull.fails_with(&hasty, &["no answer"]);
+        assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+    }
+    let pull = Pull::new(image(), always(|_, _| Answer::none(End::Stall)));
+    pull.fails_with(&hasty, &["no answer"]);
+    assert_eq!(pull.registry.count(&pull.layers[0]), 2);
+}
+
+#[test]
 fn a_body_that_goes_on_is_not_read_on() {
     // With no length told, only the descriptor's size limits what is read.
     let pull = Pull::new(

@@ -228,6 +228,42 @@ fn what_is_the_same_may_come_twice() {
 }
 
 #[test]
+fn archives_say_the_same_of_a_directory() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir -p d/etc; echo 1 >d/etc/one; echo 2 >d/etc/two
+        pack() { tar --owner=0 --group=\"$1\" --mode=\"$2\" --mtime=\"$3\" --no-recursion -C d -cf \"$4\" etc \"$5\"; }
+        pack 0 0755 @1 one.tar etc/one; pack 0 0755 @2 two.tar etc/two
+        pack 0 0700 @1 mode.tar etc/two; pack 7 0755 @1 owner.tar etc/two",
+    );
+    let both = |other: &str, more: &[&str]| {
+        layer(
+            &user,
+            &[&["--tar", "one.tar", "--tar", other], more].concat(),
+        )
+    };
+    both("two.tar", &[]).succeeded();
+    for (other, said) in [
+        ("mode.tar", "0700 and 0:0 in mode.tar"),
+        ("owner.tar", "0755 and 0:7 in owner.tar"),
+    ] {
+        let problem = [
+            "the directory \"/etc\" has the mode 0755 and the owner 0:0 in one.tar, but",
+            said,
+            "metadata (--metadata)",
+        ];
+        both(other, &[]).failed(&problem);
+    }
+    both("mode.tar", &["--metadata", "/etc", "mode=0711"]).succeeded();
+    assert!(
+        listed(&user).contains("drwx--x--x 0/0"),
+        "{}",
+        listed(&user)
+    );
+}
+
+#[test]
 fn no_path_is_in_a_layer_twice() {
     let user = new_user();
     // Directories after what is in them, and what was added to an archive again.

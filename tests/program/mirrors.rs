@@ -13,7 +13,7 @@ const MEGABYTE: usize = 1 << 20;
 const NOWHERE: &str = "127.0.0.1:1";
 
 fn image() -> Content {
-    Content::image(&[noise(1, 3 * MEGABYTE), noise(2, 1000)])
+    Content::image(&[noise(1, 3 * MEGABYTE), noise(2, 2000)])
 }
 
 fn good(content: Content) -> Faulty {

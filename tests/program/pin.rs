@@ -274,6 +274,62 @@ fn files_in_any_encoding_are_pinned_and_none_outside() {
 }
 
 #[test]
+fn a_link_that_leads_out_of_the_workspace_is_not_written_through() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[pin("debian", &case.image, "stable", OLD)]);
+    let outside = tempfile::tempdir().expect("can be made");
+    let text = format!("digest = \"{OLD}\"");
+    let file = outside.path().join("theirs.MODULE.bazel");
+    fs::write(&file, &text).expect("can be written");
+    let module = case.user.path("MODULE.bazel");
+    symlink(&file, case.user.path("linked.MODULE.bazel")).expect("linked");
+    symlink(outside.path(), case.user.path("linked")).expect("linked");
+    for label in ["//:linked.MODULE.bazel", "//linked:theirs.MODULE.bazel"] {
+        fs::write(&module, format!("include(\"{label}\")\n")).expect("can be written");
+        case.run(&[]).failed(&[
+            "stands neither in MODULE.bazel nor in a file of this workspace",
+            &debian,
+        ]);
+        assert_eq!(fs::read_to_string(&file).expect("can be read"), text);
+    }
+}
+
+#[test]
+fn what_a_comment_says_asks_nobody() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[pin("debian", &case.image, "stable", OLD)]);
+    let module = case.user.path("MODULE.bazel");
+    let text =
+        |digest: &str| format!("# use_repo_rule is not used\nd = '{digest}' # use_repo_rule\n");
+    fs::write(&module, text(OLD)).expect("can be written");
+    case.run(&["--bazel", "no-such-bazel"]).succeeded();
+    assert_eq!(
+        fs::read_to_string(&module).expect("can be read"),
+        text(&debian)
+    );
+    // What is behind a number sign in a string is no comment.
+    let text = text(OLD) + "x = '#'; r = use_repo_rule('//:r.bzl', 'r')\n";
+    fs::write(&module, text).expect("can be written");
+    case.run(&["--bazel", "no-such-bazel"])
+        .failed(&["no-such-bazel"]);
+}
+
+#[test]
+fn a_command_that_failed_is_shown_as_it_can_be_run() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let bazel = case.user.path("bazel");
+    fs::write(&bazel, "#!/bin/sh\necho \"ERROR: no\" >&2\nexit 7\n").expect("can be written");
+    fs::set_permissions(&bazel, PermissionsExt::from_mode(0o755)).expect("can be set");
+    let module = case.user.path("MODULE.bazel");
+    fs::write(&module, "r = use_repo_rule('//:r.bzl', 'r')\n").expect("can be written");
+    let bazel = bazel.display().to_string();
+    case.run(&["--bazel", &bazel])
+        .failed(&[&format!("{bazel} mod dump_repo_mapping '' failed")]);
+}
+
+#[test]
 fn what_is_pinned_by_sha512_stays_so() {
     let case = Case::new([OLD, OLD, OLD]);
     let old = format!("sha512:{}", "0".repeat(128));
@@ -358,6 +414,37 @@ fn other_programs_read_what_was_found() {
 }
 
 #[test]
+fn other_programs_read_something_where_nothing_was_asked() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let ran = case.run(&["--json", "nobody"]);
+    assert_eq!(ran.stdout, "[]\n");
+    ran.failed(&["\"nobody\""]);
+    case.pins(&[]);
+    let ran = case.run(&["--json"]);
+    assert_eq!(ran.stdout, "[]\n");
+    ran.failed(&["declares nothing to pin"]);
+    fs::remove_file(case.user.path("pins.json")).expect("is there");
+    let ran = case.run(&["--json"]);
+    assert_eq!(ran.stdout, "[]\n");
+    ran.failed(&["pins.json"]);
+}
+
+#[test]
+fn a_refusal_says_what_is_known_of_each_pull() {
+    let case = Case::new([OLD, OLD, OLD]);
+    case.pins(&[
+        pin("debian", &case.image, "stable", OLD),
+        pin("bad", &case.image, "no-such-tag", OLD),
+        pin("docker", &case.image, "stable", OLD),
+    ]);
+    let ran = case.run(&["debian", "bad"]);
+    assert!(!ran.stderr.contains("bad unchanged"), "{}", ran.stderr);
+    ran.failed(&["cannot pin debian", "bad unknown", "docker unchanged"]);
+    case.run(&["--check", "--tag", "stable", "debian"])
+        .failed(&["//:pin -- debian --tag stable"]);
+}
+
+#[test]
 fn other_programs_read_what_was_refused() {
     let case = Case::new([OLD, OLD, OLD]);
     case.pins(&[pin("gone", &case.image, "stable", &OLD.replace('0', "9"))]);
@@ -376,7 +463,7 @@ fn what_is_pinned_may_be_too_old() {
     // One that only says so in an archive of its own.
     let archive = Layer::new().file(
         "metadata.json",
-        r#"{"Version":2,"UpdatedAt":"2026-11-18T00:00:00.1Z"}"#,
+        r#"{"Version":2,"UpdatedAt":"0001-01-01T00:00:00Z","built":"2026-11-18T00:00:00.1Z"}"#,
     );
     let blobs = [(Some("db.tar"), "a/d", archive.0)];
     let silent = registry.add_artifact_without_date("silent", "a/b", &blobs);

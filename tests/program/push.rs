@@ -655,6 +655,28 @@ fn a_token_is_for_the_push_and_for_what_is_mounted() {
 }
 
 #[test]
+fn an_upload_does_not_lead_to_a_clouds_metadata() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let registry =
+        target(
+            move |seen| match (seen.method.as_str(), seen.path.contains("/blobs/")) {
+                ("HEAD", _) => Some(Answer::new(404, "")),
+                ("POST", true) => {
+                    let location = "http://169.254.169.254/latest";
+                    Some(Answer::new(202, "").header("Location", location))
+                }
+                _ => Some(Answer::new(201, "")),
+            },
+        );
+    let repository = format!("{}/team/app", registry.host());
+    let ran = shallow.push(&repository, &[]);
+    ran.failed(&["169.254.169.254", "is not followed"]);
+}
+
+#[test]
 fn an_upload_elsewhere_gets_no_credentials() {
     let content = Content::image(&[noise(9, 100)]);
     let image = content.digest.clone();

@@ -323,6 +323,9 @@ fn a_file_is_what_its_path_leads_to() {
         ("etc", "a directory"),
         ("", "a directory"),
         ("etc/kept/x", "not a directory"),
+        ("/etc/kept/", "leave the slash at its end out"),
+        ("/alias/", "leave the slash at its end out"),
+        ("/etc/", "a directory"),
         ("loop", "in a circle"),
     ] {
         take(path, &[]).failed(&["out of the image", problem]);

@@ -19,7 +19,7 @@ use crate::new_user;
 const MEGABYTE: usize = 1 << 20;
 
 fn image() -> Content {
-    Content::image(&[noise(1, 3 * MEGABYTE), noise(2, 1000)])
+    Content::image(&[noise(1, 3 * MEGABYTE), noise(2, 2000)])
 }
 
 fn serve(content: &Content) -> (Faulty, String) {
@@ -130,7 +130,7 @@ fn a_crowd_fetches_each_blob_once() {
     }
 
     let different: Vec<_> = (0..8)
-        .map(|n| Content::image(&[noise(5, 2 * MEGABYTE), noise(100 + n, 1000)]))
+        .map(|n| Content::image(&[noise(5, 2 * MEGABYTE), noise(100 + n, 2000)]))
         .collect();
     let served: Vec<_> = different.iter().map(serve).collect();
     let pulls: Vec<_> = served

@@ -337,6 +337,21 @@ fn a_token_comes_in_any_form() {
 }
 
 #[test]
+fn a_token_of_another_length_than_said_is_taken() {
+    let registry = registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            let token = Answer::new(200, r#"{"token": "good"}"#);
+            return Some(token.header("Content-Length", "1000"));
+        }
+        (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
+    });
+    pull(&new_user(), &registry.host()).succeeded();
+    let asked = registry.seen();
+    let asked = asked.iter().filter(|seen| seen.path.starts_with("/token"));
+    assert_eq!(asked.count(), 1);
+}
+
+#[test]
 fn a_token_service_that_is_busy_is_asked_again() {
     type Busy = fn() -> Answer;
     let cases: [Busy; 6] = [
@@ -479,6 +494,28 @@ fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
     new_user()
         .run(&["pull", &reference, "--output", "out"])
         .failed(&["https://169.254.169.254/layer", "is not followed"]);
+}
+
+/// A registry whose answers redirect this kind of request to a cloud's metadata service.
+#[test]
+fn a_redirect_does_not_lead_to_a_clouds_metadata() {
+    for kind in ["/manifests/", "/blobs/"] {
+        for location in [
+            "http://169.254.169.254/latest",
+            "http://[::ffff:a9fe:a9fe]/",
+            "https://2852039166/",
+        ] {
+            let registry = registry(image(), move |seen, _| {
+                let redirect = Answer::new(307, "").header("Location", location);
+                seen.path.contains(kind).then_some(redirect)
+            });
+            let ran = pull(&new_user(), &registry.host());
+            ran.failed(&["leads to an address of this machine or its link"]);
+            let asked = registry.seen();
+            let asked = asked.iter().filter(|seen| seen.path.contains(kind));
+            assert!(asked.count() <= 3, "it is final");
+        }
+    }
 }
 
 /// Where the system lets a process have its own view of files, it may have its own names.

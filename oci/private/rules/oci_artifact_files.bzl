@@ -24,7 +24,7 @@ def _oci_artifact_files_impl(ctx):
                 target.label,
                 repr(path),
                 ", ".join(sorted(pulled.files.keys())[:_SHOWN]) or "none",
-                "".join(["; {} is not unpacked: {}".format(archive, problem) for archive, problem in pulled.problems.items()]),
+                "".join(["; {} {}".format(archive, problem) for archive, problem in pulled.problems.items()]),
             ))
         files += found
     return [DefaultInfo(files = depset(files if ctx.attr.paths else pulled.files.values()))]

@@ -219,14 +219,14 @@ def oci_image(
       annotations: dict of annotations of the manifest.
       user: `USER[:GROUP]`, by name or number, that runs the command.
       workdir: the directory in which the command runs. A relative one stands on the base's.
-      exposed_ports: ports that the command listens on, such as `8080` or `53/udp`.
+      exposed_ports: ports that the command listens on, such as `8080`, `53/udp` or `8000-8010`.
       volumes: directories for data that outlives a container.
       stop_signal: the signal that ends the command, such as `SIGTERM`.
       shell: the words of the shell that runs commands which are one text, as Docker has it.
       healthcheck: the words of the check by which Docker knows whether a container works: `CMD` and the words of a
         command, `CMD-SHELL` and one text, or `NONE`.
       healthcheck_options: dict of how it is made: `interval`, `timeout`, `start_period` and `start_interval`, as
-        times such as `1m30s`, and `retries`.
+        times such as `1m30s` or `1.5s`, and `retries`.
       author: who made the image.
       created: when the image was made, as RFC 3339 writes it, such as `2024-05-06T07:08:09Z`. By default the base's time,
         or 1970 without a base.

@@ -20,7 +20,7 @@ def _oci_image_file_impl(ctx):
         "A file is of the image for the platform that it is built for, and a tool of a build of that for the execution platform.",
     )
     layout = image_layout(ctx, target, image_alone(image), name = ctx.label.name + ".layout")
-    name = ctx.attr.path.rstrip("/").split("/")[-1]
+    name = ctx.attr.path.split("/")[-1]
     if name in ("", ".", ".."):
         fail("{}: path is {}, but it must be that of a file, such as \"/usr/local/bin/trivy\"".format(ctx.label, repr(ctx.attr.path)))
     output = ctx.actions.declare_file("{}.file/{}".format(ctx.label.name, name))

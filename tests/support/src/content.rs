@@ -122,8 +122,30 @@ pub fn digest(data: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(data)))
 }
 
-/// Bytes that do not compress and are the same each time.
+/// Bytes that hardly compress and are the same each time; where there is room for that, an archive with a file of them.
+///
+/// # Panics
+/// If a seed had a hundred digits.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    const BLOCK: usize = 512;
+    let mut bytes = random(seed, length);
+    if let Some(room) = length.checked_sub(3 * BLOCK) {
+        let size = room - room % BLOCK;
+        let mut header = tar::Header::new_ustar();
+        header
+            .set_path(format!("noise-{seed}"))
+            .expect("it is short");
+        header.set_size(size as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        let (head, rest) = bytes.split_at_mut(BLOCK);
+        head.copy_from_slice(header.as_bytes());
+        rest[size..size + 2 * BLOCK].fill(0);
+    }
+    bytes
+}
+
+fn random(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(|| {
         state ^= state << 13;
