@@ -124,7 +124,7 @@ impl Pulls {
     fn of_osv_scanner() -> Option<Self> {
         let mut images = Images::default();
         let path = "osv-scanner";
-        let scanner = add_scanner(&mut images, "google/osv-scanner", Peer::OsvScanner, path)?;
+        let scanner = Peer::OsvScanner.image_or_skip(&mut images, "google/osv-scanner", path)?;
         let mut pulls = Self::with(images, vec![("OSV_SCANNER", scanner)]);
         let user = new_user();
         let files = osv_db(user.home(), &ADVISORIES, "2026-11-10");

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::log::Log;
-use oci_pull_all_e2e::peer::{Peer, SKIPPED};
+use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::{checkout, new_user, program, scratch, script};
-use oci_pull_all_support::{Content, Faulty, Registry, User, blobs, debian, noise};
+use oci_pull_all_support::{Content, Faulty, Registry, SKIPPED, User, blobs, debian, noise};
 use serde_json::json;
 
 /// A user with a pulled image in the layout `out`; returns the image's digest too.
