@@ -709,6 +709,7 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
 fn show(args: &ShowArgs) -> Result<ExitCode> {
     let verdicts = read_verdicts(&args.verdicts)?;
     let mut outcome = say_verdicts(&verdicts)?;
+    let mut unscanned = Vec::new();
     if let Some(index) = &args.index {
         let index = Manifest::parse(&read(index)?, None)?;
         for image in without_verdict(index.manifests(), &verdicts) {
@@ -721,11 +722,15 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
             } else {
                 say(format_args!("cannot be trusted: {name} was not scanned"))?;
                 outcome = Outcome::Untrusted;
+                unscanned.push(name);
             }
         }
     }
     if let Some(file) = &args.junit {
-        write(file, report::junit(&args.name, &verdicts).as_bytes())?;
+        write(
+            file,
+            report::junit(&args.name, &verdicts, &unscanned).as_bytes(),
+        )?;
     }
     if let (true, Some(baseline)) = (args.accept, &args.baseline) {
         if outcome == Outcome::Untrusted {
@@ -733,6 +738,12 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
             return Ok(exit_code(outcome));
         }
         accept(args, baseline, &verdicts)?;
+        if verdicts.iter().any(|verdict| !verdict.faults.is_empty()) {
+            tell(
+                "error: the test still fails: exceptions are faulty, as said above, which is for you to correct",
+            );
+            return Ok(ExitCode::FAILURE);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     Ok(exit_code(outcome))
@@ -771,6 +782,9 @@ fn accept(args: &ShowArgs, baseline: &Path, verdicts: &[Verdict]) -> Result<()> 
     let path = workspace.join(baseline);
     let old = path.try_exists()?.then(|| read_exceptions(&path));
     let made = Baseline::new(old.transpose()?.as_ref(), verdicts, args.reason.as_deref());
+    // What it could not read again, it does not write.
+    ExceptionFile::read(baseline, &made.text)
+        .map_err(|error| format!("this cannot be accepted: {error}"))?;
     made.write(&path)?;
     let Baseline {
         new, kept, gone, ..
@@ -949,6 +963,7 @@ impl<'a> Run<'a> {
             arguments: call.arguments,
             environment: call.environment,
             data: Vec::new(),
+            inherits: false,
             itself: ITSELF,
             said: Some(self.said()),
             outputs: self.outputs(),

@@ -140,6 +140,7 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
         arguments: args.arguments,
         environment: args.env,
         data: args.data,
+        inherits: true,
         itself: ITSELF,
         said: None,
         outputs: args.outputs,

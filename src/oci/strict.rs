@@ -23,7 +23,7 @@ use serde_json::Value;
 const MAX_FOLDED: usize = 1000;
 
 /// What some editors write before a text in UTF-8 (RFC 8259, section 8.1).
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A key in another case than the specifications have it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -293,11 +293,6 @@ impl Rootfs {
         }
     }
 
-    /// Whether somebody may run a file.
-    pub fn is_executable(&self, file: FileNumber) -> bool {
-        self.tree.inode_at(file.0).metadata.mode & 0o111 != 0
-    }
-
     /// All names of files, links to files included, in the order of their paths.
     pub fn names(&self) -> impl Iterator<Item = FileName> {
         self.tree.items().into_iter().filter_map(|item| {

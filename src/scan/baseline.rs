@@ -31,16 +31,16 @@ struct Document {
 }
 
 impl Baseline {
-    /// The baseline with which these verdicts would pass: what there was of the old one and still counts, and what fails
-    /// else, for `reason`.
+    /// The baseline with which these verdicts would pass: what there was of the old one and is still found, and what fails
+    /// else, for `reason`. What had an end and is over stays as it is, and goes on failing.
     pub fn new(old: Option<&ExceptionFile>, verdicts: &[Verdict], reason: Option<&str>) -> Self {
         let old = old.map_or(&[][..], |old| &old.exceptions);
         let counts = |exception: &&Exception| {
             let mut all = verdicts.iter().map(|verdict| &verdict.findings);
-            all.any(|found| exception.is_used(found) && !exception.is_over(found))
+            all.any(|found| exception.is_used(found))
         };
         let kept: Vec<&Exception> = old.iter().filter(counts).collect();
-        let mut entries: Vec<Written> = kept.iter().map(|kept| kept.written.clone()).collect();
+        let mut accepted = Vec::new();
         for verdict in verdicts {
             let built = verdict.findings.database.built;
             let day = built.map_or_else(
@@ -50,7 +50,7 @@ impl Baseline {
             let reason = reason.map_or_else(|| format!("found by {day}"), str::to_owned);
             for finding in &verdict.failing {
                 if !kept.iter().any(|kept| kept.is_for(finding)) {
-                    entries.push(Written {
+                    accepted.push(Written {
                         id: finding.id.clone(),
                         package: Some(finding.package.name.clone()),
                         reason: reason.clone(),
@@ -63,18 +63,21 @@ impl Baseline {
             }
         }
         let place = |entry: &Written| (entry.id.clone(), entry.package.clone(), entry.origin);
+        accepted.sort_by_cached_key(place);
+        accepted.dedup_by_key(|entry| place(entry));
+        let new = accepted.len();
+        let mut entries: Vec<Written> = kept.iter().map(|kept| kept.written.clone()).collect();
+        entries.append(&mut accepted);
         entries.sort_by_cached_key(place);
-        entries.dedup_by_key(|entry| place(entry));
-        let number = entries.len();
         let document = Document { exception: entries };
         let entries = toml::to_string(&document).expect("texts are no error");
         Baseline {
-            text: if number == 0 {
+            text: if new + kept.len() == 0 {
                 HEAD.to_owned()
             } else {
                 format!("{HEAD}\n{entries}")
             },
-            new: number - kept.len(),
+            new,
             kept: kept.len(),
             gone: old.len() - kept.len(),
         }

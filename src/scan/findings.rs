@@ -252,8 +252,12 @@ impl Inventory {
         }
         let databases = self.traces.databases.iter();
         troubles.extend(databases.filter_map(|database| self.unseen(database)));
-        if let (Some(said), true, None) =
-            (&self.traces.system, self.traces.databases.is_empty(), base)
+        // That of a base whose packages are gone, or that says the same, is the base's.
+        let is_of_base = |base: &Inventory| {
+            has_system(base) || base.traces.system.as_ref() == self.traces.system.as_ref()
+        };
+        if let (Some(said), true) = (&self.traces.system, self.traces.databases.is_empty())
+            && !base.is_some_and(is_of_base)
             && !has_system(self)
             && !self.packages.is_empty()
         {
@@ -284,8 +288,7 @@ impl Inventory {
             });
         }
         if let (Some(said), Some(seen)) = (&self.traces.system, &self.system)
-            && !said.release.is_empty()
-            && !advisories.is_same_system(Some(said), Some(seen))
+            && is_mistaken(said, seen, advisories)
         {
             troubles.push(Trouble::SystemMistaken {
                 said: said.to_string(),
@@ -384,6 +387,20 @@ impl Inventory {
         let of_languages = self.packages.iter().filter(|package| !package.of_system);
         of_languages.map(|package| &*package.kind).collect()
     }
+}
+
+/// Whether a scanner takes an image that says that it is `said` for another system.
+fn is_mistaken(said: &System, seen: &System, advisories: &dyn Advisories) -> bool {
+    if !said.release.is_empty() {
+        return !advisories.is_same_system(Some(said), Some(seen));
+    }
+    // Who names no release is before the first; a number comes from elsewhere.
+    let family = |system: &System| System {
+        family: system.family.clone(),
+        ..System::default()
+    };
+    seen.release.starts_with(|c: char| c.is_ascii_digit())
+        || !advisories.is_same_system(Some(&family(said)), Some(&family(seen)))
 }
 
 /// A version without its epoch, which not all scanners and package managers tell (deb-version(7)).

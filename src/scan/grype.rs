@@ -154,8 +154,7 @@ impl Preset for Grype {
 
     fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError> {
         let report: Report = strict::read(report)?;
-        let found = report.matches.into_iter().flatten();
-        Ok(found.map(Match::from).collect())
+        Ok(report.matches.into_iter().map(Match::from).collect())
     }
 }
 
@@ -345,7 +344,16 @@ impl Location {
 
 #[derive(Deserialize)]
 struct Report {
-    matches: Option<Vec<ReportMatch>>,
+    /// Who wrote it: without, it is something else.
+    #[serde(rename = "descriptor")]
+    _by: Descriptor,
+    matches: Vec<ReportMatch>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    #[serde(rename = "name")]
+    _name: String,
 }
 
 #[derive(Deserialize)]
@@ -543,7 +551,8 @@ impl GrypeDatabase {
     /// which it falls back on.
     fn releases_of(&self, system: &System) -> Vec<&Release> {
         let mut name = system.family.as_str();
-        let mut numbers = system.release.split(['.', '_', '-']);
+        // As grype parts a release: all else is no number to it.
+        let mut numbers = system.release.split('.');
         let mut number = || {
             let number = numbers.next().unwrap_or_default();
             let trimmed = number.trim_start_matches('0');
@@ -584,7 +593,7 @@ impl GrypeDatabase {
                 .filter(|release| release.major == major && release.minor == minor)
                 .collect()
         };
-        if is_rolling || major.is_empty() {
+        if is_rolling || system.release.is_empty() {
             return releases.clone();
         }
         let found = exactly(minor);

@@ -30,6 +30,8 @@ pub mod vex;
 pub use child::{Itself, supervise};
 pub use isolate::{Access, Isolation, Network, NetworkIsOpen};
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,6 +62,9 @@ const ELSEWHERE: [&str; 6] = [
     "XDG_DATA_HOME",
     "XDG_STATE_HOME",
 ];
+
+/// What a scanner that inherits nothing has all the same: where programs are, and what those of Windows do not start without.
+const KEPT: [&str; 2] = ["PATH", "SystemRoot"];
 
 /// Why a scan is not a success.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +164,8 @@ pub struct Scan {
     pub environment: Vec<(String, String)>,
     /// Files and directories that it finds at the same relative paths in its working directory, which has nothing else.
     pub data: Vec<PathBuf>,
+    /// Whether it has the whole environment of this process, and not the path of programs alone.
+    pub inherits: bool,
     /// How this program starts itself to see the scanner to its end.
     pub itself: Itself,
     /// The file for what it says, which else goes where this process writes.
@@ -204,7 +211,7 @@ impl Scan {
         if !is_made && stage::is_for(&source) {
             let mut place = scratch.as_path();
             if !stage::is_plain(place) {
-                let temporary = std::env::temp_dir();
+                let temporary = env::temp_dir();
                 elsewhere = io_failed("make a directory in", &temporary, tempfile::tempdir())?;
                 place = elsewhere.path();
             }
@@ -279,13 +286,25 @@ impl Scan {
     /// Scanners obey what lies in their working directory and below `HOME`, and unpack images below `TMPDIR`.
     fn set_surroundings(&self, command: &mut Command, scratch: &Path) -> Result<(), ScanError> {
         command.current_dir(stage::working_directory(&scratch.join("work"), &self.data)?);
+        for name in ELSEWHERE {
+            command.env_remove(name);
+        }
+        if !self.inherits {
+            let kept = |name: &OsString| {
+                name == self.itself.variable
+                    || KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+            };
+            for name in env::vars_os()
+                .map(|(name, _)| name)
+                .filter(|name| !kept(name))
+            {
+                command.env_remove(name);
+            }
+        }
         for (name, directory) in [("HOME", "home"), ("TMPDIR", "tmp")] {
             let directory = scratch.join(directory);
             io_failed("make", &directory, fs::create_dir(&directory))?;
             command.env(name, directory);
-        }
-        for name in ELSEWHERE {
-            command.env_remove(name);
         }
         Ok(())
     }

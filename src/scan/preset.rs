@@ -23,6 +23,14 @@ pub enum AnswerError {
     /// It is no JSON of what was asked for.
     #[error("what the scanner wrote cannot be read")]
     Json(#[from] serde_json::Error),
+    /// It is a report of another version.
+    #[error("what the scanner wrote is of the version {found}, but {expected} is what can be read")]
+    Schema {
+        /// The version that it has.
+        found: u64,
+        /// The version that is read.
+        expected: u64,
+    },
     /// It speaks of a package that was not in the list.
     #[error(
         "the scanner found something in the package {0:?}, which is not in the list that it was given"

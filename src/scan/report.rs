@@ -140,7 +140,7 @@ fn in_line(finding: &Finding) -> String {
 }
 
 /// The verdicts as JUnit's XML: a suite for each image, and in it a case for each finding that fails or is excepted.
-pub fn junit(name: &str, verdicts: &[Verdict]) -> String {
+pub fn junit(name: &str, verdicts: &[Verdict], unscanned: &[String]) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
     for verdict in verdicts {
         let mut cases = String::new();
@@ -184,6 +184,13 @@ pub fn junit(name: &str, verdicts: &[Verdict]) -> String {
             escaped(&suite),
             verdict.troubles.len(),
             verdict.excepted.len(),
+        );
+    }
+    for platform in unscanned {
+        let suite = escaped(&format!("{name} {platform}"));
+        let _ = writeln!(
+            xml,
+            "  <testsuite name=\"{suite}\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\">\n    <testcase classname=\"{suite}\" name=\"scan\"><error message=\"it was not scanned\"/></testcase>\n  </testsuite>"
         );
     }
     xml + "</testsuites>\n"

@@ -1,6 +1,7 @@
 //! What the files of an image say of its packages, whatever a scanner sees of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::config::ImageConfig;
 use crate::oci::manifest::ImageManifest;
-use crate::oci::strict;
+use crate::oci::strict::{self, BYTE_ORDER_MARK};
 use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 
 use super::findings::{Package, System};
@@ -43,6 +44,8 @@ const DIRECTORIES: [(&str, &str); 2] = [
 ];
 /// Beside a package's file there, the digests and paths of its files.
 const DPKG_DIGESTS: &str = ".md5sums";
+/// The type of dpkg's packages.
+const DPKG: &str = "deb";
 /// Where and by which ending dpkg has the paths of a package's files.
 const DPKG_LISTS: (&str, &str) = ("var/lib/dpkg/info/", ".list");
 /// What a package's file is called in pacman's database, and what the list of what it brought.
@@ -74,7 +77,8 @@ pub struct Traces {
     pub log: Option<String>,
     /// How many Java archives there are.
     pub java_archives: u64,
-    /// The files of packages of languages in which the scanner saw none, and that no package of the system brought.
+    /// The files of packages of languages in which the scanner did not see what they say, and that no package of the system
+    /// brought.
     pub passed_over: Vec<String>,
     /// The same of Java archives, of which it tells only those that it knows.
     pub unknown_archives: Vec<String>,
@@ -130,37 +134,66 @@ impl Traces {
                 traces.log.get_or_insert(log);
             }
         }
+        // So are those to where the scanner saw a package, whatever it read there.
+        for path in seen.packages.keys() {
+            if let Some(form) = Form::of(path)
+                && let Some(file) = rootfs.file(path).filter(|file| rootfs.size(*file) > 0)
+            {
+                texts.entry(file).or_insert(Text::Language(form));
+                let names = names.entry(file).or_default();
+                if names.iter().all(|name| name != path) {
+                    names.push((*path).to_owned());
+                }
+            }
+        }
         // What the first of them says that is there.
         if let Some(file) = RELEASE.iter().find_map(|path| rootfs.file(path)) {
             texts.insert(file, Text::Release);
         }
-        texts.retain(|file, text| match text {
-            Text::Language(_) => !seen.has(&names[file]),
-            _ => rootfs.size(*file) > 0,
-        });
+        texts.retain(|file, _| rootfs.size(*file) > 0);
         traces.java_archives = archives.len() as u64;
         archives.retain(|file| !seen.has(&names[file]));
         let read = read(rootfs, &mut image.kept, &names, &texts)?;
-        let mut owned = BTreeSet::new();
+        let mut brought = Vec::new();
         let mut passed_over = BTreeSet::new();
         for (file, text, bytes) in read.texts {
+            let mut owner = Owner::Itself;
             let files = match text {
                 Text::Database { kind, path } => traces.add(kind, &path, bytes.as_deref())?,
-                Text::Files => lines(bytes.as_deref(), |line| Some(line)),
-                Text::Digests => lines(bytes.as_deref(), |line| Some(line.split_once("  ")?.1)),
+                Text::Files(of) => {
+                    owner = of;
+                    lines(bytes.as_deref(), |line| Some(line))
+                }
+                Text::Digests(of) => {
+                    owner = of;
+                    lines(bytes.as_deref(), |line| Some(line.split_once("  ")?.1))
+                }
                 Text::Release => {
                     let text = bytes.unwrap_or_default();
                     traces.system = parse_release(&String::from_utf8_lossy(&text));
                     BTreeSet::new()
                 }
                 Text::Language(form) => {
-                    if bytes.is_none_or(|bytes| form.is_package(&bytes)) {
+                    let said = bytes.map_or(Said::Unreadable, |bytes| form.read(&bytes));
+                    if !seen.knows(&names[&file], &said) {
                         passed_over.insert(file);
                     }
                     BTreeSet::new()
                 }
             };
-            owned.extend(files.iter().filter_map(|path| rootfs.file(path)));
+            brought.push((file, owner, files));
+        }
+        let mut owned = BTreeSet::new();
+        for (list, owner, files) in brought {
+            let is_installed = match owner {
+                Owner::Itself => true,
+                Owner::Package(name) => traces.has_installed(DPKG, &name),
+                Owner::File(path) => rootfs.file(&path).is_some(),
+            };
+            // What a layer above brought is no longer the package's.
+            let is_of_package = |file: &FileNumber| rootfs.layer(*file) <= rootfs.layer(list);
+            let files = files.iter().filter_map(|path| rootfs.file(path));
+            owned.extend(files.filter(|file| is_installed && is_of_package(file)));
         }
         // A link to one that is known by another name is passed over.
         passed_over.extend(archives.intersection(&linked));
@@ -180,6 +213,15 @@ impl Traces {
         traces.passed_over = names_of(passed_over);
         traces.unknown_archives = names_of(unknown);
         Ok(traces)
+    }
+
+    /// Whether a package of this name is in a database of the kind, as far as is known.
+    fn has_installed(&self, kind: &str, name: &str) -> bool {
+        let mut databases = self.databases.iter().filter(|there| there.kind == kind);
+        databases.any(|there| {
+            let packages = there.packages.as_ref();
+            packages.is_none_or(|packages| packages.iter().any(|(there, _)| there == name))
+        })
     }
 
     /// Adds what a database has, or a file of one; returns the paths of what its packages brought.
@@ -225,40 +267,80 @@ fn lines(bytes: Option<&[u8]>, wanted: impl Fn(&str) -> Option<&str>) -> BTreeSe
 
 /// Where the scanner saw packages of languages.
 struct Seen<'a> {
-    paths: BTreeSet<&'a str>,
-    /// Those with more than what Go itself brings, which is listed of each program of Go's.
-    with_modules: BTreeSet<&'a str>,
+    /// By where they are.
+    packages: BTreeMap<&'a str, Vec<&'a Package>>,
+    /// Where there is more than what Go itself brings, which is listed of each program of Go's.
+    with_modules: BTreeMap<&'a str, Vec<&'a Package>>,
 }
 
 impl<'a> Seen<'a> {
     fn of(packages: &'a BTreeSet<Package>) -> Self {
-        let of_languages = packages.iter().filter(|package| !package.of_system);
-        let path = |package: &'a Package| package.path.trim_start_matches('/');
-        Seen {
-            paths: of_languages.clone().map(path).collect(),
-            with_modules: of_languages
-                .filter(|package| package.name != "stdlib")
-                .map(path)
-                .collect(),
+        let mut seen = Seen {
+            packages: BTreeMap::new(),
+            with_modules: BTreeMap::new(),
+        };
+        for package in packages.iter().filter(|package| !package.of_system) {
+            let path = package.path.trim_start_matches('/');
+            seen.packages.entry(path).or_default().push(package);
+            if package.name != "stdlib" {
+                seen.with_modules.entry(path).or_default().push(package);
+            }
         }
+        seen
     }
 
     /// Whether there is any in a file, by any of its names.
     fn has(&self, names: &[String]) -> bool {
-        names.iter().any(|name| is_in(&self.paths, name))
+        names
+            .iter()
+            .any(|name| at(&self.packages, name).next().is_some())
     }
 
     /// Whether there are modules in a program.
     fn has_modules(&self, names: &[String]) -> bool {
-        names.iter().any(|name| is_in(&self.with_modules, name))
+        names
+            .iter()
+            .any(|name| at(&self.with_modules, name).next().is_some())
+    }
+
+    /// Whether what a file says that it is was seen there, by any of its names: a scanner that passes over it may have seen
+    /// what a layer below had there.
+    fn knows(&self, names: &[String], said: &Said) -> bool {
+        match said {
+            Said::Nothing => true,
+            Said::Unreadable => self.has(names),
+            Said::Package { name, version } => {
+                let mut seen = names.iter().flat_map(|name| at(&self.packages, name));
+                seen.any(|seen| {
+                    normal_name(&seen.name) == normal_name(name)
+                        && normal_version(&seen.version) == normal_version(version)
+                })
+            }
+        }
     }
 }
 
-/// Whether a path is among these. What is in an archive has the archive's path before its own.
-fn is_in(paths: &BTreeSet<&str>, path: &str) -> bool {
-    let inner = format!("{path}/");
-    let mut after = paths.range(&*inner..);
-    paths.contains(path) || after.next().is_some_and(|found| found.starts_with(&inner))
+/// What is at a path. What is in an archive has the archive's path before its own.
+fn at<'a>(
+    packages: &'a BTreeMap<&str, Vec<&'a Package>>,
+    path: &str,
+) -> impl Iterator<Item = &'a Package> {
+    let from_there = (Bound::Included(path), Bound::Unbounded);
+    packages
+        .range::<str, _>(from_there)
+        .map_while(move |(found, packages)| Some((found.strip_prefix(path)?, packages)))
+        .filter(|(rest, _)| rest.is_empty() || rest.starts_with('/'))
+        .flat_map(|(_, packages)| packages.iter().copied())
+}
+
+/// Scanners do not agree on how names are written (PyPA, "Names and normalization").
+fn normal_name(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
+fn normal_version(version: &str) -> String {
+    let version = version.trim().to_ascii_lowercase();
+    version.trim_start_matches(['=', 'v', ' ']).to_owned()
 }
 
 /// What a file is read for.
@@ -267,30 +349,54 @@ enum Text {
     /// The packages of a system.
     Database { kind: &'static str, path: String },
     /// The paths of what a package brought, one on each line.
-    Files,
+    Files(Owner),
     /// The same, each behind its digest.
-    Digests,
+    Digests(Owner),
     /// Of which system the image says it is.
     Release,
     /// A package of a language.
     Language(Form),
 }
 
+/// Whose files a list has, which are left behind where that is not installed.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// The list says itself what is installed.
+    Itself,
+    /// A package of dpkg's of this name.
+    Package(String),
+    /// A package of which this file tells.
+    File(String),
+}
+
 impl Text {
     /// What a file is read for by its path.
     fn of(path: &str) -> Option<Self> {
-        if path.starts_with(DPKG_LISTS.0) && path.ends_with(DPKG_LISTS.1) {
-            return Some(Text::Files);
+        let (directory, ending) = DPKG_LISTS;
+        let list = path.strip_prefix(directory);
+        if let Some(package) = list.and_then(|list| list.strip_suffix(ending)) {
+            // Behind a colon is its architecture.
+            let name = package.split(':').next().unwrap_or_default();
+            return Some(Text::Files(Owner::Package(name.to_owned())));
         }
         let mut directories = DIRECTORIES.iter();
         let Some((kind, _)) = directories.find(|(_, directory)| path.starts_with(directory)) else {
             return Form::of(path).map(Text::Language);
         };
         match *kind {
-            "alpm" if path.ends_with(PACMAN_FILES) => return Some(Text::Files),
-            "alpm" if !path.ends_with(PACMAN_PACKAGE) => return None,
-            "deb" if path.ends_with(DPKG_DIGESTS) => return Some(Text::Digests),
-            _ => {}
+            "alpm" => match path.strip_suffix(PACMAN_FILES) {
+                Some(package) => {
+                    let owner = Owner::File(format!("{package}{PACMAN_PACKAGE}"));
+                    return Some(Text::Files(owner));
+                }
+                None if path.ends_with(PACMAN_PACKAGE) => {}
+                None => return None,
+            },
+            _ => {
+                if let Some(package) = path.strip_suffix(DPKG_DIGESTS) {
+                    return Some(Text::Digests(Owner::File(package.to_owned())));
+                }
+            }
         }
         Some(Text::Database {
             kind,
@@ -314,10 +420,9 @@ enum Sink {
 }
 
 impl Sink {
-    /// For a program, if a file may be one of Go's.
-    fn of_program(is_executable: bool, size: u64) -> Option<Self> {
-        let may_be = is_executable && size >= MIN_PROGRAM;
-        may_be.then(|| Sink::Program(Program::default()))
+    /// For a program, if a file may be one of Go's. A plugin need not be executable.
+    fn of_program(size: u64) -> Option<Self> {
+        (size >= MIN_PROGRAM).then(|| Sink::Program(Program::default()))
     }
 
     fn take(&mut self, bytes: &[u8], offset: u64) {
@@ -351,9 +456,9 @@ impl ReadImage {
             let path = String::from_utf8_lossy(entry.path);
             let is_text = DATABASES.iter().any(|(_, database)| *database == path)
                 || RELEASE.contains(&&*path)
-                || Text::of(&path).is_some_and(|text| !matches!(text, Text::Language(_)));
+                || Text::of(&path).is_some();
             if !is_text {
-                return Sink::of_program(entry.mode & 0o111 != 0, entry.size);
+                return Sink::of_program(entry.size);
             }
             let less = |left: u64| left.checked_sub(entry.size);
             let is_room = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
@@ -385,7 +490,7 @@ fn read(
                 continue;
             }
             Some(_) => Some(Sink::Text(Vec::new())),
-            None => Sink::of_program(rootfs.is_executable(file), size),
+            None => Sink::of_program(size),
         };
         match (sink, kept.take(rootfs, file)) {
             (None, _) => {}
@@ -481,34 +586,53 @@ impl Form {
         }
     }
 
-    /// Whether a file of the form names a package and its version. One that cannot be read may.
-    fn is_package(self, bytes: &[u8]) -> bool {
+    /// Of which package a file of the form is.
+    fn read(self, bytes: &[u8]) -> Said {
         #[derive(Deserialize)]
         struct Manifest {
             name: Option<String>,
             version: Option<String>,
         }
-        match self {
+        let (name, version) = match self {
             Form::Headers => {
                 let text = String::from_utf8_lossy(bytes);
-                let has = |name: &str| {
-                    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
-                    values.any(|value| !value.trim().is_empty())
+                let value = |name: &str| {
+                    let headers = text.lines().take_while(|line| !line.is_empty());
+                    let mut headers = headers.filter_map(|line| line.split_once(':'));
+                    let found = headers.find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+                    found.map(|(_, value)| value.trim().to_owned())
                 };
-                has("Name:") && has("Version:")
+                (value("Name"), value("Version"))
             }
-            Form::Json => strict::read::<Manifest>(bytes).map_or(true, |manifest| {
-                let parts = [manifest.name, manifest.version];
-                parts
-                    .iter()
-                    .flatten()
-                    .filter(|part| !part.is_empty())
-                    .count()
-                    == 2
-            }),
-            Form::Gemspec => true,
+            Form::Json => {
+                let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+                match strict::read::<Manifest>(bytes) {
+                    Ok(Manifest { name, version }) => (name, version),
+                    Err(_) => return Said::Unreadable,
+                }
+            }
+            Form::Gemspec => return Said::Unreadable,
+        };
+        match (name, version) {
+            (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => {
+                Said::Package { name, version }
+            }
+            _ => Said::Nothing,
         }
     }
+}
+
+/// What a file says that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Package {
+        name: String,
+        version: String,
+    },
+    /// No package, or one without a version.
+    Nothing,
+    /// It may be a package.
+    Unreadable,
 }
 
 /// Whether a path is that by which scanners know a package of a language.

@@ -38,6 +38,7 @@ const OFFLINE: [&str; 8] = [
 /// The forms of databases that it reads, of advisories and of Java archives.
 const DATABASE_SCHEMA: u64 = 2;
 const JAVA_DATABASE_SCHEMA: u64 = 1;
+const REPORT_SCHEMA: u64 = 2;
 
 /// Trivy.
 pub(super) struct Trivy;
@@ -108,7 +109,9 @@ impl Preset for Trivy {
     }
 
     fn read_look(&self, report: &[u8]) -> Result<BTreeSet<Finding>, AnswerError> {
-        let Report { artifact, results } = strict::read(report)?;
+        let Report {
+            artifact, results, ..
+        } = parse_report(report)?;
         let mut found = BTreeSet::new();
         for result in results.into_iter().flatten() {
             let place = if result.target == artifact {
@@ -157,7 +160,7 @@ impl Preset for Trivy {
     }
 
     fn read_report(&self, report: &[u8]) -> Result<Vec<Match>, AnswerError> {
-        let report: Report = strict::read(report)?;
+        let report = parse_report(report)?;
         let results = report.results.unwrap_or_default();
         let mut matches = licenses(&results);
         let found = results
@@ -165,6 +168,18 @@ impl Preset for Trivy {
             .filter_map(|result| result.vulnerabilities);
         matches.extend(found.flatten().map(Match::from));
         Ok(matches)
+    }
+}
+
+/// Reads a report of the form that is known.
+fn parse_report(report: &[u8]) -> Result<Report, AnswerError> {
+    let report: Report = strict::read(report)?;
+    match report.schema_version {
+        REPORT_SCHEMA => Ok(report),
+        found => Err(AnswerError::Schema {
+            found,
+            expected: REPORT_SCHEMA,
+        }),
     }
 }
 
@@ -561,6 +576,7 @@ fn buckets_as_said(system: &System) -> Vec<String> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Report {
+    schema_version: u64,
     #[serde(rename = "ArtifactName")]
     artifact: String,
     results: Option<Vec<ReportResult>>,

@@ -80,6 +80,7 @@ struct Document {
     #[serde(rename = "@context")]
     context: String,
     timestamp: Time,
+    last_updated: Option<Time>,
     statements: Vec<Written>,
 }
 
@@ -87,6 +88,7 @@ struct Document {
 struct Written {
     vulnerability: Vulnerability,
     timestamp: Option<Time>,
+    last_updated: Option<Time>,
     products: Option<Vec<Product>>,
     status: Status,
     justification: Option<String>,
@@ -192,7 +194,12 @@ impl VexDocument {
             }
             statements.push(Statement {
                 place: format!("{}, statement {number}", path.display()),
-                time: written.timestamp.unwrap_or(document.timestamp),
+                // What it does not say itself, it has of the document (OpenVEX 0.2.0, "Inheritance flow").
+                time: written
+                    .last_updated
+                    .or(written.timestamp)
+                    .or(document.last_updated)
+                    .unwrap_or(document.timestamp),
                 written,
             });
         }
@@ -314,6 +321,8 @@ fn purls<'a>(
 /// A package URL (github.com/package-url/purl-spec), decoded. Scanners do not agree on the case of names.
 struct Purl {
     name: String,
+    /// Which part of the package it is, if not the whole.
+    subpath: Option<String>,
     version: Option<String>,
     qualifiers: Vec<(String, String)>,
 }
@@ -321,7 +330,7 @@ struct Purl {
 impl Purl {
     fn parse(text: &str) -> Option<Self> {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let text = text.split('#').next()?;
+        let (text, subpath) = text.split_once('#').unwrap_or((text, ""));
         let (text, qualifiers) = text.split_once('?').unwrap_or((text, ""));
         let name_end = text.rfind('/')?;
         let (name, version) = match text[name_end..].split_once('@') {
@@ -341,6 +350,7 @@ impl Purl {
         }
         Some(Purl {
             name,
+            subpath: Some(decoded(subpath)).filter(|subpath| !subpath.is_empty()),
             version: version.filter(|version| !version.is_empty()),
             qualifiers: qualifiers
                 .map(|(key, value)| (key.to_ascii_lowercase(), decoded(value)))
@@ -358,6 +368,8 @@ fn covers(meant: &str, package: &str) -> bool {
     let mut qualifiers = meant.qualifiers.iter();
     meant.name == package.name
         && is_version
+        // What is said of a part is not said of the whole.
+        && (meant.subpath.is_none() || meant.subpath == package.subpath)
         && qualifiers.all(|qualifier| package.qualifiers.contains(qualifier))
 }
 

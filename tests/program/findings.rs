@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, text};
+use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, dpkg_status, text};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -301,7 +301,7 @@ fn package(kind: &str, of_system: bool) -> Value {
 fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
     let user = new_user();
     write_database(&user, "d?b%#.db", GRYPE);
-    let script = "#!/bin/sh\nprintf '{\"matches\": []}' >\"$OCI_SCAN_REPORT\"\n";
+    let script = "#!/bin/sh\nprintf '{\"matches\": [], \"descriptor\": {\"name\": \"grype\"}}' >\"$OCI_SCAN_REPORT\"\n";
     let scanner = user.path("scanner");
     fs::write(&scanner, script).expect("can be written");
     fs::set_permissions(&scanner, fs::Permissions::from_mode(0o755)).expect("can be set");
@@ -374,6 +374,9 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         // The name of another release: grype finds nothing.
         ("debian", "12", "trixie"),
         ("debian", "", "forky"),
+        ("debian", "12-3", ""),
+        ("debian", "12_3", ""),
+        ("debian", ".12", ""),
         // It falls back on another release.
         ("alpine", "3.22.1", ""),
         ("ubuntu", "24.10", ""),
@@ -478,6 +481,63 @@ fn a_baseline_is_of_what_fails_and_only_new_findings_fail_then() {
 }
 
 #[test]
+fn what_is_accepted_keeps_its_end_and_can_be_read_again() {
+    let user = new_user();
+    let day = Some("2026-11-10");
+    let [one, two] = ["CVE-1", "CVE-2"].map(|id| finding(id, "high", "a", "local"));
+    let file = user.path("scan.baseline.toml");
+    let entry = |until: &str, reason: &str| {
+        format!(
+            "[[exception]]\nid = \"CVE-1\"\npackage = \"a\"\nreason = \"{reason}\"\nowner = \"x\"\nuntil = {until}\n"
+        )
+    };
+    let with = &["--baseline=scan.baseline.toml"];
+
+    // One that is over goes on failing, whatever is accepted beside it.
+    fs::write(&file, entry("2026-11-09", "one")).expect("can be written");
+    judge(&user, &findings(day, &[one.clone(), two]), "", with);
+    let ran = accept(&user, &[]);
+    let line = "scan.baseline.toml: 1 new, 1 as before, 0 gone";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+    ran.failed(&["the test still fails: exceptions are faulty"]);
+    let baseline = fs::read_to_string(&file).expect("was written");
+    for part in [
+        "until = 2026-11-09",
+        "owner = \"x\"",
+        "reason = \"one\"",
+        "CVE-2",
+    ] {
+        assert!(baseline.contains(part), "no {part} in {baseline}");
+    }
+
+    // Two for the same stay two.
+    let both = entry("2026-12-01", "one") + &entry("2026-12-02", "two");
+    fs::write(&file, both).expect("can be written");
+    judge(&user, &findings(day, &[one]), "", with);
+    let ran = accept(&user, &[]).succeeded();
+    let line = "scan.baseline.toml: 0 new, 2 as before, 0 gone";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+
+    // What could not be read again is not written.
+    fs::remove_file(&file).expect("is there");
+    judge(
+        &user,
+        &findings(day, &[finding("CVE-1 ", "high", "a", "local")]),
+        "",
+        &[],
+    );
+    accept(&user, &[]).failed(&["this cannot be accepted", "its id is"]);
+    judge(
+        &user,
+        &findings(day, &[finding("CVE-1", "high", "a", "local")]),
+        "",
+        &[],
+    );
+    accept(&user, &["--reason", " "]).failed(&["this cannot be accepted", "its reason is empty"]);
+    assert!(!file.exists());
+}
+
+#[test]
 fn nothing_is_accepted_of_a_scan_that_cannot_be_trusted() {
     let user = new_user();
     let mut found = findings(
@@ -578,6 +638,7 @@ fn statements_of_openvex_are_exceptions() {
         json!({"@id": "pkg:deb/debian/a%2Bb@2"}),
         json!({"@id": "pkg:deb/debian/a%2Bb?arch=arm64"}),
         json!({"@id": "pkg:rpm/debian/a%2Bb"}),
+        json!({"@id": "pkg:deb/debian/a%2Bb#part"}),
         json!({"@id": "pkg:oci/app"}),
         json!({"@id": "pkg:oci/app@sha256:1"}),
         json!({"@id": "pkg:oci/app@sha256:0", "subcomponents": [{"@id": "pkg:deb/debian/c"}]}),
@@ -597,6 +658,10 @@ fn statements_of_openvex_are_exceptions() {
         statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00+01:00"),
     ];
     assert!(!judged(&[newer, fixed]).success);
+    let mut changed = statement("CVE-1", "affected", &package, "2026-10-01T00:00:00Z");
+    changed["last_updated"] = "2026-11-03T00:00:00Z".into();
+    let fixed = statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00Z");
+    assert!(!judged(&[changed, fixed]).success);
 
     let mut bare = statement("CVE-1", "not_affected", &package, day);
     bare["justification"] = Value::Null;
@@ -681,6 +746,10 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
         "{}",
         ran.stdout
     );
+    show(&["--junit=j.xml"]);
+    let report = fs::read_to_string(user.path("j.xml")).expect("was written");
+    let case = "<testcase classname=\"a linux/arm64\" name=\"scan\"><error message=\"it was not scanned\"/>";
+    assert!(report.contains(case), "{report}");
     let ran = show(&["--pulled"]).succeeded();
     let line = "not scanned: linux/arm64, which platforms of the pull leaves out";
     assert!(lines(&ran).contains(&line), "{}", ran.stdout);
@@ -694,6 +763,11 @@ fn write_scanner(user: &User, name: &str, script: &str, report: &Value) {
     fs::write(user.path(name), text).expect("can be written");
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(user.path(name), mode).expect("can be set");
+}
+
+/// The report of a grype that found nothing.
+fn nothing_found() -> Value {
+    json!({"matches": [], "descriptor": {"name": "grype", "version": "1"}})
 }
 
 /// Adds an image of these layers to the layout `layout`; returns its descriptor.
@@ -928,6 +1002,7 @@ fn a_policy_may_want_a_scanner_that_could_not_use_the_network() {
 fn trivy_report(layer: &str) -> Value {
     let layer = json!({"DiffID": layer});
     json!({
+        "SchemaVersion": 2,
         "ArtifactName": "/somewhere/l",
         "Results": [
             {"Target": "/somewhere/l (debian 12)", "Class": "os-pkgs", "Packages": [
@@ -1237,7 +1312,7 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
     let program = |layer: Layer, name: &str| layer.add(EntryType::Regular, name, 0o755, "", &tool);
 
     write_database(&user, "d.db", GRYPE);
-    write_scanner(&user, "matcher", "", &json!({"matches": []}));
+    write_scanner(&user, "matcher", "", &nothing_found());
     let rpm = rpm_databases(&user).map(|(path, bytes)| {
         let layer = Layer::new().add(EntryType::Regular, path, 0o644, "", &bytes);
         ("rpm", path, layer)
@@ -1411,7 +1486,7 @@ fn troubles_of(user: &User, layer: Layer, artifacts: &Value) -> Value {
         "descriptor": {"name": "syft", "version": "1"},
     });
     write_scanner(user, "lister", "", &list);
-    write_scanner(user, "matcher", "", &json!({"matches": []}));
+    write_scanner(user, "matcher", "", &nothing_found());
     list_and_match(user, "l");
     let mut troubles = read(user, "f.json")["troubles"].clone();
     // No database of these tests knows the system, and not every image has packages of it.
@@ -1474,17 +1549,32 @@ fn the_list_of_an_image_without_rpm_is_compared_too() {
 fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
     let user = new_user();
     write_database(&user, "d.db", GRYPE);
-    let seen = json!([{
-        "id": "1", "name": "a", "version": "1", "type": "python", "purl": "pkg:pypi/a@1",
-        "locations": [{"path": "/lib/a.dist-info/METADATA", "annotations": {"evidence": "primary"}}],
-    }]);
-    let wheel = |name: &str| format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1\n\n");
+    let seen = json!([
+        {
+            "id": "1", "name": "a_b", "version": "1", "type": "python", "purl": "pkg:pypi/a-b@1",
+            "locations": [{"path": "/lib/a.dist-info/METADATA", "annotations": {"evidence": "primary"}}],
+        },
+        {
+            "id": "2", "name": "python3-b", "version": "1", "type": "deb", "purl": "pkg:deb/x/python3-b@1", "locations": [],
+        },
+    ]);
+    let wheel = |name: &str, version: &str| {
+        format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: other\n")
+    };
     let module = "{\"name\": \"b\", \"version\": \"1\"}";
-    let base = || Layer::new().file("lib/a.dist-info/METADATA", &wheel("a"));
+    let seen_file = "lib/a.dist-info/METADATA";
+    let base = || Layer::new().file(seen_file, &wheel("A.b", "1"));
     let path = "lib/b.dist-info/METADATA";
+    let b = || base().file(path, &wheel("b", "1"));
+    let installed = dpkg_status(&[("python3-b", "1")]);
+    let list = format!("/.\n/{path}\n");
+    let list_of = |layer: Layer| layer.file("var/lib/dpkg/info/python3-b:all.list", &list);
+    let digests = format!("0  {path}\n");
+    let digests_of = |layer: Layer| layer.file("var/lib/dpkg/status.d/python3-b.md5sums", &digests);
+    let other = || Layer::new().file("app/x", &wheel("a-b", "2"));
     for (layer, passed_over) in [
         (base(), ""),
-        (base().file(path, &wheel("b")), path),
+        (b(), path),
         (base().file(path, "Name: b\n\nno version"), ""),
         (
             base().file("opt/node_modules/b/package.json", module),
@@ -1500,20 +1590,25 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         ),
         (base().file("opt/b/package.json", module), ""),
         (base().symlink("opt/x.dist-info", "/lib/a.dist-info"), ""),
-        // What the system's packages brought, they have the findings of.
+        // What a scanner saw there may be what a layer below has.
+        (Layer::new().file(seen_file, &wheel("a_b", "2")), seen_file),
+        (Layer::new().file(seen_file, &wheel("c", "1")), seen_file),
+        (other().hard_link(seen_file, "app/x"), seen_file),
+        (other().symlink(seen_file, "/app/x"), seen_file),
         (
-            base().file(path, &wheel("b")).file(
-                "var/lib/dpkg/info/python3-b.list",
-                &format!("/.\n/{path}\n"),
-            ),
+            Layer::new()
+                .file("opt/a/METADATA", &wheel("a_b", "2"))
+                .symlink("lib/a.dist-info", "/opt/a"),
+            seen_file,
+        ),
+        // What the system's packages brought, they have the findings of, as long as they are installed.
+        (list_of(b().file("var/lib/dpkg/status", &installed)), ""),
+        (list_of(b()), path),
+        (
+            digests_of(b().file("var/lib/dpkg/status.d/python3-b", &installed)),
             "",
         ),
-        (
-            base()
-                .file(path, &wheel("b"))
-                .file("var/lib/dpkg/status.d/b.md5sums", &format!("0  {path}\n")),
-            "",
-        ),
+        (digests_of(b()), path),
     ] {
         let expected = if passed_over.is_empty() {
             json!([])
@@ -1530,4 +1625,121 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         notes,
         json!(["the scanner knows nothing that is in opt/b.jar"])
     );
+}
+
+#[test]
+fn a_scanner_has_nothing_of_the_environment() {
+    let user = new_user();
+    let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
+    write_index(&user.path("l"), &[image]);
+    let list = json!({
+        "artifacts": [], "distro": {}, "source": {"metadata": {}},
+        "descriptor": {"name": "syft", "version": "1"},
+    });
+    write_scanner(
+        &user,
+        "lister",
+        "[ -z \"$SYFT_EXCLUDE\" ] && [ -n \"$PATH\" ]",
+        &list,
+    );
+    let arguments = [
+        "findings",
+        "inventory",
+        "--kind=grype",
+        "--program=lister",
+        "--scanner-name=a",
+        "--network",
+        "--list=l.json",
+        "--layout=l",
+        "--output=i.json",
+    ];
+    user.run_with(&[("SYFT_EXCLUDE", "./a")], &arguments)
+        .succeeded();
+}
+
+/// What a scanner that took an image for Debian 12 makes of an image that says that it is `said`.
+fn troubles_of_system(user: &User, said: &Value, base: Option<&Value>, of_system: bool) -> Value {
+    let system = json!({"family": "debian", "release": "12"});
+    let inventory = |traces: &Value, system: &Value, packages: &Value| {
+        json!({
+            "schema": 1,
+            "scanner": {"name": "syft", "version": "1"}, "network": "none",
+            "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+            "layers": [],
+            "system": system,
+            "packages": packages,
+            "traces": {
+                "system": traces, "databases": [], "log": null, "java_archives": 0, "passed_over": [],
+                "unknown_archives": [], "go_programs": [],
+            },
+            "java": "content",
+        })
+    };
+    let packages = json!([package(if of_system { "deb" } else { "python" }, of_system)]);
+    let seen = if of_system { &system } else { &Value::Null };
+    let write = |name: &str, value: Value| {
+        fs::write(user.path(name), value.to_string()).expect("can be written");
+    };
+    write("i.json", inventory(said, seen, &packages));
+    write(
+        "l.json",
+        json!({
+            "artifacts": [], "distro": {}, "source": {"metadata": {}},
+            "descriptor": {"name": "syft", "version": "1"},
+        }),
+    );
+    write_scanner(user, "matcher", "", &nothing_found());
+    let mut arguments = vec![
+        "findings",
+        "match",
+        "--kind=grype",
+        "--program=matcher",
+        "--scanner-name=a",
+        "--network",
+        "--inventory=i.json",
+        "--list=l.json",
+        "--output=f.json",
+        "--database",
+        "d.db",
+        "import.json",
+    ];
+    if let Some(base) = base {
+        write("b.json", inventory(base, &Value::Null, &json!([])));
+        arguments.extend(["--base", "b.json"]);
+    }
+    user.run(&arguments).succeeded();
+    let findings = read(user, "f.json");
+    let troubles = findings["troubles"].as_array().expect("a list");
+    troubles
+        .iter()
+        .map(|trouble| trouble["code"].clone())
+        .collect()
+}
+
+#[test]
+fn a_system_is_what_the_image_says_and_has_its_packages() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let named = |family: &str, release: &str, codename: &str| json!({"family": family, "release": release, "codename": codename});
+    let debian = named("debian", "12", "");
+    let of = |said: &Value| troubles_of_system(&user, said, None, true);
+    assert_eq!(of(&debian), json!([]));
+    for said in [
+        named("arch", "", ""),
+        named("debian", "", "forky"),
+        named("debian", "", ""),
+        named("debian", "13", ""),
+    ] {
+        assert_eq!(of(&said), json!(["system-mistaken"]), "{said}");
+    }
+    let without = |base: Option<&Value>| troubles_of_system(&user, &debian, base, false);
+    assert_eq!(without(None), json!(["system-without-packages"]));
+    assert_eq!(without(Some(&debian)), json!([]));
+    for base in [Value::Null, named("debian", "11", "")] {
+        assert_eq!(
+            without(Some(&base)),
+            json!(["system-without-packages"]),
+            "{base}"
+        );
+    }
 }
