@@ -83,6 +83,9 @@ pub enum StoreError {
         /// The digest of what came.
         found: Digest,
     },
+    /// A blob that was put into the store is not in it any more.
+    #[error("the store has lost the blob {0}: something else removed it, or changed it")]
+    Lost(Digest),
 }
 
 fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
