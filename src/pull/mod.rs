@@ -252,7 +252,7 @@ pub async fn pull(
         (artifact, _) => artifact.as_ref().map(PulledArtifact::of),
     };
     let indexes = plan.referrers.write(&writer)?;
-    let left = filling.remove_leftovers(&["blobs/sha256", "blobs/sha512"]);
+    let left = filling.remove_leftovers(&Algorithm::ALL.map(Algorithm::blob_directory));
     io_failed("remove what killed pulls left in", output, left)?;
     writer.finish()?;
     let transferred = plan.transferred.values().sum::<u64>() + plan.fetched;

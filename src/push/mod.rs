@@ -263,13 +263,12 @@ impl Planner<'_> {
         let image = self.image;
         let origin = image.origins.get(&descriptor.digest).cloned().or(above);
         let bytes = read_manifest(image, descriptor, origin.as_ref(), self.reporter).await?;
-        let manifest =
-            Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
-                PushError::Manifest {
-                    digest: descriptor.digest.clone(),
-                    source,
-                }
-            })?;
+        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
+            PushError::Manifest {
+                digest: descriptor.digest.clone(),
+                source,
+            }
+        })?;
         let entries = manifest.manifests().map(Descriptor::bare);
         let mut below: Vec<_> = entries
             .map(|entry| Step::Enter(entry, origin.clone()))

@@ -437,7 +437,7 @@ impl Store {
     /// Every blob.
     pub fn blobs(&self) -> Result<Vec<Blob>, StoreError> {
         let mut blobs = Vec::new();
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        for algorithm in Algorithm::ALL {
             let directory = self.root.join("blobs").join(algorithm.as_str());
             for (name, metadata) in list(&directory)? {
                 let Ok(digest) = format!("{}:{name}", algorithm.as_str()).parse() else {
@@ -469,7 +469,7 @@ impl Store {
 
     fn ingest_files(&self) -> Result<Vec<(PathBuf, fs::Metadata)>, StoreError> {
         let mut files = Vec::new();
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        for algorithm in Algorithm::ALL {
             let directory = self.root.join("ingest").join(algorithm.as_str());
             let listed = list(&directory)?.into_iter();
             files.extend(listed.map(|(name, metadata)| (directory.join(name), metadata)));
