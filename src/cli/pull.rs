@@ -24,7 +24,7 @@ use oci_pull_all::registry::{
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
-use super::hints::in_words;
+use super::hints::error_in_words;
 use super::progress::{Progress, ProgressMode};
 use super::store::{PlacementMode, StoreLocation, access};
 use super::{Failed, Result, tell_first, users_path, write};
@@ -416,7 +416,7 @@ async fn refuse_tag(registry: &Client, reference: &Reference) -> Box<dyn std::er
         ),
         Err(error) => format!(
             "pin a digest; asking for the one it points to now failed: {}",
-            in_words(&error)
+            error_in_words(&error)
         ),
     };
     format!("{reference} is a tag, which may point to another image tomorrow; {advice}").into()

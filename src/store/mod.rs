@@ -192,7 +192,7 @@ impl Store {
     /// A file that is not what its name says is removed.
     pub(crate) fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
         let path = self.blob_path(digest);
-        let file = match open_regular(&path) {
+        let file = match open_own(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return failed("open", &path, Err(error)),
@@ -714,7 +714,8 @@ fn open_for_writing(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn open_regular(path: &Path) -> io::Result<File> {
+/// Opens a file of the store.
+fn open_own(path: &Path) -> io::Result<File> {
     refuse_symlink(path)?;
     File::open(path)
 }
