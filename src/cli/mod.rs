@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use oci_pull_all::layout::{
-    FaultKind, LayoutImages, Verdict, VerifyOptions, verify as verify_layout,
+    FaultKind, LayoutImages, Verification, VerifyOptions, verify as verify_layout,
 };
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::changed_parents;
@@ -178,7 +178,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let options = VerifyOptions {
         sparse: args.sparse,
     };
-    let Verdict { faults, warnings } = verify_layout(&args.layout, options);
+    let Verification { faults, warnings } = verify_layout(&args.layout, options);
     let line = |kind, fault| format!("{kind}: {}", hints::fault_in_words(fault));
     tell_first(warnings.iter().map(|fault| line("warning", fault)));
     let path = args.layout.display();

@@ -26,7 +26,7 @@ use tokio::runtime;
 
 use super::hints::error_in_words;
 use super::progress::{Progress, ProgressMode};
-use super::store::{PlacementMode, StoreLocation, access};
+use super::store::{PlacementMode, StoreLocation, store_options};
 use super::{Failed, Result, tell_first, users_path, write};
 
 #[derive(Debug, Args)]
@@ -344,7 +344,10 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         args.store.path()?
     };
-    let store = Arc::new(Store::open(&root, access(trust, args.placement.into()))?);
+    let store = Arc::new(Store::open(
+        &root,
+        store_options(trust, args.placement.into()),
+    )?);
     let selection = Selection {
         platforms: args.selection.platform.clone(),
         shallow: args.selection.shallow,

@@ -78,13 +78,13 @@ pub(crate) struct PushAllArgs {
 /// A push whose arguments are in a file.
 #[derive(Debug, Parser)]
 #[command(name = "oci-pull-all", no_binary_name = true)]
-struct Listed {
+struct PushOfFile {
     #[command(subcommand)]
-    command: ListedCommand,
+    command: PushCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum ListedCommand {
+enum PushCommand {
     Push(Box<PushArgs>),
 }
 
@@ -96,9 +96,9 @@ pub(crate) fn push_all(args: &PushAllArgs) -> Result<ExitCode> {
     let mut listed = Vec::new();
     for file in &args.push {
         let arguments = read_arguments(file)?.chain(args.arguments.iter().cloned());
-        let Listed {
-            command: ListedCommand::Push(push),
-        } = Listed::parse_from(arguments);
+        let PushOfFile {
+            command: PushCommand::Push(push),
+        } = PushOfFile::parse_from(arguments);
         listed.push(push);
     }
     let files = args.push.iter().map(|file| Some(file.as_path()));

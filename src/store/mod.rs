@@ -107,7 +107,7 @@ pub enum Placement {
 
 /// How a store is used.
 #[derive(Clone, Copy, Debug)]
-pub struct Access {
+pub struct StoreOptions {
     /// How far what it holds is trusted.
     pub trust: Trust,
     /// How blobs get into outputs.
@@ -116,10 +116,10 @@ pub struct Access {
     pub waiting: fn(Option<u32>),
 }
 
-impl From<Trust> for Access {
+impl From<Trust> for StoreOptions {
     /// The default placement; nobody is told of waits.
     fn from(trust: Trust) -> Self {
-        Access {
+        StoreOptions {
             trust,
             placement: Placement::default(),
             waiting: |_| {},
@@ -152,25 +152,28 @@ pub(crate) enum Ingest {
 
 impl Store {
     /// Opens the store in `root`, which is made if need be.
-    pub fn open(root: &Path, access: impl Into<Access>) -> Result<Self, StoreError> {
+    pub fn open(root: &Path, options: impl Into<StoreOptions>) -> Result<Self, StoreError> {
         make_root(root)?;
-        Self::open_existing(root, access)
+        Self::open_existing(root, options)
     }
 
     /// Opens the store that is in `root`.
-    pub fn open_existing(root: &Path, access: impl Into<Access>) -> Result<Self, StoreError> {
-        let access = access.into();
-        let file = open_root(root, access.waiting)?;
-        failed("lock", root, lock(&file, Lock::Shared, access.waiting))?;
-        Ok(Self::locked(root, access, file))
+    pub fn open_existing(
+        root: &Path,
+        options: impl Into<StoreOptions>,
+    ) -> Result<Self, StoreError> {
+        let options = options.into();
+        let file = open_root(root, options.waiting)?;
+        failed("lock", root, lock(&file, Lock::Shared, options.waiting))?;
+        Ok(Self::locked(root, options, file))
     }
 
-    fn locked(root: &Path, access: Access, lock: File) -> Self {
+    fn locked(root: &Path, options: StoreOptions, lock: File) -> Self {
         Store {
             root: root.to_owned(),
-            trust: access.trust,
-            placement: access.placement,
-            waiting: access.waiting,
+            trust: options.trust,
+            placement: options.placement,
+            waiting: options.waiting,
             seals: Seals::of(root),
             reflinks: AtomicBool::new(true),
             _lock: lock,
