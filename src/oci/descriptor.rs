@@ -85,6 +85,9 @@ impl MediaType {
     pub const OCI_MANIFEST: Self = Self(Cow::Borrowed(name::OCI_MANIFEST));
     /// `application/vnd.oci.image.config.v1+json`
     pub const OCI_CONFIG: Self = Self(Cow::Borrowed(name::OCI_CONFIG));
+    /// `application/vnd.oci.empty.v1+json`, which stands for no content (manifest.md, "Guidance for an Empty
+    /// Descriptor").
+    pub(crate) const OCI_EMPTY: Self = Self(Cow::Borrowed("application/vnd.oci.empty.v1+json"));
     /// `application/octet-stream`, of which nothing but the bytes is known.
     pub(crate) const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
     const DOCKER_INDEX: Self = Self(Cow::Borrowed(name::DOCKER_INDEX));
