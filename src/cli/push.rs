@@ -19,8 +19,8 @@ use oci_pull_all::registry::Client;
 use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
 use oci_pull_all::store::{Store, Trust};
 
-use super::arguments::read_arguments;
-use super::build::{LocalBlobs, pairs, read_descriptor};
+use super::arguments::{pairs, read_arguments};
+use super::build::{LocalBlobs, read_descriptor};
 use super::findings::{exit_code, read_verdicts, say_verdicts};
 use super::progress::Progress;
 use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
