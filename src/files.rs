@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -133,7 +134,7 @@ impl<'a> Filling<'a> {
 
     /// Removes what killed processes left in the root and in these `directories` below it, unless another process
     /// fills them, which then does. Others begin when this is dropped.
-    pub(crate) fn remove_leftovers(&self, directories: &[&str]) -> io::Result<()> {
+    pub(crate) fn remove_leftovers(&self, directories: &[String]) -> io::Result<()> {
         let Some(lock) = &self.lock else {
             return Ok(());
         };
@@ -141,7 +142,7 @@ impl<'a> Filling<'a> {
             // Who asks in vain has no lock any more.
             return lock.lock_shared();
         }
-        for directory in std::iter::once(&"").chain(directories) {
+        for directory in iter::once("").chain(directories.iter().map(String::as_str)) {
             let entries = match fs::read_dir(self.root.join(directory)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 entries => entries?,

@@ -21,6 +21,5 @@ pub const LAYOUTS: [&str; 8] = [
 /// # Panics
 /// If it finds something wrong.
 pub fn verify(layout: &Path) {
-    let layout = layout.to_str().expect("a path in UTF-8");
-    new_user().run(&["verify", layout]).succeeded();
+    new_user().verify(layout);
 }

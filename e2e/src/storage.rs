@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use oci_pull_all_support::{CONFIG, MANIFEST, config_of, digest, hex, manifest_of, noise, text};
+use oci_pull_all_support::{
+    CONFIG, LAYER, MANIFEST, config_of, digest, hex, manifest_of, noise, text,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const BLOCK: usize = 1 << 20;
 
 /// A registry's storage that a bench or a test fills.

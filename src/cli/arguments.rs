@@ -161,3 +161,18 @@ pub(super) fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsStrin
         .ok_or_else(|| format!("{} has a quote that does not end", file.display()))?;
     Ok(words.into_iter().map(OsString::from))
 }
+
+/// The values of a flag that takes two.
+pub(super) fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    values
+        .chunks_exact(2)
+        .map(|pair| (pair[0].as_str(), pair[1].as_str()))
+}
+
+/// The name and the value of a flag that takes `NAME=VALUE`.
+pub(super) fn parse_pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}

@@ -20,6 +20,7 @@ use oci_pull_all::oci::reference::Tagged;
 use oci_pull_all::oci::strict;
 use oci_pull_all::oci::time::Time;
 
+use super::arguments::{pairs, parse_pair};
 use super::{Result, read, write};
 
 #[derive(Debug, Args)]
@@ -596,18 +597,4 @@ fn pairs_of_files(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
         }
     }
     Ok(pairs)
-}
-
-/// The values of a flag that takes two.
-pub(super) fn pairs(values: &[String]) -> impl Iterator<Item = (&str, &str)> {
-    values
-        .chunks_exact(2)
-        .map(|pair| (pair[0].as_str(), pair[1].as_str()))
-}
-
-pub(super) fn parse_pair(text: &str) -> std::result::Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
 }

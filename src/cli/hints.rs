@@ -21,14 +21,14 @@ use oci_pull_all::store::StoreError;
 type Dyn = dyn Error + 'static;
 
 /// An error, and what to do about it.
-pub(super) fn in_words(error: &Dyn) -> String {
+pub(super) fn error_in_words(error: &Dyn) -> String {
     format!("{error}{}", hint(error))
 }
 
 /// An error with its causes in one line.
 pub(super) fn in_one_line(error: &Dyn) -> String {
     let errors = iter::successors(Some(error), |&error| error.source());
-    let words: Vec<String> = errors.map(in_words).collect();
+    let words: Vec<String> = errors.map(error_in_words).collect();
     words.join(": ")
 }
 
@@ -215,12 +215,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("version"), "3\n").unwrap();
         let error = Store::open(directory.path(), Trust::Seal).unwrap_err();
-        assert!(in_words(&error).contains("OCI_PULL_ALL_STORE"), "{error}");
+        assert!(
+            error_in_words(&error).contains("OCI_PULL_ALL_STORE"),
+            "{error}"
+        );
         // The same where it is the cause of another error, and where it is in a box.
         let error = PullError::from(error);
-        assert!(in_words(&error).contains("OCI_PULL_ALL_STORE"), "{error}");
+        assert!(
+            error_in_words(&error).contains("OCI_PULL_ALL_STORE"),
+            "{error}"
+        );
         let error = Box::new(error);
-        assert!(in_words(&error).contains("OCI_PULL_ALL_STORE"), "{error}");
+        assert!(
+            error_in_words(&error).contains("OCI_PULL_ALL_STORE"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -228,8 +237,8 @@ mod tests {
         let mut status = Status::default();
         status.add("BUILD_EMBED_LABEL \n");
         let error = status.fill("{BUILD_EMBED_LABEL}").unwrap_err();
-        assert!(in_words(&error).ends_with(": --embed_label sets it"));
+        assert!(error_in_words(&error).ends_with(": --embed_label sets it"));
         let error = status.fill("{STABLE}").unwrap_err();
-        assert!(in_words(&error).contains("--workspace_status_command"));
+        assert!(error_in_words(&error).contains("--workspace_status_command"));
     }
 }

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use oci_pull_all::layout::{
-    FaultKind, LayoutImages, Verdict, VerifyOptions, verify as verify_layout,
+    FaultKind, LayoutImages, Verification, VerifyOptions, verify as verify_layout,
 };
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::changed_parents;
@@ -178,9 +178,9 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let options = VerifyOptions {
         sparse: args.sparse,
     };
-    let Verdict { faults, warnings } = verify_layout(&args.layout, options);
-    let in_words = |kind, fault| format!("{kind}: {}", hints::fault_in_words(fault));
-    tell_first(warnings.iter().map(|fault| in_words("warning", fault)));
+    let Verification { faults, warnings } = verify_layout(&args.layout, options);
+    let line = |kind, fault| format!("{kind}: {}", hints::fault_in_words(fault));
+    tell_first(warnings.iter().map(|fault| line("warning", fault)));
     let path = args.layout.display();
     if faults.is_empty() && check_parents(args)? {
         say(format_args!("{path}: valid"))?;
@@ -189,7 +189,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     if faults.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    tell_first(faults.iter().map(|fault| in_words("error", fault)));
+    tell_first(faults.iter().map(|fault| line("error", fault)));
     tell(format_args!("{path}: not valid, faults: {}", faults.len()));
     if faults.iter().all(|fault| fault.kind == FaultKind::LeftOut) {
         tell(
@@ -245,10 +245,10 @@ struct Failed(&'static str, String, #[source] Box<dyn Error>);
 
 /// Writes an error with its causes to standard error.
 pub(crate) fn print_error(error: &(dyn Error + 'static)) {
-    tell(format_args!("error: {}", hints::in_words(error)));
+    tell(format_args!("error: {}", hints::error_in_words(error)));
     let mut source = error.source();
     while let Some(cause) = source {
-        tell(format_args!("  cause: {}", hints::in_words(cause)));
+        tell(format_args!("  cause: {}", hints::error_in_words(cause)));
         source = cause.source();
     }
 }

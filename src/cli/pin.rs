@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use super::hints::in_one_line;
 use super::pull::RegistryArgs;
-use super::resolve::in_words;
+use super::resolve::description_in_words;
 use super::store::{self, StoreLocation};
 use super::{Failed, Result, print_error, read, say, tell, users_path};
 
@@ -321,7 +321,7 @@ impl Found {
         if self.moves || !args.check {
             let description = source.describe(&new).await?;
             let size = HumanBytes(description.size);
-            self.description = Some(format!("{}; {size}", in_words(&description)));
+            self.description = Some(format!("{}; {size}", description_in_words(&description)));
         }
         match (args.max_age, old) {
             (Some(age), Some(old)) => self.judge(age, source.dates(&old).await?)?,

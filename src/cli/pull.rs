@@ -24,9 +24,9 @@ use oci_pull_all::registry::{
 use oci_pull_all::store::{Store, Trust};
 use tokio::runtime;
 
-use super::hints::in_words;
+use super::hints::error_in_words;
 use super::progress::{Progress, ProgressMode};
-use super::store::{PlacementMode, StoreLocation, access};
+use super::store::{PlacementMode, StoreLocation, store_options};
 use super::{Failed, Result, tell_first, users_path, write};
 
 #[derive(Debug, Args)]
@@ -344,7 +344,10 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         args.store.path()?
     };
-    let store = Arc::new(Store::open(&root, access(trust, args.placement.into()))?);
+    let store = Arc::new(Store::open(
+        &root,
+        store_options(trust, args.placement.into()),
+    )?);
     let selection = Selection {
         platforms: args.selection.platform.clone(),
         shallow: args.selection.shallow,
@@ -416,7 +419,7 @@ async fn refuse_tag(registry: &Client, reference: &Reference) -> Box<dyn std::er
         ),
         Err(error) => format!(
             "pin a digest; asking for the one it points to now failed: {}",
-            in_words(&error)
+            error_in_words(&error)
         ),
     };
     format!("{reference} is a tag, which may point to another image tomorrow; {advice}").into()

@@ -19,8 +19,8 @@ use oci_pull_all::registry::Client;
 use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
 use oci_pull_all::store::{Store, Trust};
 
-use super::arguments::read_arguments;
-use super::build::{LocalBlobs, pairs, read_descriptor};
+use super::arguments::{pairs, read_arguments};
+use super::build::{LocalBlobs, read_descriptor};
 use super::findings::{exit_code, read_verdicts, say_verdicts};
 use super::progress::Progress;
 use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
@@ -78,13 +78,13 @@ pub(crate) struct PushAllArgs {
 /// A push whose arguments are in a file.
 #[derive(Debug, Parser)]
 #[command(name = "oci-pull-all", no_binary_name = true)]
-struct Listed {
+struct PushOfFile {
     #[command(subcommand)]
-    command: ListedCommand,
+    command: PushCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum ListedCommand {
+enum PushCommand {
     Push(Box<PushArgs>),
 }
 
@@ -96,9 +96,9 @@ pub(crate) fn push_all(args: &PushAllArgs) -> Result<ExitCode> {
     let mut listed = Vec::new();
     for file in &args.push {
         let arguments = read_arguments(file)?.chain(args.arguments.iter().cloned());
-        let Listed {
-            command: ListedCommand::Push(push),
-        } = Listed::parse_from(arguments);
+        let PushOfFile {
+            command: PushCommand::Push(push),
+        } = PushOfFile::parse_from(arguments);
         listed.push(push);
     }
     let files = args.push.iter().map(|file| Some(file.as_path()));

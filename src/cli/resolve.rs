@@ -176,7 +176,7 @@ fn pull_lines(resolved: &Resolved<'_>, name: &str) -> String {
         attributes.push(("tag", quoted(tag.as_str())));
     }
     attributes.push(("digest", quoted(&digest.to_string())));
-    let mut lines = format!("# {}\noci.pull(\n", in_words(description));
+    let mut lines = format!("# {}\noci.pull(\n", description_in_words(description));
     for (attribute, value) in attributes {
         let _ = writeln!(lines, "    {attribute} = {value},");
     }
@@ -228,7 +228,7 @@ fn counted(platforms: &[Platform]) -> impl Iterator<Item = String> {
 }
 
 /// What something is, in a line.
-pub(super) fn in_words(description: &Description) -> String {
+pub(super) fn description_in_words(description: &Description) -> String {
     let mut words = match &description.kind {
         DescribedKind::Images(platforms) => {
             format!("an image for {}", named(counted(platforms)))

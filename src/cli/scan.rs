@@ -10,7 +10,7 @@ use oci_pull_all::layout::{Format, LayoutImages, archive, find_image};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::scan::{self, Isolation, Itself, Network, Scan, ScanError, Subject, sbom};
 
-use super::build::parse_pair;
+use super::arguments::parse_pair;
 use super::layout::unpack;
 use super::{ARGUMENTS_VARIABLE, Failed, Result, print_error, read};
 

@@ -10,7 +10,7 @@ use indicatif::HumanBytes;
 use oci_pull_all::bundle;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
-use oci_pull_all::store::{Access, Placement, Store, Trust, prune};
+use oci_pull_all::store::{Placement, Store, StoreOptions, Trust, prune};
 
 use super::progress::other_process;
 use super::{Result, say, tell, tell_first, users_path};
@@ -39,19 +39,22 @@ impl StoreLocation {
 
 /// Opens the store at `path`, made if need be, for a command that places no blob.
 pub(super) fn open(path: &Path, trust: Trust) -> Result<Store> {
-    Ok(Store::open(path, access(trust, Placement::default()))?)
+    Ok(Store::open(
+        path,
+        store_options(trust, Placement::default()),
+    )?)
 }
 
 /// Opens the store that is at `path`.
 pub(super) fn open_existing(path: &Path, trust: Trust) -> Result<Store> {
     Ok(Store::open_existing(
         path,
-        access(trust, Placement::default()),
+        store_options(trust, Placement::default()),
     )?)
 }
 
-pub(super) fn access(trust: Trust, placement: Placement) -> Access {
-    Access {
+pub(super) fn store_options(trust: Trust, placement: Placement) -> StoreOptions {
+    StoreOptions {
         trust,
         placement,
         waiting,

@@ -13,7 +13,7 @@ use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, Digest, HashingWriter};
 use crate::tar::{
-    Archive, Compressor, Content, Entry, MAX_MEMORY, Metadata, Packing, TarError, Time,
+    Archive, Compressor, Content, Entry, MAX_MEMORY, Metadata, Mtime, Packing, TarError,
     UnnamedParent, components, copy_data, headers, list, open_archive, stays_inside, write_end,
     write_padding,
 };
@@ -679,8 +679,8 @@ impl<W: Write> LayerWriter<'_, W> {
         }
     }
 
-    fn mtime(&self) -> Time {
-        Time {
+    fn mtime(&self) -> Mtime {
+        Mtime {
             seconds: i64::try_from(self.options.mtime).unwrap_or(i64::MAX),
             nanoseconds: 0,
         }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::tar::{Content, Entry, Time};
+use crate::tar::{Content, Entry, Mtime};
 
 /// What a user says of all paths that match a pattern.
 #[derive(Clone, Debug)]
@@ -157,7 +157,7 @@ impl MetadataChange {
             }
         }
         if let Some(seconds) = self.seconds {
-            metadata.mtime = Time {
+            metadata.mtime = Mtime {
                 seconds,
                 nanoseconds: 0,
             };

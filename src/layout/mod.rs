@@ -13,7 +13,7 @@ pub use image::{FoundImage, ImageNotFound, LayoutImages, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
 pub(crate) use referrers::{ReferrersIndexes, referrers_index};
-pub use verify::{Fault, FaultKind, Verdict, VerifyOptions, verify};
+pub use verify::{Fault, FaultKind, Verification, VerifyOptions, verify};
 
 use std::fs;
 use std::io;

@@ -52,7 +52,7 @@ impl fmt::Display for Fault {
 
 /// What is to be said of a layout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Verification {
     /// What is wrong with it; nothing if it is valid.
     pub faults: Vec<Fault>,
     /// What is odd: some tools may not take it.
@@ -71,11 +71,11 @@ pub struct VerifyOptions {
 /// the size, the digest and the media type; of every image that its `diff_ids` are its layers'.
 ///
 /// Returns all faults, none of which means that the layout is valid, and what is odd.
-pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
+pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
     let mut verifier = Verifier {
         root,
         options,
-        verdict: Verdict::default(),
+        verification: Verification::default(),
         known: HashSet::new(),
         walk: Walk::default(),
         judged: HashSet::new(),
@@ -86,7 +86,7 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
     };
     if !root.is_dir() {
         verifier.fault(root.display(), "it is not a directory");
-        return verifier.verdict;
+        return verifier.verification;
     }
     verifier.check_marker();
     verifier.check_entry_point();
@@ -98,13 +98,13 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verdict {
         verifier.fault(digest, problem.to_string());
     }
     verifier.check_unreferenced();
-    verifier.verdict
+    verifier.verification
 }
 
 struct Verifier<'a> {
     root: &'a Path,
     options: VerifyOptions,
-    verdict: Verdict,
+    verification: Verification,
     /// The same, so that none is told twice.
     known: HashSet<Fault>,
     /// The manifests that are still to be checked, and what points to each.
@@ -153,8 +153,8 @@ impl Verifier<'_> {
         };
         if self.known.insert(fault.clone()) {
             match kind {
-                FaultKind::Odd => self.verdict.warnings.push(fault),
-                _ => self.verdict.faults.push(fault),
+                FaultKind::Odd => self.verification.warnings.push(fault),
+                _ => self.verification.faults.push(fault),
             }
         }
     }
@@ -568,7 +568,7 @@ mod tests {
         let index = index_json(&artifact, None, &ReferrersIndexes::default());
         fs::write(root.join(INDEX_FILE), index).unwrap();
         let valid = verify(root, VerifyOptions::default());
-        assert_eq!(valid, Verdict::default());
+        assert_eq!(valid, Verification::default());
 
         fs::write(&path, "as it is!").unwrap();
         let faults = verify(root, VerifyOptions::default()).faults;

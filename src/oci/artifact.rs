@@ -12,8 +12,6 @@ use crate::oci::manifest::ImageManifest;
 pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 /// The annotation that names a blob as a file (annotations.md).
 const TITLE: &str = "org.opencontainers.image.title";
-/// What stands for no content (manifest.md, "Guidance for an Empty Descriptor").
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// How names of archives end that can be unpacked, in file names and in media types.
 const ARCHIVE_ENDINGS: [&str; 7] = [
     ".tar",
@@ -131,10 +129,10 @@ impl<'a> Names<'a> {
         if let Some(title) = blob.annotations.get(TITLE) {
             return checked_path(title).map(Some);
         }
-        let media_type = blob.media_type.as_str();
-        if media_type == EMPTY {
+        if blob.media_type == MediaType::OCI_EMPTY {
             return Ok(None);
         }
+        let media_type = blob.media_type.as_str();
         let count = self.counts.entry(media_type).or_default();
         loop {
             *count += 1;
@@ -179,7 +177,7 @@ pub(crate) fn artifact_manifest(
         schema_version: 2,
         media_type: MediaType::OCI_MANIFEST,
         artifact_type: Some(artifact_type),
-        config: Descriptor::of(MediaType::new(EMPTY), EMPTY_CONFIG),
+        config: Descriptor::of(MediaType::OCI_EMPTY, EMPTY_CONFIG),
         layers,
         subject: None,
         annotations: BTreeMap::from([(CREATED.to_owned(), created)]),
@@ -294,7 +292,7 @@ mod tests {
         let manifest = serde_json::json!({
             "schemaVersion": 2,
             "artifactType": "a/b",
-            "config": {"mediaType": EMPTY, "digest": empty, "size": 2},
+            "config": {"mediaType": MediaType::OCI_EMPTY, "digest": empty, "size": 2},
             "layers": layers,
         });
         let manifest = Manifest::parse(manifest.to_string().as_bytes(), None).unwrap();
@@ -315,7 +313,7 @@ mod tests {
             ("application/vnd.x.layer.v1.tar+gzip", None, "3"),
             ("a/y", None, "4"),
             ("a/y", None, "5"),
-            (EMPTY, None, "{}"),
+            (MediaType::OCI_EMPTY.as_str(), None, "{}"),
             ("a/x", Some("app"), "6"),
             ("a/x", Some("app.tgz"), "7"),
             ("a/x", Some("..tar"), "8"),

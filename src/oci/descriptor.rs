@@ -80,13 +80,16 @@ mod name {
 
 impl MediaType {
     /// `application/vnd.oci.image.index.v1+json`
-    pub const OCI_INDEX: Self = Self(Cow::Borrowed(name::OCI_INDEX));
+    pub(crate) const OCI_INDEX: Self = Self(Cow::Borrowed(name::OCI_INDEX));
     /// `application/vnd.oci.image.manifest.v1+json`
     pub const OCI_MANIFEST: Self = Self(Cow::Borrowed(name::OCI_MANIFEST));
     /// `application/vnd.oci.image.config.v1+json`
     pub const OCI_CONFIG: Self = Self(Cow::Borrowed(name::OCI_CONFIG));
+    /// `application/vnd.oci.empty.v1+json`, which stands for no content (manifest.md, "Guidance for an Empty
+    /// Descriptor").
+    pub(crate) const OCI_EMPTY: Self = Self(Cow::Borrowed("application/vnd.oci.empty.v1+json"));
     /// `application/octet-stream`, of which nothing but the bytes is known.
-    pub const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
+    pub(crate) const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
     const DOCKER_INDEX: Self = Self(Cow::Borrowed(name::DOCKER_INDEX));
     const DOCKER_MANIFEST: Self = Self(Cow::Borrowed(name::DOCKER_MANIFEST));
 
@@ -165,7 +168,7 @@ impl MediaType {
 
     /// Whether it is of a layer that registries must not distribute (media-types.md, layer.md,
     /// "Non-Distributable Layers"; Docker's "foreign" layers).
-    pub fn is_nondistributable(&self) -> bool {
+    pub(crate) fn is_nondistributable(&self) -> bool {
         self.layer_parts().is_some_and(|(base, _)| {
             matches!(base, name::OCI_FOREIGN_LAYER | name::DOCKER_FOREIGN_LAYER)
         })
@@ -328,13 +331,13 @@ impl Descriptor {
     }
 
     /// Whether it points to an index or a manifest.
-    pub fn is_manifest(&self) -> bool {
+    pub(crate) fn is_manifest(&self) -> bool {
         matches!(self.media_type.kind(), Kind::Index | Kind::Manifest)
     }
 
     /// The same without what is said of the content: its media type, digest and size.
     #[must_use]
-    pub fn bare(&self) -> Self {
+    pub(crate) fn bare(&self) -> Self {
         Descriptor::new(self.media_type.clone(), self.digest.clone(), self.size)
     }
 

@@ -19,12 +19,20 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+
     /// The algorithm's name in a digest and in a layout's `blobs` directory.
     pub const fn as_str(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
             Algorithm::Sha512 => "sha512",
         }
+    }
+
+    /// Where a layout keeps the blobs of this algorithm (image-layout.md, "Blobs").
+    pub(crate) fn blob_directory(self) -> String {
+        format!("blobs/{}", self.as_str())
     }
 
     const fn hex_len(self) -> usize {
@@ -87,7 +95,7 @@ impl Digest {
 
     /// Where a layout keeps the blob: `blobs/ALGORITHM/HEX` (image-layout.md, "Blobs").
     pub fn blob_path(&self) -> String {
-        format!("blobs/{}/{}", self.algorithm.as_str(), self.hex)
+        format!("{}/{}", self.algorithm.blob_directory(), self.hex)
     }
 
     /// The tag that lists what refers to the manifest (distribution spec, "Referrers Tag Schema").
@@ -104,11 +112,10 @@ impl FromStr for Digest {
         let (name, hex) = text
             .split_once(':')
             .ok_or_else(|| DigestError::Form(text.to_owned()))?;
-        let algorithm = match name {
-            "sha256" => Algorithm::Sha256,
-            "sha512" => Algorithm::Sha512,
-            _ => return Err(DigestError::Algorithm(text.to_owned(), name.to_owned())),
-        };
+        let algorithm = Algorithm::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == name)
+            .ok_or_else(|| DigestError::Algorithm(text.to_owned(), name.to_owned()))?;
         let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if hex.len() != algorithm.hex_len() || !hex.bytes().all(lower_hex) {
             return Err(DigestError::Hex(

@@ -14,7 +14,7 @@ use crate::oci::strict::{Folded, read_noting};
 
 /// The largest manifest that is read, in bytes: the limit that registries keep (distribution spec,
 /// "Pushing Manifests").
-pub const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
+pub(crate) const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
 
 /// An image manifest: one config and its layers, lowest first.
 #[derive(Clone, Debug, Serialize)]
@@ -72,7 +72,7 @@ pub enum Manifest {
 
 /// What a strict reader would not have taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Oddity {
+pub(crate) enum Oddity {
     /// A key in another case.
     Folded(Folded),
     /// An index without a version, as `rules_oci` writes it.
@@ -165,7 +165,7 @@ impl Manifest {
     }
 
     /// As [`Manifest::parse`], with what a strict reader would not have taken.
-    pub fn parse_noting(
+    pub(crate) fn parse_noting(
         bytes: &[u8],
         expected: Option<&MediaType>,
     ) -> Result<(Self, Vec<Oddity>), ManifestError> {
@@ -253,7 +253,7 @@ impl Manifest {
     }
 
     /// The manifest, if it is not an index.
-    pub fn as_image(&self) -> Option<&ImageManifest> {
+    pub(crate) fn as_image(&self) -> Option<&ImageManifest> {
         match self {
             Manifest::Index(_) => None,
             Manifest::Image(image) => Some(image),
@@ -527,7 +527,7 @@ impl ImageManifest {
     }
 
     /// The first layer that is not of a file system: what has one is an artifact, whatever its config is.
-    pub fn other_layer(&self) -> Option<&Descriptor> {
+    pub(crate) fn other_layer(&self) -> Option<&Descriptor> {
         let mut layers = self.layers.iter();
         layers.find(|layer| !matches!(layer.media_type.kind(), Kind::Layer(_)))
     }
@@ -547,7 +547,7 @@ impl ImageManifest {
     }
 
     /// Whether it can be an image, which then its config tells.
-    pub fn may_be_image(&self) -> bool {
+    pub(crate) fn may_be_image(&self) -> bool {
         let is_small = self.config.size <= MAX_CONFIG_SIZE;
         self.other_layer().is_none() && (is_small || self.claims_to_be_image())
     }
@@ -600,7 +600,7 @@ impl ImageIndex {
     }
 
     /// As [`ImageIndex::parse`], with what a strict reader would not have taken.
-    pub fn parse_noting(bytes: &[u8]) -> Result<(Self, Vec<Oddity>), ManifestError> {
+    pub(crate) fn parse_noting(bytes: &[u8]) -> Result<(Self, Vec<Oddity>), ManifestError> {
         match Manifest::parse_noting(bytes, Some(&MediaType::OCI_INDEX))? {
             (Manifest::Index(index), oddities) => Ok((index, oddities)),
             (Manifest::Image(image), _) => Err(ManifestError::MediaType(image.media_type.into())),

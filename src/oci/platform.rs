@@ -214,7 +214,7 @@ impl Platform {
     }
 
     /// Whether the document that has it has other names than Go's, which are those that all readers know.
-    pub fn has_other_names(&self) -> bool {
+    pub(crate) fn has_other_names(&self) -> bool {
         self.spelling.is_other
     }
 
@@ -226,7 +226,7 @@ impl Platform {
 
     /// Whether this is no platform: the placeholder under which build tools file attestations in an
     /// index, or the empty one in the config of a signature.
-    pub fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         [&self.os, &self.architecture]
             .into_iter()
             .any(|name| name.is_empty() || name == "unknown")
@@ -280,7 +280,7 @@ impl Platform {
     }
 
     /// Whether both serve the same machines equally well, as `linux/amd64` and `linux/amd64/v1` do.
-    pub fn is_same(&self, other: &Platform) -> bool {
+    pub(crate) fn is_same(&self, other: &Platform) -> bool {
         self.os_version == other.os_version
             && self.os_features == other.os_features
             && self.rank_for(other) == Some(0)
@@ -288,7 +288,7 @@ impl Platform {
     }
 
     /// Whether both name a platform, and not the same one.
-    pub fn differs(&self, other: &Platform) -> bool {
+    pub(crate) fn differs(&self, other: &Platform) -> bool {
         let without_version = |platform: &Platform| Platform {
             os_version: None,
             ..platform.clone()

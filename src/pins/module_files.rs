@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use crate::files::{FileError, io_failed, rewrite};
-use crate::oci::digest::Digest;
+use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::reference::Tag;
 
 use crate::text::named;
@@ -348,13 +348,15 @@ impl ModuleFiles {
     }
 }
 
-/// How digests begin, right ones or not.
-const ALGORITHMS: [&str; 2] = ["sha256:", "sha512:"];
-
 /// Whether what stands as a digest may stand elsewhere for something else.
 fn is_word(text: &str) -> bool {
-    let mut algorithms = ALGORITHMS.iter();
-    !algorithms.any(|algorithm| text.len() > algorithm.len() && text.starts_with(algorithm))
+    let is_digest = |algorithm: Algorithm| {
+        let hex = text.strip_prefix(algorithm.as_str());
+        // Right or not.
+        hex.and_then(|hex| hex.strip_prefix(':'))
+            .is_some_and(|hex| !hex.is_empty())
+    };
+    !Algorithm::ALL.into_iter().any(is_digest)
 }
 
 /// Whether what stands between these is all of the value of an attribute `digest`.

@@ -252,7 +252,7 @@ pub async fn pull(
         (artifact, _) => artifact.as_ref().map(PulledArtifact::of),
     };
     let indexes = plan.referrers.write(&writer)?;
-    let left = filling.remove_leftovers(&["blobs/sha256", "blobs/sha512"]);
+    let left = filling.remove_leftovers(&Algorithm::ALL.map(Algorithm::blob_directory));
     io_failed("remove what killed pulls left in", output, left)?;
     writer.finish()?;
     let transferred = plan.transferred.values().sum::<u64>() + plan.fetched;
@@ -380,11 +380,13 @@ pub async fn files(
     fetcher.fetch_all(blobs.clone()).await?;
     let store = Arc::clone(store);
     let found = blocking(move || {
-        let blobs = blobs.iter();
-        let found = blobs.map(|blob| store.find(&blob.digest, blob.size));
-        found.collect::<Result<Option<Vec<_>>, _>>()
+        let find = |Descriptor { digest, size, .. }| {
+            let path = store.find(&digest, size)?;
+            path.ok_or(StoreError::Lost(digest))
+        };
+        blobs.into_iter().map(find).collect::<Result<_, _>>()
     });
-    Ok(found.await?.unwrap_or_default())
+    Ok(found.await?)
 }
 
 /// A manifest, and where it was.

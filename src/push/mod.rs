@@ -185,10 +185,11 @@ pub async fn push(
             begin(blob, &mut running);
         }
     }
+    let (root, bytes) = &plan.root;
     for (descriptor, bytes) in &plan.manifests {
         pusher.push_manifest(descriptor, bytes).await?;
     }
-    let (root, bytes) = plan.manifests.last().expect("the root is the last one");
+    pusher.push_manifest(root, bytes).await?;
     for tag in tags {
         pusher.push_tag(tag, root, bytes).await?;
     }
@@ -198,7 +199,9 @@ pub async fn push(
 
 /// What belongs to an image.
 struct PushPlan {
-    /// Each manifest behind those that it names: some registries take no manifest without what it names.
+    root: (Descriptor, Bytes),
+    /// What is below the root, each manifest behind those that it names: some registries take no manifest
+    /// without what it names.
     manifests: Vec<(Descriptor, Bytes)>,
     /// The configs and layers, each once, and where those that do not lie here come from.
     blobs: Vec<(Descriptor, Option<Arc<Client>>)>,
@@ -212,54 +215,81 @@ enum Step {
 
 impl PushPlan {
     async fn of(image: &PushedImage, reporter: &dyn Reporter) -> Result<Self, PushError> {
-        let mut plan = PushPlan {
-            manifests: Vec::new(),
+        let mut planner = Planner {
+            image,
+            reporter,
+            seen: HashSet::new(),
             blobs: Vec::new(),
         };
+        let root = image.root.bare();
         let mut met = Met::of_registry();
-        let mut seen = HashSet::new();
-        let mut steps = vec![Step::Enter(image.root.bare(), None)];
+        met.meet(&root)?;
+        let (root_bytes, mut steps) = planner.enter(&root, None).await?;
+        let mut manifests = Vec::new();
         while let Some(step) = steps.pop() {
-            let (descriptor, above) = match step {
-                Step::Enter(descriptor, above) => (descriptor, above),
-                Step::Leave(descriptor, bytes) => {
-                    plan.manifests.push((descriptor, bytes));
-                    continue;
-                }
-            };
-            if !met.meet(&descriptor)? {
-                continue;
-            }
-            let origin = image.origins.get(&descriptor.digest).cloned().or(above);
-            let bytes = read_manifest(image, &descriptor, origin.as_ref(), reporter).await?;
-            let manifest =
-                Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
-                    PushError::Manifest {
-                        digest: descriptor.digest.clone(),
-                        source,
+            match step {
+                Step::Enter(descriptor, above) => {
+                    if met.meet(&descriptor)? {
+                        let (bytes, below) = planner.enter(&descriptor, above).await?;
+                        steps.push(Step::Leave(descriptor, bytes));
+                        steps.extend(below);
                     }
-                })?;
-            steps.push(Step::Leave(descriptor, bytes));
-            let entries: Vec<_> = manifest.manifests().map(Descriptor::bare).collect();
-            let entries = entries.into_iter().rev();
-            steps.extend(entries.map(|entry| Step::Enter(entry, origin.clone())));
-            if manifest.as_image().is_none() {
-                continue;
-            }
-            for (role, blob) in manifest.blobs() {
-                if blob.media_type.is_nondistributable() && !blob.urls.is_empty() {
-                    continue;
                 }
-                if origin.is_none() && image.sources.path(&blob.digest).is_none() {
-                    let digest = blob.digest.clone();
-                    return Err(PushError::Missing { role, digest });
-                }
-                if seen.insert(blob.digest.clone()) {
-                    plan.blobs.push((blob.clone(), origin.clone()));
-                }
+                Step::Leave(descriptor, bytes) => manifests.push((descriptor, bytes)),
             }
         }
-        Ok(plan)
+        Ok(PushPlan {
+            root: (root, root_bytes),
+            manifests,
+            blobs: planner.blobs,
+        })
+    }
+}
+
+struct Planner<'a> {
+    image: &'a PushedImage,
+    reporter: &'a dyn Reporter,
+    seen: HashSet<Digest>,
+    blobs: Vec<(Descriptor, Option<Arc<Client>>)>,
+}
+
+impl Planner<'_> {
+    /// The bytes of a manifest, and the steps into those that it names, the first one last.
+    async fn enter(
+        &mut self,
+        descriptor: &Descriptor,
+        above: Option<Arc<Client>>,
+    ) -> Result<(Bytes, Vec<Step>), PushError> {
+        let image = self.image;
+        let origin = image.origins.get(&descriptor.digest).cloned().or(above);
+        let bytes = read_manifest(image, descriptor, origin.as_ref(), self.reporter).await?;
+        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
+            PushError::Manifest {
+                digest: descriptor.digest.clone(),
+                source,
+            }
+        })?;
+        let entries = manifest.manifests().map(Descriptor::bare);
+        let mut below: Vec<_> = entries
+            .map(|entry| Step::Enter(entry, origin.clone()))
+            .collect();
+        below.reverse();
+        if manifest.as_image().is_none() {
+            return Ok((bytes, below));
+        }
+        for (role, blob) in manifest.blobs() {
+            if blob.media_type.is_nondistributable() && !blob.urls.is_empty() {
+                continue;
+            }
+            if origin.is_none() && image.sources.path(&blob.digest).is_none() {
+                let digest = blob.digest.clone();
+                return Err(PushError::Missing { role, digest });
+            }
+            if self.seen.insert(blob.digest.clone()) {
+                self.blobs.push((blob.clone(), origin.clone()));
+            }
+        }
+        Ok((bytes, below))
     }
 }
 

@@ -16,7 +16,7 @@ const MAX_SUPPORT_ATTEMPTS: u32 = 4;
 
 /// What is known of how a registry is to be asked.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(super) struct Authorization {
     /// Grows with each renewal.
     generation: u64,
     auth: RegistryAuth,
@@ -32,9 +32,9 @@ pub(super) struct Access {
     understood: bool,
 }
 
-impl Default for Access {
+impl Default for Authorization {
     fn default() -> Self {
-        Access {
+        Authorization {
             generation: 0,
             auth: RegistryAuth::Anonymous,
             held: None,
@@ -81,8 +81,8 @@ impl Client {
 
     /// How the registry is asked now, and which renewal that is.
     pub(super) async fn authorization(&self) -> (u64, RegistryAuth) {
-        let access = self.access.lock().await;
-        (access.generation, access.auth.clone())
+        let known = self.authorization.lock().await;
+        (known.generation, known.auth.clone())
     }
 
     /// What an answer asks for, if it may be that another one is to be had by showing more.
@@ -117,8 +117,8 @@ impl Client {
 
     /// What the registry's `/v2/` asks for; nothing if it does not answer. It is asked once.
     async fn support(&self) -> Result<Challenges, RegistryError> {
-        let mut access = self.access.lock().await;
-        if let Some(support) = &access.support {
+        let mut known = self.authorization.lock().await;
+        if let Some(support) = &known.support {
             return Ok(support.clone());
         }
         let (what, url) = (Subject::Support, self.base().await?);
@@ -140,13 +140,13 @@ impl Client {
                 None => break Challenges::default(),
             }
         };
-        access.support = Some(support.clone());
+        known.support = Some(support.clone());
         Ok(support)
     }
 
     async fn holds_credential(&self) -> Result<bool, RegistryError> {
-        let mut access = self.access.lock().await;
-        if let Some(held) = access.held {
+        let mut known = self.authorization.lock().await;
+        if let Some(held) = known.held {
             return Ok(held);
         }
         let held = self
@@ -155,7 +155,7 @@ impl Client {
             .find(&self.repository)
             .await?
             .is_some();
-        access.held = Some(held);
+        known.held = Some(held);
         Ok(held)
     }
 
@@ -166,12 +166,12 @@ impl Client {
         generation: u64,
         challenges: &Challenges,
     ) -> Result<Option<(u64, RegistryAuth)>, RegistryError> {
-        let mut access = self.access.lock().await;
-        if access.generation != generation {
-            return Ok(Some((access.generation, access.auth.clone())));
+        let mut known = self.authorization.lock().await;
+        if known.generation != generation {
+            return Ok(Some((known.generation, known.auth.clone())));
         }
         let credential = self.options.keychain.find(&self.repository).await?;
-        access.held = Some(credential.is_some());
+        known.held = Some(credential.is_some());
         let mut refused = None;
         for challenge in &challenges.usable {
             let met = match self.meet(challenge, credential.as_ref()).await {
@@ -183,18 +183,18 @@ impl Client {
                 met => met?,
             };
             if let Some(auth) = met {
-                access.generation += 1;
-                access.auth = auth.clone();
-                access.shown = credential.is_some();
-                access.unmet.clear();
-                return Ok(Some((access.generation, auth)));
+                known.generation += 1;
+                known.auth = auth.clone();
+                known.shown = credential.is_some();
+                known.unmet.clear();
+                return Ok(Some((known.generation, auth)));
             }
         }
         if let Some(error) = refused {
             return Err(error);
         }
-        access.unmet.clone_from(&challenges.text);
-        access.understood = !challenges.usable.is_empty();
+        known.unmet.clone_from(&challenges.text);
+        known.understood = !challenges.usable.is_empty();
         Ok(None)
     }
 
@@ -235,15 +235,15 @@ impl Client {
     /// What to do about a refusal.
     pub(super) async fn login_advice(&self, status: StatusCode) -> Result<String, RegistryError> {
         let held = self.holds_credential().await?;
-        let access = self.access.lock().await;
-        if !held && !access.understood {
+        let known = self.authorization.lock().await;
+        if !held && !known.understood {
             return Ok(format!(
                 "what it asks for is not understood here ({}), and no credentials were found for {}",
-                access.unmet,
+                known.unmet,
                 self.repository.registry()
             ));
         }
-        Ok(self.advice(status, held, access.shown, &access.unmet))
+        Ok(self.advice(status, held, known.shown, &known.unmet))
     }
 
     /// What to do about a refusal, where a credential is held or not, and was shown or not.

@@ -315,7 +315,7 @@ impl RegistryError {
     }
 
     /// Whether another try may succeed.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         self.retry() != Retry::Never
     }
 
@@ -345,7 +345,7 @@ impl RegistryError {
     }
 
     /// Whether, and when, another try may succeed.
-    pub fn retry(&self) -> Retry {
+    pub(crate) fn retry(&self) -> Retry {
         match self {
             RegistryError::Transport { why, .. } if !why.is_final() => Retry::Backoff,
             RegistryError::Status { retry, .. } | RegistryError::Proxy { retry, .. } => *retry,

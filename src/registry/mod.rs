@@ -45,7 +45,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::oci::reference::{Registry, Repository};
 
-use authorization::Access;
+use authorization::Authorization;
 use body::Ranges;
 use connection::Connection;
 
@@ -87,7 +87,7 @@ pub struct Client {
     options: RegistryOptions,
     purpose: Purpose,
     connection: OnceCell<Connection>,
-    access: Mutex<Access>,
+    authorization: Mutex<Authorization>,
     /// Whether anybody has answered yet.
     answered: AtomicBool,
     ranges: Ranges,
@@ -123,7 +123,7 @@ impl Client {
             options,
             purpose,
             connection: OnceCell::new(),
-            access: Mutex::default(),
+            authorization: Mutex::default(),
             answered: AtomicBool::new(false),
             ranges: Ranges::default(),
         }

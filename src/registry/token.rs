@@ -54,16 +54,16 @@ impl Client {
         asked: &Asked<'_>,
         credential: Option<&Credential>,
     ) -> Result<String, RegistryError> {
-        let sets = scope_sets(&self.scopes(), asked.scopes);
-        let last = sets.len() - 1;
-        for (number, scopes) in sets.iter().enumerate() {
-            match self.token_of(asked, scopes, credential).await {
-                // Some refuse all when one of the repositories may not be read.
-                Err(RegistryError::Token { .. }) if number < last => {}
-                token => return token,
-            }
+        let (all, fewer) = scope_sets(&self.scopes(), asked.scopes);
+        let mut token = self.token_of(asked, &all, credential).await;
+        for scopes in fewer {
+            // Some refuse all when one of the repositories may not be read.
+            let Err(RegistryError::Token { .. }) = token else {
+                break;
+            };
+            token = self.token_of(asked, &scopes, credential).await;
         }
-        unreachable!("the last set of scopes is returned")
+        token
     }
 
     /// What is to be done here ("scope"), and in other repositories after that.
@@ -218,21 +218,23 @@ fn redirect(response: &Response) -> Option<Url> {
     response.url().join(location).ok()
 }
 
-/// The scopes to ask for, one set after the other where the one before is refused: all; those of this repository
-/// and what the challenge says; what the challenge says alone.
-fn scope_sets(own: &[String], challenge: &[String]) -> Vec<Vec<String>> {
+/// The scopes to ask for: all, and the sets of fewer that are tried in turn where those are refused, namely those
+/// of this repository and what the challenge says, and what the challenge says alone.
+fn scope_sets(own: &[String], challenge: &[String]) -> (Vec<String>, Vec<Vec<String>>) {
     let more: Vec<_> = challenge
         .iter()
         .filter(|scope| !own.iter().any(|own| covers(own, scope)))
         .cloned()
         .collect();
     let with_more = |own: &[String]| [own, more.as_slice()].concat();
-    let mut sets = vec![with_more(own), with_more(&own[..1])];
+    let all = with_more(own);
+    let mut fewer = vec![with_more(&own[..1])];
     if !more.is_empty() {
-        sets.push(challenge.to_vec());
+        fewer.push(challenge.to_vec());
     }
-    sets.dedup();
-    sets
+    fewer.retain(|scopes| *scopes != all);
+    fewer.dedup();
+    (all, fewer)
 }
 
 /// Whether a scope permits what another one does.
@@ -248,6 +250,8 @@ fn covers(scope: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     #[test]
@@ -256,9 +260,9 @@ mod tests {
             let owned = |scopes: &[&str]| -> Vec<String> {
                 scopes.iter().map(|&scope| scope.to_owned()).collect()
             };
-            let sets = scope_sets(&owned(own), &owned(challenge));
-            let sets = sets.iter().map(|scopes| scopes.join(" "));
-            sets.collect::<Vec<_>>()
+            let (all, fewer) = scope_sets(&owned(own), &owned(challenge));
+            let sets = iter::once(all).chain(fewer);
+            sets.map(|scopes| scopes.join(" ")).collect::<Vec<_>>()
         };
         let (pull, push) = ("repository:a:pull", "repository:a:pull,push");
         assert_eq!(sets(&[pull], &[]), [pull]);

@@ -349,7 +349,7 @@ impl Client {
         let host = authority(&url);
         let request = http
             .request(method, url)
-            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(header::CONTENT_TYPE, MediaType::OCTET_STREAM.as_str())
             .body(Body::wrap_stream(body));
         let response = tokio::select! {
             response = self.send(what, shape(request), &auth) => response?,

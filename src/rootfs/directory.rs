@@ -15,7 +15,7 @@ use crate::io::write_all_at;
 use super::layers::Reader;
 use super::tree::Inode;
 use super::{InodeKind, Rootfs, RootfsError, Thing, by_layer, each};
-use crate::tar::{Metadata, TarError, Time};
+use crate::tar::{Metadata, Mtime, TarError};
 
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     begin(output)?;
@@ -158,7 +158,7 @@ fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-fn system_time(time: Time) -> io::Result<SystemTime> {
+fn system_time(time: Mtime) -> io::Result<SystemTime> {
     let seconds = Duration::from_secs(time.seconds.unsigned_abs());
     let whole = if time.seconds < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(seconds)

@@ -104,29 +104,29 @@ pub struct FileNumber(usize);
 
 /// A name of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileName {
+pub(crate) struct FileName {
     /// The path from the root.
-    pub path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     /// The file.
-    pub file: FileNumber,
+    pub(crate) file: FileNumber,
     /// Whether it is a symbolic link, or a hard link in the layer that it came with.
-    pub is_link: bool,
+    pub(crate) is_link: bool,
 }
 
 /// A file of a layer while that is read.
 #[derive(Clone, Copy, Debug)]
-pub struct FileEntry<'a> {
+pub(crate) struct FileEntry<'a> {
     /// Its path, as its layer has it.
-    pub path: &'a [u8],
+    pub(crate) path: &'a [u8],
     /// Its size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Its mode.
-    pub mode: u32,
+    pub(crate) mode: u32,
 }
 
 /// What was kept of files while layers were read.
 #[derive(Debug)]
-pub struct Kept<T> {
+pub(crate) struct Kept<T> {
     /// Where each layer stands for the first time, which is when it was read.
     first: Vec<usize>,
     /// By layer and entry.
@@ -135,7 +135,7 @@ pub struct Kept<T> {
 
 impl<T> Kept<T> {
     /// Takes out what was kept of a file, if anything was.
-    pub fn take(&mut self, rootfs: &Rootfs, file: FileNumber) -> Option<T> {
+    pub(crate) fn take(&mut self, rootfs: &Rootfs, file: FileNumber) -> Option<T> {
         match rootfs.tree.inode_at(file.0).kind {
             InodeKind::File { source, .. } => {
                 let place = (self.first[source.layer], source.entry);
@@ -159,7 +159,7 @@ impl Rootfs {
 
     /// As [`Rootfs::read`], and keeps something of files on the way: `want` says of which, and `take` gets their bytes piece
     /// by piece, each with its offset. Not all of these files are left in the end.
-    pub fn read_keeping<T: Send>(
+    pub(crate) fn read_keeping<T: Send>(
         layout: &Path,
         manifest: &ImageManifest,
         config: &ImageConfig,
@@ -278,7 +278,7 @@ impl Rootfs {
     }
 
     /// The size of a file in bytes.
-    pub fn size(&self, file: FileNumber) -> u64 {
+    pub(crate) fn size(&self, file: FileNumber) -> u64 {
         match self.tree.inode_at(file.0).kind {
             InodeKind::File { size, .. } => size,
             _ => 0,
@@ -294,7 +294,7 @@ impl Rootfs {
     }
 
     /// All names of files, links to files included, in the order of their paths.
-    pub fn names(&self) -> impl Iterator<Item = FileName> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = FileName> {
         self.tree.items().into_iter().filter_map(|item| {
             let inode = item.inode?;
             let is_file = self.is_file(inode);
@@ -313,7 +313,7 @@ impl Rootfs {
     }
 
     /// Reads files: `take` gets their bytes piece by piece, each with its offset, and files from several threads.
-    pub fn read_files<T: Send + Sync>(
+    pub(crate) fn read_files<T: Send + Sync>(
         &self,
         files: impl Iterator<Item = (FileNumber, T)>,
         take: impl Fn(&T, &[u8], u64) + Sync,

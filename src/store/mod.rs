@@ -83,6 +83,9 @@ pub enum StoreError {
         /// The digest of what came.
         found: Digest,
     },
+    /// A blob that was put into the store is not in it any more.
+    #[error("the store has lost the blob {0}: something else removed it, or changed it")]
+    Lost(Digest),
 }
 
 fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
@@ -104,7 +107,7 @@ pub enum Placement {
 
 /// How a store is used.
 #[derive(Clone, Copy, Debug)]
-pub struct Access {
+pub struct StoreOptions {
     /// How far what it holds is trusted.
     pub trust: Trust,
     /// How blobs get into outputs.
@@ -113,10 +116,10 @@ pub struct Access {
     pub waiting: fn(Option<u32>),
 }
 
-impl From<Trust> for Access {
+impl From<Trust> for StoreOptions {
     /// The default placement; nobody is told of waits.
     fn from(trust: Trust) -> Self {
-        Access {
+        StoreOptions {
             trust,
             placement: Placement::default(),
             waiting: |_| {},
@@ -149,25 +152,28 @@ pub(crate) enum Ingest {
 
 impl Store {
     /// Opens the store in `root`, which is made if need be.
-    pub fn open(root: &Path, access: impl Into<Access>) -> Result<Self, StoreError> {
+    pub fn open(root: &Path, options: impl Into<StoreOptions>) -> Result<Self, StoreError> {
         make_root(root)?;
-        Self::open_existing(root, access)
+        Self::open_existing(root, options)
     }
 
     /// Opens the store that is in `root`.
-    pub fn open_existing(root: &Path, access: impl Into<Access>) -> Result<Self, StoreError> {
-        let access = access.into();
-        let file = open_root(root, access.waiting)?;
-        failed("lock", root, lock(&file, Lock::Shared, access.waiting))?;
-        Ok(Self::locked(root, access, file))
+    pub fn open_existing(
+        root: &Path,
+        options: impl Into<StoreOptions>,
+    ) -> Result<Self, StoreError> {
+        let options = options.into();
+        let file = open_root(root, options.waiting)?;
+        failed("lock", root, lock(&file, Lock::Shared, options.waiting))?;
+        Ok(Self::locked(root, options, file))
     }
 
-    fn locked(root: &Path, access: Access, lock: File) -> Self {
+    fn locked(root: &Path, options: StoreOptions, lock: File) -> Self {
         Store {
             root: root.to_owned(),
-            trust: access.trust,
-            placement: access.placement,
-            waiting: access.waiting,
+            trust: options.trust,
+            placement: options.placement,
+            waiting: options.waiting,
             seals: Seals::of(root),
             reflinks: AtomicBool::new(true),
             _lock: lock,
@@ -189,7 +195,7 @@ impl Store {
     /// A file that is not what its name says is removed.
     pub(crate) fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
         let path = self.blob_path(digest);
-        let file = match open_regular(&path) {
+        let file = match open_own(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return failed("open", &path, Err(error)),
@@ -434,7 +440,7 @@ impl Store {
     /// Every blob.
     pub fn blobs(&self) -> Result<Vec<Blob>, StoreError> {
         let mut blobs = Vec::new();
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        for algorithm in Algorithm::ALL {
             let directory = self.root.join("blobs").join(algorithm.as_str());
             for (name, metadata) in list(&directory)? {
                 let Ok(digest) = format!("{}:{name}", algorithm.as_str()).parse() else {
@@ -466,7 +472,7 @@ impl Store {
 
     fn ingest_files(&self) -> Result<Vec<(PathBuf, fs::Metadata)>, StoreError> {
         let mut files = Vec::new();
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        for algorithm in Algorithm::ALL {
             let directory = self.root.join("ingest").join(algorithm.as_str());
             let listed = list(&directory)?.into_iter();
             files.extend(listed.map(|(name, metadata)| (directory.join(name), metadata)));
@@ -711,7 +717,8 @@ fn open_for_writing(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn open_regular(path: &Path) -> io::Result<File> {
+/// Opens a file of the store.
+fn open_own(path: &Path) -> io::Result<File> {
     refuse_symlink(path)?;
     File::open(path)
 }

@@ -58,17 +58,17 @@ pub(super) struct Seals {
     root: PathBuf,
     /// The list of this boot, where the system tells one boot from another.
     boot: Option<String>,
-    listed: Arc<Mutex<Listed>>,
+    lists: Arc<Mutex<VerifiedLists>>,
 }
 
 /// The lists as they were last read.
 #[derive(Debug, Default)]
-struct Listed {
+struct VerifiedLists {
     this_boot: HashSet<Digest>,
     durable: HashSet<Digest>,
 }
 
-impl Listed {
+impl VerifiedLists {
     fn has(&self, digest: &Digest) -> bool {
         self.this_boot.contains(digest) || self.durable.contains(digest)
     }
@@ -84,7 +84,7 @@ impl Seals {
             boot: boot
                 .filter(|id: &String| !id.is_empty())
                 .map(|id| format!("{BOOT}{id}")),
-            listed: Arc::default(),
+            lists: Arc::default(),
         }
     }
 
@@ -168,7 +168,7 @@ impl Seals {
     }
 
     /// Reads the lists anew.
-    fn read(&self) -> std::sync::MutexGuard<'_, Listed> {
+    fn read(&self) -> std::sync::MutexGuard<'_, VerifiedLists> {
         let digests = |name: &str| -> HashSet<Digest> {
             let path = self.root.join(LISTS).join(name);
             let bytes = refuse_symlink(&path).and_then(|()| read_at_most(&path, MAX_LIST));
@@ -176,17 +176,17 @@ impl Seals {
             let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
             text.lines().filter_map(|line| line.parse().ok()).collect()
         };
-        let listed = Listed {
+        let lists = VerifiedLists {
             this_boot: self.boot.as_deref().map(digests).unwrap_or_default(),
             durable: digests(DURABLE),
         };
         let mut guard = self.last_read();
-        *guard = listed;
+        *guard = lists;
         guard
     }
 
-    fn last_read(&self) -> std::sync::MutexGuard<'_, Listed> {
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_read(&self) -> std::sync::MutexGuard<'_, VerifiedLists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) use mtree::list;
 pub use parents::UnnamedParent;
 pub use reader::TarError;
 pub(crate) use reader::{
-    Archive, BLOCK, Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, Time, components,
+    Archive, BLOCK, Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, Mtime, components,
     padding,
 };
 pub(crate) use unpack::{Limits, stays_inside, unpack};

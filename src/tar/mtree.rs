@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::copy_data;
-use super::reader::{Archive, Content, Device, Entry, TarError, Time};
+use super::reader::{Archive, Content, Device, Entry, Mtime, TarError};
 use crate::oci::digest::{Algorithm, HashingWriter};
 
 /// Writes a line for each entry of an archive, in the archive's order. What mtree(5) has no word for is said as other
@@ -65,7 +65,7 @@ fn words(entry: &Entry) -> Vec<String> {
             words.push(format!("{word}={}", visible(name)));
         }
     }
-    let Time {
+    let Mtime {
         seconds,
         nanoseconds,
     } = metadata.mtime;

@@ -121,13 +121,13 @@ pub(crate) struct Metadata {
     /// The names of the user and the group; empty where only the numbers are said.
     pub(crate) user: Vec<u8>,
     pub(crate) group: Vec<u8>,
-    pub(crate) mtime: Time,
+    pub(crate) mtime: Mtime,
     pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// A point in time: seconds since 1970, rounded down, and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Time {
+pub(crate) struct Mtime {
     pub(crate) seconds: i64,
     pub(crate) nanoseconds: u32,
 }
@@ -339,7 +339,7 @@ impl<R: BufRead> Archive<R> {
         let mode = number(&header[100..108]).ok_or_else(|| fault("has no mode"))?;
         let mtime = match extensions.pax.get(&b"mtime"[..]) {
             Some(time) => parse_time(time),
-            None => number(&header[136..148]).map(|seconds| Time {
+            None => number(&header[136..148]).map(|seconds| Mtime {
                 seconds,
                 nanoseconds: 0,
             }),
@@ -730,7 +730,7 @@ fn parse_record(data: &[u8]) -> Option<Record<'_>> {
 }
 
 /// A time of a pax header: decimal seconds, perhaps negative, perhaps with a fraction.
-fn parse_time(text: &[u8]) -> Option<Time> {
+fn parse_time(text: &[u8]) -> Option<Mtime> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -744,12 +744,12 @@ fn parse_time(text: &[u8]) -> Option<Time> {
         .collect();
     let nanoseconds: u32 = digits.parse().ok()?;
     if whole.starts_with('-') && nanoseconds > 0 {
-        return Some(Time {
+        return Some(Mtime {
             seconds: seconds.checked_sub(1)?,
             nanoseconds: 1_000_000_000 - nanoseconds,
         });
     }
-    Some(Time {
+    Some(Mtime {
         seconds,
         nanoseconds,
     })
@@ -826,7 +826,7 @@ mod tests {
             capability.to_vec()
         );
         assert_eq!((metadata.mode, metadata.uid), (0o640, 4_000_000_000));
-        let mtime = Time {
+        let mtime = Mtime {
             seconds: -2,
             nanoseconds: 750_000_000,
         };

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use ::tar::{EntryType, Header};
 
-use super::reader::{Archive, BLOCK, Content, Device, Entry, Metadata, TarError, Time, padding};
+use super::reader::{Archive, BLOCK, Content, Device, Entry, Metadata, Mtime, TarError, padding};
 
 /// The longest name of a user or a group that a header has room for.
 const MAX_NAME: usize = 32;
@@ -138,7 +138,7 @@ fn extend(bytes: &mut Vec<u8>, kind: EntryType, data: &[u8]) {
 /// What of the attributes does not go into the header, as records of a pax header.
 fn pax(metadata: &Metadata) -> Vec<u8> {
     let mut records = Vec::new();
-    let Time {
+    let Mtime {
         seconds,
         nanoseconds,
     } = metadata.mtime;
@@ -177,7 +177,7 @@ fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 }
 
 /// Sets the seconds; those before 1970, and those that take more than eleven digits, in binary.
-fn set_mtime(header: &mut Header, time: Time) {
+fn set_mtime(header: &mut Header, time: Mtime) {
     if let Ok(seconds) = u64::try_from(time.seconds) {
         header.set_mtime(seconds);
     } else {
@@ -207,7 +207,7 @@ mod tests {
             gid: 7,
             user: b"www-data".to_vec(),
             group: vec![b'g'; 40],
-            mtime: Time {
+            mtime: Mtime {
                 seconds: -2,
                 nanoseconds: 750_000_000,
             },

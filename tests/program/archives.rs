@@ -1,11 +1,10 @@
 //! Archives of layouts, as other people's tools read them.
 
 use std::fs;
-use std::io::Write as _;
 
 use oci_pull_all_support::layout::{add_blob, archive, make_image, write_index};
 use oci_pull_all_support::rootfs::{Layer, write_layout};
-use oci_pull_all_support::{CONFIG, MANIFEST, digest, manifest_of, text};
+use oci_pull_all_support::{CONFIG, MANIFEST, digest, gzip, manifest_of, text};
 use serde_json::Value;
 
 use crate::new_user;
@@ -42,14 +41,11 @@ fn layers_that_are_compressed_differently_are_not_compressed_for_docker() {
     let user = new_user();
     let base = Layer::new().file("etc/base", "of the base\n").0;
     let own = Layer::new().file("etc/own", "our own\n").0;
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(&own).expect("in memory");
-    let gzip = gzip.finish().expect("in memory");
     let layout = user.path("layout");
     let tar = "application/vnd.oci.image.layer.v1.tar";
     let layers = [
         add_blob(&layout, tar, &base),
-        add_blob(&layout, &format!("{tar}+gzip"), &gzip),
+        add_blob(&layout, &format!("{tar}+gzip"), &gzip(&own)),
     ];
     write_layout(&layout, &layers, &[digest(&base), digest(&own)]);
     archive(&user, &["--format", "docker"]).succeeded();

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{INDEX, Images, MANIFEST, Registry, User, text};
+use oci_pull_all_support::{INDEX, Images, MANIFEST, Registry, User, gzip, text};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -13,14 +13,6 @@ use crate::new_user;
 
 const KIND: &str = "application/vnd.example.database.v1";
 const TGZ: &str = "application/vnd.example.layer.v1.tar+gzip";
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    use std::io::Write as _;
-
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(data).expect("can be written");
-    encoder.finish().expect("can be written")
-}
 
 /// A registry with an artifact, and the artifact by its digest.
 fn serve(blobs: &[(Option<&str>, &str, Vec<u8>)]) -> (Registry, String) {

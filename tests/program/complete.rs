@@ -6,7 +6,7 @@ use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::{CONFIG, LAYER, MANIFEST, User};
 use serde_json::{Value, json};
 
-use crate::{new_user, verify};
+use crate::new_user;
 
 /// An image in the layout `layout`, with the layer in the layout `base`.
 fn image(user: &User, layer: &[u8]) -> (Value, Value) {
@@ -52,7 +52,7 @@ fn a_layout_is_completed_with_what_it_lacks() {
     let given = blob("base", &layer);
     let with_blob = [&complete[..], &["--blob", &given]].concat();
     user.run(&with_blob).succeeded();
-    verify(&user.path("whole"));
+    user.verify(&user.path("whole"));
     assert!(user.path(&blob("whole", &layer)).is_symlink());
     user.run(&with_blob).failed(&["whole is not empty"]);
 

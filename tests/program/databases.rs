@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{Images, Registry, User, pushed};
+use oci_pull_all_support::{Images, Registry, User, gzip, pushed};
 use serde_json::{Value, json};
 use tar::EntryType;
 use zip::write::SimpleFileOptions;
@@ -48,12 +48,6 @@ fn zip(records: &[(String, Vec<u8>)]) -> Vec<u8> {
         writer.write_all(bytes).expect("a record");
     }
     writer.finish().expect("a zip file").into_inner()
-}
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(data).expect("can be written");
-    encoder.finish().expect("can be written")
 }
 
 /// A database of ClamAV's that was built at a time.

@@ -2,7 +2,6 @@
 //! have is taken.
 
 use std::fs;
-use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -10,7 +9,7 @@ use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
     Answer, CONFIG, Content, EMPTY, Faulty, INDEX, LAYER, MANIFEST, Ran, User, config_of, digest,
-    manifest_of, text,
+    gzip, manifest_of, text,
 };
 use serde_json::{Value, json};
 
@@ -27,19 +26,9 @@ fn tar_of(name: &str, content: &str) -> Vec<u8> {
     tar.into_inner().expect("it fits in memory")
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(bytes).expect("it fits in memory");
-    gzip.finish().expect("it fits in memory")
-}
-
-fn no_spoil(_: &oci_pull_all_support::Seen, answer: Answer) -> Answer {
-    answer
-}
-
 fn pull(user: &User, content: Content, more: &[&str]) -> Ran {
     let image = content.digest.clone();
-    let registry = Faulty::start(content, no_spoil);
+    let registry = Faulty::good(content);
     let reference = format!("{}/image@{image}", registry.host());
     let pull = ["pull", &reference, "--output", "out", "--no-store"];
     user.run(&[&pull, more, &["--summary", "summary.json"]].concat())
@@ -914,7 +903,7 @@ fn what_a_registry_says_acts_on_nothing() {
     let entry = |entry: &Value| vec![for_platform(entry, hostile)];
     let content = index(entry, &head);
     let image = content.digest.clone();
-    let registry = Faulty::start(content, no_spoil);
+    let registry = Faulty::good(content);
     let reference = format!("{}/image@{image}", registry.host());
     let acts = |text: &str| text.contains(['\u{1b}', '\u{202e}', '\r']);
     for command in [

@@ -3,15 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use oci_pull_all_support::{
-    Answer, Content, Deaf, End, Faulty, Flow, PIECE, Ran, Seen, User, blobs, digest, noise,
+    Answer, Content, Deaf, End, Faulty, Flow, INDEX, LAYER, MANIFEST, PIECE, Ran, Seen, User,
+    blobs, digest, noise,
 };
 use serde_json::{Value, json};
 
 use crate::new_user;
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const MEGABYTE: usize = 1 << 20;
 
 /// A pull of one image from a registry that spoils its answers.

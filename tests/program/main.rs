@@ -34,17 +34,9 @@ mod store;
 mod strange;
 mod tokens;
 
-use std::path::Path;
-
 use oci_pull_all_support::User;
 
 /// A new user of the program, who has nothing.
 fn new_user() -> User {
     User::of(env!("CARGO_BIN_EXE_oci-pull-all"))
-}
-
-/// Has the program verify a layout, which must be valid.
-fn verify(layout: &Path) {
-    let layout = layout.to_str().expect("a path in UTF-8");
-    new_user().run(&["verify", layout]).succeeded();
 }

@@ -16,10 +16,6 @@ fn image() -> Content {
     Content::image(&[noise(1, 3 * MEGABYTE), noise(2, 2000)])
 }
 
-fn good(content: Content) -> Faulty {
-    Faulty::start(content, |_, answer| answer)
-}
-
 fn below_hub(mirror: &Faulty) -> String {
     format!("{}/hub", mirror.host())
 }
@@ -51,7 +47,7 @@ fn told(ran: &Ran) -> usize {
 
 #[test]
 fn what_a_mirror_has_is_not_asked_of_the_origin() {
-    let (mirror, origin) = (good(image()), good(image()));
+    let (mirror, origin) = (Faulty::good(image()), Faulty::good(image()));
     let ran = completes(&new_user(), &origin.host(), &[&below_hub(&mirror)]);
     assert_eq!(told(&ran), 0, "{}", ran.stderr);
     assert_eq!(origin.seen().len(), 0, "the origin was asked");
@@ -62,7 +58,7 @@ fn what_a_mirror_has_is_not_asked_of_the_origin() {
 /// A mirror that spoils every answer about the image; the origin gives what it does not.
 fn passed_over(spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static) -> Faulty {
     let mirror = Faulty::start(image(), spoil);
-    let origin = good(image());
+    let origin = Faulty::good(image());
     let ran = completes(&new_user(), &origin.host(), &[&below_hub(&mirror)]);
     assert_eq!(told(&ran), 1, "{}", ran.stderr);
     assert!(
@@ -75,7 +71,7 @@ fn passed_over(spoil: impl Fn(&Seen, Answer) -> Answer + Send + Sync + 'static) 
 
 #[test]
 fn a_mirror_that_cannot_be_used_is_passed_over() {
-    let origin = good(image());
+    let origin = Faulty::good(image());
     let ran = completes(&new_user(), &origin.host(), &[NOWHERE]);
     assert_eq!(told(&ran), 1, "{}", ran.stderr);
     for status in [401, 403, 404, 429, 503] {
@@ -129,7 +125,7 @@ fn what_a_mirror_breaks_off_goes_on_at_the_origin() {
             false => answer,
         }
     });
-    let origin = good(image());
+    let origin = Faulty::good(image());
     let ran = completes(&new_user(), &origin.host(), &[&below_hub(&mirror)]);
     assert_eq!(told(&ran), 1, "{}", ran.stderr);
     let sent = usize::try_from(origin.sent()).expect("small");
@@ -145,7 +141,7 @@ fn mirrors_are_asked_in_their_order() {
             answer
         }
     });
-    let (full, origin) = (good(image()), good(image()));
+    let (full, origin) = (Faulty::good(image()), Faulty::good(image()));
     let mirrors = [NOWHERE, &below_hub(&partial), &full.host()];
     let ran = completes(&new_user(), &origin.host(), &mirrors);
     assert_eq!(told(&ran), 2, "{}", ran.stderr);
@@ -199,7 +195,7 @@ fn where_nobody_serves_the_origin_is_what_the_error_is_about() {
 
 #[test]
 fn a_site_has_mirrors_for_all_of_its_pulls() {
-    let (sites, projects) = (good(image()), good(image()));
+    let (sites, projects) = (Faulty::good(image()), Faulty::good(image()));
     let variable = |value: &str| [("OCI_PULL_ALL_MIRRORS", value.to_owned())];
     let entries = format!("quay.io=127.0.0.1:2,{NOWHERE}={}", below_hub(&sites));
     let entries = variable(&entries);
@@ -226,12 +222,12 @@ fn a_site_has_mirrors_for_all_of_its_pulls() {
 
 #[test]
 fn plain_http_is_spoken_to_a_mirror_that_is_named_so() {
-    let origin = good(image());
+    let origin = Faulty::good(image());
     // Not this machine's loopback by its name, so TLS is the rule.
     let mirror = "mirror.invalid:1";
     let ran = completes(&new_user(), &origin.host(), &[mirror]);
     assert_eq!(told(&ran), 1, "{}", ran.stderr);
-    let plain = Faulty::start(image(), |_, answer| answer);
+    let plain = Faulty::good(image());
     let proxy = format!("http://{}", plain.host());
     let through = [("HTTP_PROXY", proxy.as_str()), ("NO_PROXY", "127.0.0.1")];
     let user = new_user();

@@ -1,17 +1,16 @@
-//! What lies between the fetcher and a registry: tokens, certificates, proxies, other hosts.
+//! What lies between the program and a registry: tokens, certificates, proxies, other hosts.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use oci_pull_all_support::{
-    Answer, Content, Faulty, Identity, Proxy, Ran, Registry, User, blobs, digest, noise, skip,
+    Answer, Content, Faulty, Identity, LAYER, Proxy, Ran, Registry, User, blobs, digest, noise,
+    skip,
 };
 use serde_json::json;
 
 use crate::new_user;
-
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 #[test]
 fn an_anonymous_token_is_asked_for_and_kept() {
@@ -122,7 +121,7 @@ fn ranges_of_a_foreign_layer_are_not_the_registrys() {
     let own = content.add(LAYER, noise(4, LARGE / 2));
     let content = content.finish(&[foreign, own]);
     let root = content.digest.clone();
-    let registry = Faulty::start(content, |_, answer| answer);
+    let registry = Faulty::good(content);
     let reference = format!("{}/app@{root}", registry.host());
     let one = ["--concurrency", "1"];
     let user = new_user();
@@ -269,7 +268,7 @@ fn the_systems_authorities_are_trusted_beside_those_that_the_environment_names()
         let root = content.digest.clone();
         let registry = match identity {
             Some(identity) => Faulty::start_tls(identity, content, |_, answer| answer),
-            None => Faulty::start(content, |_, answer| answer),
+            None => Faulty::good(content),
         };
         let reference = format!("{}/app@{root}", registry.host());
         let script = format!("mount -t tmpfs none {DIRECTORY} && {script} && exec \"$0\" \"$@\"");
@@ -366,7 +365,7 @@ fn a_refusal_of_a_proxy_for_plain_http_is_named_as_such() {
         assert_eq!(proxy.seen().len(), tries);
     }
     // What a registry says comes through.
-    let proxy = Faulty::start(image.clone(), |_, answer| answer);
+    let proxy = Faulty::good(image.clone());
     pull(&proxy).succeeded();
     let proxy = Faulty::start(image.clone(), |_, _| {
         Answer::new(403, "{}").header("Docker-Distribution-Api-Version", "registry/2.0")
@@ -436,7 +435,7 @@ fn a_proxy_that_cannot_be_used_is_an_error() {
 fn a_redirect_from_https_to_http_is_refused() {
     let content = Content::image(&[noise(1, 1000)]);
     let image = content.digest.clone();
-    let plain = Faulty::start(content.clone(), |_, answer| answer);
+    let plain = Faulty::good(content.clone());
     let elsewhere = plain.host();
     let identity = Identity::new();
     let front = Faulty::start_tls(&identity, content, move |seen, answer| {

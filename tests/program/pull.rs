@@ -1,4 +1,4 @@
-//! The fetcher's commands, against a real registry.
+//! The program's commands, against a real registry.
 
 use std::fs;
 use std::process::Command;

@@ -179,7 +179,7 @@ fn a_base_whose_ranges_are_of_no_use_passes_through() {
 fn a_blob_that_is_too_long_for_one_request_is_sent_in_chunks() {
     let content = Content::image(&[noise(10, 2_500_000)]);
     let (layer, image) = (content.layers[0].clone(), content.digest.clone());
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     let target = Registry::admitting(1 << 20);
     let shallow = Shallow::pull(&origin.host(), &image);
     let repository = format!("{}/team/app", target.host());
@@ -323,7 +323,7 @@ fn forgetful(requests: usize, limit: usize) -> Faulty {
 fn a_token_that_expires_within_an_upload_is_renewed() {
     let content = Content::image(&[noise(12, 5_500_000)]);
     let (layer, image) = (content.layers[0].clone(), content.digest.clone());
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     for limit in [usize::MAX, 1 << 20] {
         let target = forgetful(2, limit);
         let repository = format!("{}/team/app", target.host());
@@ -365,7 +365,7 @@ fn log_in(path: &Path, host: &str, password: &str) {
 fn what_a_registry_refuses_is_told() {
     let content = Content::image(&[noise(6, 100)]);
     let image = content.digest.clone();
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     let shallow = Shallow::pull(&origin.host(), &image);
     let guarded = Registry::with_password();
     let repository = format!("{}/team/app", guarded.host());
@@ -495,7 +495,7 @@ fn push_by_a_bad_line(
     let layer = noise(seed, 8_000_000);
     let content = Content::image(std::slice::from_ref(&layer));
     let (digest, image) = (content.layers[0].clone(), content.digest.clone());
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     let shallow = Shallow::pull(&origin.host(), &image);
     let put = format!("digest=sha256%3A{}", hex(&digest));
     let line = Cutting::before(target, &put, each, breaks);
@@ -560,7 +560,7 @@ fn an_upload_begins_anew_where_the_registry_does_not_say_what_it_has() {
 fn a_chunk_that_breaks_off_is_sent_again_alone() {
     let content = Content::image(&[noise(13, 2_500_000)]);
     let (layer, image) = (content.layers[0].clone(), content.digest.clone());
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     let target = Registry::admitting(1 << 20);
     let line = Cutting::before(target.host(), "content-range: 1048576-", 500_000, 1);
     let shallow = Shallow::pull(&origin.host(), &image);
@@ -579,7 +579,7 @@ fn a_chunk_that_breaks_off_is_sent_again_alone() {
 fn a_tag_that_cannot_be_moved_is_told_with_what_it_points_to() {
     let content = Content::image(&[noise(7, 100)]);
     let image = content.digest.clone();
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     let shallow = Shallow::pull(&origin.host(), &image);
     let other = format!("sha256:{}", "0".repeat(64));
     let immutable = target({
@@ -658,7 +658,7 @@ fn a_token_is_for_the_push_and_for_what_is_mounted() {
 fn an_upload_does_not_lead_to_a_clouds_metadata() {
     let content = Content::image(&[noise(9, 100)]);
     let image = content.digest.clone();
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     let shallow = Shallow::pull(&origin.host(), &image);
     let registry =
         target(
@@ -680,7 +680,7 @@ fn an_upload_does_not_lead_to_a_clouds_metadata() {
 fn an_upload_elsewhere_gets_no_credentials() {
     let content = Content::image(&[noise(9, 100)]);
     let image = content.digest.clone();
-    let origin = Faulty::start(content, |_: &Seen, answer| answer);
+    let origin = Faulty::good(content);
     let shallow = Shallow::pull(&origin.host(), &image);
     let elsewhere = target(|_| Some(Answer::new(201, "")));
     let location = format!("http://{}/put?state=a%2Fb", elsewhere.host());

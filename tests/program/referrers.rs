@@ -5,7 +5,7 @@ use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, bare, list_of
 use oci_pull_all_support::{Answer, Faulty, INDEX, MANIFEST, Seen, blobs, digest, text};
 use serde_json::json;
 
-use crate::{new_user, verify};
+use crate::new_user;
 
 #[test]
 fn a_list_comes_in_pages_and_its_order_does_not_matter() {
@@ -32,7 +32,7 @@ fn a_list_comes_in_pages_and_its_order_does_not_matter() {
         let user = new_user();
         let reference = repository.reference(&registry.host());
         pull(&user, &reference, "out", &[]).succeeded();
-        verify(&user.path("out"));
+        user.verify(&user.path("out"));
         (index_json(&user.path("out")), blobs(&user.path("out")))
     };
     assert_eq!(content(&straight), content(&paged));

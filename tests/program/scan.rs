@@ -10,7 +10,7 @@ use oci_pull_all_support::layout::make_image;
 use oci_pull_all_support::{Ran, Registry, User, blobs, skip};
 use serde_json::Value;
 
-use crate::{new_user, verify};
+use crate::new_user;
 
 /// What the system lets a process have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +213,7 @@ fn of_an_index_a_scanner_sees_the_image_that_it_is_for() {
         let seen = format!("SEEN={}", user.path("seen").display());
         let of = ["--platform", "linux/arm64", "--env", &seen];
         system.scan(&user, "layout", script, &of).succeeded();
-        verify(&user.path("seen"));
+        user.verify(&user.path("seen"));
         let manifests = index(&user)["manifests"].clone();
         let [manifest] = &manifests.as_array().expect("a list")[..] else {
             panic!("not one image: {manifests}");
@@ -494,7 +494,7 @@ fn a_registry_for_a_scanner_has_the_whole_image() {
             user.run_by(command, &arguments)
         };
         ran.succeeded();
-        verify(&user.path("pulled"));
+        user.verify(&user.path("pulled"));
         assert_eq!(blobs(&user.path("pulled")), blobs(&user.path("layout")));
     }
 }

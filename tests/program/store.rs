@@ -23,7 +23,7 @@ fn image() -> Content {
 }
 
 fn serve(content: &Content) -> (Faulty, String) {
-    let registry = Faulty::start(content.clone(), |_, answer| answer);
+    let registry = Faulty::good(content.clone());
     let reference = format!("{}/app@{}", registry.host(), content.digest);
     (registry, reference)
 }
@@ -583,7 +583,7 @@ fn a_killed_copy_leaves_nothing_in_the_next_layout() {
     user.run(&arguments).succeeded();
     assert_eq!(names("out/blobs/sha256").len(), 4);
     assert!(!names("out").iter().any(is_left));
-    crate::verify(&user.path("out"));
+    user.verify(&user.path("out"));
 }
 
 #[test]

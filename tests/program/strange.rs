@@ -1,16 +1,12 @@
 //! Layouts that the spec allows and few make, and those that mean harm.
 
-use oci_pull_all_support::User;
+use std::path::Path;
+
 use oci_pull_all_support::layout::{add_blob, write_index};
+use oci_pull_all_support::{CONFIG, EMPTY, INDEX, LAYER, MANIFEST, User};
 use serde_json::{Value, json};
 
 use crate::new_user;
-
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// A user who makes the layout `layout` by hand.
 struct Maker {
@@ -63,7 +59,7 @@ impl Maker {
     }
 
     fn verify(&self) {
-        self.user.run(&["verify", "layout"]).succeeded();
+        self.user.verify(Path::new("layout"));
     }
 
     /// The layout is valid after it was archived, too.

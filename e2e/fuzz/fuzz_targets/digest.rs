@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use oci_pull_all::oci::digest::{Algorithm, Digest, hash_reader};
 
 fuzz_target!(|data: &[u8]| {
-    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+    for algorithm in Algorithm::ALL {
         let digest = Digest::of(algorithm, data);
         assert_eq!(check(&digest.to_string()), Some(digest.clone()));
         let (read, size) = hash_reader(algorithm, data).expect("memory can be read");

@@ -19,12 +19,8 @@ use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::time::Time;
 use oci_pull_all_e2e::checkout;
+use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST};
 use serde_json::{Value, json};
-
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// Keys that tell an object of the specifications from one of the user's.
 const OF_THE_SPECS: [&str; 7] = [

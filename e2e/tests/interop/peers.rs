@@ -16,7 +16,7 @@ use serde_json::json;
 /// A user with a pulled image in the layout `out`; returns the image's digest too.
 fn pulled() -> (User, String) {
     let content = Content::image(&[noise(1, 1 << 20), noise(2, 2000)]);
-    let registry = Faulty::start(content.clone(), |_, answer| answer);
+    let registry = Faulty::good(content.clone());
     let user = new_user();
     pull(&user, &registry.host(), &content.digest, "out");
     (user, content.digest)

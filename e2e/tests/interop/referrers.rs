@@ -191,7 +191,7 @@ fn a_registry_without_the_api_has_tags() {
 
     // A mirror that has the image alone does not tell that nothing refers to it.
     let mirror = attached.repository.clone();
-    let mirror = Faulty::start(mirror.content, |_, answer| answer);
+    let mirror = Faulty::good(mirror.content);
     let user = new_user();
     let mirrors = ["--mirror", &mirror.host()];
     pull(&user, &reference, "out", &mirrors).succeeded();

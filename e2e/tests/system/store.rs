@@ -17,7 +17,7 @@ fn image() -> Content {
 }
 
 fn serve(content: &Content) -> (Faulty, String) {
-    let registry = Faulty::start(content.clone(), |_, answer| answer);
+    let registry = Faulty::good(content.clone());
     let reference = format!("{}/app@{}", registry.host(), content.digest);
     (registry, reference)
 }

@@ -1,7 +1,9 @@
 //! Images that a test makes of a few bytes.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -173,4 +175,11 @@ pub fn text(value: &Value) -> &str {
 /// If it is not one of sha256.
 pub fn hex(digest: &str) -> &str {
     digest.strip_prefix("sha256:").expect("a sha256 digest")
+}
+
+/// What gzip makes of these bytes.
+pub fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(data).expect("memory can be written");
+    encoder.finish().expect("memory can be written")
 }

@@ -1,13 +1,11 @@
 //! A small base image in the shape of a distribution's: an index with images for two platforms and an
 //! attestation, as buildx writes it.
 
-use std::io::Write as _;
 use std::sync::LazyLock;
 
-use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::content::{CONFIG, INDEX, MANIFEST, digest, noise, text};
+use crate::content::{CONFIG, INDEX, MANIFEST, digest, gzip, noise, text};
 use crate::images::Images;
 
 const DOCKER: &str = "application/vnd.docker.";
@@ -148,10 +146,4 @@ fn tar(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
         added.expect("memory can be written");
     }
     archive.into_inner().expect("memory can be written")
-}
-
-fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(data).expect("memory can be written");
-    encoder.finish().expect("memory can be written")
 }

@@ -10,6 +10,11 @@ use crate::http::{Answer, Identity, Seen, Server};
 pub struct Faulty(Server);
 
 impl Faulty {
+    /// A registry that answers rightly.
+    pub fn good(content: Content) -> Self {
+        Self::start(content, |_, answer| answer)
+    }
+
     /// A registry that answers what `spoil` makes of the right answer.
     pub fn start(
         content: Content,

@@ -21,8 +21,8 @@ mod skip;
 mod user;
 
 pub use content::{
-    CONFIG, Content, EMPTY, INDEX, LAYER, MANIFEST, config_of, digest, hex, manifest_of, noise,
-    text,
+    CONFIG, Content, EMPTY, INDEX, LAYER, MANIFEST, config_of, digest, gzip, hex, manifest_of,
+    noise, text,
 };
 pub use cutting::Cutting;
 pub use debian::{dpkg_status, images as debian};

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::content::{Content, INDEX, MANIFEST, text};
+use crate::content::{Content, EMPTY, INDEX, MANIFEST, text};
 use crate::faulty::Faulty;
 use crate::http::{Answer, Seen};
 use crate::user::{Ran, User};
 
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The type of the signatures.
 pub const SIGNATURE: &str = "application/vnd.tests.signature";
 /// The type of the SBOMs.

@@ -52,7 +52,7 @@ impl User {
         self.home.path().join(relative)
     }
 
-    /// Runs the fetcher in the home with an environment that holds nothing but `HOME`.
+    /// Runs the program in the home with an environment that holds nothing but `HOME`.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         self.run_with(&[], arguments)
     }
@@ -75,7 +75,7 @@ impl User {
         Ran::new(&output.expect("can be run"))
     }
 
-    /// Starts the fetcher and lets it run.
+    /// Starts the program and lets it run.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(Command::new(&self.program), &[], arguments)
             .stdout(Stdio::null())
@@ -106,6 +106,15 @@ impl User {
             .current_dir(self.home.path())
             .args(arguments);
         command
+    }
+
+    /// Has the program verify a layout.
+    ///
+    /// # Panics
+    /// If it finds something wrong.
+    pub fn verify(&self, layout: &Path) {
+        let layout = layout.to_str().expect("a path in UTF-8");
+        self.run(&["verify", layout]).succeeded();
     }
 
     /// The directory of the store.
