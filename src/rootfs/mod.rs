@@ -120,8 +120,6 @@ pub(crate) struct FileEntry<'a> {
     pub(crate) path: &'a [u8],
     /// Its size in bytes.
     pub(crate) size: u64,
-    /// Its mode.
-    pub(crate) mode: u32,
 }
 
 /// What was kept of files while layers were read.
@@ -175,9 +173,8 @@ impl Rootfs {
                 let Content::File { size } = entry.content else {
                     return Ok(None);
                 };
-                let mode = entry.metadata.mode;
                 let path = &entry.path;
-                let Some(mut kept) = want(&FileEntry { path, size, mode }) else {
+                let Some(mut kept) = want(&FileEntry { path, size }) else {
                     return Ok(None);
                 };
                 archive.data(|bytes, offset| {

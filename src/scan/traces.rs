@@ -183,18 +183,7 @@ impl Traces {
             };
             brought.push((file, owner, files));
         }
-        let mut owned = BTreeSet::new();
-        for (list, owner, files) in brought {
-            let is_installed = match owner {
-                Owner::Itself => true,
-                Owner::Package(name) => traces.has_installed(DPKG, &name),
-                Owner::File(path) => rootfs.file(&path).is_some(),
-            };
-            // What a layer above brought is no longer the package's.
-            let is_of_package = |file: &FileNumber| rootfs.layer(*file) <= rootfs.layer(list);
-            let files = files.iter().filter_map(|path| rootfs.file(path));
-            owned.extend(files.filter(|file| is_installed && is_of_package(file)));
-        }
+        let owned = traces.owned(rootfs, brought);
         // A link to one that is known by another name is passed over.
         passed_over.extend(archives.intersection(&linked));
         let unknown = archives.difference(&linked).copied().collect();
@@ -213,6 +202,27 @@ impl Traces {
         traces.passed_over = names_of(passed_over);
         traces.unknown_archives = names_of(unknown);
         Ok(traces)
+    }
+
+    /// The files that packages of the system brought, by their lists.
+    fn owned(
+        &self,
+        rootfs: &Rootfs,
+        brought: Vec<(FileNumber, Owner, BTreeSet<String>)>,
+    ) -> BTreeSet<FileNumber> {
+        let mut owned = BTreeSet::new();
+        for (list, owner, files) in brought {
+            let is_installed = match owner {
+                Owner::Itself => true,
+                Owner::Package(name) => self.has_installed(DPKG, &name),
+                Owner::File(path) => rootfs.file(&path).is_some(),
+            };
+            // What a layer above brought is no longer the package's.
+            let is_of_package = |file: &FileNumber| rootfs.layer(*file) <= rootfs.layer(list);
+            let files = files.iter().filter_map(|path| rootfs.file(path));
+            owned.extend(files.filter(|file| is_installed && is_of_package(file)));
+        }
+        owned
     }
 
     /// Whether a package of this name is in a database of the kind, as far as is known.
@@ -333,7 +343,7 @@ fn at<'a>(
         .flat_map(|(_, packages)| packages.iter().copied())
 }
 
-/// Scanners do not agree on how names are written (PyPA, "Names and normalization").
+/// Scanners do not agree on how names are written (packaging.python.org, "Names and normalization").
 fn normal_name(name: &str) -> String {
     name.to_ascii_lowercase().replace(['_', '.'], "-")
 }
