@@ -389,9 +389,13 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     };
     let listed = preset.read_list(&list)?;
     write(&args.list, &list)?;
-    let inventory = run.inventory(image, Some(read), &listed, java)?;
+    let looks_into = |path: &str| preset.looks_into(path);
+    let inventory = run.inventory(image, Some((read, &looks_into)), &listed, java)?;
     write_json(&args.output, &inventory)
 }
+
+/// Whether a scanner looks into Java archives of a name.
+type LooksInto<'a> = &'a dyn Fn(&str) -> bool;
 
 /// How a scanner ends that found something, or did not.
 const FOUND: i32 = 1;
@@ -434,7 +438,9 @@ fn scan_packages(
     list.scanner.version = run.version(|said| preset.read_version(said))?;
     let advisories = preset.read_database(&args.database, &list)?;
     check_not_yet("database", advisories.database().built)?;
-    let inventory = run.inventory(image, Some(read), &list, JavaArchives::Content)?;
+    let looks_into = |path: &str| preset.looks_into(path);
+    let read = Some((read, &looks_into as LooksInto<'_>));
+    let inventory = run.inventory(image, read, &list, JavaArchives::Content)?;
     if let Some(base) = base {
         inventory.check_base(base)?;
     }
@@ -853,7 +859,7 @@ impl<'a> Run<'a> {
     fn inventory(
         &self,
         image: FoundImage,
-        read: Option<ReadImage>,
+        read: Option<(ReadImage, LooksInto<'_>)>,
         listed: &Listed,
         java: JavaArchives,
     ) -> Result<Inventory> {
@@ -878,7 +884,7 @@ impl<'a> Run<'a> {
             layers: config.diff_ids,
             system: listed.system.clone(),
             traces: match read {
-                Some(read) => Traces::of(read, &packages)?,
+                Some((read, looks_into)) => Traces::of(read, &packages, looks_into)?,
                 None => Traces::default(),
             },
             packages: packages.into_iter().collect(),

@@ -32,26 +32,40 @@ impl Buckets {
         let file = open_regular(path)?;
         let (page_size, root) = meta(&file)?;
         let mut buckets = BTreeMap::new();
-        let mut queue = vec![root];
-        let mut seen = BTreeSet::new();
-        while let Some(number) = queue.pop() {
-            if !seen.insert(number) || seen.len() > MAX_PAGES {
-                return Err(bad("its pages lead in a circle, or are too many"));
+        walk(&file, page_size, root, |key, value, flags| {
+            if flags & BUCKET != 0 {
+                let filled = has_content(&file, value, page_size)?;
+                buckets.insert(String::from_utf8_lossy(key).into_owned(), filled);
             }
-            let page = read_page(&file, number, page_size)?;
-            match Page(&page).elements()? {
-                Elements::Pages(pages) => queue.extend(pages),
-                Elements::Leaf(items) => {
-                    for (key, value, flags) in items {
-                        if flags & BUCKET != 0 {
-                            let filled = has_content(&file, value, page_size)?;
-                            buckets.insert(String::from_utf8_lossy(key).into_owned(), filled);
-                        }
-                    }
+            Ok(())
+        })?;
+        Ok(Buckets(buckets))
+    }
+
+    /// The keys in the bucket that is below others by these names; none where it is not there.
+    pub(super) fn keys_in(path: &Path, names: [&str; 2]) -> io::Result<BTreeSet<String>> {
+        let file = open_regular(path)?;
+        let (page_size, root) = meta(&file)?;
+        let mut bucket = root.to_le_bytes().to_vec();
+        for name in names {
+            let mut inner = None;
+            walk_bucket(&file, page_size, &bucket, |key, value, flags| {
+                if flags & BUCKET != 0 && key == name.as_bytes() {
+                    inner = Some(value.to_vec());
                 }
+                Ok(())
+            })?;
+            match inner {
+                Some(inner) => bucket = inner,
+                None => return Ok(BTreeSet::new()),
             }
         }
-        Ok(Buckets(buckets))
+        let mut keys = BTreeSet::new();
+        walk_bucket(&file, page_size, &bucket, |key, _, _| {
+            keys.insert(String::from_utf8_lossy(key).into_owned());
+            Ok(())
+        })?;
+        Ok(keys)
     }
 
     /// Whether there is a bucket of this name with anything in it.
@@ -66,6 +80,53 @@ impl Buckets {
             .by_ref()
             .take_while(|(name, _)| name.starts_with(prefix))
             .any(|(_, filled)| *filled)
+    }
+}
+
+/// Goes through the elements below a page: their keys, values and flags.
+fn walk(
+    file: &File,
+    page_size: usize,
+    root: u64,
+    mut each: impl FnMut(&[u8], &[u8], u32) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut queue = vec![root];
+    let mut seen = BTreeSet::new();
+    while let Some(number) = queue.pop() {
+        if !seen.insert(number) || seen.len() > MAX_PAGES {
+            return Err(bad("its pages lead in a circle, or are too many"));
+        }
+        let page = read_page(file, number, page_size)?;
+        match Page(&page).elements()? {
+            Elements::Pages(pages) => queue.extend(pages),
+            Elements::Leaf(items) => {
+                for (key, value, flags) in items {
+                    each(key, value, flags)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same of a bucket, of which an element's value tells.
+fn walk_bucket(
+    file: &File,
+    page_size: usize,
+    value: &[u8],
+    mut each: impl FnMut(&[u8], &[u8], u32) -> io::Result<()>,
+) -> io::Result<()> {
+    let root = number::<8>(value, 0)?;
+    if root != 0 {
+        return walk(file, page_size, root, each);
+    }
+    // A small bucket is in its parent's page.
+    let page = value.get(16..).ok_or_else(|| bad("a bucket is cut off"))?;
+    match Page(page).elements()? {
+        Elements::Leaf(items) => items
+            .into_iter()
+            .try_for_each(|(key, value, flags)| each(key, value, flags)),
+        Elements::Pages(_) => Err(bad("a page is of another kind")),
     }
 }
 

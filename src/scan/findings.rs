@@ -295,6 +295,7 @@ impl Inventory {
                 seen: seen.to_string(),
             });
         }
+        troubles.extend(self.of_other_branch());
         if let Some(path) = &self.traces.log {
             troubles.push(Trouble::UnreadLog { path: path.clone() });
         }
@@ -329,6 +330,26 @@ impl Inventory {
             }
         }
         troubles
+    }
+
+    /// That the packages are of no release that Alpine says it is.
+    fn of_other_branch(&self) -> Option<Trouble> {
+        let said = self.traces.system.as_ref()?;
+        let branches = &self.traces.branches;
+        let release: Vec<&str> = said.release.splitn(3, '.').take(2).collect();
+        // What will be a release is one of edge until then.
+        let own = match &*release {
+            [major, minor] if !said.release.contains('_') => format!("v{major}.{minor}"),
+            _ => "edge".to_owned(),
+        };
+        let is_other = said.family == "alpine"
+            && !branches.is_empty()
+            && !branches.contains(&own)
+            && self.packages.iter().any(|package| package.of_system);
+        is_other.then(|| Trouble::SystemOfOtherBranch {
+            said: said.to_string(),
+            branches: branches.iter().cloned().collect::<Vec<_>>().join(", "),
+        })
     }
 
     /// What the scanner did not see of a database of packages.
@@ -893,6 +914,13 @@ pub enum Trouble {
         /// What the scanner took it for.
         seen: String,
     },
+    /// The image says that it is of another release than its packages.
+    SystemOfOtherBranch {
+        /// What the image says.
+        said: String,
+        /// Where its packages come from.
+        branches: String,
+    },
     /// The image does not say of which system it is, and the scanner takes it for one all the same.
     SystemNotSaid {
         /// What the scanner took it for.
@@ -963,7 +991,9 @@ impl Trouble {
             }
             Trouble::SystemPackagesGone => "system-packages-gone",
             Trouble::SystemDiffers { .. } => "system-differs",
-            Trouble::SystemMistaken { .. } | Trouble::SystemNotSaid { .. } => "system-mistaken",
+            Trouble::SystemMistaken { .. }
+            | Trouble::SystemOfOtherBranch { .. }
+            | Trouble::SystemNotSaid { .. } => "system-mistaken",
             Trouble::NetworkNotBlocked { .. } => "network-not-blocked",
             Trouble::NoJavaDatabase { .. } => "no-java-database",
         }
@@ -1093,6 +1123,12 @@ impl std::fmt::Display for Trouble {
                 write!(
                     f,
                     "the image says that it is {said}, and the scanner took it for {seen}"
+                )
+            }
+            Trouble::SystemOfOtherBranch { said, branches } => {
+                write!(
+                    f,
+                    "the image says that it is {said}, and its packages come from {branches}"
                 )
             }
             Trouble::SystemNotSaid { seen } => {

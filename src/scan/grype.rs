@@ -22,6 +22,7 @@ use crate::tar::{Limits, TarError, open_archive_file, unpack};
 use super::findings::{Database, FindingKind, JavaArchives, Package, Scanner, Severity, System};
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 use super::sqlite::{MAGIC, all, open};
+use super::traces::JAVA_ARCHIVES;
 
 /// The file of a database, as grype calls it.
 pub const DATABASE: &str = "vulnerability.db";
@@ -67,6 +68,11 @@ pub(super) struct Grype;
 impl Preset for Grype {
     fn java_archives(&self, _database: &[PathBuf]) -> Result<JavaArchives, AnswerError> {
         Ok(JavaArchives::Content)
+    }
+
+    fn looks_into(&self, path: &str) -> bool {
+        // In lower case alone.
+        JAVA_ARCHIVES.iter().any(|ending| path.ends_with(ending))
     }
 
     fn list(&self, _cache: &Path, _java_database: &[PathBuf]) -> Result<Call, FileError> {

@@ -19,6 +19,7 @@ use crate::oci::strict;
 use super::findings::{Database, FindingKind, Package, Scanner, Severity, System};
 use super::osv::{Records, without_release};
 use super::preset::{Advisories, AnswerError, AtOnce, Call, Listed, Match, link};
+use super::traces::is_java_archive;
 
 /// How it is called.
 pub(super) const NAME: &str = "osv-scanner";
@@ -93,6 +94,10 @@ const TITLE: usize = 100;
 pub(super) struct OsvScanner;
 
 impl AtOnce for OsvScanner {
+    fn looks_into(&self, path: &str) -> bool {
+        is_java_archive(path) && !path.to_ascii_lowercase().ends_with(".kar")
+    }
+
     fn scan(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
         let mut absent = BTreeSet::from(ECOSYSTEMS);
         let provided = database.iter().map(|file| (ecosystem_of(file), Some(file)));

@@ -94,6 +94,9 @@ pub trait Preset: Sync {
     /// By what it knows Java archives, given a database of them and its description, or nothing.
     fn java_archives(&self, database: &[PathBuf]) -> Result<JavaArchives, AnswerError>;
 
+    /// Whether it looks into Java archives of such a name.
+    fn looks_into(&self, path: &str) -> bool;
+
     /// The call that lists the packages of the image in `{layout}`, in `{report}`. `cache` is a directory that it may
     /// make and use; `java_database` is a database of Java archives of use, and its description, or nothing.
     fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError>;
@@ -182,6 +185,9 @@ pub trait AtOnce: Sync {
     /// The call that scans the image in `{layout}`, an archive as `docker save` writes it, by these files of a database,
     /// into `{report}`. `cache` is a directory that it may make and use.
     fn scan(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError>;
+
+    /// Whether it looks into Java archives of such a name.
+    fn looks_into(&self, path: &str) -> bool;
 
     /// Its version, by what it says if it is called with `--version`.
     fn read_version<'a>(&self, said: &'a str) -> Option<&'a str>;

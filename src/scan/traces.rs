@@ -17,8 +17,10 @@ use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 use super::findings::{Package, System};
 use super::packages::{self, Installed};
 
-/// The names of files that are taken for Java archives.
-pub const JAVA_ARCHIVES: [&str; 4] = [".jar", ".war", ".ear", ".par"];
+/// The endings of the names of files that are taken for Java archives, in any case.
+pub const JAVA_ARCHIVES: [&str; 10] = [
+    ".ear", ".hpi", ".jar", ".jpi", ".kar", ".lpkg", ".nar", ".par", ".sar", ".war",
+];
 
 /// Where package managers keep their databases, by the type that their packages have in a package URL.
 const DATABASES: [(&str, &str); 14] = [
@@ -53,6 +55,9 @@ const PACMAN_PACKAGE: &str = "/desc";
 const PACMAN_FILES: &str = "/files";
 /// What Go puts into each program, before what modules it is made of (debug/buildinfo).
 const GO_MARK: &[u8] = b"\xff Go buildinf:";
+/// What a zip file ends with has so many bytes, and with the comment behind it at most so many.
+const ZIP_RECORD: usize = 22;
+const MAX_ZIP_END: usize = ZIP_RECORD + 0xffff;
 /// No program of Go's is smaller, in bytes.
 const MIN_PROGRAM: u64 = 200_000;
 /// Behind the name of a database of SQLite, the name of what it has not yet taken over.
@@ -60,6 +65,8 @@ const LOG: &str = "-wal";
 
 /// Where an image says of which system it is (os-release(5)).
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+/// Where Alpine says from where its packages come (apk-repositories(5)).
+const REPOSITORIES: &str = "etc/apk/repositories";
 
 /// The largest file that is read as a whole, in bytes.
 const MAX_TEXT: u64 = 256 << 20;
@@ -71,6 +78,9 @@ const MAX_KEPT: u64 = 256 << 20;
 pub struct Traces {
     /// The system that the image says it is.
     pub system: Option<System>,
+    /// The branches of Alpine that packages come from, such as `v3.20` or `edge`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub branches: BTreeSet<String>,
     /// The databases of packages, also of such that were all removed.
     pub databases: Vec<PackageDatabase>,
     /// The path of a log of such a database that has something in it.
@@ -98,8 +108,13 @@ pub struct PackageDatabase {
 }
 
 impl Traces {
-    /// Those of an image, which was read, and in which the scanner saw these packages.
-    pub fn of(mut image: ReadImage, packages: &BTreeSet<Package>) -> Result<Self, RootfsError> {
+    /// Those of an image, which was read, and in which the scanner saw these packages. It looks into Java archives of
+    /// such names.
+    pub fn of(
+        mut image: ReadImage,
+        packages: &BTreeSet<Package>,
+        looks_into: impl Fn(&str) -> bool,
+    ) -> Result<Self, RootfsError> {
         let rootfs = &image.rootfs;
         let seen = Seen::of(packages);
         let mut names: BTreeMap<FileNumber, Vec<String>> = BTreeMap::new();
@@ -123,17 +138,7 @@ impl Traces {
             names.entry(name.file).or_default().push(path);
         }
         // Links are followed, which scanners do not.
-        for (kind, path) in DATABASES {
-            let found = |path: &str| rootfs.file(path).filter(|file| rootfs.size(*file) > 0);
-            if let Some(file) = found(path) {
-                let path = path.to_owned();
-                texts.insert(file, Text::Database { kind, path });
-            }
-            let log = format!("{path}{LOG}");
-            if found(&log).is_some() {
-                traces.log.get_or_insert(log);
-            }
-        }
+        traces.log = add_databases(rootfs, &mut texts);
         // So are those to where the scanner saw a package, whatever it read there.
         for path in seen.packages.keys() {
             if let Some(form) = Form::of(path)
@@ -150,10 +155,13 @@ impl Traces {
         if let Some(file) = RELEASE.iter().find_map(|path| rootfs.file(path)) {
             texts.insert(file, Text::Release);
         }
+        if let Some(file) = rootfs.file(REPOSITORIES) {
+            texts.insert(file, Text::Repositories);
+        }
         texts.retain(|file, _| rootfs.size(*file) > 0);
         traces.java_archives = archives.len() as u64;
         archives.retain(|file| !seen.has(&names[file]));
-        let read = read(rootfs, &mut image.kept, &names, &texts)?;
+        let read = read(rootfs, &mut image.kept, &names, &texts, &archives)?;
         let mut brought = Vec::new();
         let mut passed_over = BTreeSet::new();
         for (file, text, bytes) in read.texts {
@@ -173,6 +181,10 @@ impl Traces {
                     traces.system = parse_release(&String::from_utf8_lossy(&text));
                     BTreeSet::new()
                 }
+                Text::Repositories => {
+                    traces.branches = lines(bytes.as_deref(), branch);
+                    BTreeSet::new()
+                }
                 Text::Language(form) => {
                     let said = bytes.map_or(Said::Unreadable, |bytes| form.read(&bytes));
                     if !seen.knows(&names[&file], &said) {
@@ -185,8 +197,11 @@ impl Traces {
         }
         let owned = traces.owned(rootfs, brought);
         // A link to one that is known by another name is passed over.
-        passed_over.extend(archives.intersection(&linked));
-        let unknown = archives.difference(&linked).copied().collect();
+        let (unread, unknown) = archives.into_iter().partition(|file| {
+            let is_read = names[file].iter().any(|name| looks_into(name));
+            !is_read || linked.contains(file) || !read.whole_archives.contains(file)
+        });
+        passed_over.extend::<BTreeSet<_>>(unread);
         let programs = read.go_programs.into_iter();
         let programs = programs.filter(|file| !seen.has_modules(&names[file]));
         let names_of = |files: BTreeSet<FileNumber>| -> Vec<String> {
@@ -266,6 +281,23 @@ impl Traces {
         }
         Ok(files)
     }
+}
+
+/// Adds the databases of packages; returns the path of a log of one that has something in it.
+fn add_databases(rootfs: &Rootfs, texts: &mut BTreeMap<FileNumber, Text>) -> Option<String> {
+    let mut first_log = None;
+    for (kind, path) in DATABASES {
+        let found = |path: &str| rootfs.file(path).filter(|file| rootfs.size(*file) > 0);
+        if let Some(file) = found(path) {
+            let path = path.to_owned();
+            texts.insert(file, Text::Database { kind, path });
+        }
+        let log = format!("{path}{LOG}");
+        if found(&log).is_some() {
+            first_log.get_or_insert(log);
+        }
+    }
+    first_log
 }
 
 /// The lines of a text, or what is wanted of each.
@@ -364,6 +396,8 @@ enum Text {
     Digests(Owner),
     /// Of which system the image says it is.
     Release,
+    /// From where Alpine's packages come.
+    Repositories,
     /// A package of a language.
     Language(Form),
 }
@@ -420,6 +454,8 @@ struct Contents {
     /// The bytes of those that are not too large.
     texts: Vec<(FileNumber, Text, Option<Vec<u8>>)>,
     go_programs: BTreeSet<FileNumber>,
+    /// Those that can be read as zip files.
+    whole_archives: BTreeSet<FileNumber>,
 }
 
 /// How a file is read.
@@ -427,6 +463,8 @@ struct Contents {
 enum Sink {
     Text(Vec<u8>),
     Program(Program),
+    /// The end of an archive.
+    Archive(Vec<u8>),
 }
 
 impl Sink {
@@ -443,6 +481,11 @@ impl Sink {
                 text.extend_from_slice(bytes);
             }
             Sink::Program(program) => program.take(bytes, offset),
+            Sink::Archive(end) => {
+                end.extend_from_slice(&bytes[bytes.len().saturating_sub(MAX_ZIP_END)..]);
+                let surplus = end.len().saturating_sub(MAX_ZIP_END);
+                end.drain(..surplus);
+            }
         }
     }
 }
@@ -466,6 +509,7 @@ impl ReadImage {
             let path = String::from_utf8_lossy(entry.path);
             let is_text = DATABASES.iter().any(|(_, database)| *database == path)
                 || RELEASE.contains(&&*path)
+                || path == REPOSITORIES
                 || Text::of(&path).is_some();
             if !is_text {
                 return Sink::of_program(entry.size);
@@ -485,10 +529,12 @@ fn read(
     kept: &mut Kept<Sink>,
     names: &BTreeMap<FileNumber, Vec<String>>,
     texts: &BTreeMap<FileNumber, Text>,
+    archives: &BTreeSet<FileNumber>,
 ) -> Result<Contents, RootfsError> {
     let mut contents = Contents {
         texts: Vec::new(),
         go_programs: BTreeSet::new(),
+        whole_archives: BTreeSet::new(),
     };
     let mut read = Vec::new();
     let mut unread = Vec::new();
@@ -500,6 +546,7 @@ fn read(
                 continue;
             }
             Some(_) => Some(Sink::Text(Vec::new())),
+            None if archives.contains(&file) => Some(Sink::Archive(Vec::new())),
             None => Sink::of_program(size),
         };
         match (sink, kept.take(rootfs, file)) {
@@ -524,10 +571,25 @@ fn read(
             (Sink::Program(program), _) if program.is_of_go => {
                 contents.go_programs.insert(file);
             }
+            (Sink::Archive(end), _) if is_whole(&end) => {
+                contents.whole_archives.insert(file);
+            }
             _ => {}
         }
     }
     Ok(contents)
+}
+
+/// Whether a zip file, which has this end, is whole: it ends with a record of its directory and a comment (APPNOTE.TXT,
+/// 4.3.16).
+fn is_whole(end: &[u8]) -> bool {
+    memmem::find_iter(end, b"PK\x05\x06").any(|start| {
+        let record = &end[start..];
+        let comment = record.get(ZIP_RECORD - 2..ZIP_RECORD);
+        comment.is_some_and(|size| {
+            record.len() == ZIP_RECORD + usize::from(u16::from_le_bytes([size[0], size[1]]))
+        })
+    })
 }
 
 /// A program while it is read.
@@ -654,6 +716,15 @@ fn is_of_language(path: &str) -> bool {
 pub(super) fn is_java_archive(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     JAVA_ARCHIVES.iter().any(|ending| path.ends_with(ending))
+}
+
+/// The branch of Alpine in a line of its repositories, which may begin with a tag.
+fn branch(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let mut parts = line.trim_end_matches('/').rsplit('/').skip(1);
+    let branch = parts.next().filter(|_| !line.starts_with('#'))?;
+    let number = branch.strip_prefix('v').unwrap_or_default();
+    (branch == "edge" || number.starts_with(|first: char| first.is_ascii_digit())).then_some(branch)
 }
 
 fn parse_release(text: &str) -> Option<System> {

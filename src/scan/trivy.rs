@@ -22,7 +22,6 @@ use super::findings::{
 };
 use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 use super::sqlite::open;
-use super::traces::JAVA_ARCHIVES;
 
 /// What keeps it from the network and from asking for updates, and what it otherwise says of its progress.
 const OFFLINE: [&str; 8] = [
@@ -35,6 +34,10 @@ const OFFLINE: [&str; 8] = [
     "--no-progress",
     "--quiet",
 ];
+/// The endings of the Java archives that it looks into, in any case.
+const JAVA_ARCHIVES: [&str; 4] = [".jar", ".war", ".ear", ".par"];
+/// Where a database has Red Hat's repositories.
+const RED_HAT: [&str; 2] = ["Red Hat CPE", "repository"];
 /// The forms of databases that it reads, of advisories and of Java archives.
 const DATABASE_SCHEMA: u64 = 2;
 const JAVA_DATABASE_SCHEMA: u64 = 1;
@@ -66,6 +69,11 @@ impl Preset for Trivy {
         } else {
             JavaArchives::Nothing(NoJavaDatabase::Empty)
         })
+    }
+
+    fn looks_into(&self, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        JAVA_ARCHIVES.iter().any(|ending| path.ends_with(ending))
     }
 
     fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError> {
@@ -449,6 +457,8 @@ fn respell(reference: &mut Value, names: &BTreeMap<String, String>) {
 struct TrivyDatabase {
     database: Database,
     buckets: Buckets,
+    /// Red Hat's.
+    repositories: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -478,6 +488,7 @@ impl TrivyDatabase {
         Ok(TrivyDatabase {
             database: read_metadata(metadata)?,
             buckets: Buckets::read(database).map_err(AnswerError::Database)?,
+            repositories: Buckets::keys_in(database, RED_HAT).map_err(AnswerError::Database)?,
         })
     }
 }
@@ -496,6 +507,9 @@ impl Advisories for TrivyDatabase {
     }
 
     fn covers_system(&self, system: &System) -> bool {
+        if matches!(&*system.family, "redhat" | "centos") {
+            return self.repositories.contains(repository_of(system));
+        }
         buckets_of(system)
             .iter()
             .any(|bucket| self.buckets.has(bucket))
@@ -526,16 +540,25 @@ impl Advisories for TrivyDatabase {
     }
 }
 
+/// The repository by which Trivy looks up the packages of a release of Red Hat's: its lists do not tell their own. It has
+/// none for others, and ends with an error there, as where the database does not have it.
+fn repository_of(system: &System) -> &'static str {
+    match system.release.split('.').next().unwrap_or_default() {
+        "6" => "rhel-6-server-rpms",
+        "7" => "rhel-7-server-rpms",
+        "8" => "rhel-8-for-x86_64-baseos-rpms",
+        "9" => "rhel-9-for-x86_64-baseos-rpms",
+        _ => "",
+    }
+}
+
 /// What the buckets of a system's advisories may be called: by its release, as the database counts releases.
 fn buckets_of(system: &System) -> Vec<String> {
     let release = system.release.as_str();
     let major = release.split('.').next().unwrap_or_default();
     let two = release.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
     match system.family.as_str() {
-        "redhat" | "centos" => vec![
-            format!("Red Hat Enterprise Linux {major}"),
-            "Red Hat CPE".to_owned(),
-        ],
+        "redhat" | "centos" => vec![format!("Red Hat Enterprise Linux {major}")],
         "oracle" => vec![format!("Oracle Linux {major}")],
         family @ ("alma" | "rocky" | "debian") => vec![format!("{family} {major}")],
         family @ ("alpine" | "ubuntu") => vec![format!("{family} {two}")],

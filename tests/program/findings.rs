@@ -1476,13 +1476,26 @@ fn list_and_match(user: &User, layout: &str) {
 
 /// The troubles of an image of this layer by a lister that answers with these packages of Fedora 40.
 fn troubles_of(user: &User, layer: Layer, artifacts: &Value) -> Value {
-    let layer = layer.file("etc/os-release", "ID=fedora\nVERSION_ID=40\n");
+    troubles_of_release(user, ["fedora", "40"], layer, artifacts)
+}
+
+/// The same of another system.
+fn troubles_of_release(
+    user: &User,
+    [id, release]: [&str; 2],
+    layer: Layer,
+    artifacts: &Value,
+) -> Value {
+    let layer = layer.file(
+        "etc/os-release",
+        &format!("ID={id}\nVERSION_ID={release}\n"),
+    );
     let _ = fs::remove_dir_all(user.path("l"));
     let image = add_image(user, "l", "amd64", &[layer]);
     write_index(&user.path("l"), &[image]);
     let list = json!({
         "artifacts": artifacts,
-        "distro": {"id": "fedora", "versionID": "40"}, "source": {"metadata": {}},
+        "distro": {"id": id, "versionID": release}, "source": {"metadata": {}},
         "descriptor": {"name": "syft", "version": "1"},
     });
     write_scanner(user, "lister", "", &list);
@@ -1617,14 +1630,197 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         };
         assert_eq!(troubles_of(&user, layer, &seen), expected, "{passed_over}");
     }
-    // A Java archive of which nobody knows anything may be what it is.
-    let found = troubles_of(&user, base().file("opt/b.jar", "x"), &seen);
-    assert_eq!(found, json!([]));
-    let notes = read(&user, "f.json")["notes"].clone();
-    assert_eq!(
-        notes,
-        json!(["the scanner knows nothing that is in opt/b.jar"])
-    );
+    // A Java archive of which nobody knows anything may be what it is, if the scanner could look into it.
+    let empty = format!("PK\u{5}\u{6}{}", "\0".repeat(18));
+    for path in ["opt/b.jar", "opt/b.hpi"] {
+        let found = troubles_of(&user, base().file(path, &empty), &seen);
+        assert_eq!(found, json!([]));
+        let notes = read(&user, "f.json")["notes"].clone();
+        let note = format!("the scanner knows nothing that is in {path}");
+        assert_eq!(notes, json!([note]));
+    }
+    let cut = format!("PK\u{3}\u{4}{empty}, which was within");
+    for (path, content) in [
+        ("opt/b.jar", "x"),
+        ("opt/b.war", &cut),
+        ("opt/B.JAR", &empty),
+        ("opt/b.Hpi", &empty),
+    ] {
+        let found = troubles_of(&user, base().file(path, content), &seen);
+        let unseen = json!({"code": "language-packages-unseen", "path": path, "more": 0});
+        assert_eq!(found, json!([unseen]));
+    }
+}
+
+#[test]
+fn packages_of_another_branch_of_alpine_are_told() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "seen", "version": "2.0-r1", "type": "apk",
+        "purl": "pkg:apk/alpine/seen@2.0-r1", "locations": [],
+    }]);
+    let site = "https://dl-cdn.alpinelinux.org/alpine";
+    for (release, repositories, elsewhere) in [
+        (
+            "3.20.1",
+            format!("{site}/v3.20/main\n{site}/v3.20/community\n"),
+            "",
+        ),
+        (
+            "3.20.1",
+            format!("{site}/v3.20/main\n@e {site}/edge/testing\n"),
+            "",
+        ),
+        (
+            "3.20.1",
+            format!("#{site}/edge/main\n/media/cdrom/apks\n"),
+            "",
+        ),
+        ("3.22_alpha20250108", format!("{site}/edge/main\n"), ""),
+        ("3.20.1", format!("{site}/edge/main/\n"), "edge"),
+        (
+            "3.20.1",
+            "/srv/edge/main\n/srv/v3.19/main\n".to_owned(),
+            "edge, v3.19",
+        ),
+        (
+            "3.22_alpha20250108",
+            format!("{site}/v3.21/main\n"),
+            "v3.21",
+        ),
+    ] {
+        let layer = Layer::new().file("etc/apk/repositories", &repositories);
+        let found = troubles_of_release(&user, ["alpine", release], layer, &seen);
+        let said = format!("alpine {release}");
+        let trouble = json!({
+            "code": "system-of-other-branch", "said": said, "branches": elsewhere,
+        });
+        let expected = if elsewhere.is_empty() {
+            json!([])
+        } else {
+            json!([trouble])
+        };
+        assert_eq!(found, expected, "{repositories}");
+        if !elsewhere.is_empty() {
+            let judged = judge(
+                &user,
+                &read(&user, "f.json"),
+                "",
+                &["--allow=system-mistaken"],
+            );
+            let line =
+                format!("the image says that it is {said}, and its packages come from {elsewhere}");
+            assert!(judged.stdout.contains(&line), "{}", judged.stdout);
+        }
+    }
+}
+
+/// A leaf of bbolt's: keys, values, and whether they are buckets.
+fn bbolt_leaf(items: &[(&str, Vec<u8>, u32)]) -> Vec<u8> {
+    let mut leaf = vec![0; 16];
+    leaf[8] = 2;
+    leaf[10] = u8::try_from(items.len()).expect("few");
+    let mut data = Vec::new();
+    for (index, (key, value, flags)) in items.iter().enumerate() {
+        let start = 16 * (items.len() - index) + data.len();
+        for number in [*flags, small(start), small(key.len()), small(value.len())] {
+            leaf.extend(number.to_le_bytes());
+        }
+        data.extend([key.as_bytes(), value].concat());
+    }
+    leaf.extend(data);
+    leaf
+}
+
+/// A database of Trivy's that has these repositories of Red Hat's.
+fn write_trivy_database(user: &User, repositories: &[&str]) {
+    let bucket = |items: &[_]| [vec![0; 16], bbolt_leaf(items)].concat();
+    let names: Vec<_> = repositories
+        .iter()
+        .map(|name| (*name, b"[0]".to_vec(), 0))
+        .collect();
+    let of_red_hat = bucket(&[("repository", bucket(&names), 1)]);
+    let some = bucket(&[("CVE-1", b"{}".to_vec(), 0)]);
+    let root = bbolt_leaf(&[("Red Hat CPE", of_red_hat, 1), ("vulnerability", some, 1)]);
+    let mut meta = [0; 56];
+    meta[..4].copy_from_slice(&0xED0C_DAED_u32.to_le_bytes());
+    meta[8..12].copy_from_slice(&4096_u32.to_le_bytes());
+    meta[16] = 2;
+    let sum = meta.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut file = [&[0; 16][..], &meta, &sum.to_le_bytes()].concat();
+    file.resize(2 * 4096, 0);
+    file.extend(root);
+    file.resize(3 * 4096, 0);
+    fs::write(user.path("trivy.db"), file).expect("can be written");
+    let metadata = "{\"Version\": 2, \"UpdatedAt\": \"2026-11-10T06:00:00Z\"}";
+    fs::write(user.path("metadata.json"), metadata).expect("can be written");
+}
+
+#[test]
+fn a_release_of_red_hat_at_which_trivy_stops_is_known_beforehand() {
+    let user = new_user();
+    let repositories = [
+        "rhel-10-for-x86_64-baseos-rpms",
+        "rhel-9-for-x86_64-baseos-rpms",
+    ];
+    write_trivy_database(&user, &repositories);
+    let list = json!({"metadata": {"tools": {"components": []}}});
+    fs::write(user.path("l.json"), list.to_string()).expect("can be written");
+    for (release, is_covered) in [
+        ("9.4", true),
+        ("8.10", false),
+        ("10.0", false),
+        ("5", false),
+    ] {
+        let system = json!({"family": "redhat", "release": release});
+        let inventory = json!({
+            "schema": 1, "scanner": {"name": "trivy", "version": "1"}, "network": "none",
+            "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+            "layers": [], "system": system, "packages": [package("redhat", true)],
+            "traces": {
+                "system": system, "databases": [], "log": null, "java_archives": 0, "passed_over": [],
+                "unknown_archives": [], "go_programs": [],
+            },
+            "java": "content",
+        });
+        fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
+        // It matches packages of the system only where it knows any.
+        let [of_all, of_languages] = if is_covered {
+            ["", "exit 1"]
+        } else {
+            ["exit 1", ""]
+        };
+        let script =
+            format!("case \"$*\" in *'--pkg-types library'*) {of_languages};; *) {of_all};; esac");
+        let report = json!({"ArtifactName": "a"});
+        write_scanner(&user, "matcher", &script, &report);
+        let arguments = [
+            "findings",
+            "match",
+            "--kind=trivy",
+            "--program=matcher",
+            "--scanner-name=a",
+            "--network",
+            "--inventory=i.json",
+            "--list=l.json",
+            "--output=f.json",
+            "--database",
+            "trivy.db",
+            "metadata.json",
+        ];
+        user.run(&arguments).succeeded();
+        let system = format!("redhat {release}");
+        let not_covered = json!({"code": "system-not-covered", "system": system});
+        let expected = if is_covered {
+            json!([])
+        } else {
+            json!([not_covered])
+        };
+        assert_eq!(read(&user, "f.json")["troubles"], expected, "{release}");
+    }
 }
 
 #[test]
