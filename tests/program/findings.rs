@@ -1795,7 +1795,7 @@ fn a_release_of_red_hat_at_which_trivy_stops_is_known_beforehand() {
         };
         let script =
             format!("case \"$*\" in *'--pkg-types library'*) {of_languages};; *) {of_all};; esac");
-        let report = json!({"ArtifactName": "a"});
+        let report = json!({"SchemaVersion": 2, "ArtifactName": "a"});
         write_scanner(&user, "matcher", &script, &report);
         let arguments = [
             "findings",
