@@ -28,7 +28,7 @@ use oci_pull_all::scan::preset::{Advisories, AtOnce, Call, Listed, Preset, at_on
 use oci_pull_all::scan::traces::{ReadImage, Traces};
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
 use oci_pull_all::scan::vex::{self, VexDocument};
-use oci_pull_all::scan::{Isolation, Scan, Subject, clamscan, grype, report};
+use oci_pull_all::scan::{Isolation, Scan, Scanned, clamscan, grype, report};
 use serde::de::DeserializeOwned;
 
 use super::scan::{ITSELF, isolate, isolate_from_network};
@@ -74,16 +74,16 @@ struct ScannerArgs {
 
 /// A scanner of a build.
 #[derive(Clone)]
-struct Kind(&'static dyn Preset);
+struct PresetKind(&'static dyn Preset);
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for PresetKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Kind")
+        f.write_str("PresetKind")
     }
 }
 
-fn parse_kind(name: &str) -> std::result::Result<Kind, String> {
-    let found = preset(name).map(Kind);
+fn parse_kind(name: &str) -> std::result::Result<PresetKind, String> {
+    let found = preset(name).map(PresetKind);
     found.ok_or_else(|| "there are trivy and grype".to_owned())
 }
 
@@ -138,7 +138,7 @@ struct ImageArgs {
 pub(crate) struct InventoryArgs {
     /// Which scanner it is: trivy, or grype, whose lists are syft's.
     #[arg(long, value_name = "NAME", value_parser = parse_kind)]
-    kind: Kind,
+    kind: PresetKind,
     #[command(flatten)]
     scanner: ScannerArgs,
     #[command(flatten)]
@@ -158,7 +158,7 @@ pub(crate) struct InventoryArgs {
 pub(crate) struct FilesArgs {
     /// Which scanner it is: trivy.
     #[arg(long, value_name = "NAME", value_parser = parse_kind)]
-    kind: Kind,
+    kind: PresetKind,
     #[command(flatten)]
     scanner: ScannerArgs,
     #[command(flatten)]
@@ -175,7 +175,7 @@ pub(crate) struct FilesArgs {
 pub(crate) struct MatchArgs {
     /// Which scanner it is: trivy or grype.
     #[arg(long, value_name = "NAME", value_parser = parse_kind)]
-    kind: Kind,
+    kind: PresetKind,
     #[command(flatten)]
     scanner: ScannerArgs,
     /// The inventory.
@@ -350,7 +350,7 @@ fn import(args: &ImportArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
     let database = grype::unpacked(&args.database, run.scratch.path())?;
     let imported = if grype::is_importable(&database, &args.database)? {
-        let subject = Subject::Given(database.clone());
+        let subject = Scanned::Given(database.clone());
         run.scan(subject, grype::import(&run.cache()), None, &[0])?;
         grype::imported(&run.cache())
     } else {
@@ -370,7 +370,7 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
     let image = args.image.find()?;
     // Reads all layers, which must be what the config says: the scanner would not notice.
     let read = ReadImage::read(&args.image.layout, &image.manifest, &image.config)?;
-    let Kind(preset) = args.kind;
+    let PresetKind(preset) = args.kind;
     let java = preset.java_archives(&args.java_database)?;
     let java_database = match &java {
         JavaArchives::Database(database) => {
@@ -431,7 +431,7 @@ fn scan_packages(
         let platform = args.image.platform.as_ref();
         archive(&args.image.layout, platform, Format::Docker(&[]), &file)?;
         let call = preset.scan(&run.cache(), &args.database)?;
-        run.ended(Subject::Given(file), call, &[FOUND_NOTHING, FOUND])?
+        run.ended(Scanned::Given(file), call, &[FOUND_NOTHING, FOUND])?
     };
     let (mut list, matches) = preset.read_report(&report)?;
     run.check_code(code, matches.len())?;
@@ -482,7 +482,7 @@ fn scan_files(
     if advisories.has_any() {
         let root = unpacked.display().to_string();
         let call = clamscan::call(&run.cache(), &args.database)?;
-        let (code, log) = run.ended(Subject::Made(unpacked), call, &[FOUND_NOTHING, FOUND])?;
+        let (code, log) = run.ended(Scanned::Made(unpacked), call, &[FOUND_NOTHING, FOUND])?;
         let answer = clamscan::read(&String::from_utf8_lossy(&log), &root)?;
         run.check_code(code, answer.found.len() + answer.unscanned.len())?;
         let paths = answer.unscanned.iter();
@@ -533,7 +533,7 @@ fn count_files(directory: &Path) -> Result<u64> {
 fn files(args: &FilesArgs) -> Result<()> {
     let run = Run::begin(&args.scanner)?;
     let image = args.image.find()?;
-    let Kind(preset) = args.kind;
+    let PresetKind(preset) = args.kind;
     let kinds = wanted(preset, &args.look_for, true)?;
     let call = preset
         .look(&run.cache(), &kinds)
@@ -598,8 +598,8 @@ impl ImageArgs {
     }
 
     /// All that a scanner sees.
-    fn subject(&self, image: FoundImage) -> Subject {
-        Subject::Image(self.layout.clone(), Box::new(image))
+    fn subject(&self, image: FoundImage) -> Scanned {
+        Scanned::Image(self.layout.clone(), Box::new(image))
     }
 }
 
@@ -617,7 +617,7 @@ fn match_(args: &MatchArgs) -> Result<()> {
     if let Some(base) = &base {
         inventory.check_base(base)?;
     }
-    let Kind(preset) = args.kind;
+    let PresetKind(preset) = args.kind;
     let kinds = wanted(preset, &args.look_for, false)?;
     let advisories = preset.read_database(database, &read(metadata)?)?;
     check_not_yet("database", advisories.database().built)?;
@@ -627,7 +627,7 @@ fn match_(args: &MatchArgs) -> Result<()> {
         let system = inventory.system.as_ref();
         let unknown = system.filter(|system| !advisories.covers_system(system));
         let call = preset.match_list(&run.cache(), &args.database, &kinds, unknown)?;
-        let report = run.report(Subject::Given(args.list.clone()), call)?;
+        let report = run.report(Scanned::Given(args.list.clone()), call)?;
         run.check_said(preset.complaints())?;
         preset.read_report(&report)?
     } else {
@@ -905,12 +905,12 @@ impl<'a> Run<'a> {
     }
 
     /// Has the scanner read something, and returns what it wrote.
-    fn report(&self, subject: Subject, call: Call) -> Result<Vec<u8>> {
+    fn report(&self, subject: Scanned, call: Call) -> Result<Vec<u8>> {
         Ok(self.ended(subject, call, &[0])?.1)
     }
 
     /// The same, and with which of these codes it ended.
-    fn ended(&self, subject: Subject, call: Call, expected: &[i32]) -> Result<(i32, Vec<u8>)> {
+    fn ended(&self, subject: Scanned, call: Call, expected: &[i32]) -> Result<(i32, Vec<u8>)> {
         let code = self.scan(subject, call, Some("report.json"), expected)?;
         Ok((code, read(&self.outputs().join("report.json"))?))
     }
@@ -921,7 +921,7 @@ impl<'a> Run<'a> {
             arguments: vec!["--version".to_owned()],
             environment: Vec::new(),
         };
-        let nothing = Subject::Given("/dev/null".into());
+        let nothing = Scanned::Given("/dev/null".into());
         self.scan(nothing, call, None, &[0])?;
         let said = read(&self.said())?;
         let said = String::from_utf8_lossy(&said);
@@ -955,7 +955,7 @@ impl<'a> Run<'a> {
 
     fn scan(
         &self,
-        subject: Subject,
+        subject: Scanned,
         call: Call,
         report: Option<&str>,
         expected: &[i32],

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::{Args, ValueEnum};
 use oci_pull_all::layout::{Format, LayoutImages, archive, find_image};
 use oci_pull_all::oci::platform::Platform;
-use oci_pull_all::scan::{self, Isolation, Itself, Network, Scan, ScanError, Subject, sbom};
+use oci_pull_all::scan::{self, Isolation, Itself, Network, Scan, ScanError, Scanned, sbom};
 
 use super::arguments::parse_pair;
 use super::layout::unpack;
@@ -88,11 +88,11 @@ fn subject(
     platform: Option<&Platform>,
     input: Option<Input>,
     scratch: &Path,
-) -> Result<Subject> {
-    let archived = |format, name| -> Result<Subject> {
+) -> Result<Scanned> {
+    let archived = |format, name| -> Result<Scanned> {
         let file = scratch.join(name);
         archive(&layout, platform, format, &file)?;
-        Ok(Subject::Given(file))
+        Ok(Scanned::Given(file))
     };
     match input {
         Some(Input::OciArchive) => archived(Format::Oci, "image.oci.tar"),
@@ -100,26 +100,26 @@ fn subject(
         Some(Input::Rootfs) => {
             let unpacked = scratch.join("rootfs");
             unpack(&layout, platform, &unpacked)?;
-            Ok(Subject::Made(unpacked))
+            Ok(Scanned::Made(unpacked))
         }
         Some(Input::Sbom) => {
             sbom::check(&read(&layout)?)
                 .map_err(|error| Failed("scan", layout.display().to_string(), error.into()))?;
-            Ok(Subject::Given(layout))
+            Ok(Scanned::Given(layout))
         }
         Some(Input::Layout | Input::Registry) => {
             let images = LayoutImages::read(&layout)?;
             Ok(match (platform, &images.held[..]) {
-                (None, [image]) => Subject::Image(layout, Box::new(image.clone())),
-                (None, _) => Subject::Given(layout),
-                _ => Subject::Image(layout, Box::new(images.find(platform)?.clone())),
+                (None, [image]) => Scanned::Image(layout, Box::new(image.clone())),
+                (None, _) => Scanned::Given(layout),
+                _ => Scanned::Image(layout, Box::new(images.find(platform)?.clone())),
             })
         }
         None if platform.is_some() => {
             let image = find_image(&layout, platform)?;
-            Ok(Subject::Image(layout, Box::new(image)))
+            Ok(Scanned::Image(layout, Box::new(image)))
         }
-        None => Ok(Subject::Given(layout)),
+        None => Ok(Scanned::Given(layout)),
     }
 }
 

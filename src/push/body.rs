@@ -28,7 +28,7 @@ const CHECKPOINT: u64 = 1 << 20;
 /// ever gets wrong bytes as a whole.
 pub(super) struct Outgoing {
     blob: Descriptor,
-    bytes: Origin,
+    bytes: ByteSource,
     at: u64,
     /// The registry has what is before.
     begin: u64,
@@ -63,7 +63,7 @@ impl Checkpoints {
     }
 }
 
-enum Origin {
+enum ByteSource {
     File(File, PathBuf),
     Registry(Box<Incoming>),
 }
@@ -100,7 +100,7 @@ impl Outgoing {
     ) -> Result<Self, PushError> {
         let opened = open_regular(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (size, file) = io_failed("read", path, opened)?;
-        let outgoing = Self::new(blob, Origin::File(file, path.to_owned()), progress);
+        let outgoing = Self::new(blob, ByteSource::File(file, path.to_owned()), progress);
         if size == blob.size {
             Ok(outgoing)
         } else {
@@ -119,10 +119,10 @@ impl Outgoing {
             backoff: Backoff::default(),
             failed_at: 0,
         };
-        Self::new(blob, Origin::Registry(Box::new(incoming)), progress)
+        Self::new(blob, ByteSource::Registry(Box::new(incoming)), progress)
     }
 
-    fn new(blob: &Descriptor, bytes: Origin, progress: &Arc<dyn BlobReporter>) -> Self {
+    fn new(blob: &Descriptor, bytes: ByteSource, progress: &Arc<dyn BlobReporter>) -> Self {
         Outgoing {
             blob: blob.clone(),
             bytes,
@@ -141,7 +141,7 @@ impl Outgoing {
         if let Some((at, hasher)) = checkpoints.before(begin) {
             (self.at, self.hasher) = (at, hasher);
         }
-        if let Origin::File(file, path) = &mut self.bytes {
+        if let ByteSource::File(file, path) = &mut self.bytes {
             let sought = file.seek(SeekFrom::Start(self.at));
             io_failed("read", path, sought)?;
         }
@@ -188,8 +188,8 @@ impl Outgoing {
 
     async fn next_verified(&mut self) -> Result<Bytes, PushError> {
         let bytes = match &mut self.bytes {
-            Origin::File(file, path) => io_failed("read", path, read_piece(file))?,
-            Origin::Registry(incoming) => incoming
+            ByteSource::File(file, path) => io_failed("read", path, read_piece(file))?,
+            ByteSource::Registry(incoming) => incoming
                 .next(&self.blob, self.at, &*self.progress)
                 .await
                 .map_err(|source| base_failed(&incoming.registry, source))?,
@@ -225,8 +225,8 @@ impl Outgoing {
 
     fn place(&self) -> String {
         match &self.bytes {
-            Origin::File(_, path) => path.display().to_string(),
-            Origin::Registry(incoming) => {
+            ByteSource::File(_, path) => path.display().to_string(),
+            ByteSource::Registry(incoming) => {
                 format!("a blob of {}", incoming.registry.repository())
             }
         }

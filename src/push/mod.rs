@@ -129,7 +129,7 @@ pub struct Pushed {
 
 /// How a blob came to be in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Delivery {
     Present,
     Mounted,
     Sent,
@@ -177,9 +177,9 @@ pub async fn push(
     }
     while let Some(pushed) = running.join_next().await {
         match pushed.expect("a connection's task does not panic")? {
-            (_, Outcome::Present) => report.present += 1,
-            (_, Outcome::Mounted) => report.mounted += 1,
-            (size, Outcome::Sent) => report.sent += size,
+            (_, Delivery::Present) => report.present += 1,
+            (_, Delivery::Mounted) => report.mounted += 1,
+            (size, Delivery::Sent) => report.sent += size,
         }
         if let Some(blob) = waiting.next() {
             begin(blob, &mut running);
@@ -374,7 +374,7 @@ impl Pusher {
         &self,
         blob: &Descriptor,
         origin: Option<&Arc<Client>>,
-    ) -> Result<Outcome, PushError> {
+    ) -> Result<Delivery, PushError> {
         let mut transfer = BlobUpload {
             blob,
             origin,
@@ -417,10 +417,10 @@ impl Pusher {
         &self,
         transfer: &mut BlobUpload<'_>,
         chunk: Option<usize>,
-    ) -> Result<Outcome, PushError> {
+    ) -> Result<Delivery, PushError> {
         let (blob, origin) = (transfer.blob, transfer.origin);
         if self.target.has_blob(&blob.digest).await? {
-            return Ok(Outcome::Present);
+            return Ok(Delivery::Present);
         }
         if let Some(upload) = self.resume(transfer).await? {
             match self.send(transfer, upload, chunk).await {
@@ -440,7 +440,7 @@ impl Pusher {
             && let Some(from) = origin.and_then(|origin| self.mountable(origin))
         {
             match self.target.mount(&blob.digest, from).await {
-                Ok(Mount::Mounted) => return Ok(Outcome::Mounted),
+                Ok(Mount::Mounted) => return Ok(Delivery::Mounted),
                 Ok(Mount::Upload(location)) => upload = Some(location),
                 Err(error) if error.is_transient() => return Err(error.into()),
                 // What one may not mount, one may still send.
@@ -476,7 +476,7 @@ impl Pusher {
         transfer: &mut BlobUpload<'_>,
         mut upload: Upload,
         chunk: Option<usize>,
-    ) -> Result<Outcome, PushError> {
+    ) -> Result<Delivery, PushError> {
         let (blob, progress) = (transfer.blob, &transfer.progress);
         let path = self.sources.path(&blob.digest);
         let outgoing = match (path, self.stored(blob)?, transfer.origin) {
@@ -505,7 +505,7 @@ impl Pusher {
             return Err(cause);
         }
         let Err(error) = sent else {
-            return Ok(Outcome::Sent);
+            return Ok(Delivery::Sent);
         };
         let is_denied = error.refuses_access() && transfer.denied_at < Some(upload.received());
         if is_denied {

@@ -85,7 +85,7 @@ impl Default for RegistryOptions {
 pub struct Client {
     repository: Repository,
     options: RegistryOptions,
-    purpose: Purpose,
+    purpose: Intent,
     connection: OnceCell<Connection>,
     authorization: Mutex<Authorization>,
     /// Whether anybody has answered yet.
@@ -95,7 +95,7 @@ pub struct Client {
 
 /// What a registry's token service is asked to permit.
 #[derive(Debug)]
-enum Purpose {
+enum Intent {
     Pull,
     /// To push, and to read what is mounted from these repositories.
     Push(Vec<Repository>),
@@ -104,7 +104,7 @@ enum Purpose {
 impl Client {
     /// One for a repository, of which nothing is asked yet.
     pub fn new(repository: Repository, options: RegistryOptions) -> Self {
-        Self::with_purpose(repository, options, Purpose::Pull)
+        Self::with_purpose(repository, options, Intent::Pull)
     }
 
     /// As [`Client::new`], to push to, and to mount blobs from `sources`, which are repositories of the
@@ -114,10 +114,10 @@ impl Client {
         options: RegistryOptions,
         sources: Vec<Repository>,
     ) -> Self {
-        Self::with_purpose(repository, options, Purpose::Push(sources))
+        Self::with_purpose(repository, options, Intent::Push(sources))
     }
 
-    fn with_purpose(repository: Repository, options: RegistryOptions, purpose: Purpose) -> Self {
+    fn with_purpose(repository: Repository, options: RegistryOptions, purpose: Intent) -> Self {
         Client {
             repository,
             options,

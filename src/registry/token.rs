@@ -11,7 +11,7 @@ use super::connection::same_host;
 use super::error::TokenError;
 use super::local::is_loopback;
 use super::request::{MAX_SMALL, Refusal};
-use super::{Client, Credential, Purpose, RegistryError, Retry, Subject};
+use super::{Client, Credential, Intent, RegistryError, Retry, Subject};
 
 /// Redirects of a token service within itself.
 const MAX_REDIRECTS: usize = 10;
@@ -73,8 +73,8 @@ impl Client {
         };
         let repository = &self.repository;
         match &self.purpose {
-            Purpose::Pull => vec![scope(repository, "pull")],
-            Purpose::Push(sources) => std::iter::once(scope(repository, "pull,push"))
+            Intent::Pull => vec![scope(repository, "pull")],
+            Intent::Push(sources) => std::iter::once(scope(repository, "pull,push"))
                 .chain(sources.iter().map(|source| scope(source, "pull")))
                 .collect(),
         }

@@ -136,7 +136,7 @@ pub enum ScanError {
 
 /// What a scanner scans.
 #[derive(Clone, Debug)]
-pub enum Subject {
+pub enum Scanned {
     /// An image layout or a file, which the scanner sees as regular files that it cannot change; a directory that is no
     /// layout it sees as it is.
     Given(PathBuf),
@@ -154,7 +154,7 @@ pub struct Scan {
     /// What errors call it.
     pub name: String,
     /// What it scans.
-    pub subject: Subject,
+    pub subject: Scanned,
     /// Whether it finds that in a registry, of which [`LAYOUT_PLACEHOLDER`] is then the image's name.
     pub served: bool,
     /// Its arguments, in which the placeholders stand for paths.
@@ -194,14 +194,14 @@ impl Scan {
 
         let scratch = absolute(&self.scratch)?;
         let (source, image) = match &self.subject {
-            Subject::Given(source) | Subject::Made(source) => (source, None),
-            Subject::Image(source, image) => (source, Some(image.as_ref())),
+            Scanned::Given(source) | Scanned::Made(source) => (source, None),
+            Scanned::Image(source, image) => (source, Some(image.as_ref())),
         };
         let source = absolute(source)?;
         if !source.exists() {
             return Err(ScanError::NoLayout(source));
         }
-        let is_made = matches!(self.subject, Subject::Made(_));
+        let is_made = matches!(self.subject, Scanned::Made(_));
         let _protected = is_made
             .then(|| stage::protect(&source, self.isolation))
             .transpose()?;

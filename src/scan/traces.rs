@@ -193,7 +193,7 @@ impl Traces {
                     BTreeSet::new()
                 }
             };
-            brought.push((file, owner, files));
+            brought.push((owner, files));
         }
         let owned = traces.owned(rootfs, brought);
         // A link to one that is known by another name is passed over.
@@ -223,19 +223,18 @@ impl Traces {
     fn owned(
         &self,
         rootfs: &Rootfs,
-        brought: Vec<(FileNumber, Owner, BTreeSet<String>)>,
+        brought: Vec<(Owner, BTreeSet<String>)>,
     ) -> BTreeSet<FileNumber> {
         let mut owned = BTreeSet::new();
-        for (list, owner, files) in brought {
+        for (owner, files) in brought {
             let is_installed = match owner {
                 Owner::Itself => true,
                 Owner::Package(name) => self.has_installed(DPKG, &name),
                 Owner::File(path) => rootfs.file(&path).is_some(),
             };
-            // What a layer above brought is no longer the package's.
-            let is_of_package = |file: &FileNumber| rootfs.layer(*file) <= rootfs.layer(list);
-            let files = files.iter().filter_map(|path| rootfs.file(path));
-            owned.extend(files.filter(|file| is_installed && is_of_package(file)));
+            if is_installed {
+                owned.extend(files.iter().filter_map(|path| rootfs.file(path)));
+            }
         }
         owned
     }
@@ -450,7 +449,7 @@ impl Text {
 }
 
 /// What was read of the files' contents.
-struct Contents {
+struct FileContents {
     /// The bytes of those that are not too large.
     texts: Vec<(FileNumber, Text, Option<Vec<u8>>)>,
     go_programs: BTreeSet<FileNumber>,
@@ -530,8 +529,8 @@ fn read(
     names: &BTreeMap<FileNumber, Vec<String>>,
     texts: &BTreeMap<FileNumber, Text>,
     archives: &BTreeSet<FileNumber>,
-) -> Result<Contents, RootfsError> {
-    let mut contents = Contents {
+) -> Result<FileContents, RootfsError> {
+    let mut contents = FileContents {
         texts: Vec::new(),
         go_programs: BTreeSet::new(),
         whole_archives: BTreeSet::new(),
