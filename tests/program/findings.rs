@@ -305,41 +305,17 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
     let scanner = user.path("scanner");
     fs::write(&scanner, script).expect("can be written");
     fs::set_permissions(&scanner, fs::Permissions::from_mode(0o755)).expect("can be set");
-    let list = json!({
-        "artifacts": [], "distro": {}, "source": {"metadata": {}},
-        "descriptor": {"name": "syft", "version": "1"},
-    });
+    let list = nothing_listed();
     fs::write(user.path("l.json"), list.to_string()).expect("can be written");
     let troubles_of = |of_system: &str, family: &str, release: &str, codename: &str, kind: &str| {
         let system = json!({"family": family, "release": release, "codename": codename});
-        let inventory = json!({
-            "schema": 1,
-            "scanner": {"name": "syft", "version": "1"}, "network": "none",
-            "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
-            "layers": [],
-            "system": system,
-            "packages": [package(of_system, true), package(kind, false)],
-            "traces": {
-                "system": system, "databases": [], "log": null, "java_archives": 0, "passed_over": [], "unknown_archives": [],
-                "go_programs": [],
-            },
-            "java": "content",
-        });
+        let inventory = inventory(
+            &system,
+            &system,
+            &json!([package(of_system, true), package(kind, false)]),
+        );
         fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
-        let ran = user.run(&[
-            "findings",
-            "match",
-            "--kind=grype",
-            "--program=scanner",
-            "--scanner-name=a",
-            "--network",
-            "--inventory=i.json",
-            "--list=l.json",
-            "--output=f.json",
-            "--database",
-            "d?b%#.db",
-            "import.json",
-        ]);
+        let ran = matched(&user, "grype", "scanner", ["d?b%#.db", "import.json"], &[]);
         assert!(ran.success, "{}", ran.stderr);
         let findings = fs::read(user.path("f.json")).expect("can be read");
         let findings: Value = serde_json::from_slice(&findings).expect("JSON");
@@ -683,35 +659,10 @@ fn statements_of_openvex_are_exceptions() {
 fn a_database_of_a_day_to_come_is_an_error() {
     let user = new_user();
     write_database(&user, "d.db", &GRYPE.replace("2026-11-10", "2999-11-10"));
-    let inventory = json!({
-        "schema": 1,
-        "scanner": {"name": "syft", "version": "1"}, "network": "none",
-        "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
-        "layers": [],
-        "system": null,
-        "packages": [],
-        "traces": {
-            "system": null, "databases": [], "log": null, "java_archives": 0, "passed_over": [], "unknown_archives": [],
-                "go_programs": [],
-        },
-        "java": "content",
-    });
+    let inventory = inventory(&Value::Null, &Value::Null, &json!([]));
     fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
-    user.run(&[
-        "findings",
-        "match",
-        "--kind=grype",
-        "--program=scanner",
-        "--scanner-name=a",
-        "--network",
-        "--inventory=i.json",
-        "--list=l.json",
-        "--output=f.json",
-        "--database",
-        "d.db",
-        "import.json",
-    ])
-    .failed(&["the database says that it was built on 2999-11-10, which is not yet"]);
+    matched(&user, "grype", "scanner", ["d.db", "import.json"], &[])
+        .failed(&["the database says that it was built on 2999-11-10, which is not yet"]);
 }
 
 #[test]
@@ -765,6 +716,49 @@ fn write_scanner(user: &User, name: &str, script: &str, report: &Value) {
     fs::set_permissions(user.path(name), mode).expect("can be set");
 }
 
+/// The list of a syft that saw nothing.
+fn nothing_listed() -> Value {
+    json!({
+        "artifacts": [], "distro": {}, "source": {"metadata": {}},
+        "descriptor": {"name": "syft", "version": "1"},
+    })
+}
+
+/// The inventory of an image that says that it is the system `said`, and that a scanner took for `seen`.
+fn inventory(said: &Value, seen: &Value, packages: &Value) -> Value {
+    json!({
+        "schema": 1,
+        "scanner": {"name": "syft", "version": "1"}, "network": "none",
+        "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
+        "layers": [],
+        "system": seen,
+        "packages": packages,
+        "traces": {
+            "system": said, "databases": [], "log": null, "java_archives": 0, "passed_over": [],
+            "unknown_archives": [], "go_programs": [],
+        },
+        "java": "content",
+    })
+}
+
+/// Matches the list `l.json` of the inventory `i.json` with a database into `f.json`.
+fn matched(user: &User, kind: &str, program: &str, database: [&str; 2], more: &[&str]) -> Ran {
+    let (kind, program) = (format!("--kind={kind}"), format!("--program={program}"));
+    let arguments = [
+        "findings",
+        "match",
+        &kind,
+        &program,
+        "--scanner-name=a",
+        "--network",
+        "--inventory=i.json",
+        "--list=l.json",
+        "--output=f.json",
+    ];
+    let database = ["--database", database[0], database[1]];
+    user.run(&[&arguments[..], &database, more].concat())
+}
+
 /// The report of a grype that found nothing.
 fn nothing_found() -> Value {
     json!({"matches": [], "descriptor": {"name": "grype", "version": "1"}})
@@ -788,10 +782,7 @@ fn add_image(user: &User, layout: &str, architecture: &str, layers: &[Layer]) ->
 
 /// Lists an image of `layout` by a lister that sees no package, and fails where it sees two images.
 fn list(user: &User, layout: &str, more: &[&str]) -> Ran {
-    let nothing = json!({
-        "artifacts": [], "distro": {}, "source": {"metadata": {}},
-        "descriptor": {"name": "syft", "version": "1"},
-    });
+    let nothing = nothing_listed();
     let alone = "[ \"$(grep -o '\"digest\"' \"$OCI_LAYOUT/index.json\" | wc -l)\" = 1 ]";
     write_scanner(user, "lister", alone, &nothing);
     let inventory = format!("--output={layout}.json");
@@ -1462,16 +1453,7 @@ fn list_and_match(user: &User, layout: &str) {
         layout,
     ];
     user.run(&[&inventory[..], &common].concat()).succeeded();
-    let matched = [
-        "findings",
-        "match",
-        "--program=matcher",
-        "--inventory=i.json",
-        "--output=f.json",
-    ];
-    let database = ["--database", "d.db", "import.json"];
-    user.run(&[&matched[..], &common, &database].concat())
-        .succeeded();
+    matched(user, "grype", "matcher", ["d.db", "import.json"], &[]).succeeded();
 }
 
 /// The troubles of an image of this layer by a lister that answers with these packages of Fedora 40.
@@ -1776,16 +1758,7 @@ fn a_release_of_red_hat_at_which_trivy_stops_is_known_beforehand() {
         ("5", false),
     ] {
         let system = json!({"family": "redhat", "release": release});
-        let inventory = json!({
-            "schema": 1, "scanner": {"name": "trivy", "version": "1"}, "network": "none",
-            "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
-            "layers": [], "system": system, "packages": [package("redhat", true)],
-            "traces": {
-                "system": system, "databases": [], "log": null, "java_archives": 0, "passed_over": [],
-                "unknown_archives": [], "go_programs": [],
-            },
-            "java": "content",
-        });
+        let inventory = inventory(&system, &system, &json!([package("redhat", true)]));
         fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
         // It matches packages of the system only where it knows any.
         let [of_all, of_languages] = if is_covered {
@@ -1797,21 +1770,14 @@ fn a_release_of_red_hat_at_which_trivy_stops_is_known_beforehand() {
             format!("case \"$*\" in *'--pkg-types library'*) {of_languages};; *) {of_all};; esac");
         let report = json!({"SchemaVersion": 2, "ArtifactName": "a"});
         write_scanner(&user, "matcher", &script, &report);
-        let arguments = [
-            "findings",
-            "match",
-            "--kind=trivy",
-            "--program=matcher",
-            "--scanner-name=a",
-            "--network",
-            "--inventory=i.json",
-            "--list=l.json",
-            "--output=f.json",
-            "--database",
-            "trivy.db",
-            "metadata.json",
-        ];
-        user.run(&arguments).succeeded();
+        matched(
+            &user,
+            "trivy",
+            "matcher",
+            ["trivy.db", "metadata.json"],
+            &[],
+        )
+        .succeeded();
         let system = format!("redhat {release}");
         let not_covered = json!({"code": "system-not-covered", "system": system});
         let expected = if is_covered {
@@ -1828,10 +1794,7 @@ fn a_scanner_has_nothing_of_the_environment() {
     let user = new_user();
     let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
     write_index(&user.path("l"), &[image]);
-    let list = json!({
-        "artifacts": [], "distro": {}, "source": {"metadata": {}},
-        "descriptor": {"name": "syft", "version": "1"},
-    });
+    let list = nothing_listed();
     write_scanner(
         &user,
         "lister",
@@ -1856,54 +1819,20 @@ fn a_scanner_has_nothing_of_the_environment() {
 /// What a scanner that took an image for Debian 12 makes of an image that says that it is `said`.
 fn troubles_of_system(user: &User, said: &Value, base: Option<&Value>, of_system: bool) -> Value {
     let system = json!({"family": "debian", "release": "12"});
-    let inventory = |traces: &Value, system: &Value, packages: &Value| {
-        json!({
-            "schema": 1,
-            "scanner": {"name": "syft", "version": "1"}, "network": "none",
-            "image": {"manifest": "sha256:0", "platform": "linux/amd64", "created": null},
-            "layers": [],
-            "system": system,
-            "packages": packages,
-            "traces": {
-                "system": traces, "databases": [], "log": null, "java_archives": 0, "passed_over": [],
-                "unknown_archives": [], "go_programs": [],
-            },
-            "java": "content",
-        })
-    };
     let packages = json!([package(if of_system { "deb" } else { "python" }, of_system)]);
     let seen = if of_system { &system } else { &Value::Null };
     let write = |name: &str, value: Value| {
         fs::write(user.path(name), value.to_string()).expect("can be written");
     };
     write("i.json", inventory(said, seen, &packages));
-    write(
-        "l.json",
-        json!({
-            "artifacts": [], "distro": {}, "source": {"metadata": {}},
-            "descriptor": {"name": "syft", "version": "1"},
-        }),
-    );
+    write("l.json", nothing_listed());
     write_scanner(user, "matcher", "", &nothing_found());
-    let mut arguments = vec![
-        "findings",
-        "match",
-        "--kind=grype",
-        "--program=matcher",
-        "--scanner-name=a",
-        "--network",
-        "--inventory=i.json",
-        "--list=l.json",
-        "--output=f.json",
-        "--database",
-        "d.db",
-        "import.json",
-    ];
+    let mut more = Vec::new();
     if let Some(base) = base {
         write("b.json", inventory(base, &Value::Null, &json!([])));
-        arguments.extend(["--base", "b.json"]);
+        more.extend(["--base", "b.json"]);
     }
-    user.run(&arguments).succeeded();
+    matched(user, "grype", "matcher", ["d.db", "import.json"], &more).succeeded();
     let findings = read(user, "f.json");
     let troubles = findings["troubles"].as_array().expect("a list");
     troubles
