@@ -151,10 +151,12 @@ impl Records {
     /// The ecosystem that the file at `path` is of. Where the records leave several, its directory tells, as OSV
     /// publishes it.
     pub(super) fn ecosystem(&self, path: &Path) -> Result<&str, OsvError> {
-        let directory = path.parent().and_then(Path::file_name);
-        let directory = directory.and_then(|name| name.to_str()).unwrap_or_default();
         let mut all = self.common.iter();
-        match (self.common.get(directory), all.next(), all.next()) {
+        match (
+            self.common.get(directory_name(path)),
+            all.next(),
+            all.next(),
+        ) {
             (Some(found), ..) | (_, Some(found), None) => Ok(found),
             _ => {
                 let found = self.common.iter().map(|name| format!("{name:?}"));
@@ -170,6 +172,13 @@ impl Records {
             }
         }
     }
+}
+
+/// The name of the directory of a file, which is called as the ecosystem where OSV publishes it.
+pub(super) fn directory_name(file: &Path) -> &str {
+    let directory = file.parent().and_then(Path::file_name);
+    let name = directory.and_then(|name| name.to_str());
+    name.unwrap_or_default()
 }
 
 /// What an ecosystem is called without its release: of `Debian:12`, `Debian`.

@@ -17,7 +17,7 @@ use crate::files::{FileError, io_failed};
 use crate::oci::strict;
 
 use super::findings::{Database, FindingKind, Package, Scanner, Severity, System};
-use super::osv::{Records, without_release};
+use super::osv::{Records, directory_name, without_release};
 use super::preset::{Advisories, AnswerError, AtOnce, Call, Listed, Match, link};
 use super::traces::is_java_archive;
 
@@ -100,7 +100,9 @@ impl AtOnce for OsvScanner {
 
     fn scan(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
         let mut absent = BTreeSet::from(ECOSYSTEMS);
-        let provided = database.iter().map(|file| (ecosystem_of(file), Some(file)));
+        let provided = database
+            .iter()
+            .map(|file| (directory_name(file), Some(file)));
         let provided: Vec<_> = provided.collect();
         for (ecosystem, _) in &provided {
             absent.remove(ecosystem);
@@ -174,20 +176,13 @@ impl AtOnce for OsvScanner {
             },
         };
         // One that nothing depends on may be of any age.
-        let is_wanted = |file: &&PathBuf| wanted.contains(ecosystem_of(file));
+        let is_wanted = |file: &&PathBuf| wanted.contains(directory_name(file));
         let has_wanted = files.iter().any(|file| is_wanted(&file));
         for file in files.iter().filter(|file| !has_wanted || is_wanted(file)) {
             database.add(file)?;
         }
         Ok(Box::new(database))
     }
-}
-
-/// The ecosystem of a file of a database: its directory's name.
-fn ecosystem_of(file: &Path) -> &str {
-    let directory = file.parent().and_then(Path::file_name);
-    let name = directory.and_then(|name| name.to_str());
-    name.unwrap_or_default()
 }
 
 /// The system whose packages are of an ecosystem, in OSV's words.
