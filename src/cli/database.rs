@@ -13,8 +13,9 @@ use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::reference::Tagged;
 use oci_pull_all::push::PushedImage;
 use oci_pull_all::scan::database::{DatabaseArtifact, DatabaseKind};
+use oci_pull_all::scan::steps::check_not_yet;
+use oci_pull_all::scan::trouble::DatabaseOf;
 
-use super::findings::check_not_yet;
 use super::pull::{RegistryArgs, TransferArgs};
 use super::push::Prepared;
 use super::{Failed, Result, tell, users_path, write};
@@ -95,6 +96,6 @@ fn read(args: &DatabasePushArgs, scratch: &Path) -> Result<DatabaseArtifact> {
     let files: Vec<_> = args.files.iter().map(|file| users_path(file)).collect();
     fs::create_dir(scratch)?;
     let artifact = kind.artifact(&files, scratch)?;
-    check_not_yet("database", Some(artifact.built))?;
+    check_not_yet(DatabaseOf::Advisories, Some(artifact.built))?;
     Ok(artifact)
 }

@@ -1,35 +1,30 @@
 //! `findings`: what the actions and tests of a scan with a policy call.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
-use oci_pull_all::layout::{Format, FoundImage, LayoutImages, archive};
-use oci_pull_all::oci::config::ImageConfig;
+use oci_pull_all::layout::{FoundImage, LayoutImages};
 use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Repository;
 use oci_pull_all::oci::strict;
-use oci_pull_all::rootfs::Rootfs;
 use oci_pull_all::scan::baseline::Baseline;
-use oci_pull_all::scan::findings::{
-    FileFindings, Finding, FindingKind, Findings, Image, Inventory, JavaArchives, Package, SCHEMA,
-    Scanner, Severity, Trouble, summary,
-};
+use oci_pull_all::scan::findings::{FindingKind, Findings, Severity};
+use oci_pull_all::scan::inventory::Inventory;
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
-use oci_pull_all::scan::preset::{Advisories, AtOnce, Call, Listed, Preset, at_once, preset};
-use oci_pull_all::scan::traces::{ReadImage, Traces};
+use oci_pull_all::scan::steps::{LayoutImage, ScannerProgram, Step};
+use oci_pull_all::scan::trouble::TroubleCode;
 use oci_pull_all::scan::verdict::{Bases, Outcome, Verdict, settle, without_verdict};
 use oci_pull_all::scan::vex::{self, VexDocument};
-use oci_pull_all::scan::{Isolation, Scan, Scanned, clamscan, grype, report};
+use oci_pull_all::scan::{AtOnceScanner, Isolation, StepwiseScanner, report};
 use serde::de::DeserializeOwned;
+use strum::{VariantArray, VariantNames};
 
 use super::scan::{ITSELF, isolate, isolate_from_network};
 use super::{Result, read, say, tell, write};
@@ -72,39 +67,18 @@ struct ScannerArgs {
     network: bool,
 }
 
-/// A scanner of a build.
-#[derive(Clone)]
-struct PresetKind(&'static dyn Preset);
-
-impl std::fmt::Debug for PresetKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PresetKind")
-    }
-}
-
-fn parse_kind(name: &str) -> std::result::Result<PresetKind, String> {
-    let found = preset(name).map(PresetKind);
-    found.ok_or_else(|| "there are trivy and grype".to_owned())
-}
-
-/// A scanner of a build that does all in one step: of packages, or of files alone.
-#[derive(Clone)]
-enum AtOnceKind {
-    Packages(&'static dyn AtOnce),
-    Clamav,
-}
-
-impl std::fmt::Debug for AtOnceKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AtOnceKind")
-    }
-}
-
-fn parse_at_once(name: &str) -> std::result::Result<AtOnceKind, String> {
-    match at_once(name) {
-        Some(found) => Ok(AtOnceKind::Packages(found)),
-        None if name == clamscan::NAME => Ok(AtOnceKind::Clamav),
-        None => Err("there are osv-scanner and clamav".to_owned()),
+impl ScannerArgs {
+    /// First of all, because it takes a process with one thread.
+    fn begin(&self, isolate: fn(bool) -> Result<Isolation>) -> Result<Step> {
+        let isolation = isolate(self.network)?;
+        let scanner = ScannerProgram {
+            file: self.program.clone(),
+            name: self.scanner_name.clone(),
+            config: self.scanner_config.clone(),
+        };
+        // A line of its own could be a command to who reads logs.
+        let tell_said = |line: &str| tell(format_args!("| {line}"));
+        Ok(Step::begin(scanner, isolation, ITSELF, tell_said)?)
     }
 }
 
@@ -137,8 +111,8 @@ struct ImageArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InventoryArgs {
     /// Which scanner it is: trivy, or grype, whose lists are syft's.
-    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
-    kind: PresetKind,
+    #[arg(long, value_name = "NAME", value_parser = word::<StepwiseScanner>())]
+    kind: StepwiseScanner,
     #[command(flatten)]
     scanner: ScannerArgs,
     #[command(flatten)]
@@ -157,14 +131,14 @@ pub(crate) struct InventoryArgs {
 #[derive(Debug, Args)]
 pub(crate) struct FilesArgs {
     /// Which scanner it is: trivy.
-    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
-    kind: PresetKind,
+    #[arg(long, value_name = "NAME", value_parser = word::<StepwiseScanner>())]
+    kind: StepwiseScanner,
     #[command(flatten)]
     scanner: ScannerArgs,
     #[command(flatten)]
     image: ImageArgs,
     /// What it looks for: secret or misconfiguration. May be repeated.
-    #[arg(long, value_name = "KIND", required = true)]
+    #[arg(long, value_name = "KIND", required = true, value_parser = word::<FindingKind>())]
     look_for: Vec<FindingKind>,
     /// The file for what it finds.
     #[arg(long, value_name = "FILE")]
@@ -174,8 +148,8 @@ pub(crate) struct FilesArgs {
 #[derive(Debug, Args)]
 pub(crate) struct MatchArgs {
     /// Which scanner it is: trivy or grype.
-    #[arg(long, value_name = "NAME", value_parser = parse_kind)]
-    kind: PresetKind,
+    #[arg(long, value_name = "NAME", value_parser = word::<StepwiseScanner>())]
+    kind: StepwiseScanner,
     #[command(flatten)]
     scanner: ScannerArgs,
     /// The inventory.
@@ -188,7 +162,7 @@ pub(crate) struct MatchArgs {
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
     /// What it looks for beside vulnerabilities: license.
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = word::<FindingKind>())]
     look_for: Vec<FindingKind>,
     /// What it found in the image's files.
     #[arg(long, value_name = "FILE")]
@@ -204,8 +178,8 @@ pub(crate) struct MatchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
     /// Which scanner it is: osv-scanner, or clamav, which looks for malware.
-    #[arg(long, value_name = "NAME", value_parser = parse_at_once)]
-    kind: AtOnceKind,
+    #[arg(long, value_name = "NAME", value_parser = word::<AtOnceScanner>())]
+    kind: AtOnceScanner,
     #[command(flatten)]
     scanner: ScannerArgs,
     #[command(flatten)]
@@ -242,13 +216,13 @@ pub(crate) struct VerdictArgs {
     #[arg(long, value_name = "NAME", default_value = "the policy")]
     policy_name: String,
     /// A kind of findings that fails: vulnerability, license, secret or misconfiguration. May be repeated.
-    #[arg(long, value_name = "KIND", default_value = "vulnerability")]
+    #[arg(long, value_name = "KIND", default_value = "vulnerability", value_parser = word::<FindingKind>())]
     fail_kind: Vec<FindingKind>,
     /// The lowest severity that fails.
-    #[arg(long, default_value = "high")]
+    #[arg(long, default_value = "high", value_parser = word::<Severity>())]
     fail_on: Severity,
     /// The severity of what has none.
-    #[arg(long, default_value = "high")]
+    #[arg(long, default_value = "high", value_parser = word::<Severity>())]
     unknown_as: Severity,
     /// Let pass what nobody has fixed.
     #[arg(long)]
@@ -260,8 +234,8 @@ pub(crate) struct VerdictArgs {
     #[arg(long)]
     unused_exceptions_pass: bool,
     /// A trouble that does not matter, by its code. May be repeated.
-    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Trouble::ALLOWED))]
-    allow: Vec<String>,
+    #[arg(long, value_name = "CODE", value_parser = allowed())]
+    allow: Vec<TroubleCode>,
     /// How many days the database may be behind the newest date of the image, its bases and the scanner.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     max_database_age: u32,
@@ -347,229 +321,49 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
 }
 
 fn import(args: &ImportArgs) -> Result<()> {
-    let run = Run::begin(&args.scanner)?;
-    let database = grype::unpacked(&args.database, run.scratch.path())?;
-    let imported = if grype::is_importable(&database, &args.database)? {
-        let subject = Scanned::Given(database.clone());
-        run.scan(subject, grype::import(&run.cache()), None, &[0])?;
-        grype::imported(&run.cache())
-    } else {
-        // The verdict tells.
-        let nothing = run.scratch.path().join(grype::IMPORT);
-        write(&nothing, b"{}")?;
-        [database, nothing]
-    };
-    for (from, to) in imported.iter().zip(&args.output) {
-        fs::copy(from, to).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
-    }
-    Ok(())
+    let [database, metadata] = pair(&args.output)?;
+    let step = args.scanner.begin(isolate)?;
+    Ok(step.import(&args.database, [database, metadata])?)
 }
 
 fn inventory(args: &InventoryArgs) -> Result<()> {
-    let run = Run::begin(&args.scanner)?;
+    let step = args.scanner.begin(isolate)?;
     let image = args.image.find()?;
-    // Reads all layers, which must be what the config says: the scanner would not notice.
-    let read = ReadImage::read(&args.image.layout, &image.manifest, &image.config)?;
-    let PresetKind(preset) = args.kind;
-    let java = preset.java_archives(&args.java_database)?;
-    let java_database = match &java {
-        JavaArchives::Database(database) => {
-            check_not_yet("Java database", database.built)?;
-            &args.java_database[..]
-        }
-        JavaArchives::Content | JavaArchives::Nothing(_) => &[],
-    };
-    let list = match preset.empty_list() {
-        Some(list) if image.manifest.layers.is_empty() => to_json(&list),
-        _ => {
-            let call = preset.list(&run.cache(), java_database)?;
-            let subject = args.image.subject(image.clone());
-            preset.normalized(&run.report(subject, call)?)?
-        }
-    };
-    let listed = preset.read_list(&list)?;
+    let (inventory, list) = step.inventory(args.kind, &image, &args.java_database)?;
     write(&args.list, &list)?;
-    let looks_into = |path: &str| preset.looks_into(path);
-    let inventory = run.inventory(image, Some((read, &looks_into)), &listed, java)?;
     write_json(&args.output, &inventory)
 }
 
-/// Whether a scanner looks into Java archives of a name.
-type LooksInto<'a> = &'a dyn Fn(&str) -> bool;
-
-/// How a scanner ends that found something, or did not.
-const FOUND: i32 = 1;
-const FOUND_NOTHING: i32 = 0;
-
 fn scan(args: &ScanArgs) -> Result<()> {
-    let run = Run::begin(&args.scanner)?;
+    let step = args.scanner.begin(isolate)?;
     let image = args.image.find()?;
-    let base: Option<Inventory> = args.base.as_deref().map(read_json).transpose()?;
-    let base = base.as_ref();
-    let (inventory, findings) = match args.kind {
-        AtOnceKind::Packages(preset) => scan_packages(args, &run, image, base, preset)?,
-        AtOnceKind::Clamav => scan_files(args, &run, image, base)?,
-    };
+    let base = args.base.as_deref().map(read_json).transpose()?;
+    let (inventory, findings) = step.at_once(args.kind, &image, base.as_ref(), &args.database)?;
     write_json(&args.inventory, &inventory)?;
     write_json(&args.output, &findings)
 }
 
-fn scan_packages(
-    args: &ScanArgs,
-    run: &Run<'_>,
-    image: FoundImage,
-    base: Option<&Inventory>,
-    preset: &dyn AtOnce,
-) -> Result<(Inventory, Findings)> {
-    // Reads all layers, as for an inventory.
-    let read = ReadImage::read(&args.image.layout, &image.manifest, &image.config)?;
-    // One without layers is an error to it.
-    let (code, report) = if image.manifest.layers.is_empty() {
-        (FOUND_NOTHING, b"{}".to_vec())
-    } else {
-        let file = run.scratch.path().join("image.tar");
-        let platform = args.image.platform.as_ref();
-        archive(&args.image.layout, platform, Format::Docker(&[]), &file)?;
-        let call = preset.scan(&run.cache(), &args.database)?;
-        run.ended(Scanned::Given(file), call, &[FOUND_NOTHING, FOUND])?
-    };
-    let (mut list, matches) = preset.read_report(&report)?;
-    run.check_code(code, matches.len())?;
-    list.scanner.version = run.version(|said| preset.read_version(said))?;
-    let advisories = preset.read_database(&args.database, &list)?;
-    check_not_yet("database", advisories.database().built)?;
-    let looks_into = |path: &str| preset.looks_into(path);
-    let read = Some((read, &looks_into as LooksInto<'_>));
-    let inventory = run.inventory(image, read, &list, JavaArchives::Content)?;
-    if let Some(base) = base {
-        inventory.check_base(base)?;
-    }
-    let findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
-    Ok((inventory, findings))
-}
-
-fn scan_files(
-    args: &ScanArgs,
-    run: &Run<'_>,
-    image: FoundImage,
-    base: Option<&Inventory>,
-) -> Result<(Inventory, Findings)> {
-    let advisories = clamscan::read_database(&args.database)?;
-    check_not_yet("database", advisories.database().built)?;
-    // Reads all layers, which must be what the config says.
-    let rootfs = Rootfs::read(&args.image.layout, &image.manifest, &image.config)?;
-    let unpacked = run.scratch.path().join("rootfs");
-    rootfs.write_directory(&unpacked)?;
-    let layers = image.config.diff_ids.clone();
-    let listed = Listed {
-        system: None,
-        packages: BTreeMap::new(),
-        scanner: Scanner {
-            name: clamscan::NAME.to_owned(),
-            version: run.version(clamscan::read_version)?,
-            created: None,
-        },
-    };
-    let inventory = run.inventory(image, None, &listed, JavaArchives::Content)?;
-    if let Some(base) = base {
-        inventory.check_base(base)?;
-    }
-    let files = count_files(&unpacked)?;
-    let mut troubles = Vec::new();
-    let mut found = BTreeSet::new();
-    let mut seen = 0;
-    // What it cannot read is an error to it; the verdict tells.
-    if advisories.has_any() {
-        let root = unpacked.display().to_string();
-        let call = clamscan::call(&run.cache(), &args.database)?;
-        let (code, log) = run.ended(Scanned::Made(unpacked), call, &[FOUND_NOTHING, FOUND])?;
-        let answer = clamscan::read(&String::from_utf8_lossy(&log), &root)?;
-        run.check_code(code, answer.found.len() + answer.unscanned.len())?;
-        let paths = answer.unscanned.iter();
-        troubles.extend(summary(paths, |path, more| Trouble::FilesUnscanned {
-            path,
-            more,
-        }));
-        seen = answer.files;
-        if seen < files {
-            troubles.push(Trouble::FilesUnseen { seen, files });
-        }
-        found.extend(answer.found.into_iter().map(|(path, id)| {
-            let file = rootfs.file(&path);
-            let layer = file.and_then(|file| layers.get(rootfs.layer(file)?));
-            Finding::of_malware(format!("/{path}"), id, layer)
-        }));
-    }
-    if files == 0 {
-        troubles.push(Trouble::NoFiles);
-    }
-    let findings = Findings::of_files(
-        FindingKind::Malware,
-        found,
-        seen,
-        troubles,
-        &inventory,
-        base,
-        &advisories,
-    );
-    Ok((inventory, findings))
-}
-
-/// How many names of files with something in them are below a directory.
-fn count_files(directory: &Path) -> Result<u64> {
-    let mut number = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        if metadata.is_dir() {
-            number += count_files(&entry.path())?;
-        } else if metadata.is_file() && metadata.len() > 0 {
-            number += 1;
-        }
-    }
-    Ok(number)
-}
-
 fn files(args: &FilesArgs) -> Result<()> {
-    let run = Run::begin(&args.scanner)?;
+    let step = args.scanner.begin(isolate)?;
     let image = args.image.find()?;
-    let PresetKind(preset) = args.kind;
-    let kinds = wanted(preset, &args.look_for, true)?;
-    let call = preset
-        .look(&run.cache(), &kinds)
-        .ok_or("this scanner does not look into files")?;
-    let report = run.report(args.image.subject(image), call)?;
     write_json(
         &args.output,
-        &FileFindings {
-            schema: SCHEMA,
-            network: run.isolation.access(),
-            findings: preset.read_look(&report)?,
-            kinds,
-        },
+        &step.files(args.kind, &image, &args.look_for)?,
     )
-}
-
-/// What a scanner is to look for: what is found in files, or by packages.
-fn wanted(
-    preset: &dyn Preset,
-    kinds: &[FindingKind],
-    of_files: bool,
-) -> Result<BTreeSet<FindingKind>> {
-    let is_wrong = |kind: &&FindingKind| !preset.can_find(**kind) || kind.is_of_files() != of_files;
-    match kinds.iter().find(is_wrong) {
-        Some(kind) => Err(format!("this scanner does not look for the kind {kind} here").into()),
-        None => Ok(kinds.iter().copied().collect()),
-    }
 }
 
 impl ImageArgs {
     /// The image. The layout must have no other, unless its platform is named, too, or one image alone is asked for.
-    fn find(&self) -> Result<FoundImage> {
+    fn find(&self) -> Result<LayoutImage> {
+        let found = |image: &FoundImage| LayoutImage {
+            layout: self.layout.clone(),
+            platform: self.platform.clone(),
+            image: image.clone(),
+        };
         let images = LayoutImages::read(&self.layout)?;
         let image = images.find(self.platform.as_ref())?;
         if self.platform.is_some() && self.scanned_platform.is_empty() {
-            return Ok(image.clone());
+            return Ok(found(image));
         }
         let mut scanned = BTreeSet::from([&image.descriptor.digest]);
         for platform in &self.scanned_platform {
@@ -594,74 +388,30 @@ impl ImageArgs {
             )
             .into());
         }
-        Ok(image.clone())
-    }
-
-    /// All that a scanner sees.
-    fn subject(&self, image: FoundImage) -> Scanned {
-        Scanned::Image(self.layout.clone(), Box::new(image))
+        Ok(found(image))
     }
 }
 
 fn match_(args: &MatchArgs) -> Result<()> {
-    let run = Run::begin_small(&args.scanner)?;
-    let inventory: Inventory = read_json(&args.inventory)?;
-    let base = args
-        .base
-        .as_deref()
-        .map(read_json::<Inventory>)
-        .transpose()?;
-    let [database, metadata] = &args.database[..] else {
-        return Err("a database is two files".into());
-    };
-    if let Some(base) = &base {
-        inventory.check_base(base)?;
-    }
-    let PresetKind(preset) = args.kind;
-    let kinds = wanted(preset, &args.look_for, false)?;
-    let advisories = preset.read_database(database, &read(metadata)?)?;
-    check_not_yet("database", advisories.database().built)?;
-    // What would fail again and again is told by the verdict.
-    let is_readable = advisories.database().schema == advisories.expected_schema();
-    let matches = if is_readable && !inventory.packages.is_empty() {
-        let system = inventory.system.as_ref();
-        let unknown = system.filter(|system| !advisories.covers_system(system));
-        let call = preset.match_list(&run.cache(), &args.database, &kinds, unknown)?;
-        let report = run.report(Scanned::Given(args.list.clone()), call)?;
-        run.check_said(preset.complaints())?;
-        preset.read_report(&report)?
-    } else {
-        Vec::new()
-    };
-    let list = preset.read_list(&read(&args.list)?)?;
+    let database = pair(&args.database)?;
+    // A list may as well be copied.
+    let step = args.scanner.begin(isolate_from_network)?;
+    let inventory = read_json(&args.inventory)?;
+    let base = args.base.as_deref().map(read_json).transpose()?;
     let base = base.as_ref();
-    let mut findings = Findings::new(matches, &list, &inventory, base, advisories.as_ref())?;
-    findings.scanner.created = findings.scanner.created.max(run.scanner_created()?);
-    findings.network = findings.network.max(run.isolation.access());
-    findings.kinds.extend(kinds);
+    let listed = (&inventory, &*args.list);
+    let mut findings = step.match_list(args.kind, listed, base, database, &args.look_for)?;
     if let Some(files) = &args.files {
         findings.add_files(read_json(files)?, base);
     }
     write_json(&args.output, &findings)
 }
 
-/// When an image was made, if it says so.
-fn created(config: &ImageConfig) -> Option<DateTime<Utc>> {
-    let created = config.created.as_ref()?.as_ref().ok()?;
-    created.real()
-}
-
-/// A database of a day to come would never be too old. An error is cached nowhere, and a day that has come stays so, which
-/// is why a clock may be asked.
-pub(super) fn check_not_yet(what: &str, built: Option<DateTime<Utc>>) -> Result<()> {
-    let day = Duration::from_secs(24 * 60 * 60);
-    match built {
-        Some(built) if SystemTime::from(built) > SystemTime::now() + day => Err(format!(
-            "the {what} says that it was built on {}, which is not yet: pull another one, or set this machine's clock",
-            built.date_naive()
-        )
-        .into()),
-        _ => Ok(()),
+/// The two files of a database: itself, and its description.
+fn pair(files: &[PathBuf]) -> Result<[&Path; 2]> {
+    match files {
+        [database, metadata] => Ok([database, metadata]),
+        _ => Err("a database is two files".into()),
     }
 }
 
@@ -696,7 +446,7 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         fail_on: args.fail_on,
         unknown_as: args.unknown_as,
         only_fixed: args.only_fixed,
-        allow: args.allow.iter().cloned().collect(),
+        allow: args.allow.iter().copied().collect(),
         max_database_age: args.max_database_age,
         offline: args.offline,
         unused_exceptions_pass: args.unused_exceptions_pass,
@@ -704,8 +454,14 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         vex: documents,
         baseline: args.baseline.as_deref().map(read_exceptions).transpose()?,
     };
+    let advice = args.base_name.as_ref().map(|base| {
+        let policy = &args.policy_name;
+        format!(
+            "where {base} has a test of its own, bases = [\"{base}\"] in {policy} leaves them to it"
+        )
+    });
     let bases = Bases {
-        nearest: args.base_name.clone(),
+        advice,
         tested: inventories(&args.tested_base)?,
         untested: inventories(&args.base)?,
     };
@@ -780,6 +536,9 @@ pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
     }
 }
 
+/// What begins a baseline.
+const HEAD: &str = "# What was found and accepted. `--accept` writes this file anew: what the entries say stays, comments do not.\n";
+
 fn accept(args: &ShowArgs, baseline: &Path, verdicts: &[Verdict]) -> Result<()> {
     let workspace = args.workspace.as_ref().ok_or_else(|| {
         let name = &args.name;
@@ -787,7 +546,12 @@ fn accept(args: &ShowArgs, baseline: &Path, verdicts: &[Verdict]) -> Result<()> 
     })?;
     let path = workspace.join(baseline);
     let old = path.try_exists()?.then(|| read_exceptions(&path));
-    let made = Baseline::new(old.transpose()?.as_ref(), verdicts, args.reason.as_deref());
+    let made = Baseline::new(
+        old.transpose()?.as_ref(),
+        verdicts,
+        args.reason.as_deref(),
+        HEAD,
+    );
     // What it could not read again, it does not write.
     ExceptionFile::read(baseline, &made.text)
         .map_err(|error| format!("this cannot be accepted: {error}"))?;
@@ -807,188 +571,20 @@ fn read_exceptions(path: &Path) -> Result<ExceptionFile> {
     Ok(ExceptionFile::read(path, &text)?)
 }
 
-/// How many of the last bytes that a scanner said are shown.
-const MAX_SAID: usize = 64 << 10;
-
-/// A run of the scanner, kept from the network, with room of its own.
-struct Run<'a> {
-    args: &'a ScannerArgs,
-    isolation: Isolation,
-    scratch: tempfile::TempDir,
+/// One of the words that there are.
+fn word<T>() -> impl TypedValueParser<Value = T>
+where
+    T: VariantNames + FromStr<Err: std::error::Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::VARIANTS).try_map(|word| word.parse())
 }
 
-impl<'a> Run<'a> {
-    /// One for which files are mounted.
-    fn begin(args: &'a ScannerArgs) -> Result<Self> {
-        Self::begin_in(args, isolate)
-    }
-
-    /// One for which files may as well be copied.
-    fn begin_small(args: &'a ScannerArgs) -> Result<Self> {
-        Self::begin_in(args, isolate_from_network)
-    }
-
-    fn begin_in(args: &'a ScannerArgs, isolate: fn(bool) -> Result<Isolation>) -> Result<Self> {
-        // First, because it takes a process with one thread.
-        let isolation = isolate(args.network)?;
-        let scratch = tempfile::tempdir()
-            .map_err(|error| format!("cannot make a directory for temporary files: {error}"))?;
-        Ok(Run {
-            args,
-            isolation,
-            scratch,
-        })
-    }
-
-    /// When the image was made that the program is from.
-    fn scanner_created(&self) -> Result<Option<DateTime<Utc>>> {
-        let Some(file) = &self.args.scanner_config else {
-            return Ok(None);
-        };
-        let config = ImageConfig::parse(&read(file)?)
-            .map_err(|error| format!("cannot use {}: {error}", file.display()))?;
-        Ok(created(&config))
-    }
-
-    /// A directory for what the scanner needs.
-    fn cache(&self) -> PathBuf {
-        self.scratch.path().join("cache")
-    }
-
-    /// What there is in an image, by what the scanner listed.
-    fn inventory(
-        &self,
-        image: FoundImage,
-        read: Option<(ReadImage, LooksInto<'_>)>,
-        listed: &Listed,
-        java: JavaArchives,
-    ) -> Result<Inventory> {
-        let FoundImage {
-            descriptor, config, ..
-        } = image;
-        let created = created(&config);
-        let packages: BTreeSet<Package> = listed.packages.values().cloned().collect();
-        let platform = descriptor.platform.unwrap_or(config.platform);
-        Ok(Inventory {
-            schema: SCHEMA,
-            scanner: Scanner {
-                created: self.scanner_created()?,
-                ..listed.scanner.clone()
-            },
-            network: self.isolation.access(),
-            image: Image {
-                manifest: descriptor.digest.to_string(),
-                platform: platform.to_string(),
-                created,
-            },
-            layers: config.diff_ids,
-            system: listed.system.clone(),
-            traces: match read {
-                Some((read, looks_into)) => Traces::of(read, &packages, looks_into)?,
-                None => Traces::default(),
-            },
-            packages: packages.into_iter().collect(),
-            java,
-        })
-    }
-
-    /// Makes sure that a scanner ended as one that found so much.
-    fn check_code(&self, code: i32, found: usize) -> Result<()> {
-        if (code == FOUND) == (found > 0) {
-            return Ok(());
-        }
-        let name = &self.args.scanner_name;
-        Err(
-            format!("the scanner {name} ended with {code}, but it wrote that it found {found}")
-                .into(),
-        )
-    }
-
-    /// Has the scanner read something, and returns what it wrote.
-    fn report(&self, subject: Scanned, call: Call) -> Result<Vec<u8>> {
-        Ok(self.ended(subject, call, &[0])?.1)
-    }
-
-    /// The same, and with which of these codes it ended.
-    fn ended(&self, subject: Scanned, call: Call, expected: &[i32]) -> Result<(i32, Vec<u8>)> {
-        let code = self.scan(subject, call, Some("report.json"), expected)?;
-        Ok((code, read(&self.outputs().join("report.json"))?))
-    }
-
-    /// The scanner's version, as it says.
-    fn version(&self, read_version: impl Fn(&str) -> Option<&str>) -> Result<String> {
-        let call = Call {
-            arguments: vec!["--version".to_owned()],
-            environment: Vec::new(),
-        };
-        let nothing = Scanned::Given("/dev/null".into());
-        self.scan(nothing, call, None, &[0])?;
-        let said = read(&self.said())?;
-        let said = String::from_utf8_lossy(&said);
-        Ok(read_version(&said).unwrap_or_default().to_owned())
-    }
-
-    /// Makes sure that the scanner did not complain of its database.
-    fn check_said(&self, complaints: &[&str]) -> Result<()> {
-        let said = read(&self.said())?;
-        let said = String::from_utf8_lossy(&said);
-        let is_complaint = |line: &&str| complaints.iter().any(|words| line.contains(words));
-        match said.lines().find(is_complaint) {
-            None => Ok(()),
-            Some(line) => Err(format!(
-                "the scanner {} ended well, but did not read all of its database: {line}",
-                self.args.scanner_name
-            )
-            .into()),
-        }
-    }
-
-    /// The file with what the scanner says. It names what is in images, so it is shown where it matters, and in no other form
-    /// than all that others named.
-    fn said(&self) -> PathBuf {
-        self.scratch.path().join("said")
-    }
-
-    fn outputs(&self) -> PathBuf {
-        self.scratch.path().join("outputs")
-    }
-
-    fn scan(
-        &self,
-        subject: Scanned,
-        call: Call,
-        report: Option<&str>,
-        expected: &[i32],
-    ) -> Result<i32> {
-        let scratch = tempfile::tempdir_in(self.scratch.path())?;
-        let scan = Scan {
-            scanner: self.args.program.clone(),
-            name: self.args.scanner_name.clone(),
-            subject,
-            served: false,
-            arguments: call.arguments,
-            environment: call.environment,
-            data: Vec::new(),
-            inherits: false,
-            itself: ITSELF,
-            said: Some(self.said()),
-            outputs: self.outputs(),
-            scratch: scratch.path().to_owned(),
-            isolation: self.isolation,
-            report: report.map(str::to_owned),
-            expected_exits: expected.to_vec(),
-        };
-        let ended = scan.run();
-        if ended.is_err() {
-            let said = fs::read(self.said()).unwrap_or_default();
-            let said = &said[said.len().saturating_sub(MAX_SAID)..];
-            for line in String::from_utf8_lossy(said).lines() {
-                // A line of its own could be a command to who reads logs.
-                tell(format_args!("| {line}"));
-            }
-        }
-        Ok(ended?)
-    }
+/// The word for one of the troubles that may be allowed.
+fn allowed() -> impl TypedValueParser<Value = TroubleCode> {
+    let codes = TroubleCode::VARIANTS.iter().copied();
+    let allowed = codes.filter(|code| code.may_be_allowed());
+    let words: BTreeSet<&str> = allowed.map(<&str>::from).collect();
+    PossibleValuesParser::new(words).try_map(|word| word.parse())
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {

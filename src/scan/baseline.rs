@@ -9,9 +9,6 @@ use crate::files::{FileError, io_failed, rewrite, write_whole};
 use super::policy::{Exception, ExceptionFile, Written};
 use super::verdict::Verdict;
 
-/// What begins a baseline.
-const HEAD: &str = "# What was found and accepted. `--accept` writes this file anew: what the entries say stays, comments do not.\n";
-
 /// A baseline, and how it differs from the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Baseline {
@@ -32,8 +29,13 @@ struct Document {
 
 impl Baseline {
     /// The baseline with which these verdicts would pass: what there was of the old one and is still found, and what fails
-    /// else, for `reason`. What had an end and is over stays as it is, and goes on failing.
-    pub fn new(old: Option<&ExceptionFile>, verdicts: &[Verdict], reason: Option<&str>) -> Self {
+    /// else, for `reason`; a comment, `head`, goes before. What had an end and is over stays as it is, and goes on failing.
+    pub fn new(
+        old: Option<&ExceptionFile>,
+        verdicts: &[Verdict],
+        reason: Option<&str>,
+        head: &str,
+    ) -> Self {
         let old = old.map_or(&[][..], |old| &old.exceptions);
         let counts = |exception: &&Exception| {
             let mut all = verdicts.iter().map(|verdict| &verdict.findings);
@@ -73,9 +75,9 @@ impl Baseline {
         let entries = toml::to_string(&document).expect("texts are no error");
         Baseline {
             text: if new + kept.len() == 0 {
-                HEAD.to_owned()
+                head.to_owned()
             } else {
-                format!("{HEAD}\n{entries}")
+                format!("{head}\n{entries}")
             },
             new,
             kept: kept.len(),

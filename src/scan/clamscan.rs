@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::files::{FileError, io_failed};
 
 use super::clamav;
-use super::findings::{Database, System};
+use super::inventory::{Database, System};
 use super::preset::{Advisories, AnswerError, Call, link};
 
-/// How it is called.
-pub const NAME: &str = "clamav";
 /// No limit but those that it has itself, which it tells, and no link that leads out of the image.
 const OPTIONS: &str = "--recursive --infected --official-db-only=no --cross-fs=yes --follow-dir-symlinks=0 \
     --follow-file-symlinks=0 --alert-exceeds-max=yes --max-dir-recursion=10000 --max-files=0 \
@@ -27,7 +25,7 @@ const SCHEMA: u64 = 1;
 
 /// The call that scans the root file system in `{layout}` by the files of a database, into `{report}`. `cache` is a
 /// directory that it may make and use.
-pub fn call(cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
+pub(super) fn call(cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
     io_failed("make", cache, fs::create_dir_all(cache))?;
     for file in database {
         link(file, &cache.join(file.file_name().unwrap_or_default()))?;
@@ -42,7 +40,7 @@ pub fn call(cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {
 }
 
 /// Its version, by what it says if it is called with `--version`.
-pub fn read_version(said: &str) -> Option<&str> {
+pub(super) fn read_version(said: &str) -> Option<&str> {
     let version = said.lines().find_map(|line| line.strip_prefix("ClamAV "))?;
     version.split('/').next()
 }
@@ -78,7 +76,7 @@ pub enum LogError {
 }
 
 /// Reads its log about the root file system in the directory `root`.
-pub fn read(log: &str, root: &str) -> Result<Answer, LogError> {
+pub(super) fn read(log: &str, root: &str) -> Result<Answer, LogError> {
     let (files, summary) = log.rsplit_once(SUMMARY).ok_or(LogError::Missing(SUMMARY))?;
     let numbers: BTreeMap<&str, u64> = summary
         .lines()
@@ -118,7 +116,7 @@ pub fn read(log: &str, root: &str) -> Result<Answer, LogError> {
 }
 
 /// What a database is about, by its files.
-pub fn read_database(files: &[PathBuf]) -> Result<impl Advisories, AnswerError> {
+pub(super) fn read_database(files: &[PathBuf]) -> Result<impl Advisories, AnswerError> {
     let mut found = Signatures {
         database: Database {
             schema: SCHEMA,

@@ -19,15 +19,18 @@ use crate::oci::strict;
 use crate::oci::time::is_real;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
-use super::findings::{Database, FindingKind, JavaArchives, Package, Scanner, Severity, System};
-use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
+use super::findings::{FindingKind, Severity};
+use super::inventory::{Database, JavaArchives, Package, Scanner, System};
+use super::preset::{
+    Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier,
+};
 use super::sqlite::{MAGIC, all, open};
 use super::traces::JAVA_ARCHIVES;
 
 /// The file of a database, as grype calls it.
 pub const DATABASE: &str = "vulnerability.db";
 /// What an import writes beside it.
-pub const IMPORT: &str = "import.json";
+pub(super) const IMPORT: &str = "import.json";
 /// The form of databases that grype reads, and the directory for it.
 pub(super) const SCHEMA: u64 = 6;
 /// What keeps grype from the network, and its answers free of the clock.
@@ -110,14 +113,14 @@ impl Preset for Grype {
         Ok(to_json(&list))
     }
 
-    fn read_list(&self, list: &[u8]) -> Result<Listed, AnswerError> {
+    fn read_list(&self, list: &[u8]) -> Result<PackageList, AnswerError> {
         let list: SyftList = strict::read(list)?;
         let layers = list.source.metadata.layers.into_iter().flatten();
         let layers: Vec<String> = layers.map(|layer| layer.digest).collect();
         let artifacts = list.artifacts.into_iter().flatten();
         let packages = artifacts.map(|artifact| (artifact.id.clone(), artifact.package(&layers)));
         let distro = list.distro;
-        Ok(Listed {
+        Ok(PackageList {
             system: distro.id.map(|family| System {
                 family,
                 release: distro.release.unwrap_or_default(),
@@ -192,7 +195,7 @@ pub enum ImportError {
 }
 
 /// The file of a database, which may be in an archive, by a name that grype takes for one, in the directory `scratch`.
-pub fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, ImportError> {
+pub(super) fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, ImportError> {
     let file = io_failed("read", database, open_regular(database))?;
     let mut head = Vec::new();
     io_failed(
@@ -225,17 +228,17 @@ pub fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, ImportError>
 }
 
 /// The call that imports the database in `{layout}`, whose name must end with `.db`, into the directory `cache`.
-pub fn import(cache: &Path) -> Call {
+pub(super) fn import(cache: &Path) -> Call {
     call("db import {layout}", cache)
 }
 
 /// Where an import leaves the database and what it says of it, in the directory `cache`.
-pub fn imported(cache: &Path) -> [PathBuf; 2] {
+pub(super) fn imported(cache: &Path) -> [PathBuf; 2] {
     [DATABASE, IMPORT].map(|name| cache.join(SCHEMA.to_string()).join(name))
 }
 
 /// Whether grype would import a database, which was `given`: whether it is of the form that it reads.
-pub fn is_importable(database: &Path, given: &Path) -> Result<bool, ImportError> {
+pub(super) fn is_importable(database: &Path, given: &Path) -> Result<bool, ImportError> {
     Ok(describe(database, given)?.schema == SCHEMA)
 }
 

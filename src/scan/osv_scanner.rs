@@ -16,9 +16,10 @@ use serde::Deserialize;
 use crate::files::{FileError, io_failed};
 use crate::oci::strict;
 
-use super::findings::{Database, FindingKind, Package, Scanner, Severity, System};
+use super::findings::{FindingKind, Severity};
+use super::inventory::{Database, Package, Scanner, System};
 use super::osv::{Records, directory_name, without_release};
-use super::preset::{Advisories, AnswerError, AtOnce, Call, Listed, Match, link};
+use super::preset::{Advisories, AnswerError, AtOnce, Call, Match, PackageList, link};
 use super::traces::is_java_archive;
 
 /// How it is called.
@@ -132,7 +133,7 @@ impl AtOnce for OsvScanner {
         said.lines().find_map(|line| line.strip_prefix(VERSION))
     }
 
-    fn read_report(&self, report: &[u8]) -> Result<(Listed, Vec<Match>), AnswerError> {
+    fn read_report(&self, report: &[u8]) -> Result<(PackageList, Vec<Match>), AnswerError> {
         let report: Report = strict::read(report)?;
         let layers = report.image_metadata.unwrap_or_default().layer_metadata;
         let layers = layers.unwrap_or_default();
@@ -150,7 +151,7 @@ impl AtOnce for OsvScanner {
                 matches.extend(found.matches(&reference));
             }
         }
-        let list = Listed {
+        let list = PackageList {
             system,
             packages,
             scanner: Scanner {
@@ -165,7 +166,7 @@ impl AtOnce for OsvScanner {
     fn read_database(
         &self,
         files: &[PathBuf],
-        list: &Listed,
+        list: &PackageList,
     ) -> Result<Box<dyn Advisories>, AnswerError> {
         let wanted: BTreeSet<&str> = list.packages.values().map(|of| &*of.kind).collect();
         let mut database = OsvDatabase {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::findings::{Finding, FindingKind, Findings, Origin, Severity};
+use super::trouble::TroubleCode;
 use super::vex::{Claim, JUSTIFICATIONS, VexDocument};
 
 /// What passes.
@@ -23,8 +24,8 @@ pub struct Policy {
     pub unknown_as: Severity,
     /// Whether what has no fixed version passes.
     pub only_fixed: bool,
-    /// The troubles that are allowed, by their codes.
-    pub allow: BTreeSet<String>,
+    /// The troubles that are allowed.
+    pub allow: BTreeSet<TroubleCode>,
     /// How many days the database may be behind the newest date of the image, its bases and the scanner.
     pub max_database_age: u32,
     /// Whether a scan counts only if its scanner could not use the network.

@@ -10,11 +10,10 @@ use serde_json::Value;
 
 use crate::files::{FileError, io_failed, symlink_file};
 
-use super::findings::{
-    Database, Finding, FindingKind, JavaArchives, Package, Scanner, Severity, System,
-};
+use super::findings::{Finding, FindingKind, Severity};
 use super::grype::Grype;
-use super::osv_scanner::{self, OsvScanner};
+use super::inventory::{Database, JavaArchives, Package, Scanner, System};
+use super::osv_scanner::OsvScanner;
 use super::trivy::Trivy;
 
 /// Why an answer of a scanner, or its database, cannot be read.
@@ -56,7 +55,7 @@ pub struct Call {
 
 /// The packages in a list, its system, and who made it.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct PackageList {
     /// The system, if it has one.
     pub system: Option<System>,
     /// The packages by the references that a report on the list has.
@@ -110,7 +109,7 @@ pub trait Preset: Sync {
     fn normalized(&self, list: &[u8]) -> Result<Vec<u8>, AnswerError>;
 
     /// Reads a list.
-    fn read_list(&self, list: &[u8]) -> Result<Listed, AnswerError>;
+    fn read_list(&self, list: &[u8]) -> Result<PackageList, AnswerError>;
 
     /// What a database is about, by its file and its description.
     fn read_database(
@@ -193,28 +192,56 @@ pub trait AtOnce: Sync {
     fn read_version<'a>(&self, said: &'a str) -> Option<&'a str>;
 
     /// Reads what was found: the packages that there are, and what is known against them. The list lacks who made it.
-    fn read_report(&self, report: &[u8]) -> Result<(Listed, Vec<Match>), AnswerError>;
+    fn read_report(&self, report: &[u8]) -> Result<(PackageList, Vec<Match>), AnswerError>;
 
     /// What a database is about, by its files, as far as it matters to a list.
     fn read_database(
         &self,
         files: &[PathBuf],
-        list: &Listed,
+        list: &PackageList,
     ) -> Result<Box<dyn Advisories>, AnswerError>;
 }
 
-/// The scanner of a name.
-pub fn preset(name: &str) -> Option<&'static dyn Preset> {
-    Some(match name {
-        "trivy" => &Trivy,
-        "grype" => &Grype,
-        _ => return None,
-    })
+/// The scanners that list packages, and match such a list in a step of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub enum StepwiseScanner {
+    /// Trivy.
+    Trivy,
+    /// Grype, whose lists are syft's.
+    Grype,
 }
 
-/// The scanner of a name that does all in one step.
-pub fn at_once(name: &str) -> Option<&'static dyn AtOnce> {
-    (name == osv_scanner::NAME).then_some(&OsvScanner as &dyn AtOnce)
+impl StepwiseScanner {
+    /// How it is called and read.
+    pub(super) fn preset(self) -> &'static dyn Preset {
+        match self {
+            StepwiseScanner::Trivy => &Trivy,
+            StepwiseScanner::Grype => &Grype,
+        }
+    }
+}
+
+/// The scanners that do all in one step.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString, strum::VariantNames,
+)]
+#[strum(serialize_all = "kebab-case")]
+pub enum AtOnceScanner {
+    /// OSV-Scanner.
+    OsvScanner,
+    /// `ClamAV`, which looks for malware in files.
+    Clamav,
+}
+
+impl AtOnceScanner {
+    /// How it is called and read, if it is one of packages.
+    pub(super) fn preset(self) -> Option<&'static dyn AtOnce> {
+        match self {
+            AtOnceScanner::OsvScanner => Some(&OsvScanner),
+            AtOnceScanner::Clamav => None,
+        }
+    }
 }
 
 /// Makes a directory in which a scanner finds a database and its description by their names; an empty one where these are

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use crate::text::shown;
 
-use super::findings::{Database, FILE, Finding, FindingKind, Findings, Origin, Package};
+use super::findings::{Finding, FindingKind, Findings, Origin};
+use super::inventory::{Database, FILE, Package};
 use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict};
 
 /// The verdict in lines: first what is against the image.
@@ -156,7 +157,7 @@ pub fn junit(name: &str, verdicts: &[Verdict], unscanned: &[String]) -> String {
         let failure = |message: &str| format!("<failure message=\"{}\"/>", escaped(message));
         for trouble in &verdict.troubles {
             case(
-                trouble.code(),
+                trouble.code().into(),
                 &format!("<error message=\"{}\"/>", escaped(&trouble.to_string())),
             );
         }

@@ -14,7 +14,7 @@ use crate::oci::manifest::ImageManifest;
 use crate::oci::strict::{self, BYTE_ORDER_MARK};
 use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 
-use super::findings::{Package, System};
+use super::inventory::{Package, System};
 use super::packages::{self, Installed};
 
 /// The endings of the names of files that are taken for Java archives, in any case.

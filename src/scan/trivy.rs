@@ -16,11 +16,11 @@ use crate::oci::strict;
 use crate::oci::time::Time;
 
 use super::bolt::Buckets;
-use super::findings::{
-    Database, Finding, FindingKind, JavaArchives, NoJavaDatabase, Origin, Package, Scanner,
-    Severity, System,
+use super::findings::{Finding, FindingKind, Origin, Severity};
+use super::inventory::{Database, JavaArchives, NoJavaDatabase, Package, Scanner, System};
+use super::preset::{
+    Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier,
 };
-use super::preset::{Advisories, AnswerError, Call, Listed, Match, Preset, provide, qualifier};
 use super::sqlite::open;
 
 /// What keeps it from the network and from asking for updates, and what it otherwise says of its progress.
@@ -93,7 +93,7 @@ impl Preset for Trivy {
         normalized(list)
     }
 
-    fn read_list(&self, list: &[u8]) -> Result<Listed, AnswerError> {
+    fn read_list(&self, list: &[u8]) -> Result<PackageList, AnswerError> {
         read_list(list)
     }
 
@@ -297,7 +297,7 @@ impl Component {
 }
 
 /// Reads a list that Trivy wrote.
-fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
+fn read_list(cyclonedx: &[u8]) -> Result<PackageList, AnswerError> {
     let bom: Bom = strict::read(cyclonedx)?;
     let components = bom.components.unwrap_or_default();
     let dependencies = bom.dependencies.unwrap_or_default();
@@ -346,7 +346,7 @@ fn read_list(cyclonedx: &[u8]) -> Result<Listed, AnswerError> {
         packages.insert(reference.clone(), package);
     }
     let tool = bom.metadata.tools.components.into_iter().next();
-    Ok(Listed {
+    Ok(PackageList {
         system,
         packages,
         scanner: Scanner {

@@ -12,17 +12,17 @@ use crate::oci::descriptor::Descriptor;
 use crate::oci::platform::Platform;
 
 use super::Access;
-use super::findings::{
-    Contents, Database, Finding, FindingKind, Findings, Inventory, SCHEMA, Severity, Trouble,
-};
+use super::findings::{BaseContents, Finding, FindingKind, Findings, Severity};
+use super::inventory::{Database, Inventory, SCHEMA};
 use super::policy::{Exception, Policy};
+use super::trouble::{DatabaseOf, Trouble};
 use super::vex::{self, Claim, VexDocument};
 
 /// The images that an image stands on.
 #[derive(Clone, Debug, Default)]
 pub struct Bases {
-    /// What people call the nearest.
-    pub nearest: Option<String>,
+    /// What to say to whoever has no test of the nearest.
+    pub advice: Option<String>,
     /// Those that have tests of their own.
     pub tested: Vec<Inventory>,
     /// The others.
@@ -149,13 +149,13 @@ impl Verdict {
         } else {
             self.notes.extend(open.as_ref().map(Trouble::to_string));
         }
-        let is_allowed = |trouble: &Trouble| policy.allow.contains(trouble.code());
+        let is_allowed = |trouble: &Trouble| policy.allow.contains(&trouble.code());
         (self.allowed, self.troubles) = troubles.into_iter().partition(is_allowed);
     }
 
     fn judge_findings(&mut self, policy: &Policy, bases: &Bases) {
-        let tested: Contents = bases.tested.iter().collect();
-        let untested: Contents = bases.untested.iter().collect();
+        let tested: BaseContents = bases.tested.iter().collect();
+        let untested: BaseContents = bases.untested.iter().collect();
         let mut in_base = 0;
         let mut others: BTreeMap<FindingKind, u64> = BTreeMap::new();
         for finding in &self.findings.findings {
@@ -206,11 +206,9 @@ impl Verdict {
                 policy.name
             ));
         }
-        if let (Some(base), true) = (&bases.nearest, in_base > 0) {
-            self.notes.push(format!(
-                "{in_base} of these are in the base: where {base} has a test of its own, bases = [\"{base}\"] in {} leaves them to it",
-                policy.name,
-            ));
+        if let (Some(advice), true) = (&bases.advice, in_base > 0) {
+            let note = format!("{in_base} of these are in the base: {advice}");
+            self.notes.push(note);
         }
     }
 
@@ -284,11 +282,13 @@ fn age(findings: &Findings, newest: DateTime<Utc>, policy: &Policy) -> Vec<Troub
     let of_java = findings.java_database.as_ref().and_then(day).filter(is_old);
     let mut troubles = Vec::new();
     troubles.extend(of_advisories.map(|built| Trouble::DatabaseTooOld {
+        database: DatabaseOf::Advisories,
         built,
         newest,
         days,
     }));
-    troubles.extend(of_java.map(|built| Trouble::JavaDatabaseTooOld {
+    troubles.extend(of_java.map(|built| Trouble::DatabaseTooOld {
+        database: DatabaseOf::Java,
         built,
         newest,
         days,

@@ -775,7 +775,7 @@ fn java_archives_want_a_database_of_use() {
     fs::write(&metadata, "{\"Version\": 1}").expect("can be written");
     assert_eq!(
         troubles(&trivy),
-        json!([{"code": "java-database-without-date"}])
+        json!([{"code": "database-without-date", "database": "java"}])
     );
     fs::write(&metadata, metadata_of(1, "2999-01-01")).expect("can be written");
     trivy

@@ -7,7 +7,7 @@ _SEVERITIES = ["negligible", "low", "medium", "high", "critical"]
 
 _KINDS = ["license", "malware", "misconfiguration", "secret", "vulnerability"]
 
-# What a scan may lack, as src/scan/findings.rs names it (Trouble::code).
+# What a scan may lack, as src/scan/trouble.rs names it (TroubleCode).
 _TROUBLES = [
     "database-too-old",
     "database-without-date",
@@ -23,6 +23,7 @@ _TROUBLES = [
     "system-differs",
     "system-mistaken",
     "system-not-covered",
+    "system-of-other-branch",
     "system-packages-gone",
     "system-packages-missing",
     "system-packages-unjudged",
