@@ -17,8 +17,9 @@ use crate::oci::walk::Walk;
 use crate::progress::Note;
 use crate::registry::{Backoff, RegistryError};
 
+use super::PullError;
+use super::plan::{Planner, PullPlan};
 use super::upstream::Candidates;
-use super::{Planner, PullError, PullPlan};
 
 /// Manifests that refer to an image, directly or not; more are taken for an attack, as are those below.
 const MAX_REFERRERS: usize = 1000;

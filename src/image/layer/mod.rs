@@ -1,0 +1,407 @@
+//! Reproducible file system layers (OCI image spec, layer.md).
+
+mod content;
+mod writer;
+
+pub use content::{LayerContent, LayerEntry, Owner};
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::files::{FileError, WholeFile, io_failed, open_regular};
+use crate::io::{Tee, drain};
+use crate::oci::descriptor::{Compression, Descriptor, MediaType};
+use crate::oci::digest::{Algorithm, Digest, HashingWriter};
+use crate::tar::{Archive, Compressor, Packing, TarError, UnnamedParent, list, open_archive};
+
+use super::DIFF_ID;
+use writer::write_tar;
+
+/// Why a layer cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// A path that no layer can hold.
+    #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
+    Path(String),
+    /// An archive has an entry that cannot be used.
+    #[error("{path} has an entry that no layer can have", path = path.display())]
+    Entry {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with the entry.
+        source: TarError,
+    },
+    /// What should be an archive is none.
+    #[error("{path} is not a whole tar archive; it may be plain, compressed by gzip, zstd or xz, or in a Debian package", path = path.display())]
+    NotATar {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TarError,
+    },
+    /// A link in a local directory that leads out of it.
+    #[error("{link} is a link to {target}, which is not in the directory {directory}", link = link.display(), directory = directory.display())]
+    LeadsOut {
+        /// The directory.
+        directory: PathBuf,
+        /// The link in it.
+        link: PathBuf,
+        /// What the link says.
+        target: String,
+    },
+    /// The base's links lead nowhere.
+    #[error("the links on the way to {0:?} go in a circle")]
+    Circle(String),
+    /// Two different things at one path.
+    #[error("{path:?} is given twice in the layer: by {first}, and by {second}")]
+    Conflict {
+        /// The path.
+        path: String,
+        /// What has it.
+        first: String,
+        /// What is to have it too.
+        second: String,
+    },
+    /// Two archives say different things of one directory.
+    #[error(
+        "the directory {path:?} has the mode {:04o} and the owner {} in {first}, but {:04o} and {} in {second}",
+        .one.0, .one.1, .other.0, .other.1
+    )]
+    Directory {
+        /// The path.
+        path: String,
+        /// What has it.
+        first: String,
+        /// The mode there, and the owner.
+        one: (u32, Owner),
+        /// What has it too.
+        second: String,
+        /// The mode there, and the owner.
+        other: (u32, Owner),
+    },
+    /// Something is placed below a path that is not a directory.
+    #[error("{child:?} cannot be placed below {parent:?}, which is not a directory")]
+    NotADirectory {
+        /// The path that is not a directory.
+        parent: String,
+        /// What was to be placed below.
+        child: String,
+    },
+    /// Metadata for a path that the layer does not have.
+    #[error(
+        "nothing in the layer matches {0:?}, for which metadata is given; a directory that nobody named must be named by its path, and a hard link has what it is another name of"
+    )]
+    NoSuchPath(String),
+}
+
+/// How a layer is written.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerOptions {
+    /// The compression of the blob; if it is not said, gzip, or that of an archive which is all that the layer holds.
+    pub compression: Option<Compression>,
+    /// The owner of every entry.
+    pub owner: Owner,
+    /// The mode of every regular file, in place of 0644 and 0755.
+    pub mode: Option<u32>,
+    /// The modification time of every entry, in seconds since 1970.
+    pub mtime: u64,
+}
+
+/// A layer that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltLayer {
+    /// Its descriptor, with the annotation [`DIFF_ID`].
+    pub descriptor: Descriptor,
+    /// The directories in it that nobody named.
+    pub unnamed_parents: Vec<UnnamedParent>,
+}
+
+/// Writes the layer to the file `output`.
+///
+/// The same content gives the same bytes: entries are sorted by path and have the given owner and time. The entries of
+/// archives follow, with their own metadata. A directory that is there only because something is in it belongs to root
+/// and has the mode that distributions give it. A layer that is a single archive and nothing else keeps the archive's
+/// bytes: uncompressed, or as they are if no compression is asked for and OCI has a media type for them.
+pub fn build_layer(
+    content: &LayerContent,
+    options: &LayerOptions,
+    output: &Path,
+) -> Result<BuiltLayer, LayerError> {
+    let file = io_failed("write", output, File::create(output))?;
+    let blob = HashingWriter::new(Algorithm::Sha256, BufWriter::with_capacity(1 << 20, file));
+    if let (Some(archive), None) = (content.lone_archive(), options.compression)
+        && let Packing::Layer(compression) = packing_of(archive)?
+    {
+        return keep_archive(archive, compression, blob, output);
+    }
+    let compression = options.compression.unwrap_or(Compression::Gzip);
+    let mut layer = HashingWriter::new(
+        Algorithm::Sha256,
+        io_failed("write", output, Compressor::new(compression, blob))?,
+    );
+    let unnamed_parents = match content.lone_archive() {
+        Some(archive) => {
+            copy_tar(archive, open_tar(archive)?, &mut layer)?;
+            Vec::new()
+        }
+        None => write_tar(content, options, output, &mut layer)?,
+    };
+    let layer = layer.finish();
+    let blob = io_failed("write", output, layer.inner.finish())?;
+    built(compression, blob, &layer.digest, unnamed_parents, output)
+}
+
+fn built(
+    compression: Compression,
+    blob: HashingWriter<impl Write>,
+    diff_id: &Digest,
+    unnamed_parents: Vec<UnnamedParent>,
+    output: &Path,
+) -> Result<BuiltLayer, LayerError> {
+    let mut blob = blob.finish();
+    io_failed("write", output, blob.inner.flush())?;
+    let media_type = MediaType::layer(compression);
+    let mut descriptor = Descriptor::new(media_type, blob.digest, blob.size);
+    descriptor
+        .annotations
+        .insert(DIFF_ID.to_owned(), diff_id.to_string());
+    Ok(BuiltLayer {
+        descriptor,
+        unnamed_parents,
+    })
+}
+
+/// How an archive is packed.
+fn packing_of(path: &Path) -> Result<Packing, LayerError> {
+    let mut reader = BufReader::new(io_failed("open", path, open_regular(path))?);
+    let head = io_failed("read", path, reader.fill_buf())?;
+    Packing::of(head).map_err(|error| not_a_tar(path)(error.into()))
+}
+
+/// Copies the bytes of an archive that a layer may be.
+fn keep_archive(
+    path: &Path,
+    compression: Compression,
+    mut blob: HashingWriter<impl Write>,
+    output: &Path,
+) -> Result<BuiltLayer, LayerError> {
+    let file = io_failed("open", path, open_regular(path))?;
+    let mut raw = Tee::new(file, &mut blob);
+    let mut diff_id = HashingWriter::new(Algorithm::Sha256, io::sink());
+    let reader = open_archive(BufReader::with_capacity(1 << 20, &mut raw));
+    let reader = reader.map_err(|error| not_a_tar(path)(error.into()))?;
+    copy_tar(path, reader, &mut diff_id)?;
+    io_failed("read", path, drain(&mut raw))?;
+    built(
+        compression,
+        blob,
+        &diff_id.finish().digest,
+        Vec::new(),
+        output,
+    )
+}
+
+/// What a failure to read an archive is turned into.
+fn not_a_tar(path: &Path) -> impl Fn(TarError) -> LayerError + Copy {
+    |source| match source {
+        TarError::Entry { .. } => LayerError::Entry {
+            path: path.to_owned(),
+            source,
+        },
+        TarError::Write(source) => LayerError::Io(FileError {
+            action: "write what is in",
+            path: path.to_owned(),
+            source,
+        }),
+        source => LayerError::NotATar {
+            path: path.to_owned(),
+            source,
+        },
+    }
+}
+
+/// Copies an archive byte for byte, if it is one.
+fn copy_tar(path: &Path, reader: impl Read, writer: impl Write) -> Result<(), LayerError> {
+    let not_a_tar = not_a_tar(path);
+    let mut tee = Tee::new(reader, writer);
+    let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, &mut tee));
+    while archive.next().map_err(not_a_tar)?.is_some() {}
+    drain(&mut tee).map_err(|error| not_a_tar(error.into()))?;
+    if tee.count() == 0 {
+        return Err(not_a_tar(TarError::Form("it is empty")));
+    }
+    Ok(())
+}
+
+/// Lists what an archive holds in the file `output`, as mtree(5) writes it.
+pub fn list_archive(archive: &Path, output: &Path) -> Result<(), LayerError> {
+    let reader = BufReader::with_capacity(256 * 1024, open_tar(archive)?);
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
+    let mut writer = BufWriter::new(whole.file());
+    list(reader, &mut writer).map_err(not_a_tar(archive))?;
+    io_failed("write", output, writer.flush())?;
+    drop(writer);
+    io_failed("write", output, whole.finish())?;
+    Ok(())
+}
+
+/// Opens an archive, whatever its compression.
+fn open_tar(path: &Path) -> Result<Box<dyn Read>, LayerError> {
+    let file = io_failed("open", path, open_regular(path))?;
+    open_archive(BufReader::with_capacity(1 << 20, file))
+        .map_err(|error| not_a_tar(path)(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::image::{MetadataChange, PathPattern};
+
+    const PLAIN: LayerOptions = LayerOptions {
+        compression: Some(Compression::None),
+        owner: Owner { uid: 7, gid: 8 },
+        mode: None,
+        mtime: 5,
+    };
+
+    fn build(content: &LayerContent, options: &LayerOptions) -> (Descriptor, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("layer");
+        let built = build_layer(content, options, &output).unwrap();
+        (built.descriptor, fs::read(output).unwrap())
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(bytes);
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            format!(
+                "{} {:o} {}:{} {}",
+                entry.path().unwrap().display(),
+                header.mode().unwrap(),
+                header.uid().unwrap(),
+                header.gid().unwrap(),
+                header.mtime().unwrap()
+            )
+        });
+        entries.collect()
+    }
+
+    fn sample(directory: &Path) -> LayerContent {
+        let source = directory.join("source");
+        fs::write(&source, "hello").unwrap();
+        let mut content = LayerContent::default();
+        let file = |executable| LayerEntry::File {
+            source: source.clone(),
+            executable,
+        };
+        content.add("/usr/bin/tool", file(true)).unwrap();
+        content.add("etc//./tool.conf", file(false)).unwrap();
+        let link = LayerEntry::Symlink {
+            target: "tool".to_owned(),
+        };
+        content.add("/usr/bin/alias", link).unwrap();
+        content
+            .add(&format!("/{}", "long/".repeat(60)), file(false))
+            .unwrap();
+        content
+    }
+
+    #[test]
+    fn is_sorted_owned_and_the_same_every_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut content = sample(directory.path());
+        let only = MetadataChange::mode(0o600);
+        let path = PathPattern::literal("/etc/tool.conf");
+        content.set_metadata(&path, only).unwrap();
+        let (built, bytes) = build(&content, &PLAIN);
+        let names = names(&bytes);
+        assert_eq!(names[0], "etc/ 755 0:0 5");
+        assert_eq!(names[1], "etc/tool.conf 600 7:8 5");
+        assert_eq!(names[names.len() - 1], "usr/bin/tool 755 7:8 5");
+        assert!(names.contains(&"usr/bin/alias 777 7:8 5".to_owned()));
+        let (again, _) = build(&content, &PLAIN);
+        assert_eq!(built, again);
+    }
+
+    #[test]
+    fn compression_changes_the_blob_but_not_the_diff_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let content = sample(directory.path());
+        let diff_id = |compression| {
+            let options = LayerOptions {
+                compression: Some(compression),
+                ..PLAIN
+            };
+            let (built, bytes) = build(&content, &options);
+            let mut raw = Vec::new();
+            open_archive(bytes.as_slice())
+                .unwrap()
+                .read_to_end(&mut raw)
+                .unwrap();
+            let diff_id = Digest::of(Algorithm::Sha256, &raw);
+            assert_eq!(built.annotations[DIFF_ID], diff_id.to_string());
+            diff_id
+        };
+        let none = diff_id(Compression::None);
+        assert_eq!(diff_id(Compression::Gzip), none);
+        assert_eq!(diff_id(Compression::Zstd), none);
+    }
+
+    #[test]
+    fn a_single_archive_keeps_its_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, bytes) = build(&sample(directory.path()), &PLAIN);
+        let path = directory.path().join("archive.tar");
+        fs::write(&path, &bytes).unwrap();
+        let mut alone = LayerContent::default();
+        alone.add_tar(path.clone());
+        assert_eq!(build(&alone, &PLAIN).1, bytes);
+
+        let mut mixed = alone.clone();
+        mixed.add("/zz", LayerEntry::Directory).unwrap();
+        let mixed = names(&build(&mixed, &PLAIN).1);
+        assert_eq!(mixed[0], "zz/ 755 7:8 5");
+        assert_eq!(mixed[1..], names(&bytes));
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        let mut content = LayerContent::default();
+        content.add("/a", LayerEntry::Directory).unwrap();
+        let link = LayerEntry::Symlink {
+            target: "x".to_owned(),
+        };
+        content.add("/b", link.clone()).unwrap();
+        assert!(matches!(
+            content.add("/a", link),
+            Err(LayerError::Conflict { .. })
+        ));
+        assert!(matches!(
+            content.add("/b/c", LayerEntry::Directory),
+            Err(LayerError::NotADirectory { .. })
+        ));
+        for bad in ["", "/../etc", "a/../../b"] {
+            assert!(matches!(
+                content.add(bad, LayerEntry::Directory),
+                Err(LayerError::Path(_))
+            ));
+        }
+        let nowhere = PathPattern::literal("/nowhere");
+        content
+            .set_metadata(&nowhere, MetadataChange::mode(0o600))
+            .unwrap();
+        let output = Path::new("/dev/null");
+        assert!(matches!(
+            build_layer(&content, &PLAIN, output),
+            Err(LayerError::NoSuchPath(_))
+        ));
+    }
+}
