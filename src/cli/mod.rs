@@ -1,10 +1,11 @@
 //! The commands.
 
 mod arguments;
-mod build;
 mod database;
 mod findings;
 mod hints;
+mod image;
+mod layer;
 mod layout;
 mod load;
 mod pin;
@@ -84,13 +85,13 @@ enum Command {
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Build a layer from local files.
-    Layer(Box<build::LayerArgs>),
+    Layer(Box<layer::LayerArgs>),
     /// List what an archive of files holds (mtree(5)).
-    Mtree(build::MtreeArgs),
+    Mtree(layer::MtreeArgs),
     /// Build an image's config and manifest.
-    Image(Box<build::ImageArgs>),
+    Image(Box<image::ImageArgs>),
     /// Build an image index.
-    Index(build::IndexArgs),
+    Index(image::IndexArgs),
     /// Work on OCI image layouts.
     #[command(subcommand)]
     Layout(LayoutCommand),
@@ -121,9 +122,9 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum LayoutCommand {
     /// Put a layout together from a pulled base's blobs and local ones.
-    Merge(build::MergeArgs),
+    Merge(layout::MergeArgs),
     /// Make a layout that lacks its base's blobs whole, with those of a pulled base.
-    Complete(build::CompleteArgs),
+    Complete(layout::CompleteArgs),
     /// Write a layout, or one image of it, as an archive.
     Archive(layout::ArchiveArgs),
     /// Write the root file system of an image: its layers applied one on the other.
@@ -152,12 +153,12 @@ pub(crate) fn run() -> Result<ExitCode> {
         Command::Resolve(args) => resolve::resolve(&args)?,
         Command::Pin(args) => return pin::pin(&args),
         Command::Store(command) => return store::run(&command),
-        Command::Layer(args) => build::layer(&args)?,
-        Command::Mtree(args) => build::mtree(&args)?,
-        Command::Image(args) => build::image(&args)?,
-        Command::Index(args) => build::index(&args)?,
-        Command::Layout(LayoutCommand::Merge(args)) => build::merge(&args)?,
-        Command::Layout(LayoutCommand::Complete(args)) => build::complete(&args)?,
+        Command::Layer(args) => layer::layer(&args)?,
+        Command::Mtree(args) => layer::mtree(&args)?,
+        Command::Image(args) => image::image(&args)?,
+        Command::Index(args) => image::index(&args)?,
+        Command::Layout(LayoutCommand::Merge(args)) => layout::merge(&args)?,
+        Command::Layout(LayoutCommand::Complete(args)) => layout::complete(&args)?,
         Command::Layout(LayoutCommand::Archive(args)) => layout::archive(&args)?,
         Command::Layout(LayoutCommand::Rootfs(args)) => layout::rootfs(&args)?,
         Command::Layout(LayoutCommand::File(args)) => layout::file(&args)?,
@@ -206,7 +207,7 @@ fn check_parents(args: &VerifyArgs) -> Result<bool> {
         let list: Vec<UnnamedParent> = strict::read(&read(&pair[1])?)
             .map_err(|error| format!("{} is no list of directories: {error}", pair[1].display()))?;
         if !list.is_empty() {
-            lists.insert(build::read_descriptor(&pair[0])?.digest, list);
+            lists.insert(layout::read_descriptor(&pair[0])?.digest, list);
         }
     }
     if lists.is_empty() {

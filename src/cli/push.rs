@@ -20,8 +20,8 @@ use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
 use oci_pull_all::store::{Store, Trust};
 
 use super::arguments::{pairs, read_arguments};
-use super::build::{LocalBlobs, read_descriptor};
 use super::findings::{exit_code, read_verdicts, say_verdicts};
+use super::layout::{LocalBlobs, read_descriptor};
 use super::progress::Progress;
 use super::pull::{RegistryArgs, TransferArgs, time_in_words, transfer};
 use super::store::{self, StoreLocation};

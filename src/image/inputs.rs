@@ -5,12 +5,59 @@
 
 use std::env;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, io_failed};
 
+use super::layer::{LayerContent, LayerEntry, LayerError};
+
+/// What Bazel says a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// A file of the sources; a link there is what it leads to.
+    Source,
+    /// What an action made.
+    Data,
+    /// The same, which is to be executed.
+    Executable,
+    /// A link of the build.
+    Link,
+}
+
+impl LayerContent {
+    /// Adds the file `file` at `path`, if it takes such paths; returns whether it does.
+    pub fn add_input(
+        &mut self,
+        path: &str,
+        file: &Path,
+        kind: InputKind,
+    ) -> Result<bool, LayerError> {
+        let link = match kind {
+            InputKind::Source => None,
+            InputKind::Link => Some(io_failed("read the link", file, fs::read_link(file))?),
+            InputKind::Data | InputKind::Executable => link_of_build(file),
+        };
+        if let Some(target) = link {
+            let not_utf8 = |_| LayerError::Path(file.display().to_string());
+            let target = target.into_os_string().into_string().map_err(not_utf8)?;
+            return self.add(path, LayerEntry::Symlink { target });
+        }
+        // Bazel cannot tell a label of a source directory from one of a file.
+        if file.is_dir() {
+            return self.add_tree(path, &shown_directory(file)?);
+        }
+        let executable = match kind {
+            InputKind::Source => is_program(file),
+            kind => kind == InputKind::Executable,
+        };
+        let source = file.to_owned();
+        self.add(path, LayerEntry::File { source, executable })
+    }
+}
+
 /// The text of a link of the build; none if `path` is shown as a file, wherever its content lies.
-pub fn link_of_build(path: &Path) -> Option<PathBuf> {
+fn link_of_build(path: &Path) -> Option<PathBuf> {
     let text = fs::read_link(path).ok()?;
     (!is_shown_by(&text, path)).then_some(text)
 }
@@ -58,4 +105,24 @@ fn is_shown_by(text: &Path, path: &Path) -> bool {
     text.ends_with(path)
         || text.starts_with(&root)
         || external.is_some_and(|external| text.starts_with(external))
+}
+
+/// Whether a file of the sources is to be executed. Its bit alone does not tell: where an action runs remotely, all files
+/// have it.
+fn is_program(file: &Path) -> bool {
+    let mut head = [0; 4];
+    let read = fs::File::open(file).and_then(|mut file| file.read(&mut head));
+    may_be_executed(file)
+        && read.is_ok_and(|count| head[..count].starts_with(b"#!") || head == *b"\x7fELF")
+}
+
+#[cfg(unix)]
+fn may_be_executed(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn may_be_executed(_file: &Path) -> bool {
+    true
 }

@@ -12,7 +12,7 @@ pub use config::{
 };
 pub use expand::ExpandError;
 pub use index::{IndexError, build_index};
-pub use inputs::{link_of_build, shown_directory};
+pub use inputs::{InputKind, shown_directory};
 pub use layer::{
     BuiltLayer, LayerContent, LayerEntry, LayerError, LayerOptions, Owner, build_layer,
     list_archive,
