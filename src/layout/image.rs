@@ -161,7 +161,9 @@ impl LayoutImages {
                 file: descriptor.digest.blob_path(),
                 source,
             })?;
-            listed.add_index(manifest.manifests());
+            if let Manifest::Index(index) = &manifest {
+                listed.add_index(&descriptor.digest, index);
+            }
             for entry in manifest.manifests() {
                 if layout.join(entry.digest.blob_path()).exists() {
                     walk.add(entry.clone(), ())?;

@@ -344,7 +344,7 @@ impl Verifier<'_> {
                 self.note(&subject, &oddities);
                 match manifest {
                     Manifest::Index(index) => {
-                        self.listed.add_index(&index.manifests);
+                        self.listed.add_index(&descriptor.digest, &index);
                         self.check_index(&subject, &index, true);
                     }
                     Manifest::Image(image) => self.check_image(&subject, descriptor, &image),
@@ -419,6 +419,13 @@ impl Verifier<'_> {
                 if let Some(Err(error)) = created {
                     let problem =
                         format!("its created cannot be read, which some tools need: {error}");
+                    self.add(FaultKind::Odd, digest, problem);
+                }
+                if let Some(error) = config
+                    .as_ref()
+                    .and_then(|config| config.bad_history.as_ref())
+                {
+                    let problem = format!("its history cannot be read by some tools: {error}");
                     self.add(FaultKind::Odd, digest, problem);
                 }
                 config

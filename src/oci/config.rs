@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::oci::digest::Digest;
 use crate::oci::platform::{Platform, Spelling, optional_version, optional_word, word, words};
-use crate::oci::strict::{Folded, read, read_noting, respell};
+use crate::oci::strict::{Folded, folds_to, read, read_noting, respell};
 use crate::oci::time::{BadTime, Time};
 
 /// The largest image configuration that is read, in bytes.
 pub const MAX_CONFIG_SIZE: u64 = 16 * 1024 * 1024;
-
-/// What is not looked at, but checked for keys that can be read in two ways.
-type Unread = Option<IgnoredAny>;
 
 /// An image's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +24,8 @@ pub struct ImageConfig {
     pub process: Process,
     /// The digests of its layers, uncompressed, lowest first.
     pub diff_ids: Vec<Digest>,
+    /// What its history has for a time, and is none.
+    pub bad_history: Option<BadTime>,
     /// Keys in another case than config.md has them.
     pub folded: Vec<Folded>,
 }
@@ -81,6 +79,8 @@ impl ImageConfig {
             return Err(ConfigError::Rootfs(rootfs.kind));
         }
         let config = document.config.unwrap_or_default();
+        let times = document.history.into_iter().flatten();
+        let mut times = times.filter_map(|step| Time::try_from(step.created?).err());
         Ok(ImageConfig {
             platform: Platform {
                 os: document.os,
@@ -105,6 +105,7 @@ impl ImageConfig {
                 volumes: config.volumes.into_keys().collect(),
             },
             diff_ids: rootfs.diff_ids,
+            bad_history: times.next(),
             folded,
         })
     }
@@ -122,7 +123,18 @@ impl ImageConfig {
     }
 }
 
-/// The object as it is, with all keys that config.md and Docker know.
+/// Whether others, who take what is refused here, would find a file system in a document.
+pub(crate) fn has_rootfs(bytes: &[u8]) -> bool {
+    // Go reads what is not UTF-8 all the same.
+    let text = String::from_utf8_lossy(bytes);
+    match read::<BTreeMap<String, Value>>(text.as_bytes()) {
+        Ok(members) => members.keys().any(|key| folds_to(key, "rootfs")),
+        Err(error) => error.is_data() && text.trim_start().starts_with('{'),
+    }
+}
+
+/// The object as it is, with all keys that config.md and Docker know. What is not looked at has its type all the same, because
+/// others do not read a config with another one.
 #[derive(Default, Deserialize)]
 #[serde(default, expecting = "an image configuration")]
 struct Document {
@@ -139,24 +151,23 @@ struct Document {
     created: Option<String>,
     config: Option<Config>,
     rootfs: Option<Rootfs>,
-    #[serde(rename = "history")]
-    _history: Vec<Option<History>>,
+    history: Vec<Option<History>>,
     #[serde(rename = "container_config")]
     _container_config: Option<Config>,
     #[serde(rename = "author")]
-    _author: Unread,
+    _author: String,
     #[serde(rename = "comment")]
-    _comment: Unread,
+    _comment: String,
     #[serde(rename = "container")]
-    _container: Unread,
+    _container: String,
     #[serde(rename = "docker_version")]
-    _docker_version: Unread,
+    _docker_version: String,
     #[serde(rename = "id")]
-    _id: Unread,
+    _id: String,
     #[serde(rename = "parent")]
-    _parent: Unread,
+    _parent: String,
     #[serde(rename = "Size")]
-    _size: Unread,
+    _size: i64,
 }
 
 #[derive(Default, Deserialize)]
@@ -171,19 +182,19 @@ struct Rootfs {
 #[serde(default)]
 struct History {
     #[serde(rename = "author")]
-    _author: Unread,
+    _author: String,
     #[serde(rename = "comment")]
-    _comment: Unread,
-    #[serde(rename = "created")]
-    _created: Unread,
+    _comment: String,
+    created: Option<String>,
     #[serde(rename = "created_by")]
-    _created_by: Unread,
+    _created_by: String,
     #[serde(rename = "empty_layer")]
-    _empty_layer: Option<bool>,
+    _empty_layer: bool,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the document has them")]
 struct Config {
     entrypoint: Vec<String>,
     cmd: Vec<String>,
@@ -197,41 +208,41 @@ struct Config {
     #[serde(rename = "Healthcheck")]
     _healthcheck: Option<Healthcheck>,
     #[serde(rename = "ArgsEscaped")]
-    _args_escaped: Unread,
+    _args_escaped: bool,
     #[serde(rename = "AttachStderr")]
-    _attach_stderr: Unread,
+    _attach_stderr: bool,
     #[serde(rename = "AttachStdin")]
-    _attach_stdin: Unread,
+    _attach_stdin: bool,
     #[serde(rename = "AttachStdout")]
-    _attach_stdout: Unread,
+    _attach_stdout: bool,
     #[serde(rename = "CpuShares")]
-    _cpu_shares: Unread,
+    _cpu_shares: i64,
     #[serde(rename = "Domainname")]
-    _domainname: Unread,
+    _domainname: String,
     #[serde(rename = "Hostname")]
-    _hostname: Unread,
+    _hostname: String,
     #[serde(rename = "Image")]
-    _image: Unread,
+    _image: String,
     #[serde(rename = "MacAddress")]
-    _mac_address: Unread,
+    _mac_address: String,
     #[serde(rename = "Memory")]
-    _memory: Unread,
+    _memory: i64,
     #[serde(rename = "MemorySwap")]
-    _memory_swap: Unread,
+    _memory_swap: i64,
     #[serde(rename = "NetworkDisabled")]
-    _network_disabled: Unread,
+    _network_disabled: bool,
     #[serde(rename = "OnBuild")]
-    _on_build: Unread,
+    _on_build: Vec<String>,
     #[serde(rename = "OpenStdin")]
-    _open_stdin: Unread,
+    _open_stdin: bool,
     #[serde(rename = "Shell")]
-    _shell: Unread,
+    _shell: Vec<String>,
     #[serde(rename = "StdinOnce")]
-    _stdin_once: Unread,
+    _stdin_once: bool,
     #[serde(rename = "StopTimeout")]
-    _stop_timeout: Unread,
+    _stop_timeout: Option<i64>,
     #[serde(rename = "Tty")]
-    _tty: Unread,
+    _tty: bool,
 }
 
 /// The value of a port or a volume: an object whose members mean nothing.
@@ -242,17 +253,17 @@ struct Nothing {}
 #[serde(default, rename_all = "PascalCase")]
 struct Healthcheck {
     #[serde(rename = "Test")]
-    _test: Unread,
+    _test: Vec<String>,
     #[serde(rename = "Interval")]
-    _interval: Unread,
+    _interval: i64,
     #[serde(rename = "Timeout")]
-    _timeout: Unread,
+    _timeout: i64,
     #[serde(rename = "StartPeriod")]
-    _start_period: Unread,
+    _start_period: i64,
     #[serde(rename = "StartInterval")]
-    _start_interval: Unread,
+    _start_interval: i64,
     #[serde(rename = "Retries")]
-    _retries: Unread,
+    _retries: i64,
 }
 
 #[cfg(test)]

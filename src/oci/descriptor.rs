@@ -107,6 +107,14 @@ impl MediaType {
         MediaType::try_from(name.to_owned()).unwrap_or_default()
     }
 
+    /// Whether it is of Docker's manifests of schema 1, which are of no use today.
+    pub(crate) fn is_schema_1(&self) -> bool {
+        let name = self
+            .as_str()
+            .strip_prefix("application/vnd.docker.distribution.manifest.v1+");
+        name.is_some_and(|name| ["json", "prettyjws"].contains(&name))
+    }
+
     /// Whether it is not told.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

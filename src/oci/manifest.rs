@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
+use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE, has_rootfs};
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
@@ -17,7 +17,7 @@ use crate::oci::strict::{Folded, read_noting};
 pub(crate) const MAX_MANIFEST_SIZE: u64 = 4 * 1024 * 1024;
 
 /// An image manifest: one config and its layers, lowest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageManifest {
     /// Always 2.
@@ -40,7 +40,7 @@ pub struct ImageManifest {
 }
 
 /// An image index: manifests, each usually for a platform.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageIndex {
     /// Always 2.
@@ -61,7 +61,7 @@ pub struct ImageIndex {
 }
 
 /// A manifest of either kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub enum Manifest {
     /// An image index or a Docker manifest list.
@@ -118,18 +118,6 @@ pub enum ManifestError {
         expected: MediaType,
         /// What the content says.
         found: MediaType,
-    },
-    /// An entry of an index that is no manifest by its media type, and is the image for some readers.
-    #[error(
-        "its entry {digest} is for {platform} with the media type {media_type:?}, and another entry may be for that, too: some tools take the first, whatever its media type"
-    )]
-    Platform {
-        /// The entry's content.
-        digest: Digest,
-        /// What it is for.
-        platform: Box<Platform>,
-        /// Its media type, which is of no manifest.
-        media_type: String,
     },
     /// Larger than [`MAX_MANIFEST_SIZE`].
     #[error("it has {0} bytes, more than the limit of 4 MiB for a manifest")]
@@ -217,7 +205,6 @@ impl Manifest {
                     oddities.push(Oddity::NoSchemaVersion);
                 }
                 let manifests = document.manifests.unwrap_or_default();
-                check_platforms(&manifests)?;
                 Manifest::Index(ImageIndex {
                     schema_version: 2,
                     media_type,
@@ -300,45 +287,35 @@ impl Manifest {
     }
 }
 
-/// Many readers choose among the entries of an index by their platforms alone: what is no manifest to us must
-/// not be for the platform of one that is.
-fn check_platforms(entries: &[Descriptor]) -> Result<(), ManifestError> {
-    let manifests = entries.iter().filter(|entry| entry.is_manifest());
-    let served: HashSet<_> = manifests
-        .map(|entry| entry.platform.as_ref().map(system))
-        .collect();
-    for entry in entries.iter().filter(|entry| !entry.is_manifest()) {
-        if let Some(platform) = &entry.platform
-            && !platform.is_unknown()
-            && (served.contains(&None) || served.contains(&Some(system(platform))))
-        {
-            return Err(ManifestError::Platform {
-                digest: entry.digest.clone(),
-                platform: Box::new(platform.clone()),
-                media_type: entry.media_type.to_string(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// What indexes list, and what that turned out to be. Many readers choose by the platform alone, so an artifact must not
-/// be listed for one that an image is for; go-containerregistry takes an entry without a platform for one for
-/// linux/amd64, so no other may stand before the image that is for that; and some know a platform by one name alone.
+/// What indexes list, and what that turned out to be. Many readers choose by the platform alone, so what is no image must not
+/// be listed for one that an image is for; go-containerregistry takes the first entry that is for linux/amd64 or for no
+/// platform, whatever it is, for the image for linux/amd64; and some know a platform by one name alone.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
-    indexes: Vec<Vec<Entry>>,
+    indexes: BTreeMap<Digest, Vec<Entry>>,
     /// What a layout lists, which is no image as a whole.
     roots: Vec<Entry>,
     roles: HashMap<Digest, Role<Platform>>,
 }
 
-/// An entry of an index that lists a manifest.
+/// An entry of an index.
 #[derive(Debug)]
 struct Entry {
     digest: Digest,
+    kind: Kind,
+    /// Whether it is a manifest of Docker's first schema, which nobody takes for something else.
+    is_schema_1: bool,
     /// What it is listed for.
     told: Option<Platform>,
+}
+
+/// What is below an index, for linux/amd64.
+#[derive(Clone, Copy, Default)]
+struct ForDefault<'a> {
+    /// What go-containerregistry takes.
+    taken: Option<&'a Entry>,
+    /// Whether there is an image.
+    is_offered: bool,
 }
 
 /// What a manifest is.
@@ -353,14 +330,15 @@ pub(crate) enum Role<P> {
 }
 
 impl Listed {
-    /// Adds the entries of an index.
-    pub(crate) fn add_index<'a>(&mut self, entries: impl IntoIterator<Item = &'a Descriptor>) {
-        self.indexes.push(manifests(entries));
+    /// Adds an index.
+    pub(crate) fn add_index(&mut self, digest: &Digest, index: &ImageIndex) {
+        let entries = entries(&index.manifests);
+        self.indexes.insert(digest.clone(), entries);
     }
 
     /// Adds what a layout lists.
-    pub(crate) fn add_roots<'a>(&mut self, entries: impl IntoIterator<Item = &'a Descriptor>) {
-        self.roots.extend(manifests(entries));
+    pub(crate) fn add_roots<'a>(&mut self, listed: impl IntoIterator<Item = &'a Descriptor>) {
+        self.roots.extend(entries(listed));
     }
 
     /// Says what a manifest is that was read as this entry lists it; of others it is what they are listed as.
@@ -373,12 +351,24 @@ impl Listed {
 
     /// For what platform an entry is an image, if it is one.
     fn platform_of<'a>(&'a self, entry: &'a Entry) -> Option<&'a Platform> {
+        if entry.kind != Kind::Manifest {
+            return None;
+        }
         let told = entry.told.as_ref();
         match self.roles.get(&entry.digest) {
             Some(Role::Image(by_config)) => Some(told.unwrap_or(by_config)),
             Some(Role::Unclear | Role::Artifact) => None,
             None => told,
         }
+    }
+
+    /// Whether an entry is known to be no image.
+    fn is_other(&self, entry: &Entry) -> bool {
+        let is_read = matches!(
+            self.roles.get(&entry.digest),
+            Some(Role::Unclear | Role::Artifact)
+        );
+        is_read || !matches!(entry.kind, Kind::Manifest | Kind::Index)
     }
 
     fn is_default(&self, entry: &Entry) -> bool {
@@ -388,22 +378,31 @@ impl Listed {
 
     /// What others would take for an image, or for another one.
     pub(crate) fn faults(&self) -> Vec<(&Digest, BadImage)> {
-        let all = || self.indexes.iter().chain([&self.roots]).flatten();
+        let all = || self.indexes.values().chain([&self.roots]).flatten();
         let images = all().filter_map(|entry| self.platform_of(entry));
         let systems: HashSet<_> = images.map(system).collect();
         let mut faults = Vec::new();
         for entry in all() {
-            let role = self.roles.get(&entry.digest);
-            if let (Some(Role::Unclear | Role::Artifact), Some(told)) = (role, &entry.told)
+            if let Some(told) = &entry.told
                 && systems.contains(&system(told))
+                && self.is_other(entry)
             {
                 let platform = Box::new(told.clone());
                 faults.push((&entry.digest, BadImage::Artifact { platform }));
             }
         }
-        for index in &self.indexes {
+        for index in self.indexes.values() {
             self.add_other_names(index, &mut faults);
-            self.add_before_default(index, &mut faults);
+        }
+        for below in self.defaults().into_values() {
+            if let ForDefault {
+                taken: Some(taken),
+                is_offered: true,
+            } = below
+                && !self.is_default(taken)
+            {
+                faults.push((&taken.digest, BadImage::NoPlatform));
+            }
         }
         faults
     }
@@ -426,38 +425,65 @@ impl Listed {
         }
     }
 
-    /// What is taken for the image for linux/amd64, and is not that.
-    fn add_before_default<'a>(
-        &'a self,
-        index: &'a [Entry],
-        faults: &mut Vec<(&'a Digest, BadImage)>,
-    ) {
-        let Some(first) = index.iter().position(|entry| self.is_default(entry)) else {
-            return;
-        };
-        let (before, rest) = index.split_at(first);
-        let mut defaults = rest.iter().filter(|entry| self.is_default(entry));
-        // Among what is silent, a reader that looks at configs does not meet an artifact.
-        let is_told = defaults.any(|entry| entry.told.is_some());
-        for entry in before.iter().filter(|entry| entry.told.is_none()) {
-            match self.roles.get(&entry.digest) {
-                None => {}
-                Some(Role::Artifact) if !is_told => {}
-                Some(_) => faults.push((&entry.digest, BadImage::NoPlatform)),
+    /// What is below each index for linux/amd64. What a digest does not bind may lead back to itself.
+    fn defaults(&self) -> HashMap<&Digest, ForDefault<'_>> {
+        let mut known: HashMap<&Digest, ForDefault<'_>> = HashMap::new();
+        for root in self.indexes.keys() {
+            let mut waiting = vec![(root, false)];
+            while let Some((index, is_below_known)) = waiting.pop() {
+                let Some(entries) = self.indexes.get(index) else {
+                    continue;
+                };
+                if is_below_known {
+                    let below = self.default_of(entries, &known);
+                    known.insert(index, below);
+                } else if !known.contains_key(index) {
+                    known.insert(index, ForDefault::default());
+                    waiting.push((index, true));
+                    let indexes = entries.iter().filter(|entry| entry.kind == Kind::Index);
+                    waiting.extend(indexes.map(|entry| (&entry.digest, false)));
+                }
             }
+        }
+        known
+    }
+
+    fn default_of<'a>(
+        &self,
+        entries: &'a [Entry],
+        known: &HashMap<&Digest, ForDefault<'a>>,
+    ) -> ForDefault<'a> {
+        let below = |entry: &Entry| known.get(&entry.digest).copied().unwrap_or_default();
+        let mut would_take = entries.iter().filter(|entry| {
+            let told = entry.told.as_ref();
+            told.is_none_or(Platform::serves_go_default)
+        });
+        let taken = would_take.next().and_then(|entry| match entry.kind {
+            Kind::Index if known.contains_key(&entry.digest) => below(entry).taken,
+            _ => Some(entry).filter(|entry| !entry.is_schema_1),
+        });
+        let is_offered = |entry: &Entry| match entry.kind {
+            Kind::Index => below(entry).is_offered,
+            _ => self.is_default(entry),
+        };
+        ForDefault {
+            taken,
+            is_offered: entries.iter().any(is_offered),
         }
     }
 }
 
-/// The manifests among entries, but what is for no platform: that says something of others.
-fn manifests<'a>(entries: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Entry> {
-    let entries = entries.into_iter().filter(|entry| {
+/// Entries of an index, but what is for no platform: that says something of others.
+fn entries<'a>(listed: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Entry> {
+    let listed = listed.into_iter().filter(|entry| {
         let told = entry.platform.as_ref();
-        entry.media_type.kind() == Kind::Manifest && !told.is_some_and(Platform::is_unknown)
+        entry.media_type.kind() == Kind::Index || !told.is_some_and(Platform::is_unknown)
     });
-    entries
+    listed
         .map(|entry| Entry {
             digest: entry.digest.clone(),
+            kind: entry.media_type.kind(),
+            is_schema_1: entry.media_type.is_schema_1(),
             told: entry.platform.clone(),
         })
         .collect()
@@ -471,17 +497,17 @@ fn system(platform: &Platform) -> (String, String) {
 /// Why a manifest of what should be an image is none.
 #[derive(Debug, thiserror::Error)]
 pub enum BadImage {
-    /// It is an artifact, and an image is listed beside it for the same platform.
+    /// It is no image, and there is one for the platform that it is listed for.
     #[error(
-        "it is an artifact, but it is listed for {platform}, as an image is: some tools take the first of both"
+        "it is no image, but it is listed for {platform}, as an image is: some tools take the first of both"
     )]
     Artifact {
         /// What it is listed for.
         platform: Box<Platform>,
     },
-    /// It is listed without a platform before the image for linux/amd64, for which it is not.
+    /// It is not for linux/amd64, and an entry without a platform leads to it before the image that is.
     #[error(
-        "its index lists it without a platform, before the image for linux/amd64, which it is not: some tools take it for that"
+        "it, or an index that leads to it, is listed without a platform before the image for linux/amd64, which it is not: some tools take it for that"
     )]
     NoPlatform,
     /// It is listed under another name than Go's, and there is another image for the platform.
@@ -569,7 +595,7 @@ impl ImageManifest {
         let claims = self.claims_to_be_image();
         let read = match ImageConfig::parse(config) {
             Ok(read) => read,
-            Err(source) if claims => {
+            Err(source) if claims || (!self.layers.is_empty() && has_rootfs(config)) => {
                 let digest = self.config.digest.clone();
                 return Err(BadImage::Config { digest, source });
             }

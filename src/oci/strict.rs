@@ -167,7 +167,7 @@ impl Notes {
 }
 
 /// Whether Go takes `key` for `field`, which is ASCII: no others fold to ASCII than these two.
-fn folds_to(key: &str, field: &str) -> bool {
+pub(crate) fn folds_to(key: &str, field: &str) -> bool {
     let fold = |c: char| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',

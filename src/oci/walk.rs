@@ -3,7 +3,7 @@
 //! Whoever walks reads the bytes: from a registry, a store or a layout. The walk says which manifest is
 //! next, and ends where a registry would have it go on without end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
@@ -28,6 +28,9 @@ pub enum WalkError {
     /// What they name as their configs is too large together.
     #[error("the configs of its images have more than the limit of 64 MiB together")]
     Configs,
+    /// One is listed in two ways.
+    #[error("the manifest {0} is listed with several sizes or media types")]
+    Twice(Digest),
     /// One is too large.
     #[error("the manifest {digest} has {size} bytes, more than the limit of 4 MiB")]
     Manifest {
@@ -49,9 +52,9 @@ pub(crate) fn check_configs(sizes: impl Iterator<Item = u64>) -> Result<(), Walk
 /// The manifests that were met, each once for each way in which it is listed.
 #[derive(Debug, Default)]
 pub(crate) struct Met {
-    /// The digest, the platform, and what must be the same for all.
-    listed: HashSet<(Digest, Option<Platform>, MediaType, u64)>,
-    digests: HashSet<Digest>,
+    listed: HashSet<(Digest, Option<Platform>)>,
+    /// What must be the same wherever a digest is listed.
+    digests: HashMap<Digest, (MediaType, u64)>,
     bytes: u64,
     /// Whether a registry says what there is, which must not say too much.
     is_limited: bool,
@@ -69,16 +72,20 @@ impl Met {
     /// Whether a manifest is met for the first time.
     pub(crate) fn meet(&mut self, manifest: &Descriptor) -> Result<bool, WalkError> {
         let (digest, size) = (&manifest.digest, manifest.size);
-        let platform = manifest.platform.clone();
-        let listed = (digest.clone(), platform, manifest.media_type.clone(), size);
-        if !self.listed.insert(listed) {
+        let told = (manifest.media_type.clone(), size);
+        if *self.digests.entry(digest.clone()).or_insert(told.clone()) != told {
+            return Err(WalkError::Twice(digest.clone()));
+        }
+        if !self
+            .listed
+            .insert((digest.clone(), manifest.platform.clone()))
+        {
             return Ok(false);
         }
         if size > MAX_MANIFEST_SIZE {
             let digest = digest.clone();
             return Err(WalkError::Manifest { digest, size });
         }
-        self.digests.insert(digest.clone());
         self.bytes += size;
         if self.is_limited && self.listed.len() > MAX_MANIFESTS {
             return Err(WalkError::TooMany);

@@ -125,8 +125,10 @@ impl PullPlan {
 
     /// Whether none of what the indexes list is one image to some readers and another to others.
     fn check_listed(&self, mut listed: Listed) -> Result<(), PullError> {
-        for (_, manifest) in &self.manifests {
-            listed.add_index(manifest.manifests());
+        for (descriptor, manifest) in &self.manifests {
+            if let Manifest::Index(index) = manifest {
+                listed.add_index(&descriptor.digest, index);
+            }
         }
         match listed.faults().into_iter().next() {
             None => Ok(()),

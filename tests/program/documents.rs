@@ -550,7 +550,7 @@ fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
             json!({"os": "linux", "architecture": "amd64", "variant": "v2"}),
         ] {
             pull(&new_user(), disguised(platform), &[])
-                .failed(&["is for linux/amd64 with the media type"]);
+                .failed(&["it is no image, but it is listed for linux/amd64"]);
         }
         let user = new_user();
         let arm64 = json!({"os": "linux", "architecture": "arm64"});
@@ -805,7 +805,7 @@ fn an_entry_of_two_indexes_is_judged_in_both() {
     };
     let roots = [index(&[&amd64, &arm64]), index(&[&arm64, &amd64])];
     write_index(&layout, &roots);
-    let problem = [text(&arm64["digest"]), "lists it without a platform"];
+    let problem = [text(&arm64["digest"]), "listed without a platform"];
     user.run(&["verify", "out"]).failed(&problem);
     user.run(&["layout", "rootfs", "out", "--output", "root"])
         .failed(&problem);
@@ -863,7 +863,7 @@ fn an_artifact_is_not_listed_for_the_platform_of_an_image() {
             ];
             for ran in ran {
                 if is_refused {
-                    ran.failed(&[text(&evil["digest"]), "an artifact", "linux/amd64"]);
+                    ran.failed(&[text(&evil["digest"]), "it is no image", "linux/amd64"]);
                 } else {
                     ran.succeeded();
                 }
@@ -891,8 +891,16 @@ fn all_entries_say_the_same_of_a_manifest() {
             &[],
         )
     };
-    wrong("size", json!(7)).failed(&["that it has 7"]);
-    wrong("mediaType", json!(INDEX)).failed(&["it was referred to as"]);
+    for (key, value) in [
+        ("size", json!(7)),
+        ("mediaType", json!(INDEX)),
+        (
+            "mediaType",
+            json!("application/vnd.docker.distribution.manifest.v2+json"),
+        ),
+    ] {
+        wrong(key, value).failed(&["is listed with several sizes or media types"]);
+    }
 }
 
 #[test]
@@ -1086,7 +1094,8 @@ fn an_artifact_in_several_indexes_is_judged_in_each() {
     let before = vec![artifact.clone(), image.clone()];
     let behind = vec![image.clone(), artifact.clone()];
     for (indexes, is_refused) in [
-        ([vec![artifact.clone()], vec![image.clone()]], false),
+        ([vec![artifact.clone()], vec![image.clone()]], true),
+        ([vec![image.clone()], vec![artifact.clone()]], false),
         ([behind.clone(), vec![image]], false),
         ([behind, before.clone()], true),
         ([vec![artifact], before], true),
@@ -1128,6 +1137,16 @@ fn a_date_that_is_none_is_told() {
     let ran = user.run(&["verify", "out"]).succeeded();
     assert!(
         ran.stderr.contains("warning: sha256:") && ran.stderr.contains(r#""yesterday""#),
+        "{}",
+        ran.stderr
+    );
+    let user = new_user();
+    let history = r#""history":[{"created":"2026-01-31T12:00:00Z"},{"created":"today"}]"#;
+    let (content, _) = self::content(with(history), same);
+    pull(&user, content, &[]).succeeded();
+    let ran = user.run(&["verify", "out"]).succeeded();
+    assert!(
+        ran.stderr.contains(r#""today" is no time"#),
         "{}",
         ran.stderr
     );
@@ -1229,6 +1248,142 @@ fn an_image_without_a_platform_is_not_listed_before_another_one() {
         let user = new_user();
         pull(&user, listed(&entries), &[]).succeeded();
         user.run(&["verify", "out"]).succeeded();
+    }
+}
+
+/// What lists an image and another one.
+type Entries = fn(&mut Content, Value, Value) -> Vec<Value>;
+
+/// The same entry with another media type.
+fn as_media_type(entry: &Value, media_type: &str) -> Value {
+    let mut entry = entry.clone();
+    entry["mediaType"] = json!(media_type);
+    entry
+}
+
+/// An index of these entries, as an entry.
+fn nested(content: &mut Content, entries: &[&Value]) -> Value {
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    content.add(INDEX, index.into_bytes())
+}
+
+/// What go-containerregistry takes for linux/amd64 is what we take, whatever its media type and wherever it is listed.
+#[test]
+fn nothing_else_is_listed_before_an_image() {
+    let listed = |entries: Entries| {
+        let (mut content, image) = content(same, same);
+        let image = content.add(MANIFEST, image.into_bytes());
+        let amd64 = json!({"os": "linux", "architecture": "amd64"});
+        let other = other_image(&mut content, &amd64);
+        let entries = entries(&mut content, image, other);
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        content.with_root(INDEX, index.into_bytes())
+    };
+    let cases: [Entries; 9] = [
+        |_, good, evil| vec![as_media_type(&evil, ""), for_platform(&good, "amd64")],
+        |_, good, evil| vec![as_media_type(&evil, "application/json"), good],
+        |_, good, evil| {
+            let parameter = format!("{MANIFEST}; charset=utf-8");
+            vec![
+                as_media_type(&evil, &parameter),
+                for_platform(&good, "amd64"),
+            ]
+        },
+        |content, good, evil| {
+            let inner = nested(content, &[&for_platform(&good, "amd64")]);
+            let evil = for_platform(&as_media_type(&evil, "application/json"), "amd64");
+            vec![evil, for_platform(&inner, "arm64")]
+        },
+        |content, good, evil| {
+            let inner = nested(content, &[&good]);
+            let evil = for_platform(&as_media_type(&evil, "application/json"), "amd64");
+            vec![evil, for_platform(&inner, "unknown")]
+        },
+        |content, good, evil| {
+            let evil = for_platform(&as_media_type(&evil, "application/json"), "amd64");
+            let inner = nested(content, &[&evil]);
+            vec![inner, for_platform(&good, "amd64")]
+        },
+        |content, good, evil| {
+            let evil = as_media_type(&evil, "application/json");
+            let inner = nested(content, &[&evil]);
+            let inner = nested(content, &[&inner]);
+            vec![inner, for_platform(&good, "amd64")]
+        },
+        |content, good, _| {
+            let arm64 = json!({"os": "linux", "architecture": "arm64"});
+            let evil = other_image(content, &arm64);
+            let inner = nested(content, &[&evil]);
+            vec![inner, for_platform(&good, "amd64")]
+        },
+        // Its config is of an image, and its layer of none.
+        |content, good, _| {
+            let layer = content.add("application/octet-stream", tar_of("f", "evil"));
+            let config = config_of(std::slice::from_ref(&layer)).to_string();
+            let config = content.add(CONFIG, config.into_bytes());
+            let evil = manifest_of(&config, &[layer]).to_string().into_bytes();
+            vec![content.add(MANIFEST, evil), good]
+        },
+    ];
+    for (number, entries) in cases.into_iter().enumerate() {
+        for more in [&[][..], &["--platform", "linux/amd64"]] {
+            let ran = pull(&new_user(), listed(entries), more);
+            assert!(!ran.success, "{number} {more:?}");
+            ran.failed(&["linux/amd64", "some tools take"]);
+        }
+    }
+    let user = new_user();
+    let behind = |_: &mut Content, good: Value, evil: Value| {
+        vec![
+            for_platform(&good, "amd64"),
+            as_media_type(&evil, "application/json"),
+        ]
+    };
+    pull(&user, listed(behind), &[]).succeeded();
+    user.run(&["verify", "out"]).succeeded();
+    assert_eq!(platforms(&user), ["amd64"]);
+}
+
+/// Go reads the last of two keys, and what is not UTF-8.
+#[test]
+fn a_config_that_others_read_is_an_images() {
+    let of = |media_type: &str, config: Vec<u8>| {
+        let mut content = Content::default();
+        let layer = content.add(LAYER, tar_of("f", "good"));
+        let config = content.add(media_type, config);
+        let manifest = manifest_of(&config, &[layer]).to_string();
+        content.with_root(MANIFEST, manifest.into_bytes())
+    };
+    let diff_id = digest(&tar_of("f", "good"));
+    let rootfs = format!(r#""rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}"#);
+    let image = r#"{"os":"linux","architecture":"amd64","#;
+    let mut latin = format!(r#"{image}"author":"?",{rootfs}}}"#).into_bytes();
+    let place = latin.iter().position(|byte| *byte == b'?');
+    latin[place.expect("it is there")] = 0xe9;
+    for config in [
+        format!(r#"{image}"config":{{"User":"1","user":"0"}},{rootfs}}}"#).into_bytes(),
+        format!("{image}{}}}", rootfs.replace("layers", "LAYERS")).into_bytes(),
+        latin,
+    ] {
+        for media_type in [CONFIG, "application/json"] {
+            let ran = pull(&new_user(), of(media_type, config.clone()), &[]);
+            ran.failed(&["config", "cannot be used"]);
+        }
+    }
+    // What is of another type is no image to Go either.
+    let user = new_user();
+    let config = br#"{"kind": "model", "config": "a text"}"#.to_vec();
+    pull(&user, of("application/json", config), &[]).succeeded();
+    for (key, value) in [
+        ("author", "5"),
+        ("history", r#"[{"comment":1}]"#),
+        ("config", r#"{"OnBuild":"a"}"#),
+        ("config", r#"{"Tty":"yes"}"#),
+        ("config", r#"{"Shell":{}}"#),
+        ("config", r#"{"Healthcheck":{"Interval":"30s"}}"#),
+    ] {
+        let config = format!(r#"{image}"{key}":{value},{rootfs}}}"#);
+        pull(&new_user(), of(CONFIG, config.into_bytes()), &[]).failed(&["cannot be used"]);
     }
 }
 

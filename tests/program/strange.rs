@@ -98,6 +98,9 @@ fn a_manifest_may_be_an_artifacts_layer() {
         let mut as_layer = image.clone();
         as_layer["mediaType"] = json!("application/octet-stream");
         let artifact = maker.artifact(&as_layer);
+        // For linux/amd64, what is first counts to some.
+        let mut image = image;
+        image["platform"] = json!({"os": "linux", "architecture": "arm64"});
         let both = [&image, &artifact];
         maker.list(&[&maker.index(&order.map(|place| both[place]))]);
         maker.verify();
