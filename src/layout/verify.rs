@@ -280,22 +280,32 @@ impl Verifier<'_> {
 
     /// Whoever asks an index for a platform is to get one image.
     fn check_platforms(&mut self, subject: &str, index: &ImageIndex) {
-        let mut listed = HashMap::new();
-        for entry in index.manifests.iter().filter(|entry| entry.is_manifest()) {
-            let Some(platform) = entry
-                .platform
-                .as_ref()
-                .filter(|platform| !platform.is_unknown())
-            else {
-                continue;
-            };
-            let first = listed.entry(platform.machine()).or_insert(&entry.digest);
-            if *first != &entry.digest {
+        let manifests = index.manifests.iter().filter(|entry| entry.is_manifest());
+        let listed: Vec<_> = manifests
+            .filter_map(|entry| Some((entry.platform.as_ref()?, &entry.digest)))
+            .filter(|(platform, _)| !platform.is_unknown())
+            .collect();
+        let mut known = HashMap::new();
+        for (platform, digest) in &listed {
+            if *known.entry(platform.machine()).or_insert(*digest) != *digest {
                 let problem = format!(
                     "it lists several manifests for {platform}: some tools take the first of them"
                 );
                 self.add(FaultKind::Odd, subject, problem);
             }
+        }
+        let is_default = |(platform, _): &(&Platform, _)| platform.serves_go_default();
+        let is_amd64 =
+            |platform: &Platform| platform.os == "linux" && platform.architecture == "amd64";
+        let first = listed.iter().find(|(platform, _)| is_amd64(platform));
+        if let Some(first) = first.filter(|first| !is_default(first))
+            && listed.iter().any(is_default)
+        {
+            let problem = format!(
+                "it lists a manifest for {} before that for linux/amd64: some tools take the first of them",
+                first.0
+            );
+            self.add(FaultKind::Odd, subject, problem);
         }
     }
 

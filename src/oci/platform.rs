@@ -219,7 +219,7 @@ impl Platform {
     }
 
     /// Whether it serves the machine for which go-containerregistry takes an image whose platform nothing tells.
-    pub(super) fn serves_go_default(&self) -> bool {
+    pub(crate) fn serves_go_default(&self) -> bool {
         let is_lowest = self.level().is_none_or(|level| level.major <= 1);
         self.os == "linux" && self.architecture == "amd64" && is_lowest
     }

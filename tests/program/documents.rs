@@ -1452,6 +1452,26 @@ fn an_empty_index_is_pulled_and_told() {
 }
 
 #[test]
+fn an_image_of_a_higher_variant_before_the_plain_one_is_told() {
+    let told = |order: [&str; 2]| {
+        let (mut content, _) = content(same, same);
+        let entries = order.map(|variant| {
+            let platform = json!({"os": "linux", "architecture": "amd64", "variant": variant});
+            let mut entry = other_image(&mut content, &platform);
+            entry["platform"] = platform;
+            entry
+        });
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        let user = new_user();
+        pull(&user, content.with_root(INDEX, index.into_bytes()), &[]).succeeded();
+        let said = user.run(&["verify", "out"]).succeeded().stderr;
+        said.contains("for linux/amd64/v2 before that for linux/amd64")
+    };
+    assert!(told(["v2", ""]));
+    assert!(!told(["", "v2"]));
+}
+
+#[test]
 fn two_images_of_one_platform_are_told() {
     let listed = |change: fn(&mut Value)| {
         let (mut content, image) = content(same, same);
