@@ -42,7 +42,7 @@ pub enum BundleError {
         digest: Digest,
     },
     /// The image has no end.
-    #[error("the image is too large")]
+    #[error("the manifests of the image cannot be used")]
     Walk(#[from] WalkError),
     /// Nothing in the store is for a platform.
     #[error("the store has no image for {wanted} of {image}: pull it first")]

@@ -73,7 +73,7 @@ pub enum ImageNotFound {
         source: BadImage,
     },
     /// The layout has no end.
-    #[error("the layout is too large")]
+    #[error("the manifests of the layout cannot be used")]
     Walk(#[from] WalkError),
     /// There is no image for the platform.
     #[error("the layout has no image for {wanted}: it has {offered}")]

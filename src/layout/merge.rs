@@ -83,7 +83,7 @@ pub enum MergeError {
         source: ManifestError,
     },
     /// The image has no end.
-    #[error("the image is too large")]
+    #[error("the manifests of the image cannot be used")]
     Walk(#[from] WalkError),
     /// A manifest is of no use.
     #[error("the manifest {digest} cannot be used")]

@@ -90,7 +90,7 @@ pub enum PullError {
         other: u64,
     },
     /// The image has no end.
-    #[error("the image is too large")]
+    #[error("the manifests of the image cannot be used")]
     Walk(#[from] WalkError),
     /// What refers to the image.
     #[error(transparent)]

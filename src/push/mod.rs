@@ -54,7 +54,7 @@ pub enum PushError {
         source: Box<RegistryError>,
     },
     /// The image has no end.
-    #[error("the image is too large")]
+    #[error("the manifests of the image cannot be used")]
     Walk(#[from] WalkError),
     /// A manifest is of no use.
     #[error("the manifest {digest} cannot be used")]
