@@ -382,19 +382,14 @@ fn filed<'a>(
 
 /// A key of `auths` without what Docker's older versions put around the host.
 fn normal(key: &str) -> String {
-    let key = key
-        .trim_start_matches("https://")
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
-        .trim_end_matches("/v1")
-        .trim_end_matches("/v2");
+    let key = key.split_once("://").map_or(key, |(_, key)| key);
+    let key = key.trim_end_matches('/');
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
     let host = host.to_ascii_lowercase();
     let host = normal_registry(&host);
-    if path.is_empty() {
-        host.to_owned()
-    } else {
-        format!("{host}/{path}")
+    match path {
+        "" | "v1" | "v2" => host.to_owned(),
+        path => format!("{host}/{path}"),
     }
 }
 
@@ -526,6 +521,21 @@ mod tests {
             Some(password("host", "1"))
         );
         assert_eq!(find(json, "r.test:443/team/app").await.unwrap(), None);
+    }
+
+    /// Behind a host it is the path of the API, and elsewhere a name like others.
+    #[tokio::test]
+    async fn a_repository_may_be_called_as_the_api_is() {
+        let json = r#"{"auths":{
+            "r.test/team/v2":{"username":"v2","password":"1"},
+            "HTTPS://R.test/v2/":{"username":"host","password":"2"}}}"#;
+        for (image, user) in [
+            ("r.test/team/v2", password("v2", "1")),
+            ("r.test/team/v2/app", password("v2", "1")),
+            ("r.test/team/app", password("host", "2")),
+        ] {
+            assert_eq!(find(json, image).await.unwrap(), Some(user), "{image}");
+        }
     }
 
     /// Docker's older versions filed a registry under a URL, and did not remove what was there.

@@ -46,33 +46,36 @@ impl FromStr for Mirror {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (false, rest),
             _ => (false, text),
         };
-        let rest = without_api(rest);
-        let (host, prefix) = match rest.split_once('/') {
-            Some((host, prefix)) => (host, Some(prefix)),
-            None => (rest, None),
-        };
+        let (host, prefix) = split(rest);
         let registry = host.to_ascii_lowercase().parse();
-        let (true, Ok(registry)) = (
-            prefix.is_none_or(|prefix| prefix.split('/').all(is_component)),
-            registry,
-        ) else {
-            return Err(MirrorError(text.to_owned()));
+        let is_prefix = prefix.is_empty() || prefix.split('/').all(is_component);
+        let (true, Ok(registry)) = (is_prefix, registry) else {
+            return Err(MirrorError(without_login(text)));
         };
         Ok(Mirror {
             registry,
-            prefix: prefix.unwrap_or_default().to_owned(),
+            prefix: prefix.to_owned(),
             plain_http,
         })
     }
 }
 
-/// A host, perhaps with a prefix, without the path of the API that some write behind it.
-fn without_api(text: &str) -> &str {
+/// A host, and the prefix behind it, without the path of the API that some write between them.
+fn split(text: &str) -> (&str, &str) {
     let text = text.trim_end_matches('/');
-    let bare = text
-        .strip_suffix("/v2")
-        .or_else(|| text.strip_suffix("/v1"));
-    bare.filter(|host| !host.contains('/')).unwrap_or(text)
+    let (host, path) = text.split_once('/').unwrap_or((text, ""));
+    match path.split_once('/').unwrap_or((path, "")) {
+        ("v1" | "v2", prefix) => (host, prefix),
+        _ => (host, path),
+    }
+}
+
+/// What was written, without a password that may be in it.
+fn without_login(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => text.to_owned(),
+    }
 }
 
 impl fmt::Display for Mirror {
@@ -123,13 +126,14 @@ impl FromStr for Mirrors {
         let entries = entries.filter(|entry| !entry.is_empty()).map(|entry| {
             let (registry, mirror) = entry
                 .split_once('=')
-                .ok_or_else(|| MirrorsError::Entry(entry.to_owned()))?;
+                .ok_or_else(|| MirrorsError::Entry(without_login(entry)))?;
             let registry = registry.trim().to_ascii_lowercase();
             let name = registry.trim_start_matches("https://");
-            let name = without_api(name.trim_start_matches("http://"));
-            let registry: Registry = name
-                .parse()
-                .map_err(|_| MirrorsError::Entry(entry.to_owned()))?;
+            let (name, path) = split(name.trim_start_matches("http://"));
+            let registry: Registry = match (name.parse(), path) {
+                (Ok(registry), "") => registry,
+                _ => return Err(MirrorsError::Entry(without_login(entry))),
+            };
             let mirror = mirror
                 .trim()
                 .parse()
@@ -163,6 +167,10 @@ mod tests {
             there("https://[::1]:5000"),
             name("[::1]:5000/library/debian", false)
         );
+        assert_eq!(
+            there("https://mirror.test/v2/hub"),
+            name("mirror.test/hub/library/debian", false)
+        );
     }
 
     #[test]
@@ -172,13 +180,17 @@ mod tests {
             "ftp://mirror.test",
             "mirror.test/UPPER",
             "mirror.test//hub",
-            "user:secret@mirror.test",
             "mirror.test/../x",
             "mirror.test/hub?ns=x",
         ] {
             let error = bad.parse::<Mirror>().unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
         }
+        let login = "https://user:hunter2@mirror.test";
+        let error = login.parse::<Mirror>().unwrap_err().to_string();
+        assert!(error.starts_with("\"…@mirror.test\""), "{error}");
+        let error = login.parse::<Mirrors>().unwrap_err().to_string();
+        assert!(error.starts_with("\"…@mirror.test\""), "{error}");
     }
 
     #[test]
