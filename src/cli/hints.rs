@@ -151,7 +151,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
                 "; if its certificate, or that of a proxy, is signed by an authority of your own, set SSL_CERT_FILE to a PEM file with that authority's"
             }
             Reason::OwnCertificate => {
-                "; if it is to be shown a certificate, put NAME.cert and NAME.key into ~/.config/containers/certs.d/HOST:PORT"
+                "; if it is to be shown a certificate, or another one, put NAME.cert and NAME.key into ~/.config/containers/certs.d/HOST:PORT"
             }
             Reason::NoTls => {
                 "; if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
@@ -160,10 +160,13 @@ fn of_registry(error: &RegistryError) -> &'static str {
                 "; write the login into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
             }
             Reason::Proxy => {
-                "; it was asked through a proxy: correct HTTPS_PROXY, or name the registry's host in NO_PROXY"
+                "; correct HTTPS_PROXY (HTTP_PROXY for plain HTTP), or name the host in NO_PROXY"
             }
             Reason::Connect => {
                 "; check the registry's name and the network; if only a proxy leads there, set HTTPS_PROXY"
+            }
+            Reason::Tls => {
+                "; check the host's name and this machine's clock, else who runs the host has to mend it"
             }
             Reason::Other => "",
         },

@@ -5,7 +5,7 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::challenge::{Challenge, Challenges};
-use super::connection::same_host;
+use super::redirect::same_host;
 use super::token::Asked;
 use super::{Backoff, Client, Credential, RegistryError, Retry, Subject};
 
@@ -55,7 +55,7 @@ impl Client {
         url: Url,
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
-        let http = &self.connection().await?.http;
+        let http = self.connection().await?.requests(&url).await?;
         let request = || shape(http.request(method.clone(), url.clone()));
         let (mut generation, mut auth) = self.authorization().await;
         let mut met: Option<Challenges> = None;
@@ -122,7 +122,7 @@ impl Client {
             return Ok(support.clone());
         }
         let (what, url) = (Subject::Support, self.base().await?);
-        let http = &self.connection().await?.http;
+        let http = self.connection().await?.requests(&url).await?;
         let mut backoff = Backoff::default();
         let support = loop {
             let request = what.read(None, http.get(url.clone()));

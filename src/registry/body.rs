@@ -10,6 +10,8 @@ use bytes::Bytes;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
+use crate::oci::digest::Digest;
+
 use super::{NoAnswer, RegistryError, Subject};
 
 /// Whether ranges are of use, as far as is known: of the repository, and of each host that has blobs at URLs of their own.
@@ -102,7 +104,7 @@ impl Body {
         let chunk = chunk.map_err(|source| RegistryError::Transport {
             what: self.what.clone(),
             host: self.host.clone(),
-            why: NoAnswer::new(source, true, self.patience),
+            why: NoAnswer::new(source, true, self.patience, None),
         })?;
         let left = self.range.end.saturating_sub(position);
         match chunk {
@@ -138,6 +140,12 @@ pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// The digest of a manifest that an answer tells ("Pulling manifests").
+pub(super) fn told_digest(response: &Response) -> Option<Digest> {
+    let digest = response.headers().get("docker-content-digest")?;
+    digest.to_str().ok()?.parse().ok()
 }
 
 /// The range that a partial answer brings (RFC 9110, 14.4).

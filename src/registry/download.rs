@@ -13,7 +13,7 @@ use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::reference::Tag;
 
-use super::body::authority;
+use super::body::{authority, told_digest};
 use super::local::is_loopback;
 use super::{Body, Client, Elsewhere, RegistryError, Subject};
 
@@ -24,6 +24,7 @@ impl Client {
         let response = self
             .get(&what, &format!("manifests/{digest}"), None)
             .await?;
+        let host = authority(response.url());
         let mut bytes = Vec::new();
         let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
         let read = read.await;
@@ -32,19 +33,14 @@ impl Client {
             return Ok(bytes.into());
         }
         read?;
-        Err(RegistryError::Digest {
-            what,
-            host: self.host(),
-            found,
-        })
+        Err(RegistryError::Digest { what, host, found })
     }
 
     /// What a tag points to now: the manifest and its digest.
     pub async fn resolve(&self, tag: &Tag) -> Result<(Bytes, Digest), RegistryError> {
         let what = Subject::Tag(tag.clone());
         let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
-        let told = response.headers().get("docker-content-digest");
-        let told: Option<Digest> = told.and_then(|digest| digest.to_str().ok()?.parse().ok());
+        let told = told_digest(&response);
         let mut bytes = Vec::new();
         let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
         let read = read.await;
@@ -120,11 +116,11 @@ impl Client {
             digest: blob.digest.clone(),
             place: url.to_owned(),
         }));
-        let is_named = |url: &Url| self.options.plain_http.contains(authority(url).as_str());
+        let connection = self.connection().await?;
         let parsed = Url::parse(url).ok().filter(|parsed| {
             parsed.scheme() == "https"
                 || (parsed.scheme() == "http"
-                    && (is_loopback(&authority(parsed)) || is_named(parsed)))
+                    && (is_loopback(&authority(parsed)) || connection.guard.may_be_plain(parsed)))
         });
         let Some(parsed) = parsed else {
             return Err(RegistryError::Url {
@@ -132,11 +128,10 @@ impl Client {
                 url: url.to_owned(),
             });
         };
-        let connection = self.connection().await?;
-        if !is_named(&parsed) && !connection.guard.permits(&parsed).await {
+        if !connection.guard.permits(&parsed).await {
             return Err(self.local(&what, &parsed));
         }
-        let request = what.read(range, connection.foreign().await?.get(parsed));
+        let request = what.read(range, connection.requests(&parsed).await?.get(parsed));
         let response = self.send(&what, request, &RegistryAuth::Anonymous).await?;
         let response = self.accept(&what, response).await?;
         Ok((what, response))

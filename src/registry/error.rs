@@ -127,6 +127,28 @@ pub enum RegistryError {
         /// To whom.
         host: String,
     },
+    /// An upload goes to where everybody may listen, as what takes TLS away before a registry makes it say.
+    #[error(
+        "{what}: {host} wants it at {url:?}, which is no https URL: what stands before the registry must tell it that it is reached by https (X-Forwarded-Proto)"
+    )]
+    Location {
+        /// What was pushed.
+        what: Subject,
+        /// To whom.
+        host: String,
+        /// Where it is to be sent.
+        url: String,
+    },
+    /// A manifest is not what was sent.
+    #[error("{what}: {host} has taken it as {found}")]
+    Changed {
+        /// What was pushed.
+        what: Subject,
+        /// To whom.
+        host: String,
+        /// The digest of what it has now.
+        found: Digest,
+    },
     /// What was to be sent is not to be had.
     #[error("{what}: it ended before its time")]
     Body {
@@ -226,6 +248,24 @@ pub enum RegistryError {
     /// A list without end.
     #[error("{what}: {host} sends more than {limit} pages, or too many entries")]
     Pages {
+        /// What was asked for.
+        what: Subject,
+        /// Whom.
+        host: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// A redirect to where everybody may listen.
+    #[error("{what}: {host} redirects from https to http: it is not followed")]
+    Unencrypted {
+        /// What was asked for.
+        what: Subject,
+        /// Who redirects.
+        host: String,
+    },
+    /// Redirects without end.
+    #[error("{what}: {host} redirects more than {limit} times")]
+    Redirects {
         /// What was asked for.
         what: Subject,
         /// Whom.

@@ -1,11 +1,15 @@
 //! Addresses that belong to this machine or to the link that it is on, such as a cloud's metadata service:
 //! what a registry sends leads there only if the registry is there itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::net::lookup_host;
+
+use super::RegistryOptions;
+use super::redirect::same_host;
 
 /// What is local about an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
         .or_else(|| translated.then_some(embedded))
 }
 
-fn without_port(host: &str) -> &str {
+pub(super) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
             if port.bytes().all(|byte| byte.is_ascii_digit())
@@ -108,46 +112,58 @@ pub(super) struct Guard(Arc<Guarded>);
 struct Guarded {
     /// The registry's host, perhaps with a port.
     registry: String,
-    /// Hosts that the user has named, without their ports: proxies, which are asked in another's stead, and whom they want
-    /// to be spoken to in clear.
-    named: Vec<String>,
+    /// Whom the user wants to be spoken to in clear.
+    plain: Vec<Url>,
+    /// The hosts that the name service may say to be here, whoever asks: those of `plain`, and proxies, which are
+    /// connected to in another's stead.
+    anywhere: Vec<String>,
 }
 
 impl Guard {
-    pub(super) fn new<'a>(registry: &str, named: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new(options: &RegistryOptions, registry: &str) -> Self {
+        let plain = options.plain_http.iter();
+        let plain = plain.map(|registry| Url::parse(&format!("http://{}", registry.api_host())));
+        let plain: Vec<Url> = plain.flatten().collect();
+        let hosts = plain.iter().filter_map(Url::host_str);
         Guard(Arc::new(Guarded {
             registry: registry.to_owned(),
-            named: named.map(|host| without_port(host).to_owned()).collect(),
+            anywhere: hosts
+                .chain(options.proxies.hosts())
+                .map(str::to_owned)
+                .collect(),
+            plain,
         }))
     }
 
-    /// Whether a URL may be asked, as far as its host tells by itself.
-    pub(super) async fn permits(&self, url: &Url) -> bool {
-        match url.host_str().and_then(Local::of_host) {
-            None => true,
-            Some(local) => self.0.is_named(url) || self.0.registry_is(local).await,
-        }
+    /// Whether the user wants a URL's host to be spoken to in clear at its port.
+    pub(super) fn may_be_plain(&self, url: &Url) -> bool {
+        self.0.plain.iter().any(|plain| same_host(plain, url))
     }
 
-    /// As [`Guard::permits`], where nothing can be waited for: who follows a redirect to such a host waits for the
-    /// name service.
-    pub(super) fn permits_at_once(&self, url: &Url) -> bool {
-        let Some(local) = url.host_str().and_then(Local::of_host) else {
+    /// Whether a URL may be asked, as far as that is to be told before the connection is made.
+    pub(super) async fn permits(&self, url: &Url) -> bool {
+        if self.may_be_plain(url) {
+            return true;
+        }
+        let Some(host) = url.host_str() else {
             return true;
         };
-        let registry = &self.0.registry;
-        let is_there = || match (without_port(registry), 0).to_socket_addrs() {
-            Ok(mut addresses) => addresses.any(|there| Local::of(there.ip()) == Some(local)),
-            Err(_) => false,
-        };
-        self.0.is_named(url) || Local::of_host(registry).map_or_else(is_there, |is| is == local)
+        match Local::of_host(host) {
+            Some(local) => self.0.registry_is(local).await,
+            // The name service is asked here, because who connects is not told the port.
+            None if self.0.is_anywhere(host) => {
+                let found = lookup_host((host, 0)).await;
+                let found: Vec<SocketAddr> = found.into_iter().flatten().collect();
+                found.is_empty() || !self.0.permitted(found).await.is_empty()
+            }
+            None => true,
+        }
     }
 }
 
 impl Guarded {
-    fn is_named(&self, url: &Url) -> bool {
-        let host = url.host_str();
-        self.named.iter().any(|named| Some(&**named) == host)
+    fn is_anywhere(&self, host: &str) -> bool {
+        self.anywhere.iter().any(|named| named == host)
     }
 
     /// Whether the registry is there itself.
@@ -155,11 +171,25 @@ impl Guarded {
         if let Some(is) = Local::of_host(&self.registry) {
             return is == local;
         }
-        let name = without_port(&self.registry).to_owned();
-        match tokio::net::lookup_host((name, 0)).await {
+        match lookup_host((without_port(&self.registry), 0)).await {
             Ok(mut addresses) => addresses.any(|there| Local::of(there.ip()) == Some(local)),
             Err(_) => false,
         }
+    }
+
+    /// Those of some addresses to which what a registry names may lead.
+    async fn permitted(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let mut permitted = Vec::new();
+        for address in addresses {
+            let permits = match Local::of(address.ip()) {
+                Some(local) => self.registry_is(local).await,
+                None => true,
+            };
+            if permits {
+                permitted.push(address);
+            }
+        }
+        permitted
     }
 }
 
@@ -169,21 +199,14 @@ impl Resolve for Guard {
         let guarded = Arc::clone(&self.0);
         Box::pin(async move {
             let name = name.as_str().to_owned();
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let found: Vec<SocketAddr> = found.collect();
-            let mut permitted = Vec::new();
-            for address in &found {
-                let permits = match Local::of(address.ip()) {
-                    Some(local) => {
-                        guarded.named.contains(&name) || guarded.registry_is(local).await
-                    }
-                    None => true,
-                };
-                if permits {
-                    permitted.push(*address);
-                }
-            }
-            if permitted.is_empty() && !found.is_empty() {
+            let found: Vec<SocketAddr> = lookup_host((name.as_str(), 0)).await?.collect();
+            let is_found = !found.is_empty();
+            let permitted = if guarded.is_anywhere(&name) {
+                found
+            } else {
+                guarded.permitted(found).await
+            };
+            if permitted.is_empty() && is_found {
                 return Err(LeadsToLocal(name).into());
             }
             Ok(Box::new(permitted.into_iter()) as Addrs)

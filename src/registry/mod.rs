@@ -1,8 +1,8 @@
 //! A registry's repository: its manifests and blobs (OCI distribution spec, "Pull" and "Push").
 //!
 //! How a registry is asked, from the bottom: `connection` has the HTTP clients, `proxies` and `local` what they
-//! may reach, `certificates` whom they trust; `challenge`, `token` and `authorization` show who is asking; `request`, `subject`,
-//! `error` and `retry` are of every request. On that stand `download`, `upload` and `referrers`.
+//! may reach, `certificates` whom they trust; `challenge`, `token` and `authorization` show who is asking; `request`, `redirect`,
+//! `subject`, `error` and `retry` are of every request. On that stand `download`, `upload` and `referrers`.
 
 mod authorization;
 mod body;
@@ -16,6 +16,7 @@ mod local;
 mod mirrors;
 mod no_answer;
 mod proxies;
+mod redirect;
 mod referrers;
 mod request;
 mod retry;
@@ -38,7 +39,7 @@ pub(crate) use upload::{ManifestName, Mount, Upload};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
@@ -88,8 +89,8 @@ pub struct Client {
     purpose: Intent,
     connection: OnceCell<Connection>,
     authorization: Mutex<Authorization>,
-    /// Whether anybody has answered yet.
-    answered: AtomicBool,
+    /// The hosts that have answered.
+    answered: StdMutex<BTreeSet<String>>,
     ranges: Ranges,
 }
 
@@ -124,7 +125,7 @@ impl Client {
             purpose,
             connection: OnceCell::new(),
             authorization: Mutex::default(),
-            answered: AtomicBool::new(false),
+            answered: StdMutex::default(),
             ranges: Ranges::default(),
         }
     }

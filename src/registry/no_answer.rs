@@ -14,19 +14,27 @@ use super::local::LeadsToLocal;
 #[derive(Debug)]
 pub struct NoAnswer {
     error: reqwest::Error,
-    /// Whether the registry has answered something before.
+    /// Whether who was asked has answered something before.
     answered: bool,
     /// How long it may say nothing.
     patience: Duration,
+    /// The proxy on the way, if there is one.
+    proxy: Option<String>,
 }
 
 impl NoAnswer {
     /// The library's error, without its URL: that of a storage service holds a signature.
-    pub(super) fn new(error: reqwest::Error, answered: bool, patience: Duration) -> Self {
+    pub(super) fn new(
+        error: reqwest::Error,
+        answered: bool,
+        patience: Duration,
+        proxy: Option<String>,
+    ) -> Self {
         NoAnswer {
             error: error.without_url(),
             answered,
             patience,
+            proxy,
         }
     }
 
@@ -37,8 +45,15 @@ impl NoAnswer {
 
     /// Whether nobody is there, and nobody was, or a proxy does not connect to them.
     pub(super) fn is_unreachable(&self) -> bool {
-        self.is_silent()
-            || !self.answered && (is_nobody(&self.error) || is_refused_by_proxy(&self.error))
+        let is_nobody = || is_nobody(&self.error) || self.failing_proxy().is_some();
+        self.is_silent() || !self.answered && is_nobody()
+    }
+
+    /// The proxy that does not connect to who was asked, or is not there.
+    fn failing_proxy(&self) -> Option<&str> {
+        let speaks = || is_tls_error(&self.error) || speaks_no_tls(&self.error);
+        let proxy = self.proxy.as_deref().filter(|_| self.error.is_connect());
+        proxy.filter(|_| !speaks())
     }
 
     /// Whether nobody says anything, not even that nobody is there, nor has before.
@@ -48,9 +63,8 @@ impl NoAnswer {
 
     /// Whether it would be the same the next time.
     pub(super) fn is_final(&self) -> bool {
-        // A URL that cannot be asked, to which a redirect leads, too.
-        self.error.is_redirect()
-            || self.error.is_builder()
+        // A URL that cannot be asked.
+        self.error.is_builder()
             || is_tls_error(&self.error)
             || speaks_no_tls(&self.error)
             || wants_proxy_login(&self.error)
@@ -67,8 +81,10 @@ impl NoAnswer {
             Reason::NoTls
         } else if wants_proxy_login(&self.error) {
             Reason::ProxyLogin
-        } else if goes_through_proxy(&self.error) {
+        } else if self.failing_proxy().is_some() {
             Reason::Proxy
+        } else if is_tls_error(&self.error) {
+            Reason::Tls
         } else if self.error.is_connect() || self.is_silent() {
             Reason::Connect
         } else {
@@ -84,6 +100,8 @@ pub enum Reason {
     UnknownAuthority,
     /// The host refuses the handshake: it may want to be shown a certificate.
     OwnCertificate,
+    /// The host's certificate does not hold, or the two sides have no way to encrypt in common.
+    Tls,
     /// The host speaks no TLS.
     NoTls,
     /// The proxy on the way wants a login.
@@ -98,15 +116,19 @@ pub enum Reason {
 
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match causes(&self.error).last() {
-            _ if self.is_silent() || self.error.is_connect() && self.error.is_timeout() => {
-                f.write_str("nobody answers there")
-            }
-            Some(root) if root.to_string() == REFUSED => {
-                f.write_str("the proxy refuses to connect there")
-            }
-            Some(root) => write!(f, "{root}"),
-            None => Ok(()),
+        let proxy = self.failing_proxy();
+        let root = causes(&self.error).last().map(ToString::to_string);
+        let root = root.unwrap_or_default();
+        if let (REFUSED, Some(proxy)) = (&*root, proxy) {
+            return write!(f, "the proxy {proxy} refuses to connect there");
+        }
+        if let Some(proxy) = proxy {
+            write!(f, "through the proxy {proxy}: ")?;
+        }
+        if self.is_silent() || self.error.is_connect() && self.error.is_timeout() {
+            f.write_str("nobody answers there")
+        } else {
+            f.write_str(root.trim_start_matches(TUNNEL))
         }
     }
 }
@@ -142,6 +164,9 @@ fn is_refusal(error: &rustls::Error) -> bool {
                 | AlertDescription::BadCertificate
                 | AlertDescription::UnknownCA
                 | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::UnsupportedCertificate
                 | AlertDescription::AccessDenied
                 | AlertDescription::HandshakeFailure
         )
@@ -163,6 +188,13 @@ const TUNNEL: &str = "tunnel error: ";
 /// A proxy answers with an error.
 const REFUSED: &str = "tunnel error: unsuccessful";
 
+/// A proxy wants a login, or another one.
+const WANTS_LOGIN: [&str; 3] = [
+    "tunnel error: proxy authorization required",
+    "SOCKS error: server does not support user/pass authentication",
+    "SOCKS error: credentials not accepted",
+];
+
 /// Whether a name does not exist, or nobody listens where it leads.
 fn is_nobody(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| {
@@ -183,19 +215,8 @@ fn leads_to_local(error: &reqwest::Error) -> bool {
     causes(error).any(<dyn Error>::is::<LeadsToLocal>)
 }
 
-fn goes_through_proxy(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| cause.to_string().starts_with(TUNNEL))
-}
-
-fn is_refused_by_proxy(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| cause.to_string() == REFUSED)
-}
-
 fn wants_proxy_login(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let text = cause.to_string();
-        text.strip_prefix(TUNNEL) == Some("proxy authorization required")
-    })
+    causes(error).any(|cause| WANTS_LOGIN.contains(&&*cause.to_string()))
 }
 
 fn find(error: &reqwest::Error, is: impl Fn(&rustls::Error) -> bool) -> bool {
@@ -237,7 +258,7 @@ mod tests {
             .build()
             .unwrap();
         let error = client.get(format!("http://{address}/")).send().await;
-        let error = NoAnswer::new(error.unwrap_err(), false, Duration::from_secs(60));
+        let error = NoAnswer::new(error.unwrap_err(), false, Duration::from_secs(60), None);
         assert!(error.is_silent() && !error.is_final(), "{error}");
         assert_eq!(error.to_string(), "nobody answers there");
         assert_eq!(error.reason(), Reason::Connect);

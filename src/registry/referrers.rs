@@ -7,7 +7,7 @@ use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
-use super::connection::same_host;
+use super::redirect::same_host;
 use super::{Client, RegistryError, Subject};
 
 /// Pages of one list; more are taken for an attack.

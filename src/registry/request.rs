@@ -1,20 +1,23 @@
 //! What every request has: a URL below the registry's `/v2/`, an answer that may be an error, and limits.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use oci_client::secrets::RegistryAuth;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 
 use super::authorization::authorized;
 use super::body::authority;
-use super::connection::{Connection, same_host};
+use super::connection::Connection;
 use super::error::error_detail;
-use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject};
+use super::redirect::same_host;
+use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.
 pub(super) const MAX_SMALL: u64 = 1 << 20;
+const MAX_REDIRECTS: usize = 10;
 /// How many times the longest silence what is small may take in all.
 const MAX_SILENCES: u32 = 4;
 
@@ -95,19 +98,60 @@ impl Client {
         Ok(same_host(url, &self.base().await?))
     }
 
+    /// A request, and what it is redirected to. What cannot be sent twice is not.
     pub(super) async fn send(
         &self,
         what: &Subject,
         request: RequestBuilder,
         auth: &RegistryAuth,
     ) -> Result<Response, RegistryError> {
-        match authorized(request, auth).send().await {
-            Ok(response) => {
-                self.answered.store(true, Ordering::Relaxed);
-                Ok(response)
+        let (first, request) = authorized(request, auth).build_split();
+        let mut request = request.map_err(|source| self.transport(what, source))?;
+        let connection = self.connection().await?;
+        let mut http = &first;
+        for _ in 0..=MAX_REDIRECTS {
+            let again = request.try_clone();
+            let response = self.exchange(what, http, request).await?;
+            let Some(next) = again.and_then(|sent| redirect::elsewhere(sent, &response)) else {
+                return Ok(response);
+            };
+            if response.url().scheme() == "https" && next.url().scheme() != "https" {
+                return Err(RegistryError::Unencrypted {
+                    what: what.clone(),
+                    host: authority(response.url()),
+                });
             }
-            Err(source) => Err(self.transport(what, source)),
+            if !connection.guard.permits(next.url()).await {
+                let mut url = next.url().clone();
+                // It may hold a signature.
+                url.set_query(None);
+                return Err(self.local(what, &url));
+            }
+            http = connection.requests(next.url()).await?;
+            request = next;
         }
+        Err(RegistryError::Redirects {
+            what: what.clone(),
+            host: self.host(),
+            limit: MAX_REDIRECTS,
+        })
+    }
+
+    /// One request and its answer.
+    pub(super) async fn exchange(
+        &self,
+        what: &Subject,
+        http: &reqwest::Client,
+        request: Request,
+    ) -> Result<Response, RegistryError> {
+        let sent = http.execute(request).await;
+        let response = sent.map_err(|source| self.transport(what, source))?;
+        self.answered().insert(authority(response.url()));
+        Ok(response)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Turns an answer that is an error into one.
@@ -168,16 +212,21 @@ impl Client {
     pub(super) async fn refusal(&self, what: &Subject, response: Response) -> Refusal {
         let status = response.status();
         let host = authority(response.url());
+        let is_own = self.is_own(response.url()).await.unwrap_or(false);
         let retry = Retry::of(status, response.headers());
         let mut detail = match self.read(what, response, MAX_SMALL).await {
             Ok(body) => error_detail(&body),
             Err(_) => String::new(),
         };
         if status == StatusCode::TOO_MANY_REQUESTS {
-            detail = format!(
-                "{detail}; wait, or log in with `docker login {}` if you are not",
-                self.repository.registry()
-            );
+            detail.push_str("; wait");
+            if is_own {
+                let login = format!(
+                    ", or log in with `docker login {}` if you are not",
+                    self.host()
+                );
+                detail.push_str(&login);
+            }
         }
         Refusal {
             host,
@@ -276,15 +325,14 @@ impl Client {
     }
 
     pub(super) fn transport(&self, what: &Subject, source: reqwest::Error) -> RegistryError {
-        let host = source.url().map(authority);
+        let host = source.url().map_or_else(|| self.host(), authority);
+        let answered = self.answered().contains(&host);
+        let proxy = source.url().and_then(|url| self.options.proxies.of(url));
+        let proxy = proxy.map(authority);
         RegistryError::Transport {
             what: what.clone(),
-            host: host.unwrap_or_else(|| self.host()),
-            why: NoAnswer::new(
-                source,
-                self.answered.load(Ordering::Relaxed),
-                self.options.idle_timeout,
-            ),
+            host,
+            why: NoAnswer::new(source, answered, self.options.idle_timeout, proxy),
         }
     }
 }

@@ -1,17 +1,16 @@
 //! Tokens (the distribution's token specification, and its `OAuth2` flow for identity tokens).
 
-use reqwest::header;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use crate::oci::reference::Repository;
 
 use super::body::authority;
-use super::connection::same_host;
 use super::error::TokenError;
 use super::local::is_loopback;
+use super::redirect::same_host;
 use super::request::{MAX_SMALL, Refusal};
-use super::{Client, Credential, Intent, RegistryError, Retry, Subject};
+use super::{Client, Credential, Intent, RegistryError, Retry, Subject, redirect};
 
 /// Redirects of a token service within itself.
 const MAX_REDIRECTS: usize = 10;
@@ -31,11 +30,11 @@ impl Client {
         };
         url.set_fragment(None);
         let connection = self.connection().await?;
-        let host = authority(&url);
         // A registry that is not on this machine is spoken to in clear because the user wants that.
         let may_be_plain = connection.scheme == "http"
-            && (!is_loopback(self.repository.registry().api_host()) || is_loopback(&host))
-            || self.options.plain_http.contains(host.as_str());
+            && (!is_loopback(self.repository.registry().api_host())
+                || is_loopback(&authority(&url)))
+            || connection.guard.may_be_plain(&url);
         if url.scheme() != "https" && !may_be_plain {
             return Err(RegistryError::Url {
                 what: Subject::Token,
@@ -86,7 +85,7 @@ impl Client {
         scopes: &[String],
         credential: Option<&Credential>,
     ) -> Result<String, RegistryError> {
-        let http = self.connection().await?.tokens().await?;
+        let http = self.connection().await?.requests(&asked.realm).await?;
         let response = if let Some(Credential::IdentityToken(identity)) = credential {
             let mut form = vec![
                 ("grant_type", "refresh_token".to_owned()),
@@ -124,7 +123,7 @@ impl Client {
         let mut url = realm.clone();
         let mut response = self.send_for_token(get(url.clone())).await?;
         for _ in 0..MAX_REDIRECTS {
-            let Some(mut next) = redirect(&response) else {
+            let Some(mut next) = redirect::location(&response) else {
                 break;
             };
             if next.scheme() != realm.scheme() || !same_host(&next, realm) || !is_service(&next) {
@@ -141,15 +140,16 @@ impl Client {
     }
 
     async fn send_for_token(&self, request: RequestBuilder) -> Result<Response, RegistryError> {
-        let request = Subject::Token.read(None, request);
-        let sent = request.send().await;
-        sent.map_err(|source| self.transport(&Subject::Token, source))
+        let what = Subject::Token;
+        let (http, request) = what.read(None, request).build_split();
+        let request = request.map_err(|source| self.transport(&what, source))?;
+        self.exchange(&what, &http, request).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     async fn read_token(&self, response: Response, shown: bool) -> Result<String, RegistryError> {
         let host = authority(response.url());
-        if let Some(location) = redirect(&response) {
+        if let Some(location) = redirect::location(&response) {
             let location = authority(&location);
             return Err(self.no_token(shown, TokenError::Redirect { host, location }));
         }
@@ -207,15 +207,6 @@ fn is_service(url: &Url) -> bool {
         && url.has_host()
         && url.username().is_empty()
         && url.password().is_none()
-}
-
-/// Where an answer redirects to.
-fn redirect(response: &Response) -> Option<Url> {
-    if !response.status().is_redirection() {
-        return None;
-    }
-    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
-    response.url().join(location).ok()
 }
 
 /// The scopes to ask for: all, and the sets of fewer that are tried in turn where those are refused, namely those

@@ -193,7 +193,7 @@ impl Client {
             self.ask_url(what, Method::GET, url, |request| request)
                 .await?
         } else {
-            let request = self.connection().await?.http.get(url);
+            let request = self.connection().await?.requests(&url).await?.get(url);
             self.send(what, request, &RegistryAuth::Anonymous).await?
         };
         self.accept_push(what, response).await
@@ -345,7 +345,7 @@ impl Client {
         let body = body.inspect_ok(move |bytes| {
             counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         });
-        let http = self.connection().await?.uploads().await?;
+        let http = self.connection().await?.uploads(&url).await?;
         let host = authority(&url);
         let request = http
             .request(method, url)

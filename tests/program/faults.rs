@@ -110,6 +110,52 @@ fn nobody_listens() {
     assert!(!user.path("out/index.json").exists());
 }
 
+/// Who was asked first has answered, and says nothing of who is not there.
+#[test]
+fn nobody_listens_where_a_registry_leads() {
+    for kind in ["/blobs/", "token"] {
+        let nobody = Deaf::new();
+        let there = nobody.host();
+        let pull = Pull::new(image(), move |seen, answer| match kind {
+            "token" => {
+                let realm = format!("Bearer realm=\"http://{there}/token\"");
+                Answer::new(401, "{}").header("WWW-Authenticate", realm)
+            }
+            kind if seen.path.contains(kind) => {
+                Answer::new(307, "").header("Location", format!("http://{there}/data"))
+            }
+            _ => answer,
+        });
+        let ran = pull.run_with(&["--concurrency", "1"]);
+        ran.failed(&[&format!("no answer from {}", nobody.host()), "refused"]);
+        let seen = pull.registry.seen();
+        let last = &seen.last().expect("it is asked").path;
+        let tries = seen.iter().filter(|seen| seen.path == *last).count();
+        assert_eq!(tries, 4, "{last}");
+    }
+}
+
+/// What another host does is not said of the registry.
+#[test]
+fn who_answers_wrongly_is_named() {
+    for (answer, says) in [
+        (Answer::new(200, "{}"), "has the digest"),
+        (
+            Answer::new(429, "").header("Retry-After", "9999"),
+            "429 Too Many Requests; wait",
+        ),
+    ] {
+        let elsewhere = Faulty::start(Content::default(), move |_, _| answer.clone());
+        let there = elsewhere.host();
+        let pull = Pull::new(image(), move |_, _| {
+            Answer::new(307, "").header("Location", format!("http://{there}/data"))
+        });
+        let ran = pull.run_with(&[]);
+        assert!(!ran.stderr.contains("docker login"), "{}", ran.stderr);
+        ran.failed(&[&elsewhere.host(), says]);
+    }
+}
+
 /// A port behind which nobody does anything: the system itself takes connections.
 #[test]
 fn nobody_says_anything() {
@@ -842,5 +888,20 @@ fn a_proxy_that_fails() {
     let reference = format!("registry.invalid/app@{}", digest(b""));
     let proxy = [("HTTPS_PROXY", "http://127.0.0.1:1")];
     user.run_with(&proxy, &["pull", &reference, "--output", "out"])
-        .failed(&["registry.invalid", "refused", "through a proxy"]);
+        .failed(&["registry.invalid", "refused", "the proxy 127.0.0.1:1"]);
+    for (variable, scheme) in [
+        ("ALL_PROXY", "socks5h"),
+        ("HTTPS_PROXY", "socks4a"),
+        ("HTTP_PROXY", "http"),
+    ] {
+        let nobody = Deaf::new();
+        let proxy = format!("{scheme}://{}", nobody.host());
+        let mut pull = vec!["pull", &reference, "--output", "out"];
+        if variable == "HTTP_PROXY" {
+            pull.extend(["--plain-http", "registry.invalid"]);
+        }
+        let named = format!("registry.invalid: through the proxy {}", nobody.host());
+        user.run_with(&[(variable, &proxy)], &pull)
+            .failed(&[&named, "NO_PROXY"]);
+    }
 }

@@ -338,7 +338,7 @@ fn a_refusal_of_a_proxy_is_named_as_such() {
         .each_ref()
         .map(|(name, url)| (*name, url.as_str()));
     let ran = new_user().run_with(&environment, &["pull", &reference, "--output", "out"]);
-    ran.failed(&["registry.test", "the proxy refuses", "HTTPS_PROXY"]);
+    ran.failed(&["registry.test", "refuses to connect there", "HTTPS_PROXY"]);
     assert_eq!(proxy.seen().len(), 4);
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use oci_pull_all_support::{
-    Answer, Content, End, Faulty, Flow, Identity, Ran, Seen, User, blobs, digest, noise, skip,
+    Answer, Content, End, Faulty, Flow, Identity, Proxy, Ran, Seen, User, blobs, digest, noise,
+    skip,
 };
 use serde_json::{Value, json};
 
@@ -516,6 +517,52 @@ fn a_redirect_does_not_lead_to_a_clouds_metadata() {
             assert!(asked.count() <= 3, "it is final");
         }
     }
+}
+
+/// That the user names somebody on this machine says nothing of the others there.
+#[test]
+fn a_proxy_on_this_machine_opens_no_other_port_of_it() {
+    let identity = Identity::new();
+    let elsewhere = Faulty::start_tls(&identity, image(), |_, _| {
+        Answer::new(200, json!({"token": "good"}).to_string())
+    });
+    let proxy = Proxy::start().url();
+    let certificate = identity.certificate().display().to_string();
+    let there = format!("https://{}/secret", elsewhere.host());
+    let layer = noise(3, 5000);
+    let descriptor = json!({
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(&layer),
+        "size": layer.len(),
+        "urls": [&there],
+    });
+    for kind in ["token", "/manifests/", "/blobs/", "urls"] {
+        let content = match kind {
+            "urls" => Content::default().finish(std::slice::from_ref(&descriptor)),
+            _ => image(),
+        };
+        let digest = content.digest.clone();
+        let there = there.clone();
+        let registry = Faulty::start_tls(&identity, content, move |seen, answer| match kind {
+            "token" => refusal(401, &[format!("Bearer realm=\"{there}\"")]),
+            kind if seen.path.contains(kind) => Answer::new(307, "").header("Location", &*there),
+            _ => answer,
+        });
+        let far = registry.host().replace("127.0.0.1", "registry.test");
+        let reference = format!("{far}/team/app@{digest}");
+        let pull = ["pull", &reference, "--output", "out"];
+        for (variable, plain) in [
+            ("HTTPS_PROXY", "other.test"),
+            ("HTTPS_PROXY", "127.0.0.1:1"),
+            ("ALL_PROXY", "localhost:1"),
+        ] {
+            let environment = [("SSL_CERT_FILE", &*certificate), (variable, &*proxy)];
+            let plain = ["--plain-http", plain];
+            let ran = with_login(&far).run_with(&environment, &[&pull[..], &plain].concat());
+            ran.failed(&["is not followed"]);
+        }
+    }
+    assert!(elsewhere.seen().is_empty());
 }
 
 /// Where the system lets a process have its own view of files, it may have its own names.
