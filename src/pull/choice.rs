@@ -81,6 +81,11 @@ impl<E> Choice<E> {
         failure.map(|failure| failure.error)
     }
 
+    /// What the origin has said, if that is final and others were waited for.
+    pub(super) fn verdict(&mut self) -> Option<E> {
+        self.verdict.take().map(|failure| failure.error)
+    }
+
     /// The bytes that these endpoints sent together are wrong. Whether it is of use to ask again: a second
     /// try may find better ones; a third would not.
     pub(super) fn wrong(&mut self, senders: &BTreeSet<usize>) -> bool {

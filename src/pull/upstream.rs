@@ -130,7 +130,11 @@ impl Candidates {
         };
         let stop = self.choice().failed(endpoint, failure);
         match stop {
-            Some(error) => backoff.wait_after(error, progress).await,
+            Some(error) => {
+                let waited = backoff.wait_after(error, progress).await;
+                // In the end, what the origin said is what is told.
+                waited.map_err(|error| self.choice().verdict().unwrap_or(error))
+            }
             None => Ok(()),
         }
     }

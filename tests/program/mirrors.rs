@@ -191,6 +191,9 @@ fn where_nobody_serves_the_origin_is_what_the_error_is_about() {
     assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
     ran.failed(&[&origin.host(), "403", "docker login"]);
     assert!(!user.path("out/index.json").exists());
+    // Also where the mirror is waited for.
+    let ran = pull(&user, &origin.host(), &[NOWHERE], &[]);
+    ran.failed(&[&origin.host(), "403", "docker login"]);
 }
 
 #[test]
