@@ -103,20 +103,25 @@ fn run_containers() -> Option<PathBuf> {
 /// The proxies that the environment names.
 fn proxies() -> Result<Proxies> {
     let variable = |names: [&'static str; 2]| {
-        let set = names.map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        let set = names.map(|name| env::var_os(name).filter(|value| !value.is_empty()));
         let mut named = names.into_iter().zip(set);
         named.find_map(|(name, value)| Some((name, value?)))
     };
-    let all = variable(["ALL_PROXY", "all_proxy"]);
-    let of = |names| variable(names).or_else(|| all.clone());
-    let http = of(["HTTP_PROXY", "http_proxy"]);
-    let https = of(["HTTPS_PROXY", "https_proxy"]);
-    let direct = variable(["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, value)| value);
-    for (name, value) in [&http, &https].into_iter().flatten() {
-        Proxies::new(Some(value), None, "").map_err(|source| BadProxy { name, source })?;
-    }
-    let url = |named: &Option<(_, String)>| named.as_ref().map(|(_, value)| value.clone());
-    let (http, https) = (url(&http), url(&https));
+    let url = |names| {
+        let Some((name, value)) = variable(names).or_else(|| variable(["ALL_PROXY", "all_proxy"]))
+        else {
+            return Ok(None);
+        };
+        let failed = |source| BadProxy { name, source };
+        let value = value.into_string().map_err(|_| failed(ProxyError::Url))?;
+        Proxies::new(Some(&value), None, "").map_err(failed)?;
+        Ok::<_, BadProxy>(Some(value))
+    };
+    let http = url(["HTTP_PROXY", "http_proxy"])?;
+    let https = url(["HTTPS_PROXY", "https_proxy"])?;
+    let direct = variable(["NO_PROXY", "no_proxy"]).map(|(_, value)| value);
+    let direct = direct.unwrap_or_default();
+    let direct = direct.to_string_lossy();
     Ok(Proxies::new(http.as_deref(), https.as_deref(), &direct)?)
 }
 

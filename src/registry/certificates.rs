@@ -7,12 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use memchr::memmem;
 use reqwest::ClientBuilder;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -24,8 +26,8 @@ use crate::oci::reference::Registry;
 #[derive(Clone, Default)]
 pub struct Certificates {
     named: Vec<CertificateDer<'static>>,
-    /// A certificate to show, with those that signed it, and its key.
-    own: Option<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>>,
+    /// Those to show, each with those that signed it, and its key.
+    own: Vec<Arc<CertifiedKey>>,
 }
 
 /// Why a file of certificates cannot be used.
@@ -42,7 +44,16 @@ pub enum CertificatesError {
     Pem(PathBuf),
     /// A certificate has no key.
     #[error("{path} cannot be shown to a registry: {key} must be beside it, in PEM", path = .0.display(), key = .0.with_extension("key").display())]
-    Own(PathBuf),
+    NoKey(PathBuf),
+    /// A key has no certificate.
+    #[error("{path} is of no use: its certificate, {certificate}, must be beside it", path = .0.display(), certificate = .0.with_extension("cert").display())]
+    NoCertificate(PathBuf),
+    /// A key cannot be read.
+    #[error("{path} holds no key in PEM that is not encrypted", path = .0.display())]
+    Key(PathBuf),
+    /// A key is another certificate's, or of a kind that cannot be used.
+    #[error("{path} is not the key of {certificate}, or none of RSA, P-256, P-384 or Ed25519", path = .0.display(), certificate = .0.with_extension("cert").display())]
+    Pair(PathBuf, #[source] rustls::Error),
 }
 
 /// Where systems have their authorities in one file.
@@ -59,19 +70,30 @@ const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 impl Certificates {
     /// Adds those of a file, which must have some.
     pub fn add_file(&mut self, path: &Path) -> Result<(), CertificatesError> {
-        self.named.extend(read_file(path)?);
+        let certificates = read_file(path)?;
+        let can_sign = |one: &CertificateDer| RootCertStore::empty().add(one.clone()).is_ok();
+        if !certificates.iter().any(can_sign) {
+            return Err(CertificatesError::Pem(path.to_owned()));
+        }
+        self.named.extend(certificates);
         Ok(())
     }
 
-    /// Adds those of the files in a directory, as far as they are some.
+    /// Adds those of the files in a directory, as far as they are some; one of them must be.
     pub fn add_directory(&mut self, path: &Path) -> Result<(), CertificatesError> {
-        for file in io_failed("read", path, list(path))? {
+        let files = io_failed("read", path, list(path))?;
+        let before = self.named.len();
+        for file in files {
             self.named.extend(read_file(&file).unwrap_or_default());
+        }
+        if self.named.len() == before {
+            return Err(CertificatesError::Empty(path.to_owned()));
         }
         Ok(())
     }
 
-    /// With those that `directories` have for a registry: `*.crt` are authorities, `*.cert` is shown to it.
+    /// With those that `directories` have for a registry: `*.crt` are authorities, `*.cert` are shown to it, the first
+    /// that it asks for.
     pub(super) fn of_registry(
         &self,
         directories: &[PathBuf],
@@ -82,11 +104,9 @@ impl Certificates {
             for path in list(&directory).unwrap_or_default() {
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("crt") => all.add_file(&path)?,
-                    Some("cert") => {
-                        let chain = read_file(&path)?;
-                        let key = PrivateKeyDer::from_pem_file(path.with_extension("key"))
-                            .map_err(|_| CertificatesError::Own(path.clone()))?;
-                        all.own = Some(Arc::new((chain, key)));
+                    Some("cert") => all.own.push(Arc::new(read_pair(&path)?)),
+                    Some("key") if !path.with_extension("cert").exists() => {
+                        return Err(CertificatesError::NoCertificate(path));
                     }
                     _ => {}
                 }
@@ -99,7 +119,7 @@ impl Certificates {
     pub(super) fn without_own(&self) -> Self {
         Certificates {
             named: self.named.clone(),
-            own: None,
+            own: Vec::new(),
         }
     }
 
@@ -135,10 +155,7 @@ impl Certificates {
                     named: self.named.clone(),
                 }))
         };
-        match self.own.as_deref() {
-            None => Ok(builder.with_no_client_auth()),
-            Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()),
-        }
+        Ok(builder.with_client_cert_resolver(Arc::new(Own(self.own.clone()))))
     }
 }
 
@@ -182,8 +199,52 @@ fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesEr
     }
 }
 
-/// Trusts a certificate that was named itself, too, as Go and curl do: what `openssl req -x509` makes says of
-/// itself that it is an authority, which a server's certificate may not be elsewhere.
+/// A certificate to show, and its key beside it.
+fn read_pair(path: &Path) -> Result<CertifiedKey, CertificatesError> {
+    let chain = read_file(path)?;
+    let beside = path.with_extension("key");
+    if !beside.exists() {
+        return Err(CertificatesError::NoKey(path.to_owned()));
+    }
+    let pem = io_failed("read", &beside, fs::read(&beside))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem);
+    let key = key.map_err(|_| CertificatesError::Key(beside.clone()))?;
+    let provider = rustls::crypto::ring::default_provider();
+    CertifiedKey::from_der(chain, key, &provider)
+        .map_err(|error| CertificatesError::Pair(beside, error))
+}
+
+/// Shows the first of several certificates that is asked for.
+#[derive(Debug)]
+struct Own(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Own {
+    fn resolve(
+        &self,
+        authorities: &[&[u8]],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let usable = || {
+            let own = self.0.iter();
+            own.filter(|own| own.key.choose_scheme(schemes).is_some())
+        };
+        // A certificate has its issuer's name as it is.
+        let is_of = |certificate: &CertificateDer<'_>| {
+            let mut names = authorities.iter();
+            names.any(|name| memmem::find(certificate, name).is_some())
+        };
+        let asked_for = usable().find(|own| own.cert.iter().any(is_of));
+        // The server may know what signed it nevertheless.
+        asked_for.or_else(|| usable().next()).cloned()
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+/// Trusts a certificate that was named itself, too, as Go and curl do, whoever signed it: what `openssl req -x509` makes
+/// says of itself that it is an authority, which a server's certificate may not be elsewhere.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
@@ -207,10 +268,12 @@ impl ServerCertVerifier for Verifier {
             now,
         );
         match usual {
-            // Its time is judged before what it is for.
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.named.iter().any(|named| named == end_entity) =>
-            {
+            // Its time is judged before what it is for and who signed it.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::Other(_)
+                | CertificateError::UnknownIssuer
+                | CertificateError::BadSignature,
+            )) if self.named.iter().any(|named| named == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }

@@ -1,5 +1,7 @@
 //! What lies between the program and a registry: tokens, certificates, proxies, other hosts.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -246,6 +248,18 @@ fn certificates_are_trusted_that_the_environment_names() {
     for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
         pull_by_tls(&user, &one, &[(name, "/nowhere")]).failed(&[name, "/nowhere"]);
     }
+    // It has the armour of a certificate, and none in it.
+    std::fs::create_dir(user.path("none")).expect("can be made");
+    let none = user.path("none").display().to_string();
+    let pem = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n";
+    std::fs::write(user.path("none.pem"), pem).expect("can be written");
+    let file = user.path("none.pem").display().to_string();
+    for der in ["one.crt", "two.der"] {
+        let named = [("SSL_CERT_DIR", none.as_str())];
+        pull_by_tls(&user, &one, &named).failed(&["SSL_CERT_DIR", &none, "no certificate in PEM"]);
+        std::fs::write(user.path("none").join(der), one.der()).expect("can be written");
+    }
+    pull_by_tls(&user, &one, &[("SSL_CERT_FILE", &file)]).failed(&["SSL_CERT_FILE", &file]);
 }
 
 /// Where the system lets a process have its own view of files, it may have its own authorities.
@@ -299,12 +313,19 @@ fn a_certificate_that_was_named_itself_is_trusted() {
     let environment = [("SSL_CERT_FILE", file.as_str())];
     pull_by_tls(&user, &named, &environment).succeeded();
     pull_by_tls(&user, &other, &environment).failed(&["certificate"]);
+    // Nor does it need the authority that signed it.
+    let signed = Identity::of_unknown_authority();
+    pull_by_tls(&user, &signed, &environment).failed(&["UnknownIssuer"]);
+    let itself = signed.certificate().display().to_string();
+    pull_by_tls(&user, &signed, &[("SSL_CERT_FILE", &itself)]).succeeded();
     // It is for its own names.
     let content = Content::image(&[noise(1, 1000)]);
     let root = content.digest.clone();
     let registry = Faulty::start_tls(&named, content, |_, answer| answer);
     let host = registry.host().replace("127.0.0.1", "localhost");
-    pull_from(&user, &host, &root, &environment).failed(&["certificate"]);
+    let ran = pull_from(&user, &host, &root, &environment);
+    assert!(!ran.stderr.contains("HTTPS_PROXY"), "{}", ran.stderr);
+    ran.failed(&["certificate", "check the host's name"]);
 }
 
 #[test]
@@ -329,6 +350,53 @@ fn certificates_of_a_registry_are_found_where_docker_and_podman_have_them() {
     }
 }
 
+/// A registry that wants to be shown one of several certificates, as its token service does at the same host.
+#[test]
+fn a_registry_gets_the_certificate_that_it_asks_for() {
+    let (client, other) = (Identity::new(), Identity::new());
+    let server = Identity::for_client(&client);
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let name: Arc<OnceLock<String>> = Arc::default();
+    let own = Arc::clone(&name);
+    let registry = Faulty::start_tls(&server, content, move |seen, answer| {
+        if seen.path.starts_with("/token") {
+            return Answer::new(200, json!({"token": "good"}).to_string());
+        }
+        if seen.headers.contains_key("authorization") {
+            return answer;
+        }
+        let host = own.get().expect("set before any request");
+        let realm = format!("Bearer realm=\"https://{host}/token\"");
+        Answer::new(401, "{}").header("WWW-Authenticate", realm)
+    });
+    name.set(registry.host()).expect("set once");
+    let host = registry.host();
+    let user = new_user();
+    let of_registry = user.path(&format!(".config/containers/certs.d/{host}"));
+    std::fs::create_dir_all(&of_registry).expect("can be made");
+    std::fs::copy(server.certificate(), of_registry.join("ca.crt")).expect("can be copied");
+    for (name, identity) in [("a", &other), ("b", &client), ("c", &other)] {
+        let copy = |from, extension: &str| {
+            let to = of_registry.join(format!("{name}.{extension}"));
+            std::fs::copy(from, to).expect("can be copied");
+        };
+        copy(identity.certificate(), "cert");
+        copy(identity.key(), "key");
+    }
+    pull_from(&user, &host, &root, &[]).succeeded();
+
+    // Of a pair that is none, the file is named.
+    let key = of_registry.join("c.key");
+    let write = |text: &str| std::fs::write(&key, text).expect("can be written");
+    std::fs::copy(client.key(), &key).expect("can be copied");
+    pull_from(&user, &host, &root, &[]).failed(&["c.key is not the key of", "c.cert"]);
+    write("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    pull_from(&user, &host, &root, &[]).failed(&["c.key holds no key", "not encrypted"]);
+    std::fs::remove_file(of_registry.join("c.cert")).expect("can be removed");
+    pull_from(&user, &host, &root, &[]).failed(&["c.key is of no use", "c.cert"]);
+}
+
 #[test]
 fn a_refusal_of_a_proxy_is_named_as_such() {
     let proxy = Faulty::start(Content::default(), |_, _| Answer::new(403, "no"));
@@ -338,7 +406,8 @@ fn a_refusal_of_a_proxy_is_named_as_such() {
         .each_ref()
         .map(|(name, url)| (*name, url.as_str()));
     let ran = new_user().run_with(&environment, &["pull", &reference, "--output", "out"]);
-    ran.failed(&["registry.test", "refuses to connect there", "HTTPS_PROXY"]);
+    let refuses = format!("the proxy {} refuses to connect there", proxy.host());
+    ran.failed(&["registry.test", &refuses, "HTTPS_PROXY"]);
     assert_eq!(proxy.seen().len(), 4);
 }
 
@@ -429,6 +498,14 @@ fn a_proxy_that_cannot_be_used_is_an_error() {
             ran.failed(&[name, "cannot be used"]);
         }
     }
+    // A password in Latin-1.
+    let mut env = Command::new("env");
+    env.arg(OsStr::from_bytes(
+        b"HTTPS_PROXY=http://u:hunter2\xe9@proxy.test",
+    ));
+    let ran = new_user().run_by(env, &["pull", &reference, "--output", "out"]);
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    ran.failed(&["HTTPS_PROXY", "cannot be used"]);
 }
 
 #[test]

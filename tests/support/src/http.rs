@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -200,7 +200,7 @@ impl Default for Deaf {
     }
 }
 
-/// A certificate for 127.0.0.1 and `registry.test` that nobody has signed but itself, and its key, as files.
+/// A certificate for 127.0.0.1 and `registry.test`, which has mostly signed itself, and its key, as files.
 #[derive(Debug)]
 pub struct Identity {
     directory: TempDir,
@@ -211,25 +211,39 @@ pub struct Identity {
 impl Identity {
     /// A new one.
     pub fn new() -> Self {
-        Self::make(IsCa::NoCa, None)
+        Self::make(IsCa::NoCa, None, false)
     }
 
     /// A new one that says of itself that it is an authority, as `openssl req -x509` makes it.
     pub fn of_authority() -> Self {
-        Self::make(IsCa::Ca(BasicConstraints::Unconstrained), None)
+        Self::make(IsCa::Ca(BasicConstraints::Unconstrained), None, false)
+    }
+
+    /// A new one, signed by an authority that nobody knows.
+    pub fn of_unknown_authority() -> Self {
+        Self::make(IsCa::NoCa, None, true)
     }
 
     /// A new one, for a server to which clients show the certificate of `client`.
     pub fn for_client(client: &Identity) -> Self {
-        Self::make(IsCa::NoCa, Some(client))
+        Self::make(IsCa::NoCa, Some(client), false)
     }
 
-    fn make(is_ca: IsCa, client: Option<&Identity>) -> Self {
+    fn make(is_ca: IsCa, client: Option<&Identity>, is_signed: bool) -> Self {
+        static MADE: AtomicU64 = AtomicU64::new(0);
         let names = ["127.0.0.1", "registry.test"].map(str::to_owned);
         let mut params = CertificateParams::new(names).expect("names");
         params.is_ca = is_ca;
+        let name = format!("tests {}", MADE.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         let signing_key = KeyPair::generate().expect("a key can be made");
-        let certificate = params.self_signed(&signing_key);
+        let certificate = if is_signed {
+            let key = KeyPair::generate().expect("a key can be made");
+            let authority = CertificateParams::default();
+            params.signed_by(&signing_key, &Issuer::new(authority, key))
+        } else {
+            params.self_signed(&signing_key)
+        };
         let certificate = certificate.expect("a certificate can be made");
         let directory = tempfile::tempdir().expect("a directory can be made");
         let write = |name: &str, text: String| {
