@@ -419,7 +419,7 @@ impl Pusher {
         chunk: Option<usize>,
     ) -> Result<Delivery, PushError> {
         let (blob, origin) = (transfer.blob, transfer.origin);
-        if self.target.has_blob(&blob.digest).await? {
+        if self.target.has_blob(blob).await? {
             return Ok(Delivery::Present);
         }
         if let Some(upload) = self.resume(transfer).await? {

@@ -14,7 +14,7 @@ use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::reference::{Repository, Tag};
 
-use super::body::authority;
+use super::body::{authority, told_digest};
 use super::{Client, Elsewhere, HttpStatus, RegistryError, Subject};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
@@ -66,16 +66,20 @@ pub(crate) enum Mount {
 
 impl Client {
     /// Whether the repository has a blob ("Checking if content exists in the registry").
-    pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        let what = Subject::Blob(digest.clone());
-        let path = format!("blobs/{digest}");
+    pub(crate) async fn has_blob(&self, blob: &Descriptor) -> Result<bool, RegistryError> {
+        let what = Subject::Blob(blob.digest.clone());
+        let path = format!("blobs/{}", blob.digest);
         let shape = |request| what.read(None, request);
         let response = self.ask(&what, Method::HEAD, &path, shape).await?;
         match response.status() {
+            // A storage service may answer to nothing but GET, and somebody's page may answer to all.
+            status if !self.is_own(response.url()).await? => {
+                let length = response.headers().get(header::CONTENT_LENGTH);
+                let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+                Ok(status.is_success() && length == Some(blob.size))
+            }
             status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            // A storage service may answer to nothing but GET.
-            _ if !self.is_own(response.url()).await? => Ok(false),
             _ => self.accept_push(&what, response).await.map(|_| true),
         }
     }
@@ -92,10 +96,7 @@ impl Client {
         let response = self
             .head_manifest(&Subject::Tag(tag.clone()), tag.as_str())
             .await?;
-        Ok(response.and_then(|response| {
-            let digest = response.headers().get("docker-content-digest")?;
-            digest.to_str().ok()?.parse().ok()
-        }))
+        Ok(response.as_ref().and_then(told_digest))
     }
 
     async fn head_manifest(
@@ -216,8 +217,9 @@ impl Client {
         let location = response.url().join(value).ok();
         let location = location
             .filter(|url| url.scheme() == "https" || url.scheme() == connection.scheme)
-            .ok_or_else(|| RegistryError::Url {
+            .ok_or_else(|| RegistryError::Location {
                 what: what.clone(),
+                host: authority(response.url()),
                 url: value.to_owned(),
             })?;
         if !connection.guard.permits(&location).await {
@@ -394,7 +396,17 @@ impl Client {
             request.body(bytes.clone())
         };
         let response = self.ask(&what, Method::PUT, &path, shape).await?;
-        self.accept_push(&what, response).await.map(drop)
+        let response = self.accept_push(&what, response).await?;
+        match told_digest(&response) {
+            Some(found) if found != Digest::of(found.algorithm(), bytes) => {
+                Err(RegistryError::Changed {
+                    what,
+                    host: authority(response.url()),
+                    found,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Turns an answer that is an error into one.

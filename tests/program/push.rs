@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use oci_pull_all_support::{
-    Answer, CREDENTIALS, Content, Cutting, End, Faulty, Flow, Images, PIECE, Ran, Registry,
-    Request, Seen, User, about, digest, hex, noise, pushed, text,
+    Answer, CREDENTIALS, Content, Cutting, End, Faulty, Flow, Identity, Images, PIECE, Ran,
+    Registry, Request, Seen, User, about, digest, hex, noise, pushed, text,
 };
 use serde_json::{Value, json};
 
@@ -674,6 +674,76 @@ fn an_upload_does_not_lead_to_a_clouds_metadata() {
     let repository = format!("{}/team/app", registry.host());
     let ran = shallow.push(&repository, &[]);
     ran.failed(&["169.254.169.254", "is not followed"]);
+}
+
+/// What a registry says of a push counts, and not what is behind a redirect.
+#[test]
+fn a_push_ends_well_only_if_the_registry_took_it() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let page = Faulty::start(Content::default(), |_, _| Answer::new(200, "<html>"));
+    let elsewhere = format!("http://{}/page", page.host());
+    for (answer, ends) in [
+        (Answer::new(201, ""), None),
+        (
+            Answer::new(303, "").header("Location", &*elsewhere),
+            Some("answered 303"),
+        ),
+        (
+            Answer::new(201, "").header("Docker-Content-Digest", digest(b"another")),
+            Some("has taken it as sha256:"),
+        ),
+    ] {
+        let elsewhere = elsewhere.clone();
+        let registry = target(move |seen| {
+            let path = seen.path.as_str();
+            Some(match seen.method.as_str() {
+                "HEAD" if path.contains("/blobs/") => {
+                    Answer::new(307, "").header("Location", &*elsewhere)
+                }
+                "HEAD" => Answer::new(404, ""),
+                "POST" => Answer::new(202, "").header("Location", "/put"),
+                "PUT" if path.ends_with("/manifests/v1") => answer.clone(),
+                _ => Answer::new(201, ""),
+            })
+        });
+        let repository = format!("{}/team/app", registry.host());
+        let ran = shallow.push(&repository, &["--tag", "v1"]);
+        match ends {
+            None => {
+                ran.succeeded();
+            }
+            Some(told) => ran.failed(&[&registry.host(), told]),
+        }
+        let seen = registry.seen();
+        let sent = seen.iter().filter(|seen| seen.path.starts_with("/put"));
+        assert_eq!(sent.count(), 2, "the config and the layer");
+    }
+}
+
+/// What takes TLS away before a registry does not always tell it.
+#[test]
+fn an_upload_is_not_sent_in_clear() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let identity = Identity::new();
+    let registry = Faulty::start_tls(&identity, Content::default(), |seen, _| {
+        match seen.method.as_str() {
+            "HEAD" => Answer::new(404, ""),
+            _ => Answer::new(202, "").header("Location", "http://127.0.0.1/put"),
+        }
+    });
+    let repository = format!("{}/team/app", registry.host());
+    let certificate = identity.certificate().display().to_string();
+    let environment = [("SSL_CERT_FILE", &*certificate)];
+    let push = shallow.arguments(&repository, &[]);
+    let ran = shallow.user.run_with(&environment, &push);
+    assert!(!ran.stderr.contains("--plain-http"), "{}", ran.stderr);
+    ran.failed(&["http://127.0.0.1/put", "X-Forwarded-Proto"]);
 }
 
 #[test]
