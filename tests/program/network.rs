@@ -442,6 +442,32 @@ fn a_refusal_of_a_proxy_for_plain_http_is_named_as_such() {
     pull(&proxy).failed(&["registry.test refused access (403", "docker login"]);
 }
 
+/// The host that a redirect leads to is asked through the same proxy.
+#[test]
+fn a_proxys_login_is_shown_behind_a_redirect() {
+    let image = Content::image(&[noise(1, 1000)]);
+    let reference = format!("registry.test/app@{}", image.digest);
+    let answers = image.clone();
+    let proxy = Faulty::start(image, move |seen, answer| {
+        let name = seen.path.rsplit('/').next().unwrap_or_default();
+        if !seen.headers.contains_key("proxy-authorization") {
+            Answer::new(407, "")
+        } else if seen.path.starts_with("http://cdn.test/") {
+            answers.answer_to(name)
+        } else if seen.path.contains("/blobs/") {
+            Answer::new(307, "").header("Location", format!("http://cdn.test/{name}"))
+        } else {
+            answer
+        }
+    });
+    let url = format!("http://user:hunter2@{}", proxy.host());
+    let pull = ["pull", &reference, "--output", "out"];
+    let plain = ["--plain-http", "registry.test"];
+    new_user()
+        .run_with(&[("HTTP_PROXY", &url)], &[&pull[..], &plain].concat())
+        .succeeded();
+}
+
 #[test]
 fn this_machines_loopback_is_never_proxied() {
     let content = Content::image(&[noise(1, 1000)]);
