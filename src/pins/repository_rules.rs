@@ -11,12 +11,18 @@ use super::declared::{Attributes, Declared};
 
 /// The function by which a module file names such a rule.
 pub(super) const USE_REPO_RULE: &str = "use_repo_rule";
-/// The part of a canonical name that repositories of such rules have.
+/// The part of a canonical name that repositories of such rules have until Bazel 8; since then it is the rule's name.
 const REPO_RULES: &str = "_repo_rules";
+/// How the canonical names of repositories begin that come from the root module's own files, until Bazel 7 and since then.
+const OF_ROOT: [&str; 2] = ["_main~", "+"];
 /// The repository rules that pull.
 const RULES: [&str; 2] = ["oci_pull", "oci_pull_all"];
-/// Where their own files are in the module, which tells them from other projects' rules of these names.
-const RULES_FOLDER: &str = "/oci/private/repositories/oci_pull";
+/// Where their own files are in the module, which tells them from other projects' rules of these names: as a path,
+/// and as the label that newer Bazels print.
+const RULES_FILES: [&str; 2] = [
+    "/oci/private/repositories/oci_pull",
+    "//oci/private/repositories:oci_pull",
+];
 /// What `bazel run` and this project's rules tell a program, and the programs that Bazel runs need not hear.
 const OURS: [&str; 4] = [
     "OCI_PULL_ALL_ARGUMENTS",
@@ -71,10 +77,7 @@ pub(super) fn ask(workspace: &Path, program: &str) -> Result<Vec<Declared>, Baze
             command: command_line(program, &mapping),
             source,
         })?;
-    let names = names
-        .iter()
-        .filter(|(_, canonical)| canonical.contains(REPO_RULES));
-    let names: Vec<String> = names.map(|(name, _)| format!("@{name}")).collect();
+    let names = candidates(&names);
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -82,6 +85,19 @@ pub(super) fn ask(workspace: &Path, program: &str) -> Result<Vec<Declared>, Baze
     let arguments: Vec<&str> = arguments.chain(names.iter().map(String::as_str)).collect();
     let printed = run(workspace, program, &arguments)?;
     of_show_repo(&printed).map_err(|(name, source)| BazelError::Repository { name, source })
+}
+
+/// The repositories that repository rules may have made, by their names. Where no part of a canonical name tells, all that
+/// the root module's own files make are asked for.
+fn candidates(names: &BTreeMap<String, String>) -> Vec<String> {
+    let of_root = names.iter().filter(|(_, canonical)| {
+        let mut beginnings = OF_ROOT.iter();
+        beginnings.any(|beginning| canonical.starts_with(beginning))
+    });
+    let (by_part, others): (Vec<_>, Vec<_>) =
+        of_root.partition(|(_, canonical)| canonical.contains(REPO_RULES));
+    let names = if by_part.is_empty() { others } else { by_part };
+    names.iter().map(|(name, _)| format!("@{name}")).collect()
 }
 
 fn command_line(program: &str, arguments: &[&str]) -> String {
@@ -100,7 +116,8 @@ fn run(workspace: &Path, program: &str, arguments: &[&str]) -> Result<String, Ba
         source,
     })?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        // Windows ends lines in its own way.
+        return Ok(String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n"));
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let is_error = |line: &&str| line.starts_with("ERROR") || line.starts_with("FATAL");
@@ -113,8 +130,8 @@ fn run(workspace: &Path, program: &str, arguments: &[&str]) -> Result<String, Ba
 
 /// What `bazel mod show_repo` printed of repositories, as far as they are pulled by this project's rules.
 ///
-/// It prints each as a call in Starlark, with the evaluated attributes one a line, and behind it, in comments, where
-/// the rule is defined.
+/// It prints each as a call in Starlark, with the evaluated attributes one a line, and where the rule is defined: behind it,
+/// in comments, or before it, as it is loaded.
 fn of_show_repo(printed: &str) -> Result<Vec<Declared>, (String, serde_json::Error)> {
     let printed = format!("\n{printed}");
     let repositories = printed.split("\n## @").skip(1);
@@ -123,7 +140,8 @@ fn of_show_repo(printed: &str) -> Result<Vec<Declared>, (String, serde_json::Err
 
 /// Nothing of a repository that other rules make.
 fn of_repository(printed: &str) -> Option<Result<Declared, (String, serde_json::Error)>> {
-    if !printed.replace('\\', "/").contains(RULES_FOLDER) {
+    let with_slashes = printed.replace('\\', "/");
+    if !RULES_FILES.iter().any(|file| with_slashes.contains(file)) {
         return None;
     }
     let (name, call) = printed.split_once(":\n")?;
@@ -142,13 +160,17 @@ fn of_repository(printed: &str) -> Option<Result<Declared, (String, serde_json::
     })
 }
 
-/// An attribute in Starlark as one of JSON: they differ in two words.
+/// An attribute in Starlark as one of JSON: they differ in three words, and a label is a string.
 fn attribute(name: &str, value: &str) -> String {
     let value = match value {
         "True" => "true",
         "False" => "false",
         "None" => "null",
-        value => value,
+        value => {
+            let label = value.strip_prefix("Label(");
+            let label = label.and_then(|label| label.strip_suffix(')'));
+            label.unwrap_or(value)
+        }
     };
     format!("\"{name}\":{value}")
 }
@@ -200,5 +222,67 @@ oci_pull(
         assert_eq!(pinned.digest, "sha256:00");
         assert_eq!(pinned.platforms.len(), 2);
         assert!(pinned.plain_http);
+    }
+
+    #[test]
+    fn what_a_newer_bazel_prints_is_read() {
+        let printed = r#"## @whole:
+# Located at: /cache/external/+oci_pull_all+whole
+load("@@oci_pull_all+//oci/private/repositories:oci_pull_all.bzl", "oci_pull_all")
+oci_pull_all(
+  name = "+oci_pull_all+whole",
+  _original_name = "whole",
+  image = "127.0.0.1:5000/app",
+  digest = "sha256:00",
+  docker_config = Label("@@//:config.json"),
+)
+
+## @theirs:
+load("@@rules_oci+//oci/private:pull.bzl", "oci_pull")
+oci_pull(
+  name = "+oci_pull+theirs",
+)
+
+"#;
+        let declared = of_show_repo(printed).unwrap();
+        let [Declared { name, pinned }] = &declared[..] else {
+            panic!("{declared:?}");
+        };
+        let pinned = pinned.as_ref().unwrap();
+        assert_eq!(name, "whole");
+        assert_eq!(pinned.docker_config.as_deref(), Some("@@//:config.json"));
+    }
+
+    #[test]
+    fn what_the_root_makes_itself_is_asked_for() {
+        let asked = |canonical: &[&str]| {
+            let names = canonical.iter().enumerate();
+            let names = names.map(|(number, name)| (number.to_string(), (*name).to_owned()));
+            candidates(&names.collect())
+        };
+        let seven = [
+            "",
+            "rules_oci~",
+            "oci_pull_all~~oci~a",
+            "_main~ext~b",
+            "_main~_repo_rules~c",
+        ];
+        assert_eq!(asked(&seven), ["@4"]);
+        let eight = [
+            "",
+            "oci_pull_all++oci+a",
+            "+ext+b",
+            "+_repo_rules+c",
+            "+_repo_rules2+d",
+        ];
+        assert_eq!(asked(&eight), ["@3", "@4"]);
+        let nine = [
+            "",
+            "oci_pull_all++oci+a",
+            "+oci_pull_all+b",
+            "+my_rule+c",
+            "bazel_tools",
+        ];
+        assert_eq!(asked(&nine), ["@2", "@3"]);
     }
 }
