@@ -306,7 +306,7 @@ impl Found {
         self.reference = Some(name.to_string());
         let tag = args.tag.as_deref().or(pinned.tag.as_deref());
         // The form before there was an attribute for it.
-        let tag = tag.or_else(|| files.tag_in_comment(&pinned.digest));
+        let tag = tag.or_else(|| files.tag_in_comment(&self.name, &pinned.digest));
         let tag: Tag = tag.ok_or(PinsError::NoTag)?.parse()?;
         self.reference = Some(name.clone().tagged(tag.clone()).to_string());
         let source = Source::new(args, files, store, pinned)?;

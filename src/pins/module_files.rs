@@ -1,6 +1,7 @@
 //! The texts of `MODULE.bazel` and of what it includes: where the digests stand, and other digests in their place.
 //!
-//! Nothing is parsed: a digest is so long that the same one in quotes is the same pin, wherever it stands.
+//! A digest is so long that the same one in quotes is the same pin, wherever it stands. What stands for one that is not
+//! known yet may stand for anything, so it is replaced only in a call that names the pull.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use crate::files::{FileError, io_failed, rewrite};
-use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
 
 use crate::text::named;
@@ -37,9 +38,9 @@ pub enum PinError {
 /// Why a digest is not replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It is computed, or in a file that is loaded.
+    /// It is computed, or in a file that is loaded or lies elsewhere.
     #[error(
-        "{digest:?} stands neither in {MODULE_FILE} nor in a file of this workspace that it includes: write \"{new}\" where {name} has its digest from"
+        "{digest:?} stands neither in {MODULE_FILE} nor in a file of this workspace that it includes, but for comments and what links out of it lead to: write \"{new}\" where {name} has its digest from"
     )]
     NoPlace {
         /// Whose digest it is.
@@ -61,16 +62,16 @@ pub enum Refusal {
         /// Who is to have which digest.
         wanted: String,
     },
-    /// It is no digest, and stands in other places than those of the pulls that have it.
+    /// It is no digest of anything, and no call says that it is that of the pull.
     #[error(
-        "{digest:?} stands at {places}, and nothing tells which of them is that of {name}: write \"{new}\" there"
+        "{digest:?} is no digest that only one thing can have, and no call has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", at = .places.as_hint()
     )]
     Word {
         /// Whose digest it is.
         name: String,
         /// What stands as its digest.
         digest: String,
-        /// Files and lines.
+        /// Files and lines where it stands all the same.
         places: Places,
         /// What it should be.
         new: Digest,
@@ -132,6 +133,16 @@ impl fmt::Display for Move {
 #[derive(Debug)]
 pub struct Places(Vec<(PathBuf, usize)>);
 
+impl Places {
+    fn as_hint(&self) -> String {
+        if self.0.is_empty() {
+            String::new()
+        } else {
+            format!(" (it stands at {self})")
+        }
+    }
+}
+
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = self.0.iter();
@@ -152,6 +163,8 @@ struct ModuleFile {
     path: PathBuf,
     /// With a character for each byte: Bazel takes it in any encoding of which ASCII is a part.
     text: String,
+    /// The same with spaces for comments.
+    code: String,
     /// Whether it may be written: a link may lead out of the workspace.
     is_inside: bool,
 }
@@ -190,12 +203,12 @@ impl ModuleFiles {
         while let Some(path) = queue.pop() {
             // A link may lead to one that is included as well.
             let place = io_failed("read", &path, fs::canonicalize(&path))?;
-            let is_inside = path == module || place.starts_with(&within);
+            let is_inside = place.starts_with(&within);
             if !seen.insert(place) {
                 continue;
             }
             let text = decoded(&io_failed("read", &path, fs::read(&path))?);
-            let code = without_comments(&text);
+            let code = blanked(&text, |piece| piece.starts_with('#'));
             let included = included(&code).into_iter().rev();
             let included = included.filter_map(|label| String::from_utf8(encoded(label)).ok());
             let included = included.filter_map(|label| workspace.file(&label));
@@ -204,6 +217,7 @@ impl ModuleFiles {
             workspace.files.push(ModuleFile {
                 path,
                 text,
+                code,
                 is_inside,
             });
         }
@@ -229,17 +243,20 @@ impl ModuleFiles {
 
     /// What repository rules of the workspace pull, which Bazel, called `program`, is asked for where there are any.
     pub fn repository_rules(&self, program: &str) -> Result<Vec<Declared>, BazelError> {
-        let mut texts = self.files.iter().map(|file| without_comments(&file.text));
-        if texts.any(|text| text.contains(USE_REPO_RULE)) {
+        if self
+            .files
+            .iter()
+            .any(|file| file.code.contains(USE_REPO_RULE))
+        {
             ask(&self.root, program)
         } else {
             Ok(Vec::new())
         }
     }
 
-    /// The tag that stands alone in a comment behind the digest, as it did before there was an attribute for it.
-    pub fn tag_in_comment(&self, digest: &str) -> Option<&str> {
-        let places = self.places(digest);
+    /// The tag that stands alone in a comment behind the digest of `name`, as it did before there was an attribute for it.
+    pub fn tag_in_comment(&self, name: &str, digest: &str) -> Option<&str> {
+        let places = self.places(name, digest);
         let comments = places.iter().filter_map(|place| {
             let text = &self.files[place.file].text;
             let line = text[place.range.end..].lines().next()?;
@@ -254,30 +271,32 @@ impl ModuleFiles {
     ///
     /// Returns why some are left as they are; the others are written.
     pub fn replace(&self, moves: &[Move]) -> Result<Vec<Refusal>, PinError> {
-        let mut by_digest: BTreeMap<&str, Vec<&Move>> = BTreeMap::new();
+        let mut pins: BTreeMap<(&str, &str), Vec<&Move>> = BTreeMap::new();
         for one in moves {
-            by_digest.entry(&one.digest).or_default().push(one);
+            // Pulls of one digest move together, and a word means another one in each of them.
+            let name = if is_word(&one.digest) { &*one.name } else { "" };
+            pins.entry((&one.digest, name)).or_default().push(one);
         }
         let mut refusals = Vec::new();
         let mut edits = Vec::new();
-        for (digest, moves) in by_digest {
+        for ((digest, name), moves) in pins {
             let targets: BTreeSet<&Target> = moves.iter().map(|one| &one.target).collect();
-            let places = self.places(digest);
+            let places = self.places(name, digest);
             let is_clear = targets.len() == 1;
             let moving = moves
                 .iter()
                 .filter_map(|one| Some((one, one.new_digest()?)));
-            if places.is_empty() {
-                refusals.extend(moving.map(|(one, new)| Refusal::NoPlace {
-                    name: one.name.clone(),
-                    digest: digest.to_owned(),
-                    new: new.clone(),
-                }));
-            } else if is_word(digest) && places.len() != moves.len() {
+            if is_word(digest) && places.len() != moves.len() {
                 refusals.extend(moving.map(|(one, new)| Refusal::Word {
                     name: one.name.clone(),
                     digest: digest.to_owned(),
-                    places: self.lines(&places),
+                    places: self.lines(&self.quoted(digest)),
+                    new: new.clone(),
+                }));
+            } else if !places.iter().any(|place| self.is_code(place)) {
+                refusals.extend(moving.map(|(one, new)| Refusal::NoPlace {
+                    name: one.name.clone(),
+                    digest: digest.to_owned(),
                     new: new.clone(),
                 }));
             } else if is_clear {
@@ -316,11 +335,24 @@ impl ModuleFiles {
         Ok(())
     }
 
-    /// Where a digest stands in quotes of either kind. A word that is none may stand for other things, and counts only
-    /// as the whole value of an attribute `digest`.
-    fn places(&self, text: &str) -> Vec<Place> {
+    /// The places of the digest of `name`: all where it stands, but of a word those where a call says that it is this
+    /// pull's.
+    fn places(&self, name: &str, digest: &str) -> Vec<Place> {
+        let mut places = self.quoted(digest);
+        if is_word(digest) {
+            let name = decoded(name.as_bytes());
+            places.retain(|place| {
+                let ModuleFile { code, .. } = &self.files[place.file];
+                self.is_code(place) && is_digest_of(&name, code, &place.range)
+            });
+        }
+        places
+    }
+
+    /// Where a text stands in quotes of either kind. An empty one stands for much: it counts where a name says that it is
+    /// some digest.
+    fn quoted(&self, text: &str) -> Vec<Place> {
         let mut places = Vec::new();
-        let is_word = is_word(text);
         let text = decoded(text.as_bytes());
         let files = self.files.iter().enumerate();
         for (file, ModuleFile { text: content, .. }) in files.filter(|(_, file)| file.is_inside) {
@@ -329,13 +361,20 @@ impl ModuleFiles {
                 let (before, after) = (&content[..range.start], &content[range.end..]);
                 let is_quoted = |quote: char| before.ends_with(quote) && after.starts_with(quote);
                 if (is_quoted('"') || is_quoted('\''))
-                    && (!is_word || is_value_of_digest(&before[..start - 1], &after[1..]))
+                    && (!text.is_empty() || is_called_digest(&before[..start - 1]))
                 {
                     places.push(Place { file, range });
                 }
             }
         }
         places
+    }
+
+    fn is_code(&self, place: &Place) -> bool {
+        let ModuleFile { text, code, .. } = &self.files[place.file];
+        // With the quote, because an empty one is the same everywhere.
+        let with_quote = place.range.start - 1..place.range.end;
+        text[with_quote.clone()] == code[with_quote]
     }
 
     fn lines(&self, places: &[Place]) -> Places {
@@ -348,42 +387,111 @@ impl ModuleFiles {
     }
 }
 
-/// Whether what stands as a digest may stand elsewhere for something else.
+/// Whether what stands as a digest may stand elsewhere for something else: it is none, or the one of zeros, which people
+/// write where they know none.
 fn is_word(text: &str) -> bool {
-    let is_digest = |algorithm: Algorithm| {
-        let hex = text.strip_prefix(algorithm.as_str());
-        // Right or not.
-        hex.and_then(|hex| hex.strip_prefix(':'))
-            .is_some_and(|hex| !hex.is_empty())
+    let digest: Option<Digest> = text.parse().ok();
+    digest.is_none_or(|digest| digest.hex().bytes().all(|digit| digit == b'0'))
+}
+
+/// Whether what stands before a value is a name of some digest.
+fn is_called_digest(before: &str) -> bool {
+    let name = before.trim_end().strip_suffix('=').map(str::trim_end);
+    name.is_some_and(|name| name.to_ascii_lowercase().ends_with("digest"))
+}
+
+/// Whether the string at `place`, which is given without its quotes, is the argument `digest` of a call that pulls and
+/// whose argument `name` is this name. `code` has no comments.
+fn is_digest_of(name: &str, code: &str, place: &Range<usize>) -> bool {
+    // What has the form of code in a string is none.
+    let shape = blanked(code, |_| true);
+    let is_string = shape[place.start - 1..=place.end].trim().is_empty();
+    let Some(call) = arguments_around(&shape, place.start).filter(|_| is_string) else {
+        return false;
     };
-    !Algorithm::ALL.into_iter().any(is_digest)
+    let is_callee = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    let before = shape[..call.start - 1].trim_end();
+    let callee = &before[before.trim_end_matches(is_callee).len()..];
+    // One of an extension, or a repository rule by itself.
+    let pulls = callee.ends_with(".pull") || !callee.is_empty() && !callee.contains('.');
+    let argument = |argument: Range<usize>| {
+        let (name, value) = code[argument].split_once('=')?;
+        Some((name.trim(), value.trim()))
+    };
+    let arguments = split(&shape, call);
+    let is =
+        |value: &str, text: &str| value == format!("\"{text}\"") || value == format!("'{text}'");
+    let is_named = |part: &Range<usize>| {
+        argument(part.clone()).is_some_and(|(key, value)| key == "name" && is(value, name))
+    };
+    let is_digest = |part: &Range<usize>| {
+        part.contains(&place.start)
+            && argument(part.clone())
+                .is_some_and(|(key, value)| key == "digest" && is(value, &code[place.clone()]))
+    };
+    pulls && arguments.iter().any(is_named) && arguments.iter().any(is_digest)
 }
 
-/// Whether what stands between these is all of the value of an attribute `digest`.
-fn is_value_of_digest(before: &str, after: &str) -> bool {
-    let attribute = before.trim_end().strip_suffix('=').map(str::trim_end);
-    let before = attribute.and_then(|attribute| attribute.strip_suffix("digest"));
-    let is_digest =
-        before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'));
-    let next = after.trim_start().chars().next();
-    is_digest && matches!(next, None | Some(',' | ')' | '#'))
+/// What is between the parentheses that are next around a place; none where others are next.
+fn arguments_around(shape: &str, at: usize) -> Option<Range<usize>> {
+    let mut depth = 0;
+    let brackets = shape[..at].bytes().enumerate().rev();
+    let (start, open) = brackets
+        .filter(|(_, c)| b"()[]{}".contains(c))
+        .find(|(_, c)| {
+            depth -= depth_of(*c);
+            depth < 0
+        })?;
+    let mut depth = 0;
+    let mut brackets = shape[at..].bytes().enumerate();
+    let (length, _) = brackets.find(|(_, c)| {
+        depth += depth_of(*c);
+        depth < 0
+    })?;
+    (open == b'(').then_some(start + 1..at + length)
 }
 
-/// A text of Starlark without its comments.
-fn without_comments(text: &str) -> String {
+/// By how much what is behind a character is deeper in brackets.
+fn depth_of(c: u8) -> i32 {
+    match c {
+        b'(' | b'[' | b'{' => 1,
+        b')' | b']' | b'}' => -1,
+        _ => 0,
+    }
+}
+
+/// The arguments of a call.
+fn split(shape: &str, call: Range<usize>) -> Vec<Range<usize>> {
+    let mut depth = 0;
+    let mut start = call.start;
+    let mut arguments = Vec::new();
+    for (at, c) in shape[call.clone()].bytes().enumerate() {
+        depth += depth_of(c);
+        if depth == 0 && c == b',' {
+            arguments.push(start..call.start + at);
+            start = call.start + at + 1;
+        }
+    }
+    arguments.push(start..call.end);
+    arguments
+}
+
+/// A text of Starlark with spaces for the comments and strings that `is_blank` says of.
+fn blanked(text: &str, is_blank: impl Fn(&str) -> bool) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(['#', '"', '\'']) {
         let (before, after) = rest.split_at(start);
         code += before;
-        let is_comment = after.starts_with('#');
-        let length = if is_comment {
+        let length = if after.starts_with('#') {
             after.find('\n').unwrap_or(after.len())
         } else {
             string_length(after)
         };
         let (piece, after) = after.split_at(length);
-        if !is_comment {
+        if is_blank(piece) {
+            code += &" ".repeat(length);
+        } else {
             code += piece;
         }
         rest = after;
@@ -422,11 +530,12 @@ fn included(code: &str) -> Vec<&str> {
     let calls = code.split("include").skip(1);
     let labels = calls.filter_map(|call| {
         let argument = call.trim_start().strip_prefix('(')?.trim_start();
-        let quote = argument
-            .chars()
-            .next()
-            .filter(|c| matches!(c, '"' | '\''))?;
-        argument[1..].split_once(quote).map(|(label, _)| label)
+        let string = argument.strip_prefix('r').unwrap_or(argument);
+        if !string.starts_with(['"', '\'']) {
+            return None;
+        }
+        // Of either form.
+        Some(string[..string_length(string)].trim_matches(['"', '\'']))
     });
     labels.collect()
 }
@@ -468,22 +577,55 @@ mod tests {
 
     #[test]
     fn what_is_included_is_found() {
-        let text = "include('//a:b')\ninclude (\n    # why\n # and\n    \"//c:d\",\n)\nincluded = include(label)";
-        assert_eq!(included(&without_comments(text)), ["//a:b", "//c:d"]);
+        let text = "include('//a:b')\ninclude (\n    # why\n # and\n    \"//c:d\",\n)\nincluded = include(label)\n\
+                    include(r\"//e:f\")\ninclude(\"\"\"//g:h\"\"\")\ninclude(r'''//i:j''')";
+        let code = blanked(text, |piece| piece.starts_with('#'));
+        assert_eq!(
+            included(&code),
+            ["//a:b", "//c:d", "//e:f", "//g:h", "//i:j"]
+        );
     }
 
     #[test]
     fn comments_begin_outside_of_strings() {
         for (text, code) in [
-            ("a # b\nc", "a \nc"),
-            ("'#' # b", "'#' "),
-            (r##""\"#" # b"##, r##""\"#" "##),
-            ("'''\n'#''' # \"\nb", "'''\n'#''' \nb"),
-            ("'' # '\n''", "'' \n''"),
-            ("'no end # b\nc # d", "'no end # b\nc "),
+            ("a # b\nc", "a    \nc"),
+            ("'#' # b", "'#'    "),
+            (r##""\"#" # b"##, r##""\"#"    "##),
+            ("'''\n'#''' # \"\nb", "'''\n'#'''    \nb"),
+            ("'' # '\n''", "''    \n''"),
+            ("'no end # b\nc # d", "'no end # b\nc    "),
             ("\"\\", "\"\\"),
         ] {
-            assert_eq!(without_comments(text), code);
+            assert_eq!(blanked(text, |piece| piece.starts_with('#')), code);
+        }
+    }
+
+    #[test]
+    fn a_word_is_of_the_pull_whose_call_it_is_in() {
+        for (text, expected) in [
+            ("oci.pull(name = \"a\", digest = \"TODO\")", true),
+            ("oci.pull(digest='TODO', env=[f(\"b\")], name='a',)", true),
+            ("whole(name = 'a', digest = 'TODO')", true),
+            ("oci.pull(name = 'b', digest = 'TODO')", false),
+            ("oci.pull(name = N, digest = 'TODO')", false),
+            ("oci.pull(name = 'a' + N, digest = 'TODO')", false),
+            ("oci.pull(name = 'a', digest = 'TODO' + D)", false),
+            ("oci.pull(name = 'a', other_digest = 'TODO')", false),
+            ("oci.pull(name = 'a', digest = f('TODO'))", false),
+            ("oci.pull(name = 'a', digest = ['TODO'])", false),
+            ("oci.pull(f(name = 'a'), digest = 'TODO')", false),
+            ("other.thing(name = 'a', digest = 'TODO')", false),
+            ("[(name = 'a', digest = 'TODO')]", false),
+            ("f('oci.pull(name = \"a\", digest = \"TODO\")')", false),
+            ("digest = 'TODO'", false),
+        ] {
+            let start = text.find("TODO").unwrap();
+            assert_eq!(
+                is_digest_of("a", text, &(start..start + 4)),
+                expected,
+                "{text}"
+            );
         }
     }
 }

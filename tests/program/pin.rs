@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use crate::new_user;
 
-const OLD: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-const TODO: &str = "sha256:TODO";
+const OLD: &str = "sha256:00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff";
+/// What people write where they know no digest.
+const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A module file as nobody formats it, in which each `{KEY}` stands for something.
 const MODULE: &str = r#"include("//third_party:images.MODULE.bazel")
@@ -115,15 +116,15 @@ impl Case {
 
 #[test]
 fn nothing_but_the_digests_changes() {
-    let other = OLD.replace('0', "1");
-    let case = Case::new([OLD, &other, TODO]);
+    let (other, third) = (OLD.replace('0', "1"), OLD.replace('0', "2"));
+    let case = Case::new([OLD, &other, &third]);
     let debian = case.digest("library/debian");
     let docker = case.digest("library/debian-docker");
 
     let check = case.run(&["--check", "debian", "docker"]);
     assert!(check.stdout.contains(&debian), "{}", check.stdout);
     check.failed(&["outdated: debian docker", "//:pin -- debian docker"]);
-    case.expect([OLD, &other, TODO]);
+    case.expect([OLD, &other, &third]);
 
     case.run(&["nobody"])
         .failed(&["\"nobody\"", "debian, docker, third"]);
@@ -141,12 +142,12 @@ fn nothing_but_the_digests_changes() {
         assert!(ran.stdout.lines().any(|l| l == line), "{}", ran.stdout);
     }
     assert!(ran.stdout.contains("created "), "{}", ran.stdout);
-    case.expect([&debian, &other, TODO]);
+    case.expect([&debian, &other, &third]);
     let mode = fs::metadata(&module).expect("is there").permissions();
     assert_eq!(mode.mode() & 0o777, 0o640);
 
     // The tag of the second stands in a comment, as it did before there was an attribute.
-    case.write([&debian, &other, TODO]);
+    case.write([&debian, &other, &third]);
     case.run(&[]).succeeded();
     case.expect([&debian, &docker, &debian]);
     case.write([&debian, &docker, &debian]);
@@ -242,6 +243,48 @@ fn a_word_stands_for_one_pull_or_is_left() {
 }
 
 #[test]
+fn what_stands_for_no_digest_is_replaced_in_the_call_of_its_pull_alone() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let module = case.user.path("MODULE.bazel");
+    for word in ["sha256:TODO", ZEROS, "TODO", "", "SHA256:00"] {
+        case.pins(&[pin("debian", &case.image, "stable", word)]);
+        // Other extensions and comments have it, too.
+        let others = format!(
+            "rules.pull(name = \"alpine\", digest = \"{word}\") # 3.19\n\
+             other.thing(name = \"debian\", digest = \"{word}\")\n\
+             # oci.pull(name = \"debian\", digest = \"{word}\")\nWORD = \"{word}\"\n"
+        );
+        let text =
+            |digest: &str| format!("{others}oci.pull(name = \"debian\", digest = \"{digest}\")\n");
+        fs::write(&module, text(word)).expect("can be written");
+        case.run(&[]).succeeded();
+        let found = || fs::read_to_string(&module).expect("can be read");
+        assert_eq!(found(), text(&debian), "{word}");
+        // Where it is computed, none of them is its place.
+        let computed = format!("{others}[oci.pull(name = n, digest = WORD) for n in NAMES]\n");
+        fs::write(&module, &computed).expect("can be written");
+        case.run(&[])
+            .failed(&["cannot pin debian", "MODULE.bazel:1", &debian]);
+        assert_eq!(found(), computed, "{word}");
+    }
+}
+
+#[test]
+fn a_digest_that_stands_in_comments_alone_is_written_nowhere() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[pin("debian", &case.image, "stable", OLD)]);
+    let module = case.user.path("MODULE.bazel");
+    let text = format!("oci.pull(name = \"debian\", digest = D) # was \"{OLD}\"\n");
+    fs::write(&module, &text).expect("can be written");
+    case.run(&[])
+        .failed(&["cannot pin debian", "stands neither in", &debian]);
+    let found = fs::read_to_string(&module).expect("can be read");
+    assert_eq!(found, text);
+}
+
+#[test]
 fn files_in_any_encoding_are_pinned_and_none_outside() {
     let case = Case::new([OLD, OLD, OLD]);
     let debian = case.digest("library/debian");
@@ -293,6 +336,11 @@ fn a_link_that_leads_out_of_the_workspace_is_not_written_through() {
         ]);
         assert_eq!(fs::read_to_string(&file).expect("can be read"), text);
     }
+    fs::remove_file(&module).expect("is there");
+    symlink(&file, &module).expect("linked");
+    case.run(&["--check"]).failed(&["outdated: debian"]);
+    case.run(&[]).failed(&["what links out of it", &debian]);
+    assert_eq!(fs::read_to_string(&file).expect("can be read"), text);
 }
 
 #[test]
@@ -317,6 +365,56 @@ fn what_a_comment_says_asks_nobody() {
 }
 
 #[test]
+fn what_repository_rules_pull_is_pinned_whatever_names_bazel_gives() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[]);
+    let included = |digest: &str| {
+        format!(
+            "whole = use_repo_rule(\"@layers//oci:defs.bzl\", \"oci_pull_all\")\n\
+             whole(name = \"debian\", digest = \"{digest}\")\n"
+        )
+    };
+    let attributes = format!(
+        "oci_pull_all(\n  image = \"{}\",\n  tag = \"stable\",\n  digest = \"{OLD}\",\n)\n",
+        case.image
+    );
+    let file = "/oci/private/repositories";
+    let behind = format!("{attributes}#   /x{file}/oci_pull_all.bzl:20:31\n");
+    let before =
+        format!("load(\"@@layers+/{file}:oci_pull_all.bzl\", \"oci_pull_all\")\n{attributes}");
+    for (include, canonical, printed) in [
+        ("\"//:x.MODULE.bazel\"", "_main~_repo_rules~debian", &behind),
+        ("r\"//:x.MODULE.bazel\"", "+_repo_rules+debian", &behind),
+        (
+            "\"\"\"//:x.MODULE.bazel\"\"\"",
+            "+oci_pull_all+debian",
+            &before,
+        ),
+    ] {
+        // And as Windows ends lines.
+        for line_end in ["\n", "\r\n"] {
+            let names = json!({"": "", "debian": canonical, "layers": "layers+"});
+            let printed = format!("## @debian:\n{printed}").replace('\n', line_end);
+            fs::write(case.user.path("show_repo"), printed).expect("can be written");
+            let names = format!("{names}{line_end}");
+            fs::write(case.user.path("dump_repo_mapping"), names).expect("can be written");
+            let bazel = case.user.path("bazel");
+            fs::write(&bazel, "#!/bin/sh\nexec cat \"$2\"\n").expect("can be written");
+            fs::set_permissions(&bazel, PermissionsExt::from_mode(0o755)).expect("can be set");
+            let module = format!("include({include})\n");
+            fs::write(case.user.path("MODULE.bazel"), module).expect("can be written");
+            let file = case.user.path("x.MODULE.bazel");
+            fs::write(&file, included(OLD)).expect("can be written");
+            let bazel = bazel.display().to_string();
+            case.run(&["--bazel", &bazel]).succeeded();
+            let found = fs::read_to_string(&file).expect("can be read");
+            assert_eq!(found, included(&debian), "{canonical}");
+        }
+    }
+}
+
+#[test]
 fn a_command_that_failed_is_shown_as_it_can_be_run() {
     let case = Case::new([OLD, OLD, OLD]);
     let bazel = case.user.path("bazel");
@@ -332,7 +430,7 @@ fn a_command_that_failed_is_shown_as_it_can_be_run() {
 #[test]
 fn what_is_pinned_by_sha512_stays_so() {
     let case = Case::new([OLD, OLD, OLD]);
-    let old = format!("sha512:{}", "0".repeat(128));
+    let old = format!("sha512:{}", "0f".repeat(64));
     case.pins(&[pin("debian", &case.image, "stable", &old)]);
     let module = case.user.path("MODULE.bazel");
     fs::write(&module, format!("digest = \"{old}\"")).expect("can be written");
@@ -662,19 +760,22 @@ fn an_empty_digest_is_filled_in_where_it_is_clear_whose_it_is() {
     ran.succeeded();
     assert_eq!(found, pull("one", &format!("\"{debian}\"")));
     let text = text + &pull("two", "''");
-    let (ran, found) = run(&[one.clone(), two.clone()], &text);
-    ran.succeeded();
-    assert_eq!(found.matches(&debian).count(), 2, "{found}");
-    // Of two, one is another's, or computed.
-    for pins in [&[one.clone()][..], &[one.clone(), two.clone(), two.clone()]] {
-        let (ran, found) = run(pins, &text);
-        ran.failed(&["\"\" stands at", "MODULE.bazel:2", &debian]);
-        assert_eq!(found, text);
-    }
     let other = pin("two", &format!("{}-docker", case.image), "stable", "");
-    let (ran, found) = run(&[one, other], &text);
-    ran.failed(&["write each in its place", &docker]);
-    assert_eq!(found, text);
+    let (ran, found) = run(&[one.clone(), other], &text);
+    ran.succeeded();
+    let filled = |digest: &str| format!("\"{digest}\"");
+    assert_eq!(
+        found,
+        pull("one", &filled(&debian)) + &pull("two", &format!("'{docker}'"))
+    );
+    // That of the second is another's.
+    let (ran, found) = run(std::slice::from_ref(&one), &text);
+    ran.succeeded();
+    assert_eq!(found, pull("one", &filled(&debian)) + &pull("two", "''"));
+    // Of two of one name, one is computed.
+    let (ran, found) = run(&[one, two.clone(), two], &text);
+    ran.failed(&["\"\" is no digest", "MODULE.bazel:2", &debian]);
+    assert_eq!(found, pull("one", &filled(&debian)) + &pull("two", "''"));
 }
 
 #[test]
