@@ -1,5 +1,6 @@
 //! The blobs of an artifact as files, and archives among them as directories.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use crate::files::{FileError, io_failed, make_way};
 use crate::layout::LayoutError;
-use crate::oci::artifact::{Artifact, ArtifactFile, file_path};
+use crate::oci::artifact::{Artifact, file_path};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
 use crate::store::Store;
@@ -16,11 +17,12 @@ use crate::text::{chain, named};
 
 use super::PullError;
 
-/// The most entries of an archive that is unpacked.
+/// The most entries of the archives of an artifact that are unpacked.
 const MAX_ENTRIES: u64 = 200_000;
-/// How many times its own size an archive may unpack to; vulnerability databases take some 15 times theirs.
+/// How many times their own size the archives of an artifact may unpack to; vulnerability databases take some 15 times
+/// theirs.
 const MAX_RATIO: u64 = 100;
-/// What any archive may unpack to.
+/// What they may unpack to in any case.
 const SMALL: u64 = 64 << 20;
 /// An artifact of a pull, as build rules read it.
 #[derive(Clone, Debug, Serialize)]
@@ -41,7 +43,8 @@ pub struct PulledFile {
     pub digest: Digest,
     /// The directory in which it is unpacked.
     pub directory: Option<String>,
-    /// What is to be said of it: why it is not unpacked, although it is called an archive, or what of it is not.
+    /// What is to be said of it: why it is not unpacked, although it is an archive, or what of it is not, or why it is not
+    /// called by its title.
     pub problem: Option<String>,
 }
 
@@ -76,6 +79,7 @@ pub(super) fn write_files(
     }
     io_failed("make", output, fs::create_dir_all(output))?;
     let mut pulled = PulledArtifact::of(artifact);
+    let mut limits = limits(artifact);
     for (file, pulled) in artifact.files.iter().zip(&mut pulled.files) {
         let made = make_way(output, &file.path);
         let path = io_failed("make a directory in", output, made)?;
@@ -83,7 +87,7 @@ pub(super) fn write_files(
         let Some(directory) = &file.directory else {
             continue;
         };
-        match unpack_file(file, &path, output, directory)? {
+        match unpack_file(&path, output, directory, &mut limits)? {
             Ok(dangling) if dangling.is_empty() => {}
             Ok(dangling) => {
                 let links = named(dangling);
@@ -98,19 +102,31 @@ pub(super) fn write_files(
     Ok(pulled)
 }
 
+/// How much all archives of an artifact may hold: one blob may have many titles.
+fn limits(artifact: &Artifact) -> Limits {
+    let archives = artifact.files.iter();
+    let archives = archives.filter(|file| file.directory.is_some());
+    let sizes: HashMap<&Digest, u64> = archives
+        .map(|file| (&file.blob.digest, file.blob.size))
+        .collect();
+    let size = sizes
+        .values()
+        .fold(0, |sum: u64, size| sum.saturating_add(*size));
+    Limits {
+        entries: MAX_ENTRIES,
+        bytes: SMALL.max(size.saturating_mul(MAX_RATIO)),
+    }
+}
+
 /// Unpacks an archive; returns the links to nothing in it, or why it cannot be unpacked, if it is its own fault.
 fn unpack_file(
-    file: &ArtifactFile,
     path: &Path,
     output: &Path,
     directory: &str,
+    limits: &mut Limits,
 ) -> Result<Result<Vec<String>, String>, FileError> {
     let made = make_way(output, directory);
     let target = io_failed("make a directory in", output, made)?;
-    let limits = Limits {
-        entries: MAX_ENTRIES,
-        bytes: SMALL.max(file.blob.size.saturating_mul(MAX_RATIO)),
-    };
     let check = |name: &str| file_path(name).map(drop);
     let unpacked = open_archive_file(path)
         .map_err(TarError::from)

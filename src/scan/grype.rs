@@ -215,7 +215,7 @@ pub(super) fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, Impor
         source,
     };
     let archive = open_archive_file(database).map_err(|error| no_archive(error.into()))?;
-    unpack(archive, &directory, LIMITS, |name| {
+    unpack(archive, &directory, &mut LIMITS.clone(), |name| {
         file_path(name).map(drop)
     })
     .map_err(no_archive)?;

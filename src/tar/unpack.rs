@@ -10,7 +10,7 @@ use crate::io::write_all_at;
 
 use super::reader::{Archive, Content, Entry, TarError, components};
 
-/// How much is unpacked.
+/// How much may be unpacked, of one archive or of several.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Entries of all kinds, and directories that they are in.
@@ -24,17 +24,17 @@ pub(crate) struct Limits {
 /// Files, directories and links within the archive are taken; `check` says what is wrong with a path. Links are
 /// made last, so nothing is written through one, and then followed, because who lists the files follows them: they
 /// lead to no directory that they are in, and what is seen through them counts as entries. Those that lead to nothing are
-/// left out, and returned. What was written stays when it fails.
+/// left out, and returned. What was written stays when it fails. What is left of `limits` then is for other archives.
 pub(crate) fn unpack(
     reader: impl BufRead,
     output: &Path,
-    limits: Limits,
+    limits: &mut Limits,
     check: impl Fn(&str) -> Result<(), &'static str>,
 ) -> Result<Vec<String>, TarError> {
     fs::create_dir(output).map_err(TarError::Write)?;
     let mut archive = Archive::new(reader);
     let mut links = BTreeMap::new();
-    let mut left = limits;
+    let all_entries = limits.entries;
     while let Some(entry) = archive.next()? {
         let Entry {
             path,
@@ -43,8 +43,8 @@ pub(crate) fn unpack(
         } = entry;
         let refuse = |problem: &str| TarError::entry(&path, problem);
         let mut count = |entries: u64| {
-            let fewer = left.entries.checked_sub(entries);
-            left.entries = fewer.ok_or_else(|| refuse(TOO_MUCH))?;
+            let fewer = limits.entries.checked_sub(entries);
+            limits.entries = fewer.ok_or_else(|| refuse(TOO_MUCH))?;
             Ok::<_, TarError>(())
         };
         count(1)?;
@@ -61,7 +61,7 @@ pub(crate) fn unpack(
                 make_directories(&target).map_err(|_| refuse("is a file and a directory"))?;
             }
             Content::File { size } => {
-                left.bytes = left
+                limits.bytes = limits
                     .bytes
                     .checked_sub(size)
                     .ok_or_else(|| refuse(TOO_MUCH))?;
@@ -119,10 +119,11 @@ pub(crate) fn unpack(
     let mut seen = Seen {
         output,
         check: &check,
-        left: limits.entries,
+        left: all_entries,
         above: Vec::new(),
     };
     seen.add("")?;
+    limits.entries = limits.entries.min(seen.left);
     Ok(dangling)
 }
 
@@ -222,8 +223,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("output");
         let bytes = archive.into_inner().unwrap();
-        let limits = Limits { entries, bytes: 0 };
-        let unpacked = unpack(&bytes[..], &output, limits, |_| Ok(()));
+        let mut limits = Limits { entries, bytes: 0 };
+        let unpacked = unpack(&bytes[..], &output, &mut limits, |_| Ok(()));
         unpacked.map(drop).map_err(|error| error.to_string())
     }
 
