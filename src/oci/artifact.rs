@@ -12,6 +12,8 @@ use crate::oci::manifest::ImageManifest;
 pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 /// The annotation that names a blob as a file (annotations.md).
 const TITLE: &str = "org.opencontainers.image.title";
+/// The annotation by which oras says that a blob is an archive of a directory.
+const UNPACK: &str = "io.deis.oras.content.unpack";
 /// How names of archives end that can be unpacked, in file names and in media types.
 const ARCHIVE_ENDINGS: [&str; 7] = [
     ".tar",
@@ -39,11 +41,13 @@ pub struct Artifact {
 /// A blob of an artifact as a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArtifactFile {
-    /// Its path: its title, or else its media type.
+    /// Its path: its title if that is a path, or else its media type.
     pub path: String,
+    /// Whether it is an archive, by its name or by what oras says of it.
+    pub is_archive: bool,
     /// The directory that it also is if it is an archive: its path without the ending.
     pub directory: Option<String>,
-    /// Why it is none, although it is called an archive.
+    /// Why it is none, although it is an archive, or why it is not called by its title.
     pub problem: Option<String>,
     /// The blob.
     pub blob: Descriptor,
@@ -52,11 +56,11 @@ pub struct ArtifactFile {
 /// Why an artifact's blobs cannot be files.
 #[derive(Debug, thiserror::Error)]
 pub enum BadArtifact {
-    /// A title is no path within a directory.
-    #[error("its blob has the title {title:?}, which {problem}")]
-    Title {
-        /// The title.
-        title: String,
+    /// A media type, by which a blob would be called, is no path within a directory.
+    #[error("its blob would be called by its media type {name:?}, which {problem}")]
+    Name {
+        /// What it would be called.
+        name: String,
         /// What is wrong with it.
         problem: &'static str,
     },
@@ -78,7 +82,7 @@ impl Artifact {
         let mut files: Vec<ArtifactFile> = Vec::new();
         let mut names = Names::default();
         for layer in &manifest.layers {
-            names.reserve(layer)?;
+            names.reserve(layer);
         }
         let mut known = HashSet::new();
         for layer in &manifest.layers {
@@ -87,9 +91,14 @@ impl Artifact {
             };
             if known.insert((path.clone(), &layer.digest)) {
                 files.push(ArtifactFile {
+                    is_archive: is_archive(&path)
+                        || layer
+                            .annotations
+                            .get(UNPACK)
+                            .is_some_and(|unpack| unpack == "true"),
                     path,
                     directory: None,
-                    problem: None,
+                    problem: title_problem(layer),
                     blob: layer.bare(),
                 });
             }
@@ -115,19 +124,18 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn reserve(&mut self, blob: &Descriptor) -> Result<(), BadArtifact> {
-        if let Some(title) = blob.annotations.get(TITLE) {
-            self.titles.insert(checked_path(title)?);
-            self.reserved.insert(checked_path(title)?);
+    fn reserve(&mut self, blob: &Descriptor) {
+        if let Some(Ok(path)) = title(blob) {
+            self.titles.insert(path.clone());
+            self.reserved.insert(path);
         } else {
             self.reserved.insert(blob.media_type.as_str().to_owned());
         }
-        Ok(())
     }
 
     fn of(&mut self, blob: &'a Descriptor) -> Result<Option<String>, BadArtifact> {
-        if let Some(title) = blob.annotations.get(TITLE) {
-            return checked_path(title).map(Some);
+        if let Some(Ok(path)) = title(blob) {
+            return Ok(Some(path));
         }
         if blob.media_type == MediaType::OCI_EMPTY {
             return Ok(None);
@@ -150,11 +158,31 @@ impl<'a> Names<'a> {
     }
 }
 
-fn checked_path(title: &str) -> Result<String, BadArtifact> {
-    file_path(title).map_err(|problem| BadArtifact::Title {
-        title: title.to_owned(),
+fn checked_path(name: &str) -> Result<String, BadArtifact> {
+    file_path(name).map_err(|problem| BadArtifact::Name {
+        name: name.to_owned(),
         problem,
     })
+}
+
+/// The path that the title of a blob is, or what is wrong with it; none if it has no title.
+fn title(blob: &Descriptor) -> Option<Result<String, &'static str>> {
+    blob.annotations.get(TITLE).map(|title| file_path(title))
+}
+
+fn title_problem(blob: &Descriptor) -> Option<String> {
+    let title = blob.annotations.get(TITLE)?;
+    let problem = file_path(title).err()?;
+    Some(format!(
+        "is called by its media type, because its title {title:?} {problem}"
+    ))
+}
+
+/// Whether a name is one of archives, those included that are not unpacked.
+fn is_archive(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let mut endings = ARCHIVE_ENDINGS.iter().chain(&[".tar.xz", ".txz"]);
+    endings.any(|ending| name.ends_with(ending))
 }
 
 /// A blob that is a file called `title`.
@@ -251,6 +279,11 @@ fn name_directories(files: &mut [ArtifactFile]) {
     for file in files {
         let mut endings = ARCHIVE_ENDINGS.iter();
         let Some(stem) = endings.find_map(|ending| file.path.strip_suffix(ending)) else {
+            if file.is_archive {
+                let problem =
+                    "is an archive that is not unpacked: its name does not end as .tar.gz does";
+                file.problem.get_or_insert(problem.to_owned());
+            }
             continue;
         };
         if file_path(stem).is_ok_and(|path| path == stem) && !taken.contains(stem) {
@@ -263,7 +296,7 @@ fn name_directories(files: &mut [ArtifactFile]) {
             } else {
                 format!("is not unpacked: {stem:?} cannot be a directory")
             };
-            file.problem = Some(problem);
+            file.problem.get_or_insert(problem);
         }
     }
 }
@@ -358,19 +391,21 @@ mod tests {
 
     #[test]
     fn an_archive_without_a_directory_says_why() {
-        let layers = ["a.tgz", "a.tar", "b", "b.tar", "..tar"];
+        let layers = [
+            "a.tgz", "a.tar", "b", "b.tar", "..tar", "c.TAR.GZ", "d.tar.xz",
+        ];
         let layers = layers.map(|title| ("a/x", Some(title), title));
         let files = artifact(&layers).unwrap().files.into_iter();
         let told: Vec<_> = files
-            .map(|file| (file.directory, file.problem.is_some()))
+            .map(|file| (file.directory.is_some(), file.problem.is_some()))
             .collect();
-        let none = |is_told| (None, is_told);
-        let a = (Some("a".to_owned()), false);
-        assert_eq!(told, [a, none(true), none(false), none(true), none(true)]);
+        let (unpacked, plain, is_told) = ((true, false), (false, false), (false, true));
+        assert_eq!(told[..3], [unpacked, is_told, plain]);
+        assert_eq!(told[3..], [is_told; 4]);
     }
 
     #[test]
-    fn a_title_is_a_path_within_a_directory() {
+    fn a_title_that_is_no_path_is_no_name() {
         for title in [
             "",
             "/etc/passwd",
@@ -385,9 +420,15 @@ mod tests {
             "BUILD",
             "x/BUILD.bazel",
         ] {
-            let error = artifact(&[("a/x", Some(title), "1")]).unwrap_err();
-            assert!(matches!(error, BadArtifact::Title { .. }), "{title:?}");
+            let layers = [("a/x", Some(title), "1"), ("a/x", Some("b"), "2")];
+            let files = artifact(&layers).unwrap().files;
+            assert_eq!((&*files[0].path, &*files[1].path), ("a/x", "b"));
+            let problem = files[0].problem.as_ref().unwrap();
+            assert!(problem.contains(&format!("{title:?}")), "{problem}");
+            assert_eq!(files[1].problem, None);
         }
+        let error = artifact(&[("a/BUILD", None, "1")]).unwrap_err();
+        assert!(matches!(error, BadArtifact::Name { .. }), "{error}");
         for (one, other) in [("a", "a"), ("a", "a/b"), ("a/b/c", "a/b")] {
             let error =
                 artifact(&[("a/x", Some(one), "1"), ("a/x", Some(other), "2")]).unwrap_err();

@@ -258,14 +258,35 @@ fn names_of_blobs_without_titles_are_nobody_elses() {
 }
 
 #[test]
-fn a_title_that_is_no_path_within_a_directory_is_refused() {
-    for title in ["../up", "/etc/passwd", "a\nb", "BUILD", "a/..."] {
-        let (_registry, reference) = serve(&[(Some(title), "text/plain", b"x".to_vec())]);
+fn a_title_that_is_no_path_within_a_directory_is_no_name() {
+    for title in ["../up", "/etc/passwd", "a\nb", "BUILD", "a/...", "."] {
+        let (_registry, reference) = serve(&[
+            (Some(title), "text/plain", b"x".to_vec()),
+            (Some("good"), "text/plain", b"y".to_vec()),
+        ]);
         let user = new_user();
-        let arguments = ["pull", &reference, "--output=out", "--files=out/files"];
-        user.run(&arguments).failed(&["sha256:", "title"]);
+        let (files, summary) = pull(&user, &reference);
+        assert_eq!(names(&files), ["good", "text/plain"], "{title}");
+        let told = text(&summary["artifact"]["files"][0]["problem"]);
+        assert!(told.contains(&format!("{title:?}")), "{told}");
         assert!(!user.path("up").exists());
+        let printed = user.run(&["resolve", &reference]).succeeded().stdout;
+        assert!(printed.contains("with text/plain, good"), "{printed}");
     }
+}
+
+#[test]
+fn one_archive_with_many_titles_is_unpacked_within_the_same_limits() {
+    let zeros = vec![0; 40 << 20];
+    let archive = Layer::new().add(EntryType::Regular, "zeros", 0o644, "", &zeros);
+    let bomb = gzip(&archive.0);
+    let titled = ["a.tgz", "b.tgz", "c.tgz"];
+    let blobs = titled.map(|title| (Some(title), TGZ, bomb.clone()));
+    let (_registry, reference) = serve(&blobs);
+    let (files, summary) = pull(&new_user(), &reference);
+    assert_eq!(names(&files), ["a.tgz", "a/zeros", "b.tgz", "c.tgz"]);
+    let told = text(&summary["artifact"]["files"][1]["problem"]);
+    assert!(told.contains("more than"), "{told}");
 }
 
 #[test]

@@ -17,6 +17,6 @@ OCIArtifactFilesInfo = provider(
     fields = {
         "files": """dict of string to File: each blob by its title (annotation `org.opencontainers.image.title`), or else
 by its media type; and what is in archives among them, below the archive's name without its ending.""",
-        "problems": "dict of string to string: of each archive that was not unpacked, or not all of it, why.",
+        "problems": "dict of string to string: what is to be said of files, such as why an archive was not unpacked, or not all of it.",
     },
 )

@@ -19,11 +19,13 @@ def _oci_artifact_files_impl(ctx):
             if name.startswith(path.removesuffix("/") + "/")
         ]
         if not found:
-            fail("{}: {} has no file {}: it has {}{}".format(
+            more = len(pulled.files) - _SHOWN
+            fail("{}: {} has no file {}: it has {}{}{}".format(
                 ctx.label,
                 target.label,
                 repr(path),
                 ", ".join(sorted(pulled.files.keys())[:_SHOWN]) or "none",
+                ", and {} more".format(more) if more > 0 else "",
                 "".join(["; {} {}".format(archive, problem) for archive, problem in pulled.problems.items()]),
             ))
         files += found

@@ -20,7 +20,7 @@ pulled_artifact_files = rule(
     attrs = {
         "directory": attr.string(doc = "The directory in the repository that has the files.", mandatory = True),
         "files": attr.label_list(doc = "All files.", allow_files = True, mandatory = True),
-        "problems": attr.string_dict(doc = "Archives that were not unpacked, or not all of them, and why."),
+        "problems": attr.string_dict(doc = "What is to be said of files, such as why an archive was not unpacked, or not all of it."),
     },
     provides = [OCIArtifactFilesInfo],
 )
