@@ -20,7 +20,7 @@ use oci_pull_all::pins::{
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, Dates, DescribedKind, Description, PullError, Selection, Upstream};
 use oci_pull_all::registry::{Client, Keychain};
-use oci_pull_all::scan::database::{self, DatabaseKind};
+use oci_pull_all::scan::database::{self, DatabaseKind, DateError};
 use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::named;
 use serde::Serialize;
@@ -107,6 +107,16 @@ enum PinsError {
     DockerConfig(String),
     #[error("{0:?} is no digest, so its age cannot be told")]
     NoDigest(String),
+    #[error("when it was made, its {file} may say, which cannot be read")]
+    Database { file: String, source: DateError },
+    #[error(
+        "its tag points to {new} now, and {old} is pinned: if that is meant, write \"{digest}\" as its digest"
+    )]
+    Kind {
+        new: &'static str,
+        old: &'static str,
+        digest: Digest,
+    },
     #[error("it says when it was made, but not so that its age could be told")]
     Unreadable(#[source] BadTime),
     #[error(
@@ -322,6 +332,16 @@ impl Found {
             let description = source.describe(&new).await?;
             let size = HumanBytes(description.size);
             self.description = Some(format!("{}; {size}", description_in_words(&description)));
+            // It may be gone.
+            if let Some(old) = old.as_ref().filter(|_| self.moves)
+                && let Ok(before) = source.describe(old).await
+            {
+                let (was, is) = (kind(&before), kind(&description));
+                if was != is {
+                    let (old, new, digest) = (was, is, new);
+                    return Err(PinsError::Kind { new, old, digest }.into());
+                }
+            }
         }
         match (args.max_age, old) {
             (Some(age), Some(old)) => self.judge(age, source.dates(&old).await?)?,
@@ -373,6 +393,14 @@ impl Found {
             ))?;
         }
         Ok(())
+    }
+}
+
+/// What is not expected to become something else.
+fn kind(description: &Description) -> &'static str {
+    match description.kind {
+        DescribedKind::Images(_) => "an image",
+        DescribedKind::Artifact(_) => "an artifact",
     }
 }
 
@@ -455,13 +483,18 @@ impl Source {
         let mut files = artifact.files;
         files.retain(database::may_say_date);
         let paths = pull::files(upstream, store, &files, selection, reporter).await?;
-        let read = move || -> Dates {
-            let files = files.iter().zip(&paths);
-            files
-                .filter_map(|(file, path)| database::date(file, path))
-                .collect()
+        let read = move || -> std::result::Result<Option<Dates>, PinsError> {
+            let mut own = Vec::new();
+            for (file, path) in files.iter().zip(&paths) {
+                let dates = database::dates(file, path).map_err(|source| PinsError::Database {
+                    file: file.path.clone(),
+                    source,
+                })?;
+                own.extend(dates);
+            }
+            Ok((!own.is_empty()).then(|| own.into_iter().flatten().collect()))
         };
-        let own: Dates = tokio::task::spawn_blocking(read).await?;
-        Ok(if own == Dates::default() { dates } else { own })
+        let own = tokio::task::spawn_blocking(read).await??;
+        Ok(own.unwrap_or(dates))
     }
 }

@@ -413,7 +413,10 @@ fn is_digest_of(name: &str, code: &str, place: &Range<usize>) -> bool {
     let before = shape[..call.start - 1].trim_end();
     let callee = &before[before.trim_end_matches(is_callee).len()..];
     // One of an extension, or a repository rule by itself.
-    let pulls = callee.ends_with(".pull") || !callee.is_empty() && !callee.contains('.');
+    let pulls = match callee.rsplit_once('.') {
+        Some((_, tag)) => tag == "pull",
+        None => !callee.is_empty(),
+    };
     let argument = |argument: Range<usize>| {
         let (name, value) = code[argument].split_once('=')?;
         Some((name.trim(), value.trim()))

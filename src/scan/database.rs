@@ -1,7 +1,8 @@
 //! Databases of scanners as they are published: when they were built, by their own word, and what an artifact of one is.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -245,8 +246,11 @@ fn packing(path: &Path) -> Result<Option<Packing>, FileError> {
 const METADATA: &str = "metadata.json";
 /// The most bytes that it may have.
 const MAX_METADATA: u64 = 1 << 20;
-/// How the files of OSV's end.
+/// How the files of OSV's end, and how it calls them.
 const ZIP: &str = ".zip";
+const OSV_FILE: &str = "all.zip";
+/// The file of ClamAV's that says how new a database is: the others stay for years.
+const DAILY: [&str; 3] = ["daily.cvd", "daily.cld", "daily.cud"];
 /// The most bytes of a database in an archive.
 const MAX_DATABASE: u64 = 64 << 30;
 
@@ -259,74 +263,124 @@ struct Metadata {
     built: Option<String>,
 }
 
+/// Why a file that says when a database was built cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DateError {
+    /// The file system refused.
+    #[error("it cannot be read")]
+    Io(#[from] io::Error),
+    /// What should be a time is none, or it is no JSON.
+    #[error("{METADATA} cannot be read")]
+    Metadata(#[from] serde_json::Error),
+    /// Nobody writes as much.
+    #[error("{METADATA} is larger than {MAX_METADATA} bytes")]
+    TooLarge,
+    /// It is no file.
+    #[error("{0} in it is a link or a device")]
+    NoFile(String),
+    /// It is no database of grype's.
+    #[error(transparent)]
+    Grype(#[from] ImportError),
+    /// It is none of OSV's.
+    #[error(transparent)]
+    Osv(#[from] OsvError),
+    /// It is none of ClamAV's.
+    #[error(transparent)]
+    Clamav(#[from] ClamavError),
+    /// The archive cannot be read.
+    #[error("the archive cannot be read")]
+    Archive(#[from] TarError),
+}
+
+/// A date that a database says, which may be none.
+type Said = Result<Time, BadTime>;
+
 /// Whether a file of an artifact may say when a database was built: by its name, or because it is an archive.
 pub fn may_say_date(file: &ArtifactFile) -> bool {
-    let name = file.path.rsplit('/').next().unwrap_or_default();
-    file.directory.is_some()
+    let name = file_name(file);
+    file.is_archive
         || [METADATA, grype::DATABASE].contains(&name)
         || name.ends_with(ZIP)
-        // The others of ClamAV stay for years.
-        || name.starts_with("daily.")
+        || DAILY.contains(&name)
 }
 
-/// When the database in a file of an artifact was built, if it is one that says so.
-pub fn date(file: &ArtifactFile, path: &Path) -> Option<Result<Time, BadTime>> {
-    let name = file.path.rsplit('/').next().unwrap_or_default();
-    // What is no such file says nothing.
-    if name == METADATA {
-        return date_in_metadata(&read_at_most(path, MAX_METADATA).ok()?);
-    }
-    if name == grype::DATABASE {
-        return date_in_database(path);
-    }
-    if file.directory.is_some() {
-        return date_in_archive(path).ok()?;
-    }
-    let built = if name.ends_with(ZIP) {
-        Records::read(path).ok()?.newest?
+fn file_name(file: &ArtifactFile) -> &str {
+    file.path.rsplit('/').next().unwrap_or_default()
+}
+
+/// When the database in a file of an artifact was built, in all that says so; nothing if it is none. A database that
+/// does not say it says nothing else.
+pub fn dates(file: &ArtifactFile, path: &Path) -> Result<Option<Vec<Said>>, DateError> {
+    let name = file_name(file);
+    Ok(if name == METADATA {
+        Some(in_metadata(&read_at_most(path, MAX_METADATA)?)?)
+    } else if name == grype::DATABASE {
+        Some(in_database(path)?)
+    } else if file.is_archive {
+        in_archive(path)?
+    } else if name == OSV_FILE {
+        Some(in_records(&Records::read(path)?))
+    } else if name.ends_with(ZIP) {
+        // Others' files are called so, too.
+        Records::read(path).ok().map(|records| in_records(&records))
     } else {
-        clamav::built(path).ok()?
-    };
-    Some(Ok(built.into()))
+        Some(vec![Ok(clamav::built(path)?.into())])
+    })
 }
 
-fn date_in_metadata(metadata: &[u8]) -> Option<Result<Time, BadTime>> {
-    let metadata: Metadata = strict::read(metadata).ok()?;
+fn in_metadata(metadata: &[u8]) -> serde_json::Result<Vec<Said>> {
+    let metadata: Metadata = strict::read(metadata)?;
     let dates = [metadata.updated_at, metadata.built];
     let mut dates = dates.into_iter().flatten().map(Time::try_from);
     // Go writes a time that nobody has set, too.
-    dates.find(|date| date.as_ref().map_or(true, |date| date.real().is_some()))
+    let date = dates.find(|date| date.as_ref().map_or(true, |date| date.real().is_some()));
+    Ok(date.into_iter().collect())
 }
 
-fn date_in_database(path: &Path) -> Option<Result<Time, BadTime>> {
-    let built = grype::describe(path, path).ok()?.built?;
-    Some(Ok(built.into()))
+fn in_database(path: &Path) -> Result<Vec<Said>, ImportError> {
+    let built = grype::describe(path, path)?.built;
+    Ok(built.map(|built| Ok(built.into())).into_iter().collect())
 }
 
-/// By the first file in an archive that says it.
-fn date_in_archive(path: &Path) -> Result<Option<Result<Time, BadTime>>, TarError> {
-    let mut archive = Archive::new(open_archive_file(path)?);
+fn in_records(records: &Records) -> Vec<Said> {
+    let newest = records.newest.map(|newest| Ok(newest.into()));
+    newest.into_iter().collect()
+}
+
+/// By all files in an archive that say it. Of several with one path, the last is the one that is unpacked.
+fn in_archive(path: &Path) -> Result<Option<Vec<Said>>, DateError> {
+    let mut archive = Archive::new(open_archive_file(path).map_err(TarError::Read)?);
+    let mut found = BTreeMap::new();
     while let Some(entry) = archive.next()? {
-        let Content::File { size } = entry.content else {
-            continue;
-        };
         let name = components(&entry.path).next_back().unwrap_or_default();
-        let found = if name == METADATA.as_bytes() && size <= MAX_METADATA {
-            let mut metadata = Vec::new();
-            archive.data(|bytes, _| metadata.write_all(bytes))?;
-            date_in_metadata(&metadata)
-        } else if name == grype::DATABASE.as_bytes() && size <= MAX_DATABASE {
-            let file = tempfile::NamedTempFile::new().map_err(TarError::Write)?;
-            let target: &File = file.as_file();
-            archive.data(|bytes, offset| write_all_at(target, bytes, offset))?;
-            target.set_len(size).map_err(TarError::Write)?;
-            date_in_database(file.path())
-        } else {
-            None
-        };
-        if found.is_some() {
-            return Ok(found);
+        let is_metadata = name == METADATA.as_bytes();
+        if !is_metadata && name != grype::DATABASE.as_bytes() {
+            continue;
         }
+        let dates = match entry.content {
+            Content::File { size } if is_metadata && size <= MAX_METADATA => {
+                let mut metadata = Vec::new();
+                archive.data(|bytes, _| metadata.write_all(bytes))?;
+                in_metadata(&metadata).map_err(DateError::from)
+            }
+            Content::File { .. } if is_metadata => Err(DateError::TooLarge),
+            Content::File { size } if size <= MAX_DATABASE => {
+                let file = tempfile::NamedTempFile::new().map_err(TarError::Write)?;
+                let target: &File = file.as_file();
+                archive.data(|bytes, offset| write_all_at(target, bytes, offset))?;
+                target.set_len(size).map_err(TarError::Write)?;
+                in_database(file.path()).map_err(DateError::from)
+            }
+            Content::Directory => continue,
+            _ => Err(DateError::NoFile(
+                String::from_utf8_lossy(name).into_owned(),
+            )),
+        };
+        found.insert(entry.path, dates);
     }
-    Ok(None)
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let dates: Result<Vec<Vec<Said>>, DateError> = found.into_values().collect();
+    dates.map(|dates| Some(dates.concat()))
 }

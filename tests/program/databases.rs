@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{Images, Registry, User, gzip, pushed};
+use oci_pull_all_support::{EMPTY, Images, MANIFEST, Registry, User, gzip, manifest_of, pushed};
 use serde_json::{Value, json};
 use tar::EntryType;
 use zip::write::SimpleFileOptions;
@@ -359,4 +359,82 @@ fn the_age_of_a_database_is_what_it_says_itself() {
         );
     }
     ran.failed(&["error: too old: a b c d e\n"]);
+}
+
+#[test]
+fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
+    const NEW: &str = r#"{"UpdatedAt":"2026-11-20T00:00:00Z"}"#;
+    const OLD: &str = r#"{"UpdatedAt":"2020-01-02T00:00:00Z"}"#;
+    let mut images = Images::default();
+    let archive = |metadata: &str| Layer::new().file("db/metadata.json", metadata);
+    let twice = archive(NEW).file("db/metadata.json", OLD);
+    let (once, link) = (archive(OLD), Layer::new().symlink("metadata.json", "f"));
+    let packed = gzip(&archive(NEW).file("f", &"x".repeat(3000)).0);
+    let cases = [
+        ("number", "metadata.json", br#"{"UpdatedAt":15}"#.to_vec()),
+        ("broken", "db.tar", archive("{").0),
+        (
+            "dup",
+            "db.tar",
+            archive(r#"{"UpdatedAt":"2026-11-20T00:00:00Z","UpdatedAt":"2020-01-02T00:00:00Z"}"#).0,
+        ),
+        ("cut", "db.tar.gz", packed[..packed.len() - 20].to_vec()),
+        ("link", "db.tar", link.0),
+        ("sql", "vulnerability.db", b"SQLite format 3".to_vec()),
+        ("osv", "osv-scalibr/PyPI/all.zip", b"PK".to_vec()),
+        ("clam", "daily.cvd", b"ClamAV".to_vec()),
+        ("missing", "db.tar", archive("{}").0),
+        (
+            "zero",
+            "db.tar",
+            archive(r#"{"UpdatedAt":"0001-01-01T00:00:00Z"}"#).0,
+        ),
+        ("twice", "db.tar", twice.0),
+        ("capitals", "db.TAR", once.0.clone()),
+        ("zip", "other.zip", b"PK".to_vec()),
+    ];
+    let mut pins: Vec<(&str, String)> = Vec::new();
+    for (repository, title, bytes) in cases {
+        let blobs = [(Some(title), "a/c", bytes)];
+        pins.push((repository, images.add_artifact(repository, "a/b", &blobs)));
+    }
+    // A directory, as oras sends it.
+    let config = images.add_blob("oras", EMPTY, b"{}".to_vec());
+    let mut layer = images.add_blob("oras", "a/c", gzip(&once.0));
+    layer["annotations"] = json!({
+        TITLE: "db", "io.deis.oras.content.unpack": "true",
+    });
+    let manifest = manifest_of(&config, &[layer]).to_string();
+    let manifest = images.add_manifest("oras", MANIFEST, manifest.into_bytes());
+    pins.push((
+        "oras",
+        manifest["digest"].as_str().expect("a text").to_owned(),
+    ));
+    for (repository, digest) in &pins {
+        images.tag(repository, "1", digest);
+    }
+    let registry = Registry::with(images);
+    let user = new_user();
+    let pins = pins.iter().map(|(repository, digest)| {
+        json!({
+            "name": repository, "image": format!("{}/{repository}", registry.host()),
+            "tag": "1", "digest": digest, "platforms": [], "plain_http": false, "docker_config": "",
+        })
+    });
+    let pins: Vec<Value> = pins.collect();
+    write(&user, "MODULE.bazel", b"");
+    write(&user, "pins.json", json!(pins).to_string().as_bytes());
+    let check = ["pin", "--pins", "pins.json", "--check", "--max-age", "99w"];
+    let ran = user.run(&check);
+    for name in [
+        "number", "broken", "dup", "cut", "link", "sql", "osv", "clam",
+    ] {
+        let told = format!("cannot pin {name}\n");
+        assert!(ran.stderr.contains(&told), "{name}: {}", ran.stderr);
+    }
+    ran.failed(&[
+        "its metadata.json may say",
+        "error: too old: twice capitals oras\n",
+        "not judged: missing zero\n",
+    ]);
 }

@@ -684,6 +684,31 @@ fn the_oldest_date_counts_and_what_is_none_is_told() {
 }
 
 #[test]
+fn a_tag_of_something_else_is_not_followed_unasked() {
+    let mut images = Images::default();
+    let image = images.add_image("app", &[100]);
+    let artifact = images.add_artifact("app", "a/b", &[(Some("f"), "a/c", b"x".to_vec())]);
+    images.tag("app", "image", &image);
+    images.tag("app", "artifact", &artifact);
+    let registry = Registry::with(images);
+    let user = new_user();
+    let app = format!("{}/app", registry.host());
+    for (tag, old, new) in [
+        ("artifact", &image, &artifact),
+        ("image", &artifact, &image),
+    ] {
+        let pins = json!([pin("app", &app, tag, old)]).to_string();
+        fs::write(user.path("pins.json"), pins).expect("can be written");
+        let module = user.path("MODULE.bazel");
+        let text = format!("oci.pull(name = \"app\", digest = \"{old}\")\n");
+        fs::write(&module, &text).expect("can be written");
+        let ran = user.run(&["pin", "--pins", "pins.json"]);
+        ran.failed(&[&format!("its tag points to an {tag} now"), new]);
+        assert_eq!(fs::read_to_string(&module).expect("can be read"), text);
+    }
+}
+
+#[test]
 fn a_date_may_be_embedded() {
     let mut images = Images::default();
     let metadata = br#"{"UpdatedAt":"2020-01-02T03:04:05Z"}"#;
