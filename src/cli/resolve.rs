@@ -19,8 +19,17 @@ use super::pull::RegistryArgs;
 use super::store::{self, StoreLocation};
 use super::{Failed, Result, print_error, say, tell};
 
-/// What the module extension and the pulled repositories keep for themselves.
-const RESERVED: [&str; 4] = ["blobs", "files", "oci_pins", "oci_pulled_toolchains"];
+/// What the module extension and the pulled repositories keep for themselves, and what repositories are called that most
+/// workspaces have.
+const RESERVED: [&str; 7] = [
+    "bazel_tools",
+    "blobs",
+    "files",
+    "oci_pins",
+    "oci_pull_all",
+    "oci_pulled_toolchains",
+    "platforms",
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct ResolveArgs {
