@@ -43,7 +43,7 @@ pub struct Artifact {
 pub struct ArtifactFile {
     /// Its path: its title if that is a path, or else its media type.
     pub path: String,
-    /// Whether it is an archive, by its name or by what oras says of it.
+    /// Whether it is an archive, by its name, by its media type or by what oras says of it.
     pub is_archive: bool,
     /// The directory that it also is if it is an archive: its path without the ending.
     pub directory: Option<String>,
@@ -91,11 +91,7 @@ impl Artifact {
             };
             if known.insert((path.clone(), &layer.digest)) {
                 files.push(ArtifactFile {
-                    is_archive: is_archive(&path)
-                        || layer
-                            .annotations
-                            .get(UNPACK)
-                            .is_some_and(|unpack| unpack == "true"),
+                    is_archive: is_called_archive(&path) || is_directory(layer),
                     path,
                     directory: None,
                     problem: title_problem(layer),
@@ -179,10 +175,16 @@ fn title_problem(blob: &Descriptor) -> Option<String> {
 }
 
 /// Whether a name is one of archives, those included that are not unpacked.
-fn is_archive(name: &str) -> bool {
+fn is_called_archive(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let mut endings = ARCHIVE_ENDINGS.iter().chain(&[".tar.xz", ".txz"]);
     endings.any(|ending| name.ends_with(ending))
+}
+
+/// Whether a blob is a directory as oras pushes it, and others do. What ends with `.tar` alone is what oras calls any file.
+fn is_directory(blob: &Descriptor) -> bool {
+    let is_marked = blob.annotations.get(UNPACK).is_some_and(|is| is == "true");
+    is_marked || blob.media_type.as_str().contains(".tar+")
 }
 
 /// A blob that is a file called `title`.
@@ -394,14 +396,15 @@ mod tests {
         let layers = [
             "a.tgz", "a.tar", "b", "b.tar", "..tar", "c.TAR.GZ", "d.tar.xz",
         ];
-        let layers = layers.map(|title| ("a/x", Some(title), title));
+        let mut layers: Vec<_> = layers.map(|title| ("a/x.tar", Some(title), title)).to_vec();
+        layers.push(("a/x.tar+gzip", Some("dir"), "dir"));
         let files = artifact(&layers).unwrap().files.into_iter();
         let told: Vec<_> = files
             .map(|file| (file.directory.is_some(), file.problem.is_some()))
             .collect();
         let (unpacked, plain, is_told) = ((true, false), (false, false), (false, true));
         assert_eq!(told[..3], [unpacked, is_told, plain]);
-        assert_eq!(told[3..], [is_told; 4]);
+        assert_eq!(told[3..], [is_told; 5]);
     }
 
     #[test]
