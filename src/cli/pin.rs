@@ -179,19 +179,25 @@ async fn pin_all(args: &PinArgs, all: &mut Vec<Found>) -> Result<bool> {
     check_names(args, &declared)?;
     let store = Arc::new(store::open(&args.store.path()?, Trust::Seal)?);
     let mut moves = Vec::new();
-    for Declared { name, pinned } in &declared {
+    for Declared {
+        name,
+        digest,
+        pinned,
+    } in &declared
+    {
         let mut found = Found {
             name: name.clone(),
+            digest: digest.clone(),
             ..Found::default()
         };
         let mut target = Target::Same;
         if args.names.is_empty() || args.names.contains(name) {
-            let digest = match pinned {
+            let new = match pinned {
                 Ok(pinned) => found.look(args, &files, &store, pinned).await,
                 Err(error) => Err(in_one_line(error).into()),
             };
-            match digest {
-                Ok(digest) if found.moves => target = Target::New(digest),
+            match new {
+                Ok(new) if found.moves => target = Target::New(new),
                 Ok(_) => {}
                 Err(error) => {
                     target = Target::Unknown;
@@ -204,13 +210,11 @@ async fn pin_all(args: &PinArgs, all: &mut Vec<Found>) -> Result<bool> {
             }
             all.push(found);
         }
-        if let Ok(pinned) = pinned {
-            moves.push(Move {
-                name: name.clone(),
-                digest: pinned.digest.clone(),
-                target,
-            });
-        }
+        moves.push(Move {
+            name: name.clone(),
+            digest: digest.clone(),
+            target,
+        });
     }
     let is_current = if args.check {
         check(args, all)
@@ -311,22 +315,25 @@ impl Found {
         store: &Arc<Store>,
         pinned: &Pinned,
     ) -> Result<Digest> {
-        self.digest.clone_from(&pinned.digest);
         let name = &pinned.repository;
         self.reference = Some(name.to_string());
         let tag = args.tag.as_deref().or(pinned.tag.as_deref());
         // The form before there was an attribute for it.
-        let tag = tag.or_else(|| files.tag_in_comment(&self.name, &pinned.digest));
+        let tag = tag.or_else(|| files.tag_in_comment(&self.name, &self.digest));
         let tag: Tag = tag.ok_or(PinsError::NoTag)?.parse()?;
         self.reference = Some(name.clone().tagged(tag.clone()).to_string());
         let source = Source::new(args, files, store, pinned)?;
 
-        let old: Option<Digest> = pinned.digest.parse().ok();
-        // What is pinned by sha512 stays so.
-        let algorithm = old.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        let old: Option<Digest> = self.digest.parse().ok();
+        // What is pinned by sha512, or is to be, stays so.
+        let algorithm = self.digest.split(':').next();
+        let algorithm = Algorithm::ALL
+            .into_iter()
+            .find(|known| Some(known.as_str()) == algorithm)
+            .unwrap_or(Algorithm::Sha256);
         let new = source.resolve(&tag, algorithm).await?;
         self.new = Some(new.to_string());
-        self.moves = self.new.as_ref() != Some(&pinned.digest);
+        self.moves = self.new.as_ref() != Some(&self.digest);
         // A registry counts manifests, and CI checks often.
         if self.moves || !args.check {
             let description = source.describe(&new).await?;
@@ -345,7 +352,7 @@ impl Found {
         }
         match (args.max_age, old) {
             (Some(age), Some(old)) => self.judge(age, source.dates(&old).await?)?,
-            (Some(_), None) => return Err(PinsError::NoDigest(pinned.digest.clone()).into()),
+            (Some(_), None) => return Err(PinsError::NoDigest(self.digest.clone()).into()),
             // Where nobody judges it, it may be gone.
             (None, Some(old)) if args.json => {
                 let description = source.describe(&old).await.ok();

@@ -11,6 +11,8 @@ use crate::oci::strict;
 pub struct Declared {
     /// The repository's name.
     pub name: String,
+    /// What stands as its digest.
+    pub digest: String,
     /// What it declares.
     pub pinned: Result<Pinned, BadDeclaration>,
 }
@@ -22,8 +24,6 @@ pub struct Pinned {
     pub repository: Repository,
     /// The tag that is followed, if the declaration has one.
     pub tag: Option<String>,
-    /// What stands as its digest.
-    pub digest: String,
     /// The platforms; all when empty.
     pub platforms: Vec<Platform>,
     /// Whether the registry is spoken to without TLS.
@@ -62,9 +62,12 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    pub(super) fn declared(self, name: String) -> Declared {
-        let pinned = self.pinned();
-        Declared { name, pinned }
+    pub(super) fn declared(mut self, name: String) -> Declared {
+        Declared {
+            name,
+            digest: std::mem::take(&mut self.digest),
+            pinned: self.pinned(),
+        }
     }
 
     fn pinned(self) -> Result<Pinned, BadDeclaration> {
@@ -85,7 +88,6 @@ impl Attributes {
                 .collect::<Result<_, _>>()
                 .map_err(BadDeclaration::Platform)?,
             tag: unless_empty(self.tag),
-            digest: self.digest,
             plain_http: self.plain_http,
             docker_config: unless_empty(self.docker_config),
         })

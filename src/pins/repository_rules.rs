@@ -209,7 +209,14 @@ oci_pull(
     #[test]
     fn what_bazel_prints_of_repository_rules_is_read() {
         let declared = of_show_repo(PRINTED).unwrap();
-        let [Declared { name, pinned }] = &declared[..] else {
+        let [
+            Declared {
+                name,
+                digest,
+                pinned,
+            },
+        ] = &declared[..]
+        else {
             panic!("{declared:?}");
         };
         let pinned = pinned.as_ref().unwrap();
@@ -219,7 +226,7 @@ oci_pull(
             "127.0.0.1:5000/library/debian"
         );
         assert_eq!(pinned.tag.as_deref(), Some("stable"));
-        assert_eq!(pinned.digest, "sha256:00");
+        assert_eq!(digest, "sha256:00");
         assert_eq!(pinned.platforms.len(), 2);
         assert!(pinned.plain_http);
     }
@@ -245,7 +252,7 @@ oci_pull(
 
 "#;
         let declared = of_show_repo(printed).unwrap();
-        let [Declared { name, pinned }] = &declared[..] else {
+        let [Declared { name, pinned, .. }] = &declared[..] else {
             panic!("{declared:?}");
         };
         let pinned = pinned.as_ref().unwrap();

@@ -64,10 +64,14 @@ impl Case {
         case
     }
 
-    fn write(&self, digests: [&str; 3]) {
+    fn write_files(&self, digests: [&str; 3]) {
         for (file, text) in self.files(digests) {
             fs::write(self.user.path(file), text).expect("can be written");
         }
+    }
+
+    fn write(&self, digests: [&str; 3]) {
+        self.write_files(digests);
         let docker = format!("{}-docker", self.image);
         let mut debian = pin("debian", &self.image, "stable", digests[0]);
         debian["platforms"] = json!(["linux/arm64/v8"]);
@@ -431,16 +435,20 @@ fn a_command_that_failed_is_shown_as_it_can_be_run() {
 fn what_is_pinned_by_sha512_stays_so() {
     let case = Case::new([OLD, OLD, OLD]);
     let old = format!("sha512:{}", "0f".repeat(64));
-    case.pins(&[pin("debian", &case.image, "stable", &old)]);
     let module = case.user.path("MODULE.bazel");
-    fs::write(&module, format!("digest = \"{old}\"")).expect("can be written");
-    case.run(&["--check"]).failed(&["outdated: debian"]);
-    case.run(&[]).succeeded();
-    let new = fs::read_to_string(&module).expect("can be read");
-    let new = new.trim_start_matches("digest = \"").trim_end_matches('"');
-    assert!(new.starts_with("sha512:") && new != old, "{new}");
-    case.pins(&[pin("debian", &case.image, "stable", new)]);
-    case.run(&["--check"]).succeeded();
+    let (before, after) = ("oci.pull(name = \"debian\", digest = \"", "\")");
+    for old in [old.as_str(), "sha512:TODO"] {
+        case.pins(&[pin("debian", &case.image, "stable", old)]);
+        fs::write(&module, format!("{before}{old}{after}")).expect("can be written");
+        case.run(&["--check"]).failed(&["outdated: debian"]);
+        case.run(&[]).succeeded();
+        let new = fs::read_to_string(&module).expect("can be read");
+        let new = new.strip_prefix(before).expect("it stays");
+        let new = new.strip_suffix(after).expect("it stays");
+        assert!(new.starts_with("sha512:") && new != old, "{new}");
+        case.pins(&[pin("debian", &case.image, "stable", new)]);
+        case.run(&["--check"]).succeeded();
+    }
 }
 
 #[test]
@@ -466,8 +474,16 @@ fn a_digest_that_is_written_nowhere_is_told() {
     case.pins(&[pin("untagged", &case.image, "", &computed)]);
     case.run(&[])
         .failed(&["cannot pin untagged", "tag = \"TAG\"", "--tag"]);
-    case.pins(&[pin("bad", "UPPER CASE", "x", OLD)]);
-    case.run(&[]).failed(&["cannot pin bad", "UPPER CASE"]);
+    case.pins(&[
+        pin("bad", "UPPER CASE", "x", OLD),
+        pin("third", &case.image, "stable", OLD),
+    ]);
+    case.write_files([OLD, OLD, OLD]);
+    let ran = case.run(&["--json"]);
+    let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+    assert_eq!(found[0]["digest"], OLD);
+    // Nor is it moved along.
+    ran.failed(&["cannot pin bad", "UPPER CASE", "bad unknown, third "]);
     case.pins(&[]);
     case.run(&[]).failed(&["declares nothing to pin"]);
 }
