@@ -6,8 +6,8 @@ use std::path::Path;
 
 use elf::ElfStream;
 use elf::abi::{
-    DT_NEEDED, DT_SONAME, EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_PPC64, EM_RISCV, EM_S390,
-    EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP,
+    DT_NEEDED, DT_SONAME, ELFMAGIC, EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_PPC64, EM_RISCV,
+    EM_S390, EM_X86_64, ET_DYN, ET_EXEC, PT_INTERP,
 };
 use elf::endian::AnyEndian;
 
@@ -73,7 +73,10 @@ pub enum FileFault {
     Part(u16),
     /// It is something else.
     #[error("it is no program of Linux (ELF)")]
-    NoProgram(#[source] elf::ParseError),
+    NoProgram,
+    /// It begins as a program does.
+    #[error("it is a program of Linux (ELF) that cannot be read")]
+    Damaged(#[source] elf::ParseError),
 }
 
 /// Writes the file at `path`, links followed, to `output`.
@@ -152,14 +155,18 @@ fn check_program(file: &File, metadata: &Metadata, architecture: &str) -> Result
     BufReader::new(&file)
         .take(MAX_LINE)
         .read_until(b'\n', &mut head)?;
-    if let Some(interpreter) = head.strip_prefix(b"#!") {
-        let interpreter = String::from_utf8_lossy(interpreter).trim().to_owned();
+    let interpreter = head.strip_prefix(b"#!").unwrap_or_default();
+    let interpreter = String::from_utf8_lossy(interpreter).trim().to_owned();
+    if !interpreter.is_empty() {
         return fault(FileFault::Script(interpreter));
+    }
+    if !head.starts_with(&ELFMAGIC) {
+        return fault(FileFault::NoProgram);
     }
     file.rewind()?;
     let parsed = ElfStream::<AnyEndian, _>::open_stream(file);
-    let no_program = |error| Checked::Fault(FileFault::NoProgram(error));
-    let mut program = parsed.map_err(no_program)?;
+    let damaged = |error| Checked::Fault(FileFault::Damaged(error));
+    let mut program = parsed.map_err(damaged)?;
     let machine = program.ehdr.e_machine;
     if machine_of(architecture).is_some_and(|expected| expected != machine) {
         let architecture = architecture.to_owned();
@@ -174,7 +181,7 @@ fn check_program(file: &File, metadata: &Metadata, architecture: &str) -> Result
         .find(|segment| segment.p_type == PT_INTERP)
         .copied()
     else {
-        return if is_program(&mut program).map_err(no_program)? {
+        return if is_program(&mut program).map_err(damaged)? {
             Ok(())
         } else {
             fault(FileFault::Part(program.ehdr.e_type))
@@ -185,7 +192,7 @@ fn check_program(file: &File, metadata: &Metadata, architecture: &str) -> Result
             let name = String::from_utf8_lossy(name);
             fault(FileFault::Loader(name.trim_end_matches('\0').to_owned()))
         }
-        Err(error) => Err(no_program(error)),
+        Err(error) => Err(damaged(error)),
     }
 }
 

@@ -299,6 +299,9 @@ fn a_file_is_what_its_path_leads_to() {
     let second = executable(second, "bin/core", &core);
     let second = executable(second, "bin/library", &library());
     let second = executable(second, "bin/old", b"new");
+    let second = executable(second, "bin/empty", b"");
+    let second = executable(second, "bin/nobody", b"#! \n");
+    let second = executable(second, "bin/cut", b"\x7fELF\x02");
     image(&user, &[first, second]);
     let take = |path: &str, more: &[&str]| {
         let arguments = [
@@ -342,7 +345,10 @@ fn a_file_is_what_its_path_leads_to() {
         ("bin/object", "an object file"),
         ("bin/core", "a core dump"),
         ("bin/library", "a library"),
-        ("bin/old", "no program"),
+        ("bin/old", "no program of Linux (ELF)\n"),
+        ("bin/empty", "no program of Linux (ELF)\n"),
+        ("bin/nobody", "no program of Linux (ELF)\n"),
+        ("bin/cut", "(ELF) that cannot be read"),
         ("etc/kept", "not executable"),
     ] {
         take(path, &["--program"]).failed(&["out of the image", problem]);
