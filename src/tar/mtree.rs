@@ -7,12 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::copy_data;
 use super::reader::{Archive, Content, Device, Entry, Mtime, TarError};
+use crate::io::drain;
 use crate::oci::digest::{Algorithm, HashingWriter};
 
 /// Writes a line for each entry of an archive, in the archive's order. What mtree(5) has no word for is said as other
 /// programs say it: `sha256digest` and `hardlink`, and `xattr.NAME` with the value in base64.
-pub(crate) fn list(reader: impl BufRead, writer: &mut impl Write) -> Result<(), TarError> {
-    let mut archive = Archive::new(reader);
+pub(crate) fn list(mut reader: impl BufRead, writer: &mut impl Write) -> Result<(), TarError> {
+    let mut archive = Archive::new(&mut reader);
     writer.write_all(b"#mtree\n").map_err(TarError::Write)?;
     while let Some(entry) = archive.next()? {
         let mut line = words(&entry);
@@ -23,7 +24,8 @@ pub(crate) fn list(reader: impl BufRead, writer: &mut impl Write) -> Result<(), 
         }
         writeln!(writer, "{}", line.join(" ")).map_err(TarError::Write)?;
     }
-    Ok(())
+    // The checksum of a compressed archive is behind its entries.
+    Ok(drain(reader)?)
 }
 
 fn words(entry: &Entry) -> Vec<String> {

@@ -178,10 +178,64 @@ fn what_is_no_archive_is_refused() {
             "gzip, zstd or xz",
         ]);
     }
-    for archive in ["text", "cut.tar", "cut.tgz"] {
+    for archive in ["text", "empty", "cut.tar", "cut.tgz"] {
         layer(&user, &["--tar", archive, "--empty-directory", "/z"])
             .failed(&[archive, "is not a whole tar archive"]);
     }
+}
+
+/// The checksum of a compressed archive is behind all that is in it.
+#[test]
+fn an_archive_is_read_to_its_end() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir d e; echo good >d/f; tar -cf d.tar d; tar -cf e.tar e; gzip -kn d.tar; xz -k d.tar; : | gzip >nothing.tgz",
+    );
+    // The last bytes of gzip are its checksum and length; those of xz an index and a footer.
+    let spoil = |name: &str, from_end: usize| {
+        let mut bytes = fs::read(user.path(name)).expect("it is there");
+        let place = bytes.len() - from_end;
+        bytes[place] ^= 1;
+        fs::write(user.path(name), bytes).expect("can be written");
+    };
+    spoil("d.tar.gz", 8);
+    spoil("d.tar.xz", 1);
+    for archive in ["d.tar.gz", "d.tar.xz", "nothing.tgz"] {
+        for more in [
+            &[][..],
+            &["--tar", "e.tar"],
+            &["--empty-directory", "/z"],
+            &["--compression", "zstd"],
+        ] {
+            layer(&user, &[&["--tar", archive], more].concat())
+                .failed(&[archive, "is not a whole tar archive"]);
+        }
+    }
+    user.run(&["mtree", "d.tar.gz", "--output", "list"])
+        .failed(&["d.tar.gz", "is not a whole tar archive"]);
+}
+
+#[test]
+fn a_hard_link_stands_behind_what_it_is_a_name_of() {
+    let user = new_user();
+    prepare(
+        &user,
+        "echo x >f; ln f g; tar -cf twice.tar f f; tar -cf file.tar f; cp file.tar link.tar; \
+         tar -cf both.tar f g; tar --delete -f both.tar f; mkdir e; tar -cf e.tar e",
+    );
+    // GNU tar writes a file that is named twice as a link to itself.
+    layer(&user, &["--tar", "twice.tar", "--tar", "e.tar"]).succeeded();
+    prepare(
+        &user,
+        "mkdir out; tar -xzf layer.tar.gz -C out; cmp f out/f",
+    );
+    layer(&user, &["--tar", "file.tar", "--tar", "both.tar"]).succeeded();
+    layer(&user, &["--tar", "both.tar", "--tar", "file.tar"]).failed(&[
+        "both.tar",
+        "its entry \"g\"",
+        "only a later archive has",
+    ]);
 }
 
 #[test]
@@ -433,6 +487,23 @@ fn a_parent_that_nobody_named_must_not_change_the_base() {
     .succeeded();
     verify_on(&user, "base.tar", &["--file", "/x/y", "x"])
         .failed(&["the directory /x", "no directory in the layers below"]);
+}
+
+#[test]
+fn a_name_that_is_no_text_goes_where_links_of_the_base_lead() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir bin; echo y >\"bin/$(printf 'a\\351')\"; tar -cf bin.tar bin",
+    );
+    layer(
+        &user,
+        &["--tar", "bin.tar", "--base-link", "/bin", "usr/bin"],
+    )
+    .succeeded();
+    let listed = listed(&user);
+    assert!(listed.contains(" usr/bin/a"), "{listed}");
+    assert!(!listed.contains(" bin/"), "{listed}");
 }
 
 #[test]

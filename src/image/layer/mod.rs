@@ -13,7 +13,9 @@ use crate::files::{FileError, WholeFile, io_failed, open_regular};
 use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, Digest, HashingWriter};
-use crate::tar::{Archive, Compressor, Packing, TarError, UnnamedParent, list, open_archive};
+use crate::tar::{
+    Archive, Compressor, Entry, Packing, TarError, UnnamedParent, list, open_archive,
+};
 
 use super::DIFF_ID;
 use writer::write_tar;
@@ -226,10 +228,23 @@ fn not_a_tar(path: &Path) -> impl Fn(TarError) -> LayerError + Copy {
 
 /// Copies an archive byte for byte, if it is one.
 fn copy_tar(path: &Path, reader: impl Read, writer: impl Write) -> Result<(), LayerError> {
+    read_tar(path, reader, writer, |_, _| Ok(()))
+}
+
+/// Reads an archive to its end, because the checksum of a compressed one is behind its entries. What is read is written to
+/// `writer`.
+fn read_tar<R: Read, W: Write>(
+    path: &Path,
+    reader: R,
+    writer: W,
+    mut each: impl FnMut(Entry, &mut Archive<BufReader<&mut Tee<R, W>>>) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
     let not_a_tar = not_a_tar(path);
     let mut tee = Tee::new(reader, writer);
     let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, &mut tee));
-    while archive.next().map_err(not_a_tar)?.is_some() {}
+    while let Some(entry) = archive.next().map_err(not_a_tar)? {
+        each(entry, &mut archive)?;
+    }
     drain(&mut tee).map_err(|error| not_a_tar(error.into()))?;
     if tee.count() == 0 {
         return Err(not_a_tar(TarError::Form("it is empty")));

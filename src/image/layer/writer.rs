@@ -13,7 +13,7 @@ use crate::tar::{
 };
 
 use super::content::{LayerContent, LayerEntry, Owner, not_a_directory};
-use super::{LayerError, LayerOptions, not_a_tar, open_tar};
+use super::{LayerError, LayerOptions, not_a_tar, open_tar, read_tar};
 
 /// What is kept of an archive's entry beside its path while a layer is made, more or less.
 const LISTED_MEMORY: u64 = 200;
@@ -43,12 +43,11 @@ pub(super) fn write_tar(
         layer.add_entry(path, entry)?;
     }
     for (number, path) in content.tars.iter().enumerate() {
-        let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, open_tar(path)?));
         let mut count = 0;
-        while let Some(entry) = archive.next().map_err(not_a_tar(path))? {
+        read_tar(path, open_tar(path)?, io::sink(), |entry, archive| {
             count += 1;
-            layer.add_archived(number, count, entry, &mut archive)?;
-        }
+            layer.add_archived(number, count, entry, archive)
+        })?;
     }
     // Where only some paths are taken, others may have been meant.
     let is_whole = content.take.is_empty() && content.leave.is_empty();
@@ -168,12 +167,18 @@ impl<W: Write> LayerWriter<'_, W> {
 
     /// Looks through the next archive.
     fn list(&mut self, path: &Path) -> Result<(), LayerError> {
-        let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, open_tar(path)?));
-        let mut archived = HashMap::new();
+        let mut archived: HashMap<_, Archived> = HashMap::new();
         let mut number = 0;
-        while let Some(mut entry) = archive.next().map_err(not_a_tar(path))? {
+        read_tar(path, open_tar(path)?, io::sink(), |mut entry, _| {
             number += 1;
             self.place_archived(&mut entry)?;
+            // GNU tar writes that of a file which is named twice.
+            if let Content::HardLink { target } = &entry.content
+                && *target == entry.path
+                && archived.contains_key(target)
+            {
+                return Ok(());
+            }
             self.memory += entry.path.len() as u64 + LISTED_MEMORY;
             if self.memory > MAX_MEMORY {
                 return Err(not_a_tar(path)(TarError::TooMuch));
@@ -181,7 +186,8 @@ impl<W: Write> LayerWriter<'_, W> {
             let is_directory = entry.content == Content::Directory;
             let directory = is_directory.then_some(entry.metadata);
             archived.insert(entry.path, Archived { number, directory });
-        }
+            Ok(())
+        })?;
         self.archived.push(archived);
         Ok(())
     }
@@ -212,13 +218,21 @@ impl<W: Write> LayerWriter<'_, W> {
             return Ok(());
         }
         let path = &self.content.tars[archive_number];
-        if let Content::HardLink { target } = &entry.content
-            && archived
-                .get(target)
-                .is_some_and(|target| target.number > number)
-        {
-            let problem = "is a hard link to what the archive has again, or only, after it";
-            return Err(not_a_tar(path)(TarError::entry(&entry.path, problem)));
+        if let Content::HardLink { target } = &entry.content {
+            let problem = match archived.get(target) {
+                Some(target) if target.number >= number => {
+                    Some("is a hard link to what the archive has again, or only, after it")
+                }
+                None if !self.places.contains_key(target) => {
+                    let mut later = self.archived[archive_number + 1..].iter();
+                    let is_later = later.any(|archived| archived.contains_key(target));
+                    is_later.then_some("is a hard link to what only a later archive has")
+                }
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                return Err(not_a_tar(path)(TarError::entry(&entry.path, problem)));
+            }
         }
         let size = match entry.content {
             Content::File { size } => size,
@@ -231,10 +245,17 @@ impl<W: Write> LayerWriter<'_, W> {
 
     /// Leads a path where the base's links lead it.
     fn follow(&self, path: &mut Vec<u8>, all: bool) -> Result<(), LayerError> {
-        // The links are text, so they are on no other way.
-        if let Ok(text) = str::from_utf8(path) {
-            *path = self.content.place(text, all)?.into_bytes();
-        }
+        // The links are text, so they are on no way behind what is none.
+        let (text, all) = match str::from_utf8(path) {
+            Ok(text) => (text, all),
+            Err(error) => {
+                let text = str::from_utf8(&path[..error.valid_up_to()]).unwrap_or_default();
+                (text.rsplit_once('/').unwrap_or_default().0, true)
+            }
+        };
+        let length = text.len();
+        let placed = self.content.place(text, all)?.into_bytes();
+        path.splice(..length, placed);
         Ok(())
     }
 
