@@ -178,6 +178,8 @@ impl FromStr for HealthOption {
         } else {
             nanoseconds(value).filter(|time| *time == 0 || *time >= LEAST_TIME)
         };
+        // Who reads a config has 63 bits for it.
+        let value = value.filter(|value| i64::try_from(*value).is_ok());
         let value = value.ok_or_else(|| {
             format!("{text:?} has no value that fits: a number for retries, else a time of a millisecond or more, such as 1m30s or 1.5s")
         })?;

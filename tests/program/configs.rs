@@ -156,7 +156,13 @@ fn what_docker_drops_is_dropped_and_what_it_has_can_be_set() {
     assert_eq!(config["config"], expected);
 
     image(&user, &["--healthcheck", "curl"]).failed(&["curl", "begins with CMD"]);
-    for option in ["interval=5", "every=5s", "retries=x"] {
+    for option in [
+        "interval=5",
+        "every=5s",
+        "retries=x",
+        "interval=5124095h",
+        "retries=9223372036854775808",
+    ] {
         image(
             &user,
             &["--healthcheck", "NONE", "--healthcheck-option", option],
