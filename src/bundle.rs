@@ -117,7 +117,7 @@ pub fn export_images(
         let digest = image
             .digest()
             .ok_or_else(|| BundleError::NoDigest(image.to_string()))?;
-        let Some((root, manifest)) = manifest(store, digest).map_err(|error| match error {
+        let Some((root, _)) = manifest(store, digest).map_err(|error| match error {
             Unusable::Store(error) => error.into(),
             Unusable::Manifest(source) => BundleError::Manifest {
                 image: image.to_string(),
@@ -131,11 +131,10 @@ pub fn export_images(
                 digest: digest.clone(),
             });
         };
-        let chosen = match manifest {
-            Manifest::Index(index) if !platforms.is_empty() => {
-                Some(choose_below(store, image, index, platforms)?)
-            }
-            _ => None,
+        let chosen = if platforms.is_empty() {
+            None
+        } else {
+            Some(choose_below(store, image, &root, platforms)?)
         };
         let wanted = |entry: &Descriptor| {
             let chosen = chosen.as_ref();
@@ -277,18 +276,16 @@ fn manifest(store: &Store, digest: &Digest) -> Result<Option<(Descriptor, Manife
     Ok(Some((root, manifest)))
 }
 
-/// The manifests below an index that are for these platforms.
+/// What is for these platforms: a manifest, or those below an index.
 fn choose_below(
     store: &Store,
     image: &Reference,
-    index: ImageIndex,
+    root: &Descriptor,
     platforms: &[Platform],
 ) -> Result<BTreeSet<Digest>, BundleError> {
     let mut images = Vec::new();
     let mut walk = Walk::default();
-    for entry in manifests_of(index) {
-        walk.add(entry, ())?;
-    }
+    walk.add(root.clone(), ())?;
     while let Some((mut descriptor, ())) = walk.next() {
         let found = manifest(store, &descriptor.digest).ok().flatten();
         match found {

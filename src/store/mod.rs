@@ -439,29 +439,43 @@ impl Store {
 
     /// Every blob.
     pub fn blobs(&self) -> Result<Vec<Blob>, StoreError> {
-        let mut blobs = Vec::new();
+        let entries = self.entries()?.into_iter();
+        let files = entries.filter(|(_, metadata)| metadata.is_file());
+        Ok(files
+            .map(|(digest, metadata)| self.blob(digest, &metadata))
+            .collect())
+    }
+
+    /// What stands where blobs are, files or not.
+    fn entries(&self) -> Result<Vec<(Digest, fs::Metadata)>, StoreError> {
+        let mut entries = Vec::new();
         for algorithm in Algorithm::ALL {
             let directory = self.root.join("blobs").join(algorithm.as_str());
-            for (name, metadata) in list(&directory)? {
-                let Ok(digest) = format!("{}:{name}", algorithm.as_str()).parse() else {
-                    continue;
-                };
-                let digest: Digest = digest;
-                let note = self.root.join(Self::below("used", &digest));
-                // An older version of this program noted uses in the blob's own time.
-                let last_used = fs::symlink_metadata(note)
-                    .and_then(|note| note.modified())
-                    .or_else(|_| metadata.accessed());
-                blobs.push(Blob {
-                    size: metadata.len(),
-                    allocated: allocated(&metadata),
-                    shared: links(&metadata).is_some_and(|links| links > 1),
-                    last_used: last_used.unwrap_or(SystemTime::UNIX_EPOCH),
-                    digest,
-                });
-            }
+            entries.extend(
+                list(&directory)?
+                    .into_iter()
+                    .filter_map(|(name, metadata)| {
+                        let digest = format!("{}:{name}", algorithm.as_str()).parse().ok()?;
+                        Some((digest, metadata))
+                    }),
+            );
         }
-        Ok(blobs)
+        Ok(entries)
+    }
+
+    fn blob(&self, digest: Digest, metadata: &fs::Metadata) -> Blob {
+        let note = self.root.join(Self::below("used", &digest));
+        // An older version of this program noted uses in the blob's own time.
+        let last_used = fs::symlink_metadata(note)
+            .and_then(|note| note.modified())
+            .or_else(|_| metadata.accessed());
+        Blob {
+            size: metadata.len(),
+            allocated: allocated(metadata),
+            shared: links(metadata).is_some_and(|links| metadata.is_file() && links > 1),
+            last_used: last_used.unwrap_or(SystemTime::UNIX_EPOCH),
+            digest,
+        }
     }
 
     /// The bytes that are allocated for what is half-written.
@@ -475,16 +489,28 @@ impl Store {
         for algorithm in Algorithm::ALL {
             let directory = self.root.join("ingest").join(algorithm.as_str());
             let listed = list(&directory)?.into_iter();
+            let listed = listed.filter(|(_, metadata)| metadata.is_file());
             files.extend(listed.map(|(name, metadata)| (directory.join(name), metadata)));
         }
         Ok(files)
     }
 
-    /// Hashes every blob, removes those whose bytes are wrong, and returns these.
+    /// Hashes every blob, removes those whose bytes are wrong or that are no files, and returns these.
     pub fn verify(&self) -> Result<Vec<Blob>, StoreError> {
         let mut wrong = Vec::new();
-        for blob in self.blobs()? {
-            let path = self.blob_path(&blob.digest);
+        for (digest, metadata) in self.entries()? {
+            let path = self.blob_path(&digest);
+            let blob = self.blob(digest, &metadata);
+            if !metadata.is_file() {
+                let removed = if metadata.is_dir() {
+                    fs::remove_dir_all(&path)
+                } else {
+                    fs::remove_file(&path)
+                };
+                failed("remove", &path, removed)?;
+                wrong.push(blob);
+                continue;
+            }
             let file = failed("open", &path, File::open(&path))?;
             let held = self
                 .seals
@@ -742,9 +768,7 @@ fn list(directory: &Path) -> Result<Vec<(String, fs::Metadata)>, StoreError> {
     for entry in entries {
         let entry = failed("list", directory, entry)?;
         let metadata = failed("read", &entry.path(), entry.metadata())?;
-        if let Ok(name) = entry.file_name().into_string()
-            && metadata.is_file()
-        {
+        if let Ok(name) = entry.file_name().into_string() {
             files.push((name, metadata));
         }
     }

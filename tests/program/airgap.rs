@@ -49,6 +49,13 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
     export(&["debian:stable"]).failed(&["debian:stable has no digest"]);
     assert!(!user.path("blobs.tar").exists());
 
+    // An image by itself has a platform too.
+    let (registry_of_image, image) = serve(&Content::image(&[noise(1, 1000)]));
+    user.run(&["pull", &image, "--output", "image"]).succeeded();
+    export(&[&image, "--platform", "linux/arm64"]).failed(&["no image for linux/arm64"]);
+    export(&[&image, "--platform", "linux/amd64"]).succeeded();
+    drop(registry_of_image);
+
     export(&[&debian, "--platform", "linux/arm64"]).succeeded();
     let receiver = new_user();
     copy(&user, &receiver);

@@ -676,6 +676,18 @@ fn an_edit_that_hides_is_found_by_who_verifies() {
     assert!(!path.exists());
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
+    // What is no file is no blob, and in the way of the next pull.
+    let no_files: [fn(&Path); 2] = [
+        |path| std::os::unix::fs::symlink("nowhere", path).expect("can be made"),
+        |path| fs::create_dir_all(path.join("d")).expect("can be made"),
+    ];
+    for make in no_files {
+        make(&path);
+        user.run(&["store", "verify", "--store", "store"])
+            .failed(&[&layer, "removed"]);
+        user.run(&["store", "verify", "--store", "store"])
+            .succeeded();
+    }
 }
 
 #[test]
