@@ -1,5 +1,8 @@
 //! Variables in the values of variables, as a Dockerfile's `ENV` expands them.
 
+/// How deep variables may stand in one another.
+const MAX_DEPTH: usize = 100;
+
 /// Why a value cannot be expanded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
@@ -14,6 +17,9 @@ pub enum ExpandError {
         "'${{{0}}}' is none of ${{X}}, ${{X:-WORD}}, ${{X-WORD}}, ${{X:+WORD}}, ${{X+WORD}}, ${{X:?WORD}} and ${{X?WORD}}"
     )]
     Form(String),
+    /// There is no end to it.
+    #[error("variables stand in one another more than {MAX_DEPTH} times")]
+    Depth,
     /// A variable that must be there is not.
     #[error("{name} is not set: {word}")]
     Unset {
@@ -29,6 +35,17 @@ pub(super) fn expand<'a>(
     text: &str,
     value: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<String, ExpandError> {
+    expand_at(0, text, value)
+}
+
+fn expand_at<'a>(
+    depth: usize,
+    text: &str,
+    value: &impl Fn(&str) -> Option<&'a str>,
+) -> Result<String, ExpandError> {
+    if depth > MAX_DEPTH {
+        return Err(ExpandError::Depth);
+    }
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -38,7 +55,7 @@ pub(super) fn expand<'a>(
             rest = after;
         } else if let Some(after) = after.strip_prefix('{') {
             let end = closing(after).ok_or(ExpandError::Open)?;
-            expanded += &braced(&after[..end], value)?;
+            expanded += &braced(depth, &after[..end], value)?;
             rest = &after[end + 1..];
         } else {
             let (name, after) = after.split_at(name_length(after));
@@ -57,6 +74,7 @@ pub(super) fn expand<'a>(
 
 /// What stands between braces.
 fn braced<'a>(
+    depth: usize,
     inside: &str,
     value: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<String, ExpandError> {
@@ -79,11 +97,11 @@ fn braced<'a>(
     let word = characters.as_str();
     match (kind, found) {
         (Some('-' | '?'), Some(found)) => Ok(found.to_owned()),
-        (Some('-'), None) | (Some('+'), Some(_)) => expand(word, value),
+        (Some('-'), None) | (Some('+'), Some(_)) => expand_at(depth + 1, word, value),
         (Some('+'), None) => Ok(String::new()),
         (Some('?'), None) => Err(ExpandError::Unset {
             name: name.to_owned(),
-            word: expand(word, value)?,
+            word: expand_at(depth + 1, word, value)?,
         }),
         _ => Err(unknown()),
     }
@@ -168,6 +186,9 @@ mod tests {
         ] {
             assert!(expanded(text).is_err(), "{text}");
         }
+        let nested = |times| "${NONE:-".repeat(times) + &"}".repeat(times);
+        assert_eq!(expanded(&nested(100)), Ok(String::new()));
+        assert_eq!(expanded(&nested(100_000)), Err(ExpandError::Depth));
         let error = expanded("${EMPTY:?it is $SET}").unwrap_err().to_string();
         assert_eq!(error, "EMPTY is not set: it is value");
     }
