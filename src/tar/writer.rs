@@ -50,10 +50,8 @@ pub(crate) fn headers(entry: &Entry) -> Vec<u8> {
     };
     header.set_entry_type(kind);
     let mut bytes = Vec::with_capacity(BLOCK);
-    // A hard link has the attributes of what it is another name of.
-    if !matches!(entry.content, Content::HardLink { .. }) {
-        extend(&mut bytes, EntryType::XHeader, &pax(metadata));
-    }
+    // A hard link has those of what it is another name of: containerd gives it its owner anew, which takes capabilities away.
+    extend(&mut bytes, EntryType::XHeader, &pax(metadata));
     let old = header.as_old_mut();
     for (text, field, kind) in [
         (&name[..], &mut old.name, EntryType::GNULongName),

@@ -621,6 +621,51 @@ fn patterns_go_where_the_links_of_the_base_lead() {
 }
 
 #[test]
+fn a_name_that_removes_something_is_not_taken_from_a_directory() {
+    let user = new_user();
+    prepare(&user, "mkdir -p d/sub; : >d/sub/.wh.gone; : >empty");
+    layer(&user, &["--directory", "/d", "d"]).failed(&["d/sub/.wh.gone", "layers below"]);
+    layer(&user, &["--file", "/d/.wh.gone", "empty"]).succeeded();
+}
+
+/// containerd gives each name its owner, and with that the file loses its capabilities.
+#[test]
+fn each_name_of_a_file_has_its_attributes() {
+    let user = new_user();
+    let capability: &[(&str, &[u8])] = &[("SCHILY.xattr.security.capability", b"\x01\0\0\x02")];
+    let mut link = tar::Header::new_ustar();
+    link.set_path("ping2").expect("short");
+    link.set_link_name("ping").expect("short");
+    link.set_entry_type(tar::EntryType::Link);
+    link.set_size(0);
+    link.set_mode(0o644);
+    link.set_cksum();
+    let file = with_pax(capability, "ping", 3, b"one");
+    let archive = [&file, link.as_bytes().as_slice(), &[0; 1024]].concat();
+    fs::write(user.path("ping.tar"), archive).expect("can be written");
+    layer(&user, &["--tar", "ping.tar", "--empty-directory", "/z"]).succeeded();
+    prepare(&user, "gunzip -c layer.tar.gz >layer.tar");
+    let bytes = fs::read(user.path("layer.tar")).expect("it is there");
+    let has = |needle: &[u8]| {
+        bytes
+            .windows(needle.len())
+            .filter(|part| *part == needle)
+            .count()
+    };
+    assert_eq!(has(b"SCHILY.xattr.security.capability="), 2);
+}
+
+#[test]
+fn what_no_system_can_have_is_refused() {
+    let user = new_user();
+    prepare(&user, ": >f");
+    let long = "l/".repeat(2048);
+    layer(&user, &["--file", &format!("/{long}f"), "f"]).failed(&["longer than"]);
+    layer(&user, &["--symlink", "/s", &long]).failed(&["longer than"]);
+    layer(&user, &["--symlink", "/s", ""]).failed(&["is not a path"]);
+}
+
+#[test]
 fn links_in_a_directory_stay_links() {
     let user = new_user();
     prepare(

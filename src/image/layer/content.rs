@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use crate::files::io_failed;
 use crate::image::metadata::{MetadataChange, MetadataRule, PathPattern};
-use crate::tar::{components, stays_inside};
+use crate::tar::{MAX_PATH, components, stays_inside};
 
 use super::LayerError;
 
@@ -142,6 +142,15 @@ impl LayerContent {
         if !self.takes(&name) {
             return Ok(false);
         }
+        match &entry {
+            LayerEntry::Symlink { target } if target.is_empty() => {
+                return Err(LayerError::Path(target.clone()));
+            }
+            LayerEntry::Symlink { target } if target.len() > MAX_PATH => {
+                return Err(LayerError::Long(target.clone()));
+            }
+            _ => {}
+        }
         if entry != LayerEntry::Directory {
             let below = format!("{name}/");
             let mut children = self.entries.range(below.clone()..);
@@ -189,6 +198,10 @@ impl LayerContent {
             let not_utf8 = || LayerError::Path(local.display().to_string());
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(not_utf8)?;
+            // Who names such a path wants that; of a tree it is but what somebody called a file.
+            if name.starts_with(".wh.") {
+                return Err(LayerError::Whiteout(local.display().to_string()));
+            }
             let inner = if inner.is_empty() {
                 name.to_owned()
             } else {
@@ -317,6 +330,9 @@ fn normal(path: &str) -> Result<String, LayerError> {
         .collect();
     if parts.contains(&"..") || path.contains('\0') || path.is_empty() {
         return Err(LayerError::Path(path.to_owned()));
+    }
+    if path.len() > MAX_PATH {
+        return Err(LayerError::Long(path.to_owned()));
     }
     Ok(parts.join("/"))
 }

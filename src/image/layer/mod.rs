@@ -14,7 +14,7 @@ use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, Digest, HashingWriter};
 use crate::tar::{
-    Archive, Compressor, Entry, Packing, TarError, UnnamedParent, list, open_archive,
+    Archive, Compressor, Entry, MAX_PATH, Packing, TarError, UnnamedParent, list, open_archive,
 };
 
 use super::DIFF_ID;
@@ -29,6 +29,14 @@ pub enum LayerError {
     /// A path that no layer can hold.
     #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
     Path(String),
+    /// A file of a directory has a name that removes what is below.
+    #[error(
+        "{0} has a name that in a layer removes what layers below have (layer.md, Whiteouts): leave it out, or name its path where it is meant so"
+    )]
+    Whiteout(String),
+    /// Longer than systems take paths.
+    #[error("a path or link is longer than the {MAX_PATH} bytes that one may have: {0:?}")]
+    Long(String),
     /// An archive has an entry that cannot be used.
     #[error("{path} has an entry that no layer can have", path = path.display())]
     Entry {

@@ -271,10 +271,13 @@ impl<W: Write> LayerWriter<'_, W> {
         self.make_way(source, &entry.path)?;
         self.apply_rules(&mut entry, |_| true);
         if let Content::HardLink { target } = &entry.content
-            && !self.content.rules.is_empty()
             && let Some(place) = self.places.get(target)
         {
-            entry.metadata = place.metadata.clone();
+            if self.content.rules.is_empty() {
+                entry.metadata.xattrs = place.metadata.xattrs.clone();
+            } else {
+                entry.metadata = place.metadata.clone();
+            }
         }
         if let Some(place) = self.places.get(&entry.path) {
             // What the layer itself says of a directory counts.
