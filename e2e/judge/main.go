@@ -1,7 +1,8 @@
 // The judge says what Go's decoder makes of a document, with the types that crane and many scanners use.
 //
 // Each line of its input is a word and a base64 text: "manifest" or "config" with a document, or "layout"
-// with a directory's path. For each it prints a line: a JSON object of what it understood.
+// with a directory's path, or "choice" with that of a layout of one index. For each it prints a line: JSON of what
+// it understood, which of a choice is the image that it takes for linux/amd64.
 package main
 
 import (
@@ -9,12 +10,17 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 func main() {
@@ -41,6 +47,8 @@ func main() {
 			understood = config(document)
 		case "layout":
 			understood = layout(string(document))
+		case "choice":
+			understood = choice(string(document))
 		}
 		if err := encoder.Encode(understood); err != nil {
 			panic(err)
@@ -197,4 +205,46 @@ func below(root string, document []byte, depth int) ([]any, bool) {
 		}
 	}
 	return images, true
+}
+
+// The image for linux/amd64 of the one index that a layout lists, as whoever pulls it from a registry takes it; nil
+// if there is none.
+func choice(root string) any {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		algorithm, hex, found := strings.Cut(path.Base(r.URL.Path), ":")
+		if !found {
+			return
+		}
+		content, err := os.ReadFile(filepath.Join(root, "blobs", algorithm, hex))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		var document struct{ MediaType string }
+		_ = json.Unmarshal(content, &document)
+		w.Header().Set("Content-Type", document.MediaType)
+		_, _ = w.Write(content)
+	}))
+	defer server.Close()
+	document, err := os.ReadFile(filepath.Join(root, "index.json"))
+	if err != nil {
+		panic(err)
+	}
+	m, err := v1.ParseIndexManifest(bytes.NewReader(document))
+	if err != nil {
+		panic(err)
+	}
+	reference, err := name.NewDigest(strings.TrimPrefix(server.URL, "http://") + "/image@" + m.Manifests[0].Digest.String())
+	if err != nil {
+		panic(err)
+	}
+	taken, err := remote.Image(reference, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))
+	if err != nil {
+		return nil
+	}
+	digest, err := taken.Digest()
+	if err != nil {
+		return nil
+	}
+	return digest.String()
 }

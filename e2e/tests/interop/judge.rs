@@ -453,6 +453,65 @@ fn layout(random: &mut Random, root: &Path) -> bool {
     is_plain
 }
 
+/// A layout of one index of images and artifacts, some of them in further indexes, with platforms and media types that are
+/// right or not.
+fn choice(random: &mut Random, root: &Path) {
+    fs::create_dir_all(root.join("blobs/sha256")).expect("it can be made");
+    fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("written");
+    let index = index_of_some(random, root, 0);
+    fs::write(root.join("index.json"), plain_index(&[index]).to_string()).expect("written");
+}
+
+fn add(root: &Path, media_type: &str, bytes: &[u8]) -> Value {
+    let pointer = pointer(media_type, bytes);
+    let digest: Digest = pointer["digest"].as_str().unwrap().parse().unwrap();
+    fs::write(root.join(digest.blob_path()), bytes).expect("written");
+    pointer
+}
+
+fn index_of_some(random: &mut Random, root: &Path, depth: usize) -> Value {
+    let mut entries = Vec::new();
+    for _ in 0..=random.below(3) {
+        let mut entry = if depth < 3 && random.below(3) == 0 {
+            index_of_some(random, root, depth + 1)
+        } else {
+            some_manifest(random, root)
+        };
+        if random.below(6) == 0 {
+            entry["mediaType"] = json!(["application/json", ""][random.below(2)]);
+        }
+        let platform = |architecture| json!({"os": "linux", "architecture": architecture});
+        match random.below(6) {
+            0 | 1 => {}
+            2 | 3 => entry["platform"] = platform("amd64"),
+            4 => entry["platform"] = platform("arm64"),
+            _ => entry["platform"] = json!({"os": "unknown", "architecture": "unknown"}),
+        }
+        entries.push(entry);
+    }
+    add(root, INDEX, plain_index(&entries).to_string().as_bytes())
+}
+
+/// An image of one of two platforms, or an artifact.
+fn some_manifest(random: &mut Random, root: &Path) -> Value {
+    let layer = [b"layer".as_slice(), b"another"][random.below(2)];
+    let layer_type = [LAYER, LAYER, LAYER, "application/octet-stream"][random.below(4)];
+    let layer = add(root, layer_type, layer);
+    let architecture = ["amd64", "amd64", "arm64"][random.below(3)];
+    let config = json!({
+        "os": "linux", "architecture": architecture,
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+    });
+    let config = match random.below(5) {
+        0 => add(root, "application/vnd.oci.empty.v1+json", b"{}"),
+        _ => add(root, CONFIG, config.to_string().as_bytes()),
+    };
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer],
+    });
+    add(root, MANIFEST, manifest.to_string().as_bytes())
+}
+
 fn build_judge(directory: &Path) -> PathBuf {
     let program = directory.join("judge");
     let built = Command::new("go")
@@ -581,5 +640,49 @@ fn what_both_accept_they_read_alike() {
         "{} of {}: {shown:#?}",
         wrong.len(),
         cases.len()
+    );
+}
+
+#[test]
+fn what_both_take_for_a_platform_is_one_image() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let program = build_judge(directory.path());
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let cases: Vec<Case> = (0..2000)
+        .map(|number| {
+            let root = directory.path().join(number.to_string());
+            choice(&mut random, &root);
+            let text = root.to_str().expect("a path of ours").to_owned();
+            Case {
+                kind: "choice",
+                text,
+                is_plain: false,
+            }
+        })
+        .collect();
+    let wanted: Platform = "linux/amd64".parse().expect("a platform");
+    let (mut both, mut refused) = (0, 0);
+    let mut wrong = Vec::new();
+    for (case, judged) in cases.iter().zip(judge(&program, &cases)) {
+        let ours = find_image(Path::new(&case.text), Some(&wanted)).ok();
+        let Some(ours) = ours.map(|image| json!(image.descriptor.digest)) else {
+            refused += 1;
+            continue;
+        };
+        if !judged.is_null() {
+            both += 1;
+            if ours != judged {
+                wrong.push(format!("{}: ours {ours}, Go's {judged}", case.text));
+            }
+        }
+    }
+    println!("{refused} refused here, {both} taken by both");
+    assert!(both > 200 && refused > 200, "{both}, {refused}");
+    let kept = (!wrong.is_empty()).then(|| directory.keep());
+    assert!(
+        wrong.is_empty(),
+        "{} in {kept:?}: {:#?}",
+        wrong.len(),
+        &wrong[..1]
     );
 }
