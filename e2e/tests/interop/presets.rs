@@ -572,7 +572,7 @@ fn odd_systems() -> Vec<Odd> {
             vec![Layer::new().file(STATUS, &openssl())],
             &["system-packages-unseen", "system-not-covered"],
             &["system-packages-unseen", "system-not-covered"],
-            &["system-not-covered", "system-not-said"],
+            &["system-not-covered", "system-mistaken"],
         ),
         apart(
             "packages of another system's kind",
@@ -584,9 +584,9 @@ fn odd_systems() -> Vec<Odd> {
         apart(
             "an os-release that is gone",
             vec![whole(), Layer::new().file("etc/.wh.os-release", "")],
-            &["system-not-said"],
+            &["system-mistaken"],
             &["system-packages-unseen", "system-not-covered"],
-            &["system-not-covered", "system-not-said"],
+            &["system-not-covered", "system-mistaken"],
         ),
     ]
 }
@@ -640,9 +640,9 @@ fn odd_packages() -> Vec<Odd> {
                     .file("etc/.wh.os-release", "")
                     .file("etc/.wh.debian_version", ""),
             ],
-            &["system-not-said"],
+            &["system-mistaken"],
             &["system-packages-unseen", "system-not-covered"],
-            &["system-not-covered", "system-not-said"],
+            &["system-not-covered", "system-mistaken"],
         ),
         all(
             "a program of Go's without modules",
