@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::artifacts::Pins;
 
-const OLD: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+const OLD: &str = "sha256:3333333333333333333333333333333333333333333333333333333333333333";
 const PIN: &str = "@oci_pull_all//:pin";
 
 #[test]
@@ -44,8 +44,8 @@ fn bazel_pins_what_it_then_builds_on() {
 
 #[test]
 fn what_is_computed_included_and_declared_by_a_repository_rule_is_pinned() {
-    let other = OLD.replace('0', "1");
-    let whole = OLD.replace('0', "2");
+    let other = OLD.replace('3', "1");
+    let whole = OLD.replace('3', "2");
     let old = [
         ("TOOLS", OLD),
         ("DB", other.as_str()),
