@@ -39,7 +39,7 @@ impl LayerContent {
             InputKind::Data | InputKind::Executable => link_of_build(file),
         };
         if let Some(target) = link {
-            let not_utf8 = |_| LayerError::Path(file.display().to_string());
+            let not_utf8 = |_| LayerError::NotUtf8(file.to_owned());
             let target = target.into_os_string().into_string().map_err(not_utf8)?;
             return self.add(path, LayerEntry::Symlink { target });
         }

@@ -628,6 +628,17 @@ fn a_name_that_removes_something_is_not_taken_from_a_directory() {
     layer(&user, &["--file", "/d/.wh.gone", "empty"]).succeeded();
 }
 
+#[test]
+fn a_name_that_is_no_text_is_told_for_what_it_is() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir d; : >\"d/$(printf 'a\\351')\"; ln -s \"$(printf 'b\\351')\" l",
+    );
+    layer(&user, &["--directory", "/d", "d"]).failed(&["not UTF-8"]);
+    layer(&user, &["--link", "/l", "l"]).failed(&["l has a name", "not UTF-8"]);
+}
+
 /// containerd gives each name its owner, and with that the file loses its capabilities.
 #[test]
 fn each_name_of_a_file_has_its_attributes() {

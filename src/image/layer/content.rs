@@ -195,7 +195,7 @@ impl LayerContent {
         for entry in io_failed("list", &directory, fs::read_dir(&directory))? {
             let entry = io_failed("list", &directory, entry)?;
             let local = entry.path();
-            let not_utf8 = || LayerError::Path(local.display().to_string());
+            let not_utf8 = || LayerError::NotUtf8(local.clone());
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(not_utf8)?;
             // Who names such a path wants that; of a tree it is but what somebody called a file.

@@ -29,6 +29,9 @@ pub enum LayerError {
     /// A path that no layer can hold.
     #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
     Path(String),
+    /// A local file has a name, or a link a text, that is not UTF-8.
+    #[error("{path} has a name, or is a link with a text, that is not UTF-8", path = .0.display())]
+    NotUtf8(PathBuf),
     /// A file of a directory has a name that removes what is below.
     #[error(
         "{0} has a name that in a layer removes what layers below have (layer.md, Whiteouts): leave it out, or name its path where it is meant so"

@@ -144,17 +144,20 @@ impl<W: Write> LayerWriter<'_, W> {
 
     /// An entry of the layer's own.
     fn entry(&self, path: &str, content: Content, mode: u32) -> Entry {
-        let Owner { uid, gid } = self.options.owner;
         Entry {
             path: path.as_bytes().to_vec(),
             content,
-            metadata: Metadata {
-                mode,
-                uid,
-                gid,
-                mtime: self.mtime(),
-                ..Metadata::default()
-            },
+            metadata: self.metadata(mode, self.options.owner),
+        }
+    }
+
+    fn metadata(&self, mode: u32, Owner { uid, gid }: Owner) -> Metadata {
+        Metadata {
+            mode,
+            uid,
+            gid,
+            mtime: self.mtime(),
+            ..Metadata::default()
         }
     }
 
@@ -432,17 +435,11 @@ impl<W: Write> LayerWriter<'_, W> {
             _ => 0o755,
         };
         let said = self.content.parents.get(text).copied();
-        let (mode, Owner { uid, gid }) = said.unwrap_or((known, Owner::default()));
+        let (mode, owner) = said.unwrap_or((known, Owner::default()));
         Entry {
             path: path.to_vec(),
             content: Content::Directory,
-            metadata: Metadata {
-                mode,
-                uid,
-                gid,
-                mtime: self.mtime(),
-                ..Metadata::default()
-            },
+            metadata: self.metadata(mode, owner),
         }
     }
 
