@@ -18,6 +18,14 @@ const WORKING_DIRECTORY_VARIABLE: &str = "BUILD_WORKING_DIRECTORY";
 /// Names the directory of runfiles for what another program of the build starts.
 const RUNFILES_VARIABLE: &str = "RUNFILES_DIR";
 
+/// What `bazel run` and this project's rules tell the program, and another that it starts must not take for its own.
+pub(super) const OF_THIS_RUN: [&str; 4] = [
+    ARGUMENTS_VARIABLE,
+    WORKING_DIRECTORY_VARIABLE,
+    "BUILD_WORKSPACE_DIRECTORY",
+    "BUILD_EXECROOT",
+];
+
 /// What runfiles of the main repository are in, and what Bazel starts a program in.
 const MAIN: &str = "_main";
 

@@ -15,7 +15,7 @@ use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::reference::Tag;
 use oci_pull_all::oci::time::BadTime;
 use oci_pull_all::pins::{
-    Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, Target, of_extension,
+    Bazel, Declared, MODULE_FILE, ModuleFiles, Move, Pinned, Refusal, Target, of_extension,
 };
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, Dates, DescribedKind, Description, PullError, Selection, Upstream};
@@ -25,6 +25,7 @@ use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::named;
 use serde::Serialize;
 
+use super::arguments::OF_THIS_RUN;
 use super::hints::in_one_line;
 use super::pull::RegistryArgs;
 use super::resolve::description_in_words;
@@ -168,7 +169,11 @@ async fn pin_all(args: &PinArgs, all: &mut Vec<Found>) -> Result<bool> {
     let mut declared = of_extension(&read(&args.pins)?)
         .map_err(|error| format!("cannot read {}: {error}", args.pins.display()))?;
     let mut knows_all = true;
-    match files.repository_rules(&args.bazel) {
+    let bazel = Bazel {
+        program: &args.bazel,
+        unset: &OF_THIS_RUN,
+    };
+    match files.repository_rules(bazel) {
         Ok(more) => declared.extend(more),
         // What cannot be asked for keeps nobody from the others.
         Err(error) => {

@@ -114,12 +114,9 @@ impl ImageConfig {
     /// then finds what runtimes find.
     pub(crate) fn parse_members(bytes: &[u8]) -> Result<(Self, Map<String, Value>), ConfigError> {
         let config = Self::parse(bytes)?;
-        let mut members = read::<Value>(bytes)?;
+        let mut members = read(bytes)?;
         respell(&mut members, &config.folded);
-        match members {
-            Value::Object(members) => Ok((config, members)),
-            _ => unreachable!("a config is an object"),
-        }
+        Ok((config, members))
     }
 }
 

@@ -9,4 +9,4 @@ mod repository_rules;
 
 pub use declared::{BadDeclaration, Declared, Pinned, of_extension};
 pub use module_files::{MODULE_FILE, ModuleFiles, Move, PinError, Places, Refusal, Target};
-pub use repository_rules::BazelError;
+pub use repository_rules::{Bazel, BazelError};

@@ -16,7 +16,7 @@ use crate::oci::reference::Tag;
 use crate::text::named;
 
 use super::declared::Declared;
-use super::repository_rules::{BazelError, USE_REPO_RULE, ask};
+use super::repository_rules::{Bazel, BazelError, USE_REPO_RULE, ask};
 
 /// The file that makes a directory a module.
 pub const MODULE_FILE: &str = "MODULE.bazel";
@@ -241,14 +241,14 @@ impl ModuleFiles {
         is_inside.then(|| self.root.join(path))
     }
 
-    /// What repository rules of the workspace pull, which Bazel, called `program`, is asked for where there are any.
-    pub fn repository_rules(&self, program: &str) -> Result<Vec<Declared>, BazelError> {
+    /// What repository rules of the workspace pull, which Bazel is asked for where there are any.
+    pub fn repository_rules(&self, bazel: Bazel) -> Result<Vec<Declared>, BazelError> {
         if self
             .files
             .iter()
             .any(|file| file.code.contains(USE_REPO_RULE))
         {
-            ask(&self.root, program)
+            ask(&self.root, bazel)
         } else {
             Ok(Vec::new())
         }

@@ -23,13 +23,15 @@ const RULES_FILES: [&str; 2] = [
     "/oci/private/repositories/oci_pull",
     "//oci/private/repositories:oci_pull",
 ];
-/// What `bazel run` and this project's rules tell a program, and the programs that Bazel runs need not hear.
-const OURS: [&str; 4] = [
-    "OCI_PULL_ALL_ARGUMENTS",
-    "BUILD_WORKING_DIRECTORY",
-    "BUILD_WORKSPACE_DIRECTORY",
-    "BUILD_EXECROOT",
-];
+
+/// The Bazel that is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Bazel<'a> {
+    /// Its name, or its path.
+    pub program: &'a str,
+    /// Variables of the environment that it is not to have, because they are about this program's run.
+    pub unset: &'a [&'a str],
+}
 
 /// Why Bazel does not tell.
 #[derive(Debug, thiserror::Error)]
@@ -68,13 +70,13 @@ pub enum BazelError {
     },
 }
 
-/// Asks `program`, which is a Bazel, for what the root module of the workspace pulls by repository rules.
-pub(super) fn ask(workspace: &Path, program: &str) -> Result<Vec<Declared>, BazelError> {
+/// Asks for what the root module of the workspace pulls by repository rules.
+pub(super) fn ask(workspace: &Path, bazel: Bazel) -> Result<Vec<Declared>, BazelError> {
     let mapping = ["mod", "dump_repo_mapping", ""];
-    let printed = run(workspace, program, &mapping)?;
+    let printed = run(workspace, bazel, &mapping)?;
     let names: BTreeMap<String, String> =
         strict::read(printed.trim().as_bytes()).map_err(|source| BazelError::Mapping {
-            command: command_line(program, &mapping),
+            command: command_line(bazel.program, &mapping),
             source,
         })?;
     let names = candidates(&names);
@@ -83,7 +85,7 @@ pub(super) fn ask(workspace: &Path, program: &str) -> Result<Vec<Declared>, Baze
     }
     let arguments = ["mod", "show_repo"].into_iter();
     let arguments: Vec<&str> = arguments.chain(names.iter().map(String::as_str)).collect();
-    let printed = run(workspace, program, &arguments)?;
+    let printed = run(workspace, bazel, &arguments)?;
     of_show_repo(&printed).map_err(|(name, source)| BazelError::Repository { name, source })
 }
 
@@ -105,10 +107,11 @@ fn command_line(program: &str, arguments: &[&str]) -> String {
     shlex::try_join(words.clone()).unwrap_or_else(|_| words.collect::<Vec<_>>().join(" "))
 }
 
-fn run(workspace: &Path, program: &str, arguments: &[&str]) -> Result<String, BazelError> {
+fn run(workspace: &Path, bazel: Bazel, arguments: &[&str]) -> Result<String, BazelError> {
+    let Bazel { program, unset } = bazel;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(workspace);
-    for variable in OURS {
+    for variable in unset {
         command.env_remove(variable);
     }
     let output = command.output().map_err(|source| BazelError::Start {
