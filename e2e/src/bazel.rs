@@ -39,7 +39,8 @@ pub struct Workspace {
 const SHORT_LIVED: &str = "startup --host_jvm_args=-XX:TieredStopAtLevel=1\n\
                            startup --host_jvm_args=-XX:+UseSerialGC\n\
                            startup --host_jvm_args=-Xms700m\n\
-                           startup --host_jvm_args=-Xmn400m\n";
+                           startup --host_jvm_args=-Xmn400m\n\
+                           startup --host_jvm_args=-XX:MetaspaceSize=256m\n";
 
 /// A registry that holds base images.
 pub trait Bases {
@@ -159,7 +160,8 @@ impl Workspace {
         if matches!(self.bazel, Bazel::Debian) {
             let classes = classes();
             self.append_rc(&format!(
-                "startup --host_jvm_args=-XX:SharedArchiveFile={}\n",
+                "startup --host_jvm_args=-XX:SharedArchiveFile={}\n\
+                 startup --host_jvm_args=-XX:+UseTransparentHugePages\n",
                 classes.display()
             ));
             self.share(classes.parent().expect("a directory"));
