@@ -181,7 +181,7 @@ impl LayoutImages {
                     media_type: layer.media_type.clone(),
                 });
             }
-            if manifest.may_be_image() {
+            if manifest.may_be_image(descriptor.platform.as_ref()) {
                 config_bytes = config_bytes.saturating_add(manifest.config.size);
                 check_configs(std::iter::once(config_bytes))?;
             }
@@ -252,7 +252,7 @@ fn image_config(
     descriptor: &Descriptor,
     image: &ImageManifest,
 ) -> Result<Option<ImageConfig>, ImageNotFound> {
-    if !image.may_be_image() {
+    if !image.may_be_image(descriptor.platform.as_ref()) {
         return Ok(None);
     }
     let bytes = read_blob(layout, &image.config.digest, MAX_CONFIG_SIZE)?;

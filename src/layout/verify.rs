@@ -97,6 +97,9 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
     for (digest, problem) in listed.faults() {
         verifier.fault(digest, problem.to_string());
     }
+    for (index, images) in listed.offers() {
+        verifier.check_platforms(index, &images);
+    }
     verifier.check_unreferenced();
     verifier.verification
 }
@@ -241,9 +244,6 @@ impl Verifier<'_> {
             };
             self.add(kind, subject, "it lists no manifests");
         }
-        if subject != INDEX_FILE {
-            self.check_platforms(subject, index);
-        }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
             if let Some(platform) = &entry.platform {
@@ -279,14 +279,9 @@ impl Verifier<'_> {
     }
 
     /// Whoever asks an index for a platform is to get one image.
-    fn check_platforms(&mut self, subject: &str, index: &ImageIndex) {
-        let manifests = index.manifests.iter().filter(|entry| entry.is_manifest());
-        let listed: Vec<_> = manifests
-            .filter_map(|entry| Some((entry.platform.as_ref()?, &entry.digest)))
-            .filter(|(platform, _)| !platform.is_unknown())
-            .collect();
+    fn check_platforms(&mut self, subject: &Digest, images: &[(&Platform, &Digest)]) {
         let mut known = HashMap::new();
-        for (platform, digest) in &listed {
+        for (platform, digest) in images {
             if *known.entry(platform.machine()).or_insert(*digest) != *digest {
                 let problem = format!(
                     "it lists several manifests for {platform}: some tools take the first of them"
@@ -297,9 +292,9 @@ impl Verifier<'_> {
         let is_default = |(platform, _): &(&Platform, _)| platform.serves_go_default();
         let is_amd64 =
             |platform: &Platform| platform.os == "linux" && platform.architecture == "amd64";
-        let first = listed.iter().find(|(platform, _)| is_amd64(platform));
+        let first = images.iter().find(|(platform, _)| is_amd64(platform));
         if let Some(first) = first.filter(|first| !is_default(first))
-            && listed.iter().any(is_default)
+            && images.iter().any(is_default)
         {
             let problem = format!(
                 "it lists a manifest for {} before that for linux/amd64: some tools take the first of them",
@@ -370,7 +365,7 @@ impl Verifier<'_> {
             self.check_presence(subject, blob);
         }
         let mut config = None;
-        if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
+        if self.check_bytes(subject, &image.config, None) && image.may_be_image(listed) {
             config = self.read_config(subject, listed, image);
         }
         let platform = config.as_ref().map(|config| config.platform.clone());

@@ -407,6 +407,30 @@ impl Listed {
         faults
     }
 
+    /// The images below each index that no other one lists, and their platforms, in the order in which they are listed.
+    pub(crate) fn offers(&self) -> Vec<(&Digest, Vec<(&Platform, &Digest)>)> {
+        let all = self.indexes.values().flatten();
+        let nested = all.filter(|entry| entry.kind == Kind::Index);
+        let nested: HashSet<&Digest> = nested.map(|entry| &entry.digest).collect();
+        let tops = self.indexes.keys().filter(|index| !nested.contains(index));
+        tops.map(|top| (top, self.images_below(top))).collect()
+    }
+
+    fn images_below(&self, top: &Digest) -> Vec<(&Platform, &Digest)> {
+        let entries = |index| self.indexes.get(index).into_iter().flatten().rev();
+        let mut images = Vec::new();
+        let mut known = HashSet::new();
+        let mut waiting: Vec<&Entry> = entries(top).collect();
+        while let Some(entry) = waiting.pop() {
+            if let Some(platform) = self.platform_of(entry) {
+                images.push((platform, &entry.digest));
+            } else if entry.kind == Kind::Index && known.insert(&entry.digest) {
+                waiting.extend(entries(&entry.digest));
+            }
+        }
+        images
+    }
+
     /// The images for a platform for which there is another one, under another name.
     fn add_other_names<'a>(&'a self, index: &'a [Entry], faults: &mut Vec<(&'a Digest, BadImage)>) {
         let mut known: HashMap<_, (&Digest, bool)> = HashMap::new();
@@ -526,6 +550,24 @@ pub enum BadImage {
         /// The config.
         digest: Digest,
     },
+    /// It has an image's config, and something else than a file system among its layers.
+    #[error(
+        "by its config it is an image, but its layer {layer} is of the media type {media_type}, which is no layer's: some tools run it all the same"
+    )]
+    Layer {
+        /// The first such layer.
+        layer: Digest,
+        /// What it says to be.
+        media_type: MediaType,
+    },
+    /// It is an image, and listed for no platform.
+    #[error(
+        "by its config it is an image for {platform}, but its index lists it for an unknown one, as what is no image: who names its digest runs it all the same"
+    )]
+    Hidden {
+        /// What it is for.
+        platform: Box<Platform>,
+    },
     /// Its config is of no use.
     #[error("its config {digest} cannot be used")]
     Config {
@@ -567,32 +609,39 @@ impl ImageManifest {
     pub(crate) fn role<P>(&self, platform: Option<P>) -> Role<P> {
         match platform {
             Some(platform) => Role::Image(platform),
-            None if self.may_be_image() => Role::Unclear,
+            None if self.other_layer().is_none() && self.may_be_image(None) => Role::Unclear,
             None => Role::Artifact,
         }
     }
 
-    /// Whether it can be an image, which then its config tells.
-    pub(crate) fn may_be_image(&self) -> bool {
-        let is_small = self.config.size <= MAX_CONFIG_SIZE;
-        self.other_layer().is_none() && (is_small || self.claims_to_be_image())
+    /// Whether its config must tell what it is, where an index lists it for a platform, or none.
+    pub(crate) fn may_be_image(&self, listed: Option<&Platform>) -> bool {
+        let claims = self.claims_to_be_image();
+        match self.other_layer() {
+            None => claims || self.config.size <= MAX_CONFIG_SIZE,
+            Some(_) => claims && !listed.is_some_and(Platform::is_unknown),
+        }
     }
 
     /// The image's config if this is an image and no artifact: its layers are of file
     /// systems, and its config is an image's with a `diff_id` for each of them.
     ///
     /// `config` are the config's bytes, and `listed` is what the index says that it is for, which counts more
-    /// than what the config says: one image may be listed for several platforms. What calls its
-    /// config an image's, and has another, is an error.
+    /// than what the config says: one image may be listed for several platforms. What others may take for an
+    /// image, and is none by this, is an error: what calls its config an image's, and has another, or other layers, and
+    /// an image that is listed for no platform.
     pub fn image(
         &self,
         config: &[u8],
         listed: Option<&Platform>,
     ) -> Result<Option<ImageConfig>, BadImage> {
-        if !self.may_be_image() || listed.is_some_and(Platform::is_unknown) {
+        if !self.may_be_image(listed) {
             return Ok(None);
         }
-        let claims = self.claims_to_be_image();
+        if let Some(listed) = listed.filter(|listed| listed.is_unknown()) {
+            return self.check_hidden(config, listed);
+        }
+        let claims = self.claims_to_be_image() && self.other_layer().is_none();
         let read = match ImageConfig::parse(config) {
             Ok(read) => read,
             Err(source) if claims || (!self.layers.is_empty() && has_rootfs(config)) => {
@@ -604,6 +653,15 @@ impl ImageManifest {
         let (diff_ids, layers) = (read.diff_ids.len(), self.layers.len());
         let is_unknown = listed.unwrap_or(&read.platform).is_unknown();
         let digest = self.config.digest.clone();
+        if let Some(layer) = self.other_layer() {
+            return match (is_unknown, diff_ids == layers) {
+                (false, true) => Err(BadImage::Layer {
+                    layer: layer.digest.clone(),
+                    media_type: layer.media_type.clone(),
+                }),
+                _ => Ok(None),
+            };
+        }
         match (is_unknown, diff_ids == layers) {
             (false, true) => Ok(Some(read)),
             // Of nothing, nothing can be run.
@@ -615,6 +673,28 @@ impl ImageManifest {
                 layers,
             }),
             (_, false) => Ok(None),
+        }
+    }
+
+    /// What is listed for no platform, by a name for that, must not be an image, which no scan of the index's platforms
+    /// would see.
+    fn check_hidden(
+        &self,
+        config: &[u8],
+        listed: &Platform,
+    ) -> Result<Option<ImageConfig>, BadImage> {
+        let names = [&listed.os, &listed.architecture];
+        match ImageConfig::parse(config) {
+            Ok(config)
+                if names.iter().any(|name| *name == "unknown")
+                    && !self.layers.is_empty()
+                    && config.diff_ids.len() == self.layers.len()
+                    && !config.platform.is_unknown() =>
+            {
+                let platform = Box::new(config.platform);
+                Err(BadImage::Hidden { platform })
+            }
+            _ => Ok(None),
         }
     }
 }
@@ -742,11 +822,27 @@ mod tests {
                 amd64,
                 "{media_type}"
             );
-            assert_eq!(told(media_type, &statement, &config, None), Ok(None));
+            let other = told(media_type, &statement, &config, None);
+            if media_type == oci.as_str() {
+                let error = other.unwrap_err();
+                assert!(
+                    error.contains("vnd.in-toto+json, which is no layer's"),
+                    "{error}"
+                );
+                let unlike = config.replace(platform, r#""os":"unknown""#);
+                assert_eq!(told(media_type, &statement, &unlike, None), Ok(None));
+                assert_eq!(told(media_type, &statement, "{}", None), Ok(None));
+            } else {
+                assert_eq!(other, Ok(None));
+            }
             let listed = Some("linux/amd64/v1");
             assert!(told(media_type, &layer, &config, listed).unwrap().is_some());
             let unknown = Some("unknown/unknown");
-            assert_eq!(told(media_type, &layer, &config, unknown), Ok(None));
+            assert_eq!(told(media_type, &statement, &config, unknown), Ok(None));
+            let error = told(media_type, &layer, &config, unknown).unwrap_err();
+            assert!(error.contains("an image for linux/amd64"), "{error}");
+            let unlike = config.replace("linux", "unknown");
+            assert_eq!(told(media_type, &layer, &unlike, unknown), Ok(None));
             // Some run what does not say for what it is.
             let unnamed = config.replace(platform, r#""os":"","architecture":"amd64""#);
             let error = told(media_type, &layer, &unnamed, None).unwrap_err();

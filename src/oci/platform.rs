@@ -220,7 +220,7 @@ impl Platform {
 
     /// Whether it serves the machine for which go-containerregistry takes an image whose platform nothing tells.
     pub(crate) fn serves_go_default(&self) -> bool {
-        let is_lowest = self.level().is_none_or(|level| level.major <= 1);
+        let is_lowest = self.level().is_some_and(|level| level.major == 1);
         self.os == "linux" && self.architecture == "amd64" && is_lowest
     }
 

@@ -128,9 +128,49 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<Folded
     let document = T::deserialize(Strict {
         inner: &mut json,
         notes: &notes,
-    })?;
+    });
+    let document = document.map_err(in_words)?;
     json.end()?;
     Ok((document, notes.folded.into_inner()))
+}
+
+/// An error with JSON's words for what there is and what should be there, which serde calls as Rust does.
+fn in_words(error: serde_json::Error) -> serde_json::Error {
+    let text = error.to_string();
+    let parts = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|head| text.strip_prefix(head))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+        .and_then(|(found, rest)| Some((found, rest.rsplit_once(" at line ")?)));
+    let Some((found, (expected, place))) = parts else {
+        return error;
+    };
+    let found = match found.split_once(' ').unwrap_or((found, "")) {
+        ("map", _) => "an object".to_owned(),
+        ("sequence", _) => "a list".to_owned(),
+        ("string", text) => format!("the text {text}"),
+        ("integer", number) => format!("the number {}", number.trim_matches('`')),
+        ("floating", number) => {
+            let number = number.trim_start_matches("point ");
+            format!("the number {}", number.trim_matches('`'))
+        }
+        ("boolean", value) => value.trim_matches('`').to_owned(),
+        _ => found.to_owned(),
+    };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not below 0,",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a map" => "an object",
+        "a sequence" => "a list",
+        "a string" => "text",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    // serde_json takes the place from the end of the text.
+    Error::custom(format!(
+        "there is {found} where {expected} should be at line {place}"
+    ))
 }
 
 /// Gives keys the case in which the specifications have them.
@@ -551,6 +591,41 @@ mod tests {
         let (read, folded) = read_noting::<Inner>(text.as_bytes()).unwrap();
         assert_eq!(read.labels.len(), 2);
         assert_eq!(folded, []);
+    }
+
+    #[test]
+    fn what_is_of_another_type_is_told_in_words_of_json() {
+        let told = |text: &str| failure(text);
+        for (text, expected) in [
+            (
+                r#"{"list":{}}"#,
+                "there is an object where a list should be at line 1",
+            ),
+            (
+                r#"{"list":[{"size":"7, expected u64"}]}"#,
+                "there is the text \"7, expected u64\" where a whole number, not below 0, should be at line 1",
+            ),
+            (
+                r#"{"list":[{"size":[]}]}"#,
+                "there is a list where a whole number, not below 0, should be at line 1",
+            ),
+            (
+                r#"{"list":[{"size":-1}]}"#,
+                "there is the number -1 where a whole number",
+            ),
+            (
+                r#"{"list":[{"size":2.5}]}"#,
+                "there is the number 2.5 where a whole number",
+            ),
+            (
+                r#"{"workKind":7}"#,
+                "there is the number 7 where text should be",
+            ),
+            (r#"{"workKind":true}"#, "there is true where text should be"),
+        ] {
+            let error = told(text);
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::{BadImage, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::time::{BadTime, Time};
-use crate::oci::walk::{Walk, WalkError, check_configs};
+use crate::oci::walk::{Walk, check_configs};
 use crate::progress::Reporter;
 use crate::registry::Backoff;
 use crate::store::{Store, StoreError};
@@ -93,7 +93,8 @@ impl PullPlan {
     /// Tells images from artifacts, once the configs are in the store.
     fn find_images(&mut self, store: &Store) -> Result<(), PullError> {
         let images = self.manifests.iter();
-        check_image_configs(images.filter_map(|(_, manifest)| manifest.as_image()))?;
+        let images = images.filter_map(|(entry, manifest)| Some((entry, manifest.as_image()?)));
+        check_configs(unclear(images).map(|image| image.config.size))?;
         let mut known = HashSet::new();
         let mut listed = Listed::default();
         for (descriptor, manifest) in &self.manifests {
@@ -216,12 +217,13 @@ impl PullPlan {
     }
 }
 
-/// Whether the configs of these are not too large together.
-fn check_image_configs<'a>(
-    images: impl Iterator<Item = &'a ImageManifest>,
-) -> Result<(), WalkError> {
-    let images = images.filter(|image| image.may_be_image());
-    check_configs(images.map(|image| image.config.size))
+/// Those whose configs must tell what they are.
+fn unclear<'a>(
+    images: impl Iterator<Item = (&'a Descriptor, &'a ImageManifest)>,
+) -> impl Iterator<Item = &'a ImageManifest> {
+    images
+        .filter(|(entry, image)| image.may_be_image(entry.platform.as_ref()))
+        .map(|(_, image)| image)
 }
 
 /// The config of an image, if it is one; the store has it.
@@ -235,7 +237,7 @@ fn read_image(
         digest: descriptor.digest.clone(),
         source,
     };
-    if !image.may_be_image() {
+    if !image.may_be_image(descriptor.platform.as_ref()) {
         return Ok(None);
     }
     if *size > MAX_CONFIG_SIZE {
@@ -319,10 +321,11 @@ impl Planner<'_> {
     ) -> Result<Vec<Descriptor>, PullError> {
         let silent = manifests.iter().filter(|entry| entry.platform.is_none());
         let read = self.manifests(silent.cloned().collect()).await?;
-        let images = read.iter().filter_map(|read| read.manifest.as_image());
-        check_image_configs(images.clone())?;
-        let configs = images.filter(|image| image.may_be_image());
-        let configs: Vec<_> = configs.map(|image| image.config.clone()).collect();
+        let images = read
+            .iter()
+            .filter_map(|read| Some((&read.descriptor, read.manifest.as_image()?)));
+        let configs: Vec<_> = unclear(images).map(|image| image.config.clone()).collect();
+        check_configs(configs.iter().map(|config| config.size))?;
         self.fetch_blobs(plan, &configs).await?;
         let mut platforms = HashMap::new();
         let mut listed = Listed::default();

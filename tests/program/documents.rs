@@ -1279,7 +1279,7 @@ fn nothing_else_is_listed_before_an_image() {
         let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
         content.with_root(INDEX, index.into_bytes())
     };
-    let cases: [Entries; 9] = [
+    let cases: [Entries; 8] = [
         |_, good, evil| vec![as_media_type(&evil, ""), for_platform(&good, "amd64")],
         |_, good, evil| vec![as_media_type(&evil, "application/json"), good],
         |_, good, evil| {
@@ -1315,14 +1315,6 @@ fn nothing_else_is_listed_before_an_image() {
             let evil = other_image(content, &arm64);
             let inner = nested(content, &[&evil]);
             vec![inner, for_platform(&good, "amd64")]
-        },
-        // Its config is of an image, and its layer of none.
-        |content, good, _| {
-            let layer = content.add("application/octet-stream", tar_of("f", "evil"));
-            let config = config_of(std::slice::from_ref(&layer)).to_string();
-            let config = content.add(CONFIG, config.into_bytes());
-            let evil = manifest_of(&config, &[layer]).to_string().into_bytes();
-            vec![content.add(MANIFEST, evil), good]
         },
     ];
     for (number, entries) in cases.into_iter().enumerate() {
@@ -1465,10 +1457,55 @@ fn an_image_of_a_higher_variant_before_the_plain_one_is_told() {
         let user = new_user();
         pull(&user, content.with_root(INDEX, index.into_bytes()), &[]).succeeded();
         let said = user.run(&["verify", "out"]).succeeded().stderr;
-        said.contains("for linux/amd64/v2 before that for linux/amd64")
+        said.contains("before that for linux/amd64: some tools take the first of them")
     };
-    assert!(told(["v2", ""]));
-    assert!(!told(["", "v2"]));
+    for variant in ["v2", "v0", "another"] {
+        assert!(told([variant, ""]), "{variant}");
+        assert!(!told(["", variant]), "{variant}");
+    }
+    assert!(!told(["v1", ""]));
+}
+
+#[test]
+fn two_images_of_one_platform_in_nested_indexes_are_told() {
+    let told = |architectures: [&str; 2]| {
+        let (mut content, _) = content(same, same);
+        let mut number = 0;
+        let indexes = architectures.map(|architecture| {
+            number += 1;
+            let config = json!({"architecture": architecture, "author": format!("{number}")});
+            let entry = other_image(&mut content, &config);
+            nested(&mut content, &[&for_platform(&entry, architecture)])
+        });
+        let index = json!({"schemaVersion": 2, "manifests": indexes}).to_string();
+        let user = new_user();
+        pull(&user, content.with_root(INDEX, index.into_bytes()), &[]).succeeded();
+        let said = user.run(&["verify", "out"]).succeeded().stderr;
+        said.contains("it lists several manifests for linux/arm64")
+    };
+    assert!(!told(["arm64", "s390x"]));
+    assert!(told(["arm64", "arm64"]));
+}
+
+#[test]
+fn what_some_run_is_no_artifact() {
+    let statement = |text: &str| text.replace("image.layer.v1.tar", "in-toto+json");
+    let (image, _) = content(same, statement);
+    pull(&new_user(), image, &[]).failed(&[
+        "by its config it is an image, but its layer sha256:",
+        "which is no layer's",
+    ]);
+    let nameless = |text: &str| text.replace("\"linux\"", "\"\"");
+    let (signature, _) = content(nameless, statement);
+    let user = new_user();
+    pull(&user, signature, &[]).succeeded();
+    assert_eq!(platforms(&user), Vec::<String>::new());
+
+    let unknown = json!({"os": "unknown", "architecture": "unknown"});
+    let image = index_of(&[json!({"platform": unknown})]);
+    pull(&new_user(), image, &[]).failed(&[
+        "by its config it is an image for linux/amd64, but its index lists it for an unknown one",
+    ]);
 }
 
 #[test]
