@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use oci_pull_all::layout::{self, BlobMode, Format, Sources, find_image};
 use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::platform::Platform;
-use oci_pull_all::oci::reference::Tagged;
+use oci_pull_all::oci::reference::{RefName, Tagged};
 use oci_pull_all::oci::strict;
 use oci_pull_all::rootfs::{Purpose, Rootfs};
 
@@ -164,7 +164,7 @@ pub(crate) struct MergeArgs {
     referrers: Vec<PathBuf>,
     /// The image's name within the layout (annotation org.opencontainers.image.ref.name).
     #[arg(long, value_name = "NAME")]
-    ref_name: Option<String>,
+    ref_name: Option<RefName>,
     /// How a pulled base's blobs get into the directory.
     #[arg(long, value_enum, default_value_t = BlobsArg::Link)]
     blobs: BlobsArg,
@@ -196,7 +196,7 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<()> {
         sources.add_referrers(index)?;
     }
     let root = read_descriptor(&args.root)?;
-    let ref_name = args.ref_name.as_deref();
+    let ref_name = args.ref_name.as_ref();
     sources.write_directory(&root, ref_name, args.blobs.into(), &args.output)?;
     Ok(())
 }

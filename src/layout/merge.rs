@@ -10,6 +10,7 @@ use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::reference::RefName;
 use crate::oci::walk::{Walk, WalkError};
 
 use super::{INDEX_FILE, LayoutError, LayoutWriter, NotLayout, ReferrersIndexes, check_marker};
@@ -198,7 +199,7 @@ impl Sources {
     pub fn write_directory(
         &self,
         root: &Descriptor,
-        ref_name: Option<&str>,
+        ref_name: Option<&RefName>,
         mode: BlobMode,
         output: &Path,
     ) -> Result<Merged, MergeError> {

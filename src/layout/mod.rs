@@ -25,6 +25,7 @@ use crate::files::{FileError, io_failed, make_way, read_at_most, write_whole};
 use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
+use crate::oci::reference::RefName;
 use crate::oci::strict::{self, Folded};
 
 /// The file that marks a directory as a layout.
@@ -97,10 +98,10 @@ pub(crate) fn marker_json() -> Vec<u8> {
 /// An image's platform is left out: the entry is the image, whatever it is for.
 pub(crate) fn index_json(
     root: &Descriptor,
-    ref_name: Option<&str>,
+    ref_name: Option<&RefName>,
     referrers: &ReferrersIndexes,
 ) -> Vec<u8> {
-    let name = ref_name.map(|name| (REF_NAME.to_owned(), name.to_owned()));
+    let name = ref_name.map(|name| (REF_NAME.to_owned(), name.as_str().to_owned()));
     let lists = referrers.0.iter().map(|(tag, index)| {
         let tag = (REF_NAME.to_owned(), tag.clone());
         entry(index, [tag])
@@ -156,7 +157,7 @@ impl LayoutWriter {
     pub(crate) fn begin(
         root: &Path,
         image: &Descriptor,
-        ref_name: Option<&str>,
+        ref_name: Option<&RefName>,
         referrers: &ReferrersIndexes,
     ) -> Result<Self, LayoutError> {
         Self::begin_with(root, index_json(image, ref_name, referrers))

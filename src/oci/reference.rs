@@ -325,6 +325,44 @@ impl FromStr for Tag {
     }
 }
 
+/// The name of an image within a layout (image spec, annotations.md, `org.opencontainers.image.ref.name`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefName(String);
+
+/// Why a string is not a name within a layout.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} is not a name for an image in a layout: expected parts of A-Za-z0-9 with one of -._:@+, or --, between, and a slash between several of these, such as latest or library/debian:stable"
+)]
+pub struct RefNameError(String);
+
+impl RefName {
+    /// The name as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RefName {
+    type Err = RefNameError;
+
+    fn from_str(text: &str) -> Result<Self, RefNameError> {
+        let is_component = |component: &str| {
+            let component = component.replace("--", "-");
+            let mut words = component.split(['-', '.', '_', ':', '@', '+']);
+            let is_word = |word: &str| {
+                !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            };
+            words.all(is_word)
+        };
+        if text.split('/').all(is_component) {
+            Ok(RefName(text.to_owned()))
+        } else {
+            Err(RefNameError(text.to_owned()))
+        }
+    }
+}
+
 /// The one name of a registry that may have several.
 pub(crate) fn normal_registry(registry: &str) -> &str {
     match registry {
@@ -397,6 +435,24 @@ mod tests {
     use super::*;
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_name_in_a_layout_is_of_the_grammar() {
+        for good in [
+            "latest",
+            "v1.0_a+b",
+            "docker.io/a/b:c",
+            "a--b",
+            "a@sha256:0",
+        ] {
+            assert_eq!(good.parse::<RefName>().unwrap().as_str(), good);
+        }
+        for bad in [
+            "", "a b", "a..b", "/a", "a/", "-a", "a---b", "a:", "é", "a\n",
+        ] {
+            assert!(bad.parse::<RefName>().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn fills_in_docker_hub() {
