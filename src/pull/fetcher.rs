@@ -335,9 +335,13 @@ impl BlobFetch {
             if at - before >= PROGRESS {
                 backoff.reset();
                 breaks = 0;
-            } else if at < run.end {
+            } else if at < run.end && result.is_ok() {
                 // A registry may send less than asked for, but not so little that it never ends.
-                result = result.and(Err(body.ended_at(at)));
+                if body.is_whole() {
+                    result = Err(body.ended_at(at));
+                } else {
+                    body.give_up_ranges();
+                }
             }
             let Err(error) = result else {
                 continue;

@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// What an answer asks for, if it may be that another one is to be had by showing more.
-    async fn challenges(
+    pub(super) async fn challenges(
         &self,
         response: &Response,
         auth: &RegistryAuth,
@@ -161,7 +161,7 @@ impl Client {
 
     /// Meets the strongest of `challenges` that can be met, unless another request has done so since
     /// `generation`. `None` when there is nothing to offer.
-    async fn authorize(
+    pub(super) async fn authorize(
         &self,
         generation: u64,
         challenges: &Challenges,
@@ -204,9 +204,16 @@ impl Client {
         credential: Option<&Credential>,
     ) -> Result<Option<RegistryAuth>, RegistryError> {
         Ok(match (challenge, credential) {
-            (Challenge::Basic, Some(Credential::Password { user, password })) => {
-                Some(RegistryAuth::Basic(user.clone(), password.clone()))
-            }
+            (
+                Challenge::Basic,
+                Some(
+                    Credential::Password { user, password }
+                    | Credential::IdentityToken {
+                        login: Some((user, password)),
+                        ..
+                    },
+                ),
+            ) => Some(RegistryAuth::Basic(user.clone(), password.clone())),
             (Challenge::Basic, _) => None,
             (Challenge::Bearer { .. }, Some(Credential::RegistryToken(token))) => {
                 Some(RegistryAuth::Bearer(token.clone()))

@@ -109,7 +109,7 @@ impl Body {
         let left = self.range.end.saturating_sub(position);
         match chunk {
             Some(bytes) if bytes.len() as u64 > left && !self.whole => {
-                self.ranges.store(false, Ordering::Relaxed);
+                self.give_up_ranges();
                 Err(RegistryError::Range {
                     what: self.what.clone(),
                     host: self.host.clone(),
@@ -123,6 +123,11 @@ impl Body {
             None if left > 0 => Err(self.ended_at(position)),
             chunk => Ok(chunk),
         }
+    }
+
+    /// Has no range of who sends it be asked for again in this pull.
+    pub(crate) fn give_up_ranges(&self) {
+        self.ranges.store(false, Ordering::Relaxed);
     }
 
     /// The error that the body ended too early, at `position` in the blob.

@@ -42,7 +42,12 @@ pub enum Credential {
         password: String,
     },
     /// An `OAuth2` refresh token, to be exchanged for access tokens.
-    IdentityToken(String),
+    IdentityToken {
+        /// The token.
+        token: String,
+        /// The user and the password that are filed with it, for who asks for those.
+        login: Option<(String, String)>,
+    },
     /// A ready access token.
     RegistryToken(String),
 }
@@ -52,7 +57,7 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Credential::Password { .. } => "Password(…)",
-            Credential::IdentityToken(_) => "IdentityToken(…)",
+            Credential::IdentityToken { .. } => "IdentityToken(…)",
             Credential::RegistryToken(_) => "RegistryToken(…)",
         })
     }
@@ -328,17 +333,21 @@ fn credential(entry: &Value) -> Option<Option<Credential>> {
     };
     let (identity, token) = (text("identitytoken")?, text("registrytoken")?);
     let (auth, user, password) = (text("auth")?, text("username")?, text("password")?);
+    let is_login = |(user, password): &(String, String)| !user.is_empty() && !password.is_empty();
     Some(if !identity.is_empty() {
-        Some(Credential::IdentityToken(identity))
+        let login = decode_auth(&auth).unwrap_or((user, password));
+        Some(Credential::IdentityToken {
+            token: identity,
+            login: Some(login).filter(is_login),
+        })
     } else if !token.is_empty() {
         Some(Credential::RegistryToken(token))
     } else if !auth.is_empty() {
         let (user, password) = decode_auth(&auth)?;
         Some(Credential::Password { user, password })
-    } else if !user.is_empty() && !password.is_empty() {
-        Some(Credential::Password { user, password })
     } else {
-        None
+        let login = Some((user, password)).filter(is_login);
+        login.map(|(user, password)| Credential::Password { user, password })
     })
 }
 
@@ -462,7 +471,10 @@ async fn run_helper(
     let (user, secret) = (text("Username"), text("Secret"));
     Ok(match user.as_str() {
         "" if secret.is_empty() => None,
-        "<token>" => Some(Credential::IdentityToken(secret)),
+        "<token>" => Some(Credential::IdentityToken {
+            token: secret,
+            login: None,
+        }),
         _ => Some(Credential::Password {
             user,
             password: secret,
@@ -559,7 +571,21 @@ mod tests {
     async fn docker_hub_has_an_old_name() {
         let json = r#"{"auths":{"https://index.docker.io/v1/":{"identitytoken":"t"}}}"#;
         let found = find(json, "debian").await.unwrap();
-        assert_eq!(found, Some(Credential::IdentityToken("t".to_owned())));
+        let identity = |login: Option<(&str, &str)>| Credential::IdentityToken {
+            token: "t".to_owned(),
+            login: login.map(|(user, password)| (user.to_owned(), password.to_owned())),
+        };
+        assert_eq!(found, Some(identity(None)));
+        for (auth, login) in [
+            ("dTpodW50ZXIy", Some(("u", "hunter2"))),
+            // What Azure's registries are given.
+            ("MDAwMDA6", None),
+        ] {
+            let json =
+                format!(r#"{{"auths":{{"r.test":{{"auth":"{auth}","identitytoken":"t"}}}}}}"#);
+            let found = find(&json, "r.test/a").await.unwrap();
+            assert_eq!(found, Some(identity(login)), "{auth}");
+        }
     }
 
     #[tokio::test]

@@ -86,11 +86,11 @@ impl Client {
         credential: Option<&Credential>,
     ) -> Result<String, RegistryError> {
         let http = self.connection().await?.requests(&asked.realm).await?;
-        let response = if let Some(Credential::IdentityToken(identity)) = credential {
+        let response = if let Some(Credential::IdentityToken { token, .. }) = credential {
             let mut form = vec![
                 ("grant_type", "refresh_token".to_owned()),
                 ("client_id", "oci-pull-all".to_owned()),
-                ("refresh_token", identity.clone()),
+                ("refresh_token", token.clone()),
                 ("scope", scopes.join(" ")),
             ];
             form.extend(asked.service.map(|service| ("service", service.to_owned())));

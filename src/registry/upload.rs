@@ -337,10 +337,11 @@ impl Client {
         shape: impl FnOnce(RequestBuilder) -> RequestBuilder,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<Response, RegistryError> {
-        let auth = if self.is_own(&url).await? {
-            self.authorization().await.1
+        let is_own = self.is_own(&url).await?;
+        let (generation, auth) = if is_own {
+            self.authorization().await
         } else {
-            RegistryAuth::Anonymous
+            (0, RegistryAuth::Anonymous)
         };
         let taken = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&taken);
@@ -361,6 +362,14 @@ impl Client {
                 seconds: self.options.idle_timeout.as_secs(),
             }),
         };
+        // The bytes are gone, but what is sent next shows what this one was asked for. Where that is not to be had, the
+        // refusal is what is told.
+        if is_own
+            && self.is_own(response.url()).await?
+            && let Some(challenges) = self.challenges(&response, &auth).await?
+        {
+            let _ = self.authorize(generation, &challenges).await;
+        }
         self.accept_push(what, response).await
     }
 

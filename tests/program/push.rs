@@ -747,6 +747,37 @@ fn an_upload_is_not_sent_in_clear() {
 }
 
 #[test]
+fn an_upload_is_authorized_where_its_bytes_alone_are_challenged() {
+    let content = Content::image(&[noise(14, 2_500_000)]);
+    let (layer, image) = (content.layers[0].clone(), content.digest.clone());
+    let origin = Faulty::good(content);
+    for limit in [usize::MAX, 1 << 20] {
+        let shallow = Shallow::pull(&origin.host(), &image);
+        let images = Mutex::new(Images::default());
+        let registry = Faulty::start(Content::default(), move |seen, _| {
+            let is_sent = matches!(seen.method.as_str(), "PUT" | "PATCH");
+            if is_sent && seen.path.contains("/uploads/") {
+                if !seen.headers.contains_key("authorization") {
+                    let answer = Answer::new(401, "");
+                    return answer.header("WWW-Authenticate", "Basic realm=\"here\"");
+                }
+                if seen.body.len() > limit {
+                    return Answer::new(413, "");
+                }
+            }
+            images.lock().expect("no thread panicked").answer(seen)
+        });
+        let auth = shallow.user.path("auth.json");
+        log_in(&auth, &registry.host(), CREDENTIALS.1);
+        let repository = format!("{}/team/app", registry.host());
+        let arguments = ["--docker-config", "auth.json", "--concurrency", "1"];
+        shallow.push(&repository, &arguments).succeeded();
+        check_image(&format!("{repository}@{image}"));
+        assert_eq!(finished(&registry.requests(), &layer), 1);
+    }
+}
+
+#[test]
 fn an_upload_elsewhere_gets_no_credentials() {
     let content = Content::image(&[noise(9, 100)]);
     let image = content.digest.clone();

@@ -78,7 +78,7 @@ fn ask(data: &[u8]) -> Result<Vec<Answer>, String> {
         if let Found::Credential(credential) = found {
             let shown = match credential {
                 Credential::Password { .. } => "Password(…)",
-                Credential::IdentityToken(_) => "IdentityToken(…)",
+                Credential::IdentityToken { .. } => "IdentityToken(…)",
                 Credential::RegistryToken(_) => "RegistryToken(…)",
             };
             assert_eq!(format!("{credential:?}"), shown);
