@@ -14,6 +14,7 @@ use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::reference::Tag;
 
 use super::body::{authority, told_digest};
+use super::error::error_detail;
 use super::local::is_loopback;
 use super::{Body, Client, Elsewhere, RegistryError, Subject};
 
@@ -41,6 +42,7 @@ impl Client {
         let what = Subject::Tag(tag.clone());
         let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
         let told = told_digest(&response);
+        let host = authority(response.url());
         let mut bytes = Vec::new();
         let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
         let read = read.await;
@@ -56,6 +58,10 @@ impl Client {
             if !is_whole {
                 return Err(error);
             }
+        }
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            let detail = error_detail(&bytes);
+            return Err(RegistryError::NoJson { what, host, detail });
         }
         Ok((bytes.into(), digest))
     }

@@ -195,6 +195,16 @@ pub enum RegistryError {
         /// The digest of what came.
         found: Digest,
     },
+    /// What came is a page, or whatever else, such as that of a network where one has to log in first.
+    #[error("{what}: what {host} sent is no JSON{detail}")]
+    NoJson {
+        /// What was asked for.
+        what: Subject,
+        /// Who answered.
+        host: String,
+        /// What it says, with a separator before it, or nothing.
+        detail: String,
+    },
     /// A partial answer that does not begin where it was asked to.
     #[error("{what}: {host} sent another range than asked for")]
     Range {

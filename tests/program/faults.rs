@@ -765,6 +765,21 @@ fn who_answered_is_who_is_named() {
 }
 
 #[test]
+fn a_page_in_the_place_of_a_manifest_is_told() {
+    let page = "<html><title>Welcome</title>\n<p>log in to the \u{202e}network</html>";
+    let portal = Faulty::start(Content::default(), move |_, _| {
+        Answer::new(200, page).header("Content-Type", "text/html")
+    });
+    let image = format!("{}/image:latest", portal.host());
+    let ran = new_user().run(&["resolve", &image]);
+    let said = format!(
+        "what {} sent is no JSON: Welcome log in to the \\u{{202e}}network",
+        portal.host()
+    );
+    ran.failed(&[&image, &said]);
+}
+
+#[test]
 fn a_redirect_loop_ends() {
     let pull = Pull::new(
         image(),
