@@ -38,10 +38,9 @@ impl Baseline {
         let kept: Vec<&Exception> = old.iter().filter(counts).collect();
         let mut accepted = Vec::new();
         for verdict in verdicts {
-            let built = verdict.findings.database.built;
-            let day = built.map_or_else(
+            let day = verdict.built().map_or_else(
                 || "a database without a date".to_owned(),
-                |built| format!("the database of {}", built.date_naive()),
+                |built| format!("the database of {built}"),
             );
             let reason = reason.map_or_else(|| format!("found by {day}"), str::to_owned);
             for finding in &verdict.failing {

@@ -1129,6 +1129,7 @@ fn a_policy_says_which_kinds_of_findings_fail() {
     let image = add_image(&user, "l", "amd64", &[Layer::new().file("a", "a")]);
     write_index(&user.path("l"), &[image]);
     list(&user, "l", &[]).succeeded();
+    found["scanner"]["name"] = "syft".into();
     let ran = judge(
         &user,
         &found,
