@@ -85,7 +85,7 @@ fn acts_on_others(character: char) -> bool {
         )
 }
 
-/// A string of Starlark that means `text`, whatever it holds, to be pasted.
+/// A string of Starlark, and a basic one of TOML, that means `text`, whatever it holds, to be pasted.
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
@@ -93,7 +93,7 @@ pub fn quoted(text: &str) -> String {
             '"' | '\\' => quoted.extend(['\\', character]),
             '\n' => quoted.push_str("\\n"),
             character if acts_on_others(character) => {
-                // Starlark's form, of eight digits.
+                // The form of both, of eight digits.
                 let _ = write!(quoted, "\\U{:08x}", u32::from(character));
             }
             character => quoted.push(character),

@@ -200,10 +200,10 @@ pub(crate) struct ScanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerdictArgs {
-    /// The findings.
-    #[arg(long, value_name = "FILE")]
-    findings: PathBuf,
-    /// The inventory of an image that this one stands on. May be repeated.
+    /// The findings. May be repeated, for those of other scanners in the same image.
+    #[arg(long, value_name = "FILE", required = true)]
+    findings: Vec<PathBuf>,
+    /// The inventory of an image that this one stands on, by a scanner of the findings. May be repeated.
     #[arg(long, value_name = "FILE")]
     base: Vec<PathBuf>,
     /// What people call the nearest image that this one stands on.
@@ -416,7 +416,9 @@ fn pair(files: &[PathBuf]) -> Result<[&Path; 2]> {
 }
 
 fn verdict(args: &VerdictArgs) -> Result<()> {
-    let findings: Findings = read_json(&args.findings)?;
+    let findings: Result<Vec<Findings>> =
+        args.findings.iter().map(|path| read_json(path)).collect();
+    let findings = findings?;
     let inventories = |paths: &[PathBuf]| -> Result<Vec<Inventory>> {
         paths.iter().map(|path| read_json(path)).collect()
     };
@@ -432,10 +434,14 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
     if let Some(kind) = args
         .fail_kind
         .iter()
-        .find(|kind| !findings.kinds.contains(kind))
+        .find(|kind| findings.iter().all(|of| !of.kinds.contains(kind)))
     {
+        let who = match findings.len() {
+            1 => "the scanner did not look",
+            _ => "none of the scanners looked",
+        };
         return Err(format!(
-            "{} is about the kind {kind}, which the scanner did not look for",
+            "{} is about the kind {kind}, which {who} for",
             args.policy_name
         )
         .into());
@@ -465,7 +471,7 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
         tested: inventories(&args.tested_base)?,
         untested: inventories(&args.base)?,
     };
-    write_json(&args.output, &Verdict::new(findings, &policy, &bases))
+    write_json(&args.output, &Verdict::new(findings, &policy, &bases)?)
 }
 
 fn show(args: &ShowArgs) -> Result<ExitCode> {

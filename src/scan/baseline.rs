@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use crate::files::{FileError, io_failed, rewrite, write_whole};
+use crate::text::quoted;
 
 use super::policy::{Exception, ExceptionFile, Written};
 use super::verdict::Verdict;
@@ -20,11 +19,6 @@ pub struct Baseline {
     pub kept: usize,
     /// How many are no longer there.
     pub gone: usize,
-}
-
-#[derive(Serialize)]
-struct Document {
-    exception: Vec<Written>,
 }
 
 impl Baseline {
@@ -44,10 +38,9 @@ impl Baseline {
         let kept: Vec<&Exception> = old.iter().filter(counts).collect();
         let mut accepted = Vec::new();
         for verdict in verdicts {
-            let built = verdict.findings.database.built;
-            let day = built.map_or_else(
+            let day = verdict.built().map_or_else(
                 || "a database without a date".to_owned(),
-                |built| format!("the database of {}", built.date_naive()),
+                |built| format!("the database of {built}"),
             );
             let reason = reason.map_or_else(|| format!("found by {day}"), str::to_owned);
             for finding in &verdict.failing {
@@ -71,8 +64,8 @@ impl Baseline {
         let mut entries: Vec<Written> = kept.iter().map(|kept| kept.written.clone()).collect();
         entries.append(&mut accepted);
         entries.sort_by_cached_key(place);
-        let document = Document { exception: entries };
-        let entries = toml::to_string(&document).expect("texts are no error");
+        let entries: Vec<String> = entries.iter().map(in_toml).collect();
+        let entries = entries.join("\n");
         Baseline {
             text: if new + kept.len() == 0 {
                 head.to_owned()
@@ -95,4 +88,37 @@ impl Baseline {
         };
         io_failed("write", path, written)
     }
+}
+
+/// An entry as it is written: nobody who named a package turns lines round for who reads the file.
+fn in_toml(entry: &Written) -> String {
+    let Written {
+        id,
+        package,
+        reason,
+        justification,
+        until,
+        origin,
+        owner,
+    } = entry;
+    let until = until.as_ref().map(|until| match until {
+        toml::Value::String(text) => quoted(text),
+        day => day.to_string(),
+    });
+    let origin = origin.map(|origin| origin.to_string());
+    let text = |text: &Option<String>| text.as_deref().map(quoted);
+    let lines = [
+        ("id", Some(quoted(id))),
+        ("package", text(package)),
+        ("reason", Some(quoted(reason))),
+        ("justification", text(justification)),
+        ("until", until),
+        ("where", text(&origin)),
+        ("owner", text(owner)),
+    ];
+    let lines = lines.into_iter().filter_map(|(key, value)| {
+        let value = value?;
+        Some(format!("{key} = {value}\n"))
+    });
+    format!("[[exception]]\n{}", lines.collect::<String>())
 }

@@ -31,6 +31,9 @@ pub struct Findings {
     pub schema: u32,
     /// Who looked.
     pub scanner: Scanner,
+    /// What matched the packages with the database, if that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matcher: Option<String>,
     /// What it could use of the network.
     pub network: Access,
     /// Where advisories came from.
@@ -77,6 +80,8 @@ impl Findings {
                 fixed: found.fixed,
                 severity: found.severity,
                 title: found.title,
+                same_package: Vec::new(),
+                found_by: BTreeSet::new(),
             });
         }
         findings.sort();
@@ -87,6 +92,7 @@ impl Findings {
         Ok(Findings {
             schema: SCHEMA,
             scanner: inventory.scanner.clone(),
+            matcher: None,
             network: inventory.network,
             database: advisories.database().clone(),
             java_database: inventory.java_database().cloned(),
@@ -114,6 +120,7 @@ impl Findings {
         let mut findings = Findings {
             schema: SCHEMA,
             scanner: inventory.scanner.clone(),
+            matcher: None,
             network: inventory.network,
             database: advisories.database().clone(),
             java_database: None,
@@ -134,6 +141,11 @@ impl Findings {
         findings
     }
 
+    /// What people call the scanner.
+    pub fn name(&self) -> &str {
+        self.matcher.as_deref().unwrap_or(&self.scanner.name)
+    }
+
     /// Adds what was found in the image's files.
     pub fn add_files(&mut self, files: FileFindings, base: Option<&Inventory>) {
         let of_base: BaseContents = base.into_iter().collect();
@@ -149,8 +161,11 @@ impl Findings {
 }
 
 /// Where a finding comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Origin {
     /// The image itself.
     Local,
@@ -267,9 +282,20 @@ pub struct Finding {
     pub severity: Severity,
     /// What it is, in a few words.
     pub title: String,
+    /// The package as others have it that found the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_package: Vec<Package>,
+    /// Who found it, where several looked.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub found_by: BTreeSet<String>,
 }
 
 impl Finding {
+    /// The package as each has it that found this.
+    pub fn packages(&self) -> impl Iterator<Item = &Package> {
+        [&self.package].into_iter().chain(&self.same_package)
+    }
+
     /// Malware in the file at a path, which is from a layer. It is as bad as can be, whatever it is.
     pub fn of_malware(path: String, id: String, layer: Option<&Digest>) -> Self {
         Finding {
@@ -281,6 +307,8 @@ impl Finding {
             fixed: String::new(),
             severity: Severity::Critical,
             title: String::new(),
+            same_package: Vec::new(),
+            found_by: BTreeSet::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod findings;
 mod grype;
 pub mod inventory;
 mod isolate;
+mod join;
 mod memory;
 mod osv;
 mod osv_scanner;

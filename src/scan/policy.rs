@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::findings::{Finding, FindingKind, Findings, Origin, Severity};
@@ -57,7 +57,7 @@ pub(super) struct Exception {
 }
 
 /// An exception as it is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
     pub(super) id: String,
@@ -186,7 +186,10 @@ impl Exception {
         let is_id = |other: &String| other.eq_ignore_ascii_case(id);
         let is_named = is_id(&finding.id) || finding.aliases.iter().any(is_id);
         // Scanners do not agree on the case of names.
-        let is_of = |package: &String| package.eq_ignore_ascii_case(&finding.package.name);
+        let is_of = |name: &String| {
+            let mut packages = finding.packages();
+            packages.any(|package| package.name.eq_ignore_ascii_case(name))
+        };
         is_named
             && package.as_ref().is_none_or(is_of)
             && origin.is_none_or(|origin| origin == finding.origin)
@@ -197,9 +200,8 @@ impl Exception {
         findings.findings.iter().any(|finding| self.is_for(finding))
     }
 
-    /// Whether it counts no more; it does on its last day.
-    pub(super) fn is_over(&self, findings: &Findings) -> bool {
-        let built = findings.database.built.map(|built| built.date_naive());
+    /// Whether it counts no more by a database of a day; it does on its last day.
+    pub(super) fn is_over(&self, built: Option<NaiveDate>) -> bool {
         let counts = |until| built.is_some_and(|built| built <= until);
         !self.until.is_none_or(counts)
     }

@@ -203,7 +203,9 @@ pub trait AtOnce: Sync {
 }
 
 /// The scanners that list packages, and match such a list in a step of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString, strum::VariantNames,
+)]
 #[strum(serialize_all = "kebab-case")]
 pub enum StepwiseScanner {
     /// Trivy.

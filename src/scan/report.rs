@@ -7,14 +7,15 @@ use crate::text::shown;
 
 use super::findings::{Finding, FindingKind, Findings, Origin};
 use super::inventory::{Database, FILE, Package};
-use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict};
+use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict, said_by};
 
 /// The verdict in lines: first what is against the image.
 pub fn text(verdict: &Verdict) -> String {
     let mut lines = Vec::new();
     let mut line = |line: String| lines.push(shown(&line));
     for trouble in &verdict.troubles {
-        line(format!("cannot be trusted: {trouble} [{}]", trouble.code()));
+        let code = trouble.trouble.code();
+        line(format!("cannot be trusted: {trouble} [{code}]"));
     }
     for finding in &verdict.failing {
         line(format!("found: {}", in_line(finding)));
@@ -39,7 +40,8 @@ pub fn text(verdict: &Verdict) -> String {
         ));
     }
     for trouble in &verdict.allowed {
-        line(format!("allowed: {trouble} [{}]", trouble.code()));
+        let code = trouble.trouble.code();
+        line(format!("allowed: {trouble} [{code}]"));
     }
     for fault in &verdict.unused {
         line(format!("unused: {}: {}", fault.place, fault.id));
@@ -54,7 +56,9 @@ pub fn text(verdict: &Verdict) -> String {
     for note in &verdict.notes {
         line(format!("note: {note}"));
     }
-    line(looked_at(&verdict.findings));
+    for scan in verdict.scans() {
+        line(said_by(verdict.name_of(scan), looked_at(scan)));
+    }
     line(match verdict.outcome() {
         Outcome::Passed => "passed".to_owned(),
         Outcome::Failed => format!(
@@ -122,8 +126,17 @@ fn in_line(finding: &Finding) -> String {
         FindingKind::Vulnerability => String::new(),
         kind => format!("{kind} "),
     };
+    // Who found it may call it otherwise.
+    let aliases: Vec<&str> = match finding.found_by.len() {
+        0 | 1 => Vec::new(),
+        _ => finding.aliases.iter().map(String::as_str).collect(),
+    };
+    let aliases = match aliases.as_slice() {
+        [] => String::new(),
+        aliases => format!(" ({})", aliases.join(", ")),
+    };
     let mut line = format!(
-        "{kind}{} {} {}{origin}",
+        "{kind}{}{aliases} {} {}{origin}",
         finding.id,
         finding.severity,
         name(package)
@@ -133,6 +146,10 @@ fn in_line(finding: &Finding) -> String {
     }
     if !package.path.is_empty() && package.path != package.name {
         let _ = write!(line, ", {}", package.path);
+    }
+    if !finding.found_by.is_empty() {
+        let names: Vec<&str> = finding.found_by.iter().map(String::as_str).collect();
+        let _ = write!(line, ", found by {}", names.join(" and "));
     }
     if !finding.title.is_empty() {
         let _ = write!(line, ": {}", finding.title);
@@ -157,7 +174,7 @@ pub fn junit(name: &str, verdicts: &[Verdict], unscanned: &[String]) -> String {
         let failure = |message: &str| format!("<failure message=\"{}\"/>", escaped(message));
         for trouble in &verdict.troubles {
             case(
-                trouble.code().into(),
+                &said_by(trouble.scanner.as_deref(), trouble.trouble.code()),
                 &format!("<error message=\"{}\"/>", escaped(&trouble.to_string())),
             );
         }

@@ -293,6 +293,8 @@ impl Step {
         findings.scanner.created = findings.scanner.created.max(self.scanner_created()?);
         findings.network = findings.network.max(self.isolation.access());
         findings.kinds.extend(kinds);
+        let name = kind.to_string();
+        findings.matcher = (name != findings.scanner.name).then_some(name);
         Ok(findings)
     }
 

@@ -738,6 +738,8 @@ fn file_finding(
         fixed: String::new(),
         severity,
         title,
+        same_package: Vec::new(),
+        found_by: BTreeSet::new(),
     }
 }
 

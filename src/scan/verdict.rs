@@ -14,11 +14,12 @@ use crate::oci::platform::Platform;
 use super::Access;
 use super::findings::{BaseContents, Finding, FindingKind, Findings, Severity};
 use super::inventory::{Database, Inventory, SCHEMA};
+use super::join::{Joined, Seen, join};
 use super::policy::{Exception, Policy};
 use super::trouble::{DatabaseOf, Trouble};
 use super::vex::{self, Claim, VexDocument};
 
-/// The images that an image stands on.
+/// The images that an image stands on, as each scanner of the image sees them.
 #[derive(Clone, Debug, Default)]
 pub struct Bases {
     /// What to say to whoever has no test of the nearest.
@@ -34,12 +35,15 @@ pub struct Bases {
 pub struct Verdict {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// What was scanned, and with what.
+    /// What was scanned, and with what. Of several scanners, it has what they found together, and else what the first says.
     pub findings: Findings,
+    /// What the others say, without what they found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Findings>,
     /// Why the result cannot be trusted.
-    pub troubles: Vec<Trouble>,
+    pub troubles: Vec<Doubt>,
     /// Troubles that the policy allows.
-    pub allowed: Vec<Trouble>,
+    pub allowed: Vec<Doubt>,
     /// What must not be.
     pub failing: Vec<Finding>,
     /// What an exception lets pass.
@@ -58,6 +62,37 @@ pub struct Verdict {
     pub gone: Vec<ExceptionFault>,
     /// What else there is to say.
     pub notes: Vec<String>,
+}
+
+/// Why the scan of a scanner cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// The reason.
+    #[serde(flatten)]
+    pub trouble: Trouble,
+    /// The scanner, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanner: Option<String>,
+}
+
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&said_by(self.scanner.as_deref(), &self.trouble))
+    }
+}
+
+/// Why findings are not those of one image by several scanners.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTogether {
+    /// There are none.
+    #[error("there are no findings to judge")]
+    None,
+    /// They are of two images.
+    #[error("the findings of {0} are of another image than those before")]
+    OtherImage(String),
+    /// A scanner has several.
+    #[error("two of the findings are {0}'s: of one image, each scanner has but one")]
+    SameScanner(String),
 }
 
 /// A finding that passes, and why.
@@ -96,8 +131,25 @@ pub enum Outcome {
 }
 
 impl Verdict {
-    /// Judges an image by its findings.
-    pub fn new(findings: Findings, policy: &Policy, bases: &Bases) -> Self {
+    /// Judges an image by what each of its scanners found.
+    pub fn new(
+        mut scans: Vec<Findings>,
+        policy: &Policy,
+        bases: &Bases,
+    ) -> Result<Self, NotTogether> {
+        check(&scans)?;
+        let (found, in_bases): (Vec<_>, Vec<_>) = {
+            let of_scans: Vec<_> = scans.iter().map(|scan| BasesOf::new(scan, bases)).collect();
+            let joined = join(&scans).into_iter();
+            let placed =
+                joined.map(|Joined { finding, seen }| (finding, InBase::of(&seen, &of_scans)));
+            placed.unzip()
+        };
+        let mut findings = scans.remove(0);
+        findings.findings = found;
+        for other in &mut scans {
+            other.findings.clear();
+        }
         let mut verdict = Verdict {
             schema: SCHEMA,
             troubles: Vec::new(),
@@ -110,13 +162,31 @@ impl Verdict {
             unused: Vec::new(),
             unused_exceptions_pass: policy.unused_exceptions_pass,
             gone: Vec::new(),
-            notes: findings.notes.clone(),
+            notes: Vec::new(),
             findings,
+            others: scans,
         };
-        verdict.judge_scan(policy, bases);
-        verdict.judge_findings(policy, bases);
+        verdict.judge_scans(policy, bases);
+        verdict.judge_findings(policy, bases, &in_bases);
         verdict.judge_exceptions(policy);
-        verdict
+        Ok(verdict)
+    }
+
+    /// What each scanner says of itself and of what it looked at.
+    pub fn scans(&self) -> impl Iterator<Item = &Findings> {
+        [&self.findings].into_iter().chain(&self.others)
+    }
+
+    /// The name of a scanner, if there are several.
+    pub(super) fn name_of<'a>(&self, scan: &'a Findings) -> Option<&'a str> {
+        (!self.others.is_empty()).then(|| scan.name())
+    }
+
+    /// The day by which exceptions run out: that of the newest database, so that none counts on because another is older.
+    /// One without a date could be newer still.
+    pub(super) fn built(&self) -> Option<NaiveDate> {
+        let dates: Option<Vec<_>> = self.scans().map(|scan| scan.database.built).collect();
+        Some(dates?.into_iter().max()?.date_naive())
     }
 
     /// How the image stands. That a scan cannot be trusted goes before all else.
@@ -130,35 +200,28 @@ impl Verdict {
         }
     }
 
-    fn judge_scan(&mut self, policy: &Policy, bases: &Bases) {
-        let mut troubles = self.findings.troubles.clone();
-        let all = bases.tested.iter().chain(&bases.untested);
-        let dates = all.filter_map(|base| base.image.created);
-        let dates = dates.chain(self.findings.scanner.created);
-        match dates.chain(self.findings.image.created).max() {
-            Some(newest) => troubles.extend(age(&self.findings, newest, policy)),
-            None => self.notes.push(
-                "the age of the database was not judged: neither the image nor a base nor the scanner has a date"
-                    .to_owned(),
-            ),
+    fn judge_scans(&mut self, policy: &Policy, bases: &Bases) {
+        let mut all = Vec::new();
+        let mut notes = Vec::new();
+        for scan in self.scans() {
+            let scanner = self.name_of(scan);
+            let (troubles, said) = judge_scan(scan, policy, bases);
+            notes.extend(said.iter().map(|note| said_by(scanner, note)));
+            all.extend(troubles.into_iter().map(|trouble| Doubt {
+                trouble,
+                scanner: scanner.map(str::to_owned),
+            }));
         }
-        let network = self.findings.network;
-        let open = (network != Access::None).then_some(Trouble::NetworkNotBlocked { network });
-        if policy.offline {
-            troubles.extend(open);
-        } else {
-            self.notes.extend(open.as_ref().map(Trouble::to_string));
-        }
-        let is_allowed = |trouble: &Trouble| policy.allow.contains(&trouble.code());
-        (self.allowed, self.troubles) = troubles.into_iter().partition(is_allowed);
+        self.notes = notes;
+        let is_allowed = |doubt: &Doubt| policy.allow.contains(&doubt.trouble.code());
+        (self.allowed, self.troubles) = all.into_iter().partition(is_allowed);
     }
 
-    fn judge_findings(&mut self, policy: &Policy, bases: &Bases) {
-        let tested: BaseContents = bases.tested.iter().collect();
-        let untested: BaseContents = bases.untested.iter().collect();
+    fn judge_findings(&mut self, policy: &Policy, bases: &Bases, in_bases: &[InBase]) {
+        let built = self.built();
         let mut in_base = 0;
         let mut others: BTreeMap<FindingKind, u64> = BTreeMap::new();
-        for finding in &self.findings.findings {
+        for (finding, place) in self.findings.findings.iter().zip(in_bases) {
             if !policy.kinds.contains(&finding.kind) {
                 *others.entry(finding.kind).or_default() += 1;
                 continue;
@@ -173,7 +236,7 @@ impl Verdict {
             let excepting = policy
                 .exceptions()
                 .chain(policy.baseline())
-                .find(|exception| exception.is_for(finding) && !exception.is_over(&self.findings));
+                .find(|exception| exception.is_for(finding) && !exception.is_over(built));
             if let Some(exception) = excepting {
                 self.excepted.push(Excepted {
                     finding: finding.clone(),
@@ -188,7 +251,7 @@ impl Verdict {
                     claim: statement.claim(),
                     place: statement.place.clone(),
                 });
-            } else if tested.have(finding.kind, &finding.package) {
+            } else if *place == InBase::Tested {
                 self.of_base.push(finding.clone());
             } else if policy.only_fixed
                 && finding.kind == FindingKind::Vulnerability
@@ -196,7 +259,7 @@ impl Verdict {
             {
                 self.unfixed.push(finding.clone());
             } else {
-                in_base += u64::from(untested.have(finding.kind, &finding.package));
+                in_base += u64::from(*place == InBase::Untested);
                 self.failing.push(finding.clone());
             }
         }
@@ -214,10 +277,12 @@ impl Verdict {
 
     fn judge_exceptions(&mut self, policy: &Policy) {
         let found = &self.findings;
+        let mut faults = Vec::new();
+        let mut gone = Vec::new();
         let mut unused = Vec::new();
         for exception in policy.exceptions() {
-            if let Some(fault) = expired(exception, found) {
-                self.faults.push(fault);
+            if let Some(fault) = self.expired(exception) {
+                faults.push(fault);
             } else if !exception.is_used(found) {
                 unused.push((&exception.place, exception.id()));
             }
@@ -228,22 +293,133 @@ impl Verdict {
                 unused.push((&statement.place, statement.id()));
             }
         }
-        self.unused = unused
-            .into_iter()
-            .map(|(place, id)| ExceptionFault {
-                place: place.clone(),
-                id: id.to_owned(),
-                problem: "nothing that was found is like it: remove it".to_owned(),
-            })
-            .collect();
         for accepted in policy.baseline() {
-            if let Some(fault) = expired(accepted, found) {
-                self.faults.push(fault);
+            if let Some(fault) = self.expired(accepted) {
+                faults.push(fault);
             } else if !accepted.is_used(found) {
-                self.gone
-                    .push(fault(accepted, "nothing that was found is like it"));
+                gone.push(fault(accepted, "nothing that was found is like it"));
             }
         }
+        self.faults = faults;
+        self.gone = gone;
+        let unused = unused.into_iter().map(|(place, id)| ExceptionFault {
+            place: place.clone(),
+            id: id.to_owned(),
+            problem: "nothing that was found is like it: remove it".to_owned(),
+        });
+        self.unused = unused.collect();
+    }
+
+    /// What is wrong with an exception that counts no more.
+    fn expired(&self, exception: &Exception) -> Option<ExceptionFault> {
+        let built = self.built();
+        if !exception.is_over(built) {
+            return None;
+        }
+        let (the, a) = if self.others.is_empty() {
+            ("the database", "the database")
+        } else {
+            ("the newest database", "a database")
+        };
+        let problem = match (exception.until, built) {
+            (Some(until), Some(built)) => format!("it ended on {until}, and {the} is of {built}"),
+            _ => format!("it has an end, but {a} does not say when it was built"),
+        };
+        Some(fault(exception, &problem))
+    }
+}
+
+/// Whether a finding is of what an image stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum InBase {
+    No,
+    Untested,
+    Tested,
+}
+
+/// What is in the images that an image stands on, as one scanner sees it.
+struct BasesOf<'a> {
+    tested: BaseContents<'a>,
+    untested: BaseContents<'a>,
+}
+
+impl<'a> BasesOf<'a> {
+    fn new(scan: &Findings, bases: &'a Bases) -> Self {
+        let own = |all: &'a [Inventory]| {
+            let all = all.iter();
+            all.filter(|base| base.scanner.name == scan.scanner.name)
+                .collect()
+        };
+        BasesOf {
+            tested: own(&bases.tested),
+            untested: own(&bases.untested),
+        }
+    }
+
+    fn have(&self, finding: &Finding) -> InBase {
+        if self.tested.have(finding.kind, &finding.package) {
+            InBase::Tested
+        } else if self.untested.have(finding.kind, &finding.package) {
+            InBase::Untested
+        } else {
+            InBase::No
+        }
+    }
+}
+
+impl InBase {
+    /// Where a finding is that several may have: in a base only if it is to all.
+    fn of(seen: &[Seen<'_>], bases: &[BasesOf<'_>]) -> Self {
+        let places = seen.iter().map(|seen| bases[seen.scan].have(seen.finding));
+        places.min().unwrap_or(InBase::No)
+    }
+}
+
+/// Makes sure that findings are of one image, and each of another scanner.
+fn check(scans: &[Findings]) -> Result<(), NotTogether> {
+    let first = scans.first().ok_or(NotTogether::None)?;
+    let mut names = BTreeSet::new();
+    for scan in scans {
+        if scan.image.manifest != first.image.manifest {
+            return Err(NotTogether::OtherImage(scan.name().to_owned()));
+        }
+        // By the name of who listed packages it is known whose the bases are.
+        if !names.insert(&scan.scanner.name) {
+            return Err(NotTogether::SameScanner(scan.name().to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Why what a scanner says cannot be trusted, and what else is to be said of it.
+fn judge_scan(scan: &Findings, policy: &Policy, bases: &Bases) -> (Vec<Trouble>, Vec<String>) {
+    let mut troubles = scan.troubles.clone();
+    let mut notes = scan.notes.clone();
+    let all = bases.tested.iter().chain(&bases.untested);
+    let dates = all.filter_map(|base| base.image.created);
+    let dates = dates.chain(scan.scanner.created);
+    match dates.chain(scan.image.created).max() {
+        Some(newest) => troubles.extend(age(scan, newest, policy)),
+        None => notes.push(
+            "the age of the database was not judged: neither the image nor a base nor the scanner has a date"
+                .to_owned(),
+        ),
+    }
+    let network = scan.network;
+    let open = (network != Access::None).then_some(Trouble::NetworkNotBlocked { network });
+    if policy.offline {
+        troubles.extend(open);
+    } else {
+        notes.extend(open.as_ref().map(Trouble::to_string));
+    }
+    (troubles, notes)
+}
+
+/// What is said of a scan, with the scanner's name if there are several.
+pub(super) fn said_by(scanner: Option<&str>, said: impl std::fmt::Display) -> String {
+    match scanner {
+        Some(scanner) => format!("{scanner}: {said}"),
+        None => said.to_string(),
     }
 }
 
@@ -253,23 +429,6 @@ fn fault(exception: &Exception, problem: &str) -> ExceptionFault {
         id: exception.id().to_owned(),
         problem: problem.to_owned(),
     }
-}
-
-/// What is wrong with an exception that counts no more.
-fn expired(exception: &Exception, findings: &Findings) -> Option<ExceptionFault> {
-    if !exception.is_over(findings) {
-        return None;
-    }
-    let problem = match (exception.until, findings.database.built) {
-        (Some(until), Some(built)) => {
-            format!(
-                "it ended on {until}, and the database is of {}",
-                built.date_naive()
-            )
-        }
-        _ => "it has an end, but the database does not say when it was built".to_owned(),
-    };
-    Some(fault(exception, &problem))
 }
 
 /// The databases that are too old for what they are to know about.

@@ -235,7 +235,10 @@ impl Statement {
             let mut ids = finding.aliases.iter().chain([&finding.id]);
             ids.any(|id| id.eq_ignore_ascii_case(name))
         });
-        let is_package = |purl: &str| covers(purl, &finding.package.purl);
+        let is_package = |purl: &str| {
+            let mut packages = finding.packages();
+            packages.any(|package| covers(purl, &package.purl))
+        };
         let is_image = |purl: &str| {
             Purl::parse(purl).is_some_and(|purl| {
                 let digest = Some(&findings.image.manifest);
@@ -319,16 +322,16 @@ fn purls<'a>(
 }
 
 /// A package URL (github.com/package-url/purl-spec), decoded. Scanners do not agree on the case of names.
-struct Purl {
-    name: String,
+pub(super) struct Purl {
+    pub(super) name: String,
     /// Which part of the package it is, if not the whole.
-    subpath: Option<String>,
+    pub(super) subpath: Option<String>,
     version: Option<String>,
     qualifiers: Vec<(String, String)>,
 }
 
 impl Purl {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (text, subpath) = text.split_once('#').unwrap_or((text, ""));
         let (text, qualifiers) = text.split_once('?').unwrap_or((text, ""));
@@ -400,7 +403,8 @@ pub fn document(
         if verdict.outcome() == Outcome::Untrusted {
             return Err(NoVex::Untrusted(image.manifest.clone()));
         }
-        built = built.max(verdict.findings.database.built);
+        let dates = verdict.scans().map(|scan| scan.database.built);
+        built = dates.chain([built]).max().flatten();
         for excepted in &verdict.excepted {
             let finding = &excepted.finding;
             if finding.kind != FindingKind::Vulnerability {
@@ -413,7 +417,8 @@ pub fn document(
             };
             let products = statements.entry(said).or_default();
             let packages = products.entry(product(&image.manifest, repository));
-            packages.or_default().insert(finding.package.purl.clone());
+            let purls = finding.packages().map(|package| package.purl.clone());
+            packages.or_default().extend(purls);
         }
     }
     let built = built.ok_or(NoVex::NoDate)?;

@@ -33,6 +33,7 @@ mod starlark;
 mod store;
 mod strange;
 mod tokens;
+mod two_scanners;
 
 use oci_pull_all_support::User;
 
