@@ -25,6 +25,7 @@ load("//oci/private/rules:oci_scan_policy.bzl", _oci_scan_policy = "oci_scan_pol
 load("//oci/private/rules:oci_scan_test.bzl", _oci_scan_test = "oci_scan_test")
 load("//oci/private/rules:oci_vex.bzl", _oci_vex = "oci_vex")
 load("//oci/private/rules:osv_scanner.bzl", _osv_scanner = "osv_scanner")
+load("//oci/private/rules:scanner_group.bzl", _scanner_group = "scanner_group")
 load("//oci/private/rules:trivy_scanner.bzl", _trivy_scanner = "trivy_scanner")
 load(
     ":providers.bzl",
@@ -42,6 +43,7 @@ load(
     _OCISBOMGeneratorInfo = "OCISBOMGeneratorInfo",
     _OCIScanInfo = "OCIScanInfo",
     _OCIScanPolicyInfo = "OCIScanPolicyInfo",
+    _OCIScannerGroupInfo = "OCIScannerGroupInfo",
     _OCIScannerInfo = "OCIScannerInfo",
     _OCIToolInfo = "OCIToolInfo",
 )
@@ -71,6 +73,7 @@ oci_scan_policy = _oci_scan_policy
 oci_scan_test = _oci_scan_test
 oci_vex = _oci_vex
 osv_scanner = _osv_scanner
+scanner_group = _scanner_group
 trivy_scanner = _trivy_scanner
 
 OCIArtifactFilesInfo = _OCIArtifactFilesInfo
@@ -87,5 +90,6 @@ OCIRootfsInfo = _OCIRootfsInfo
 OCISBOMGeneratorInfo = _OCISBOMGeneratorInfo
 OCIScanInfo = _OCIScanInfo
 OCIScanPolicyInfo = _OCIScanPolicyInfo
+OCIScannerGroupInfo = _OCIScannerGroupInfo
 OCIScannerInfo = _OCIScannerInfo
 OCIToolInfo = _OCIToolInfo

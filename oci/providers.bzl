@@ -21,6 +21,7 @@ load(
     "//oci/private/providers:scan.bzl",
     _OCIScanInfo = "OCIScanInfo",
     _OCIScanPolicyInfo = "OCIScanPolicyInfo",
+    _OCIScannerGroupInfo = "OCIScannerGroupInfo",
     _OCIScannerInfo = "OCIScannerInfo",
 )
 load(
@@ -43,5 +44,6 @@ OCIRootfsInfo = _OCIRootfsInfo
 OCISBOMGeneratorInfo = _OCISBOMGeneratorInfo
 OCIScanInfo = _OCIScanInfo
 OCIScanPolicyInfo = _OCIScanPolicyInfo
+OCIScannerGroupInfo = _OCIScannerGroupInfo
 OCIScannerInfo = _OCIScannerInfo
 OCIToolInfo = _OCIToolInfo

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::findings::{Finding, FindingKind, Findings, Origin};
 use super::inventory::Package;
+use super::traces::is_java_archive;
 use super::vex::Purl;
 
 /// How identifiers begin of which each is another vulnerability. Others may be advisories about several.
@@ -107,6 +108,11 @@ fn place(package: &Package) -> &str {
         return &package.architecture;
     }
     let path = package.path.trim_start_matches('/');
+    // Of an archive in an archive, only some say where it is in that.
+    let mut ends = path.match_indices('/').map(|(end, _)| &path[..end]);
+    if let Some(archive) = ends.find(|path| is_java_archive(path)) {
+        return archive;
+    }
     let mut ends = PYTHON.iter().filter_map(|ending| {
         let begin = path.rfind(ending)?;
         Some(begin + ending.len())
@@ -415,6 +421,17 @@ mod tests {
                     "org.example:lib",
                     "1.0",
                     jar,
+                    "pkg:maven/org.example/lib@1.0",
+                ],
+                ["lib", "1.0", jar, "pkg:maven/org.example/lib@1.0"],
+                true,
+            ),
+            (
+                "an archive in an archive",
+                [
+                    "org.example:lib",
+                    "1.0",
+                    "app/lib.jar/BOOT-INF/lib/a.jar",
                     "pkg:maven/org.example/lib@1.0",
                 ],
                 ["lib", "1.0", jar, "pkg:maven/org.example/lib@1.0"],

@@ -120,6 +120,22 @@ impl Pulls {
         Some(pulls)
     }
 
+    /// The same with Trivy, with grype and with clamscan.
+    fn of_several() -> Option<Self> {
+        let mut images = Images::default();
+        let path = "usr/local/bin/trivy";
+        let trivy = Peer::Trivy.image_or_skip(&mut images, "aquasecurity/trivy", path)?;
+        let grype = Peer::Grype.image_or_skip(&mut images, "anchore/grype", "grype")?;
+        let syft = Peer::Syft.image_or_skip(&mut images, "anchore/syft", "syft")?;
+        let digests = vec![("TRIVY", trivy), ("GRYPE", grype), ("SYFT", syft)];
+        let mut pulls = Self::with(images, digests);
+        let database = pulls.push_grype_db();
+        pulls.set("GRYPE_DB", database);
+        let database = pulls.push_clamav_db();
+        pulls.set("CLAMAV_DB", database);
+        Some(pulls)
+    }
+
     /// The same with osv-scanner.
     fn of_osv_scanner() -> Option<Self> {
         let mut images = Images::default();
@@ -137,6 +153,13 @@ impl Pulls {
     /// The same with clamscan, which Debian installs.
     fn of_clamav() -> Self {
         let mut pulls = Self::with(Images::default(), Vec::new());
+        let database = pulls.push_clamav_db();
+        pulls.set("CLAMAV_DB", database);
+        pulls
+    }
+
+    /// Pushes a database of ClamAV's; returns the digest.
+    fn push_clamav_db(&self) -> String {
         let user = new_user();
         let names = ["main.cud", "daily.cud"];
         clamav_db(
@@ -145,9 +168,7 @@ impl Pulls {
             "1 Jan 2021",
         );
         clamav_db(&user.path("daily.cud"), &SIGNATURES, "10 Nov 2026");
-        let database = pulls.push_db(&user, "clamav", &names.map(str::to_owned));
-        pulls.set("CLAMAV_DB", database);
-        pulls
+        self.push_db(&user, "clamav", &names.map(str::to_owned))
     }
 
     fn set(&mut self, name: &'static str, digest: String) {
@@ -281,6 +302,15 @@ fn has(log: &str, lines: &[&str], absent: &[&str]) {
     }
 }
 
+/// The lines of logs that `docs/scanning.md` shows.
+fn shown_lines() -> Vec<String> {
+    let page = fs::read_to_string(checkout().join("docs/scanning.md")).expect("can be read");
+    let blocks = blocks(&page);
+    let shown = blocks.into_iter().filter(|(kind, _)| *kind == "text");
+    let lines = shown.flat_map(|(_, text)| text.lines());
+    lines.map(str::to_owned).collect()
+}
+
 const OPENSSL: &str = "CVE-2099-0001 high openssl 3.0.9-1";
 const JINJA: &str = "found: CVE-2099-0002 critical Jinja2 2.11.2, fixed in 2.11.3, usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA: made up, too";
 const CURL: &str = "found: CVE-2099-0003 unknown curl 1:7.88.1-10";
@@ -307,12 +337,10 @@ fn a_policy_decides_on_what_trivy_finds() {
         &[JINJA, CURL, "FAILED: 2 findings, 0 faulty exceptions"],
         &["found: CVE-2099-0001"],
     );
-    let page = fs::read_to_string(checkout().join("docs/scanning.md")).expect("can be read");
-    let shown = blocks(&page)
-        .into_iter()
-        .filter(|(kind, _)| *kind == "text");
-    for line in shown.flat_map(|(_, text)| text.lines()) {
-        has(&image, &[line], &[]);
+    for line in shown_lines() {
+        if !line.contains(", found by ") {
+            has(&image, &[&line], &[]);
+        }
     }
     // An image on that image has them from its base, which has no test that the policy names.
     let above = log(&workspace, "//:above_scan", &[], Failed);
@@ -1245,4 +1273,69 @@ fn java_archives_are_known_by_a_database_of_them() {
     let stale = log(&workspace, "//java:2.0_scan", &[&stale], Untrusted);
     let line = "cannot be trusted: the Java database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]";
     has(&stale, &[line], &["passed"]);
+}
+
+#[test]
+fn a_policy_decides_on_what_several_scanners_find() {
+    let Some(pulls) = Pulls::of_several() else {
+        return;
+    };
+    let workspace = pulls.workspace();
+    let stale = workspace.path("grype/of_last_year.db");
+    grype_db(&stale, &ADVISORIES, "2025-11-10", 6);
+    let by = |name: &str| format!("--@oci_pull_all//oci:scanner=//several:{name}");
+    let everything = by("everything");
+
+    // The image and its base, each once by each.
+    let run = workspace.bazel(&["test", "//:marked_scan", &everything]);
+    assert_eq!(run.count("OCIInventory"), 4, "{}", run.stderr);
+    // Those of the base only where they come with its inventory.
+    assert_eq!(run.count("OCIFindings"), 4, "{}", run.stderr);
+    assert_eq!(run.count("OCIVerdict"), 1, "{}", run.stderr);
+    let marked = log(&workspace, "//:marked_scan", &[&everything], Failed);
+    let jinja = JINJA
+        .replace("CVE-2099-0002", "CVE-2099-0002 (GHSA-CVE-2099-0002)")
+        .replace(": made up", ", found by grype and trivy: made up");
+    let curl = format!("{CURL}, found by grype and trivy");
+    let malware = "found: malware Marked.Local.UNOFFICIAL critical /app/marked, found by clamav";
+    let failed = "FAILED: 3 findings, 0 faulty exceptions";
+    has(&marked, &[&jinja, &curl, malware, failed], &["found: GHSA"]);
+    for line in shown_lines() {
+        if line.contains(", found by ") {
+            has(&marked, &[&line], &[]);
+        }
+    }
+    for scanner in ["trivy", "grype", "clamav"] {
+        let line = format!("\n{scanner}: linux/amd64 sha256:");
+        assert!(marked.contains(&line), "no {scanner} in {marked}");
+    }
+    let base = log(&workspace, "//security:debian", &[&everything], Passed);
+    let excepted = format!(
+        "excepted: {OPENSSL}, fixed in 3.0.11-1~deb12u2, found by grype and trivy: made up"
+    );
+    assert!(base.contains(&excepted), "{base}");
+
+    // What one of them finds in no image is looked for by the other.
+    let both = by("both");
+    log(&workspace, "//:excepted_scan", &[&both], Passed);
+    let expired = log(&workspace, "//:expired_scan", &[&both], Failed);
+    let over = "exception: app/expired.toml:5: CVE-2099-0003: it ended on 2026-11-09, and the newest database is of 2026-11-10";
+    has(&expired, &[&curl, over], &["found: CVE-2099-0002"]);
+    let stale = by("one_of_last_year");
+    let stale = log(&workspace, "//:excepted_scan", &[&stale], Untrusted);
+    let trouble = "cannot be trusted: grype: the database was built on 2025-11-10, more than 30 days before 2026-11-01, the newest date of the image, its bases and the scanner [database-too-old]";
+    has(&stale, &[trouble], &["passed", "cannot be trusted: trivy"]);
+
+    let push = "--@oci_pull_all//oci:require_scan";
+    let refused = workspace.fail(&["run", "//:push_image", push, &both]);
+    let message = "nothing is pushed, because the image does not pass its scan";
+    assert!(refused.contains(message), "{refused}");
+
+    let malware = workspace.fail(&["test", "//:marked_scan", &both]);
+    let message =
+        "has the kind malware, which @@//security:trivy and @@//grype:grype do not look for";
+    assert!(malware.contains(message), "{malware}");
+    let twice = workspace.fail(&["test", "//:image_scan", &by("twice")]);
+    let message = "//several:twice: scanners has both @@//security:trivy and @@//security:trivy_of_last_year, which are of one kind, trivy";
+    assert!(twice.contains(message), "{twice}");
 }

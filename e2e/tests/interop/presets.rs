@@ -838,3 +838,75 @@ fn a_layer_that_says_it_is_compressed_and_is_not_hides_nothing() {
         }
     }
 }
+
+/// The verdict on the image that each of these has in `layout`, by what each found in it, and what a test shows of it.
+fn judged(scanners: &[&Scanner], more: &[&str]) -> Ran {
+    let user = &scanners[0].user;
+    let mut arguments = vec!["findings".to_owned(), "verdict".to_owned()];
+    for scanner in scanners {
+        let file = scanner.user.path("f.json").display().to_string();
+        arguments.extend(["--findings".to_owned(), file]);
+    }
+    let arguments = arguments.iter().map(String::as_str);
+    let arguments: Vec<&str> = arguments.chain(["--output=v.json"]).collect();
+    user.run(&[&arguments, more].concat()).succeeded();
+    user.run(&["findings", "show", "--name=//:scan", "v.json"])
+}
+
+#[test]
+fn what_several_scanners_find_is_one_finding_with_the_names_of_all() {
+    let (Some(trivy), Some(grype), Some(go)) = (
+        Scanner::trivy(&ADVISORIES, &known_archives()),
+        Scanner::grype(&ADVISORIES),
+        Peer::Buildifier.or_skip(),
+    ) else {
+        return;
+    };
+    let layers = layers(&fs::read(go).expect("can be read"));
+    let scan = |scanner: &Scanner| {
+        image(&scanner.user, &layers);
+        scanner.scan().succeeded();
+    };
+    scan(&trivy);
+    scan(&grype);
+    let found = |scanners: &[&Scanner]| -> Vec<String> {
+        let more = ["--fail-on=negligible", "--unknown-as=low"];
+        let ran = judged(scanners, &more);
+        assert!(!ran.success, "{}", ran.stdout);
+        let verdict = read(&scanners[0].user.path("v.json"));
+        let failing = verdict["failing"].as_array().expect("a list");
+        let line = |finding: &Value| {
+            let names = finding["found_by"].as_array().expect("a list");
+            let names: Vec<&str> = names.iter().map(text).collect();
+            format!("{} {}", text(&finding["id"]), names.join(" "))
+        };
+        let mut lines: Vec<String> = failing.iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    // Trivy alone knows an archive by its digest.
+    let by_both: Vec<String> = FOUND
+        .iter()
+        .map(|id| match *id {
+            "CVE-2099-0012" => format!("{id} trivy"),
+            id => format!("{id} grype trivy"),
+        })
+        .collect();
+    assert_eq!(found(&[&trivy, &grype]), by_both);
+    let Some(osv) = Scanner::osv(&ADVISORIES) else {
+        return;
+    };
+    scan(&osv);
+    // Of Node.js it wants another file.
+    let of_node = ["CVE-2099-0009 grype trivy", "CVE-2099-0010 grype trivy"];
+    let by_all: Vec<String> = by_both
+        .iter()
+        .map(|line| match &**line {
+            line if of_node.contains(&line) => line.to_owned(),
+            line => line.replace("grype trivy", "grype osv-scanner trivy"),
+        })
+        .collect();
+    assert_eq!(found(&[&trivy, &grype, &osv]), by_all);
+    // Whoever is asked first.
+    assert_eq!(found(&[&osv, &grype, &trivy]).len(), by_all.len());
+}

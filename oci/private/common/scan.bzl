@@ -1,4 +1,4 @@
-"""How the scanner of the build looks into an image: its packages, and what is known against them."""
+"""How a scanner of the build looks into an image: its packages, and what is known against them."""
 
 load("//oci/private/providers:scan.bzl", "OCIScanInfo")
 load(":network.bzl", "network_requirements")
@@ -8,12 +8,40 @@ load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 # What is found in files, and not by the list of packages.
 _OF_FILES = ["misconfiguration", "secret"]
 
+def scan_by_all(ctx, scanners, layout, name, base = None, platform = None, **kwargs):
+    """Has an image scanned by each scanner of a build.
+
+    Args:
+      ctx: the context of a rule or an aspect with the toolchain.
+      scanners: a list of OCIScannerInfo, each of another kind.
+      layout: as scan_image has it.
+      name: a directory for the results.
+      base: the target that the image stands on, with scan_aspect, and the OCIPlatformInfo of its image; None where it has none.
+      platform: as scan_image has it.
+      **kwargs: what else scan_image has.
+
+    Returns:
+      A list of struct, as `images` of OCIScanInfo.
+    """
+    return [
+        scan_image(
+            ctx,
+            scanner,
+            layout,
+            name if len(scanners) == 1 else "{}/{}".format(name, scanner.kind),
+            bases = bases_of(base[0], base[1], scanner) if base else [],
+            platform = platform,
+            **kwargs
+        )
+        for scanner in scanners
+    ]
+
 def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice = []):
     """Has an image scanned.
 
     Args:
       ctx: the context of a rule or an aspect with the toolchain.
-      scanner: the OCIScannerInfo of the scanner of the build.
+      scanner: the OCIScannerInfo of a scanner of the build.
       layout: a struct with `path`, the File of the image's layout, and `inputs`, a depset of the files that belong to it.
       name: a directory for the results.
       label: the Label of the target that makes the image.
@@ -119,18 +147,19 @@ def _scan_in_steps(ctx, scanner, image, layout, name, bases, inventory, findings
         progress_message = "Matching the packages of %{label}",
     )
 
-def bases_of(base, platform):
-    """What was found in a base, and in what that stands on.
+def bases_of(base, platform, scanner):
+    """What a scanner found in a base, and in what that stands on.
 
     Args:
       base: the target that is named as base, with scan_aspect.
       platform: the OCIPlatformInfo of its image that is meant.
+      scanner: the OCIScannerInfo of the scanner.
 
     Returns:
       A list of struct, as `bases` in OCIScanInfo.
     """
     for found in base[OCIScanInfo].images:
-        if found.platform == platform:
+        if found.platform == platform and found.scanner.name == scanner.name:
             return [struct(
                 inventory = found.inventory,
                 labels = [base.label, found.label],

@@ -2,10 +2,11 @@
 
 load("//oci/private/common:image_input.bzl", "image_alone")
 load("//oci/private/common:image_layout.bzl", "image_layout")
-load("//oci/private/common:scan.bzl", "bases_of", "scan_image")
+load("//oci/private/common:scan.bzl", "scan_by_all")
+load("//oci/private/common:scanners.bzl", "scanners_of")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:image.bzl", "OCIImageInfo")
-load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScannerInfo")
+load("//oci/private/providers:scan.bzl", "OCIScanInfo")
 load("//oci/private/providers:setting.bzl", "OCISettingInfo")
 
 def _scan_aspect_impl(target, ctx):
@@ -17,31 +18,31 @@ def _scan_aspect_impl(target, ctx):
             skipped_scanner = skipped[0] if skipped else None,
         )]
     image = target[OCIImageInfo]
-    if OCIScannerInfo not in ctx.attr._scanner:
+    scanners = scanners_of(ctx.attr._scanner)
+    if scanners == None:
         return [OCIScanInfo(images = [], skipped_scanner = ctx.attr._scanner.label)]
-    scanner = ctx.attr._scanner[OCIScannerInfo]
-    if not scanner.kind or not ctx.attr._pull_all[OCISettingInfo].value:
+    if not scanners or not ctx.attr._pull_all[OCISettingInfo].value:
         return [OCIScanInfo(images = [], skipped_scanner = None)]
     base = getattr(ctx.rule.attr, "base", None)
     name = ctx.label.name + ".scan"
     layout = image_layout(ctx, target, image_alone(image), name = name + "/layout")
-    images = [scan_image(
+    images = scan_by_all(
         ctx,
-        scanner,
+        scanners,
         struct(
             inputs = layout.default_runfiles.files,
             path = layout.files.to_list()[0],
         ),
         name,
         label = ctx.label,
-        bases = bases_of(base, image.platform) if base else [],
+        base = (base, image.platform) if base else None,
         platform = image.platform,
-    )]
+    )
     return [OCIScanInfo(images = images, skipped_scanner = None)]
 
 scan_aspect = aspect(
     implementation = _scan_aspect_impl,
-    doc = "Provides OCIScanInfo of images whose bases come with all their layers, by the scanner that the build is set to.",
+    doc = "Provides OCIScanInfo of images whose bases come with all their layers, by each scanner that the build is set to.",
     attr_aspects = ["base", "images"],
     attrs = {
         "_pull_all": attr.label(default = Label("//oci:pull_all")),

@@ -22,7 +22,7 @@ def verdict_test(ctx, image, policy, exceptions, baseline):
     scans = _scans(ctx, image)
     policy = policy[OCIScanPolicyInfo]
     tool = get_tool(ctx.exec_groups["test"])
-    verdicts = [_verdict(ctx, scan, policy, exceptions, baseline, tool, exec_group = "test") for scan in scans]
+    verdicts = [_verdict(ctx, scans, policy, exceptions, baseline, tool, exec_group = "test") for scans in _by_image(scans)]
     arguments = ctx.actions.args()
     arguments.add_all(["findings", "show"])
     arguments.add(str(ctx.label), format = "--name=%s")
@@ -55,7 +55,7 @@ def verdicts_of(ctx, image, policy, exceptions = []):
       A list of File, the verdicts.
     """
     policy = policy[OCIScanPolicyInfo]
-    return [_verdict(ctx, scan, policy, exceptions, None, get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scan in _scans(ctx, image)]
+    return [_verdict(ctx, scans, policy, exceptions, None, get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scans in _by_image(_scans(ctx, image))]
 
 def _scans(ctx, image):
     scans = image[OCIScanInfo].images
@@ -73,6 +73,14 @@ def _scans(ctx, image):
         ))
     return scans
 
+def _by_image(scans):
+    """Lists of the scans of one image each, by several scanners."""
+    images = {}
+    for scan in scans:
+        platform = platform_to_string(scan.platform) if scan.platform else ""
+        images.setdefault((scan.label, platform), []).append(scan)
+    return images.values()
+
 def baseline_name(name):
     """The name of the file in a test's package that has what was found and accepted.
 
@@ -84,31 +92,35 @@ def baseline_name(name):
     """
     return name + ".baseline.toml"
 
-def _verdict(ctx, scan, policy, exceptions, baseline, tool, **kwargs):
-    platform = platform_to_string(scan.platform) if scan.platform else "image"
+def _verdict(ctx, scans, policy, exceptions, baseline, tool, **kwargs):
+    platform = platform_to_string(scans[0].platform) if scans[0].platform else "image"
     verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
-    missing = [kind for kind in policy.kinds if kind not in scan.scanner.kinds]
+    kinds = [kind for scan in scans for kind in scan.scanner.kinds]
+    missing = [kind for kind in policy.kinds if kind not in kinds]
     if missing:
-        fail("{}: the policy {} has the kind {}, which {} does not look for: set kinds of a trivy_scanner; grype and osv-scanner find vulnerabilities alone, and ClamAV malware alone".format(
+        fail("{}: the policy {} has the kind {}, which {} not look for: set kinds of a trivy_scanner; grype and osv-scanner find vulnerabilities alone, and ClamAV malware alone".format(
             ctx.label,
             policy.label,
             missing[0],
-            scan.scanner.name,
+            " and ".join([scan.scanner.name for scan in scans]) + (" does" if len(scans) == 1 else " do"),
         ))
     exceptions = policy.exceptions + exceptions
     tested = []
     untested = []
-    for base in scan.bases:
-        is_tested = [label for label in base.labels if label in policy.bases]
-        (tested if is_tested else untested).append(base.inventory)
+    for scan in scans:
+        for base in scan.bases:
+            is_tested = [label for label in base.labels if label in policy.bases]
+            (tested if is_tested else untested).append(base.inventory)
+    findings = [scan.findings for scan in scans]
+    bases = scans[0].bases
     arguments = ctx.actions.args()
     arguments.add_all(["findings", "verdict"])
-    arguments.add("--findings", scan.findings)
+    arguments.add_all(findings, before_each = "--findings")
     arguments.add_all(policy.arguments)
     arguments.add(str(policy.label), format = "--policy-name=%s")
     arguments.add_all(untested, before_each = "--base")
-    if scan.bases:
-        arguments.add(str(scan.bases[0].labels[0]), format = "--base-name=%s")
+    if bases:
+        arguments.add(str(bases[0].labels[0]), format = "--base-name=%s")
     arguments.add_all(tested, before_each = "--tested-base")
     arguments.add_all(exceptions, before_each = "--exceptions")
     accepted = [baseline] if baseline else []
@@ -117,7 +129,7 @@ def _verdict(ctx, scan, policy, exceptions, baseline, tool, **kwargs):
     ctx.actions.run(
         executable = tool,
         arguments = [arguments],
-        inputs = [scan.findings] + tested + untested + exceptions + accepted,
+        inputs = findings + tested + untested + exceptions + accepted,
         outputs = [verdict],
         mnemonic = "OCIVerdict",
         progress_message = "Judging %{label}",

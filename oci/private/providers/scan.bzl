@@ -16,10 +16,17 @@ File of the configuration of the image that it is from, or None.""",
     },
 )
 
-OCIScanInfo = provider(
-    doc = "What a scanner found in the images of a target.",
+OCIScannerGroupInfo = provider(
+    doc = "Several scanners of one build. `scanner_group` provides it.",
     fields = {
-        "images": """list of struct: for each image `platform`, its OCIPlatformInfo, or None where only
+        "scanners": "list of OCIScannerInfo: the scanners, each of another kind.",
+    },
+)
+
+OCIScanInfo = provider(
+    doc = "What the scanners of a build found in the images of a target.",
+    fields = {
+        "images": """list of struct: for each image, and for each scanner of it one beside the other, `platform`, its OCIPlatformInfo, or None where only
 its layout says it; `inventory`, the File of its packages;
 `findings`, the File of what is known against them; and `bases`, a list of struct, the images that it stands on, the nearest
 first: `inventory`, and `labels`, a list of Label, those of the image and of the target that was named as base.

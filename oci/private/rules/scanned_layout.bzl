@@ -3,29 +3,32 @@
 load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "choose_image", "image_input")
 load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load("//oci/private/common:platforms.bzl", "check_platform", "parse_platform", "platform_to_string")
-load("//oci/private/common:scan.bzl", "bases_of", "scan_image")
+load("//oci/private/common:scan.bzl", "scan_by_all")
 load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
+load("//oci/private/common:scanners.bzl", "scanners_of")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/providers:image.bzl", "OCIPlatformInfo")
 load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
-load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScannerInfo")
+load("//oci/private/providers:scan.bzl", "OCIScanInfo")
 
 def _scanned_layout_impl(ctx):
     if ctx.attr.platform and ctx.attr.platforms:
         fail("{}: give either platform, for one image of the layout alone, or platforms, for all".format(ctx.label))
-    scanner = single(ctx.attr._scanner)[OCIScannerInfo]
-    if not scanner.kind:
+    scanners = scanners_of(single(ctx.attr._scanner))
+    if not scanners:
         return [OCIScanInfo(images = [], skipped_scanner = None)]
     layout = layout_input(ctx)
     platforms = ctx.attr.platforms
     if not platforms and not ctx.attr.platform and OCILayoutInfo in ctx.attr.layout:
         platforms = [platform_to_string(image.platform) for image in ctx.attr.layout[OCILayoutInfo].images]
     all = [argument for platform in platforms for argument in ("--scanned-platform", platform)]
-    images = [_scan(ctx, scanner, layout, platform, all) for platform in platforms or [ctx.attr.platform]]
+    images = []
+    for platform in platforms or [ctx.attr.platform]:
+        images.extend(_scan(ctx, scanners, layout, platform, all))
     return [OCIScanInfo(images = images, skipped_scanner = None)]
 
-def _scan(ctx, scanner, layout, text, all):
+def _scan(ctx, scanners, layout, text, all):
     name = ctx.label.name
     platform = None
     if text:
@@ -34,19 +37,19 @@ def _scan(ctx, scanner, layout, text, all):
             fail("{}: platform: {}".format(ctx.label, problem))
         name += "/" + text.replace("/", "-")
         platform = parse_platform(text)
-    return scan_image(
+    return scan_by_all(
         ctx,
-        scanner,
+        scanners,
         layout,
         name,
         label = ctx.label,
-        bases = _bases(ctx, platform) if ctx.attr.base else [],
+        base = _base(ctx, platform) if ctx.attr.base else None,
         platform = platform,
         choice = ["--platform", platform_to_string(platform)] + all if platform else [],
     )
 
-def _bases(ctx, platform):
-    """What the base's image is; a layout's own platform is known only to who reads it, so a wrong one is told there."""
+def _base(ctx, platform):
+    """The base, and the platform of its image; a layout's own platform is known only to who reads it, so a wrong one is told there."""
     base = single(ctx.attr.base)
     images = image_input(base).images
     if platform or len(images) > 1:
@@ -58,7 +61,7 @@ def _bases(ctx, platform):
             "Set platform to that of the layout's image, or name another base.",
         )]
     _check_base(ctx, platform, images[0])
-    return bases_of(base, images[0].platform)
+    return base, images[0].platform
 
 def _check_base(ctx, platform, image):
     """What the layout says that it stands on must be the base; that it does, is found out where layers are read."""
@@ -78,7 +81,7 @@ def _check_base(ctx, platform, image):
 
 scanned_layout = rule(
     implementation = _scanned_layout_impl,
-    doc = "Provides OCIScanInfo of the images of a layout, by the scanner that the build is set to.",
+    doc = "Provides OCIScanInfo of the images of a layout, by each scanner that the build is set to.",
     attrs = {
         "base": attr.label(
             doc = "What the images stand on.",
