@@ -78,15 +78,17 @@ impl Named {
         // Of a system, scanners' package URLs are of different things: what is installed, or what that is made from.
         let purl = (!package.of_system).then(|| Purl::parse(&package.purl));
         let name = match purl.flatten() {
-            Some(purl) => [Some(purl.name), purl.subpath].into_iter().flatten(),
-            None => [Some(package.name.to_ascii_lowercase()), None]
-                .into_iter()
-                .flatten(),
+            Some(Purl {
+                name,
+                subpath: Some(part),
+                ..
+            }) => format!("{name}/{part}"),
+            Some(purl) => purl.name,
+            None => package.name.to_ascii_lowercase(),
         };
-        let name: Vec<String> = name.collect();
         Named {
             of_system: package.of_system,
-            name: name.join("/"),
+            name,
             version: plain_version(&package.version).to_owned(),
         }
     }
@@ -379,89 +381,95 @@ mod tests {
         );
     }
 
+    /// Whether what two scanners found in packages is one finding.
+    fn is_joined(one: [&str; 4], other: [&str; 4]) -> bool {
+        let [one, other] = [("a", one), ("b", other)]
+            .map(|(name, package)| scan(name, vec![found("CVE-1", package)]));
+        joined(&[one, other]).len() == 1
+    }
+
     #[test]
-    fn packages_are_the_same_as_scanners_name_them() {
-        let jar = "app/lib.jar";
-        let wheel = "usr/lib/a-1.0.dist-info/METADATA";
+    fn packages_of_a_system_are_the_same_by_name_version_and_architecture() {
+        let [name, version, architecture, purl] = CURL;
+        let rpm = |version| ["a", version, "x86_64", "pkg:rpm/a"];
+        let of_source = "pkg:deb/debian/src@7.88.1-10";
         for (name, one, other, is_same) in [
             ("one", CURL, CURL, true),
             (
                 "another",
                 CURL,
-                ["curl2", "7.88.1-10", "amd64", CURL[3]],
+                ["curl2", version, architecture, purl],
                 false,
             ),
             (
                 "another version",
                 CURL,
-                ["curl", "7.88.1-11", "amd64", CURL[3]],
+                [name, "7.88.1-11", architecture, purl],
                 false,
             ),
             (
                 "another architecture",
                 CURL,
-                ["curl", "7.88.1-10", "i386", CURL[3]],
+                [name, version, "i386", purl],
                 false,
             ),
             (
                 "no architecture",
                 CURL,
-                ["curl", "7.88.1-10", "", "pkg:deb/debian/src@7.88.1-10"],
+                [name, version, "", of_source],
                 true,
             ),
             (
                 "an epoch that is none",
-                ["a", "1-2.el9", "x86_64", "pkg:rpm/a"],
-                ["a", "0:1-2.el9", "x86_64", "pkg:rpm/a"],
+                rpm("1-2.el9"),
+                rpm("0:1-2.el9"),
                 true,
             ),
-            (
-                "Maven",
-                [
-                    "org.example:lib",
-                    "1.0",
-                    jar,
-                    "pkg:maven/org.example/lib@1.0",
-                ],
-                ["lib", "1.0", jar, "pkg:maven/org.example/lib@1.0"],
-                true,
-            ),
+        ] {
+            assert_eq!(is_joined(one, other), is_same, "{name}");
+        }
+        // Which of two is meant by who says no architecture, nobody knows.
+        let [other, nowhere] = ["i386", ""].map(|place| [name, version, place, purl]);
+        let both = scan("a", vec![found("CVE-1", CURL), found("CVE-1", other)]);
+        let scans = [both, scan("b", vec![found("CVE-1", nowhere)])];
+        assert_eq!(joined(&scans).len(), 3);
+    }
+
+    #[test]
+    fn packages_of_languages_are_the_same_as_scanners_name_them() {
+        let maven = "pkg:maven/org.example/lib@1.0";
+        let go = "pkg:golang/example.com/m";
+        let [jar, wheel] = ["app/lib.jar", "usr/lib/a-1.0.dist-info/METADATA"];
+        let [inner, record] = [
+            "app/lib.jar/BOOT-INF/lib/a.jar",
+            "usr/lib/a-1.0.dist-info/RECORD",
+        ];
+        let [part, whole] = [format!("{go}@v2.0.0#v2"), format!("{go}/v2@2.0.0")];
+        let known = ["org.example:lib", "1.0", jar, maven];
+        let of_python = ["a", "1.0", wheel, "pkg:pypi/a@1.0"];
+        for (name, one, other, is_same) in [
+            ("Maven", known, ["lib", "1.0", jar, maven], true),
             (
                 "an archive in an archive",
-                [
-                    "org.example:lib",
-                    "1.0",
-                    "app/lib.jar/BOOT-INF/lib/a.jar",
-                    "pkg:maven/org.example/lib@1.0",
-                ],
-                ["lib", "1.0", jar, "pkg:maven/org.example/lib@1.0"],
+                ["org.example:lib", "1.0", inner, maven],
+                ["lib", "1.0", jar, maven],
                 true,
             ),
             (
                 "another group",
-                [
-                    "org.example:lib",
-                    "1.0",
-                    jar,
-                    "pkg:maven/org.example/lib@1.0",
-                ],
+                known,
                 ["lib", "1.0", jar, "pkg:maven/org.other/lib@1.0"],
                 false,
             ),
             (
                 "Python",
                 ["Made_Up", "1.0", wheel, "pkg:pypi/made-up@1.0"],
-                [
-                    "made.up",
-                    "1.0",
-                    "usr/lib/a-1.0.dist-info/RECORD",
-                    "pkg:pypi/Made.Up@1.0",
-                ],
+                ["made.up", "1.0", record, "pkg:pypi/Made.Up@1.0"],
                 true,
             ),
             (
                 "another path",
-                ["a", "1.0", wheel, "pkg:pypi/a@1.0"],
+                of_python,
                 [
                     "a",
                     "1.0",
@@ -488,40 +496,19 @@ mod tests {
             ),
             (
                 "a part of a module",
-                [
-                    "m/v2",
-                    "v2.0.0",
-                    "app/serve",
-                    "pkg:golang/example.com/m@v2.0.0#v2",
-                ],
-                [
-                    "m/v2",
-                    "2.0.0",
-                    "app/serve",
-                    "pkg:golang/example.com/m/v2@2.0.0",
-                ],
+                ["m/v2", "v2.0.0", "app/serve", &part],
+                ["m/v2", "2.0.0", "app/serve", &whole],
                 true,
             ),
             (
-                "without a package URL",
+                "no package URL",
                 ["A", "1.0", "app/a", ""],
                 ["a", "1.0", "/app/a", ""],
                 true,
             ),
         ] {
-            let scans = [
-                scan("a", vec![found("CVE-1", one)]),
-                scan("b", vec![found("CVE-1", other)]),
-            ];
-            let number = joined(&scans).len();
-            assert_eq!(number, if is_same { 1 } else { 2 }, "{name}");
+            assert_eq!(is_joined(one, other), is_same, "{name}");
         }
-        // Which of two is meant by who says no architecture, nobody knows.
-        let other = ["curl", "7.88.1-10", "i386", CURL[3]];
-        let nowhere = ["curl", "7.88.1-10", "", CURL[3]];
-        let both = scan("a", vec![found("CVE-1", CURL), found("CVE-1", other)]);
-        let scans = [both, scan("b", vec![found("CVE-1", nowhere)])];
-        assert_eq!(joined(&scans).len(), 3);
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn what_two_scanners_found_is_one_finding_with_both_names() {
 fn what_is_excepted_by_any_of_its_names_passes_for_both() {
     let user = new_user();
     let scans = [trivy(&[by_trivy("high")]), grype(&[by_grype("high")])];
-    let passes = |name: &str, text: &str| {
+    let with = |name: &str, text: &str| {
         fs::write(user.path(name), text).expect("can be written");
         let ran = judge(&user, &scans, &[&format!("--exceptions={name}")]);
         (ran.success, ran.stdout)
@@ -174,14 +174,14 @@ fn what_is_excepted_by_any_of_its_names_passes_for_both() {
         ("CVE-1", "package = \"lib\"\nuntil = 2026-11-11"),
     ] {
         let exception = format!("[[exception]]\nid = \"{id}\"\nreason = \"r\"\n{more}\n");
-        let (passed, said) = passes("e.toml", &exception);
+        let (passed, said) = with("e.toml", &exception);
         assert!(
             passed && said.contains(&format!("excepted: {FOUND}")),
             "{said}"
         );
     }
     // Its day is over by the newest database.
-    let (passed, said) = passes(
+    let (passed, said) = with(
         "e.toml",
         "[[exception]]\nid = \"CVE-1\"\nreason = \"r\"\nuntil = 2026-11-10\n",
     );
@@ -203,7 +203,7 @@ fn what_is_excepted_by_any_of_its_names_passes_for_both() {
         (BY_GRYPE[1], true),
         ("pkg:maven/org.example/other@1.0", false),
     ] {
-        let (passed, said) = passes("v.openvex.json", &document(purl).to_string());
+        let (passed, said) = with("v.openvex.json", &document(purl).to_string());
         assert_eq!(passed, expected, "{said}");
     }
 

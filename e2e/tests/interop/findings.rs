@@ -158,7 +158,7 @@ impl Pulls {
         pulls
     }
 
-    /// Pushes a database of ClamAV's; returns the digest.
+    /// Pushes a database for clamscan; returns the digest.
     fn push_clamav_db(&self) -> String {
         let user = new_user();
         let names = ["main.cud", "daily.cud"];
