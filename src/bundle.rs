@@ -110,7 +110,18 @@ pub fn export_images(
     platforms: &[Platform],
     output: &Path,
 ) -> Result<Moved, BundleError> {
-    let sources = sources(store)?;
+    with_sources(store, |sources| {
+        export_from(store, sources, images, platforms, output)
+    })
+}
+
+fn export_from(
+    store: &Store,
+    sources: &Sources,
+    images: &[Reference],
+    platforms: &[Platform],
+    output: &Path,
+) -> Result<Moved, BundleError> {
     let mut blobs = BTreeMap::new();
     let mut entries = Vec::new();
     for image in images {
@@ -158,7 +169,10 @@ pub fn export_images(
 
 /// Writes all blobs of the store to the file `output`, as a layout of the images that it has whole.
 pub fn export_all(store: &Store, output: &Path) -> Result<Moved, BundleError> {
-    let sources = sources(store)?;
+    with_sources(store, |sources| export_all_from(store, sources, output))
+}
+
+fn export_all_from(store: &Store, sources: &Sources, output: &Path) -> Result<Moved, BundleError> {
     let mut manifests = BTreeMap::new();
     let mut inner = HashSet::new();
     let mut blobs: Reachable<'_> = BTreeMap::new();
@@ -249,12 +263,24 @@ impl Moved {
     }
 }
 
-fn sources(store: &Store) -> Result<Sources, BundleError> {
+/// Exports what the store has. Where that fails because the store has found a blob altered, and removed it, that is what is
+/// told.
+fn with_sources(
+    store: &Store,
+    export: impl FnOnce(&Sources) -> Result<Moved, BundleError>,
+) -> Result<Moved, BundleError> {
     let mut sources = Sources::default();
-    for blob in store.blobs()? {
+    let blobs = store.blobs()?;
+    for blob in &blobs {
         sources.add_pulled(store.blob_path(&blob.digest))?;
     }
-    Ok(sources)
+    export(&sources).map_err(|error| {
+        let mut digests = blobs.into_iter().map(|blob| blob.digest);
+        match digests.find(|digest| !store.blob_path(digest).exists()) {
+            Some(lost) => StoreError::Lost(lost).into(),
+            None => error,
+        }
+    })
 }
 
 enum Unusable {

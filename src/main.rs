@@ -7,6 +7,8 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    outlive_limits();
     match cli::run() {
         Ok(code) => code,
         Err(error) => {
@@ -14,4 +16,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has a write fail that would make a file larger than the user's limit (`ulimit -f`), where the process would be killed
+/// without a word. Children begin with no signal blocked.
+#[cfg(target_os = "linux")]
+fn outlive_limits() {
+    use nix::sys::signal::{SigSet, Signal};
+
+    let mut too_large = SigSet::empty();
+    too_large.add(Signal::SIGXFSZ);
+    let _ = too_large.thread_block();
 }

@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::io::ErrorKind;
 use std::iter;
 
 use oci_pull_all::bundle::BundleError;
-use oci_pull_all::image::{ImageError, LayerError};
-use oci_pull_all::layout::{ArchiveError, Fault, FaultKind};
+use oci_pull_all::image::{Difference, ImageError, LayerError};
+use oci_pull_all::layout::{ArchiveError, Fault, FaultKind, MergeError};
 use oci_pull_all::load::LoadError;
 use oci_pull_all::pins::{BazelError, PinError};
 use oci_pull_all::pull::PullError;
@@ -103,6 +104,9 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
     } else if let Some(error) = find::<BundleError>(error) {
         match error {
             BundleError::Store(error) => of_store(error),
+            BundleError::Write(MergeError::Wrong { .. }) => {
+                ": oci-pull-all store verify removes it, and what else was altered; then pull its image again"
+            }
             BundleError::Lacks { .. } => {
                 ": pull the image first, all of it, or name with --platform what was pulled"
             }
@@ -135,8 +139,13 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         ": name one with --module"
     } else if let Some(BazelError::Start { .. }) = find(error) {
         ": name another program with --bazel"
-    } else if let Some(LayerError::Directory { .. }) = find(error) {
-        ": say by metadata (--metadata) which it is to have"
+    } else if let Some(LayerError::Conflict { difference, .. }) = find(error) {
+        match difference {
+            Difference::Content | Difference::Attribute(_) => "",
+            Difference::Mode(..) | Difference::Owner(..) | Difference::Names | Difference::Time => {
+                ": say by metadata (--metadata) which it is to have"
+            }
+        }
     } else if let Some(ImageError::NoPlatform) = find(error) {
         ": pass --platform OS/ARCHITECTURE"
     } else {
@@ -182,8 +191,19 @@ fn of_registry(error: &RegistryError) -> &'static str {
 
 fn of_store(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Io(_) => {
-            ", which the store needs: make room there and let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory"
+        StoreError::Io(error) => match error.source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                ", which the store needs: make room there, or set OCI_PULL_ALL_STORE (--store) to another directory"
+            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                ", which the store needs: let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory"
+            }
+            _ => {
+                ", which the store needs: put right what is there, or set OCI_PULL_ALL_STORE (--store) to another directory"
+            }
+        },
+        StoreError::Lost(_) => {
+            ". Pull its image again; oci-pull-all store verify tells what else was altered"
         }
         StoreError::Version { .. } => ": use another one with --store or OCI_PULL_ALL_STORE",
         StoreError::NotAStore { .. } => ", with --store or OCI_PULL_ALL_STORE",

@@ -254,8 +254,16 @@ pub(crate) fn print_error(error: &(dyn Error + 'static)) {
     }
 }
 
+/// Reads a file, which must be one: whoever gave a pipe its name may never write into it.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+    let bytes = fs::metadata(path).and_then(|metadata| {
+        if metadata.is_file() {
+            fs::read(path)
+        } else {
+            Err(io::Error::other("it is not a regular file"))
+        }
+    });
+    bytes.map_err(|error| format!("cannot read {}: {error}", path.display()).into())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -349,6 +349,9 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         args.store.path()?
     };
+    if is_same(&root, &args.output)? {
+        return Err(format!("{} is the store itself, where nothing of an image would stay: name another directory by --output", root.display()).into());
+    }
     let store = Arc::new(Store::open(
         &root,
         store_options(trust, args.placement.into()),
@@ -394,6 +397,15 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
         write(file, &to_json(&report.summary))?;
     }
     Ok(())
+}
+
+/// Whether two directories, which need not be there, are one.
+fn is_same(one: &Path, other: &Path) -> Result<bool> {
+    // Where one is not there, they are no more one than their names are.
+    match (fs::canonicalize(one), fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => Ok(one == other),
+        _ => Ok(std::path::absolute(one)? == std::path::absolute(other)?),
+    }
 }
 
 fn describe(reference: &Reference, report: &Pulled) -> String {

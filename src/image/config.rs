@@ -1,6 +1,6 @@
 //! Image configurations and manifests (OCI image spec, config.md and manifest.md).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -21,6 +21,14 @@ const CREATED: &str = "1970-01-01T00:00:00Z";
 const CREATED_BY: &str = "oci_pull_all";
 /// The least nanoseconds that Docker takes for a time of a health check, but for none.
 const LEAST_TIME: u64 = 1_000_000;
+/// The signals of Linux that have names.
+const SIGNALS: [&str; 36] = [
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+    "PIPE", "POLL", "PROF", "PWR", "QUIT", "RTMAX", "RTMIN", "SEGV", "STKFLT", "STOP", "SYS",
+    "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU",
+    "XFSZ",
+];
+const LAST_SIGNAL: u8 = 64;
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +65,7 @@ pub enum ImageError {
     #[error("the descriptor of the layer {0} has no annotation {DIFF_ID}")]
     NoDiffId(Digest),
     /// A variable without a value.
-    #[error("{0:?} is not an environment variable: expected NAME=VALUE")]
+    #[error("{0:?} is not an environment variable: expected NAME=VALUE, and no blanks in the name")]
     Env(String),
     /// A variable with a value that cannot be expanded.
     #[error("the environment variable {name} cannot be set")]
@@ -72,6 +80,14 @@ pub enum ImageError {
         "{0:?} is not a health check: it begins with CMD, CMD-SHELL or NONE, and what CMD runs follows"
     )]
     Healthcheck(Vec<String>),
+    /// Not a signal.
+    #[error("{0:?} is not a signal: expected a name, such as SIGTERM, or a number from 1 to 64")]
+    Signal(String),
+    /// A directory that is none on Windows.
+    #[error(
+        "{0:?} is not a directory: it is where a drive happens to be; behind the drive's letter stands a backslash"
+    )]
+    Drive(String),
     /// A volume without a path.
     #[error("a volume is a path, such as /data, and one is empty")]
     Volume,
@@ -100,7 +116,7 @@ pub struct ConfigChanges {
     pub cmd: Option<Vec<String>>,
     /// `NAME=VALUE`, added to `Env`; a variable of the base with the same name is replaced in its
     /// place. `$NAME` and `${NAME}` in a value stand for the base's variables, as in a Dockerfile, also in
-    /// the forms `${NAME:-WORD}`, `${NAME:+WORD}` and `${NAME:?WORD}`, and `$$` for a dollar sign.
+    /// the forms `${NAME:-WORD}`, `${NAME:+WORD}` and `${NAME:?WORD}`, and `$$` and `\$` for a dollar sign.
     pub env: Vec<String>,
     /// Added to `Labels`.
     pub labels: BTreeMap<String, String>,
@@ -406,26 +422,38 @@ fn add_layers(
     Ok(())
 }
 
-fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError> {
+fn set_env(
+    env: &mut Vec<Value>,
+    platform: &Platform,
+    variables: &[String],
+) -> Result<(), ImageError> {
+    // Windows knows a variable by its name in any case.
+    let key = |name: &str| {
+        if is_windows(platform) {
+            name.to_uppercase()
+        } else {
+            name.to_owned()
+        }
+    };
     let of_base: HashMap<String, String> = env
         .iter()
         .filter_map(|entry| entry.as_str()?.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (key(name), value.to_owned()))
         .collect();
     for variable in variables {
         let (name, value) = match variable.split_once('=') {
             // No process could be given it.
-            Some((name, value)) if !name.is_empty() && !variable.contains('\0') => (name, value),
+            Some((name, value)) if is_name(name) && !variable.contains('\0') => (name, value),
             _ => return Err(ImageError::Env(variable.clone())),
         };
-        let known = |name: &str| of_base.get(name).map(String::as_str);
+        let known = |name: &str| of_base.get(&key(name)).map(String::as_str);
         let value = expand(value, &known).map_err(|source| ImageError::Expand {
             name: name.to_owned(),
             source,
         })?;
         let same_name = |entry: &&mut Value| {
             let text = entry.as_str().unwrap_or_default();
-            text.split('=').next() == Some(name)
+            text.split('=').next().map(key) == Some(key(name))
         };
         let variable = json!(format!("{name}={value}"));
         match env.iter_mut().find(same_name) {
@@ -434,6 +462,15 @@ fn set_env(env: &mut Vec<Value>, variables: &[String]) -> Result<(), ImageError>
         }
     }
     Ok(())
+}
+
+/// Whether a variable may have such a name. With a blank it would be a line that a shell reads otherwise.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(char::is_whitespace)
+}
+
+fn is_windows(platform: &Platform) -> bool {
+    platform.os == "windows"
 }
 
 fn apply(
@@ -450,20 +487,22 @@ fn apply(
     if let Some(cmd) = &changes.cmd {
         config.insert("Cmd".to_owned(), json!(cmd));
     }
-    set_env(array(config, "Env"), &changes.env)?;
+    set_env(array(config, "Env"), platform, &changes.env)?;
     let labels = changes.labels.iter();
     let labels = labels.map(|(name, value)| (name.clone(), json!(value)));
     object(config, "Labels").extend(labels);
-    for port in &changes.exposed_ports {
-        let ports = parse_ports(port)?.map(|port| (port, json!({})));
-        object(config, "ExposedPorts").extend(ports);
-    }
+    expose(config, &changes.exposed_ports)?;
     if changes.volumes.iter().any(String::is_empty) {
         return Err(ImageError::Volume);
     }
     let volumes = changes.volumes.iter();
     let volumes = volumes.map(|volume| (volume.clone(), json!({})));
     object(config, "Volumes").extend(volumes);
+    if let Some(signal) = &changes.stop_signal
+        && !is_signal(signal)
+    {
+        return Err(ImageError::Signal(signal.clone()));
+    }
     for (key, value) in [
         ("User", &changes.user),
         ("StopSignal", &changes.stop_signal),
@@ -474,10 +513,11 @@ fn apply(
     }
     if let Some(workdir) = &changes.workdir {
         let of_base = config.get("WorkingDir").and_then(Value::as_str);
-        let workdir = if platform.os == "windows" {
-            workdir.clone()
+        let of_base = of_base.unwrap_or_default();
+        let workdir = if is_windows(platform) {
+            join_on_windows(of_base, workdir)?
         } else {
-            join(of_base.unwrap_or_default(), workdir)
+            format!("/{}", join(of_base, workdir).join("/"))
         };
         config.insert("WorkingDir".to_owned(), json!(workdir));
     }
@@ -497,8 +537,28 @@ fn apply(
     Ok(())
 }
 
-/// The absolute path of `path` as seen from `base`, in its one form.
-fn join(base: &str, path: &str) -> String {
+/// As Docker has it: the path is of the drive `C:` unless it says otherwise.
+fn join_on_windows(base: &str, path: &str) -> Result<String, ImageError> {
+    let split = |path: &str| {
+        let path = path.replace('\\', "/");
+        match path.split_at_checked(2) {
+            Some((drive, rest)) if drive.ends_with(':') => {
+                let is_rooted = rest.starts_with('/');
+                is_rooted.then(|| (Some(drive.to_ascii_uppercase()), rest.to_owned()))
+            }
+            _ => Some((None, path)),
+        }
+    };
+    let drive_alone = |path: &str| ImageError::Drive(path.to_owned());
+    let (drive, path) = split(path).ok_or_else(|| drive_alone(path))?;
+    let (of_base, base) = split(base).ok_or_else(|| drive_alone(base))?;
+    let of_base = of_base.filter(|_| !path.starts_with('/'));
+    let drive = drive.or(of_base).unwrap_or_else(|| "C:".to_owned());
+    Ok(format!("{drive}\\{}", join(&base, &path).join("\\")))
+}
+
+/// The parts of `path` as seen from `base`, in its one form.
+fn join<'a>(base: &'a str, path: &'a str) -> Vec<&'a str> {
     let base = if path.starts_with('/') { "" } else { base };
     let mut parts = Vec::new();
     for part in base.split('/').chain(path.split('/')) {
@@ -508,7 +568,39 @@ fn join(base: &str, path: &str) -> String {
             part => parts.push(part),
         }
     }
-    format!("/{}", parts.join("/"))
+    parts
+}
+
+/// Adds ports as they are written: one, or several, with or without a protocol.
+fn expose(config: &mut Map<String, Value>, written: &[String]) -> Result<(), ImageError> {
+    let mut added = BTreeSet::new();
+    for ports in written {
+        added.extend(parse_ports(ports)?);
+    }
+    if added.is_empty() {
+        return Ok(());
+    }
+    let exposed = object(config, "ExposedPorts");
+    // A base may have written the same otherwise.
+    exposed.retain(|there, _| {
+        !parse_ports(there).is_ok_and(|mut ports| ports.all(|port| added.contains(&port)))
+    });
+    exposed.extend(added.into_iter().map(|port| (port, json!({}))));
+    Ok(())
+}
+
+/// Whether Docker takes it for a signal, in any case and with or without `SIG` before it.
+fn is_signal(text: &str) -> bool {
+    if let Ok(number) = text.parse::<u8>() {
+        return (1..=LAST_SIGNAL).contains(&number);
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let within = |start: &str, last: u8| {
+        let number = name.strip_prefix(start);
+        number.is_some_and(|number| (1..=last).any(|fits| number == fits.to_string()))
+    };
+    SIGNALS.contains(&name) || within("RTMIN+", 15) || within("RTMAX-", 14)
 }
 
 /// `8080` means `8080/tcp`, and `8000-8001/udp` two ports.

@@ -30,7 +30,7 @@ pub enum ExpandError {
     },
 }
 
-/// Replaces what stands for variables in `text` by their values, `$$` by a dollar sign.
+/// Replaces what stands for variables in `text` by their values, `$$` and `\$` by a dollar sign. Other backslashes stay.
 pub(super) fn expand<'a>(
     text: &str,
     value: &impl Fn(&str) -> Option<&'a str>,
@@ -49,6 +49,12 @@ fn expand_at<'a>(
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
+        if let Some(before) = before.strip_suffix('\\') {
+            expanded += before;
+            expanded.push('$');
+            rest = after;
+            continue;
+        }
         expanded += before;
         if let Some(after) = after.strip_prefix('$') {
             expanded.push('$');
@@ -110,16 +116,23 @@ fn braced<'a>(
 /// Where the brace is that closes what `text` is in.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
-    let bytes = text.as_bytes();
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'{' if at > 0 && bytes[at - 1] == b'$' => depth += 1,
-            b'}' if depth == 0 => return Some(at),
-            b'}' => depth -= 1,
-            _ => {}
-        }
+    let mut at = 0;
+    loop {
+        at += match text.as_bytes().get(at..)? {
+            [b'$', b'{', ..] => {
+                depth += 1;
+                2
+            }
+            [b'$' | b'\\', b'$', ..] => 2,
+            [b'}', ..] if depth == 0 => return Some(at),
+            [b'}', ..] => {
+                depth -= 1;
+                1
+            }
+            [] => return None,
+            _ => 1,
+        };
     }
-    None
 }
 
 fn name_length(text: &str) -> usize {
@@ -155,6 +168,8 @@ mod tests {
             ("${SET}x$NONE", "valuex"),
             ("$$SET $", "$SET $"),
             ("5$ and $/", "5$ and $/"),
+            ("\\$SET \\${SET} C:\\d\\", "$SET ${SET} C:\\d\\"),
+            ("${NONE:-\\${SET}}${NONE:-$${}", "${SET}${"),
             ("${NONE:-d}${NONE-d}", "dd"),
             ("${EMPTY:-d}${EMPTY-d}", "d"),
             ("${SET:-d}${SET-d}", "valuevalue"),

@@ -246,7 +246,8 @@ fn read_image(
             source: ConfigError::Size(*size),
         }));
     }
-    let config = store.read(digest, *size)?.unwrap_or_default();
+    let config = store.read(digest, *size)?;
+    let config = config.ok_or_else(|| StoreError::Lost(digest.clone()))?;
     image
         .image(&config, descriptor.platform.as_ref())
         .map_err(unusable)

@@ -50,6 +50,16 @@ pub(super) struct Inode {
     pub(super) metadata: Metadata,
 }
 
+impl Inode {
+    /// Sets what a hard link says of it. As in containerd, an owner is given anew, by which Linux takes capabilities away.
+    fn set(&mut self, said: Metadata) {
+        let mut xattrs = std::mem::take(&mut self.metadata.xattrs);
+        xattrs.remove(&b"security.capability"[..]);
+        xattrs.extend(said.xattrs);
+        self.metadata = Metadata { xattrs, ..said };
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum InodeKind {
     File {
@@ -304,12 +314,13 @@ impl Tree {
                     .map_err(|obstacle| obstacle.of(&path));
             }
             Content::HardLink { target } => {
-                let inode = self.inode(&target).ok_or_else(|| {
+                let number = self.inode(&target).ok_or_else(|| {
                     let target = String::from_utf8_lossy(&target);
                     let problem = format!("is a hard link to {target:?}, which is no file here");
                     TarError::entry(&path, problem)
                 })?;
-                self.insert(parent, name, Node::Inode(inode))
+                self.inodes[number].set(metadata);
+                self.insert(parent, name, Node::Inode(number))
                     .map_err(|obstacle| obstacle.of(&path))?;
                 self.hard_links.insert(self.nodes.len() - 1);
                 return Ok(());

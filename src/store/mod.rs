@@ -48,9 +48,12 @@ const USED_AGAIN: Duration = Duration::from_secs(600);
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file system refused.
+    /// The file system refused to do something in the store.
     #[error(transparent)]
     Io(#[from] FileError),
+    /// The file system refused to put a blob into an output.
+    #[error(transparent)]
+    Output(FileError),
     /// Written by another version of this program.
     #[error("the store {path} has the format version {found:?}, and this program knows only {VERSION:?}", path = path.display())]
     Version {
@@ -237,7 +240,8 @@ impl Store {
             },
         )?;
         if found == *digest {
-            self.seals.seal_new(new.as_file(), digest)?;
+            let sealed = self.seals.seal_new(new.path(), new.as_file(), digest);
+            sealed.map_err(|error| error.source)?;
             new.persist(path).map_err(|error| error.error)?;
         }
         Ok(())
@@ -353,7 +357,7 @@ impl Store {
         }
     }
 
-    /// The bytes of the blob of `digest`, if it is there and no larger than `limit`.
+    /// The bytes of the blob of `digest`, if it is there and no larger than `limit`. Others are removed.
     pub(crate) fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.blob_path(digest);
         let size = match fs::symlink_metadata(&path) {
@@ -364,7 +368,11 @@ impl Store {
             // Manifests are small, so they are hashed at each use.
             Some(path) => {
                 let bytes = failed("read", &path, fs::read(&path))?;
-                Ok((Digest::of(digest.algorithm(), &bytes) == *digest).then_some(bytes))
+                if Digest::of(digest.algorithm(), &bytes) == *digest {
+                    return Ok(Some(bytes));
+                }
+                failed("remove", &path, fs::remove_file(&path))?;
+                Ok(None)
             }
             None => Ok(None),
         }
@@ -381,7 +389,7 @@ impl Store {
             }
             place_at(target, |new| self.copy(&source, new))
         });
-        failed("place a blob at", target, placed)
+        io_failed("place a blob at", target, placed).map_err(StoreError::Output)
     }
 
     /// Puts the blob, which was placed at `placed`, also at `target` in the same output. The two may be one file.
@@ -638,7 +646,19 @@ fn make_private(directory: &Path) -> io::Result<()> {
 fn open_root(root: &Path, waiting: fn(Option<u32>)) -> Result<File, StoreError> {
     let version = read_version(root)?;
     let path = root.join("lock");
-    let file = failed("open", &path, open_for_writing(&path))?;
+    let file = match open_for_writing(&path) {
+        // Who may not write there may read, and holds the lock as well.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            open_own(&path).map_err(|_| error)
+        }
+        opened => opened,
+    };
+    let file = failed("open", &path, file)?;
     match version.as_str() {
         VERSION => {}
         VERSION_BEFORE => {
@@ -857,7 +877,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "wrong").unwrap();
         let file = File::open(&path).unwrap();
-        trusting.seals.seal_new(&file, &digest).unwrap();
+        trusting.seals.seal_new(&path, &file, &digest).unwrap();
         assert!(trusting.find(&digest, 5).unwrap().is_some());
         let wary = Store::open(directory.path(), Trust::Nothing).unwrap();
         assert!(wary.find(&digest, 5).unwrap().is_none());

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::files::{make_way, read_at_most};
+use crate::files::{FileError, io_failed, make_way, read_at_most};
 use crate::oci::digest::{Digest, hash_reader};
 
 use super::refuse_symlink;
@@ -88,14 +88,19 @@ impl Seals {
         }
     }
 
-    /// Seals a file whose bytes were just written and verified, and which has not its name yet.
-    pub(super) fn seal_new(&self, file: &File, digest: &Digest) -> io::Result<()> {
-        set(file, seal_of(digest))?;
+    /// Seals the file at `path`, whose bytes were just written and verified, and which has not its name yet.
+    pub(super) fn seal_new(
+        &self,
+        path: &Path,
+        file: &File,
+        digest: &Digest,
+    ) -> Result<(), FileError> {
+        io_failed("seal", path, set(file, seal_of(digest)))?;
         // A file that took the place of a durable one is not what the list speaks of.
         let durable = self.read().durable.contains(digest);
         match &self.boot {
             Some(boot) if !durable => self.list(boot, digest),
-            _ => self.make_durable(file, digest),
+            _ => self.make_durable(path, file, digest),
         }
     }
 
@@ -125,7 +130,7 @@ impl Seals {
         }
         if !listed {
             // A store that belongs to someone else is still readable.
-            let _ = self.make_durable(file, digest);
+            let _ = self.make_durable(Path::new(""), file, digest);
         }
         Ok(Held::Blob)
     }
@@ -135,18 +140,22 @@ impl Seals {
         self.last_read().has(digest) || self.read().has(digest)
     }
 
-    fn make_durable(&self, file: &File, digest: &Digest) -> io::Result<()> {
-        file.sync_all()?;
+    fn make_durable(&self, path: &Path, file: &File, digest: &Digest) -> Result<(), FileError> {
+        io_failed("sync", path, file.sync_all())?;
         self.list(DURABLE, digest)
     }
 
     /// Adds a line to a list.
-    fn list(&self, name: &str, digest: &Digest) -> io::Result<()> {
-        let path = make_way(&self.root, &format!("{LISTS}/{name}"))?;
-        refuse_symlink(&path)?;
+    fn list(&self, name: &str, digest: &Digest) -> Result<(), FileError> {
+        let lists = self.root.join(LISTS);
+        let made = make_way(&self.root, &format!("{LISTS}/{name}"));
+        let path = io_failed("make", &lists, made)?;
         let is_new = !path.exists();
-        let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
-        file.write_all(format!("{digest}\n").as_bytes())?;
+        let written = refuse_symlink(&path).and_then(|()| {
+            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+            file.write_all(format!("{digest}\n").as_bytes())
+        });
+        io_failed("write", &path, written)?;
         if is_new && name != DURABLE {
             self.forget_other_boots(name);
         }
@@ -235,6 +244,7 @@ mod tests {
     #[test]
     fn a_seal_counts_for_what_was_verified_since_this_boot_or_is_durable() {
         let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
         let blob = |text: &str| {
             let path = directory.path().join(text);
             fs::write(&path, text).unwrap();
@@ -246,7 +256,7 @@ mod tests {
             ..Seals::of(directory.path())
         };
         let (file, digest) = blob("bytes");
-        boot("1").seal_new(&file, &digest).unwrap();
+        boot("1").seal_new(root, &file, &digest).unwrap();
         assert!(boot("1").is_listed(&digest));
         assert!(!boot("2").is_listed(&digest));
         let modified = |file: &File| file.metadata().unwrap().modified().unwrap();
@@ -257,11 +267,11 @@ mod tests {
         assert!(boot("3").is_listed(&digest));
 
         // What takes the place of a durable blob is made durable itself, and not listed for a boot alone.
-        boot("3").seal_new(&file, &digest).unwrap();
+        boot("3").seal_new(root, &file, &digest).unwrap();
         let lists = || fs::read_dir(directory.path().join(LISTS)).unwrap().count();
         assert_eq!(lists(), 2);
         let (other, other_digest) = blob("other");
-        boot("3").seal_new(&other, &other_digest).unwrap();
+        boot("3").seal_new(root, &other, &other_digest).unwrap();
         assert_eq!(lists(), 2, "those of this boot and of what is durable");
         assert!(!boot("1").is_listed(&other_digest));
 

@@ -270,11 +270,7 @@ impl Writer {
                 found,
             });
         }
-        failed(
-            "seal",
-            &self.path,
-            self.seals.seal_new(&self.file, &self.digest),
-        )?;
+        self.seals.seal_new(&self.path, &self.file, &self.digest)?;
         // While the lock is held: the next one to get it finds the blob under its name.
         failed("name", &self.target, fs::rename(&self.path, &self.target))?;
         self.is_named.store(true, Ordering::Relaxed);

@@ -11,6 +11,7 @@ mod writer;
 pub(crate) use compression::{Compressor, read_layer};
 pub(crate) use found::{Packing, open_archive, open_archive_file};
 pub(crate) use mtree::list;
+pub(crate) use parents::Parents;
 pub use parents::UnnamedParent;
 pub use reader::TarError;
 pub(crate) use reader::{

@@ -42,9 +42,8 @@ fn words(entry: &Entry) -> Vec<String> {
         }
         Content::HardLink { target } => {
             words.push("type=file".to_owned());
+            // What it says beside is given to the file, all of whose names have it.
             words.push(format!("hardlink=./{}", visible(target)));
-            // The rest is that of what it is another name of.
-            return words;
         }
         Content::Device { kind, major, minor } => {
             let kind = match kind {

@@ -13,6 +13,8 @@ pub(crate) const MAX_MEMORY: u64 = 512 << 20;
 pub(crate) const BLOCK: usize = 512;
 /// The most that a long name, a pax header or the map of a sparse file may have; Go's limit.
 const MAX_SPECIAL: u64 = 1 << 20;
+/// What the records of a pax header begin with that are extended attributes.
+pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
 /// The most that the holes of a sparse file may have: whoever reads it reads zeros for them.
 const MAX_HOLES: u64 = 64 << 30;
 /// What is kept of an entry beside its name, its target and its attributes, more or less.
@@ -194,15 +196,16 @@ impl Extensions {
     }
 
     fn id(&self, key: &str, header: &[u8]) -> Result<u32, TarError> {
-        let id = match self.number(key)? {
-            Some(id) => u32::try_from(id).ok(),
-            // The system takes -2 for 2^32 - 2, the user "nobody" of some systems.
-            None => number(header).and_then(|id| {
-                u32::try_from(id)
-                    .or_else(|_| i32::try_from(id).map(i32::cast_unsigned))
-                    .ok()
-            }),
+        let said = match self.pax.get(key.as_bytes()) {
+            Some(said) => str::from_utf8(said).ok().and_then(|id| id.parse().ok()),
+            None => number(header),
         };
+        let id = said.and_then(|id: i64| {
+            // The system takes -2 for 2^32 - 2, the user "nobody" of some systems.
+            u32::try_from(id)
+                .or_else(|_| i32::try_from(id).map(i32::cast_unsigned))
+                .ok()
+        });
         id.ok_or(TarError::Form("a user or group has no number of 32 bits"))
     }
 
@@ -319,7 +322,7 @@ impl<R: BufRead> Archive<R> {
         let content = match header[156] {
             // Before POSIX, a slash at its end made a directory.
             0 if named.ends_with(b"/") => Content::Directory,
-            0 | b'0' | b'7' | b'S' => Content::File {
+            0 | b'0' | b'S' => Content::File {
                 size: self.begin_file(header, stored, extensions, &named)?,
             },
             b'1' => Content::HardLink {
@@ -344,8 +347,13 @@ impl<R: BufRead> Archive<R> {
                 nanoseconds: 0,
             }),
         };
+        let is_mapped = extensions.pax.contains_key(&b"GNU.sparse.map"[..])
+            || extensions.pax.contains_key(&b"GNU.sparse.major"[..]);
+        if is_mapped && !matches!(content, Content::File { .. }) {
+            return Err(fault("is sparse, but no file"));
+        }
         let xattrs = extensions.pax.iter().filter_map(|(key, value)| {
-            let name = key.strip_prefix(b"SCHILY.xattr.")?;
+            let name = key.strip_prefix(XATTR)?;
             Some((name.to_vec(), value.clone()))
         });
         let metadata = Metadata {
@@ -682,7 +690,8 @@ fn decimal(text: &[u8]) -> Option<u64> {
     (!text.starts_with('+')).then(|| text.parse().ok())?
 }
 
-/// The records of a pax header, `LENGTH KEY=VALUE\n` each; one without a value stands for none.
+/// The records of a pax header, `LENGTH KEY=VALUE\n` each; one without a value stands for none, but an extended attribute
+/// may be empty.
 ///
 /// In the sparse format 0.0, a piece is two records, which are there once for each piece: together they are the map of
 /// the format 0.1.
@@ -702,7 +711,7 @@ fn parse_pax(mut data: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, TarError> {
                 return Err(TarError::Form("the map of a sparse file is malformed"));
             }
             map.push(record.value);
-        } else if record.value.is_empty() {
+        } else if record.value.is_empty() && !record.key.starts_with(XATTR) {
             records.remove(record.key);
         } else {
             records.insert(record.key.to_vec(), record.value.to_vec());
@@ -831,6 +840,22 @@ mod tests {
             nanoseconds: 750_000_000,
         };
         assert_eq!(metadata.mtime, mtime);
+    }
+
+    #[test]
+    fn numbers_and_sparse_files_are_as_in_go() {
+        let with = |records: &[Vec<u8>], kind| {
+            let pax = with_data(b"x", b'x', &records.concat());
+            [pax, with_data(b"f", kind, b"")].concat()
+        };
+        let nobody = with(&[record("uid", b"-2")], b'0');
+        assert_eq!(read(&nobody).unwrap()[0].0.metadata.uid, 4_294_967_294);
+        let version = [
+            record("GNU.sparse.major", b"1"),
+            record("GNU.sparse.minor", b"0"),
+        ];
+        assert!(error(&with(&version, b'5')).contains("sparse, but no file"));
+        assert!(error(&with_data(b"f", b'7', b"")).contains("unknown type '7'"));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::io::{self, BufRead, Write};
 
 use ::tar::{EntryType, Header};
 
-use super::reader::{Archive, BLOCK, Content, Device, Entry, Metadata, Mtime, TarError, padding};
+use super::reader::{
+    Archive, BLOCK, Content, Device, Entry, Metadata, Mtime, TarError, XATTR, padding,
+};
 
 /// The longest name of a user or a group that a header has room for.
 const MAX_NAME: usize = 32;
@@ -157,7 +159,7 @@ fn pax(metadata: &Metadata) -> Vec<u8> {
         }
     }
     for (name, value) in &metadata.xattrs {
-        record(&mut records, &[b"SCHILY.xattr.", &name[..]].concat(), value);
+        record(&mut records, &[XATTR, &name[..]].concat(), value);
     }
     records
 }

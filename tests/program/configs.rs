@@ -1,6 +1,7 @@
 //! Configs of images that are built on others.
 
 use std::fs;
+use std::process::Command;
 
 use oci_pull_all_support::{Ran, User};
 use serde_json::{Value, json};
@@ -9,8 +10,13 @@ use crate::new_user;
 
 /// Writes a base without layers, whose config has these members.
 fn base(user: &User, config: &Value) {
+    base_of(user, "linux", config);
+}
+
+/// As [`base`], for such a system.
+fn base_of(user: &User, os: &str, config: &Value) {
     let config = json!({
-        "os": "linux", "architecture": "amd64", "created": "2020-01-01T00:00:00Z", "config": config,
+        "os": os, "architecture": "amd64", "created": "2020-01-01T00:00:00Z", "config": config,
         "rootfs": {"type": "layers", "diff_ids": []},
     });
     let config = config.to_string();
@@ -93,6 +99,50 @@ fn a_relative_workdir_stands_on_the_bases() {
             expected,
             "{said}"
         );
+    }
+}
+
+#[test]
+fn on_windows_paths_and_variables_are_as_there() {
+    let user = new_user();
+    for (of_base, said, expected) in [
+        ("C:\\app", "sub", "C:\\app\\sub"),
+        ("c:/app", "sub/x", "C:\\app\\sub\\x"),
+        ("", "a", "C:\\a"),
+        ("D:\\app", "\\bar", "C:\\bar"),
+        ("C:\\app", "d:/x/..", "D:\\"),
+        ("C:\\app", "..\\b", "C:\\b"),
+    ] {
+        base_of(&user, "windows", &json!({"WorkingDir": of_base}));
+        image(&user, &["--workdir", said]).succeeded();
+        let config = document(&user, "config");
+        assert_eq!(config["config"]["WorkingDir"], expected, "{said}");
+    }
+    image(&user, &["--workdir", "D:x"]).failed(&["D:x", "is not a directory"]);
+    base_of(&user, "windows", &json!({"Env": ["Path=C:\\w"]}));
+    image(&user, &["--env", "PATH=C:\\app;$PATH"]).succeeded();
+    let env = &document(&user, "config")["config"]["Env"];
+    assert_eq!(*env, json!(["PATH=C:\\app;C:\\w"]));
+}
+
+#[test]
+fn a_signal_is_what_docker_takes_for_one() {
+    let user = new_user();
+    base(&user, &json!({}));
+    for signal in [
+        "SIGTERM",
+        "term",
+        "9",
+        "64",
+        "SIGRTMIN+3",
+        "RTMAX-14",
+        "RTMIN",
+    ] {
+        image(&user, &["--stop-signal", signal]).succeeded();
+        assert_eq!(document(&user, "config")["config"]["StopSignal"], signal);
+    }
+    for bad in ["NOSUCH", "0", "65", "-1", "RTMIN+16", "RTMIN+", "SIG", ""] {
+        image(&user, &[&format!("--stop-signal={bad}")]).failed(&["is not a signal"]);
     }
 }
 
@@ -192,6 +242,16 @@ fn ports_are_what_docker_takes_for_ports() {
         ports.retain(|port| *port != "1/udp");
         assert_eq!(ports, expected, "{said}");
     }
+    base(
+        &user,
+        &json!({"ExposedPorts": {"80": {}, "90/TCP": {}, "1-2": {}, "x": {}}}),
+    );
+    image(&user, &["--exposed-port", "80", "--exposed-port", "90"]).succeeded();
+    let ports = &document(&user, "config")["config"]["ExposedPorts"];
+    assert_eq!(
+        *ports,
+        json!({"80/tcp": {}, "90/tcp": {}, "1-2": {}, "x": {}})
+    );
     let all = image(&user, &["--exposed-port", "1-65535"]);
     all.succeeded();
     for bad in [
@@ -282,4 +342,11 @@ fn labels_annotations_and_variables_may_come_from_files() {
     image(&user, &["--env-file", "stamp"]).failed(&["is not an environment variable"]);
     fs::write(user.path("stamp"), "A=1\nnothing\n").expect("can be written");
     image(&user, &["--label-file", "stamp"]).failed(&["stamp line 2", "NAME=VALUE"]);
+    for blank in ["export C=3", "B = 2"] {
+        fs::write(user.path("stamp"), blank).expect("can be written");
+        image(&user, &["--env-file", "stamp"]).failed(&[blank, "no blanks in the name"]);
+    }
+    let made = Command::new("mkfifo").arg(user.path("pipe")).status();
+    assert!(made.expect("can be run").success());
+    image(&user, &["--env-file", "pipe"]).failed(&["pipe", "not a regular file"]);
 }

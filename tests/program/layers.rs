@@ -279,6 +279,10 @@ fn what_is_the_same_may_come_twice() {
     assert_eq!(listed(&user).matches(" d/f\n").count(), 1);
     layer(&user, &["--tar", "e.tar", "--tar", "c.tar"])
         .failed(&["\"/d/f\" is given twice", "by e.tar, and by c.tar"]);
+    layer(&user, &["--tar", "a.tar", "--tar", "e.tar"]).failed(&[
+        "by a.tar, and by e.tar, with different modification times",
+        "metadata (--metadata)",
+    ]);
 }
 
 #[test]
@@ -299,11 +303,11 @@ fn archives_say_the_same_of_a_directory() {
     };
     both("two.tar", &[]).succeeded();
     for (other, said) in [
-        ("mode.tar", "0700 and 0:0 in mode.tar"),
-        ("owner.tar", "0755 and 0:7 in owner.tar"),
+        ("mode.tar", "by mode.tar, with the modes 0755 and 0700"),
+        ("owner.tar", "by owner.tar, with the owners 0:0 and 0:7"),
     ] {
         let problem = [
-            "the directory \"/etc\" has the mode 0755 and the owner 0:0 in one.tar, but",
+            "\"/etc\" is given twice in the layer: by one.tar, and",
             said,
             "metadata (--metadata)",
         ];
@@ -489,6 +493,47 @@ fn a_parent_that_nobody_named_must_not_change_the_base() {
         .failed(&["the directory /x", "no directory in the layers below"]);
 }
 
+/// An archive that is all of a layer keeps its bytes, and what it makes of the base is told as of others.
+#[test]
+fn an_archive_alone_must_not_change_the_base_either() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir -p usr/bin tmp srv; chmod 1777 tmp; ln -s usr/bin bin; tar --owner=0 --group=0 -cf base.tar usr bin tmp srv; \
+         mkdir -p own/bin own/tmp own/srv/a; echo x | tee own/bin/x own/tmp/y own/srv/a/z; \
+         tar --owner=0 --group=0 --mtime=@1 --no-recursion -C own -cf own.tar bin/x tmp/y srv srv/a srv/a/z; gzip -kn own.tar",
+    );
+    let told = [
+        "the directory /bin, which nobody named, in place of the link to usr/bin",
+        "the directory /tmp, which nobody named, the mode 0755",
+        "change the base: 2",
+    ];
+    for archive in ["own.tar", "own.tar.gz"] {
+        verify_on(&user, "base.tar", &["--tar", archive]).failed(&told);
+        prepare(&user, &format!("cmp own.blob {archive}"));
+    }
+    let zstd = ["--tar", "own.tar", "--compression", "zstd"];
+    verify_on(&user, "base.tar", &zstd).failed(&told);
+    let links = ["--base-link", "/bin", "usr/bin"];
+    verify_on(
+        &user,
+        "base.tar",
+        &[&["--tar", "own.tar"], &links[..]].concat(),
+    )
+    .succeeded();
+    let parents = ["--parent", "/bin", "0711 3:4", "--tar", "own.tar"];
+    let ran = layer(&user, &[&links[..], &parents].concat());
+    ran.succeeded();
+    assert!(
+        listed(&user).contains("drwx--x--x 3/4"),
+        "{}",
+        listed(&user)
+    );
+    layer(&user, &["--tar", "own.tar", "--parent", "/tmp", "1777"]).succeeded();
+    assert!(listed(&user).contains("drwxrwxrwt 0/0"));
+    layer(&user, &["--base-link", "/", "usr"]).failed(&["\"/\" is not a path"]);
+}
+
 #[test]
 fn a_name_that_is_no_text_goes_where_links_of_the_base_lead() {
     let user = new_user();
@@ -637,6 +682,92 @@ fn a_name_that_is_no_text_is_told_for_what_it_is() {
     );
     layer(&user, &["--directory", "/d", "d"]).failed(&["not UTF-8"]);
     layer(&user, &["--link", "/l", "l"]).failed(&["l has a name", "not UTF-8"]);
+}
+
+/// As runtimes unpack it: what stands last at a path has taken the place of a directory, and of what was in it.
+#[test]
+fn what_an_archive_replaces_is_not_in_the_layer() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir lib p e; echo x >lib/x; echo q >p/q; tar -cf after.tar lib p; mv lib other; rm -r p; ln -s other lib; echo file >p; \
+         tar --mtime=@0 -rf after.tar lib p; tar -rf after.tar other; tar -cf e.tar e; \
+         tar --transform 's,^p,f,' -cf below.tar p; tar --transform 's,^other,f,' -rf below.tar other/x",
+    );
+    layer(&user, &["--tar", "after.tar", "--tar", "e.tar"]).succeeded();
+    let listed = listed(&user);
+    assert!(listed.contains(" lib -> other\n"), "{listed}");
+    assert!(
+        !listed.contains("lib/") && !listed.contains("p/q"),
+        "{listed}"
+    );
+    prepare(
+        &user,
+        "mkdir out; tar -xzf layer.tar.gz -C out; test \"$(cat out/p out/lib/x)\" = \"$(cat p other/x)\"",
+    );
+    layer(&user, &["--tar", "below.tar", "--tar", "e.tar"])
+        .failed(&["\"/f/x\" cannot be placed below \"/f\""]);
+}
+
+#[test]
+fn an_output_may_be_an_input_and_a_failure_leaves_it() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir d; echo x >d/f; tar -cf d.tar d; cp d.tar layer.tar.gz; echo text >bad; mkfifo pipe",
+    );
+    layer(&user, &["--tar", "layer.tar.gz", "--tar", "bad"]).failed(&["bad"]);
+    prepare(&user, "cmp d.tar layer.tar.gz");
+    layer(&user, &["--tar", "layer.tar.gz"]).succeeded();
+    prepare(&user, "cmp d.tar layer.tar.gz; rm layer.tar.gz");
+    layer(&user, &["--tar", "bad"]).failed(&["bad"]);
+    prepare(
+        &user,
+        "test ! -e layer.tar.gz; test -z \"$(ls -A | grep oci-pull)\"",
+    );
+    user.run(&[
+        "layer",
+        "--output",
+        "pipe",
+        "--descriptor",
+        "d",
+        "--tar",
+        "d.tar",
+    ])
+    .failed(&["pipe", "is not a regular file"]);
+}
+
+#[test]
+fn attributes_that_are_empty_or_of_one_archive_alone_are_kept() {
+    let user = new_user();
+    let with = |name: &str, value: &[u8]| {
+        let key = format!("SCHILY.xattr.{name}");
+        let mut entry = with_pax(&[(&key, value)], "d/", 0, b"");
+        let at = entry.len() - 512;
+        let mut header = tar::Header::new_old();
+        header.as_mut_bytes().copy_from_slice(&entry[at..]);
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_cksum();
+        entry[at..].copy_from_slice(header.as_bytes());
+        [entry, vec![0; 1024]].concat()
+    };
+    for (file, name, value) in [
+        ("one.tar", "user.empty", &b""[..]),
+        ("two.tar", "user.two", b"2"),
+        ("other.tar", "user.two", b"3"),
+    ] {
+        fs::write(user.path(file), with(name, value)).expect("can be written");
+    }
+    layer(&user, &["--tar", "one.tar", "--tar", "two.tar"]).succeeded();
+    user.run(&["mtree", "layer.tar.gz", "--output", "list"])
+        .succeeded();
+    let list = fs::read_to_string(user.path("list")).expect("there");
+    assert!(
+        list.contains(" xattr.user.empty= xattr.user.two=Mg==\n"),
+        "{list}"
+    );
+    layer(&user, &["--tar", "two.tar", "--tar", "other.tar"])
+        .failed(&["different extended attributes user.two"]);
 }
 
 /// containerd gives each name its owner, and with that the file loses its capabilities.

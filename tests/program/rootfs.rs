@@ -215,6 +215,35 @@ prw------- 12/34 0 2001-09-09 01:46 fifo
     assert_eq!(inode("rootfs/a"), inode("rootfs/b"));
 }
 
+/// containerd gives the file the owner and the mode that a link to it says, and so takes capabilities away.
+#[test]
+fn a_hard_link_says_what_its_file_is() {
+    let user = new_user();
+    let layer = Layer::new()
+        .add(
+            EntryType::XHeader,
+            "pax",
+            0,
+            "",
+            &[
+                record("SCHILY.xattr.user.a", "1"),
+                record("SCHILY.xattr.security.capability", "c"),
+            ]
+            .concat(),
+        )
+        .file("f", "content")
+        .add(EntryType::Link, "setuid", 0o4755, "f", b"");
+    image(&user, &[layer]);
+    user.run(&["layout", "rootfs", "layout", "--tar", "root.tar"])
+        .succeeded();
+    user.run(&["mtree", "root.tar", "--output", "list"])
+        .succeeded();
+    let list = fs::read_to_string(user.path("list")).expect("there");
+    assert_eq!(list.matches(" mode=4755 ").count(), 2, "{list}");
+    assert_eq!(list.matches(" xattr.user.a=").count(), 2, "{list}");
+    assert!(!list.contains("security.capability"), "{list}");
+}
+
 #[test]
 fn a_layer_that_is_another_is_not_read() {
     let user = new_user();

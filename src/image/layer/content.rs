@@ -11,7 +11,7 @@ use crate::files::io_failed;
 use crate::image::metadata::{MetadataChange, MetadataRule, PathPattern};
 use crate::tar::{MAX_PATH, components, stays_inside};
 
-use super::LayerError;
+use super::{Difference, LayerError};
 
 /// How many links may stand on the way to one entry.
 const MAX_LINKS: usize = 40;
@@ -115,17 +115,23 @@ impl LayerContent {
     /// Says that the base has a symbolic link at `path`: what is to be below it goes where the link leads. It counts for
     /// what is added afterwards, and for archives.
     pub fn add_link_of_base(&mut self, path: &str, target: &str) -> Result<(), LayerError> {
-        let path = normal(path)?;
-        if path.is_empty() || components(target.as_bytes()).next().is_none() {
-            return Err(LayerError::Path(target.to_owned()));
+        let name = normal(path)?;
+        for (text, is_empty) in [
+            (path, name.is_empty()),
+            (target, components(target.as_bytes()).next().is_none()),
+        ] {
+            if is_empty {
+                return Err(LayerError::Path(text.to_owned()));
+            }
         }
-        self.links.insert(path, target.to_owned());
+        self.links.insert(name, target.to_owned());
         Ok(())
     }
 
-    /// Says what mode and owner the base gives the directory `path`, which the layer has if something is in it.
+    /// Says what mode and owner the base gives the directory that `path` leads to, which the layer has if something is in it.
     pub fn set_parent(&mut self, path: &str, mode: u32, owner: Owner) -> Result<(), LayerError> {
-        self.parents.insert(normal(path)?, (mode, owner));
+        let path = self.place(&normal(path)?, true)?;
+        self.parents.insert(path, (mode, owner));
         Ok(())
     }
 
@@ -173,6 +179,7 @@ impl LayerContent {
                     path: format!("/{}", present.key()),
                     first: present.get().to_string(),
                     second: entry.to_string(),
+                    difference: Difference::Content,
                 })
             }
             present => {
@@ -307,7 +314,10 @@ impl LayerContent {
 
     /// The archive that is all that the layer holds, if it may stay as it is.
     pub(super) fn lone_archive(&self) -> Option<&Path> {
-        let is_alone = self.entries.is_empty() && self.links.is_empty() && self.rules.is_empty();
+        let is_alone = self.entries.is_empty()
+            && self.links.is_empty()
+            && self.parents.is_empty()
+            && self.rules.is_empty();
         match &self.tars[..] {
             [archive] if is_alone => Some(archive),
             _ => None,

@@ -14,7 +14,8 @@ use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, Digest, HashingWriter};
 use crate::tar::{
-    Archive, Compressor, Entry, MAX_PATH, Packing, TarError, UnnamedParent, list, open_archive,
+    Archive, Compressor, Entry, MAX_PATH, Packing, Parents, TarError, UnnamedParent, list,
+    open_archive,
 };
 
 use super::DIFF_ID;
@@ -70,7 +71,7 @@ pub enum LayerError {
     #[error("the links on the way to {0:?} go in a circle")]
     Circle(String),
     /// Two different things at one path.
-    #[error("{path:?} is given twice in the layer: by {first}, and by {second}")]
+    #[error("{path:?} is given twice in the layer: by {first}, and by {second}{difference}")]
     Conflict {
         /// The path.
         path: String,
@@ -78,23 +79,8 @@ pub enum LayerError {
         first: String,
         /// What is to have it too.
         second: String,
-    },
-    /// Two archives say different things of one directory.
-    #[error(
-        "the directory {path:?} has the mode {:04o} and the owner {} in {first}, but {:04o} and {} in {second}",
-        .one.0, .one.1, .other.0, .other.1
-    )]
-    Directory {
-        /// The path.
-        path: String,
-        /// What has it.
-        first: String,
-        /// The mode there, and the owner.
-        one: (u32, Owner),
-        /// What has it too.
-        second: String,
-        /// The mode there, and the owner.
-        other: (u32, Owner),
+        /// How the two differ.
+        difference: Difference,
     },
     /// Something is placed below a path that is not a directory.
     #[error("{child:?} cannot be placed below {parent:?}, which is not a directory")]
@@ -109,6 +95,29 @@ pub enum LayerError {
         "nothing in the layer matches {0:?}, for which metadata is given; a directory that nobody named must be named by its path, and a hard link has what it is another name of"
     )]
     NoSuchPath(String),
+}
+
+/// How two things at one path differ.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Difference {
+    /// One is no file of the kind that the other is, or has other content, or leads elsewhere.
+    #[error("")]
+    Content,
+    /// Their modes.
+    #[error(", with the modes {0:04o} and {1:04o}")]
+    Mode(u32, u32),
+    /// Their owners.
+    #[error(", with the owners {0} and {1}")]
+    Owner(Owner, Owner),
+    /// The names of their owners.
+    #[error(", with different names of the owners")]
+    Names,
+    /// Their times.
+    #[error(", with different modification times")]
+    Time,
+    /// An extended attribute.
+    #[error(", with different extended attributes {0}")]
+    Attribute(String),
 }
 
 /// How a layer is written.
@@ -138,13 +147,27 @@ pub struct BuiltLayer {
 /// The same content gives the same bytes: entries are sorted by path and have the given owner and time. The entries of
 /// archives follow, with their own metadata. A directory that is there only because something is in it belongs to root
 /// and has the mode that distributions give it. A layer that is a single archive and nothing else keeps the archive's
-/// bytes: uncompressed, or as they are if no compression is asked for and OCI has a media type for them.
+/// bytes: uncompressed, or as they are if no compression is asked for and OCI has a media type for them. Directories that
+/// such an archive does not name are in the list as most runtimes make them.
 pub fn build_layer(
     content: &LayerContent,
     options: &LayerOptions,
     output: &Path,
 ) -> Result<BuiltLayer, LayerError> {
-    let file = io_failed("write", output, File::create(output))?;
+    // What is to be replaced may be read for it.
+    let whole = io_failed("write", output, WholeFile::begin(output))?;
+    let built = write_layer(content, options, whole.file(), output)?;
+    io_failed("write", output, whole.finish())?;
+    Ok(built)
+}
+
+/// Writes the layer to `file`, which is to be `output`.
+fn write_layer(
+    content: &LayerContent,
+    options: &LayerOptions,
+    file: &File,
+    output: &Path,
+) -> Result<BuiltLayer, LayerError> {
     let blob = HashingWriter::new(Algorithm::Sha256, BufWriter::with_capacity(1 << 20, file));
     if let (Some(archive), None) = (content.lone_archive(), options.compression)
         && let Packing::Layer(compression) = packing_of(archive)?
@@ -157,10 +180,7 @@ pub fn build_layer(
         io_failed("write", output, Compressor::new(compression, blob))?,
     );
     let unnamed_parents = match content.lone_archive() {
-        Some(archive) => {
-            copy_tar(archive, open_tar(archive)?, &mut layer)?;
-            Vec::new()
-        }
+        Some(archive) => copy_tar(archive, open_tar(archive)?, &mut layer)?,
         None => write_tar(content, options, output, &mut layer)?,
     };
     let layer = layer.finish();
@@ -207,15 +227,10 @@ fn keep_archive(
     let mut diff_id = HashingWriter::new(Algorithm::Sha256, io::sink());
     let reader = open_archive(BufReader::with_capacity(1 << 20, &mut raw));
     let reader = reader.map_err(|error| not_a_tar(path)(error.into()))?;
-    copy_tar(path, reader, &mut diff_id)?;
+    let unnamed_parents = copy_tar(path, reader, &mut diff_id)?;
     io_failed("read", path, drain(&mut raw))?;
-    built(
-        compression,
-        blob,
-        &diff_id.finish().digest,
-        Vec::new(),
-        output,
-    )
+    let diff_id = diff_id.finish().digest;
+    built(compression, blob, &diff_id, unnamed_parents, output)
 }
 
 /// What a failure to read an archive is turned into.
@@ -237,9 +252,17 @@ fn not_a_tar(path: &Path) -> impl Fn(TarError) -> LayerError + Copy {
     }
 }
 
-/// Copies an archive byte for byte, if it is one.
-fn copy_tar(path: &Path, reader: impl Read, writer: impl Write) -> Result<(), LayerError> {
-    read_tar(path, reader, writer, |_, _| Ok(()))
+/// Copies an archive byte for byte, if it is one; returns the directories that nobody named.
+fn copy_tar(
+    path: &Path,
+    reader: impl Read,
+    writer: impl Write,
+) -> Result<Vec<UnnamedParent>, LayerError> {
+    let mut parents = Parents::default();
+    read_tar(path, reader, writer, |entry, _| {
+        parents.add(entry.path).map_err(not_a_tar(path))
+    })?;
+    Ok(parents.unnamed())
 }
 
 /// Reads an archive to its end, because the checksum of a compressed one is behind its entries. What is read is written to
@@ -424,9 +447,10 @@ mod tests {
         content
             .set_metadata(&nowhere, MetadataChange::mode(0o600))
             .unwrap();
-        let output = Path::new("/dev/null");
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("layer");
         assert!(matches!(
-            build_layer(&content, &PLAIN, output),
+            build_layer(&content, &PLAIN, &output),
             Err(LayerError::NoSuchPath(_))
         ));
     }

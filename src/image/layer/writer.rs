@@ -13,7 +13,7 @@ use crate::tar::{
 };
 
 use super::content::{LayerContent, LayerEntry, Owner, not_a_directory};
-use super::{LayerError, LayerOptions, not_a_tar, open_tar, read_tar};
+use super::{Difference, LayerError, LayerOptions, not_a_tar, open_tar, read_tar};
 
 /// What is kept of an archive's entry beside its path while a layer is made, more or less.
 const LISTED_MEMORY: u64 = 200;
@@ -58,12 +58,7 @@ pub(super) fn write_tar(
     io_failed("write", output, write_end(&mut layer.writer))?;
     let unnamed = layer.unnamed.into_iter();
     Ok(unnamed
-        .map(|(path, metadata)| UnnamedParent {
-            path: format!("/{}", String::from_utf8_lossy(&path)),
-            mode: metadata.mode,
-            uid: metadata.uid,
-            gid: metadata.gid,
-        })
+        .map(|(path, Metadata { mode, uid, gid, .. })| UnnamedParent::new(&path, mode, uid, gid))
         .collect())
 }
 
@@ -76,7 +71,7 @@ struct LayerWriter<'a, W> {
     places: HashMap<Vec<u8>, Place>,
     /// What each archive has at its paths. Docker and podman take no layer with a path twice, so that what a directory is to be
     /// is known before something is in it.
-    archived: Vec<HashMap<Vec<u8>, Archived>>,
+    archived: Vec<BTreeMap<Vec<u8>, Archived>>,
     unnamed: BTreeMap<Vec<u8>, Metadata>,
     /// Which of the content's rules were about an entry.
     used: Vec<bool>,
@@ -170,7 +165,7 @@ impl<W: Write> LayerWriter<'_, W> {
 
     /// Looks through the next archive.
     fn list(&mut self, path: &Path) -> Result<(), LayerError> {
-        let mut archived: HashMap<_, Archived> = HashMap::new();
+        let mut archived: BTreeMap<Vec<u8>, Archived> = BTreeMap::new();
         let mut number = 0;
         read_tar(path, open_tar(path)?, io::sink(), |mut entry, _| {
             number += 1;
@@ -186,8 +181,21 @@ impl<W: Write> LayerWriter<'_, W> {
             if self.memory > MAX_MEMORY {
                 return Err(not_a_tar(path)(TarError::TooMuch));
             }
-            let is_directory = entry.content == Content::Directory;
-            let directory = is_directory.then_some(entry.metadata);
+            let directory = match entry.content {
+                Content::Directory => Some(entry.metadata),
+                _ => {
+                    // It takes the place of a directory, and all that the archive had there goes.
+                    let below = [&entry.path[..], b"/"].concat();
+                    let rest = archived.range_mut(below.clone()..);
+                    for (_, gone) in rest.take_while(|(path, _)| path.starts_with(&below)) {
+                        *gone = Archived {
+                            number,
+                            directory: None,
+                        };
+                    }
+                    None
+                }
+            };
             archived.insert(entry.path, Archived { number, directory });
             Ok(())
         })?;
@@ -237,6 +245,12 @@ impl<W: Write> LayerWriter<'_, W> {
                 return Err(not_a_tar(path)(TarError::entry(&entry.path, problem)));
             }
         }
+        if entry.content == Content::Directory
+            && let Some((_, metadata)) = self.directory(&entry.path)
+        {
+            let own = std::mem::replace(&mut entry.metadata.xattrs, metadata.xattrs);
+            entry.metadata.xattrs.extend(own);
+        }
         let size = match entry.content {
             Content::File { size } => size,
             _ => 0,
@@ -277,37 +291,50 @@ impl<W: Write> LayerWriter<'_, W> {
             && let Some(place) = self.places.get(target)
         {
             if self.content.rules.is_empty() {
-                entry.metadata.xattrs = place.metadata.xattrs.clone();
+                let of_file = place.metadata.xattrs.iter();
+                let of_file = of_file.map(|(name, value)| (name.clone(), value.clone()));
+                let of_link = std::mem::take(&mut entry.metadata.xattrs);
+                entry.metadata.xattrs = of_file.chain(of_link).collect();
             } else {
                 entry.metadata = place.metadata.clone();
             }
         }
         if let Some(place) = self.places.get(&entry.path) {
-            // What the layer itself says of a directory counts.
-            let both_are_archives = place.source != Source::Content && source != Source::Content;
-            if both_are_archives
-                && (&place.content, &entry.content) == (&Content::Directory, &Content::Directory)
-            {
-                return self.compare(place, &entry, source);
-            }
-            let is_same = if entry.content == Content::Directory {
-                place.content == Content::Directory
-            } else {
+            let difference = if place.content != entry.content {
+                Some(Difference::Content)
+            } else if entry.content != Content::Directory {
                 let mut hasher = HashingWriter::new(Algorithm::Sha256, io::sink());
-                place.content == entry.content && place.metadata == entry.metadata && {
-                    data(&mut hasher)?;
-                    !matches!(entry.content, Content::File { .. })
-                        || place.digest == Some(hasher.finish().digest)
+                data(&mut hasher)?;
+                let digest = Some(hasher.finish().digest);
+                if matches!(entry.content, Content::File { .. }) && place.digest != digest {
+                    Some(Difference::Content)
+                } else {
+                    difference(&place.metadata, &entry.metadata)
                 }
-            };
-            return if is_same {
-                Ok(())
+            } else if place.source == Source::Content || source == Source::Content {
+                // What the layer itself says of a directory counts.
+                None
             } else {
-                Err(LayerError::Conflict {
+                // Its time is that of whatever was last put into it, and its names mean nothing beside the numbers.
+                let there = &place.metadata;
+                let (user, group) = (there.user.clone(), there.group.clone());
+                let mtime = there.mtime;
+                let said = Metadata {
+                    user,
+                    group,
+                    mtime,
+                    ..entry.metadata
+                };
+                difference(there, &said)
+            };
+            return match difference {
+                None => Ok(()),
+                Some(difference) => Err(LayerError::Conflict {
                     path: format!("/{}", String::from_utf8_lossy(&entry.path)),
                     first: self.describe(&entry.path, place.source),
                     second: self.describe(&entry.path, source),
-                })
+                    difference,
+                }),
             };
         }
         io_failed(
@@ -325,23 +352,21 @@ impl<W: Write> LayerWriter<'_, W> {
         self.put(source, entry, digest)
     }
 
-    /// Compares what two archives say of a directory, but for the time at which it was last changed.
-    fn compare(&self, place: &Place, entry: &Entry, source: Source) -> Result<(), LayerError> {
-        let said = |metadata: &Metadata| {
-            let Metadata { mode, uid, gid, .. } = *metadata;
-            (mode, Owner { uid, gid })
-        };
-        let (one, other) = (said(&place.metadata), said(&entry.metadata));
-        if one == other {
-            return Ok(());
+    /// What archives say of a directory: the first of them that has it, and that one's attributes with those that only
+    /// others have.
+    fn directory(&self, path: &[u8]) -> Option<(Source, Metadata)> {
+        let archived = self.archived.iter().enumerate();
+        let mut said = archived.filter_map(|(number, archived)| {
+            let metadata = archived.get(path)?.directory.as_ref()?;
+            Some((Source::Archive(number), metadata))
+        });
+        let (source, metadata) = said.next()?;
+        let mut metadata = metadata.clone();
+        for (name, value) in said.flat_map(|(_, other)| &other.xattrs) {
+            let own = metadata.xattrs.entry(name.clone());
+            own.or_insert_with(|| value.clone());
         }
-        Err(LayerError::Directory {
-            path: format!("/{}", String::from_utf8_lossy(&entry.path)),
-            first: self.describe(&entry.path, place.source),
-            one,
-            second: self.describe(&entry.path, source),
-            other,
-        })
+        Some((source, metadata))
     }
 
     fn put(
@@ -379,9 +404,13 @@ impl<W: Write> LayerWriter<'_, W> {
         for (end, _) in slashes {
             let parent = &path[..end];
             if let Some(place) = self.places.get(parent) {
-                if place.content != Content::Directory
-                    && (place.source != source || source == Source::Content)
-                {
+                // An archive may lead over links of its own.
+                let is_way = match place.content {
+                    Content::Directory => true,
+                    Content::Symlink { .. } => place.source == source && source != Source::Content,
+                    _ => false,
+                };
+                if !is_way {
                     return Err(not_a_directory(
                         &String::from_utf8_lossy(parent),
                         &String::from_utf8_lossy(path),
@@ -390,12 +419,7 @@ impl<W: Write> LayerWriter<'_, W> {
                 continue;
             }
             let mut entry = self.parent(parent);
-            let archived = self.archived.iter().enumerate();
-            let mut archived = archived.filter_map(|(number, archived)| {
-                let metadata = archived.get(parent)?.directory.clone()?;
-                Some((Source::Archive(number), metadata))
-            });
-            let by_archive = archived.next();
+            let by_archive = self.directory(parent);
             let is_named = self.content.rules.iter().any(|rule| rule.names(parent));
             if let Some((_, metadata)) = &by_archive {
                 entry.metadata = metadata.clone();
@@ -453,4 +477,26 @@ impl<W: Write> LayerWriter<'_, W> {
             }
         }
     }
+}
+
+/// The first in which two things of the same kind differ, but for their content.
+fn difference(one: &Metadata, other: &Metadata) -> Option<Difference> {
+    let owner = |&Metadata { uid, gid, .. }: &Metadata| Owner { uid, gid };
+    if one.mode != other.mode {
+        return Some(Difference::Mode(one.mode, other.mode));
+    }
+    if owner(one) != owner(other) {
+        return Some(Difference::Owner(owner(one), owner(other)));
+    }
+    if (&one.user, &one.group) != (&other.user, &other.group) {
+        return Some(Difference::Names);
+    }
+    if one.mtime != other.mtime {
+        return Some(Difference::Time);
+    }
+    let mut names = one.xattrs.keys().chain(other.xattrs.keys());
+    let name = names.find(|name| one.xattrs.get(*name) != other.xattrs.get(*name))?;
+    Some(Difference::Attribute(
+        String::from_utf8_lossy(name).into_owned(),
+    ))
 }
