@@ -212,7 +212,7 @@ def oci_image(
       entrypoint: the words of the entry point. It drops the base's `cmd`. An empty list drops both.
       cmd: the words of the command, which are the entry point's default arguments. An empty list drops the base's.
       env: dict of environment variables, added to the base's. `$NAME` and `${NAME}` in a value stand for
-        the base's variables, such as `"PATH": "/app:$PATH"`, and `$$` for a dollar sign. `${NAME:-WORD}`,
+        the base's variables, such as `"PATH": "/app:$PATH"`, and `$$` or `\\$` for a dollar sign. `${NAME:-WORD}`,
         `${NAME:+WORD}`, `${NAME:?WORD}` and the same without the colon mean what they do in a Dockerfile; other forms
         are errors.
       labels: dict of labels of the config, added to the base's.
@@ -221,7 +221,7 @@ def oci_image(
       workdir: the directory in which the command runs. A relative one stands on the base's.
       exposed_ports: ports that the command listens on, such as `8080`, `53/udp` or `8000-8010`.
       volumes: directories for data that outlives a container.
-      stop_signal: the signal that ends the command, such as `SIGTERM`.
+      stop_signal: the signal that ends the command, such as `SIGTERM` or `15`.
       shell: the words of the shell that runs commands which are one text, as Docker has it.
       healthcheck: the words of the check by which Docker knows whether a container works: `CMD` and the words of a
         command, `CMD-SHELL` and one text, or `NONE`.
