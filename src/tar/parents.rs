@@ -39,7 +39,8 @@ impl UnnamedParent {
 #[derive(Default)]
 pub(crate) struct Parents {
     named: HashSet<Vec<u8>>,
-    parents: BTreeSet<Vec<u8>>,
+    /// What leads to these.
+    leading: BTreeSet<Vec<u8>>,
     /// What these take, more or less.
     memory: u64,
 }
@@ -50,7 +51,7 @@ impl Parents {
         let slashes = path.iter().enumerate().rev();
         for (end, _) in slashes.filter(|(_, byte)| **byte == b'/') {
             // Where a directory is known, so are those that lead to it.
-            if !self.parents.insert(path[..end].to_vec()) {
+            if !self.leading.insert(path[..end].to_vec()) {
                 break;
             }
             self.memory += end as u64 + PATH_MEMORY;
@@ -65,7 +66,7 @@ impl Parents {
 
     /// The directories, as who unpacks the archive makes them where there is none.
     pub(crate) fn unnamed(self) -> Vec<UnnamedParent> {
-        let unnamed = self.parents.iter();
+        let unnamed = self.leading.iter();
         unnamed
             .filter(|path| !self.named.contains(*path))
             .map(|path| UnnamedParent::new(path, 0o755, 0, 0))

@@ -181,20 +181,19 @@ impl<W: Write> LayerWriter<'_, W> {
             if self.memory > MAX_MEMORY {
                 return Err(not_a_tar(path)(TarError::TooMuch));
             }
-            let directory = match entry.content {
-                Content::Directory => Some(entry.metadata),
-                _ => {
-                    // It takes the place of a directory, and all that the archive had there goes.
-                    let below = [&entry.path[..], b"/"].concat();
-                    let rest = archived.range_mut(below.clone()..);
-                    for (_, gone) in rest.take_while(|(path, _)| path.starts_with(&below)) {
-                        *gone = Archived {
-                            number,
-                            directory: None,
-                        };
-                    }
-                    None
+            let directory = if entry.content == Content::Directory {
+                Some(entry.metadata)
+            } else {
+                // It takes the place of a directory, and all that the archive had there goes.
+                let below = [&entry.path[..], b"/"].concat();
+                let rest = archived.range_mut(below.clone()..);
+                for (_, gone) in rest.take_while(|(path, _)| path.starts_with(&below)) {
+                    *gone = Archived {
+                        number,
+                        directory: None,
+                    };
                 }
+                None
             };
             archived.insert(entry.path, Archived { number, directory });
             Ok(())
