@@ -34,6 +34,7 @@ impl Client {
             return Ok(bytes.into());
         }
         read?;
+        check_json(&what, &host, &bytes)?;
         Err(RegistryError::Digest { what, host, found })
     }
 
@@ -59,10 +60,7 @@ impl Client {
                 return Err(error);
             }
         }
-        if !bytes.trim_ascii_start().starts_with(b"{") {
-            let detail = error_detail(&bytes);
-            return Err(RegistryError::NoJson { what, host, detail });
-        }
+        check_json(&what, &host, &bytes)?;
         Ok((bytes.into(), digest))
     }
 
@@ -142,4 +140,16 @@ impl Client {
         let response = self.accept(&what, response).await?;
         Ok((what, response))
     }
+}
+
+/// Whether what came may be a manifest, and is not somebody's page.
+fn check_json(what: &Subject, host: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        return Ok(());
+    }
+    Err(RegistryError::NoJson {
+        what: what.clone(),
+        host: host.to_owned(),
+        detail: error_detail(bytes),
+    })
 }

@@ -109,12 +109,14 @@ impl Client {
         let mut request = request.map_err(|source| self.transport(what, source))?;
         let connection = self.connection().await?;
         let mut http = &first;
+        let mut host = self.host();
         for _ in 0..=MAX_REDIRECTS {
             let again = request.try_clone();
             let response = self.exchange(what, http, request).await?;
             let Some(next) = again.and_then(|sent| redirect::elsewhere(sent, &response)) else {
                 return Ok(response);
             };
+            host = authority(response.url());
             if response.url().scheme() == "https" && next.url().scheme() != "https" {
                 return Err(RegistryError::Unencrypted {
                     what: what.clone(),
@@ -132,7 +134,7 @@ impl Client {
         }
         Err(RegistryError::Redirects {
             what: what.clone(),
-            host: self.host(),
+            host,
             limit: MAX_REDIRECTS,
         })
     }

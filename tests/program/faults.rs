@@ -777,6 +777,9 @@ fn a_page_in_the_place_of_a_manifest_is_told() {
         portal.host()
     );
     ran.failed(&[&image, &said]);
+    let digest = format!("{}/image@{}", portal.host(), digest(b"another"));
+    let ran = new_user().run(&["pull", &digest, "--output", "out"]);
+    ran.failed(&[&digest, &said]);
 }
 
 #[test]
