@@ -57,7 +57,7 @@ pub(crate) fn make_way(root: &Path, relative: &str) -> io::Result<PathBuf> {
 }
 
 /// Opens a file to read it: not a named pipe, which would be to wait, nor a device, which may have no end.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+pub fn open_regular(path: &Path) -> io::Result<File> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

@@ -20,11 +20,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Display;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use oci_pull_all::files::open_regular;
 use oci_pull_all::layout::{
     FaultKind, LayoutImages, Verification, VerifyOptions, verify as verify_layout,
 };
@@ -256,14 +257,10 @@ pub(crate) fn print_error(error: &(dyn Error + 'static)) {
 
 /// Reads a file, which must be one: whoever gave a pipe its name may never write into it.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::metadata(path).and_then(|metadata| {
-        if metadata.is_file() {
-            fs::read(path)
-        } else {
-            Err(io::Error::other("it is not a regular file"))
-        }
-    });
-    bytes.map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+    let mut bytes = Vec::new();
+    let read = open_regular(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(bytes)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

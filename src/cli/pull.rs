@@ -401,11 +401,11 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
 
 /// Whether two directories, which need not be there, are one.
 fn is_same(one: &Path, other: &Path) -> Result<bool> {
-    // Where one is not there, they are no more one than their names are.
-    match (fs::canonicalize(one), fs::canonicalize(other)) {
-        (Ok(one), Ok(other)) => Ok(one == other),
-        _ => Ok(std::path::absolute(one)? == std::path::absolute(other)?),
-    }
+    Ok(match same_file::is_same_file(one, other) {
+        Ok(is_same) => is_same,
+        // Where one is not there, they are no more one than their names are.
+        Err(_) => std::path::absolute(one)? == std::path::absolute(other)?,
+    })
 }
 
 fn describe(reference: &Reference, report: &Pulled) -> String {

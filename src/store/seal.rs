@@ -100,7 +100,10 @@ impl Seals {
         let durable = self.read().durable.contains(digest);
         match &self.boot {
             Some(boot) if !durable => self.list(boot, digest),
-            _ => self.make_durable(path, file, digest),
+            _ => {
+                io_failed("sync", path, file.sync_all())?;
+                self.list(DURABLE, digest)
+            }
         }
     }
 
@@ -128,9 +131,9 @@ impl Seals {
         if !sealed {
             return Ok(Held::Unsealed);
         }
-        if !listed {
+        if !listed && file.sync_all().is_ok() {
             // A store that belongs to someone else is still readable.
-            let _ = self.make_durable(Path::new(""), file, digest);
+            let _ = self.list(DURABLE, digest);
         }
         Ok(Held::Blob)
     }
@@ -138,11 +141,6 @@ impl Seals {
     /// Whether the digest is in a list, which another process may have written since it was last read.
     fn is_listed(&self, digest: &Digest) -> bool {
         self.last_read().has(digest) || self.read().has(digest)
-    }
-
-    fn make_durable(&self, path: &Path, file: &File, digest: &Digest) -> Result<(), FileError> {
-        io_failed("sync", path, file.sync_all())?;
-        self.list(DURABLE, digest)
     }
 
     /// Adds a line to a list.
