@@ -16,31 +16,36 @@ const MAX_LINKS: usize = 255;
 const MAX_STEPS: u64 = 100_000_000;
 const ROOT: usize = 0;
 
-/// The tree: names, and what they are names of.
+/// The tree: names, and what they are names of. What is no longer reached stays until the end.
 #[derive(Debug)]
 pub(super) struct Tree {
-    nodes: Vec<Node>,
+    directories: Vec<Directory>,
     inodes: Vec<Inode>,
-    /// Which of the nodes were hard links in their layers.
-    hard_links: HashSet<usize>,
     /// The length of all paths, which may be much longer than those of the entries that links led there.
     length: u64,
     /// How many names were followed.
     steps: Cell<u64>,
 }
 
-/// What a name stands for. What is no longer reached stays among the nodes until the end.
 #[derive(Debug)]
+struct Directory {
+    /// None if no layer has an entry of it.
+    metadata: Option<Metadata>,
+    children: BTreeMap<Vec<u8>, Node>,
+    /// The length of the path.
+    length: usize,
+}
+
+/// What a name stands for, by its number.
+#[derive(Clone, Copy, Debug)]
 enum Node {
-    Directory {
-        /// None if no layer has an entry of it.
-        metadata: Option<Metadata>,
-        children: BTreeMap<Vec<u8>, usize>,
-        /// The length of the path.
-        length: usize,
-    },
+    Directory(usize),
     /// One of perhaps several names of an inode.
-    Inode(usize),
+    Inode {
+        number: usize,
+        /// Whether its layer has it as a hard link.
+        is_hard_link: bool,
+    },
 }
 
 /// Anything but a directory.
@@ -116,20 +121,21 @@ pub(super) enum Thing<'a> {
 impl Default for Tree {
     fn default() -> Self {
         Tree {
-            nodes: vec![directory(0)],
+            directories: vec![Directory::new(None, 0)],
             inodes: Vec::new(),
-            hard_links: HashSet::new(),
             length: 0,
             steps: Cell::new(0),
         }
     }
 }
 
-fn directory(length: usize) -> Node {
-    Node::Directory {
-        metadata: None,
-        children: BTreeMap::new(),
-        length,
+impl Directory {
+    fn new(metadata: Option<Metadata>, length: usize) -> Self {
+        Directory {
+            metadata,
+            children: BTreeMap::new(),
+            length,
+        }
     }
 }
 
@@ -160,7 +166,7 @@ impl Tree {
         for path in bookkeeping {
             let (parent, name) = split(&path);
             if let Ok(Some(parent)) = self.find(parent) {
-                self.children(parent).remove(name);
+                self.directories[parent].children.remove(name);
             }
         }
         Ok(())
@@ -168,16 +174,18 @@ impl Tree {
 
     /// What stands at `path`; nothing if the way there leads over a link.
     pub(super) fn standing(&self, path: &[u8]) -> Option<Standing<'_>> {
-        let mut node = &self.nodes[ROOT];
+        let mut node = Node::Directory(ROOT);
         for name in components(path) {
-            let Node::Directory { children, .. } = node else {
+            let Node::Directory(directory) = node else {
                 return None;
             };
-            node = &self.nodes[*children.get(name)?];
+            node = self.child(directory, name)?;
         }
         Some(match node {
-            Node::Directory { metadata, .. } => Standing::Directory(metadata.as_ref()),
-            Node::Inode(inode) => Standing::Inode(&self.inodes[*inode]),
+            Node::Directory(number) => {
+                Standing::Directory(self.directories[number].metadata.as_ref())
+            }
+            Node::Inode { number, .. } => Standing::Inode(&self.inodes[number]),
         })
     }
 
@@ -185,40 +193,43 @@ impl Tree {
     pub(super) fn items(&self) -> Vec<Item<'_>> {
         let mut items = Vec::new();
         let mut first = vec![None; self.inodes.len()];
-        let mut rest = vec![(Vec::new(), ROOT)];
+        let mut rest = vec![(Vec::new(), Node::Directory(ROOT))];
         while let Some((path, node)) = rest.pop() {
-            let inode = match self.nodes[node] {
-                Node::Inode(inode) => Some(inode),
-                Node::Directory { .. } => None,
-            };
-            let thing = match &self.nodes[node] {
-                Node::Directory {
-                    metadata, children, ..
-                } => {
-                    let below = children.iter().rev().map(|(name, child)| {
+            let item = match node {
+                Node::Directory(number) => {
+                    let directory = &self.directories[number];
+                    let below = directory.children.iter().rev().map(|(name, child)| {
                         let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
                         ([&path, slash, name].concat(), *child)
                     });
                     rest.extend(below);
-                    Thing::Directory(metadata.as_ref())
+                    Item {
+                        path,
+                        thing: Thing::Directory(directory.metadata.as_ref()),
+                        inode: None,
+                        is_hard_link: false,
+                    }
                 }
-                Node::Inode(inode) => {
+                Node::Inode {
+                    number,
+                    is_hard_link,
+                } => {
                     let this = items.len();
-                    let first = *first[*inode].get_or_insert(this);
-                    let inode = &self.inodes[*inode];
-                    if first == this {
-                        Thing::Inode(inode)
-                    } else {
-                        Thing::HardLink(inode, first)
+                    let first = *first[number].get_or_insert(this);
+                    let inode = &self.inodes[number];
+                    Item {
+                        path,
+                        thing: if first == this {
+                            Thing::Inode(inode)
+                        } else {
+                            Thing::HardLink(inode, first)
+                        },
+                        inode: Some(number),
+                        is_hard_link,
                     }
                 }
             };
-            items.push(Item {
-                path,
-                thing,
-                inode,
-                is_hard_link: self.hard_links.contains(&node),
-            });
+            items.push(item);
         }
         items
     }
@@ -253,9 +264,11 @@ impl Tree {
             }
         }
         for (parent, target) in hidden {
-            let children = self.children(parent);
+            let children = &mut self.directories[parent].children;
             match target {
-                Some(name) => drop(children.remove(name)),
+                Some(name) => {
+                    children.remove(name);
+                }
                 None => children.clear(),
             }
         }
@@ -264,20 +277,15 @@ impl Tree {
 
     /// Whether a layer that has these directories puts one in the place of a link on the way to `path`.
     fn is_replaced(&self, path: &[u8], directories: &HashSet<&[u8]>) -> bool {
-        let mut node = ROOT;
+        let mut directory = ROOT;
         let mut end = 0;
         for name in components(path) {
             end += name.len();
-            let Node::Directory { children, .. } = &self.nodes[node] else {
-                return false;
-            };
-            let Some(child) = children.get(name) else {
-                return false;
-            };
-            if matches!(self.nodes[*child], Node::Inode(_)) {
-                return directories.contains(&path[..end]);
+            match self.child(directory, name) {
+                None => return false,
+                Some(Node::Inode { .. }) => return directories.contains(&path[..end]),
+                Some(Node::Directory(child)) => directory = child,
             }
-            node = *child;
             end += 1;
         }
         false
@@ -296,13 +304,11 @@ impl Tree {
             metadata,
         } = entry;
         if path.is_empty() {
-            return match &mut self.nodes[ROOT] {
-                Node::Directory { metadata: old, .. } if content == Content::Directory => {
-                    *old = Some(metadata);
-                    Ok(())
-                }
-                _ => Err(TarError::entry(b"/", "is the root, but not a directory")),
-            };
+            if content != Content::Directory {
+                return Err(TarError::entry(b"/", "is the root, but not a directory"));
+            }
+            self.directories[ROOT].metadata = Some(metadata);
+            return Ok(());
         }
         let parent = self
             .make_way(parent)
@@ -320,10 +326,13 @@ impl Tree {
                     TarError::entry(&path, problem)
                 })?;
                 self.inodes[number].set(metadata);
-                self.insert(parent, name, Node::Inode(number))
-                    .map_err(|obstacle| obstacle.of(&path))?;
-                self.hard_links.insert(self.nodes.len() - 1);
-                return Ok(());
+                let node = Node::Inode {
+                    number,
+                    is_hard_link: true,
+                };
+                return self
+                    .insert(parent, name, node)
+                    .map_err(|obstacle| obstacle.of(&path));
             }
             Content::File { size } => InodeKind::File { size, source },
             Content::Symlink { target } => InodeKind::Symlink { target },
@@ -331,7 +340,10 @@ impl Tree {
             Content::Fifo => InodeKind::Fifo,
         };
         self.inodes.push(Inode { kind, metadata });
-        let node = Node::Inode(self.inodes.len() - 1);
+        let node = Node::Inode {
+            number: self.inodes.len() - 1,
+            is_hard_link: false,
+        };
         self.insert(parent, name, node)
             .map_err(|obstacle| obstacle.of(&path))
     }
@@ -343,21 +355,30 @@ impl Tree {
         name: Vec<u8>,
         new: Metadata,
     ) -> Result<(), Obstacle> {
-        let there = self.child(parent, &name);
-        if let Some(Node::Directory { metadata, .. }) = there.map(|node| &mut self.nodes[node]) {
-            *metadata = Some(new);
+        if let Some(Node::Directory(there)) = self.child(parent, &name) {
+            self.directories[there].metadata = Some(new);
             return Ok(());
         }
-        let node = Node::Directory {
-            metadata: Some(new),
-            children: BTreeMap::new(),
-            length: self.length(parent) + 1 + name.len(),
-        };
-        self.insert(parent, name, node)
+        self.insert_directory(parent, name, Some(new)).map(drop)
+    }
+
+    /// A new directory; returns its number.
+    fn insert_directory(
+        &mut self,
+        parent: usize,
+        name: Vec<u8>,
+        metadata: Option<Metadata>,
+    ) -> Result<usize, Obstacle> {
+        let number = self.directories.len();
+        let length = self.directories[parent].length + 1 + name.len();
+        self.directories.push(Directory::new(metadata, length));
+        self.insert(parent, name, Node::Directory(number))?;
+        Ok(number)
     }
 
     fn insert(&mut self, parent: usize, name: Vec<u8>, node: Node) -> Result<(), Obstacle> {
-        let length = self.length(parent) + 1 + name.len();
+        let parent = &mut self.directories[parent];
+        let length = parent.length + 1 + name.len();
         if length > MAX_PATH {
             return Err(Obstacle::TooLong);
         }
@@ -365,9 +386,7 @@ impl Tree {
         if self.length > MAX_MEMORY {
             return Err(Obstacle::TooMany);
         }
-        let number = self.nodes.len();
-        self.nodes.push(node);
-        self.children(parent).insert(name, number);
+        parent.children.insert(name, node);
         Ok(())
     }
 
@@ -375,31 +394,14 @@ impl Tree {
     fn inode(&self, path: &[u8]) -> Option<usize> {
         let (parent, name) = split(path);
         let parent = self.find(parent).ok()??;
-        match self.nodes[self.child(parent, name)?] {
-            Node::Inode(inode) => Some(inode),
-            Node::Directory { .. } => None,
+        match self.child(parent, name)? {
+            Node::Inode { number, .. } => Some(number),
+            Node::Directory(_) => None,
         }
     }
 
-    fn child(&self, parent: usize, name: &[u8]) -> Option<usize> {
-        match &self.nodes[parent] {
-            Node::Directory { children, .. } => children.get(name).copied(),
-            Node::Inode(_) => None,
-        }
-    }
-
-    fn children(&mut self, parent: usize) -> &mut BTreeMap<Vec<u8>, usize> {
-        match &mut self.nodes[parent] {
-            Node::Directory { children, .. } => children,
-            Node::Inode(_) => unreachable!("only directories are parents"),
-        }
-    }
-
-    fn length(&self, parent: usize) -> usize {
-        match &self.nodes[parent] {
-            Node::Directory { length, .. } => *length,
-            Node::Inode(_) => unreachable!("only directories are parents"),
-        }
+    fn child(&self, parent: usize, name: &[u8]) -> Option<Node> {
+        self.directories[parent].children.get(name).copied()
     }
 
     /// The directory at `path`, if there is one.
@@ -412,9 +414,7 @@ impl Tree {
     fn make_way(&mut self, path: &[u8]) -> Result<usize, Obstacle> {
         let (mut parent, missing) = self.walk(path)?;
         for name in missing {
-            let node = directory(self.length(parent) + 1 + name.len());
-            self.insert(parent, name, node)?;
-            parent = self.nodes.len() - 1;
+            parent = self.insert_directory(parent, name, None)?;
         }
         Ok(parent)
     }
@@ -474,9 +474,12 @@ impl Tree {
                 missing.push(name.to_vec());
                 continue;
             };
-            let Node::Inode(inode) = self.nodes[child] else {
-                way.push(child);
-                continue;
+            let inode = match child {
+                Node::Directory(directory) => {
+                    way.push(directory);
+                    continue;
+                }
+                Node::Inode { number, .. } => number,
             };
             let InodeKind::Symlink { target } = &self.inodes[inode].kind else {
                 let rest = rest.iter().rev().map(|name| name.to_vec());
