@@ -71,12 +71,7 @@ pub async fn describe(
     selection: &Selection,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Description, PullError> {
-    let planner = Planner {
-        upstream,
-        store,
-        selection,
-        reporter,
-    };
+    let planner = Planner::new(upstream, store, selection, reporter);
     let mut plan = planner.plan(digest).await?;
     let configs = plan.blobs(true)?;
     planner.fetch(&mut plan, &configs).await?;

@@ -37,7 +37,6 @@ use crate::registry::{Backoff, Client, RegistryError};
 use crate::store::{Store, StoreError};
 use crate::text::named;
 
-use fetcher::Fetcher;
 use plan::{Planner, parse};
 
 /// Why a pull failed.
@@ -215,12 +214,7 @@ pub async fn pull(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Pulled, PullError> {
     let started = Instant::now();
-    let planner = Planner {
-        upstream,
-        store,
-        selection,
-        reporter,
-    };
+    let planner = Planner::new(upstream, store, selection, reporter);
     let mut plan = planner.plan(digest).await?;
     if selection.referrers {
         planner.add_referrers(&mut plan).await?;
@@ -297,13 +291,8 @@ pub async fn files(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Vec<PathBuf>, PullError> {
     let blobs: Vec<_> = files.iter().map(|file| file.blob.clone()).collect();
-    let fetcher = Fetcher::new(
-        Arc::clone(upstream),
-        Arc::clone(store),
-        Arc::clone(reporter),
-        selection.connections,
-    );
-    fetcher.fetch_all(blobs.clone()).await?;
+    let planner = Planner::new(upstream, store, selection, reporter);
+    planner.fetcher().fetch_all(blobs.clone()).await?;
     let store = Arc::clone(store);
     let found = blocking(move || {
         let find = |Descriptor { digest, size, .. }| {

@@ -253,14 +253,29 @@ fn read_image(
         .map_err(unusable)
 }
 
+/// Reads what belongs to an image of an upstream, into a store.
 pub(super) struct Planner<'a> {
     pub(super) upstream: &'a Arc<Upstream>,
-    pub(super) store: &'a Arc<Store>,
+    store: &'a Arc<Store>,
     pub(super) selection: &'a Selection,
     pub(super) reporter: &'a Arc<dyn Reporter>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        upstream: &'a Arc<Upstream>,
+        store: &'a Arc<Store>,
+        selection: &'a Selection,
+        reporter: &'a Arc<dyn Reporter>,
+    ) -> Self {
+        Planner {
+            upstream,
+            store,
+            selection,
+            reporter,
+        }
+    }
+
     /// Walks from the root over the indexes, level by level, then gets the chosen image manifests.
     pub(super) async fn plan(&self, digest: &Digest) -> Result<PullPlan, PullError> {
         let (bytes, came) = self.manifest(digest, None).await?;
@@ -365,14 +380,17 @@ impl Planner<'_> {
         blobs: &[Descriptor],
     ) -> Result<(), PullError> {
         self.take_embedded(blobs).await?;
-        let fetcher = Fetcher::new(
+        plan.fetched += self.fetcher().fetch_all(blobs.to_vec()).await?;
+        Ok(())
+    }
+
+    pub(super) fn fetcher(&self) -> Arc<Fetcher> {
+        Fetcher::new(
             Arc::clone(self.upstream),
             Arc::clone(self.store),
             Arc::clone(self.reporter),
             self.selection.connections,
-        );
-        plan.fetched += fetcher.fetch_all(blobs.to_vec()).await?;
-        Ok(())
+        )
     }
 
     /// What a descriptor has embedded, no registry needs to have.
