@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
-use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, dpkg_status, text};
+use oci_pull_all_support::{
+    CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, dpkg_status, rpm, text,
+};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -1145,158 +1147,6 @@ fn a_policy_says_which_kinds_of_findings_fail() {
     );
 }
 
-/// The header of a package of rpm's: an index of tags, types, offsets and counts, and the values.
-fn rpm_header(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
-    let texts = |values: &[&str]| -> (u32, u32, Vec<u8>) {
-        let count = u32::try_from(values.len()).expect("few");
-        (8, count, (values.join("\0") + "\0").into_bytes())
-    };
-    let directories: Vec<&str> = files.iter().map(|(directory, _)| *directory).collect();
-    let names: Vec<&str> = files.iter().map(|(_, name)| *name).collect();
-    let count = u32::try_from(files.len()).expect("few");
-    let numbers = (0..count).flat_map(u32::to_be_bytes).collect();
-    let entries = [
-        (1000, texts(&[name])),
-        (1001, texts(&["2.0"])),
-        (1002, texts(&["1.fc40"])),
-        (1116, (4, count, numbers)),
-        (1117, texts(&names)),
-        (1118, texts(&directories)),
-    ];
-    let mut index = Vec::new();
-    let mut data: Vec<u8> = Vec::new();
-    for (tag, (kind, count, value)) in &entries {
-        let offset = u32::try_from(data.len()).expect("small");
-        index.extend(
-            [*tag, *kind, offset, *count]
-                .into_iter()
-                .flat_map(u32::to_be_bytes),
-        );
-        data.extend(value);
-    }
-    let counts = [entries.len(), data.len()].map(|count| u32::try_from(count).expect("small"));
-    let counts: Vec<u8> = counts.into_iter().flat_map(u32::to_be_bytes).collect();
-    [counts, index, data].concat()
-}
-
-/// Headers of the packages `seen` and `other`, and of a key.
-fn rpm_headers() -> [Vec<u8>; 3] {
-    [
-        rpm_header(
-            "seen",
-            &[
-                (&format!("/{}/", "long".repeat(200)), "x"),
-                ("/usr/bin/", "tool"),
-            ],
-        ),
-        rpm_header("other", &[]),
-        rpm_header("gpg-pubkey", &[]),
-    ]
-}
-
-/// A database of rpm's with these, in SQLite's form.
-fn rpm_sqlite(user: &User) -> Vec<u8> {
-    let file = user.path("rpmdb.sqlite");
-    let rpm = rusqlite::Connection::open(&file).expect("a new file");
-    rpm.execute_batch("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
-        .expect("a table");
-    for header in rpm_headers() {
-        rpm.execute("INSERT INTO Packages (blob) VALUES (?)", [header])
-            .expect("a row");
-    }
-    drop(rpm);
-    fs::read(file).expect("is there")
-}
-
-fn small(number: usize) -> u32 {
-    u32::try_from(number).expect("a small number")
-}
-
-/// The same in rpm's own form: one page of slots, and the headers in blocks.
-fn rpm_ndb() -> Vec<u8> {
-    let words = |words: [u32; 3]| words.map(u32::to_le_bytes).concat();
-    let mut file = [&b"RpmP"[..], &words([0, 1, 1]), &[0; 16]].concat();
-    let mut blobs = Vec::new();
-    for (index, header) in rpm_headers().iter().enumerate() {
-        let package = small(index + 1);
-        let block = small((4096 + blobs.len()) / 16);
-        file.extend(b"Slot");
-        file.extend(words([package, block, 1]));
-        blobs.extend(b"BlbS");
-        blobs.extend(words([package, 0, small(header.len())]));
-        blobs.extend(header);
-        blobs.resize(blobs.len().next_multiple_of(16), 0);
-    }
-    while file.len() < 4096 {
-        file.extend(b"Slot");
-        file.extend(words([0; 3]));
-    }
-    [file, blobs].concat()
-}
-
-/// The same as a hash of Berkeley DB, with numbers in this order: the first header lies on several pages of its own.
-fn rpm_berkeley(word: fn(u32) -> [u8; 4], half: fn(u16) -> [u8; 2]) -> Vec<u8> {
-    const PAGE: usize = 512;
-    let page = |number: u32, next: u32, entries: u16, free: usize, kind: u8, content: &[u8]| {
-        let free = half(u16::try_from(free).expect("small"));
-        let mut page = [&[0; 8][..], &word(number), &word(0), &word(next)].concat();
-        page.extend([&half(entries)[..], &free, &[0, kind]].concat());
-        page.extend(content);
-        page.resize(PAGE, 0);
-        page
-    };
-    let [first, second, key] = rpm_headers();
-    let parts: Vec<&[u8]> = first.chunks(PAGE - 26).collect();
-    let last = small(1 + parts.len());
-    let mut metadata = page(0, 0, 0, 0, 8, &[]);
-    for (at, number) in [(12, 0x0006_1561), (16, 9), (20, small(PAGE)), (32, last)] {
-        metadata[at..at + 4].copy_from_slice(&word(number));
-    }
-    let elsewhere = [&[3, 0, 0, 0][..], &word(2), &word(small(first.len()))].concat();
-    let here = |content: &[u8]| [&[1], content].concat();
-    let mut offsets = Vec::new();
-    let mut items = Vec::new();
-    for (number, value) in [here(&word(4)), elsewhere, here(&second), here(&key)]
-        .into_iter()
-        .enumerate()
-    {
-        for item in [here(&word(small(number))), value] {
-            items.splice(0..0, item);
-            let offset = PAGE - items.len();
-            offsets.extend(half(u16::try_from(offset).expect("small")));
-        }
-    }
-    let mut hashes = page(1, 0, 8, 0, 13, &offsets);
-    hashes.splice(PAGE - items.len().., items);
-    let mut file = [metadata, hashes].concat();
-    for (index, part) in parts.iter().enumerate() {
-        let number = small(index + 2);
-        let next = if index + 1 < parts.len() {
-            number + 1
-        } else {
-            0
-        };
-        file.extend(page(number, next, 0, part.len(), 7, part));
-    }
-    file
-}
-
-/// The same in all forms, each where rpm has it.
-fn rpm_databases(user: &User) -> [(&'static str, Vec<u8>); 4] {
-    [
-        ("usr/lib/sysimage/rpm/rpmdb.sqlite", rpm_sqlite(user)),
-        ("usr/lib/sysimage/rpm/Packages.db", rpm_ndb()),
-        (
-            "var/lib/rpm/Packages",
-            rpm_berkeley(u32::to_le_bytes, u16::to_le_bytes),
-        ),
-        (
-            "var/lib/rpm/Packages",
-            rpm_berkeley(u32::to_be_bytes, u16::to_be_bytes),
-        ),
-    ]
-}
-
 #[test]
 fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
     let user = new_user();
@@ -1307,7 +1157,7 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
 
     write_database(&user, "d.db", GRYPE);
     write_scanner(&user, "matcher", "", &nothing_found());
-    let rpm = rpm_databases(&user).map(|(path, bytes)| {
+    let of_rpm = rpm::databases().map(|(path, bytes)| {
         let layer = Layer::new().add(EntryType::Regular, path, 0o644, "", &bytes);
         ("rpm", path, layer)
     });
@@ -1329,7 +1179,7 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
                 .file("var/lib/pacman/local/other-2/desc", &pacman("other")),
         ),
     ];
-    for (kind, path, layer) in rpm.into_iter().chain(others) {
+    for (kind, path, layer) in of_rpm.into_iter().chain(others) {
         let layer = layer.file("etc/os-release", "ID=fedora\nVERSION_ID=40\n");
         let layer = program(program(layer, "usr/bin/tool"), "usr/bin/own");
         let image = add_image(&user, kind, "amd64", &[layer]);
@@ -1505,10 +1355,10 @@ fn a_damaged_database_of_packages_is_told() {
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() - 600].to_vec();
     for (path, bytes) in [
         ("var/lib/rpm/Packages", b"no database".to_vec()),
-        ("var/lib/rpm/Packages.db", cut(rpm_ndb())),
+        ("var/lib/rpm/Packages.db", cut(rpm::ndb())),
         (
             "var/lib/rpm/Packages",
-            cut(rpm_berkeley(u32::to_le_bytes, u16::to_le_bytes)),
+            cut(rpm::berkeley(u32::to_le_bytes, u16::to_le_bytes)),
         ),
     ] {
         let layer = || Layer::new().add(EntryType::Regular, path, 0o644, "", &bytes);
@@ -1709,8 +1559,9 @@ fn bbolt_leaf(items: &[(&str, Vec<u8>, u32)]) -> Vec<u8> {
     let mut data = Vec::new();
     for (index, (key, value, flags)) in items.iter().enumerate() {
         let start = 16 * (items.len() - index) + data.len();
-        for number in [*flags, small(start), small(key.len()), small(value.len())] {
-            leaf.extend(number.to_le_bytes());
+        leaf.extend(flags.to_le_bytes());
+        for number in [start, key.len(), value.len()] {
+            leaf.extend(u32::try_from(number).expect("small").to_le_bytes());
         }
         data.extend([key.as_bytes(), value].concat());
     }

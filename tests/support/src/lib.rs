@@ -17,6 +17,7 @@ mod proxy;
 pub mod referrers;
 mod registry;
 pub mod rootfs;
+pub mod rpm;
 mod skip;
 mod user;
 
