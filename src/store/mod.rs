@@ -15,33 +15,31 @@
 //! later write cannot go unnoticed. From then on nothing of its file changes, times and mode included,
 //! because a file of somebody's repository may be the same one.
 
+mod contents;
 mod lock;
+mod place;
+mod root;
 mod seal;
 mod writer;
 
+pub use contents::{Blob, Pruned, prune};
+pub use place::Placement;
 pub use seal::Trust;
 pub(crate) use writer::Writer;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use crate::files::{
-    FileError, io_failed, make_way, read_at_most, temporary, temporary_builder, write_whole,
-};
-use crate::oci::digest::{Algorithm, Digest, hash_reader};
+use crate::files::{FileError, io_failed, make_way, temporary};
+use crate::oci::digest::{Digest, hash_reader};
 
 use lock::{Lock, lock};
+use root::{VERSION, make_root, open_root};
 use seal::{Held, Seals};
 
-const VERSION: &str = "2";
-/// As version 2 but for the seals, which are made anew when a blob is used.
-const VERSION_BEFORE: &str = "1";
-/// The size in bytes from which a placed blob may be the store's own file. To copy a smaller one takes less than a
-/// millisecond, and to read its digest again no more.
-const MIN_SHARED: u64 = 1 << 20;
 /// How old a note of a use must be to be made anew.
 const USED_AGAIN: Duration = Duration::from_secs(600);
 
@@ -93,19 +91,6 @@ pub enum StoreError {
 
 fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
     Ok(io_failed(action, path, result)?)
-}
-
-/// How a blob gets into an output where the file system has no reflinks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Placement {
-    /// Each large blob is a hard link in the first output that has it, and a copy in others; small ones are copies.
-    #[default]
-    Auto,
-    /// Large blobs are hard links: they take room once, but each new link changes the file's status for those who
-    /// have it.
-    Link,
-    /// All are copies: nobody has a file of the store.
-    Copy,
 }
 
 /// How a store is used.
@@ -377,343 +362,6 @@ impl Store {
             None => Ok(None),
         }
     }
-
-    /// Puts the blob, which must be there, at `target`, read-only: as a reflink, or else as the store's [`Placement`] says.
-    ///
-    /// What is at `target` stays if it is the blob.
-    pub(crate) fn place(&self, digest: &Digest, target: &Path) -> Result<(), StoreError> {
-        let source = self.blob_path(digest);
-        let placed = is_placed(&source, digest, target).and_then(|placed| {
-            if placed {
-                return Ok(());
-            }
-            place_at(target, |new| self.copy(&source, new))
-        });
-        io_failed("place a blob at", target, placed).map_err(StoreError::Output)
-    }
-
-    /// Puts the blob, which was placed at `placed`, also at `target` in the same output. The two may be one file.
-    pub(crate) fn place_again(
-        &self,
-        digest: &Digest,
-        placed: &Path,
-        target: &Path,
-    ) -> Result<(), StoreError> {
-        let is_large = fs::symlink_metadata(placed).is_ok_and(|file| file.len() >= MIN_SHARED);
-        if is_large && place_at(target, |new| fs::hard_link(placed, new)).is_ok() {
-            return Ok(());
-        }
-        self.place(digest, target)
-    }
-
-    /// Makes `new`, which is not there yet, the same as `source`, read-only.
-    fn copy(&self, source: &Path, new: &Path) -> io::Result<()> {
-        let reflinked =
-            self.reflinks.load(Ordering::Relaxed) && reflink_copy::reflink(source, new).is_ok();
-        self.reflinks.store(reflinked, Ordering::Relaxed);
-        if !reflinked {
-            if self.link(source, new).is_ok_and(|linked| linked) {
-                return Ok(());
-            }
-            fs::copy(source, new)?;
-        }
-        let mut permissions = fs::metadata(new)?.permissions();
-        if !permissions.readonly() {
-            permissions.set_readonly(true);
-            fs::set_permissions(new, permissions)?;
-        }
-        Ok(())
-    }
-
-    /// Makes `new` a hard link, if that is to be one.
-    fn link(&self, source: &Path, new: &Path) -> io::Result<bool> {
-        if self.placement == Placement::Copy {
-            return Ok(false);
-        }
-        // While this is locked, nobody else makes a link.
-        let file = File::open(source)?;
-        file.lock()?;
-        let metadata = file.metadata()?;
-        let shares = match self.placement {
-            Placement::Auto => links(&metadata) == Some(1),
-            Placement::Link => true,
-            Placement::Copy => false,
-        };
-        if !shares || metadata.len() < MIN_SHARED {
-            return Ok(false);
-        }
-        fs::hard_link(source, new).map(|()| true)
-    }
-
-    /// Every blob.
-    pub fn blobs(&self) -> Result<Vec<Blob>, StoreError> {
-        let entries = self.entries()?.into_iter();
-        let files = entries.filter(|(_, metadata)| metadata.is_file());
-        Ok(files
-            .map(|(digest, metadata)| self.blob(digest, &metadata))
-            .collect())
-    }
-
-    /// What stands where blobs are, files or not.
-    fn entries(&self) -> Result<Vec<(Digest, fs::Metadata)>, StoreError> {
-        let mut entries = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let directory = self.root.join("blobs").join(algorithm.as_str());
-            entries.extend(
-                list(&directory)?
-                    .into_iter()
-                    .filter_map(|(name, metadata)| {
-                        let digest = format!("{}:{name}", algorithm.as_str()).parse().ok()?;
-                        Some((digest, metadata))
-                    }),
-            );
-        }
-        Ok(entries)
-    }
-
-    fn blob(&self, digest: Digest, metadata: &fs::Metadata) -> Blob {
-        let note = self.root.join(Self::below("used", &digest));
-        // An older version of this program noted uses in the blob's own time.
-        let last_used = fs::symlink_metadata(note)
-            .and_then(|note| note.modified())
-            .or_else(|_| metadata.accessed());
-        Blob {
-            size: metadata.len(),
-            allocated: allocated(metadata),
-            shared: links(metadata).is_some_and(|links| metadata.is_file() && links > 1),
-            last_used: last_used.unwrap_or(SystemTime::UNIX_EPOCH),
-            digest,
-        }
-    }
-
-    /// The bytes that are allocated for what is half-written.
-    pub fn half_written(&self) -> Result<u64, StoreError> {
-        let files = self.ingest_files()?;
-        Ok(files.iter().map(|(_, metadata)| allocated(metadata)).sum())
-    }
-
-    fn ingest_files(&self) -> Result<Vec<(PathBuf, fs::Metadata)>, StoreError> {
-        let mut files = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let directory = self.root.join("ingest").join(algorithm.as_str());
-            let listed = list(&directory)?.into_iter();
-            let listed = listed.filter(|(_, metadata)| metadata.is_file());
-            files.extend(listed.map(|(name, metadata)| (directory.join(name), metadata)));
-        }
-        Ok(files)
-    }
-
-    /// Hashes every blob, removes those whose bytes are wrong or that are no files, and returns these.
-    pub fn verify(&self) -> Result<Vec<Blob>, StoreError> {
-        let mut wrong = Vec::new();
-        for (digest, metadata) in self.entries()? {
-            let path = self.blob_path(&digest);
-            let blob = self.blob(digest, &metadata);
-            if !metadata.is_file() {
-                let removed = if metadata.is_dir() {
-                    fs::remove_dir_all(&path)
-                } else {
-                    fs::remove_file(&path)
-                };
-                failed("remove", &path, removed)?;
-                wrong.push(blob);
-                continue;
-            }
-            let file = failed("open", &path, File::open(&path))?;
-            let held = self
-                .seals
-                .check(&file, &blob.digest, blob.size, Trust::Nothing);
-            if !matches!(failed("read", &path, held)?, Held::Blob | Held::Unsealed) {
-                failed("remove", &path, fs::remove_file(&path))?;
-                wrong.push(blob);
-            }
-        }
-        Ok(wrong)
-    }
-}
-
-/// One blob of a store.
-#[derive(Clone, Debug)]
-pub struct Blob {
-    /// The digest.
-    pub digest: Digest,
-    /// The size in bytes.
-    pub size: u64,
-    /// The bytes that the file system has allocated for it.
-    pub allocated: u64,
-    /// Whether an output has the same file, so that to remove the blob would free nothing.
-    pub shared: bool,
-    /// When a pull last used it.
-    pub last_used: SystemTime,
-}
-
-/// What [`prune`] did. All bytes are as allocated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// The number of blobs that were removed.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The bytes of what was half-written, and is removed too.
-    pub half_written: u64,
-    /// The number of blobs that were to be removed and stay, because outputs share them.
-    pub shared: u64,
-    /// Their bytes.
-    pub shared_bytes: u64,
-}
-
-/// Removes the blobs of the store in `root` that were last used before `older_than` ago, then the
-/// longest unused until no more than `max_size` bytes are allocated, and everything half-written.
-///
-/// A blob whose file an output has as well stays: to remove it frees nothing, and changes the status of that output's
-/// file.
-///
-/// Waits until no other process uses the store; `waiting` is called if that takes time.
-pub fn prune(
-    root: &Path,
-    max_size: Option<u64>,
-    older_than: Option<Duration>,
-    waiting: fn(Option<u32>),
-) -> Result<Pruned, StoreError> {
-    let file = open_root(root, waiting)?;
-    failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
-    let store = Store::locked(root, Trust::Seal.into(), file);
-    let mut pruned = Pruned {
-        half_written: store.half_written()?,
-        ..Pruned::default()
-    };
-    for (path, _) in store.ingest_files()? {
-        failed("remove", &path, fs::remove_file(&path))?;
-    }
-    let mut blobs = store.blobs()?;
-    blobs.sort_by_key(|blob| blob.last_used);
-    let mut left: u64 = blobs.iter().map(|blob| blob.allocated).sum();
-    let now = SystemTime::now();
-    for blob in blobs {
-        let age = now.duration_since(blob.last_used).unwrap_or_default();
-        let too_old = older_than.is_some_and(|limit| age > limit);
-        let too_much = max_size.is_some_and(|limit| left > limit);
-        if !(too_old || too_much) {
-            continue;
-        }
-        if blob.shared {
-            pruned.shared += 1;
-            pruned.shared_bytes += blob.allocated;
-            continue;
-        }
-        let path = store.blob_path(&blob.digest);
-        failed("remove", &path, fs::remove_file(&path))?;
-        let _ = fs::remove_file(root.join(Store::below("used", &blob.digest)));
-        left -= blob.allocated;
-        pruned.blobs += 1;
-        pruned.bytes += blob.allocated;
-    }
-    Ok(pruned)
-}
-
-/// Makes a directory a store, unless it is one.
-fn make_root(root: &Path) -> Result<(), StoreError> {
-    let path = root.join("version");
-    if path.exists() {
-        return Ok(());
-    }
-    failed("make", root, make_private(root))?;
-    // A store has its version before it has blobs, so blobs without a version are somebody else's.
-    if root.join("blobs").exists() && !path.exists() {
-        return Err(StoreError::NotAStore {
-            path: root.to_owned(),
-        });
-    }
-    let version = format!("{VERSION}\n");
-    failed("write", &path, write_whole(&path, version.as_bytes()))
-}
-
-/// Makes a directory for nobody else: what is in it may come from a registry that asks who it is.
-fn make_private(directory: &Path) -> io::Result<()> {
-    if let Some(parent) = directory.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(directory) {
-        Err(_) if directory.is_dir() => Ok(()),
-        made => made,
-    }
-}
-
-/// Checks the store's version and opens its lock, which is not held yet.
-fn open_root(root: &Path, waiting: fn(Option<u32>)) -> Result<File, StoreError> {
-    let version = read_version(root)?;
-    let path = root.join("lock");
-    let file = match open_for_writing(&path) {
-        // Who may not write there may read, and holds the lock as well.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            ) =>
-        {
-            open_own(&path).map_err(|_| error)
-        }
-        opened => opened,
-    };
-    let file = failed("open", &path, file)?;
-    match version.as_str() {
-        VERSION => {}
-        VERSION_BEFORE => {
-            // Programs that know only that version may use the store.
-            failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
-            let path = root.join("version");
-            let version = format!("{VERSION}\n");
-            failed("write", &path, write_whole(&path, version.as_bytes()))?;
-        }
-        _ => {
-            return Err(StoreError::Version {
-                path: root.to_owned(),
-                found: version,
-            });
-        }
-    }
-    Ok(file)
-}
-
-fn read_version(root: &Path) -> Result<String, StoreError> {
-    let path = root.join("version");
-    match read_at_most(&path, 1 << 20) {
-        Ok(found) => Ok(String::from_utf8_lossy(&found).trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotAStore {
-            path: root.to_owned(),
-        }),
-        Err(error) => failed("read", &path, Err(error)),
-    }
-}
-
-/// Whether the blob is at `target` already.
-fn is_placed(source: &Path, digest: &Digest, target: &Path) -> io::Result<bool> {
-    let Ok(there) = fs::symlink_metadata(target) else {
-        return Ok(false);
-    };
-    if !there.is_file() || there.len() != fs::symlink_metadata(source)?.len() {
-        return Ok(false);
-    }
-    if same_file::is_same_file(source, target)? {
-        return Ok(true);
-    }
-    Ok(hash_reader(digest.algorithm(), File::open(target)?)?.0 == *digest)
-}
-
-/// Gives `target` what `make` makes at a path beside it, in the place of what is there.
-fn place_at(target: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    let directory = target.parent().expect("a blob is in a directory");
-    let new = temporary_builder().make_in(directory, make)?;
-    let name = new.path().to_owned();
-    new.persist(target).map_err(|error| error.error)?;
-    // Where the two are one file, to rename it does nothing.
-    match fs::remove_file(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Reads from one file, and writes to the other what it has read.
@@ -728,29 +376,6 @@ impl io::Read for Copying<'_> {
         io::Write::write_all(&mut self.to, &buffer[..count])?;
         Ok(count)
     }
-}
-
-/// How many names the file has, where that can be known.
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "other systems do not tell")]
-fn links(metadata: &fs::Metadata) -> Option<u64> {
-    Some(std::os::unix::fs::MetadataExt::nlink(metadata))
-}
-
-#[cfg(not(unix))]
-fn links(_: &fs::Metadata) -> Option<u64> {
-    None
-}
-
-/// The bytes that the file system has allocated, where that can be known, or else the size.
-#[cfg(unix)]
-fn allocated(metadata: &fs::Metadata) -> u64 {
-    512 * std::os::unix::fs::MetadataExt::blocks(metadata)
-}
-
-#[cfg(not(unix))]
-fn allocated(metadata: &fs::Metadata) -> u64 {
-    metadata.len()
 }
 
 fn open_for_writing(path: &Path) -> io::Result<File> {
@@ -777,27 +402,10 @@ fn refuse_symlink(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The regular files of a directory, which need not exist.
-fn list(directory: &Path) -> Result<Vec<(String, fs::Metadata)>, StoreError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return failed("list", directory, Err(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = failed("list", directory, entry)?;
-        let metadata = failed("read", &entry.path(), entry.metadata())?;
-        if let Ok(name) = entry.file_name().into_string() {
-            files.push((name, metadata));
-        }
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::digest::Algorithm;
 
     fn blob(text: &str) -> (Digest, &[u8]) {
         (

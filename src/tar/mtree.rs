@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::copy_data;
-use super::reader::{Archive, Content, Device, Entry, Mtime, TarError};
+use super::entry::{Content, Device, Entry, Mtime, TarError};
+use super::reader::Archive;
 use crate::io::drain;
 use crate::oci::digest::{Algorithm, HashingWriter};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{MAX_MEMORY, TarError};
+use super::entry::{MAX_MEMORY, TarError};
 
 /// What is kept of a path beside its bytes, more or less.
 const PATH_MEMORY: u64 = 100;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::files::{set_plain_mode, symlink_file};
 use crate::io::write_all_at;
 
-use super::reader::{Archive, Content, Entry, TarError, components};
+use super::entry::{Content, Entry, TarError, components};
+use super::reader::Archive;
 
 /// How much may be unpacked, of one archive or of several.
 #[derive(Clone, Copy, Debug)]

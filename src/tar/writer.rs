@@ -4,9 +4,8 @@ use std::io::{self, BufRead, Write};
 
 use ::tar::{EntryType, Header};
 
-use super::reader::{
-    Archive, BLOCK, Content, Device, Entry, Metadata, Mtime, TarError, XATTR, padding,
-};
+use super::entry::{Content, Device, Entry, Metadata, Mtime, TarError};
+use super::reader::{Archive, BLOCK, XATTR, padding};
 
 /// The longest name of a user or a group that a header has room for.
 const MAX_NAME: usize = 32;

@@ -1,0 +1,92 @@
+//! The directory of a store: whether it is one, and of which version.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::files::{read_at_most, write_whole};
+
+use super::lock::{Lock, lock};
+use super::{StoreError, failed, open_for_writing, open_own};
+
+pub(super) const VERSION: &str = "2";
+/// As version 2 but for the seals, which are made anew when a blob is used.
+const VERSION_BEFORE: &str = "1";
+
+/// Makes a directory a store, unless it is one.
+pub(super) fn make_root(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("version");
+    if path.exists() {
+        return Ok(());
+    }
+    failed("make", root, make_private(root))?;
+    // A store has its version before it has blobs, so blobs without a version are somebody else's.
+    if root.join("blobs").exists() && !path.exists() {
+        return Err(StoreError::NotAStore {
+            path: root.to_owned(),
+        });
+    }
+    let version = format!("{VERSION}\n");
+    failed("write", &path, write_whole(&path, version.as_bytes()))
+}
+
+/// Makes a directory for nobody else: what is in it may come from a registry that asks who it is.
+fn make_private(directory: &Path) -> io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(directory) {
+        Err(_) if directory.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Checks the store's version and opens its lock, which is not held yet.
+pub(super) fn open_root(root: &Path, waiting: fn(Option<u32>)) -> Result<File, StoreError> {
+    let version = read_version(root)?;
+    let path = root.join("lock");
+    let file = match open_for_writing(&path) {
+        // Who may not write there may read, and holds the lock as well.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            open_own(&path).map_err(|_| error)
+        }
+        opened => opened,
+    };
+    let file = failed("open", &path, file)?;
+    match version.as_str() {
+        VERSION => {}
+        VERSION_BEFORE => {
+            // Programs that know only that version may use the store.
+            failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
+            let path = root.join("version");
+            let version = format!("{VERSION}\n");
+            failed("write", &path, write_whole(&path, version.as_bytes()))?;
+        }
+        _ => {
+            return Err(StoreError::Version {
+                path: root.to_owned(),
+                found: version,
+            });
+        }
+    }
+    Ok(file)
+}
+
+fn read_version(root: &Path) -> Result<String, StoreError> {
+    let path = root.join("version");
+    match read_at_most(&path, 1 << 20) {
+        Ok(found) => Ok(String::from_utf8_lossy(&found).trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotAStore {
+            path: root.to_owned(),
+        }),
+        Err(error) => failed("read", &path, Err(error)),
+    }
+}
