@@ -2,10 +2,11 @@
 
 load("//oci/private/common:artifact_files.bzl", "artifact_files")
 load("//oci/private/common:network.bzl", "network_requirements")
+load("//oci/private/common:scanner.bzl", "scanner_info")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
-load(":scanner_program.bzl", "program_of", "scanner_program")
+load(":scanner_program.bzl", "scanner_program")
 
 _DATABASE = "vulnerability.db"
 
@@ -51,15 +52,12 @@ _grype_database = rule(
 )
 
 def _grype_scanner_impl(ctx):
-    return [OCIScannerInfo(
-        database = ctx.files.database,
-        java_database = [],
+    return [scanner_info(
+        ctx,
         kind = "grype",
         kinds = ["vulnerability"],
-        lister = program_of(ctx.attr.syft),
-        name = str(ctx.label),
-        network = ctx.attr.network,
-        program = program_of(ctx.attr.program),
+        database = ctx.files.database,
+        lister = ctx.attr.syft,
     )]
 
 _grype_scanner = rule(

@@ -1,20 +1,14 @@
 """The rule for osv-scanner as the scanner of a build."""
 
-load("//oci/private/common:artifact_files.bzl", "artifact_files")
-load("//oci/private/common:transitions.bzl", "pull_all_on")
+load("//oci/private/common:scanner.bzl", "database_files", "scanner_attrs", "scanner_info")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
-load(":scanner_program.bzl", "program_of", "scanner_program")
+load(":scanner_program.bzl", "scanner_program")
 
 # What the file of an ecosystem is called, in a directory that is called as the ecosystem.
 _FILE = "all.zip"
 
 def _osv_scanner_impl(ctx):
-    files = [
-        file
-        for target in ctx.attr.databases
-        for file in artifact_files(target)
-        if file.basename == _FILE
-    ]
+    files = [file for file in database_files(ctx) if file.basename == _FILE]
     if not files:
         fail("{}: databases have no {}: name an oci.pull of a database of OSV's, as `oci-pull-all database push osv` makes it, or files ECOSYSTEM/{}".format(
             ctx.label,
@@ -32,24 +26,11 @@ def _osv_scanner_impl(ctx):
                 file.short_path,
             ))
         ecosystems[ecosystem] = file
-    return [OCIScannerInfo(
-        database = files,
-        java_database = [],
-        kind = "osv-scanner",
-        kinds = ["vulnerability"],
-        lister = None,
-        name = str(ctx.label),
-        network = ctx.attr.network,
-        program = program_of(ctx.attr.program),
-    )]
+    return [scanner_info(ctx, kind = "osv-scanner", kinds = ["vulnerability"], database = files)]
 
 _osv_scanner = rule(
     implementation = _osv_scanner_impl,
-    attrs = {
-        "databases": attr.label_list(allow_files = True, cfg = pull_all_on, mandatory = True),
-        "network": attr.bool(),
-        "program": attr.label(allow_files = True, cfg = "exec", executable = True, mandatory = True),
-    },
+    attrs = scanner_attrs(),
     provides = [OCIScannerInfo],
 )
 

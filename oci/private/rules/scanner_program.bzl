@@ -1,6 +1,5 @@
 """The program of a scanner, which is given, or in an image."""
 
-load("//oci/private/providers:image_file.bzl", "OCIImageFileInfo")
 load(":oci_image_file.bzl", "oci_image_file")
 
 def scanner_program(name, image, program, path, attributes = ("image", "program")):
@@ -37,17 +36,3 @@ def scanner_program(name, image, program, path, attributes = ("image", "program"
         visibility = ["//visibility:private"],
     )
     return name
-
-def program_of(target):
-    """Reads what is said of a scanner's program.
-
-    Args:
-      target: the program's target.
-
-    Returns:
-      A struct, as `program` in OCIScannerInfo.
-    """
-    return struct(
-        config = target[OCIImageFileInfo].config if OCIImageFileInfo in target else None,
-        run = target[DefaultInfo].files_to_run,
-    )

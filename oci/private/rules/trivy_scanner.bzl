@@ -1,9 +1,8 @@
 """The rule for Trivy as the scanner of a build."""
 
-load("//oci/private/common:artifact_files.bzl", "artifact_files")
-load("//oci/private/common:transitions.bzl", "pull_all_on")
+load("//oci/private/common:scanner.bzl", "database_files", "scanner_attrs", "scanner_info")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
-load(":scanner_program.bzl", "program_of", "scanner_program")
+load(":scanner_program.bzl", "scanner_program")
 
 _KINDS = ["license", "misconfiguration", "secret"]
 
@@ -11,16 +10,12 @@ def _trivy_scanner_impl(ctx):
     unknown = [kind for kind in ctx.attr.kinds if kind not in _KINDS]
     if unknown:
         fail("{}: kinds has {}, but beside vulnerabilities there are {}".format(ctx.label, repr(unknown[0]), ", ".join(_KINDS)))
-    files = {}
-    for target in ctx.attr.databases:
-        for file in artifact_files(target):
-            if file.basename in ("trivy.db", "trivy-java.db"):
-                files[file.basename] = file
-    for target in ctx.attr.databases:
-        for file in artifact_files(target):
-            for name in ["trivy.db", "trivy-java.db"]:
-                if file.basename == "metadata.json" and name in files and file.dirname == files[name].dirname:
-                    files[name + ".metadata"] = file
+    given = database_files(ctx)
+    files = {file.basename: file for file in given if file.basename in ("trivy.db", "trivy-java.db")}
+    for file in given:
+        for name in ["trivy.db", "trivy-java.db"]:
+            if file.basename == "metadata.json" and name in files and file.dirname == files[name].dirname:
+                files[name + ".metadata"] = file
     for name in ["trivy.db", "trivy.db.metadata"]:
         if name not in files:
             fail("{}: databases have no {}: name an oci.pull of a database of Trivy's, such as ghcr.io/aquasecurity/trivy-db".format(
@@ -30,26 +25,18 @@ def _trivy_scanner_impl(ctx):
     java = [files[name] for name in ["trivy-java.db", "trivy-java.db.metadata"] if name in files]
     if len(java) == 1:
         fail("{}: databases have no metadata.json beside trivy-java.db".format(ctx.label))
-    program = program_of(ctx.attr.program)
-    return [OCIScannerInfo(
-        database = [files["trivy.db"], files["trivy.db.metadata"]],
-        java_database = java,
+    return [scanner_info(
+        ctx,
         kind = "trivy",
         kinds = ["vulnerability"] + ctx.attr.kinds,
-        lister = program,
-        name = str(ctx.label),
-        network = ctx.attr.network,
-        program = program,
+        database = [files["trivy.db"], files["trivy.db.metadata"]],
+        java_database = java,
+        lister = ctx.attr.program,
     )]
 
 _trivy_scanner = rule(
     implementation = _trivy_scanner_impl,
-    attrs = {
-        "databases": attr.label_list(allow_files = True, cfg = pull_all_on, mandatory = True),
-        "kinds": attr.string_list(),
-        "network": attr.bool(),
-        "program": attr.label(allow_files = True, cfg = "exec", executable = True, mandatory = True),
-    },
+    attrs = scanner_attrs() | {"kinds": attr.string_list()},
     provides = [OCIScannerInfo],
 )
 
