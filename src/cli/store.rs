@@ -237,55 +237,41 @@ fn half_written(bytes: u64) -> String {
 
 /// A number and a unit: `500MB`, `20GiB`, or plain bytes.
 fn parse_size(text: &str) -> std::result::Result<u64, String> {
-    let (number, unit) = split_unit(text);
-    let factor = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1000,
-        "mb" => 1000_u64.pow(2),
-        "gb" => 1000_u64.pow(3),
-        "tb" => 1000_u64.pow(4),
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "t" | "tib" => 1 << 40,
-        _ => 0,
-    };
-    match number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(factor))
-    {
-        Some(bytes) if factor > 0 => Ok(bytes),
-        _ => Err("expected a whole number and a unit, such as 500MB or 20GiB".to_owned()),
-    }
+    let bytes = parse_units(text, |unit| match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" => Some(1000),
+        "mb" => Some(1000_u64.pow(2)),
+        "gb" => Some(1000_u64.pow(3)),
+        "tb" => Some(1000_u64.pow(4)),
+        "k" | "kib" => Some(1 << 10),
+        "m" | "mib" => Some(1 << 20),
+        "g" | "gib" => Some(1 << 30),
+        "t" | "tib" => Some(1 << 40),
+        _ => None,
+    });
+    bytes.ok_or_else(|| "expected a whole number and a unit, such as 500MB or 20GiB".to_owned())
 }
 
 /// A number and a unit: `90s`, `30m`, `12h`, `30d`.
 fn parse_age(text: &str) -> std::result::Result<Duration, String> {
-    let (number, unit) = split_unit(text);
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        "w" => 7 * 24 * 60 * 60,
-        _ => 0,
-    };
-    match number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(factor))
-    {
-        Some(seconds) if factor > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err("expected a whole number and one of s, m, h, d, w, such as 30d".to_owned()),
-    }
+    let seconds = parse_units(text, |unit| match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(60 * 60),
+        "d" => Some(24 * 60 * 60),
+        "w" => Some(7 * 24 * 60 * 60),
+        _ => None,
+    });
+    let problem = || "expected a whole number and one of s, m, h, d, w, such as 30d".to_owned();
+    seconds.map(Duration::from_secs).ok_or_else(problem)
 }
 
-fn split_unit(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
+/// A number of units, of which each is as much as `worth` says.
+fn parse_units(text: &str, worth: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(worth(unit.trim())?)
 }
 
 #[cfg(test)]
