@@ -10,7 +10,8 @@ use crate::files::{FileError, io_failed};
 
 use super::clamav;
 use super::inventory::{Database, System};
-use super::preset::{Advisories, AnswerError, Call, link};
+use super::preset::{Advisories, AnswerError, Call};
+use super::stage::link;
 
 /// No limit but those that it has itself, which it tells, and no link that leads out of the image.
 const OPTIONS: &str = "--recursive --infected --official-db-only=no --cross-fs=yes --follow-dir-symlinks=0 \

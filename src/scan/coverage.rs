@@ -153,10 +153,11 @@ impl Inventory {
     fn of_other_branch(&self) -> Option<Trouble> {
         let said = self.traces.system.as_ref()?;
         let branches = &self.traces.branches;
-        let release: Vec<&str> = said.release.splitn(3, '.').take(2).collect();
+        let release = said.release.as_deref().unwrap_or_default();
+        let numbers: Vec<&str> = release.splitn(3, '.').take(2).collect();
         // What will be a release is one of edge until then.
-        let own = match &*release {
-            [major, minor] if !said.release.contains('_') => format!("v{major}.{minor}"),
+        let own = match &*numbers {
+            [major, minor] if !release.contains('_') => format!("v{major}.{minor}"),
             _ => "edge".to_owned(),
         };
         let is_other = said.family == "alpine"
@@ -172,10 +173,12 @@ impl Inventory {
     /// What the scanner did not see of a database of packages.
     fn unseen(&self, database: &PackageDatabase) -> Option<Trouble> {
         let prefix = format!("pkg:{}/", database.kind);
+        let is_of = |purl: &String| purl.starts_with(&prefix);
         let seen = self.packages.iter();
-        let seen = seen.filter(|package| package.of_system && package.purl.starts_with(&prefix));
+        let seen =
+            seen.filter(|package| package.of_system && package.purl.as_ref().is_some_and(is_of));
         let seen: BTreeSet<_> = seen
-            .map(|seen| (&*seen.name, epochless(&seen.version)))
+            .map(|seen| (&*seen.name, seen.version.as_deref().map_or("", epochless)))
             .collect();
         let path = database.path.clone();
         let Some(packages) = &database.packages else {
@@ -215,7 +218,7 @@ impl Inventory {
 
 /// Whether a scanner takes an image that says that it is `said` for another system.
 fn is_mistaken(said: &System, seen: &System, advisories: &dyn Advisories) -> bool {
-    if !said.release.is_empty() {
+    if said.release.is_some() {
         return !advisories.is_same_system(Some(said), Some(seen));
     }
     // Who names no release is before the first; a number comes from elsewhere.
@@ -223,7 +226,8 @@ fn is_mistaken(said: &System, seen: &System, advisories: &dyn Advisories) -> boo
         family: system.family.clone(),
         ..System::default()
     };
-    seen.release.starts_with(|c: char| c.is_ascii_digit())
+    let is_number = |release: &String| release.starts_with(|c: char| c.is_ascii_digit());
+    seen.release.as_ref().is_some_and(is_number)
         || !advisories.is_same_system(Some(&family(said)), Some(&family(seen)))
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::digest::Digest;
 
-use super::inventory::{Database, FILE, Image, Inventory, Package, SCHEMA, Scanner};
+use super::inventory::{Database, FILE, Image, Inventory, Package, SCHEMA, Scanner, known};
 use super::isolate::Access;
 use super::preset::{Advisories, AnswerError, Match, PackageList};
 use super::trouble::Trouble;
@@ -276,12 +276,14 @@ pub struct Finding {
     pub aliases: BTreeSet<String>,
     /// The package.
     pub package: Package,
-    /// The version without it; empty when there is none.
-    pub fixed: String,
+    /// The version without it, if there is one.
+    #[serde(with = "known")]
+    pub fixed: Option<String>,
     /// How bad it is.
     pub severity: Severity,
-    /// What it is, in a few words.
-    pub title: String,
+    /// What it is, in a few words, if the scanner has any.
+    #[serde(with = "known")]
+    pub title: Option<String>,
     /// The package as others have it that found the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub same_package: Vec<Package>,
@@ -303,10 +305,10 @@ impl Finding {
             kind: FindingKind::Malware,
             id,
             aliases: BTreeSet::new(),
-            package: Package::file(path, layer.map_or_else(String::new, Digest::to_string)),
-            fixed: String::new(),
+            package: Package::file(path, layer.map(Digest::to_string)),
+            fixed: None,
             severity: Severity::Critical,
-            title: String::new(),
+            title: None,
             same_package: Vec::new(),
             found_by: BTreeSet::new(),
         }
@@ -316,7 +318,7 @@ impl Finding {
 /// What is in the images that an image stands on: what is found in that is theirs.
 #[derive(Default)]
 pub(super) struct BaseContents<'a> {
-    packages: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
+    packages: BTreeSet<(&'a str, &'a str, Option<&'a str>, Option<&'a str>)>,
     layers: BTreeSet<String>,
 }
 
@@ -337,7 +339,8 @@ impl BaseContents<'_> {
     /// Whether a finding is about what is in them: a package, wherever layers put it, or a file by its layer.
     pub(super) fn have(&self, kind: FindingKind, package: &Package) -> bool {
         if kind.is_of_files() {
-            self.layers.contains(&package.layer)
+            let layer = package.layer.as_ref();
+            layer.is_some_and(|layer| self.layers.contains(layer))
         } else {
             self.packages.contains(&package.identity())
         }

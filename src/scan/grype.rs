@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::files::{FileError, io_failed, open_regular, symlink_file};
+use crate::files::{FileError, io_failed, open_regular};
 use crate::json::to_json;
 use crate::oci::artifact::file_path;
 use crate::oci::strict;
@@ -20,11 +20,12 @@ use crate::oci::time::is_real;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
 use super::findings::{FindingKind, Severity};
-use super::inventory::{Database, JavaArchives, Package, Scanner, System};
+use super::inventory::{Database, JavaArchives, Package, Scanner, System, known};
 use super::preset::{
-    Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier,
+    Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier, title,
 };
 use super::sqlite::{MAGIC, all, open};
+use super::stage::link;
 use super::traces::JAVA_ARCHIVES;
 
 /// The file of a database, as grype calls it.
@@ -62,8 +63,6 @@ const LIMITS: Limits = Limits {
     entries: 1000,
     bytes: 64 << 30,
 };
-/// How many characters of a description stand for it.
-const TITLE: usize = 100;
 
 /// grype.
 pub(super) struct Grype;
@@ -123,8 +122,8 @@ impl Preset for Grype {
         Ok(PackageList {
             system: distro.id.map(|family| System {
                 family,
-                release: distro.release.unwrap_or_default(),
-                codename: distro.codename.unwrap_or_default(),
+                release: known(distro.release),
+                codename: known(distro.codename),
             }),
             packages: packages.collect(),
             scanner: list.descriptor,
@@ -204,10 +203,9 @@ pub(super) fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, Impor
         file.take(MAGIC.len() as u64).read_to_end(&mut head),
     )?;
     if head == MAGIC {
-        let link = scratch.join(DATABASE);
-        let linked = std::path::absolute(database).and_then(|file| symlink_file(&file, &link));
-        io_failed("provide", database, linked)?;
-        return Ok(link);
+        let place = scratch.join(DATABASE);
+        link(database, &place)?;
+        return Ok(place);
     }
     let directory = scratch.join("unpacked");
     let no_archive = |source| ImportError::Archive {
@@ -316,7 +314,7 @@ struct Location {
 impl Artifact {
     fn package(self, layers: &[String]) -> Package {
         let of_system = OF_SYSTEM.contains(&self.kind.as_str());
-        let purl = self.purl.unwrap_or_default();
+        let purl = known(self.purl);
         let locations = self.locations.unwrap_or_default();
         let is_primary = |location: &&Location| location.annotation("evidence") == Some("primary");
         let primary = || locations.iter().filter(is_primary);
@@ -328,17 +326,16 @@ impl Artifact {
         Package {
             of_system,
             name: self.name,
-            version: self.version,
-            architecture: if of_system {
-                qualifier(&purl, "arch")
-            } else {
-                String::new()
+            version: known(self.version),
+            architecture: match &purl {
+                Some(purl) if of_system => qualifier(purl, "arch"),
+                _ => None,
             },
             path: match seen {
-                Some(seen) if !of_system => seen.path.trim_start_matches('/').to_owned(),
-                _ => String::new(),
+                Some(seen) if !of_system => known(seen.path.trim_start_matches('/').to_owned()),
+                _ => None,
             },
-            layer: layer.cloned().unwrap_or_default(),
+            layer: known(layer.cloned()),
             kind: self.kind,
             purl,
         }
@@ -405,8 +402,6 @@ impl From<ReportMatch> for Match {
             fix,
         } = found.vulnerability;
         let related = found.related.into_iter().flatten();
-        let description = description.unwrap_or_default();
-        let title = description.lines().next().unwrap_or_default();
         let versions = fix.and_then(|fix| fix.versions).unwrap_or_default();
         Match {
             kind: FindingKind::Vulnerability,
@@ -416,12 +411,9 @@ impl From<ReportMatch> for Match {
                 .filter(|alias| *alias != id)
                 .collect(),
             id,
-            fixed: versions.join(", "),
+            fixed: known(versions.join(", ")),
             severity: Severity::read(severity.as_deref()),
-            title: match title.char_indices().nth(TITLE) {
-                Some((end, _)) => format!("{}…", &title[..end]),
-                None => title.to_owned(),
-            },
+            title: title(description.as_deref()),
         }
     }
 }
@@ -440,21 +432,21 @@ struct GrypeDatabase {
 /// A release of a system that the database has advisories of.
 #[derive(PartialEq)]
 struct Release {
-    /// Of which kind its packages are.
-    kind: String,
-    name: String,
-    id: String,
-    major: String,
-    minor: String,
-    label: String,
-    codename: String,
+    /// Of which kind its packages are; of some, the database does not say.
+    kind: Option<String>,
+    name: Option<String>,
+    id: Option<String>,
+    major: Option<String>,
+    minor: Option<String>,
+    label: Option<String>,
+    codename: Option<String>,
 }
 
 /// What the database takes a system for.
 struct Override {
-    alias: String,
-    version: String,
-    codename: String,
+    alias: Option<String>,
+    version: Option<String>,
+    codename: Option<String>,
     name: Option<String>,
     major: Option<String>,
     minor: Option<String>,
@@ -559,56 +551,53 @@ impl GrypeDatabase {
     /// The releases whose advisories are a system's: grype's own choice, but never that of another release of the system,
     /// which it falls back on.
     fn releases_of(&self, system: &System) -> Vec<&Release> {
+        let is =
+            |one: Option<&str>, other: &str| one.is_some_and(|one| one.eq_ignore_ascii_case(other));
         let mut name = system.family.as_str();
         // As grype parts a release: all else is no number to it.
-        let mut numbers = system.release.split('.');
+        let release = system.release.as_deref();
+        let mut numbers = release.into_iter().flat_map(|release| release.split('.'));
         let mut number = || {
-            let number = numbers.next().unwrap_or_default();
+            let number = numbers.next().filter(|number| !number.is_empty())?;
             let trimmed = number.trim_start_matches('0');
-            if trimmed.is_empty() && !number.is_empty() {
-                "0"
-            } else {
-                trimmed
-            }
+            Some(if trimmed.is_empty() { "0" } else { trimmed })
         };
         let (mut major, mut minor) = (number(), number());
-        let mut label = system.codename.as_str();
+        let mut label = system.codename.as_deref();
         let is_for = |other: &&Override| {
-            other.alias.eq_ignore_ascii_case(name)
-                && (other.codename.is_empty() || other.codename == label)
-                && (other.version.is_empty() || other.version == system.release)
+            is(other.alias.as_deref(), name)
+                && (other.codename.is_none() || other.codename.as_deref() == label)
+                && (other.version.is_none() || other.version.as_deref() == release)
         };
         let mut is_rolling = false;
         if let Some(other) = self.overrides.iter().find(is_for) {
             is_rolling = other.is_rolling;
             name = other.name.as_deref().unwrap_or(name);
-            major = other.major.as_deref().unwrap_or(major);
-            minor = other.minor.as_deref().unwrap_or(minor);
-            label = other.label.as_deref().unwrap_or(label);
+            major = replaced(major, other.major.as_deref());
+            minor = replaced(minor, other.minor.as_deref());
+            label = replaced(label, other.label.as_deref());
         }
         let releases = self.releases.iter().filter(|release| {
-            let is_named = [&release.name, &release.id]
-                .iter()
-                .any(|found| found.eq_ignore_ascii_case(name));
-            let is_labelled = [&release.label, &release.codename]
-                .iter()
-                .any(|found| found.eq_ignore_ascii_case(label));
-            is_named && (label.is_empty() || is_labelled)
+            let named = [&release.name, &release.id];
+            let labelled = [&release.label, &release.codename];
+            let is_labelled = |label| labelled.iter().any(|found| is(found.as_deref(), label));
+            named.iter().any(|found| is(found.as_deref(), name)) && label.is_none_or(is_labelled)
         });
         let releases: Vec<&Release> = releases.collect();
-        let exactly = |minor: &str| -> Vec<&Release> {
+        let exactly = |minor: Option<&str>| -> Vec<&Release> {
             let found = releases.iter().copied();
-            found
-                .filter(|release| release.major == major && release.minor == minor)
-                .collect()
+            let is_it = |release: &&Release| {
+                release.major.as_deref() == major && release.minor.as_deref() == minor
+            };
+            found.filter(is_it).collect()
         };
-        if is_rolling || system.release.is_empty() {
+        if is_rolling || release.is_none() {
             return releases.clone();
         }
         let found = exactly(minor);
         if found.is_empty() {
             // Of some systems there are advisories of the first number alone.
-            exactly("")
+            exactly(None)
         } else {
             found
         }
@@ -634,9 +623,9 @@ impl Advisories for GrypeDatabase {
 
     fn is_kind_of(&self, kind: &str, system: &System) -> bool {
         let releases = self.releases_of(system);
-        // Of some, the database does not say.
-        let is_kind = |release: &&Release| release.kind.is_empty() || release.kind == kind;
-        releases.iter().any(is_kind)
+        let is_kind = |of: &String| of == kind;
+        let mut releases = releases.iter();
+        releases.any(|release| release.kind.as_ref().is_none_or(is_kind))
     }
 
     fn covers_language(&self, kind: &str) -> bool {
@@ -656,6 +645,16 @@ impl Advisories for GrypeDatabase {
     }
 }
 
-fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
-    Ok(row.get::<_, Option<String>>(column)?.unwrap_or_default())
+/// What a number or a label of a system is where the database may have another one for it, or an empty one for none.
+fn replaced<'a>(own: Option<&'a str>, new: Option<&'a str>) -> Option<&'a str> {
+    match new {
+        Some("") => None,
+        Some(new) => Some(new),
+        None => own,
+    }
+}
+
+/// What a column has that may as well be empty.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    row.get::<_, Option<String>>(column).map(known)
 }

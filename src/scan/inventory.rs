@@ -17,6 +17,30 @@ pub const SCHEMA: u32 = 1;
 /// The kind of a file, where that counts as a package.
 pub(super) const FILE: &str = "file";
 
+/// A text, unless it is empty, as scanners write what they do not know.
+pub(super) fn known(text: impl Into<Option<String>>) -> Option<String> {
+    text.into().filter(|text| !text.is_empty())
+}
+
+/// The same in these documents.
+pub(super) mod known {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde has it so")]
+    pub(in crate::scan) fn serialize<S: Serializer>(
+        text: &Option<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text.as_deref().unwrap_or_default())
+    }
+
+    pub(in crate::scan) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        String::deserialize(deserializer).map(super::known)
+    }
+}
+
 /// What an image has in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
@@ -74,8 +98,9 @@ pub enum NoJavaDatabase {
 pub struct Scanner {
     /// What it is called.
     pub name: String,
-    /// Its version, as it says.
-    pub version: String,
+    /// Its version, if it says so.
+    #[serde(with = "known")]
+    pub version: Option<String>,
     /// When the image was made that it is from, if it is from one that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<DateTime<Utc>>,
@@ -97,17 +122,17 @@ pub struct Image {
 pub struct System {
     /// Its family, such as `debian`.
     pub family: String,
-    /// Its release, such as `12.5`.
-    pub release: String,
+    /// Its release, such as `12.5`, if it has any.
+    #[serde(with = "known")]
+    pub release: Option<String>,
     /// The release's name, such as `bookworm`, if it is known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub codename: String,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "known")]
+    pub codename: Option<String>,
 }
 
 impl std::fmt::Display for System {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let release = [&self.release, &self.codename];
-        let release = release.into_iter().find(|name| !name.is_empty());
+        let release = self.release.as_ref().or(self.codename.as_ref());
         f.write_str(&self.family)?;
         release.map_or(Ok(()), |release| write!(f, " {release}"))
     }
@@ -122,41 +147,51 @@ pub struct Package {
     pub of_system: bool,
     /// Its name.
     pub name: String,
-    /// Its version.
-    pub version: String,
+    /// Its version, as for the rest if the scanner knows.
+    #[serde(with = "known")]
+    pub version: Option<String>,
     /// Its architecture, of a package of the system.
-    pub architecture: String,
+    #[serde(with = "known")]
+    pub architecture: Option<String>,
     /// Where it is, of a package of a language.
-    pub path: String,
+    #[serde(with = "known")]
+    pub path: Option<String>,
     /// Its package URL.
-    pub purl: String,
-    /// The `diff_id` of the layer that it came with, if the scanner knows.
-    pub layer: String,
+    #[serde(with = "known")]
+    pub purl: Option<String>,
+    /// The `diff_id` of the layer that it came with.
+    #[serde(with = "known")]
+    pub layer: Option<String>,
 }
 
 impl Package {
     /// A file of an image, or what counts as one.
-    pub(super) fn file(path: String, layer: String) -> Self {
+    pub(super) fn file(path: String, layer: Option<String>) -> Self {
         Package {
             kind: FILE.to_owned(),
             of_system: false,
             name: path.clone(),
-            version: String::new(),
-            architecture: String::new(),
-            path,
-            purl: String::new(),
+            version: None,
+            architecture: None,
+            path: Some(path),
+            purl: None,
             layer,
         }
     }
 
     /// What makes it the same package in an image and in its base, wherever layers put it.
-    pub(super) fn identity(&self) -> (&str, &str, &str, &str) {
+    pub(super) fn identity(&self) -> (&str, &str, Option<&str>, Option<&str>) {
         let place = if self.of_system {
             &self.architecture
         } else {
             &self.path
         };
-        (&self.kind, &self.name, &self.version, place)
+        (
+            &self.kind,
+            &self.name,
+            self.version.as_deref(),
+            place.as_deref(),
+        )
     }
 }
 

@@ -70,14 +70,14 @@ pub(super) fn join(scans: &[Findings]) -> Vec<Joined<'_>> {
 struct Named {
     of_system: bool,
     name: String,
-    version: String,
+    version: Option<String>,
 }
 
 impl Named {
     fn of(package: &Package) -> Self {
         // Of a system, scanners' package URLs are of different things: what is installed, or what that is made from.
-        let purl = (!package.of_system).then(|| Purl::parse(&package.purl));
-        let name = match purl.flatten() {
+        let purl = package.purl.as_deref().filter(|_| !package.of_system);
+        let name = match purl.and_then(Purl::parse) {
             Some(Purl {
                 name,
                 subpath: Some(part),
@@ -89,7 +89,10 @@ impl Named {
         Named {
             of_system: package.of_system,
             name,
-            version: plain_version(&package.version).to_owned(),
+            version: package
+                .version
+                .as_deref()
+                .map(|version| plain_version(version).to_owned()),
         }
     }
 }
@@ -104,33 +107,33 @@ fn plain_version(version: &str) -> &str {
     plain.next().unwrap_or(version)
 }
 
-/// Which of several packages of a name it is: of a system by its architecture, else by its path.
-fn place(package: &Package) -> &str {
+/// Which of several packages of a name it is, if that is known: of a system by its architecture, else by its path.
+fn place(package: &Package) -> Option<&str> {
     if package.of_system {
-        return &package.architecture;
+        return package.architecture.as_deref();
     }
-    let path = package.path.trim_start_matches('/');
+    let path = package.path.as_deref()?.trim_start_matches('/');
     // Of an archive in an archive, only some say where it is in that.
     let mut ends = path.match_indices('/').map(|(end, _)| &path[..end]);
     if let Some(archive) = ends.find(|path| is_java_archive(path)) {
-        return archive;
+        return Some(archive);
     }
     let mut ends = PYTHON.iter().filter_map(|ending| {
         let begin = path.rfind(ending)?;
         Some(begin + ending.len())
     });
-    ends.next().map_or(path, |end| &path[..end])
+    Some(ends.next().map_or(path, |end| &path[..end]))
 }
 
 /// What is of one package each. A scanner that does not say where it is means the one that others have, if it is but one.
 fn by_place(all: Vec<Seen<'_>>) -> impl Iterator<Item = Vec<Seen<'_>>> {
-    let mut places: BTreeMap<&str, Vec<Seen<'_>>> = BTreeMap::new();
+    let mut places: BTreeMap<Option<&str>, Vec<Seen<'_>>> = BTreeMap::new();
     for seen in all {
         let place = place(&seen.finding.package);
         places.entry(place).or_default().push(seen);
     }
     if places.len() == 2
-        && let Some(nowhere) = places.remove("")
+        && let Some(nowhere) = places.remove(&None)
         && let Some(mut known) = places.first_entry()
     {
         known.get_mut().extend(nowhere);
@@ -219,7 +222,7 @@ fn one(seen: &[Seen<'_>], scans: &[Findings]) -> Finding {
             (&mut finding.fixed, &other.fixed),
             (&mut finding.title, &other.title),
         ] {
-            if text.is_empty() {
+            if text.is_none() {
                 text.clone_from(other);
             }
         }
@@ -237,7 +240,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::super::findings::Severity;
-    use super::super::inventory::{Database, Image, SCHEMA, Scanner};
+    use super::super::inventory::{Database, Image, SCHEMA, Scanner, known};
     use super::super::isolate::Access;
     use super::*;
 
@@ -246,7 +249,7 @@ mod tests {
             schema: SCHEMA,
             scanner: Scanner {
                 name: name.to_owned(),
-                version: String::new(),
+                version: None,
                 created: None,
             },
             matcher: None,
@@ -274,6 +277,7 @@ mod tests {
         let [name, version, place, purl] = package;
         let of_system = purl.starts_with("pkg:deb/") || purl.starts_with("pkg:rpm/");
         let mut ids = ids.split(' ').map(str::to_owned);
+        let text = |text: &str| known(text.to_owned());
         let [architecture, path] = if of_system { [place, ""] } else { ["", place] };
         Finding {
             origin: Origin::Base,
@@ -284,15 +288,15 @@ mod tests {
                 kind: String::new(),
                 of_system,
                 name: name.to_owned(),
-                version: version.to_owned(),
-                architecture: architecture.to_owned(),
-                path: path.to_owned(),
-                purl: purl.to_owned(),
-                layer: String::new(),
+                version: text(version),
+                architecture: text(architecture),
+                path: text(path),
+                purl: text(purl),
+                layer: None,
             },
-            fixed: String::new(),
+            fixed: None,
             severity: Severity::Unknown,
-            title: String::new(),
+            title: None,
             same_package: Vec::new(),
             found_by: BTreeSet::new(),
         }
@@ -515,13 +519,13 @@ mod tests {
     fn the_worst_that_one_says_counts() {
         let low = Finding {
             severity: Severity::Low,
-            title: "a title".to_owned(),
+            title: Some("a title".to_owned()),
             ..found("CVE-1", CURL)
         };
         let other = Finding {
             origin: Origin::Local,
             severity: Severity::High,
-            fixed: "8".to_owned(),
+            fixed: Some("8".to_owned()),
             ..found("CVE-1", ["CURL", CURL[1], CURL[2], CURL[3]])
         };
         let scans = [scan("a", vec![low.clone()]), scan("b", vec![other.clone()])];
@@ -529,7 +533,7 @@ mod tests {
         let expected = Finding {
             origin: Origin::Local,
             severity: Severity::High,
-            fixed: "8".to_owned(),
+            fixed: Some("8".to_owned()),
             same_package: vec![other.package],
             found_by: BTreeSet::from(["a".to_owned(), "b".to_owned()]),
             ..low

@@ -17,9 +17,10 @@ use crate::files::{FileError, io_failed};
 use crate::oci::strict;
 
 use super::findings::{FindingKind, Severity};
-use super::inventory::{Database, Package, Scanner, System};
+use super::inventory::{Database, Package, Scanner, System, known};
 use super::osv::{Records, directory_name, without_release};
-use super::preset::{Advisories, AnswerError, AtOnce, Call, Match, PackageList, link};
+use super::preset::{Advisories, AnswerError, AtOnce, Call, Match, PackageList, title};
+use super::stage::link;
 use super::traces::is_java_archive;
 
 /// How it is called.
@@ -88,8 +89,6 @@ const PLAIN: AsciiSet = NON_ALPHANUMERIC
     .remove(b'/');
 /// Where npm lists what it installed in a directory, which is all that is read of that.
 const NPM_LIST: &str = "node_modules/.package-lock.json";
-/// How many characters of a description stand for it.
-const TITLE: usize = 100;
 
 /// osv-scanner.
 pub(super) struct OsvScanner;
@@ -156,7 +155,7 @@ impl AtOnce for OsvScanner {
             packages,
             scanner: Scanner {
                 name: NAME.to_owned(),
-                version: String::new(),
+                version: None,
                 created: None,
             },
         };
@@ -191,8 +190,8 @@ fn system_of(ecosystem: &str) -> Option<System> {
     let (family, release) = ecosystem.split_once(':').unwrap_or((ecosystem, ""));
     (!family.is_empty()).then(|| System {
         family: family.to_owned(),
-        release: release.to_owned(),
-        codename: String::new(),
+        release: known(release.to_owned()),
+        codename: None,
     })
 }
 
@@ -205,7 +204,7 @@ fn family(name: &str) -> String {
 
 /// The numbers of a system's release.
 fn release(system: &System) -> impl Iterator<Item = &str> {
-    let mut release = system.release.as_str();
+    let mut release = system.release.as_deref().unwrap_or_default();
     for words in ["v", "Leap ", "enterprise_linux:"] {
         release = release.strip_prefix(words).unwrap_or(release);
     }
@@ -329,22 +328,22 @@ impl PackageInfo {
             kind: kind.to_owned(),
             of_system,
             name: name.clone(),
-            version: self.version.clone(),
-            architecture: String::new(),
+            version: known(self.version.clone()),
+            architecture: None,
             path: if of_system {
-                String::new()
+                None
             } else if let Some(directory) = path.strip_suffix(NPM_LIST) {
-                format!("{directory}node_modules/{name}/package.json")
+                Some(format!("{directory}node_modules/{name}/package.json"))
             } else {
-                path.to_owned()
+                known(path.to_owned())
             },
             purl: if of_system {
-                purl(&of_database(path, family), name, &self.version)
+                Some(purl(&of_database(path, family), name, &self.version))
             } else {
-                let known = PURLS.iter().find(|(name, _)| *name == family);
-                known.map_or_else(String::new, |(_, kind)| purl(kind, name, &self.version))
+                let kind = PURLS.iter().find(|(name, _)| *name == family);
+                kind.map(|(_, kind)| purl(kind, name, &self.version))
             },
-            layer: layer.unwrap_or_default(),
+            layer: known(layer),
         }
     }
 }
@@ -399,7 +398,7 @@ impl Vulnerability {
     }
 
     /// The versions of a package without it.
-    fn fixed(&self, name: &str, ecosystem: &str) -> String {
+    fn fixed(&self, name: &str, ecosystem: &str) -> Option<String> {
         let is_it = |affected: &&Affected| {
             affected.package.as_ref().is_some_and(|package| {
                 package.name.eq_ignore_ascii_case(name) && is_same(&package.ecosystem, ecosystem)
@@ -412,18 +411,12 @@ impl Vulnerability {
         let events = ranges.flat_map(|range| range.events.iter().flatten());
         let fixed = events.filter_map(|event| event.fixed.as_deref());
         let fixed: BTreeSet<&str> = fixed.collect();
-        fixed.into_iter().collect::<Vec<_>>().join(", ")
+        known(fixed.into_iter().collect::<Vec<_>>().join(", "))
     }
 
-    fn title(&self) -> String {
-        let told = [&self.summary, &self.details];
-        let told = told.into_iter().flatten().find(|text| !text.is_empty());
-        let title = told.and_then(|text| text.lines().next());
-        let title = title.unwrap_or_default();
-        match title.char_indices().nth(TITLE) {
-            Some((end, _)) => format!("{}…", &title[..end]),
-            None => title.to_owned(),
-        }
+    fn title(&self) -> Option<String> {
+        let mut told = [&self.summary, &self.details].into_iter().flatten();
+        title(told.find(|text| !text.is_empty()).map(String::as_str))
     }
 }
 
@@ -484,8 +477,13 @@ impl Advisories for OsvDatabase {
     }
 
     fn covers_system(&self, system: &System) -> bool {
-        let ecosystem = format!("{}:{}", system.family, system.release);
-        self.ecosystems.contains(ecosystem.trim_end_matches(':'))
+        let System {
+            family, release, ..
+        } = system;
+        match release {
+            Some(release) => self.ecosystems.contains(&format!("{family}:{release}")),
+            None => self.ecosystems.contains(family),
+        }
     }
 
     fn covers_language(&self, kind: &str) -> bool {

@@ -8,13 +8,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::files::{FileError, io_failed, symlink_file};
+use crate::files::{FileError, io_failed};
 
 use super::findings::{Finding, FindingKind, Severity};
 use super::grype::Grype;
-use super::inventory::{Database, JavaArchives, Package, Scanner, System};
+use super::inventory::{Database, JavaArchives, Package, Scanner, System, known};
 use super::osv_scanner::OsvScanner;
+use super::stage::link;
 use super::trivy::Trivy;
+
+/// How many characters of a description stand for it.
+const TITLE: usize = 100;
 
 /// Why an answer of a scanner, or its database, cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,11 +80,11 @@ pub struct Match {
     /// See [`super::findings::Finding`].
     pub aliases: BTreeSet<String>,
     /// See [`super::findings::Finding`].
-    pub fixed: String,
+    pub fixed: Option<String>,
     /// See [`super::findings::Finding`].
     pub severity: Severity,
     /// See [`super::findings::Finding`].
-    pub title: String,
+    pub title: Option<String>,
 }
 
 /// A scanner of a build.
@@ -260,16 +264,19 @@ pub(super) fn provide(
     Ok(())
 }
 
-/// Makes a link to a file of a database.
-pub(super) fn link(file: &Path, link: &Path) -> Result<(), FileError> {
-    let linked = std::path::absolute(file).and_then(|file| symlink_file(&file, link));
-    io_failed("provide", file, linked)
+/// How a description begins, which stands for it.
+pub(super) fn title(description: Option<&str>) -> Option<String> {
+    let line = description?.lines().next().unwrap_or_default();
+    known(match line.char_indices().nth(TITLE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    })
 }
 
-/// A qualifier of a package URL, or nothing.
-pub(super) fn qualifier(purl: &str, name: &str) -> String {
+/// A qualifier of a package URL.
+pub(super) fn qualifier(purl: &str, name: &str) -> Option<String> {
     let (_, qualifiers) = purl.split_once('?').unwrap_or_default();
     let qualifiers = qualifiers.split(['&', '#']);
     let mut values = qualifiers.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    values.next().unwrap_or_default().to_owned()
+    known(values.next().map(str::to_owned))
 }

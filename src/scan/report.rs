@@ -105,7 +105,7 @@ fn looked_at(findings: &Findings) -> String {
         image.platform,
         image.manifest,
         scanner.name,
-        scanner.version,
+        scanner.version.as_deref().unwrap_or_default(),
         built(database),
         of_java.unwrap_or_default(),
     )
@@ -141,18 +141,18 @@ fn in_line(finding: &Finding) -> String {
         finding.severity,
         name(package)
     );
-    if !finding.fixed.is_empty() {
-        let _ = write!(line, ", fixed in {}", finding.fixed);
+    if let Some(fixed) = &finding.fixed {
+        let _ = write!(line, ", fixed in {fixed}");
     }
-    if !package.path.is_empty() && package.path != package.name {
-        let _ = write!(line, ", {}", package.path);
+    if let Some(path) = package.path.as_ref().filter(|path| **path != package.name) {
+        let _ = write!(line, ", {path}");
     }
     if !finding.found_by.is_empty() {
         let names: Vec<&str> = finding.found_by.iter().map(String::as_str).collect();
         let _ = write!(line, ", found by {}", names.join(" and "));
     }
-    if !finding.title.is_empty() {
-        let _ = write!(line, ": {}", finding.title);
+    if let Some(title) = &finding.title {
+        let _ = write!(line, ": {title}");
     }
     line
 }
@@ -220,9 +220,10 @@ fn title(finding: &Finding) -> String {
 
 /// A package by its name and version; a file has none.
 fn name(package: &Package) -> String {
-    format!("{} {}", package.name, package.version)
-        .trim_end()
-        .to_owned()
+    match &package.version {
+        Some(version) => format!("{} {version}", package.name),
+        None => package.name.clone(),
+    }
 }
 
 /// Text as the value of an attribute.

@@ -181,13 +181,18 @@ pub(super) fn working_directory(root: &Path, data: &[PathBuf]) -> Result<PathBuf
             let error = "data must be below the working directory, or in a directory beside it";
             return io_failed("provide", path, Err(io::Error::other(error)));
         }
-        let link = root.join(below);
-        let parent = link.parent().unwrap_or(root);
+        let place = root.join(below);
+        let parent = place.parent().unwrap_or(root);
         io_failed("make", parent, fs::create_dir_all(parent))?;
-        let made = std::path::absolute(path).and_then(|target| symlink_file(&target, &link));
-        io_failed("provide", path, made)?;
+        link(path, &place)?;
     }
     Ok(root.join(main))
+}
+
+/// Makes a link to what is given.
+pub(super) fn link(given: &Path, link: &Path) -> Result<(), FileError> {
+    let linked = std::path::absolute(given).and_then(|given| symlink_file(&given, link));
+    io_failed("provide", given, linked)
 }
 
 #[cfg(target_os = "linux")]

@@ -21,7 +21,9 @@ use super::clamscan;
 use super::coverage::summary;
 use super::findings::{FileFindings, Finding, FindingKind, Findings};
 use super::grype::{self, ImportError};
-use super::inventory::{Image, Inventory, JavaArchives, OtherBase, Package, SCHEMA, Scanner};
+use super::inventory::{
+    Image, Inventory, JavaArchives, OtherBase, Package, SCHEMA, Scanner, known,
+};
 use super::isolate::Isolation;
 use super::preset::{
     Advisories, AnswerError, AtOnce, AtOnceScanner, Call, PackageList, Preset, StepwiseScanner,
@@ -498,7 +500,10 @@ impl Step {
     }
 
     /// The scanner's version, as it says.
-    fn version(&self, read_version: impl Fn(&str) -> Option<&str>) -> Result<String, StepError> {
+    fn version(
+        &self,
+        read_version: impl Fn(&str) -> Option<&str>,
+    ) -> Result<Option<String>, StepError> {
         let call = Call {
             arguments: vec!["--version".to_owned()],
             environment: Vec::new(),
@@ -507,7 +512,7 @@ impl Step {
         self.scan(nothing, call, None, &[0])?;
         let said = read(&self.said())?;
         let said = String::from_utf8_lossy(&said);
-        Ok(read_version(&said).unwrap_or_default().to_owned())
+        Ok(known(read_version(&said).map(str::to_owned)))
     }
 
     /// Makes sure that the scanner did not complain of its database.

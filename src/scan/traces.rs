@@ -14,7 +14,7 @@ use crate::oci::manifest::ImageManifest;
 use crate::oci::strict::{self, BYTE_ORDER_MARK};
 use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 
-use super::inventory::{Package, System};
+use super::inventory::{Package, System, known};
 use super::packages::{self, Installed};
 
 /// The endings of the names of files that are taken for Java archives, in any case.
@@ -321,7 +321,10 @@ impl<'a> Seen<'a> {
             with_modules: BTreeMap::new(),
         };
         for package in packages.iter().filter(|package| !package.of_system) {
-            let path = package.path.trim_start_matches('/');
+            let Some(path) = &package.path else {
+                continue;
+            };
+            let path = path.trim_start_matches('/');
             seen.packages.entry(path).or_default().push(package);
             if package.name != "stdlib" {
                 seen.with_modules.entry(path).or_default().push(package);
@@ -354,7 +357,8 @@ impl<'a> Seen<'a> {
                 let mut seen = names.iter().flat_map(|name| at(&self.packages, name));
                 seen.any(|seen| {
                     normal_name(&seen.name) == normal_name(name)
-                        && normal_version(&seen.version) == normal_version(version)
+                        && seen.version.as_deref().map(normal_version)
+                            == Some(normal_version(version))
                 })
             }
         }
@@ -736,7 +740,7 @@ fn parse_release(text: &str) -> Option<System> {
     };
     Some(System {
         family: value("ID")?,
-        release: value("VERSION_ID").unwrap_or_default(),
-        codename: value("VERSION_CODENAME").unwrap_or_default(),
+        release: known(value("VERSION_ID")),
+        codename: known(value("VERSION_CODENAME")),
     })
 }

@@ -17,7 +17,7 @@ use crate::oci::time::Time;
 
 use super::bolt::Buckets;
 use super::findings::{Finding, FindingKind, Origin, Severity};
-use super::inventory::{Database, JavaArchives, NoJavaDatabase, Package, Scanner, System};
+use super::inventory::{Database, JavaArchives, NoJavaDatabase, Package, Scanner, System, known};
 use super::preset::{
     Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier,
 };
@@ -307,7 +307,7 @@ fn read_list(cyclonedx: &[u8]) -> Result<PackageList, AnswerError> {
         .find(|component| component.kind == "operating-system");
     let system = system.map(|component| System {
         family: component.name.clone(),
-        release: component.version.clone().unwrap_or_default(),
+        release: known(component.version.clone()),
         ..System::default()
     });
     let family = system.as_ref().map(|system| system.family.clone());
@@ -321,27 +321,21 @@ fn read_list(cyclonedx: &[u8]) -> Result<PackageList, AnswerError> {
         };
         // It calls packages of a system by the system.
         let of_system = Some(kind) == family.as_deref();
-        let purl = component.purl.clone().unwrap_or_default();
+        let purl = known(component.purl.clone());
+        let file = || files.get(&**reference).copied();
+        let path = component.property("FilePath").or_else(file);
         let package = Package {
             kind: kind.to_owned(),
             of_system,
             name: component.full_name(),
-            version: component.version.clone().unwrap_or_default(),
-            architecture: if of_system {
-                qualifier(&purl, "arch")
-            } else {
-                String::new()
+            version: known(component.version.clone()),
+            architecture: match &purl {
+                Some(purl) if of_system => qualifier(purl, "arch"),
+                _ => None,
             },
-            path: component
-                .property("FilePath")
-                .or_else(|| files.get(&**reference).copied())
-                .unwrap_or_default()
-                .to_owned(),
+            path: known(path.map(str::to_owned)),
             purl,
-            layer: component
-                .property("LayerDiffID")
-                .unwrap_or_default()
-                .to_owned(),
+            layer: known(component.property("LayerDiffID").map(str::to_owned)),
         };
         packages.insert(reference.clone(), package);
     }
@@ -351,7 +345,7 @@ fn read_list(cyclonedx: &[u8]) -> Result<PackageList, AnswerError> {
         packages,
         scanner: Scanner {
             name: "trivy".to_owned(),
-            version: tool.and_then(|tool| tool.version).unwrap_or_default(),
+            version: known(tool.and_then(|tool| tool.version)),
             created: None,
         },
     })
@@ -508,7 +502,8 @@ impl Advisories for TrivyDatabase {
 
     fn covers_system(&self, system: &System) -> bool {
         if matches!(&*system.family, "redhat" | "centos") {
-            return self.repositories.contains(repository_of(system));
+            let repository = repository_of(system);
+            return repository.is_some_and(|repository| self.repositories.contains(repository));
         }
         buckets_of(system)
             .iter()
@@ -542,19 +537,19 @@ impl Advisories for TrivyDatabase {
 
 /// The repository by which Trivy looks up the packages of a release of Red Hat's: its lists do not tell their own. It has
 /// none for others, and ends with an error there, as where the database does not have it.
-fn repository_of(system: &System) -> &'static str {
-    match system.release.split('.').next().unwrap_or_default() {
-        "6" => "rhel-6-server-rpms",
-        "7" => "rhel-7-server-rpms",
-        "8" => "rhel-8-for-x86_64-baseos-rpms",
-        "9" => "rhel-9-for-x86_64-baseos-rpms",
-        _ => "",
+fn repository_of(system: &System) -> Option<&'static str> {
+    match system.release.as_ref()?.split('.').next()? {
+        "6" => Some("rhel-6-server-rpms"),
+        "7" => Some("rhel-7-server-rpms"),
+        "8" => Some("rhel-8-for-x86_64-baseos-rpms"),
+        "9" => Some("rhel-9-for-x86_64-baseos-rpms"),
+        _ => None,
     }
 }
 
 /// What the buckets of a system's advisories may be called: by its release, as the database counts releases.
 fn buckets_of(system: &System) -> Vec<String> {
-    let release = system.release.as_str();
+    let release = system.release.as_deref().unwrap_or_default();
     let major = release.split('.').next().unwrap_or_default();
     let two = release.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
     match system.family.as_str() {
@@ -589,9 +584,10 @@ fn buckets_as_said(system: &System) -> Vec<String> {
         "sle-micro" | "sl-micro" => "slem",
         family => family,
     };
+    let release = system.release.as_deref();
     buckets_of(&System {
         family: family.to_owned(),
-        release: system.release.trim_end_matches("-ESM").to_owned(),
+        release: release.map(|release| release.trim_end_matches("-ESM").to_owned()),
         ..System::default()
     })
 }
@@ -724,18 +720,18 @@ fn file_finding(
     place: &str,
     layer: Option<Layer>,
 ) -> Finding {
-    let mut title = title.unwrap_or_default();
-    if let Some(line) = line.filter(|line| *line > 0) {
-        title = format!("{title} (line {line})");
-    }
-    let layer = layer.and_then(|layer| layer.diff_id).unwrap_or_default();
+    let title = match line.filter(|line| *line > 0) {
+        Some(line) => Some(format!("{} (line {line})", title.unwrap_or_default())),
+        None => known(title),
+    };
+    let layer = known(layer.and_then(|layer| layer.diff_id));
     Finding {
         origin: Origin::Local,
         kind,
         id,
         aliases: BTreeSet::new(),
         package: Package::file(place.to_owned(), layer),
-        fixed: String::new(),
+        fixed: None,
         severity,
         title,
         same_package: Vec::new(),
@@ -745,13 +741,12 @@ fn file_finding(
 
 /// The licenses of packages. Trivy tells a package by its name and path alone, the latter of what it is listed in.
 fn licenses(results: &[ReportResult]) -> Vec<Match> {
-    let mut packages: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    let mut packages: BTreeMap<&str, Vec<(Option<&str>, &str)>> = BTreeMap::new();
     for result in results {
         for package in result.packages.iter().flatten() {
             let path = match (&package.file_path, result.class.as_deref()) {
-                (Some(path), _) => path,
-                (None, Some("lang-pkgs")) => &*result.target,
-                (None, _) => "",
+                (None, Some("lang-pkgs")) => Some(&*result.target),
+                (path, _) => path.as_deref(),
             };
             let reference = package.identifier.reference.as_str();
             packages
@@ -767,8 +762,8 @@ fn licenses(results: &[ReportResult]) -> Vec<Match> {
     {
         let named = packages.get(&*license.pkg_name);
         let named = named.map(Vec::as_slice).unwrap_or_default();
-        let path = license.file_path.as_deref().unwrap_or_default();
-        let is_there = |(place, _): &&(&str, &str)| *place == path;
+        let path = license.file_path.as_deref();
+        let is_there = |(place, _): &&(Option<&str>, &str)| *place == path;
         let mut references: Vec<&str> = named.iter().filter(is_there).map(|(_, of)| *of).collect();
         if references.is_empty() {
             references = named.iter().map(|(_, of)| *of).collect();
@@ -781,9 +776,9 @@ fn licenses(results: &[ReportResult]) -> Vec<Match> {
             package: reference.to_owned(),
             id: license.name.clone(),
             aliases: BTreeSet::new(),
-            fixed: String::new(),
+            fixed: None,
             severity: Severity::read(license.severity.as_deref()),
-            title: license.category.clone().unwrap_or_default(),
+            title: known(license.category.clone()),
         }));
     }
     matches
@@ -796,9 +791,9 @@ impl From<Vulnerability> for Match {
             package: found.pkg_identifier.reference,
             id: found.id,
             aliases: BTreeSet::from_iter(found.vendor_ids.unwrap_or_default()),
-            fixed: found.fixed_version.unwrap_or_default(),
+            fixed: known(found.fixed_version),
             severity: Severity::read(found.severity.as_deref()),
-            title: found.title.unwrap_or_default(),
+            title: known(found.title),
         }
     }
 }

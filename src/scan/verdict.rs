@@ -255,7 +255,7 @@ impl Verdict {
                 self.of_base.push(finding.clone());
             } else if policy.only_fixed
                 && finding.kind == FindingKind::Vulnerability
-                && finding.fixed.is_empty()
+                && finding.fixed.is_none()
             {
                 self.unfixed.push(finding.clone());
             } else {

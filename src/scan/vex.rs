@@ -237,7 +237,10 @@ impl Statement {
         });
         let is_package = |purl: &str| {
             let mut packages = finding.packages();
-            packages.any(|package| covers(purl, &package.purl))
+            packages.any(|package| {
+                let package = package.purl.as_deref();
+                package.is_some_and(|package| covers(purl, package))
+            })
         };
         let is_image = |purl: &str| {
             Purl::parse(purl).is_some_and(|purl| {
@@ -417,7 +420,9 @@ pub fn document(
             };
             let products = statements.entry(said).or_default();
             let packages = products.entry(product(&image.manifest, repository));
-            let purls = finding.packages().map(|package| package.purl.clone());
+            let purls = finding
+                .packages()
+                .filter_map(|package| package.purl.clone());
             packages.or_default().extend(purls);
         }
     }
@@ -452,8 +457,7 @@ fn statement((said, products): (&Said, &BTreeMap<String, BTreeSet<String>>)) -> 
     let products: Vec<Value> = products
         .iter()
         .map(|(product, packages)| {
-            let packages = packages.iter().filter(|purl| !purl.is_empty());
-            let packages: Vec<Value> = packages.map(|purl| json!({"@id": purl})).collect();
+            let packages: Vec<Value> = packages.iter().map(|purl| json!({"@id": purl})).collect();
             let mut product = json!({"@id": product});
             if !packages.is_empty() {
                 product["subcomponents"] = packages.into();
