@@ -185,6 +185,9 @@ fn of_registry(error: &RegistryError) -> &'static str {
             "; correct HTTP_PROXY, or name the registry's host in NO_PROXY"
         }
         RegistryError::Url { .. } => " with --plain-http",
+        RegistryError::AccessElsewhere { from, .. } if from.starts_with("http:") => {
+            ", without plain_http = True (--plain-http) if that has TLS"
+        }
         _ => "",
     }
 }

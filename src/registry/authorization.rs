@@ -5,7 +5,6 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::challenge::{Challenge, Challenges};
-use super::redirect::same_host;
 use super::token::Asked;
 use super::{Backoff, Client, Credential, RegistryError, Retry, Subject};
 
@@ -61,7 +60,7 @@ impl Client {
         let mut met: Option<Challenges> = None;
         for _ in 0..MAX_AUTHORIZATIONS {
             let response = self.send(what, request(), &auth).await?;
-            if !same_host(response.url(), &url) {
+            if response.url().origin() != url.origin() {
                 return Ok(response);
             }
             let Some(challenges) = self.challenges(&response, &auth).await? else {
@@ -127,7 +126,7 @@ impl Client {
         let support = loop {
             let request = what.read(None, http.get(url.clone()));
             let retry = match self.send(&what, request, &RegistryAuth::Anonymous).await {
-                Ok(answer) if !same_host(answer.url(), &url) => Retry::Never,
+                Ok(answer) if answer.url().origin() != url.origin() => Retry::Never,
                 Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
                     break Challenges::of(answer.headers());
                 }

@@ -79,6 +79,22 @@ pub enum RegistryError {
         /// What to do.
         advice: String,
     },
+    /// Not without logging in, where nobody is shown a login: another server has what the registry was asked for.
+    #[error(
+        "{what}: {from} redirects to {to}, which refused access ({status}){detail}; no login is shown where a redirect leads: name the image by the registry that it leads to"
+    )]
+    AccessElsewhere {
+        /// What was asked for.
+        what: Subject,
+        /// The registry, with the scheme.
+        from: String,
+        /// Where it leads to, with the scheme.
+        to: String,
+        /// 401.
+        status: HttpStatus,
+        /// What was said there, with a separator before it, or nothing.
+        detail: String,
+    },
     /// Not there.
     #[error(
         "{what}: not found in {host}/{repository}{detail}; check the repository's name, and the tag or digest"
@@ -334,6 +350,7 @@ impl RegistryError {
             RegistryError::Range { .. }
             | RegistryError::Length { .. }
             | RegistryError::Access { .. }
+            | RegistryError::AccessElsewhere { .. }
             | RegistryError::NotFound { .. } => true,
             RegistryError::Status { status, .. } => !matches!(
                 status.0,

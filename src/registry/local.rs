@@ -9,7 +9,6 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::lookup_host;
 
 use super::RegistryOptions;
-use super::redirect::same_host;
 
 /// What is local about an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +136,10 @@ impl Guard {
 
     /// Whether the user wants a URL's host to be spoken to in clear at its port.
     pub(super) fn may_be_plain(&self, url: &Url) -> bool {
-        self.0.plain.iter().any(|plain| same_host(plain, url))
+        self.0
+            .plain
+            .iter()
+            .any(|plain| plain.origin() == url.origin())
     }
 
     /// Whether a URL may be asked, as far as that is to be told before the connection is made.

@@ -29,34 +29,9 @@ pub(super) fn elsewhere(mut sent: Request, response: &Response) -> Option<Reques
         _ => false,
     };
     let next = location(response).filter(|_| is_same)?;
-    if !same_host(&next, sent.url()) || next.scheme() != sent.url().scheme() {
+    if next.origin() != sent.url().origin() {
         sent.headers_mut().remove(header::AUTHORIZATION);
     }
     *sent.url_mut() = next;
     Some(sent)
-}
-
-/// Whether two URLs have one host and port: the registry itself answered, not one it redirected to.
-pub(super) fn same_host(one: &Url, other: &Url) -> bool {
-    let host = |url: &Url| {
-        (
-            url.host_str().map(str::to_owned),
-            url.port_or_known_default(),
-        )
-    };
-    host(one) == host(other)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_the_same_with_its_default_port_and_in_capitals() {
-        let url = |text| Url::parse(text).unwrap();
-        let asked = url("https://GHCR.IO:443/v2/");
-        assert!(same_host(&url("https://ghcr.io/v2/x"), &asked));
-        assert!(!same_host(&url("https://ghcr.io:8443/v2/x"), &asked));
-        assert!(!same_host(&url("https://cdn.ghcr.io/v2/x"), &asked));
-    }
 }

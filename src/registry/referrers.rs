@@ -7,7 +7,6 @@ use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
-use super::redirect::same_host;
 use super::{Client, RegistryError, Subject};
 
 /// Pages of one list; more are taken for an attack.
@@ -46,11 +45,7 @@ impl Client {
             }
             url = match next {
                 None => return Ok(Some(found)),
-                Some((_, Ok(next)))
-                    if next.scheme() == first.scheme() && same_host(&next, &first) =>
-                {
-                    next
-                }
+                Some((_, Ok(next))) if next.origin() == first.origin() => next,
                 Some((next, _)) => {
                     return Err(RegistryError::NextPage {
                         what,

@@ -12,7 +12,6 @@ use super::authorization::authorized;
 use super::body::authority;
 use super::connection::Connection;
 use super::error::error_detail;
-use super::redirect::same_host;
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.
@@ -95,7 +94,7 @@ impl Client {
 
     /// Whether a URL is of the registry itself, and not of where it leads to.
     pub(super) async fn is_own(&self, url: &Url) -> Result<bool, RegistryError> {
-        Ok(same_host(url, &self.base().await?))
+        Ok(url.origin() == self.base().await?.origin())
     }
 
     /// A request, and what it is redirected to. What cannot be sent twice is not.
@@ -167,7 +166,8 @@ impl Client {
             return Ok(response);
         }
         // What another host refuses, no login at the registry permits.
-        let is_own = self.is_own(response.url()).await?;
+        let (asked, answers) = (self.base().await?.origin(), response.url().origin());
+        let is_own = answers == asked;
         let proxy = self.connection().await?.answering_proxy(&response);
         let Refusal {
             host,
@@ -198,6 +198,14 @@ impl Client {
                 status,
                 detail,
                 advice: self.login_advice(code).await?,
+            }
+        } else if code == StatusCode::UNAUTHORIZED && !matches!(what, Subject::ForeignBlob(_)) {
+            RegistryError::AccessElsewhere {
+                what,
+                from: asked.ascii_serialization(),
+                to: answers.ascii_serialization(),
+                status,
+                detail,
             }
         } else {
             RegistryError::Status {

@@ -8,7 +8,6 @@ use crate::oci::reference::Repository;
 use super::body::authority;
 use super::error::TokenError;
 use super::local::is_loopback;
-use super::redirect::same_host;
 use super::request::{MAX_SMALL, Refusal};
 use super::{Client, Credential, Intent, RegistryError, Retry, Subject, redirect};
 
@@ -126,7 +125,7 @@ impl Client {
             let Some(mut next) = redirect::location(&response) else {
                 break;
             };
-            if next.scheme() != realm.scheme() || !same_host(&next, realm) || !is_service(&next) {
+            if next.origin() != realm.origin() || !is_service(&next) {
                 break;
             }
             // The query is added to it again.

@@ -466,6 +466,49 @@ fn a_token_request_is_not_redirected_to_another_host() {
     }));
 }
 
+/// A registry in clear that has moved to where TLS is spoken, which may be its own host and port.
+#[test]
+fn a_login_is_not_shown_where_a_redirect_leads() {
+    let (identity, there) = (Identity::new(), Arc::<OnceLock<String>>::default());
+    let realm = Arc::clone(&there);
+    let secure = Faulty::start_tls(&identity, image(), move |_, _| {
+        refusal(
+            401,
+            &[bearer(realm.get().expect("set before any request")).replace("http:", "https:")],
+        )
+    });
+    there.set(secure.host()).expect("set once");
+    let target = secure.host();
+    let plain = Faulty::start(image(), move |seen, _| {
+        let path = seen.path.rsplit_once("/v2/").map_or("", |(_, path)| path);
+        let host = if seen.path.starts_with("http://") {
+            target.replace("127.0.0.1", "registry.test")
+        } else {
+            target.clone()
+        };
+        Answer::new(308, "").header("Location", format!("https://{host}/v2/{path}"))
+    });
+    let certificate = identity.certificate().display().to_string();
+    let (clear, tunnel) = (format!("http://{}", plain.host()), Proxy::start().url());
+    let proxies = [("HTTP_PROXY", &*clear), ("HTTPS_PROXY", &*tunnel)];
+    let far = secure.host().replace("127.0.0.1", "registry.test");
+    for (host, target, proxies) in [
+        (plain.host(), secure.host(), &[][..]),
+        (far.clone(), far, &proxies),
+    ] {
+        let environment = [&[("SSL_CERT_FILE", &*certificate)], proxies].concat();
+        let user = with_login(&host);
+        let ran = pull_as(&user, &host, &["--plain-http", &host], &environment);
+        assert!(!ran.stderr.contains("docker login"), "{}", ran.stderr);
+        let told =
+            format!("http://{host} redirects to https://{target}, which refused access (401");
+        ran.failed(&[&told, "without plain_http = True"]);
+    }
+    let seen = [plain.seen(), secure.seen()].concat();
+    assert!(seen.iter().all(|seen| shown(seen).is_empty()));
+    assert!(seen.iter().all(|seen| !seen.path.starts_with("/token")));
+}
+
 #[test]
 fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
     for realm in [
