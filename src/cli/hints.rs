@@ -157,7 +157,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
     match error {
         RegistryError::Transport { why, .. } => match why.reason() {
             Reason::UnknownAuthority => {
-                "; if its certificate, or that of a proxy, is signed by an authority of your own, set SSL_CERT_FILE to a PEM file with that authority's"
+                "; if that is an authority of your own, or of a proxy, set SSL_CERT_FILE to a PEM file with its certificate"
             }
             Reason::OwnCertificate => {
                 "; if it is to be shown a certificate, or another one, put NAME.cert and NAME.key into ~/.config/containers/certs.d/HOST:PORT"

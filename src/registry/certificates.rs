@@ -11,6 +11,7 @@ use memchr::memmem;
 use reqwest::ClientBuilder;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -21,6 +22,8 @@ use rustls::{
 
 use crate::files::{FileError, io_failed};
 use crate::oci::reference::Registry;
+
+use super::x509::Certificate;
 
 /// Authorities that are trusted beside those of the system.
 #[derive(Clone, Default)]
@@ -144,6 +147,9 @@ impl Certificates {
         let builder = if roots.is_empty() {
             builder.with_root_certificates(roots)
         } else {
+            let mut authorities = RootCertStore::empty();
+            authorities.add_parsable_certificates(self.named.iter().cloned());
+            let algorithms = provider.signature_verification_algorithms;
             let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
             let usual = usual
                 .build()
@@ -153,6 +159,8 @@ impl Certificates {
                 .with_custom_certificate_verifier(Arc::new(Verifier {
                     usual,
                     named: self.named.clone(),
+                    authorities,
+                    algorithms,
                 }))
         };
         Ok(builder.with_client_cert_resolver(Arc::new(Own(self.own.clone()))))
@@ -243,12 +251,43 @@ impl ResolvesClientCert for Own {
     }
 }
 
-/// Trusts a certificate that was named itself, too, as Go and curl do, whoever signed it: what `openssl req -x509` makes
-/// says of itself that it is an authority, which a server's certificate may not be elsewhere.
+/// Trusts a certificate that was named itself, too, whoever signed it, and one that says of itself that it is an
+/// authority, as what `openssl req -x509` makes does, where an authority that was named signed it: as Go and curl do.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
     named: Vec<CertificateDer<'static>>,
+    /// Those of the same as they sign others.
+    authorities: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    /// What to say of a certificate whose time is right, and whose authority is not known, or which is one itself.
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        server_name: &ServerName<'_>,
+        usual: CertificateError,
+    ) -> Result<(), rustls::Error> {
+        let certificate = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
+        let is_authority = certificate.is_authority();
+        let is_signed = || {
+            let mut authorities = self.authorities.roots.iter();
+            authorities.any(|one| certificate.is_signed_by(one, self.algorithms.all))
+        };
+        if self.named.iter().any(|named| named == end_entity) || is_authority && is_signed() {
+            if !certificate.is_for_servers() {
+                return Err(CertificateError::InvalidPurpose.into());
+            }
+            return verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name);
+        }
+        Err(match usual {
+            CertificateError::Other(_) if is_authority => CertificateError::UnknownIssuer,
+            usual => usual,
+        }
+        .into())
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -270,11 +309,11 @@ impl ServerCertVerifier for Verifier {
         match usual {
             // Its time is judged before what it is for and who signed it.
             Err(rustls::Error::InvalidCertificate(
-                CertificateError::Other(_)
+                usual @ (CertificateError::Other(_)
                 | CertificateError::UnknownIssuer
-                | CertificateError::BadSignature,
-            )) if self.named.iter().any(|named| named == end_entity) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                | CertificateError::BadSignature),
+            )) => {
+                self.judge(end_entity, server_name, usual)?;
                 Ok(ServerCertVerified::assertion())
             }
             judged => judged,

@@ -1,7 +1,7 @@
 //! A registry's repository: its manifests and blobs (OCI distribution spec, "Pull" and "Push").
 //!
 //! How a registry is asked, from the bottom: `connection` has the HTTP clients, `proxies` and `local` what they
-//! may reach, `certificates` whom they trust; `challenge`, `token` and `authorization` show who is asking; `request`, `redirect`,
+//! may reach, `certificates` and `x509` whom they trust; `challenge`, `token` and `authorization` show who is asking; `request`, `redirect`,
 //! `subject`, `error` and `retry` are of every request. On that stand `download`, `upload` and `referrers`.
 
 mod authorization;
@@ -23,6 +23,7 @@ mod retry;
 mod subject;
 mod token;
 mod upload;
+mod x509;
 
 pub(crate) use body::Body;
 pub use certificates::{Certificates, CertificatesError};

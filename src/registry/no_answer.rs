@@ -4,11 +4,15 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::iter;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::local::LeadsToLocal;
+
+/// Names of a certificate that are shown; some have hundreds.
+const MAX_NAMES: usize = 5;
 
 /// Why there was no answer: the root of what the HTTP library says.
 #[derive(Debug)]
@@ -117,8 +121,7 @@ pub enum Reason {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proxy = self.failing_proxy();
-        let root = causes(&self.error).last().map(ToString::to_string);
-        let root = root.unwrap_or_default();
+        let root = in_words(&self.error);
         if let (REFUSED, Some(proxy)) = (&*root, proxy) {
             return write!(f, "the proxy {proxy} refuses to connect there");
         }
@@ -131,6 +134,98 @@ impl fmt::Display for NoAnswer {
             f.write_str(root.trim_start_matches(TUNNEL))
         }
     }
+}
+
+/// The root of an error, without what only who writes Rust knows of TLS.
+fn in_words(error: &reqwest::Error) -> String {
+    let tls = causes(error).find_map(|cause| cause.downcast_ref());
+    if let Some(error) = tls {
+        return tls_in_words(error);
+    }
+    let root = causes(error).last().map(ToString::to_string);
+    let root = root.unwrap_or_default();
+    if root.contains("close_notify") {
+        return "it closes the connection in the middle".to_owned();
+    }
+    root
+}
+
+fn tls_in_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(error) => {
+            format!("its certificate {}", certificate_in_words(error))
+        }
+        rustls::Error::AlertReceived(alert) => {
+            format!(
+                "it sends the TLS alert {:?}",
+                name_in_words(&format!("{alert:?}"))
+            )
+        }
+        rustls::Error::PeerIncompatible(_) => {
+            "it has no version of TLS, or no way to encrypt, that is known here".to_owned()
+        }
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "it speaks no TLS".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn certificate_in_words(error: &CertificateError) -> String {
+    let date = |time: &UnixTime| {
+        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()));
+        time.map(httpdate::fmt_http_date).unwrap_or_default()
+    };
+    match error {
+        CertificateError::UnknownIssuer => "is signed by an authority that is not known".to_owned(),
+        CertificateError::BadSignature => {
+            "is not signed by the authority whose name it has".to_owned()
+        }
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("expired on {}", date(not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("is not valid before {}", date(not_before))
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            // Each is what the library calls its kind, with the name in brackets.
+            let names = presented.iter().filter_map(|name| {
+                let name = name.split_once('(')?.1.strip_suffix(')')?;
+                Some(name.trim_matches('"'))
+            });
+            let names: Vec<_> = names.take(MAX_NAMES).collect();
+            match names.as_slice() {
+                [] => "has no name of a host".to_owned(),
+                names => format!("is for other names: {}", names.join(", ")),
+            }
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not for servers (extended key usage)".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed in a way, or by a kind of key, that is not known here".to_owned()
+        }
+        CertificateError::UnhandledCriticalExtension => {
+            "has a critical extension that is not known here".to_owned()
+        }
+        CertificateError::BadEncoding => "is malformed".to_owned(),
+        error => format!("does not hold: {}", name_in_words(&error.to_string())),
+    }
+}
+
+/// The words that a name in capitals consists of, such as those of a TLS alert (RFC 8446, 6).
+fn name_in_words(name: &str) -> String {
+    let mut words = String::new();
+    let mut before = 'A';
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+        before = c;
+    }
+    words
 }
 
 /// Whether TLS is spoken, and the two sides do not agree: on a certificate, or on how.
@@ -239,6 +334,47 @@ mod tests {
     use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
+
+    #[test]
+    fn nobody_reads_the_names_of_a_library() {
+        let name = CertificateError::NotValidForNameContext {
+            expected: "a.test".try_into().unwrap(),
+            presented: vec![
+                "DnsName(\"b.test\")".to_owned(),
+                "IpAddress(192.0.2.1)".to_owned(),
+            ],
+        };
+        let expired = CertificateError::ExpiredContext {
+            time: UnixTime::since_unix_epoch(Duration::from_secs(1)),
+            not_after: UnixTime::since_unix_epoch(Duration::ZERO),
+        };
+        let certificate = rustls::Error::InvalidCertificate;
+        let alert = rustls::Error::AlertReceived;
+        for (error, told) in [
+            (
+                certificate(name),
+                "its certificate is for other names: b.test, 192.0.2.1",
+            ),
+            (
+                certificate(expired),
+                "its certificate expired on Thu, 01 Jan 1970 00:00:00 GMT",
+            ),
+            (
+                certificate(CertificateError::UnknownIssuer),
+                "its certificate is signed by an authority that is not known",
+            ),
+            (
+                alert(AlertDescription::HandshakeFailure),
+                "it sends the TLS alert \"handshake failure\"",
+            ),
+            (
+                alert(AlertDescription::UnknownCA),
+                "it sends the TLS alert \"unknown ca\"",
+            ),
+        ] {
+            assert_eq!(tls_in_words(&error), told);
+        }
+    }
 
     /// Linux answers no more connections than the queue of those that wait is long.
     #[cfg(target_os = "linux")]

@@ -234,7 +234,8 @@ fn certificates_are_trusted_that_the_environment_names() {
     ];
     pull_by_tls(&user, &one, &both).succeeded();
     pull_by_tls(&user, &other, &both).succeeded();
-    pull_by_tls(&user, &other, &both[..1]).failed(&["invalid peer certificate"]);
+    pull_by_tls(&user, &other, &both[..1])
+        .failed(&["its certificate is signed by an authority that is not known"]);
 
     for (name, content) in [("empty.pem", &[][..]), ("der.pem", one.der())] {
         std::fs::write(user.path(name), content).expect("can be written");
@@ -315,7 +316,7 @@ fn a_certificate_that_was_named_itself_is_trusted() {
     pull_by_tls(&user, &other, &environment).failed(&["certificate"]);
     // Nor does it need the authority that signed it.
     let signed = Identity::of_unknown_authority();
-    pull_by_tls(&user, &signed, &environment).failed(&["UnknownIssuer"]);
+    pull_by_tls(&user, &signed, &environment).failed(&["an authority that is not known"]);
     let itself = signed.certificate().display().to_string();
     pull_by_tls(&user, &signed, &[("SSL_CERT_FILE", &itself)]).succeeded();
     // It is for its own names.
@@ -326,6 +327,34 @@ fn a_certificate_that_was_named_itself_is_trusted() {
     let ran = pull_from(&user, &host, &root, &environment);
     assert!(!ran.stderr.contains("HTTPS_PROXY"), "{}", ran.stderr);
     ran.failed(&["certificate", "check the host's name"]);
+}
+
+/// An authority that was named may sign a certificate that says the same of itself.
+#[test]
+fn an_authority_that_was_named_may_sign_another_one() {
+    let user = new_user();
+    let signed = Identity::of_signed_authority();
+    let (unsigned, other) = (Identity::of_authority(), Identity::of_signed_authority());
+    let file = signed.authority().display().to_string();
+    let environment = [("SSL_CERT_FILE", file.as_str())];
+    pull_by_tls(&user, &signed, &environment).succeeded();
+    // It has the name of the one that was named, and another key.
+    for unknown in [&unsigned, &other] {
+        pull_by_tls(&user, unknown, &environment)
+            .failed(&["an authority that is not known", "SSL_CERT_FILE"]);
+    }
+    for of_clients in [
+        Identity::of_authority_for_clients(),
+        Identity::of_signed_authority_for_clients(),
+    ] {
+        let all = user.path("all.pem");
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let named = read(of_clients.certificate()) + &read(of_clients.authority());
+        std::fs::write(&all, named).expect("can be written");
+        let all = all.display().to_string();
+        pull_by_tls(&user, &of_clients, &[("SSL_CERT_FILE", &all)])
+            .failed(&["its certificate is not for servers"]);
+    }
 }
 
 #[test]
@@ -340,7 +369,7 @@ fn certificates_of_a_registry_are_found_where_docker_and_podman_have_them() {
         let user = new_user();
         let of_registry = user.path(&format!(".config/{directory}/certs.d/{host}"));
         std::fs::create_dir_all(&of_registry).expect("can be made");
-        pull_from(&user, &host, &root, &[]).failed(&["UnknownIssuer"]);
+        pull_from(&user, &host, &root, &[]).failed(&["an authority that is not known"]);
         std::fs::copy(server.certificate(), of_registry.join("ca.crt")).expect("can be copied");
         pull_from(&user, &host, &root, &[]).failed(&["certs.d", "certificate"]);
         std::fs::copy(client.certificate(), of_registry.join("client.cert")).expect("copied");

@@ -11,7 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -208,47 +210,74 @@ pub struct Identity {
     config: Arc<ServerConfig>,
 }
 
+const AUTHORITY: IsCa = IsCa::Ca(BasicConstraints::Unconstrained);
+
 impl Identity {
     /// A new one.
     pub fn new() -> Self {
-        Self::make(IsCa::NoCa, None, false)
+        Self::make(IsCa::NoCa, &[], None, false)
     }
 
     /// A new one that says of itself that it is an authority, as `openssl req -x509` makes it.
     pub fn of_authority() -> Self {
-        Self::make(IsCa::Ca(BasicConstraints::Unconstrained), None, false)
+        Self::make(AUTHORITY, &[], None, false)
+    }
+
+    /// As [`Identity::of_authority`], only to be shown by clients.
+    pub fn of_authority_for_clients() -> Self {
+        let usage = [ExtendedKeyUsagePurpose::ClientAuth];
+        Self::make(AUTHORITY, &usage, None, false)
+    }
+
+    /// As [`Identity::of_authority`], signed by another one.
+    pub fn of_signed_authority() -> Self {
+        Self::make(AUTHORITY, &[], None, true)
+    }
+
+    /// As [`Identity::of_signed_authority`], only to be shown by clients.
+    pub fn of_signed_authority_for_clients() -> Self {
+        let usage = [ExtendedKeyUsagePurpose::ClientAuth];
+        Self::make(AUTHORITY, &usage, None, true)
     }
 
     /// A new one, signed by an authority that nobody knows.
     pub fn of_unknown_authority() -> Self {
-        Self::make(IsCa::NoCa, None, true)
+        Self::make(IsCa::NoCa, &[], None, true)
     }
 
     /// A new one, for a server to which clients show the certificate of `client`.
     pub fn for_client(client: &Identity) -> Self {
-        Self::make(IsCa::NoCa, Some(client), false)
+        Self::make(IsCa::NoCa, &[], Some(client), false)
     }
 
-    fn make(is_ca: IsCa, client: Option<&Identity>, is_signed: bool) -> Self {
+    fn make(
+        is_ca: IsCa,
+        usage: &[ExtendedKeyUsagePurpose],
+        client: Option<&Identity>,
+        is_signed: bool,
+    ) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let names = ["127.0.0.1", "registry.test"].map(str::to_owned);
         let mut params = CertificateParams::new(names).expect("names");
         params.is_ca = is_ca;
+        params.extended_key_usages = usage.to_vec();
         let name = format!("tests {}", MADE.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, name);
         let signing_key = KeyPair::generate().expect("a key can be made");
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let write = |name: &str, text: String| {
+            std::fs::write(directory.path().join(name), text).expect("can be written");
+        };
         let certificate = if is_signed {
             let key = KeyPair::generate().expect("a key can be made");
             let authority = CertificateParams::default();
+            let itself = authority.self_signed(&key);
+            write("ca.crt", itself.expect("a certificate can be made").pem());
             params.signed_by(&signing_key, &Issuer::new(authority, key))
         } else {
             params.self_signed(&signing_key)
         };
         let certificate = certificate.expect("a certificate can be made");
-        let directory = tempfile::tempdir().expect("a directory can be made");
-        let write = |name: &str, text: String| {
-            std::fs::write(directory.path().join(name), text).expect("can be written");
-        };
         write("tls.crt", certificate.pem());
         write("tls.key", signing_key.serialize_pem());
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
@@ -284,6 +313,11 @@ impl Identity {
     /// The certificate, in PEM.
     pub fn certificate(&self) -> PathBuf {
         self.directory.path().join("tls.crt")
+    }
+
+    /// The certificate of the authority that signed it, in PEM.
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join("ca.crt")
     }
 
     /// The key, in PEM.

@@ -1,0 +1,124 @@
+//! What a certificate says of itself, and whether an authority signed it (RFC 5280, 4.1), where the TLS library looks no
+//! further because it is an authority's itself. It reads what that library has parsed before.
+
+use rustls::pki_types::{SignatureVerificationAlgorithm, TrustAnchor};
+
+const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+/// `id-kp-serverAuth`, and `anyExtendedKeyUsage`.
+const SERVERS: [&[u8]; 2] = [
+    &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01],
+    &[0x55, 0x1d, 0x25, 0x00],
+];
+const TRUE: &[u8] = &[0x01, 0x01, 0xff];
+
+/// The parts of a certificate that are looked at.
+pub(super) struct Certificate<'a> {
+    signed: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+    issuer: &'a [u8],
+    extensions: &'a [u8],
+}
+
+impl<'a> Certificate<'a> {
+    pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
+        let mut parts = Der(Der(der).next()?.content);
+        let (signed, algorithm, signature) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut fields = Der(signed.content).skip_while(|field| field.tag == VERSION);
+        // The serial number and the algorithm are before it.
+        let issuer = fields.nth(2)?.content;
+        let extensions = fields.find(|field| field.tag == EXTENSIONS);
+        let extensions = extensions.and_then(|field| Der(field.content).next());
+        Some(Certificate {
+            signed: signed.whole,
+            algorithm: algorithm.content,
+            signature: bits(&signature)?,
+            issuer,
+            extensions: extensions.map_or(&[], |extensions| extensions.content),
+        })
+    }
+
+    /// What an extension holds, if the certificate has it.
+    fn extension(&self, id: &[u8]) -> Option<&'a [u8]> {
+        Der(self.extensions).find_map(|extension| {
+            let mut parts = Der(extension.content);
+            let has_id = parts.next()?.content == id;
+            let value = parts.last()?.content;
+            has_id.then_some(Der(value).next()?.content)
+        })
+    }
+
+    /// Whether it is an authority's.
+    pub(super) fn is_authority(&self) -> bool {
+        let constraints = self.extension(BASIC_CONSTRAINTS);
+        constraints.is_some_and(|constraints| constraints.starts_with(TRUE))
+    }
+
+    /// Whether a server may show it.
+    pub(super) fn is_for_servers(&self) -> bool {
+        let usage = self.extension(EXTENDED_KEY_USAGE);
+        usage.is_none_or(|usage| Der(usage).any(|purpose| SERVERS.contains(&purpose.content)))
+    }
+
+    /// Whether an authority, which has all names, signed it.
+    pub(super) fn is_signed_by(
+        &self,
+        authority: &TrustAnchor<'_>,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let mut key = Der(authority.subject_public_key_info.as_ref());
+        let (Some(kind), Some(key)) = (key.next(), key.next().as_ref().and_then(bits)) else {
+            return false;
+        };
+        let verifies = |algorithm: &&dyn SignatureVerificationAlgorithm| {
+            algorithm.signature_alg_id().as_ref() == self.algorithm
+                && algorithm.public_key_alg_id().as_ref() == kind.content
+                && (algorithm.verify_signature(key, self.signed, self.signature)).is_ok()
+        };
+        authority.subject.as_ref() == self.issuer
+            && authority.name_constraints.is_none()
+            && algorithms.iter().any(verifies)
+    }
+}
+
+/// The bytes of a string of bits.
+fn bits<'a>(value: &Value<'a>) -> Option<&'a [u8]> {
+    value.content.strip_prefix(&[0])
+}
+
+/// Values in DER, one after the other (X.690, 8.1).
+struct Der<'a>(&'a [u8]);
+
+struct Value<'a> {
+    tag: u8,
+    whole: &'a [u8],
+    content: &'a [u8],
+}
+
+impl<'a> Iterator for Der<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        let (&[tag, first], rest) = self.0.split_first_chunk()?;
+        let (length, content) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            0x81..=0x83 => {
+                let (length, content) = rest.split_at_checked(usize::from(first - 0x80))?;
+                let add = |sum, byte: &u8| (sum << 8) + usize::from(*byte);
+                (length.iter().fold(0, add), content)
+            }
+            _ => return None,
+        };
+        let (content, left) = content.split_at_checked(length)?;
+        let whole = &self.0[..self.0.len() - left.len()];
+        self.0 = left;
+        Some(Value {
+            tag,
+            whole,
+            content,
+        })
+    }
+}
