@@ -14,7 +14,7 @@ use crate::oci::manifest::{MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::reference::Tag;
 
 use super::body::{authority, told_digest};
-use super::error::error_detail;
+use super::error::NoObject;
 use super::local::is_loopback;
 use super::{Body, Client, Elsewhere, RegistryError, Subject};
 
@@ -34,7 +34,9 @@ impl Client {
             return Ok(bytes.into());
         }
         read?;
-        check_json(&what, &host, &bytes)?;
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            check_object(&what, &host, &bytes)?;
+        }
         Err(RegistryError::Digest { what, host, found })
     }
 
@@ -60,7 +62,7 @@ impl Client {
                 return Err(error);
             }
         }
-        check_json(&what, &host, &bytes)?;
+        check_object(&what, &host, &bytes)?;
         Ok((bytes.into(), digest))
     }
 
@@ -143,13 +145,13 @@ impl Client {
 }
 
 /// Whether what came may be a manifest, and is not somebody's page.
-fn check_json(what: &Subject, host: &str, bytes: &[u8]) -> Result<(), RegistryError> {
-    if bytes.trim_ascii_start().starts_with(b"{") {
-        return Ok(());
+fn check_object(what: &Subject, host: &str, bytes: &[u8]) -> Result<(), RegistryError> {
+    match NoObject::of(bytes) {
+        None => Ok(()),
+        Some(fault) => Err(RegistryError::NoObject {
+            what: what.clone(),
+            host: host.to_owned(),
+            fault,
+        }),
     }
-    Err(RegistryError::NoJson {
-        what: what.clone(),
-        host: host.to_owned(),
-        detail: error_detail(bytes),
-    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oci_client::errors::OciEnvelope;
 use reqwest::StatusCode;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::oci::digest::Digest;
@@ -211,15 +212,25 @@ pub enum RegistryError {
         /// The digest of what came.
         found: Digest,
     },
-    /// What came is a page, or whatever else, such as that of a network where one has to log in first.
-    #[error("{what}: what {host} sent is no JSON{detail}")]
-    NoJson {
+    /// What came is no manifest, such as the page of a network where one has to log in first.
+    #[error("{what}: what {host} sent {fault}")]
+    NoObject {
         /// What was asked for.
         what: Subject,
         /// Who answered.
         host: String,
-        /// What it says, with a separator before it, or nothing.
-        detail: String,
+        /// What is wrong with it.
+        fault: NoObject,
+    },
+    /// What came is compressed or so (RFC 9110, 8.4.1), and not in a way that can be undone here.
+    #[error("{what}: what {host} sent is encoded ({coding}), which was not asked for")]
+    Coding {
+        /// What was asked for.
+        what: Subject,
+        /// Who answered.
+        host: String,
+        /// How it is encoded.
+        coding: String,
     },
     /// A partial answer that does not begin where it was asked to.
     #[error("{what}: {host} sent another range than asked for")]
@@ -451,8 +462,72 @@ pub enum TokenError {
     #[error("what the token service {0} sent has neither a \"token\" nor an \"access_token\"")]
     Missing(String),
     /// The answer is none.
-    #[error("what the token service {0} sent is not JSON")]
-    Json(String),
+    #[error("what the token service {host} sent {fault}")]
+    NoObject {
+        /// The token service.
+        host: String,
+        /// What is wrong with it.
+        fault: NoObject,
+    },
+}
+
+impl TokenError {
+    /// Whether another login, or one at all, may mend it (RFC 6749, 5.2).
+    pub(super) fn is_about_login(&self) -> bool {
+        let TokenError::Refused { status, .. } = self else {
+            return false;
+        };
+        matches!(
+            status.0,
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        )
+    }
+}
+
+/// Why a body is no JSON object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoObject {
+    /// It is a page, or whatever else: what that says, with a separator before it, or nothing.
+    #[error("is no JSON{0}")]
+    NoJson(String),
+    /// It begins with a byte order mark.
+    #[error("begins with a byte order mark, which JSON does not have (RFC 8259, 8.1)")]
+    Mark,
+    /// It is an array, a string or so.
+    #[error("is JSON, but no object")]
+    Other,
+    /// Its end is missing, though nothing says so.
+    #[error("is JSON that ends early, after {0} bytes")]
+    Short(usize),
+    /// It is one up to a place.
+    #[error("is not valid JSON: see line {line}, column {column}")]
+    Broken {
+        /// The line of what is wrong.
+        line: usize,
+        /// The column in it.
+        column: usize,
+    },
+}
+
+impl NoObject {
+    /// What is wrong with a body, if it is no JSON object.
+    #[expect(clippy::disallowed_methods, reason = "it looks for an object alone")]
+    pub(super) fn of(body: &[u8]) -> Option<Self> {
+        let begins = body.trim_ascii_start().starts_with(b"{");
+        if body.starts_with("\u{feff}".as_bytes()) {
+            return Some(NoObject::Mark);
+        }
+        match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(IgnoredAny) if begins => None,
+            Ok(IgnoredAny) => Some(NoObject::Other),
+            Err(error) if begins && error.is_eof() => Some(NoObject::Short(body.len())),
+            Err(error) if begins => Some(NoObject::Broken {
+                line: error.line(),
+                column: error.column(),
+            }),
+            Err(_) => Some(NoObject::NoJson(error_detail(body))),
+        }
+    }
 }
 
 /// The longest text of an error's body that is shown, in characters.
@@ -523,5 +598,22 @@ mod tests {
         assert_eq!(error_detail(b"<html>"), "");
         let said = br#"{"details":"incorrect username or password"}"#;
         assert_eq!(error_detail(said), ": incorrect username or password");
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_apart() {
+        let fault = |body: &str| NoObject::of(body.as_bytes()).map(|fault| fault.to_string());
+        assert_eq!(fault(" {\"a\": [1]}\n"), None);
+        for (body, told) in [
+            ("", "is no JSON"),
+            ("<b>log in</b>", "is no JSON: log in"),
+            ("[1, 2]", "is JSON, but no object"),
+            ("\u{feff}{}", "begins with a byte order mark"),
+            ("{\"a\": [1", "is JSON that ends early, after 8 bytes"),
+            ("{\"a\":\n x}", "is not valid JSON: see line 2, column 2"),
+        ] {
+            let fault = fault(body).unwrap();
+            assert!(fault.starts_with(told), "{body}: {fault}");
+        }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) use body::Body;
 pub use certificates::{Certificates, CertificatesError};
 pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
-pub use error::{HttpStatus, RegistryError, TokenError};
+pub use error::{HttpStatus, NoObject, RegistryError, TokenError};
 pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
 pub use no_answer::{NoAnswer, Reason};
 pub use proxies::{Proxies, ProxyError};

@@ -1,11 +1,14 @@
 //! What every request has: a URL below the registry's `/v2/`, an answer that may be an error, and limits.
 
 use std::collections::BTreeSet;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
 use oci_client::secrets::RegistryAuth;
+use reqwest::header;
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 
 use super::authorization::authorized;
@@ -285,9 +288,22 @@ impl Client {
         limit: u64,
     ) -> Result<(), RegistryError> {
         let host = authority(response.url());
+        let coding = response.headers().get(header::CONTENT_ENCODING);
+        let coding = coding.map(|coding| String::from_utf8_lossy(coding.as_bytes()).into_owned());
         let time = self.options.idle_timeout * MAX_SILENCES;
         let read = self.read_slowly(bytes, what, response, limit);
-        match tokio::time::timeout(time, read).await {
+        let read = tokio::time::timeout(time, read).await;
+        let is_plain = match coding.as_deref().map(str::trim) {
+            None | Some("" | "identity") => true,
+            Some("gzip" | "x-gzip") => decompress(bytes, limit).is_ok(),
+            Some(_) => false,
+        };
+        match read {
+            Ok(Ok(())) if !is_plain => Err(RegistryError::Coding {
+                what: what.clone(),
+                host,
+                coding: coding.unwrap_or_default(),
+            }),
             Ok(read) => read,
             Err(_) => Err(RegistryError::Slow {
                 what: what.clone(),
@@ -345,4 +361,17 @@ impl Client {
             why: NoAnswer::new(source, answered, self.options.idle_timeout, proxy),
         }
     }
+}
+
+/// Puts what was compressed, and is no longer than `limit` then, in its place (RFC 9110, 8.4.1.3).
+fn decompress(bytes: &mut Vec<u8>, limit: u64) -> io::Result<()> {
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(bytes.as_slice())
+        .take(limit + 1)
+        .read_to_end(&mut plain)?;
+    if plain.len() as u64 > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    *bytes = plain;
+    Ok(())
 }

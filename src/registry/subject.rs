@@ -47,11 +47,10 @@ impl Subject {
         range: Option<&Range<u64>>,
         request: RequestBuilder,
     ) -> RequestBuilder {
+        // Who compresses on the way would change the bytes and break ranges.
+        let request = request.header(header::ACCEPT_ENCODING, "identity");
         let request = match self {
-            // A proxy that compresses would change the bytes and break ranges.
-            Subject::Blob(_) | Subject::ForeignBlob(_) | Subject::MountedBlob(_) => {
-                request.header(header::ACCEPT_ENCODING, "identity")
-            }
+            Subject::Blob(_) | Subject::ForeignBlob(_) | Subject::MountedBlob(_) => request,
             Subject::Manifest(_) | Subject::Tag(_) | Subject::Referrers(_) => {
                 let accepted = MediaType::MANIFESTS.map(String::from).join(", ");
                 request.header(header::ACCEPT, accepted)

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::oci::reference::Repository;
 
 use super::body::authority;
-use super::error::TokenError;
+use super::error::{NoObject, TokenError};
 use super::local::is_loopback;
 use super::request::{MAX_SMALL, Refusal};
 use super::{Client, Credential, Intent, RegistryError, Retry, Subject, redirect};
@@ -176,10 +176,14 @@ impl Client {
             };
             return Err(self.no_token(shown, refused));
         }
-        let parse = |body: &[u8]| serde_json::from_slice::<Map<String, Value>>(body);
+        let parse = |body: &[u8]| {
+            let parsed = serde_json::from_slice::<Map<String, Value>>(body);
+            parsed.map_err(|_| NoObject::of(body).unwrap_or(NoObject::Other))
+        };
         let read = self.read_as(&Subject::Token, response, MAX_SMALL, parse);
-        let Ok(answer) = read.await? else {
-            return Err(self.no_token(shown, TokenError::Json(host)));
+        let answer = match read.await? {
+            Ok(answer) => answer,
+            Err(fault) => return Err(self.no_token(shown, TokenError::NoObject { host, fault })),
         };
         // Either may be there, or both, or one that is empty.
         let token = ["token", "access_token"].iter().find_map(|key| {
@@ -194,7 +198,11 @@ impl Client {
         RegistryError::Token {
             host: self.host(),
             repository: self.repository.path().to_owned(),
-            advice: self.advice(StatusCode::UNAUTHORIZED, shown, shown, ""),
+            advice: if source.is_about_login() {
+                self.advice(StatusCode::UNAUTHORIZED, shown, shown, "")
+            } else {
+                "no login helps: it is the token service that has to be mended".to_owned()
+            },
             source: Box::new(source),
         }
     }

@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
-    Answer, CONFIG, Content, EMPTY, Faulty, INDEX, LAYER, MANIFEST, Ran, User, config_of, digest,
-    gzip, manifest_of, text,
+    Answer, CONFIG, Content, EMPTY, End, Faulty, INDEX, LAYER, MANIFEST, Ran, User, config_of,
+    digest, gzip, manifest_of, text,
 };
 use serde_json::{Value, json};
 
@@ -1202,6 +1202,119 @@ fn a_length_that_is_wrong_does_not_hide_what_a_tag_points_to() {
         let seen = registry.seen();
         let manifests = seen.iter().filter(|seen| seen.path.contains("/manifests/"));
         assert_eq!(manifests.count(), requests);
+    }
+}
+
+/// What is asked of a registry whose every manifest is sent as this makes it, with and without its digest.
+fn sent_as(spoil: fn(Answer) -> Answer) -> (String, Vec<Ran>) {
+    let (content, _) = content(same, same);
+    let image = content.digest.clone();
+    let manifest = content.answer_to(&image);
+    let registry = Faulty::start(content, move |seen, answer| {
+        if !seen.path.contains("/manifests/") {
+            return answer;
+        }
+        assert_eq!(seen.headers["accept-encoding"], "identity");
+        let mut answer = manifest.clone();
+        answer
+            .headers
+            .retain(|(name, _)| name != "Docker-Content-Digest");
+        let answer = spoil(answer);
+        let length = answer.body.len().to_string();
+        answer.header("Content-Length", length)
+    });
+    let name = format!("{}/image", registry.host());
+    let pull = ["pull", &format!("{name}@{image}"), "--output", "out"];
+    let resolve = ["resolve", &format!("{name}:1")];
+    let ran = [&pull[..], &resolve].map(|command| new_user().run(command));
+    (registry.host(), ran.into())
+}
+
+/// Go's clients ask for gzip themselves, and take it from who sends it unasked.
+#[test]
+fn what_is_compressed_on_its_way_is_what_it_was_before() {
+    for (coding, decoded) in [
+        ("gzip", true),
+        ("x-gzip", true),
+        ("br", false),
+        ("gzip, gzip", false),
+    ] {
+        let (host, ran) = match coding {
+            "gzip" => sent_as(|answer| compressed(answer, "gzip")),
+            "x-gzip" => sent_as(|answer| compressed(answer, "x-gzip")),
+            "br" => sent_as(|answer| compressed(answer, "br")),
+            _ => sent_as(|answer| compressed(answer, "gzip, gzip")),
+        };
+        for ran in ran {
+            if decoded {
+                ran.succeeded();
+            } else {
+                ran.failed(&[&format!("what {host} sent is encoded ({coding})")]);
+            }
+        }
+    }
+    // What says so, and is not, has the right digest.
+    let (_, ran) = sent_as(|answer| answer.header("Content-Encoding", "gzip"));
+    for ran in ran {
+        ran.succeeded();
+    }
+    // However much it is.
+    let (_, ran) = sent_as(|mut answer| {
+        answer.body = vec![b' '; 5 << 20];
+        compressed(answer, "gzip")
+    });
+    for ran in ran {
+        ran.failed(&["is encoded (gzip)"]);
+    }
+}
+
+fn compressed(mut answer: Answer, coding: &str) -> Answer {
+    answer.body = gzip(&answer.body);
+    answer.header("Content-Encoding", coding)
+}
+
+/// Nothing else says what is wrong with what a tag points to.
+#[test]
+fn who_sends_what_is_no_manifest_is_told_with_what_it_is() {
+    let cases: [(fn(Answer) -> Answer, &str); 4] = [
+        (
+            |mut answer| {
+                answer.body.splice(0..0, *b"\xef\xbb\xbf");
+                answer
+            },
+            "begins with a byte order mark",
+        ),
+        (
+            |mut answer| {
+                answer.body = b"[{}]".to_vec();
+                answer
+            },
+            "is JSON, but no object",
+        ),
+        (
+            |answer| answer.cut(20, End::Close),
+            "is JSON that ends early, after 20 bytes",
+        ),
+        (
+            |mut answer| {
+                answer.body[1] = b'x';
+                answer
+            },
+            "is not valid JSON: see line 1, column 2",
+        ),
+    ];
+    for (spoil, told) in cases {
+        let (host, ran) = sent_as(spoil);
+        let sent = format!("what {host} sent ");
+        for (number, ran) in ran.into_iter().enumerate() {
+            let is_object = told.contains("ends early") || told.contains("not valid");
+            let told = if number == 0 && is_object {
+                "has the digest"
+            } else {
+                told
+            };
+            ran.failed(&[&sent, told]);
+        }
     }
 }
 

@@ -324,8 +324,10 @@ fn a_token_comes_in_any_form() {
         (r#"{"expires_in": 300}"#, "access_token"),
         (r#"{"token": ""}"#, "access_token"),
         (r#"{"token": "a\r\nb"}"#, "access_token"),
-        ("<html>", "JSON"),
-        (r#"["token"]"#, "JSON"),
+        ("<html>busy", "is no JSON: busy"),
+        (r#"["token"]"#, "is JSON, but no object"),
+        ("\u{feff}{\"token\": \"good\"}", "byte order mark"),
+        (r#"{"token": "go"#, "ends early"),
     ] {
         let registry = registry(image(), move |seen, host| {
             if seen.path.starts_with("/token") {
@@ -333,7 +335,10 @@ fn a_token_comes_in_any_form() {
             }
             Some(refusal(401, &[bearer(host)]))
         });
-        pull(&with_login(&registry.host()), &registry.host()).failed(&[&registry.host(), why]);
+        let ran = pull(&with_login(&registry.host()), &registry.host());
+        assert!(!ran.stderr.contains("docker login"), "{}", ran.stderr);
+        let sent = format!("what the token service {} sent", registry.host());
+        ran.failed(&[&sent, why]);
     }
 }
 
