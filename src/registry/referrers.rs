@@ -107,9 +107,11 @@ fn next_page(headers: &HeaderMap) -> Option<&str> {
         .find(|(_, parameters)| {
             parameters.split(';').any(|parameter| {
                 let parameter = parameter.trim_matches([' ', ',']);
-                parameter
-                    .split_once('=')
-                    .is_some_and(|(name, value)| name == "rel" && value.trim_matches('"') == "next")
+                parameter.split_once('=').is_some_and(|(name, value)| {
+                    let mut relations = value.trim_matches('"').split_ascii_whitespace();
+                    name.trim().eq_ignore_ascii_case("rel")
+                        && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+                })
             })
         })
         .map(|(target, _)| target)
@@ -130,6 +132,7 @@ mod tests {
         for value in [
             r#"</v2/a/referrers/x?last=1,2>; rel="next""#,
             "</v2/a/referrers/x?last=1,2>;rel=next",
+            r#"</v2/a/referrers/x?last=1,2>; REL = "last Next""#,
             r#"</help>; rel="help", </v2/a/referrers/x?last=1,2>; title=a; rel="next", </>; rel="up""#,
         ] {
             assert_eq!(next(value), page, "{value}");

@@ -410,6 +410,11 @@ fn target(special: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> 
 /// A registry that keeps what it gets of an upload, in however many requests it comes, and answers `told`
 /// of their number who asks how many bytes that are.
 fn keeping(told: fn(usize) -> Answer) -> Faulty {
+    keeping_at(told, |_, number| number.to_string())
+}
+
+/// As [`keeping`], which names the locations of its host and their number so.
+fn keeping_at(told: fn(usize) -> Answer, place: fn(&str, usize) -> String) -> Faulty {
     #[derive(Default)]
     struct Kept {
         uploads: Vec<Vec<u8>>,
@@ -421,7 +426,7 @@ fn keeping(told: fn(usize) -> Answer) -> Faulty {
         let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
         let (room, name) = path.rsplit_once('/')?;
         // Each good answer leads to another location, and only the last one is right.
-        let location = format!("{}", kept.uploads.len());
+        let location = place(&seen.headers["host"], kept.uploads.len());
         let next = |answer: Answer| answer.header("Location", location.as_str());
         let upload = name.parse().ok().and_then(|number: usize| {
             let upload = kept.uploads.get_mut(number)?;
@@ -527,6 +532,36 @@ fn an_upload_that_breaks_off_goes_on_where_the_registry_has_it() {
             // The head of the request passed as well, and a little is read again to verify the layer.
             [0, second] => assert!((3_900_000..5_000_000).contains(&second), "{second}"),
             _ => panic!("{begins:?}"),
+        }
+    }
+}
+
+/// However a location is written, all of it counts, and the last one alone.
+#[test]
+fn an_upload_goes_where_the_last_answer_says() {
+    let places: [fn(&str, usize) -> String; 5] = [
+        |_, number| format!("{number}?state=a%2Fb"),
+        |_, number| format!("/v2/team/app/blobs/uploads/{number}?state=a%2Fb&x=%20+"),
+        |_, number| format!("/elsewhere/uploads/{number}?state=a%2Fb#here"),
+        |host, number| format!("http://{host}/{number}/uploads/{number}?state=a%2Fb&"),
+        |host, number| format!("//{host}/uploads/{number}?state=a%2Fb"),
+    ];
+    for place in places {
+        let target = keeping_at(range, place);
+        let (passed, _) = push_by_a_bad_line(16, &target.host(), true, (5_000_000, 1));
+        assert!(passed < 9_000_000, "{passed} bytes");
+        let seen = target.seen();
+        let sent = |method: &str| -> Vec<_> {
+            let of_upload = |seen: &&Seen| seen.method == method && seen.path.contains("/uploads/");
+            seen.iter()
+                .filter(of_upload)
+                .map(|seen| &seen.path)
+                .collect()
+        };
+        let (asked, parts, ends) = (sent("GET"), sent("PATCH"), sent("PUT"));
+        assert_eq!((asked.len(), parts.len()), (1, 1));
+        for path in [asked, parts, ends].concat() {
+            assert!(path.contains("?state=a%2Fb"), "{path}");
         }
     }
 }

@@ -15,19 +15,22 @@ fn a_list_comes_in_pages_and_its_order_does_not_matter() {
         repository.attach(&image, SIGNATURE, &[n]);
     }
     let straight = repository.clone().serve(|_, answer| answer);
-    let lists = repository.clone();
-    let paged = repository.clone().serve(move |seen, answer| {
-        let Some(list) = lists.listed(seen).filter(|list| !list.is_empty()) else {
-            return answer;
-        };
-        let (path, page) = seen.path.split_once("?page=").unwrap_or((&seen.path, "0"));
-        let page: usize = page.parse().expect("a page");
-        let answer = list_of(&[list[list.len() - 1 - page].clone()]);
-        if page + 1 == list.len() {
-            return answer;
-        }
-        answer.header("Link", format!("<{path}?page={}>; rel=\"next\"", page + 1))
-    });
+    let paged = |next: fn(&str, &str) -> String| {
+        let lists = repository.clone();
+        repository.clone().serve(move |seen, answer| {
+            let Some(list) = lists.listed(seen).filter(|list| !list.is_empty()) else {
+                return answer;
+            };
+            let (path, page) = seen.path.split_once("?page=").unwrap_or((&seen.path, "0"));
+            let page: usize = page.parse().expect("a page");
+            let answer = list_of(&[list[list.len() - 1 - page].clone()]);
+            if page + 1 == list.len() {
+                return answer;
+            }
+            let next = next(&seen.headers["host"], path);
+            answer.header("Link", format!("<{next}?page={}>; rel=\"next\"", page + 1))
+        })
+    };
     let content = |registry: &Faulty| {
         let user = new_user();
         let reference = repository.reference(&registry.host());
@@ -35,8 +38,18 @@ fn a_list_comes_in_pages_and_its_order_does_not_matter() {
         user.verify(&user.path("out"));
         (index_json(&user.path("out")), blobs(&user.path("out")))
     };
-    assert_eq!(content(&straight), content(&paged));
-    assert_eq!(content(&paged).1.len(), 4 + 5 * 2 + 1 + 1);
+    let whole = content(&straight);
+    assert_eq!(whole.1.len(), 4 + 5 * 2 + 1 + 1);
+    let forms: [fn(&str, &str) -> String; 5] = [
+        |_, path| path.to_owned(),
+        |_, _| String::new(),
+        |_, path| format!("./{}", path.rsplit('/').next().unwrap_or_default()),
+        |host, path| format!("http://{host}{path}"),
+        |host, path| format!("//{host}{path}"),
+    ];
+    for next in forms {
+        assert_eq!(content(&paged(next)), whole);
+    }
 }
 
 /// Pulls what the registry lists so, which must fail for these reasons and leave no layout.
@@ -92,6 +105,19 @@ fn lists_that_lie() {
     let (repository, _) = Repository::signed();
     fails(repository, &["next page", "evil.test"], |_, answer| {
         answer.header("Link", "<http://evil.test/>; rel=\"next\"")
+    });
+    let (repository, _) = Repository::signed();
+    fails(
+        repository,
+        &["next page", "https://127.0.0.1"],
+        |seen, answer| {
+            let secure = format!("https://{}{}?page=1", seen.headers["host"], seen.path);
+            answer.header("Link", format!("<{secure}>; rel=\"next\""))
+        },
+    );
+    let (repository, _) = Repository::signed();
+    fails(repository, &["more than 100 pages"], |seen, answer| {
+        answer.header("Link", format!("<{}>; rel=\"next\"", seen.path))
     });
     let (repository, _) = Repository::signed();
     fails(repository, &["more than 100 pages"], |seen, answer| {
