@@ -15,10 +15,12 @@ use crate::oci::digest::Digest;
 use crate::oci::reference::{Repository, Tag};
 
 use super::body::{authority, told_digest};
-use super::{Client, Elsewhere, HttpStatus, RegistryError, Subject};
+use super::{Backoff, Client, Elsewhere, HttpStatus, RegistryError, Subject};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
+/// How often a token is asked for that bytes were challenged for.
+const MAX_TOKEN_ATTEMPTS: u32 = 4;
 /// The length in which a chunk is handed to the network, to see whether it goes on.
 const PIECE: usize = 64 << 10;
 
@@ -362,13 +364,19 @@ impl Client {
                 seconds: self.options.idle_timeout.as_secs(),
             }),
         };
-        // The bytes are gone, but what is sent next shows what this one was asked for. Where that is not to be had, the
-        // refusal is what is told.
+        // The bytes are gone, but what is sent next shows what this one was asked for. A token that is late is waited
+        // for: who is refused with it has no right, and is not to be told that it was late.
         if is_own
             && self.is_own(response.url()).await?
             && let Some(challenges) = self.challenges(&response, &auth).await?
         {
-            let _ = self.authorize(generation, &challenges).await;
+            let mut backoff = Backoff::default();
+            while let Err(error) = self.authorize(generation, &challenges).await {
+                match backoff.after_failure(error.retry(), MAX_TOKEN_ATTEMPTS) {
+                    Some(delay) => tokio::time::sleep(delay).await,
+                    None => return Err(error),
+                }
+            }
         }
         self.accept_push(what, response).await
     }

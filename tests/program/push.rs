@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use oci_pull_all_support::{
@@ -809,6 +809,42 @@ fn an_upload_is_authorized_where_its_bytes_alone_are_challenged() {
         shallow.push(&repository, &arguments).succeeded();
         check_image(&format!("{repository}@{image}"));
         assert_eq!(finished(&registry.requests(), &layer), 1);
+    }
+}
+
+/// The bytes of an upload alone are challenged, and the token service is busy.
+#[test]
+fn a_token_service_that_is_busy_is_told_of_an_upload_too() {
+    let content = Content::image(&[noise(15, 3000)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    for busy in [2, usize::MAX] {
+        let shallow = Shallow::pull(&origin.host(), &image);
+        let (images, asked) = (Mutex::new(Images::default()), AtomicUsize::new(0));
+        let registry = Faulty::start(Content::default(), move |seen, _| {
+            if seen.path.starts_with("/token") {
+                return if asked.fetch_add(1, Ordering::Relaxed) < busy {
+                    Answer::new(503, "").header("Retry-After", "0")
+                } else {
+                    Answer::new(200, r#"{"token": "good"}"#)
+                };
+            }
+            let is_sent = matches!(seen.method.as_str(), "PUT" | "PATCH");
+            let is_upload = is_sent && seen.path.contains("/uploads/");
+            if is_upload && !seen.headers.contains_key("authorization") {
+                let realm = format!("Bearer realm=\"http://{}/token\"", seen.headers["host"]);
+                return Answer::new(401, "").header("WWW-Authenticate", realm);
+            }
+            images.lock().expect("no thread panicked").answer(seen)
+        });
+        let repository = format!("{}/team/app", registry.host());
+        let ran = shallow.push(&repository, &["--concurrency", "1"]);
+        if busy == usize::MAX {
+            ran.failed(&[&format!("token: {} answered 503", registry.host())]);
+        } else {
+            ran.succeeded();
+            check_image(&format!("{repository}@{image}"));
+        }
     }
 }
 
