@@ -5,11 +5,14 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::iter;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use crate::oci::digest::{Digest, DigestError};
 
 const DOCKER_HUB: &str = "docker.io";
+const TLS_PORT: &str = ":443";
 /// The longest name of a registry and a repository that registries take, in bytes.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
@@ -17,7 +20,7 @@ const TAG_RULE: &str =
     "a tag has up to 128 ASCII letters, digits and ._-, and begins with none of .-";
 
 /// A registry, as its images are named after it: its host, with a port or without, such as `docker.io` or
-/// `localhost:5000`.
+/// `localhost:5000`, in the one form that names the same host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Registry(String);
 
@@ -27,7 +30,7 @@ pub struct Registry(String);
 pub struct RegistryNameError(String);
 
 impl Registry {
-    /// The host and port as written.
+    /// The host and port.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -40,17 +43,33 @@ impl Registry {
             registry => registry,
         }
     }
+
+    /// Without the port that is TLS's own, whether that was said or not.
+    pub(crate) fn without_tls_port(&self) -> &str {
+        self.0.strip_suffix(TLS_PORT).unwrap_or(&self.0)
+    }
+
+    /// The names under which others may have it, the one that was said first: with the port that is TLS's own, or without.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let other = match self.0.strip_suffix(TLS_PORT) {
+            Some(bare) => Some(bare.to_owned()),
+            None => (!has_port(&self.0)).then(|| format!("{}{TLS_PORT}", self.0)),
+        };
+        iter::once(self.0.clone()).chain(other)
+    }
 }
 
 impl FromStr for Registry {
     type Err = RegistryNameError;
 
     fn from_str(text: &str) -> Result<Self, RegistryNameError> {
-        if is_host(text) {
-            Ok(Registry(normal_registry(text).to_owned()))
-        } else {
-            Err(RegistryNameError(text.to_owned()))
-        }
+        let host = normal_host(text).ok_or_else(|| RegistryNameError(text.to_owned()))?;
+        Ok(match host.strip_suffix(TLS_PORT).unwrap_or(&host) {
+            DOCKER_HUB | "index.docker.io" | "registry-1.docker.io" => {
+                Registry(DOCKER_HUB.to_owned())
+            }
+            _ => Registry(host),
+        })
     }
 }
 
@@ -363,27 +382,22 @@ impl FromStr for RefName {
     }
 }
 
-/// The one name of a registry that may have several.
-pub(crate) fn normal_registry(registry: &str) -> &str {
-    match registry {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
-        registry => registry,
-    }
-}
-
 /// Whether the part before the first slash is a registry and not the beginning of a repository.
 fn is_host_like(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':'])
 }
 
-/// Whether `text` is a host name, an IPv4 address or an IPv6 address in brackets, perhaps with a port.
-pub(crate) fn is_host(text: &str) -> bool {
+/// A host name, an IPv4 address or an IPv6 address in brackets, perhaps with a port, in the one form that means it.
+fn normal_host(text: &str) -> Option<String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (text, None),
     };
-    let number =
-        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let port = match port {
+        Some(port) if port.starts_with('+') => return None,
+        Some(port) => format!(":{}", port.parse::<u16>().ok()?),
+        None => String::new(),
+    };
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty()
@@ -391,14 +405,19 @@ pub(crate) fn is_host(text: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let named = match host
+    let address = host
         .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.split('.').all(label),
+        .and_then(|host| host.strip_suffix(']'));
+    let host = match address {
+        Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
+        None if host.split('.').all(label) => host.to_ascii_lowercase(),
+        None => return None,
     };
-    named && port.is_none_or(number)
+    Some(host + &port)
+}
+
+fn has_port(host: &str) -> bool {
+    (host.rsplit_once(':')).is_some_and(|(_, port)| !port.contains(']'))
 }
 
 /// Whether `text` may stand between the slashes of a repository (distribution spec, "Pulling manifests").
@@ -487,12 +506,45 @@ mod tests {
         );
         assert_eq!(name("team/app"), pair("docker.io", "team/app"));
         assert_eq!(name("localhost/app"), pair("localhost", "app"));
-        assert_eq!(name("GHCR.IO/team/app:v1"), pair("GHCR.IO", "team/app"));
+        assert_eq!(name("GHCR.IO/team/app:v1"), pair("ghcr.io", "team/app"));
+        assert_eq!(
+            name("Docker.io:443/debian"),
+            pair("docker.io", "library/debian")
+        );
         assert_eq!(name("[::1]:5000/app"), pair("[::1]:5000", "app"));
+        assert_eq!(name("[0:0::0001]:05000/app"), pair("[::1]:5000", "app"));
         assert_eq!(
             name("r.test:443/a__b/c--d.e"),
             pair("r.test:443", "a__b/c--d.e")
         );
+    }
+
+    #[test]
+    fn a_registry_has_a_name_with_the_port_of_tls_and_one_without() {
+        for (text, names) in [
+            ("A.test", &["a.test", "a.test:443"][..]),
+            ("a.test:443", &["a.test:443", "a.test"]),
+            ("a.test:80", &["a.test:80"]),
+            ("[::1]", &["[::1]", "[::1]:443"]),
+            ("[::1]:443", &["[::1]:443", "[::1]"]),
+            ("[::443]:5000", &["[::443]:5000"]),
+        ] {
+            let registry: Registry = text.parse().unwrap();
+            assert_eq!(registry.names().collect::<Vec<_>>(), names, "{text}");
+        }
+        // As in Docker's grammar.
+        for bad in [
+            "localhost.",
+            "localhost.:5000",
+            "a.test.",
+            "::1",
+            "::1:5000",
+            "[::1%eth0]",
+            "a.test:+1",
+            "a.test:",
+        ] {
+            assert!(bad.parse::<Registry>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl Certificates {
         registry: &Registry,
     ) -> Result<Self, CertificatesError> {
         let mut all = self.clone();
-        for directory in directories.iter().map(|path| path.join(registry.as_str())) {
+        let of_registry = |name: String| directories.iter().map(move |path| path.join(&name));
+        for directory in registry.names().flat_map(of_registry) {
             for path in list(&directory).unwrap_or_default() {
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("crt") => all.add_file(&path)?,
@@ -342,5 +343,38 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.usual.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registrys_directory_may_have_the_port_of_tls_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        // It has no certificate beside it, so it is told that it was found.
+        let is_found = |name: &str, registry: &str| {
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("x.key"), "").unwrap();
+            let registry = registry.parse().unwrap();
+            let directories = [directory.path().to_owned()];
+            let found = Certificates::default().of_registry(&directories, &registry);
+            fs::remove_dir_all(&path).unwrap();
+            found.is_err()
+        };
+        for (name, registry) in [
+            ("r.test", "R.test:443"),
+            ("r.test:443", "r.test"),
+            ("r.test:80", "r.test:80"),
+            ("[::1]:5000", "[0:0::1]:5000"),
+            ("[::1]:443", "[::1]"),
+        ] {
+            assert!(is_found(name, registry), "{name} {registry}");
+        }
+        for (name, registry) in [("r.test", "r.test:80"), ("[::1]", "[::1]:5000")] {
+            assert!(!is_found(name, registry), "{name} {registry}");
+        }
     }
 }

@@ -8,9 +8,9 @@ use tokio::sync::OnceCell;
 
 use crate::oci::reference::Registry;
 
-use super::local::{Guard, is_loopback, without_port};
+use super::local::{Guard, is_loopback};
 use super::no_answer::is_tls_error;
-use super::{Certificates, RegistryError, RegistryOptions};
+use super::{Certificates, RegistryError, RegistryOptions, Subject};
 
 /// It has four packets until then that may each be lost: TCP sends them after 1, 3 and 7 seconds again. A name service
 /// that is silent itself, before another one is asked, takes 5.
@@ -20,10 +20,8 @@ const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
 /// Made at the first request: a pull that finds all in the store needs none.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// The registry's host, without a port.
-    host: String,
-    /// `https`, or `http` where that was asked for or nothing else is spoken.
-    pub(super) scheme: &'static str,
+    /// The registry's `/v2/`, by plain HTTP where that was asked for or nothing else is spoken.
+    pub(super) base: Url,
     pub(super) guard: Guard,
     options: RegistryOptions,
     requests: Clients,
@@ -42,21 +40,27 @@ impl Connection {
         registry: &Registry,
         options: &RegistryOptions,
     ) -> Result<Self, RegistryError> {
-        let host = registry.api_host();
+        let url = |scheme: &str| {
+            let url = format!("{scheme}://{}/v2/", registry.api_host());
+            Url::parse(&url).map_err(|_| RegistryError::Url {
+                what: Subject::Support,
+                url,
+            })
+        };
+        let (secure, plain) = (url("https")?, url("http")?);
         let mut options = options.clone();
         options.certificates = options
             .certificates
             .of_registry(&options.certificates_by_registry, registry)
             .map_err(|error| RegistryError::Certificates(registry.clone(), error))?;
-        let guard = Guard::new(&options, host);
+        let guard = Guard::new(&options, &secure);
         let http = client_with(&options, &options.certificates, &guard, |builder| {
             builder.read_timeout(options.idle_timeout)
         })?;
-        let plain = options.plain_http.contains(registry)
-            || (is_loopback(host) && !speaks_tls(&http, host).await);
+        let is_plain = guard.may_be_plain(&plain)
+            || (is_loopback(&secure) && !speaks_tls(&http, &secure).await);
         Ok(Connection {
-            host: without_port(host).to_ascii_lowercase(),
-            scheme: if plain { "http" } else { "https" },
+            base: if is_plain { plain } else { secure },
             guard,
             options,
             requests: Clients {
@@ -98,7 +102,7 @@ impl Connection {
         url: &Url,
         configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<&'a reqwest::Client, RegistryError> {
-        let (client, certificates) = if url.host_str() == Some(&self.host) {
+        let (client, certificates) = if url.host() == self.base.host() {
             (&clients.own, self.options.certificates.clone())
         } else {
             (&clients.others, self.options.certificates.without_own())
@@ -132,8 +136,8 @@ fn client_with(
 }
 
 /// Whether a server on this machine answers TLS at all, be its certificate trusted or not.
-async fn speaks_tls(http: &reqwest::Client, host: &str) -> bool {
-    match http.get(format!("https://{host}/v2/")).send().await {
+async fn speaks_tls(http: &reqwest::Client, url: &Url) -> bool {
+    match http.get(url.clone()).send().await {
         Ok(_) => true,
         // What breaks behind the handshake, as where a certificate of ours is missing, is no want of TLS.
         Err(error) => is_tls_error(&error) || !error.is_connect(),

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::files::{FileError, io_failed};
-use crate::oci::reference::{Registry, Repository, normal_registry};
+use crate::oci::reference::{Registry, Repository};
 use crate::text::shown;
 
 /// The name under which Docker files its Hub's credentials.
@@ -389,13 +389,17 @@ fn filed<'a>(
     entries.iter().filter_map(of_key).chain(older)
 }
 
-/// A key of `auths` without what Docker's older versions put around the host.
+/// A key of `auths` without what Docker's older versions put around the host, and without a port that need not be said.
 fn normal(key: &str) -> String {
-    let key = key.split_once("://").map_or(key, |(_, key)| key);
+    let (scheme, key) = key.split_once("://").unwrap_or(("https", key));
     let key = key.trim_end_matches('/');
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let host = host.to_ascii_lowercase();
-    let host = normal_registry(&host);
+    let host = match scheme {
+        "http" => host.strip_suffix(":80").unwrap_or(host),
+        _ => host,
+    };
+    let registry = host.parse().ok();
+    let host = registry.as_ref().map_or(host, Registry::without_tls_port);
     match path {
         "" | "v1" | "v2" => host.to_owned(),
         path => format!("{host}/{path}"),
@@ -532,7 +536,44 @@ mod tests {
             find(json, "r.test/teams/app").await.unwrap(),
             Some(password("host", "1"))
         );
-        assert_eq!(find(json, "r.test:443/team/app").await.unwrap(), None);
+        assert_eq!(find(json, "r.test:5000/team/app").await.unwrap(), None);
+    }
+
+    /// A host is the same with the port that it has anyway, and an address however it is written.
+    #[tokio::test]
+    async fn a_host_is_found_under_all_that_name_it() {
+        for (key, image, is_found) in [
+            ("r.test", "r.test:443/a", true),
+            ("r.test:443", "r.test/a", true),
+            ("https://r.test:443/v2/", "R.test/a", true),
+            ("http://r.test:80", "r.test/a", true),
+            ("r.test:443/a", "r.test/a", true),
+            ("r.test", "r.test:80/a", false),
+            ("r.test:80", "r.test/a", false),
+            ("http://r.test:80", "r.test:80/a", false),
+            ("r.test", "r.test:5000/a", false),
+            ("r.test.", "r.test/a", false),
+            ("[::1]:5000", "[::1]:5000/a", true),
+            ("[0:0:0:0:0:0:0:1]:5000", "[::1]:5000/a", true),
+            ("https://[2001:DB8::1]", "[2001:db8:0::1]:443/a", true),
+            ("[2001:db8::1]/a", "[2001:db8::1]/a", true),
+            ("::1", "[::1]/a", false),
+            ("[::1]:5001", "[::1]:5000/a", false),
+            ("docker.io:443", "debian", true),
+        ] {
+            let json = format!(r#"{{"auths":{{"{key}":{{"username":"u","password":"p"}}}}}}"#);
+            let found = find(&json, image).await.unwrap();
+            assert_eq!(found.is_some(), is_found, "{key} {image}");
+        }
+        let json = r#"{"auths":{
+            "r.test":{"username":"plain","password":"1"},
+            "r.test:443":{"username":"port","password":"2"}}}"#;
+        for (image, user) in [
+            ("r.test/a", password("plain", "1")),
+            ("r.test:443/a", password("port", "2")),
+        ] {
+            assert_eq!(find(json, image).await.unwrap(), Some(user), "{image}");
+        }
     }
 
     /// Behind a host it is the path of the API, and elsewhere a name like others.

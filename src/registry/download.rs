@@ -126,7 +126,7 @@ impl Client {
         let parsed = Url::parse(url).ok().filter(|parsed| {
             parsed.scheme() == "https"
                 || (parsed.scheme() == "http"
-                    && (is_loopback(&authority(parsed)) || connection.guard.may_be_plain(parsed)))
+                    && (is_loopback(parsed) || connection.guard.may_be_plain(parsed)))
         });
         let Some(parsed) = parsed else {
             return Err(RegistryError::Url {

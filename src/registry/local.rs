@@ -57,9 +57,9 @@ impl Local {
         }
     }
 
-    /// What a host is without asking for its address, with or without its port.
-    pub(super) fn of_host(host: &str) -> Option<Self> {
-        let name = without_port(host).trim_end_matches('.');
+    /// What a URL's host is without asking for its address.
+    pub(super) fn of_url(url: &Url) -> Option<Self> {
+        let name = url.host_str()?.trim_end_matches('.');
         if name.eq_ignore_ascii_case("localhost") || is_below_localhost(name) {
             return Some(Local::Loopback);
         }
@@ -86,21 +86,9 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
         .or_else(|| translated.then_some(embedded))
 }
 
-pub(super) fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|byte| byte.is_ascii_digit())
-                && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
-        _ => host,
-    }
-}
-
-/// Whether a host, perhaps with a port, is this machine by its name.
-pub(super) fn is_loopback(host: &str) -> bool {
-    Local::of_host(host) == Some(Local::Loopback)
+/// Whether a URL's host is this machine by its name.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    Local::of_url(url) == Some(Local::Loopback)
 }
 
 /// Lets what a registry names lead to local addresses only where the registry is itself.
@@ -109,8 +97,8 @@ pub(super) struct Guard(Arc<Guarded>);
 
 #[derive(Debug)]
 struct Guarded {
-    /// The registry's host, perhaps with a port.
-    registry: String,
+    /// The registry.
+    registry: Url,
     /// Whom the user wants to be spoken to in clear.
     plain: Vec<Url>,
     /// The hosts that the name service may say to be here, whoever asks: those of `plain`, and proxies, which are
@@ -119,13 +107,13 @@ struct Guarded {
 }
 
 impl Guard {
-    pub(super) fn new(options: &RegistryOptions, registry: &str) -> Self {
+    pub(super) fn new(options: &RegistryOptions, registry: &Url) -> Self {
         let plain = options.plain_http.iter();
         let plain = plain.map(|registry| Url::parse(&format!("http://{}", registry.api_host())));
         let plain: Vec<Url> = plain.flatten().collect();
         let hosts = plain.iter().filter_map(Url::host_str);
         Guard(Arc::new(Guarded {
-            registry: registry.to_owned(),
+            registry: registry.clone(),
             anywhere: hosts
                 .chain(options.proxies.hosts())
                 .map(str::to_owned)
@@ -150,7 +138,7 @@ impl Guard {
         let Some(host) = url.host_str() else {
             return true;
         };
-        match Local::of_host(host) {
+        match Local::of_url(url) {
             Some(local) => self.0.registry_is(local).await,
             // The name service is asked here, because who connects is not told the port.
             None if self.0.is_anywhere(host) => {
@@ -170,10 +158,10 @@ impl Guarded {
 
     /// Whether the registry is there itself.
     async fn registry_is(&self, local: Local) -> bool {
-        if let Some(is) = Local::of_host(&self.registry) {
+        if let Some(is) = Local::of_url(&self.registry) {
             return is == local;
         }
-        match lookup_host((without_port(&self.registry), 0)).await {
+        match lookup_host((self.registry.host_str().unwrap_or_default(), 0)).await {
             Ok(mut addresses) => addresses.any(|there| Local::of(there.ip()) == Some(local)),
             Err(_) => false,
         }
@@ -222,6 +210,7 @@ mod tests {
 
     #[test]
     fn knows_loopback_names() {
+        let url = |host: &str| Url::parse(&format!("http://{host}/")).unwrap();
         for host in [
             "localhost",
             "LOCALHOST.:80",
@@ -232,9 +221,10 @@ mod tests {
             "0.0.0.0",
             "[::1]:80",
             "[::ffff:127.0.0.1]",
-            "::1",
+            "[0:0:0::1]:5000",
+            "127.1",
         ] {
-            assert!(is_loopback(host), "{host}");
+            assert!(is_loopback(&url(host)), "{host}");
         }
         for host in [
             "example.com",
@@ -243,7 +233,7 @@ mod tests {
             "10.0.0.1:5000",
             "[::2]:80",
         ] {
-            assert_eq!(Local::of_host(host), None, "{host}");
+            assert_eq!(Local::of_url(&url(host)), None, "{host}");
         }
         for host in [
             "169.254.169.254",
@@ -254,7 +244,7 @@ mod tests {
             "100.100.100.200:80",
             "[::ffff:100.100.100.200]",
         ] {
-            assert_eq!(Local::of_host(host), Some(Local::Link), "{host}");
+            assert_eq!(Local::of_url(&url(host)), Some(Local::Link), "{host}");
         }
     }
 }

@@ -47,7 +47,7 @@ impl FromStr for Mirror {
             _ => (false, text),
         };
         let (host, prefix) = split(rest);
-        let registry = host.to_ascii_lowercase().parse();
+        let registry = host.parse();
         let is_prefix = prefix.is_empty() || prefix.split('/').all(is_component);
         let (true, Ok(registry)) = (is_prefix, registry) else {
             return Err(MirrorError(without_login(text)));
@@ -113,7 +113,7 @@ impl Mirrors {
     pub fn of<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = &'a Mirror> {
         self.0
             .iter()
-            .filter(move |(of, _)| of.as_str().eq_ignore_ascii_case(registry.as_str()))
+            .filter(move |(of, _)| of.without_tls_port() == registry.without_tls_port())
             .map(|(_, mirror)| mirror)
     }
 }
@@ -168,6 +168,10 @@ mod tests {
             name("[::1]:5000/library/debian", false)
         );
         assert_eq!(
+            there("http://[0:0::1]:080/hub"),
+            name("[::1]:80/hub/library/debian", true)
+        );
+        assert_eq!(
             there("https://mirror.test/v2/hub"),
             name("mirror.test/hub/library/debian", false)
         );
@@ -182,6 +186,10 @@ mod tests {
             "mirror.test//hub",
             "mirror.test/../x",
             "mirror.test/hub?ns=x",
+            "localhost.:5000",
+            "mirror.test./hub",
+            "::1",
+            "::1:5000/hub",
         ] {
             let error = bad.parse::<Mirror>().unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
@@ -217,6 +225,18 @@ mod tests {
             let registry = "docker.io".parse().unwrap();
             let of: Vec<_> = mirrors.of(&registry).map(ToString::to_string).collect();
             assert_eq!(of, ["http://one.test"], "{name}");
+        }
+        for (name, image) in [
+            ("r.test:443", "r.test"),
+            ("https://r.test", "r.test:443"),
+            ("[0:0::1]:5000", "[::1]:5000"),
+            ("http://[2001:DB8::1]/v2/", "[2001:db8::1]"),
+        ] {
+            let mirrors: Mirrors = format!("{name}=one.test").parse().unwrap();
+            let registry = image.parse().unwrap();
+            assert_eq!(mirrors.of(&registry).count(), 1, "{name} {image}");
+            let other = "r.test:80".parse().unwrap();
+            assert_eq!(mirrors.of(&other).count(), 0, "{name}");
         }
         for bad in ["one.test", "=one.test", "docker.io=", "a/b=one.test"] {
             assert!(bad.parse::<Mirrors>().is_err(), "{bad}");

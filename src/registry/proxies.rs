@@ -40,7 +40,7 @@ enum Direct {
 impl Proxies {
     /// The proxies for URLs of these schemes, and the hosts, domains and networks that are reached without.
     pub fn new(http: Option<&str>, https: Option<&str>, direct: &str) -> Result<Self, ProxyError> {
-        let entries = direct.split([',', ' ']).map(str::trim);
+        let entries = direct.split(|c: char| c == ',' || c.is_ascii_whitespace());
         Ok(Proxies {
             http: http.map(parse_proxy).transpose()?,
             https: https.map(parse_proxy).transpose()?,
@@ -52,7 +52,7 @@ impl Proxies {
     pub(super) fn of(&self, url: &Url) -> Option<&Url> {
         let host = url.host_str()?;
         let port = url.port_or_known_default();
-        if is_loopback(host) || self.direct.iter().any(|direct| direct.covers(host, port)) {
+        if is_loopback(url) || self.direct.iter().any(|direct| direct.covers(host, port)) {
             return None;
         }
         match url.scheme() {
@@ -108,17 +108,20 @@ impl Direct {
             return Some(Direct::Everything);
         }
         if let Some((address, bits)) = text.split_once('/') {
-            let address: IpAddr = address.parse().ok()?;
-            return Some(Direct::Network(address, bits.parse().ok()?, None));
+            return Some(Direct::Network(
+                address_of(address)?,
+                bits.parse().ok()?,
+                None,
+            ));
         }
-        if let Ok(address) = text.parse() {
+        if let Some(address) = address_of(text) {
             return Some(Direct::Network(address, u32::MAX, None));
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok()?)),
             _ => (text, None),
         };
-        if let Ok(address) = bare(host).parse() {
+        if let Some(address) = address_of(host) {
             return Some(Direct::Network(address, u32::MAX, port));
         }
         let host = host.strip_prefix('*').unwrap_or(host).trim_matches('.');
@@ -135,7 +138,7 @@ impl Direct {
                     && at.is_none_or(|at| Some(at) == port)
             }
             Direct::Network(network, bits, at) => {
-                let address: Option<IpAddr> = bare(host).parse().ok();
+                let address = address_of(host);
                 address.is_some_and(|address| begins_alike(address, *network, *bits))
                     && at.is_none_or(|at| Some(at) == port)
             }
@@ -143,9 +146,13 @@ impl Direct {
     }
 }
 
-/// An IPv6 address without its brackets.
-fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
+/// An address; one of IPv6 may be in brackets, and may be one of IPv4 itself.
+fn address_of(host: &str) -> Option<IpAddr> {
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let address: IpAddr = bracketed.unwrap_or(host).parse().ok()?;
+    Some(address.to_canonical())
 }
 
 fn begins_alike(one: IpAddr, other: IpAddr, bits: u32) -> bool {
@@ -169,7 +176,8 @@ mod tests {
     #[test]
     fn what_is_reached_without_a_proxy() {
         let direct = "corp.test, .dot.test *.star.test,port.test:5000,10.0.0.0/8,192.0.2.1,\
-                      [2001:db8::1]:444,2001:db8:1::/48,UPPER.test,bad:port,";
+                      [2001:db8::1]:444,2001:db8:1::/48,UPPER.test,bad:port,[2001:db8:3::]/48\t\
+                      tls.test:443,end.test.:443,2001:DB8:4:0::1,[2001:db8:5::1],::ffff:192.0.2.2";
         let proxies = Proxies::new(Some("p.test:1"), Some("http://p.test:2"), direct).unwrap();
         let asked = |url: &str| {
             let url = Url::parse(url).unwrap();
@@ -187,6 +195,17 @@ mod tests {
             "https://[2001:db8::1]:444/",
             "https://[2001:db8:1:2::]/",
             "https://upper.test/",
+            "https://[2001:db8:3:1::]/",
+            "https://tls.test/",
+            "https://end.test/",
+            "https://end.test.:443/",
+            "https://[2001:db8:4::1]:5000/",
+            "https://[2001:db8:5:0::1]/",
+            "https://192.0.2.2/",
+            "https://[::ffff:192.0.2.1]/",
+            "http://localhost./",
+            "https://a.localhost.:5000/",
+            "http://[::ffff:127.0.0.1]/",
             // Loopback, whatever it is called.
             "http://127.0.0.1:5000/",
             "http://localhost/",
@@ -203,6 +222,9 @@ mod tests {
             "https://11.0.0.1/",
             "https://[2001:db8::1]/",
             "https://[2001:db8:2::]/",
+            "http://tls.test/",
+            "https://end.test:444/",
+            "https://[2001:db8:5::2]/",
         ] {
             assert!(asked(through), "{through}");
         }

@@ -87,12 +87,7 @@ impl Client {
 
     /// The registry's `/v2/`.
     pub(super) async fn base(&self) -> Result<Url, RegistryError> {
-        let scheme = self.connection().await?.scheme;
-        let url = format!("{scheme}://{}/v2/", self.repository.registry().api_host());
-        Url::parse(&url).map_err(|_| RegistryError::Url {
-            what: Subject::Support,
-            url,
-        })
+        Ok(self.connection().await?.base.clone())
     }
 
     /// Whether a URL is of the registry itself, and not of where it leads to.

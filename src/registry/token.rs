@@ -30,9 +30,8 @@ impl Client {
         url.set_fragment(None);
         let connection = self.connection().await?;
         // A registry that is not on this machine is spoken to in clear because the user wants that.
-        let may_be_plain = connection.scheme == "http"
-            && (!is_loopback(self.repository.registry().api_host())
-                || is_loopback(&authority(&url)))
+        let may_be_plain = connection.base.scheme() == "http"
+            && (!is_loopback(&connection.base) || is_loopback(&url))
             || connection.guard.may_be_plain(&url);
         if url.scheme() != "https" && !may_be_plain {
             return Err(RegistryError::Url {

@@ -218,7 +218,7 @@ impl Client {
         let connection = self.connection().await?;
         let location = response.url().join(value).ok();
         let location = location
-            .filter(|url| url.scheme() == "https" || url.scheme() == connection.scheme)
+            .filter(|url| url.scheme() == "https" || url.scheme() == connection.base.scheme())
             .ok_or_else(|| RegistryError::Location {
                 what: what.clone(),
                 host: authority(response.url()),

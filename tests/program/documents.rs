@@ -1276,7 +1276,8 @@ fn compressed(mut answer: Answer, coding: &str) -> Answer {
 /// Nothing else says what is wrong with what a tag points to.
 #[test]
 fn who_sends_what_is_no_manifest_is_told_with_what_it_is() {
-    let cases: [(fn(Answer) -> Answer, &str); 4] = [
+    type Spoil = fn(Answer) -> Answer;
+    let cases: [(Spoil, &str); 4] = [
         (
             |mut answer| {
                 answer.body.splice(0..0, *b"\xef\xbb\xbf");

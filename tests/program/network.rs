@@ -497,6 +497,74 @@ fn a_proxys_login_is_shown_behind_a_redirect() {
         .succeeded();
 }
 
+/// Whatever names one host and port is one registry, in every place where it is read.
+#[test]
+fn a_registry_is_one_however_it_is_written() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    for (image, plain, login, site) in [
+        (
+            "registry.test",
+            "registry.test:80",
+            "registry.test:443",
+            "r.test",
+        ),
+        (
+            "registry.test:80",
+            "Registry.Test",
+            "registry.test:80",
+            "r.test:443",
+        ),
+        (
+            "REGISTRY.test:5000",
+            "registry.TEST:5000",
+            "http://Registry.test:5000/v2/",
+            "R.test",
+        ),
+        (
+            "[2001:db8::1]",
+            "[2001:db8:0:0::1]:80",
+            "[2001:DB8::1]",
+            "r.test",
+        ),
+        (
+            "[2001:db8:0::1]:5000",
+            "[2001:db8::1]:5000",
+            "[2001:0db8::1]:5000",
+            "r.test",
+        ),
+    ] {
+        let registry = Faulty::start(content.clone(), |seen, answer| {
+            if seen.headers.contains_key("authorization") {
+                return answer;
+            }
+            Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+        });
+        let proxy = format!("http://{}", registry.host());
+        let user = new_user();
+        std::fs::create_dir(user.path(".docker")).expect("can be made");
+        let config = json!({"auths": {login: {"auth": "dGVzdGVyOnNlY3JldA=="}}});
+        std::fs::write(user.path(".docker/config.json"), config.to_string()).expect("written");
+        let pull = |image: &str, environment: &[(&str, &str)]| {
+            let reference = format!("{image}/app@{root}");
+            let pull = ["pull", &reference, "--output", "out", "--no-store"];
+            user.run_with(environment, &[&pull[..], &["--plain-http", plain]].concat())
+        };
+        let through = ("HTTP_PROXY", &*proxy);
+        pull(image, &[through]).succeeded();
+        let mirrors = format!("{site}={image}");
+        pull("r.test", &[through, ("OCI_PULL_ALL_MIRRORS", &mirrors)]).succeeded();
+        let seen = registry.seen().len();
+        pull(image, &[through, ("NO_PROXY", image)]).failed(&["no answer from"]);
+        assert_eq!(registry.seen().len(), seen, "{image}");
+    }
+    for name in ["localhost.", "localhost.:5000", "registry.test."] {
+        let reference = format!("{name}/app@{root}");
+        let pull = ["pull", &reference, "--output", "out"];
+        new_user().run(&pull).failed(&[name, "is not a host"]);
+    }
+}
+
 #[test]
 fn this_machines_loopback_is_never_proxied() {
     let content = Content::image(&[noise(1, 1000)]);
