@@ -21,6 +21,9 @@ use super::repository_rules::{Bazel, BazelError, USE_REPO_RULE, ask};
 /// The file that makes a directory a module.
 pub const MODULE_FILE: &str = "MODULE.bazel";
 
+/// What this module calls itself.
+const THIS_MODULE: &str = "oci_pull_all";
+
 /// Why the files of a workspace cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
@@ -156,6 +159,8 @@ impl fmt::Display for Places {
 pub struct ModuleFiles {
     root: PathBuf,
     files: Vec<ModuleFile>,
+    /// What this workspace calls this module.
+    names: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -191,6 +196,7 @@ impl ModuleFiles {
         let mut workspace = ModuleFiles {
             root: parent.to_owned(),
             files: Vec::new(),
+            names: BTreeSet::from([THIS_MODULE.to_owned()]),
         };
         let within = if parent.as_os_str().is_empty() {
             Path::new(".")
@@ -214,6 +220,7 @@ impl ModuleFiles {
             let included = included.filter_map(|label| workspace.file(&label));
             // One that is not there Bazel tells of.
             queue.extend(included.filter(|path| path.is_file()));
+            workspace.names.extend(own_names(&code));
             workspace.files.push(ModuleFile {
                 path,
                 text,
@@ -343,7 +350,7 @@ impl ModuleFiles {
             let name = decoded(name.as_bytes());
             places.retain(|place| {
                 let ModuleFile { code, .. } = &self.files[place.file];
-                self.is_code(place) && is_digest_of(&name, code, &place.range)
+                self.is_code(place) && is_digest_of(&name, code, &place.range, &self.names)
             });
         }
         places
@@ -401,38 +408,88 @@ fn is_called_digest(before: &str) -> bool {
 }
 
 /// Whether the string at `place`, which is given without its quotes, is the argument `digest` of a call that pulls and
-/// whose argument `name` is this name. `code` has no comments.
-fn is_digest_of(name: &str, code: &str, place: &Range<usize>) -> bool {
+/// whose argument `name` is this name. `code` has no comments; `names` are those of this module.
+fn is_digest_of(name: &str, code: &str, place: &Range<usize>, names: &BTreeSet<String>) -> bool {
     // What has the form of code in a string is none.
     let shape = blanked(code, |_| true);
     let is_string = shape[place.start - 1..=place.end].trim().is_empty();
     let Some(call) = arguments_around(&shape, place.start).filter(|_| is_string) else {
         return false;
     };
-    let is_callee = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    let before = shape[..call.start - 1].trim_end();
-    let callee = &before[before.trim_end_matches(is_callee).len()..];
+    let callee = last_name(&shape[..call.start - 1]);
     // One of an extension, or a repository rule by itself.
-    let pulls = match callee.rsplit_once('.') {
-        Some((_, tag)) => tag == "pull",
-        None => !callee.is_empty(),
+    let (of, pulls) = match callee.rsplit_once('.') {
+        Some((of, tag)) => (of, tag == "pull"),
+        None => (callee, !callee.is_empty()),
     };
-    let argument = |argument: Range<usize>| {
-        let (name, value) = code[argument].split_once('=')?;
-        Some((name.trim(), value.trim()))
-    };
+    let is_of_others =
+        origins(code, &shape).any(|(bound, repository)| bound == of && !names.contains(repository));
     let arguments = split(&shape, call);
-    let is =
-        |value: &str, text: &str| value == format!("\"{text}\"") || value == format!("'{text}'");
-    let is_named = |part: &Range<usize>| {
-        argument(part.clone()).is_some_and(|(key, value)| key == "name" && is(value, name))
-    };
+    let is_named = |part: &Range<usize>| argument(code, part) == Some(("name", name));
     let is_digest = |part: &Range<usize>| {
         part.contains(&place.start)
-            && argument(part.clone())
-                .is_some_and(|(key, value)| key == "digest" && is(value, &code[place.clone()]))
+            && argument(code, part) == Some(("digest", &code[place.clone()]))
     };
-    pulls && arguments.iter().any(is_named) && arguments.iter().any(is_digest)
+    pulls && !is_of_others && arguments.iter().any(is_named) && arguments.iter().any(is_digest)
+}
+
+/// The name, with dots or without, that a text ends with.
+fn last_name(text: &str) -> &str {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    let text = text.trim_end();
+    &text[text.trim_end_matches(is_name).len()..]
+}
+
+/// The name of an argument that is a string, and what is in its quotes.
+fn argument<'a>(code: &'a str, argument: &Range<usize>) -> Option<(&'a str, &'a str)> {
+    let (name, value) = code[argument.clone()].split_once('=')?;
+    Some((name.trim(), unquoted(value)?))
+}
+
+/// What is in the quotes of a string that has one at each end.
+fn unquoted(value: &str) -> Option<&str> {
+    let value = value.trim();
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let text = value.strip_prefix(quote)?.strip_suffix(quote)?;
+    (string_length(value) == value.len() && !text.starts_with(quote)).then_some(text)
+}
+
+/// Where calls of a function begin, and their arguments.
+fn calls<'a>(
+    shape: &'a str,
+    function: &'a str,
+) -> impl Iterator<Item = (usize, Vec<Range<usize>>)> {
+    shape.match_indices(function).filter_map(move |(start, _)| {
+        let behind = &shape[start + function.len()..];
+        let open = shape.len() - behind.trim_start().strip_prefix('(')?.len();
+        Some((start, split(shape, arguments_around(shape, open)?)))
+    })
+}
+
+/// The variables of a module file that are extensions or repository rules, and of which repository.
+fn origins<'a>(code: &'a str, shape: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let functions = ["use_extension", USE_REPO_RULE];
+    let uses = functions
+        .into_iter()
+        .flat_map(|function| calls(shape, function));
+    uses.filter_map(|(start, arguments)| {
+        let variable = last_name(shape[..start].trim_end().strip_suffix('=')?);
+        let label = unquoted(&code[arguments.first()?.clone()])?;
+        let (repository, _) = label.split_once("//")?;
+        Some((variable, repository.trim_start_matches('@')))
+    })
+}
+
+/// Other names that a module file gives this module.
+fn own_names(code: &str) -> Vec<String> {
+    let shape = blanked(code, |_| true);
+    let dependencies = calls(&shape, "bazel_dep").filter_map(|(_, arguments)| {
+        let arguments = arguments.iter().filter_map(|one| argument(code, one));
+        let arguments: BTreeMap<_, _> = arguments.collect();
+        let name = arguments.get("repo_name")?;
+        (arguments.get("name") == Some(&THIS_MODULE)).then(|| (*name).to_owned())
+    });
+    dependencies.collect()
 }
 
 /// What is between the parentheses that are next around a place; none where others are next.
@@ -563,6 +620,7 @@ mod tests {
         let workspace = ModuleFiles {
             root: PathBuf::from("/w"),
             files: Vec::new(),
+            names: BTreeSet::new(),
         };
         for (label, expected) in [
             ("//a/b:c.json", Some("/w/a/b/c.json")),
@@ -606,6 +664,7 @@ mod tests {
 
     #[test]
     fn a_word_is_of_the_pull_whose_call_it_is_in() {
+        let names = BTreeSet::from(["layers".to_owned()]);
         for (text, expected) in [
             ("oci.pull(name = \"a\", digest = \"TODO\")", true),
             ("oci.pull(digest='TODO', env=[f(\"b\")], name='a',)", true),
@@ -622,13 +681,32 @@ mod tests {
             ("[(name = 'a', digest = 'TODO')]", false),
             ("f('oci.pull(name = \"a\", digest = \"TODO\")')", false),
             ("digest = 'TODO'", false),
+            (
+                "x = use_extension('@layers//oci:extensions.bzl', 'oci')\nx.pull(name = 'a', digest = 'TODO')",
+                true,
+            ),
+            (
+                "x = use_extension(\n '@rules_oci//oci:extensions.bzl',\n 'oci')\nx.pull(name = 'a', digest = 'TODO')",
+                false,
+            ),
+            (
+                "x = use_repo_rule('//:b.bzl', 'oci_pull_all')\nx(name = 'a', digest = 'TODO')",
+                false,
+            ),
         ] {
             let start = text.find("TODO").unwrap();
             assert_eq!(
-                is_digest_of("a", text, &(start..start + 4)),
+                is_digest_of("a", text, &(start..start + 4), &names),
                 expected,
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_workspace_may_give_this_module_another_name() {
+        let text = "bazel_dep(name = 'rules_oci', repo_name = 'a')\n\
+                    bazel_dep(name = \"oci_pull_all\", version = V, repo_name = \"b\")";
+        assert_eq!(own_names(text), ["b"]);
     }
 }

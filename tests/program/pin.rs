@@ -256,6 +256,8 @@ fn what_stands_for_no_digest_is_replaced_in_the_call_of_its_pull_alone() {
         // Other extensions and comments have it, too.
         let others = format!(
             "rules.pull(name = \"alpine\", digest = \"{word}\") # 3.19\n\
+             theirs = use_extension(\"@rules_oci//oci:extensions.bzl\", \"oci\")\n\
+             theirs.pull(name = \"debian\", digest = \"{word}\")\n\
              other.thing(name = \"debian\", digest = \"{word}\")\n\
              # oci.pull(name = \"debian\", digest = \"{word}\")\nWORD = \"{word}\"\n"
         );
