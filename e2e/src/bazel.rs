@@ -31,6 +31,7 @@ pub struct Workspace {
     // Bazel runs one command at a time, and each writes the same log.
     turn: Mutex<()>,
     plus: OnceLock<String>,
+    info: Mutex<BTreeMap<&'static str, PathBuf>>,
     reaper: OnceLock<Reaper>,
     scratch: Option<TempDir>,
 }
@@ -159,8 +160,10 @@ impl Workspace {
         self.append_rc(SHORT_LIVED);
         if matches!(self.bazel, Bazel::Debian) {
             let classes = classes();
+            // Java's SHA-256 is slow where only its quick compiler runs; Bazel's BLAKE3 is native code.
             self.append_rc(&format!(
-                "startup --host_jvm_args=-XX:SharedArchiveFile={}\n\
+                "startup --digest_function=blake3\n\
+                 startup --host_jvm_args=-XX:AOTCache={}\n\
                  startup --host_jvm_args=-XX:+UseTransparentHugePages\n",
                 classes.display()
             ));
@@ -300,6 +303,7 @@ impl Workspace {
             local: Vec::new(),
             turn: Mutex::new(()),
             plus: OnceLock::new(),
+            info: Mutex::default(),
             reaper: OnceLock::new(),
             scratch: None,
         }
@@ -321,11 +325,17 @@ impl Workspace {
     /// Has all actions run by this engine from now on.
     pub fn use_remote(&mut self, engine: &RemoteExecution) {
         self.runner = "remote";
+        self.hash_as_caches_do();
         self.append_rc(&format!(
             "build --remote_executor={} --remote_default_exec_properties=OSFamily=linux\n\
              build --spawn_strategy=remote\n",
             engine.address()
         ));
+    }
+
+    /// Has Bazel name what it makes by its SHA-256, as it does unless told otherwise, and as caches and engines of others do.
+    pub fn hash_as_caches_do(&self) {
+        self.append_rc("startup --digest_function=sha256\n");
     }
 
     /// Lets actions of a kind, such as `CopyFile`, run outside of the sandbox.
@@ -384,7 +394,7 @@ impl Workspace {
 
     /// Where Bazel's external repositories are.
     pub fn external(&self) -> PathBuf {
-        PathBuf::from(self.info("output_base")).join("external")
+        self.info("output_base").join("external")
     }
 
     /// The directory of a repository that the extension `oci` makes, if it was fetched.
@@ -415,11 +425,14 @@ impl Workspace {
 
     /// The path of an output, without the links that Bazel makes in the workspace.
     pub fn output(&self, relative: &str) -> PathBuf {
-        PathBuf::from(self.info("bazel-bin")).join(relative)
+        self.info("bazel-bin").join(relative)
     }
 
-    fn info(&self, key: &str) -> String {
-        self.succeed(&["info", key]).stdout.trim_end().to_owned()
+    /// A directory that `bazel info` names, where it is with the workspace's own options: no flag that a test gives moves it.
+    pub fn info(&self, key: &'static str) -> PathBuf {
+        let mut known = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = || self.succeed(&["info", key]).stdout.trim_end().into();
+        known.entry(key).or_insert_with(ask).clone()
     }
 
     /// Runs Bazel.
@@ -506,12 +519,12 @@ impl Workspace {
 fn classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     CLASSES.get_or_init(|| {
-        let classes = Root::get().class_archives().join("bazel.jsa");
+        let classes = Root::get().class_archives().join("bazel.aot");
         if !classes.exists() {
             let directory = classes.parent().expect("a directory");
             fs::create_dir_all(directory).expect("can be made");
             let made = tempfile::tempdir_in(directory).expect("a directory");
-            let archive = made.path().join("bazel.jsa");
+            let archive = made.path().join("bazel.aot");
             let scratch = scratch();
             let mut workspace = Workspace::make(
                 scratch.path(),
@@ -523,7 +536,7 @@ fn classes() -> &'static Path {
             );
             workspace.append_rc(SHORT_LIVED);
             workspace.append_rc(&format!(
-                "startup --host_jvm_args=-XX:ArchiveClassesAtExit={}\n",
+                "startup --host_jvm_args=-XX:AOTCacheOutput={}\n",
                 archive.display()
             ));
             workspace.share(made.path());

@@ -55,9 +55,9 @@ fn the_page_on_ci_is_true() {
         .succeed(&["cquery", "--output=files", program])
         .stdout;
     job.workspace.succeed(&job.arguments("build @oci_pull_all"));
-    let root = job.workspace.succeed(&["info", "execution_root"]).stdout;
+    let root = job.workspace.info("execution_root");
     let kept = cache.path().join("oci-pull-all");
-    fs::copy(Path::new(root.trim_end()).join(listed.trim_end()), &kept).expect("can be copied");
+    fs::copy(root.join(listed.trim_end()), &kept).expect("can be copied");
 
     let mut next = Job::new(&registry, cache.path());
     next.workspace.set_env("OCI_PULL_ALL_TOOL", kept.to_str());

@@ -21,6 +21,7 @@ impl Case {
         let digest = registry.digest("library/debian", "stable");
         let layers = registry.layers(&digest);
         let workspace = Workspace::on_debian("caches", &registry);
+        workspace.hash_as_caches_do();
         Self {
             registry,
             layers,
@@ -97,6 +98,7 @@ fn layouts_are_cached_without_their_base() {
 
     // The links are relative, so they are right in every output base.
     let mut second = Workspace::on_debian("caches", &case.registry);
+    second.hash_as_caches_do();
     second.share(workspace.directory());
     second.set_env(
         "OCI_PULL_ALL_STORE",

@@ -268,11 +268,14 @@ fn log(workspace: &Workspace, test: &str, more: &[&str], end: End) -> String {
     } else {
         workspace.fail(&arguments)
     };
-    let logs = workspace.succeed(&[&["info", "bazel-testlogs"][..], more].concat());
-    let test = test.trim_start_matches("//").replace(':', "/");
+    let test = test.replace(':', "/");
+    let logs = workspace
+        .info("bazel-testlogs")
+        .join(test.trim_start_matches('/'));
     let read = |name: &str| {
-        let file = format!("{}/{test}/{name}", logs.stdout.trim_end());
-        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}: {said}"))
+        let file = logs.join(name);
+        fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{}: {error}: {said}", file.display()))
     };
     // The report is ours, and not what Bazel makes of a test without one.
     let report = read("test.xml");

@@ -1,7 +1,6 @@
 //! Scans as ordinary tests: real scanners on what Bazel builds, with no network and no flags.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
@@ -13,7 +12,8 @@ use serde_json::Value;
 /// A file of a test's outputs, which Bazel zips.
 fn output(workspace: &Workspace, test: &str, name: &str) -> Vec<u8> {
     let unpacked = scratch();
-    let archive = testlogs(workspace)
+    let archive = workspace
+        .info("bazel-testlogs")
         .join(test)
         .join("test.outputs/outputs.zip");
     let status = Command::new("python3")
@@ -29,15 +29,10 @@ fn output(workspace: &Workspace, test: &str, name: &str) -> Vec<u8> {
     fs::read(unpacked.path().join(name)).unwrap_or_else(|e| panic!("{test}: {name}: {e}"))
 }
 
-fn testlogs(workspace: &Workspace) -> PathBuf {
-    let run = workspace.succeed(&["info", "bazel-testlogs"]);
-    PathBuf::from(run.stdout.trim_end())
-}
-
 /// Runs a test that must fail; returns what it wrote.
 fn failing(workspace: &Workspace, test: &str) -> String {
     workspace.fail(&["test", &format!("//:{test}")]);
-    let log = testlogs(workspace).join(test).join("test.log");
+    let log = workspace.info("bazel-testlogs").join(test).join("test.log");
     fs::read_to_string(&log).unwrap_or_else(|e| panic!("{}: {e}", log.display()))
 }
 

@@ -10,8 +10,7 @@ fn debians_bazel_has_its_native_library() {
     // Without it, Bazel sees neither ctime nor inode of a file, and goes on.
     let scratch = scratch();
     let workspace = Workspace::in_directory(scratch.path(), Bazel::Debian, "fifty", &[]);
-    let base = workspace.succeed(&["info", "output_base"]).stdout;
-    let log = format!("{}/java.log", base.trim_end());
-    let log = fs::read_to_string(&log).unwrap_or_else(|e| panic!("{log}: {e}"));
+    let log = workspace.info("output_base").join("java.log");
+    let log = fs::read_to_string(&log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
     assert!(!log.contains("Failed to load JNI library"), "{log}");
 }
