@@ -181,13 +181,13 @@ impl LayoutImages {
                     media_type: layer.media_type.clone(),
                 });
             }
-            if manifest.may_be_image(descriptor.platform.as_ref()) {
+            if manifest.may_be_image() {
                 config_bytes = config_bytes.saturating_add(manifest.config.size);
                 check_configs(std::iter::once(config_bytes))?;
             }
             let config = image_config(layout, &descriptor, &manifest)?;
             let platform = config.as_ref().map(|config| config.platform.clone());
-            listed.found(&descriptor, manifest.role(platform.clone()));
+            listed.found(&descriptor, platform.clone());
             if let Some(config) = config {
                 descriptor.platform = descriptor.platform.or(platform);
                 held.push(FoundImage {
@@ -252,7 +252,7 @@ fn image_config(
     descriptor: &Descriptor,
     image: &ImageManifest,
 ) -> Result<Option<ImageConfig>, ImageNotFound> {
-    if !image.may_be_image(descriptor.platform.as_ref()) {
+    if !image.may_be_image() {
         return Ok(None);
     }
     let bytes = read_blob(layout, &image.config.digest, MAX_CONFIG_SIZE)?;

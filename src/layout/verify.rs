@@ -365,11 +365,11 @@ impl Verifier<'_> {
             self.check_presence(subject, blob);
         }
         let mut config = None;
-        if self.check_bytes(subject, &image.config, None) && image.may_be_image(listed) {
+        if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
             config = self.read_config(subject, listed, image);
         }
         let platform = config.as_ref().map(|config| config.platform.clone());
-        self.listed.found(entry, image.role(platform));
+        self.listed.found(entry, platform);
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
         let mut entries = Vec::new();
         for layer in &image.layers {

@@ -120,12 +120,14 @@ impl ImageConfig {
     }
 }
 
-/// Whether others, who take what is refused here, would find a file system in a document.
-pub(crate) fn has_rootfs(bytes: &[u8]) -> bool {
+/// Whether others, who take what is refused here, would find all these members in a document.
+pub(crate) fn has_members(bytes: &[u8], names: &[&str]) -> bool {
     // Go reads what is not UTF-8 all the same.
     let text = String::from_utf8_lossy(bytes);
     match read::<BTreeMap<String, Value>>(text.as_bytes()) {
-        Ok(members) => members.keys().any(|key| folds_to(key, "rootfs")),
+        Ok(members) => names
+            .iter()
+            .all(|name| members.keys().any(|key| folds_to(key, name))),
         Err(error) => error.is_data() && text.trim_start().starts_with('{'),
     }
 }

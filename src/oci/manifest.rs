@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE, has_rootfs};
+use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE, has_members};
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::platform::Platform;
@@ -295,7 +295,8 @@ pub(crate) struct Listed {
     indexes: BTreeMap<Digest, Vec<Entry>>,
     /// What a layout lists, which is no image as a whole.
     roots: Vec<Entry>,
-    roles: HashMap<Digest, Role<Platform>>,
+    /// Of what was read, for what its config says that it is an image, if it is one.
+    read: HashMap<Digest, Option<Platform>>,
 }
 
 /// An entry of an index.
@@ -318,17 +319,6 @@ struct ForDefault<'a> {
     is_offered: bool,
 }
 
-/// What a manifest is.
-#[derive(Debug)]
-pub(crate) enum Role<P> {
-    /// An image for a platform, by its config.
-    Image(P),
-    /// No image, as its config says, to whom others do not ask.
-    Unclear,
-    /// No image to anybody.
-    Artifact,
-}
-
 impl Listed {
     /// Adds an index.
     pub(crate) fn add_index(&mut self, digest: &Digest, index: &ImageIndex) {
@@ -341,11 +331,12 @@ impl Listed {
         self.roots.extend(entries(listed));
     }
 
-    /// Says what a manifest is that was read as this entry lists it; of others it is what they are listed as.
-    pub(crate) fn found(&mut self, entry: &Descriptor, role: Role<Platform>) {
+    /// Says for what a manifest is an image, if it is one, that was read as this entry lists it; others are what they
+    /// are listed as.
+    pub(crate) fn found(&mut self, entry: &Descriptor, by_config: Option<Platform>) {
         // What is listed for no platform is for that reason no image.
         if !entry.platform.as_ref().is_some_and(Platform::is_unknown) {
-            self.roles.insert(entry.digest.clone(), role);
+            self.read.insert(entry.digest.clone(), by_config);
         }
     }
 
@@ -355,20 +346,16 @@ impl Listed {
             return None;
         }
         let told = entry.told.as_ref();
-        match self.roles.get(&entry.digest) {
-            Some(Role::Image(by_config)) => Some(told.unwrap_or(by_config)),
-            Some(Role::Unclear | Role::Artifact) => None,
+        match self.read.get(&entry.digest) {
+            Some(by_config) => Some(told.unwrap_or(by_config.as_ref()?)),
             None => told,
         }
     }
 
     /// Whether an entry is known to be no image.
     fn is_other(&self, entry: &Entry) -> bool {
-        let is_read = matches!(
-            self.roles.get(&entry.digest),
-            Some(Role::Unclear | Role::Artifact)
-        );
-        is_read || !matches!(entry.kind, Kind::Manifest | Kind::Index)
+        let read = self.read.get(&entry.digest);
+        read.is_some_and(Option::is_none) || !matches!(entry.kind, Kind::Manifest | Kind::Index)
     }
 
     fn is_default(&self, entry: &Entry) -> bool {
@@ -605,22 +592,9 @@ impl ImageManifest {
         self.config.media_type.kind() == Kind::Config
     }
 
-    /// What it is, if by its config it is an image for `platform`, or none.
-    pub(crate) fn role<P>(&self, platform: Option<P>) -> Role<P> {
-        match platform {
-            Some(platform) => Role::Image(platform),
-            None if self.other_layer().is_none() && self.may_be_image(None) => Role::Unclear,
-            None => Role::Artifact,
-        }
-    }
-
-    /// Whether its config must tell what it is, where an index lists it for a platform, or none.
-    pub(crate) fn may_be_image(&self, listed: Option<&Platform>) -> bool {
-        let claims = self.claims_to_be_image();
-        match self.other_layer() {
-            None => claims || self.config.size <= MAX_CONFIG_SIZE,
-            Some(_) => claims && !listed.is_some_and(Platform::is_unknown),
-        }
+    /// Whether its config must tell what it is.
+    pub(crate) fn may_be_image(&self) -> bool {
+        self.claims_to_be_image() || self.config.size <= MAX_CONFIG_SIZE
     }
 
     /// The image's config if this is an image and no artifact: its layers are of file
@@ -628,43 +602,57 @@ impl ImageManifest {
     ///
     /// `config` are the config's bytes, and `listed` is what the index says that it is for, which counts more
     /// than what the config says: one image may be listed for several platforms. What others may take for an
-    /// image, and is none by this, is an error: what calls its config an image's, and has another, or other layers, and
-    /// an image that is listed for no platform.
+    /// image, and is none by this, is an error: what calls its config an image's, and has another; what has an image's
+    /// config, and other layers; and an image that is listed for no platform, by a name for that, which no scan of the
+    /// index's platforms would see.
     pub fn image(
         &self,
         config: &[u8],
         listed: Option<&Platform>,
     ) -> Result<Option<ImageConfig>, BadImage> {
-        if !self.may_be_image(listed) {
+        let told = listed.filter(|listed| !listed.is_unknown());
+        let is_hidden = listed.is_some() && told.is_none();
+        if !self.may_be_image() || (is_hidden && !listed.is_some_and(Platform::is_called_unknown)) {
             return Ok(None);
         }
-        if let Some(listed) = listed.filter(|listed| listed.is_unknown()) {
-            return self.check_hidden(config, listed);
-        }
-        let claims = self.claims_to_be_image() && self.other_layer().is_none();
+        let other_layer = self.other_layer();
+        let is_doubtful = is_hidden || other_layer.is_some();
+        let claims = self.claims_to_be_image() && !is_doubtful;
+        let digest = self.config.digest.clone();
         let read = match ImageConfig::parse(config) {
             Ok(read) => read,
-            Err(source) if claims || (!self.layers.is_empty() && has_rootfs(config)) => {
-                let digest = self.config.digest.clone();
-                return Err(BadImage::Config { digest, source });
+            Err(source) => {
+                // What nobody else says for which platform it is, it must say itself.
+                let parts: &[_] = if is_doubtful && told.is_none() {
+                    &["rootfs", "os", "architecture"]
+                } else {
+                    &["rootfs"]
+                };
+                return if claims || (!self.layers.is_empty() && has_members(config, parts)) {
+                    Err(BadImage::Config { digest, source })
+                } else {
+                    Ok(None)
+                };
             }
-            Err(_) => return Ok(None),
         };
         let (diff_ids, layers) = (read.diff_ids.len(), self.layers.len());
-        let is_unknown = listed.unwrap_or(&read.platform).is_unknown();
-        let digest = self.config.digest.clone();
-        if let Some(layer) = self.other_layer() {
-            return match (is_unknown, diff_ids == layers) {
-                (false, true) => Err(BadImage::Layer {
+        let is_unknown = told.unwrap_or(&read.platform).is_unknown();
+        if is_doubtful {
+            // Of nothing, nothing can be run.
+            if layers == 0 || diff_ids != layers || is_unknown {
+                return Ok(None);
+            }
+            let platform = Box::new(read.platform);
+            return Err(match other_layer.filter(|_| !is_hidden) {
+                Some(layer) => BadImage::Layer {
                     layer: layer.digest.clone(),
                     media_type: layer.media_type.clone(),
-                }),
-                _ => Ok(None),
-            };
+                },
+                None => BadImage::Hidden { platform },
+            });
         }
         match (is_unknown, diff_ids == layers) {
             (false, true) => Ok(Some(read)),
-            // Of nothing, nothing can be run.
             (true, _) if layers == 0 => Ok(None),
             (true, true) => Err(BadImage::Unnamed { digest }),
             (_, false) if claims => Err(BadImage::DiffIds {
@@ -673,28 +661,6 @@ impl ImageManifest {
                 layers,
             }),
             (_, false) => Ok(None),
-        }
-    }
-
-    /// What is listed for no platform, by a name for that, must not be an image, which no scan of the index's platforms
-    /// would see.
-    fn check_hidden(
-        &self,
-        config: &[u8],
-        listed: &Platform,
-    ) -> Result<Option<ImageConfig>, BadImage> {
-        let names = [&listed.os, &listed.architecture];
-        match ImageConfig::parse(config) {
-            Ok(config)
-                if names.iter().any(|name| *name == "unknown")
-                    && !self.layers.is_empty()
-                    && config.diff_ids.len() == self.layers.len()
-                    && !config.platform.is_unknown() =>
-            {
-                let platform = Box::new(config.platform);
-                Err(BadImage::Hidden { platform })
-            }
-            _ => Ok(None),
         }
     }
 }
@@ -822,25 +788,24 @@ mod tests {
                 amd64,
                 "{media_type}"
             );
-            let other = told(media_type, &statement, &config, None);
-            if media_type == oci.as_str() {
-                let error = other.unwrap_err();
+            for platform in [None, Some("linux/amd64")] {
+                let error = told(media_type, &statement, &config, platform).unwrap_err();
                 assert!(
                     error.contains("vnd.in-toto+json, which is no layer's"),
                     "{error}"
                 );
-                let unlike = config.replace(platform, r#""os":"unknown""#);
-                assert_eq!(told(media_type, &statement, &unlike, None), Ok(None));
-                assert_eq!(told(media_type, &statement, "{}", None), Ok(None));
-            } else {
-                assert_eq!(other, Ok(None));
             }
             let listed = Some("linux/amd64/v1");
             assert!(told(media_type, &layer, &config, listed).unwrap().is_some());
             let unknown = Some("unknown/unknown");
-            assert_eq!(told(media_type, &statement, &config, unknown), Ok(None));
-            let error = told(media_type, &layer, &config, unknown).unwrap_err();
-            assert!(error.contains("an image for linux/amd64"), "{error}");
+            for layer in [&layer, &statement] {
+                let error = told(media_type, layer, &config, unknown).unwrap_err();
+                assert!(error.contains("an image for linux/amd64"), "{error}");
+                // Go reads the last of two.
+                let twice = config.replace(r#""os""#, r#""os":"windows","os""#);
+                let error = told(media_type, layer, &twice, unknown).unwrap_err();
+                assert!(error.contains("cannot be used"), "{error}");
+            }
             let unlike = config.replace("linux", "unknown");
             assert_eq!(told(media_type, &layer, &unlike, unknown), Ok(None));
             // Some run what does not say for what it is.
@@ -859,6 +824,80 @@ mod tests {
         let error = told(oci.as_str(), "", &config, None).unwrap_err();
         assert!(error.contains("1 diff_ids"), "{error}");
         assert_eq!(told("a/b", "", &config, None), Ok(None));
+    }
+
+    /// The configs of artifacts, as those write them who make them.
+    #[test]
+    fn artifacts_are_no_images() {
+        let artifact = |config_type: &str, config: &str, layer_type: &str, listed: Option<&str>| {
+            let layer = format!(r#"{{"mediaType":"{layer_type}","digest":"{EMPTY}","size":1}}"#);
+            let text = manifest(&format!(r#","layers":[{layer}]"#));
+            let named = format!(r#"{{"mediaType":"{config_type}","digest""#);
+            let text = text.replacen(r#"{"digest""#, &named, 1);
+            let manifest = parse(&text, None).unwrap();
+            let listed = listed.map(|listed| listed.parse().unwrap());
+            let image = manifest.as_image().unwrap();
+            image.image(config.as_bytes(), listed.as_ref()).unwrap()
+        };
+        let oci = MediaType::OCI_CONFIG;
+        let rootfs = format!(r#""rootfs":{{"type":"layers","diff_ids":["{EMPTY}"]}}"#);
+        let signature = format!(r#"{{"architecture":"","os":"","config":{{}},{rootfs}}}"#);
+        let statement = signature.replace("\"\"", "\"unknown\"");
+        let model = rootfs.replace("layers", "rootfs");
+        let model = format!(r#"{{"config":{{"format":"gguf"}},"descriptor":{{}},{model}}}"#);
+        let module = r#"{"created":"2026-01-01T00:00:00Z","architecture":"wasm","os":"wasip2","layerDigests":["sha256:x"]}"#;
+        for (config_type, config, layer_type) in [
+            (
+                "application/vnd.cncf.helm.config.v1+json",
+                r#"{"name":"x","version":"1","apiVersion":"v2"}"#,
+                "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+            ),
+            (
+                oci.as_str(),
+                &signature,
+                "application/vnd.dev.cosign.simplesigning.v1+json",
+            ),
+            (
+                "application/json",
+                &signature,
+                "application/vnd.dev.cosign.simplesigning.v1+json",
+            ),
+            (
+                oci.as_str(),
+                "{}",
+                "application/vnd.dev.cosign.simplesigning.v1+json",
+            ),
+            (oci.as_str(), &statement, "application/vnd.in-toto+json"),
+            (
+                "application/vnd.aquasec.trivy.config.v1+json",
+                "{}",
+                "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip",
+            ),
+            (
+                MediaType::OCI_EMPTY.as_str(),
+                "{}",
+                "application/octet-stream",
+            ),
+            (
+                "application/vnd.wasm.config.v0+json",
+                module,
+                "application/wasm",
+            ),
+            (
+                "application/vnd.docker.ai.model.config.v0.1+json",
+                &model,
+                "application/vnd.docker.ai.gguf.v3",
+            ),
+            ("application/x", "no JSON", "application/x"),
+        ] {
+            for listed in [None, Some("unknown/unknown")] {
+                assert_eq!(
+                    artifact(config_type, config, layer_type, listed),
+                    None,
+                    "{config}"
+                );
+            }
+        }
     }
 
     #[test]

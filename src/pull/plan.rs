@@ -92,9 +92,8 @@ impl PullPlan {
 
     /// Tells images from artifacts, once the configs are in the store.
     fn find_images(&mut self, store: &Store) -> Result<(), PullError> {
-        let images = self.manifests.iter();
-        let images = images.filter_map(|(entry, manifest)| Some((entry, manifest.as_image()?)));
-        check_configs(unclear(images).map(|image| image.config.size))?;
+        let manifests = self.manifests.iter().map(|(_, manifest)| manifest);
+        check_configs(unclear(manifests).map(|image| image.config.size))?;
         let mut known = HashSet::new();
         let mut listed = Listed::default();
         for (descriptor, manifest) in &self.manifests {
@@ -103,7 +102,7 @@ impl PullPlan {
             };
             let config = read_image(store, descriptor, image)?;
             let platform = config.as_ref().map(|config| config.platform.clone());
-            listed.found(descriptor, image.role(platform));
+            listed.found(descriptor, platform);
             if let Some(config) = config {
                 let pulled = PulledImage {
                     manifest: descriptor.bare(),
@@ -219,11 +218,10 @@ impl PullPlan {
 
 /// Those whose configs must tell what they are.
 fn unclear<'a>(
-    images: impl Iterator<Item = (&'a Descriptor, &'a ImageManifest)>,
+    manifests: impl Iterator<Item = &'a Manifest>,
 ) -> impl Iterator<Item = &'a ImageManifest> {
-    images
-        .filter(|(entry, image)| image.may_be_image(entry.platform.as_ref()))
-        .map(|(_, image)| image)
+    let images = manifests.filter_map(Manifest::as_image);
+    images.filter(|image| image.may_be_image())
 }
 
 /// The config of an image, if it is one; the store has it.
@@ -237,7 +235,7 @@ fn read_image(
         digest: descriptor.digest.clone(),
         source,
     };
-    if !image.may_be_image(descriptor.platform.as_ref()) {
+    if !image.may_be_image() {
         return Ok(None);
     }
     if *size > MAX_CONFIG_SIZE {
@@ -337,10 +335,8 @@ impl<'a> Planner<'a> {
     ) -> Result<Vec<Descriptor>, PullError> {
         let silent = manifests.iter().filter(|entry| entry.platform.is_none());
         let read = self.manifests(silent.cloned().collect()).await?;
-        let images = read
-            .iter()
-            .filter_map(|read| Some((&read.descriptor, read.manifest.as_image()?)));
-        let configs: Vec<_> = unclear(images).map(|image| image.config.clone()).collect();
+        let below = read.iter().map(|read| &read.manifest);
+        let configs: Vec<_> = unclear(below).map(|image| image.config.clone()).collect();
         check_configs(configs.iter().map(|config| config.size))?;
         self.fetch_blobs(plan, &configs).await?;
         let mut platforms = HashMap::new();
@@ -350,7 +346,7 @@ impl<'a> Planner<'a> {
             if let Some(image) = read.manifest.as_image() {
                 let config = read_image(self.store, &read.descriptor, image)?;
                 let platform = config.map(|config| config.platform);
-                listed.found(&read.descriptor, image.role(platform.clone()));
+                listed.found(&read.descriptor, platform.clone());
                 platforms.insert(read.descriptor.digest.clone(), platform);
             }
         }

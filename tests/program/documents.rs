@@ -1609,17 +1609,53 @@ fn what_some_run_is_no_artifact() {
         "by its config it is an image, but its layer sha256:",
         "which is no layer's",
     ]);
+    // crane looks at no media type of a config, and Docker takes some for those of one.
+    for media_type in [
+        "application/json",
+        "application/octet-stream",
+        "",
+        EMPTY,
+        "a/b",
+    ] {
+        let problem = [
+            "by its config it is an image, but its layer sha256:",
+            "which is no layer's",
+        ];
+        let disguised = |text: &str| statement(text).replace(CONFIG, media_type);
+        let (image, manifest) = content(same, disguised);
+        pull(&new_user(), image.clone(), &[]).failed(&problem);
+        let user = new_user();
+        let layout = user.path("layout");
+        let entry = add_blob(&layout, MANIFEST, manifest.as_bytes());
+        let manifest: Value = serde_json::from_str(&manifest).expect("it is JSON");
+        for blob in [&manifest["config"], &manifest["layers"][0]] {
+            add_blob(&layout, text(&blob["mediaType"]), &bytes(&image, blob));
+        }
+        write_index(&layout, &[entry]);
+        user.run(&["verify", "layout"]).failed(&problem);
+        unpack(&user, "root").failed(&problem);
+    }
     let nameless = |text: &str| text.replace("\"linux\"", "\"\"");
-    let (signature, _) = content(nameless, statement);
-    let user = new_user();
-    pull(&user, signature, &[]).succeeded();
-    assert_eq!(platforms(&user), Vec::<String>::new());
+    for media_type in [CONFIG, "application/json", EMPTY] {
+        let disguised = |text: &str| statement(text).replace(CONFIG, media_type);
+        let (signature, _) = content(nameless, disguised);
+        let user = new_user();
+        pull(&user, signature, &[]).succeeded();
+        assert_eq!(platforms(&user), Vec::<String>::new());
+        user.run(&["verify", "out"]).succeeded();
+    }
 
     let unknown = json!({"os": "unknown", "architecture": "unknown"});
-    let image = index_of(&[json!({"platform": unknown})]);
-    pull(&new_user(), image, &[]).failed(&[
-        "by its config it is an image for linux/amd64, but its index lists it for an unknown one",
-    ]);
+    for layers in [same as fn(&str) -> String, statement] {
+        let (mut image, manifest) = content(same, layers);
+        let mut entry = image.add(MANIFEST, manifest.into_bytes());
+        entry["platform"] = unknown.clone();
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
+        let image = image.with_root(INDEX, index.to_string().into_bytes());
+        pull(&new_user(), image, &[]).failed(&[
+            "by its config it is an image for linux/amd64, but its index lists it for an unknown one",
+        ]);
+    }
 }
 
 #[test]
