@@ -208,6 +208,7 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         source,
     };
     let file: File = io_failed("open", archive, open_regular(archive))?;
+    let length = io_failed("read", archive, file.metadata())?.len();
     let mut reader = Archive::new(BufReader::with_capacity(1 << 20, file));
     let mut imported = Imported::default();
     while let Some(file) = reader.next().map_err(failed)? {
@@ -228,6 +229,10 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         };
         // What was left half-written may be wrong, and these bytes cost little.
         writer.restart()?;
+        // What the archive cannot have, it will not bring.
+        if size <= length {
+            writer.reserve()?;
+        }
         let mut end = 0;
         let mut stored = Ok(());
         reader

@@ -205,6 +205,9 @@ fn of_store(error: &StoreError) -> &'static str {
                 ", which the store needs: put right what is there, or set OCI_PULL_ALL_STORE (--store) to another directory"
             }
         },
+        StoreError::Room { .. } => {
+            ": make room there, or set OCI_PULL_ALL_STORE (--store) to another directory; with --no-store, --output"
+        }
         StoreError::Lost(_) => {
             ". Pull its image again; oci-pull-all store verify tells what else was altered"
         }

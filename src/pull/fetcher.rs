@@ -231,6 +231,10 @@ impl BlobFetch {
                 return Ok(());
             };
             let answer = self.open(&first, &mut Backoff::default()).await?;
+            // What a manifest alone says of a size may be anything.
+            if answer.body.tells_size() {
+                self.writer.reserve()?;
+            }
             // Without ranges one connection brings everything.
             ranges = ranges && !answer.body.is_whole();
             let got = if ranges {

@@ -222,7 +222,8 @@ pub async fn pull(
     let writer = LayoutWriter::begin(output, &plan.root, None, &plan.referrers.indexes())?;
     let filling = Filling::begin(output);
     let blobs = plan.blobs(selection.shallow)?;
-    reporter.expect(blobs.iter().map(|blob| blob.size).sum());
+    let sizes = blobs.iter().map(|blob| blob.size);
+    reporter.expect(sizes.fold(0, u64::saturating_add));
     planner.fetch(&mut plan, &blobs).await?;
 
     let manifests = plan.manifests.iter().chain(plan.referrers.manifests());

@@ -34,6 +34,8 @@ impl Ranges {
 pub(crate) struct Body {
     range: Range<u64>,
     whole: bool,
+    /// Whether it tells the size of all of the blob, which is what it should be.
+    tells_size: bool,
     what: Subject,
     host: String,
     response: Response,
@@ -68,17 +70,27 @@ impl Body {
         let Some(range) = range else {
             return Err(RegistryError::Range { what, host });
         };
+        let length = response.content_length();
+        let total = if whole {
+            length
+        } else {
+            total(response.headers())
+        };
         let left = range.end - range.start;
-        match response.content_length() {
-            Some(said) if said != left => Err(RegistryError::Length {
+        let wrong = |said: Option<u64>, right| said.filter(|said| *said != right);
+        let wrong_total = wrong(total, size).map(|said| (said, size));
+        let wrong_length = wrong(length, left).map(|said| (said, left));
+        match wrong_total.or(wrong_length) {
+            Some((said, left)) => Err(RegistryError::Length {
                 what,
                 host,
                 said,
                 left,
             }),
-            _ => Ok(Body {
+            None => Ok(Body {
                 range,
                 whole,
+                tells_size: total.is_some(),
                 what,
                 host,
                 response,
@@ -96,6 +108,11 @@ impl Body {
     /// Whether this is all of the blob, asked for or not.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Whether who sends it has confirmed the size of the blob.
+    pub(crate) fn tells_size(&self) -> bool {
+        self.tells_size
     }
 
     /// The next bytes, which begin at `position` in the blob; `None` at the end.
@@ -136,6 +153,7 @@ impl Body {
             what: self.what.clone(),
             host: self.host.clone(),
             found: position,
+            expected: self.range.end,
         }
     }
 }
@@ -160,6 +178,16 @@ fn content_range(headers: &HeaderMap) -> Option<Range<u64>> {
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
     (first <= last).then_some(first..last.checked_add(1)?)
+}
+
+/// The size of all of which an answer is a part, if it is told.
+fn total(headers: &HeaderMap) -> Option<u64> {
+    let (_, total) = headers
+        .get(header::CONTENT_RANGE)?
+        .to_str()
+        .ok()?
+        .rsplit_once('/')?;
+    total.parse().ok()
 }
 
 #[cfg(test)]

@@ -241,7 +241,9 @@ pub enum RegistryError {
         host: String,
     },
     /// An answer that says that it is longer or shorter than what is asked for.
-    #[error("{what}: {host} announces {said} bytes where there should be {left}")]
+    #[error(
+        "{what}: {host} announces {said} bytes where there should be {left}, by the size that the manifest says"
+    )]
     Length {
         /// What was asked for.
         what: Subject,
@@ -253,7 +255,9 @@ pub enum RegistryError {
         left: u64,
     },
     /// A body without an error that has fewer bytes than the blob.
-    #[error("{what}: {host} ended the answer after {found} bytes")]
+    #[error(
+        "{what}: {host} ended the answer after {found} bytes where there should be {expected}, by the size that the manifest says"
+    )]
     Short {
         /// What was asked for.
         what: Subject,
@@ -261,6 +265,8 @@ pub enum RegistryError {
         host: String,
         /// Where in the blob the answer ended.
         found: u64,
+        /// Where it should have ended.
+        expected: u64,
     },
     /// A list of referrers that is none.
     #[error("{what}: what {host} sent is not an image index")]

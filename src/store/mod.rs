@@ -66,6 +66,18 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is no room for a blob.
+    #[error("cannot reserve room at {path} for {digest}, which has {size} bytes", path = path.display())]
+    Room {
+        /// The blob.
+        digest: Digest,
+        /// Its size by its descriptor, and by who sends it.
+        size: u64,
+        /// Where it is to be written.
+        path: PathBuf,
+        /// Why there is none.
+        source: io::Error,
+    },
     /// What was written is longer or shorter than said.
     #[error("{digest} should have {expected} bytes, but {found} came")]
     Size {

@@ -89,11 +89,20 @@ impl Writer {
             hashed: Mutex::new(Hashed { hasher, offset: 0 }),
             is_named: AtomicBool::new(false),
         };
-        // From here on, what is set aside is given back.
-        let reserved = reserve(&writer.file, size);
-        failed("reserve room for", &writer.path, reserved)?;
         writer.resume()?;
         Ok(writer)
+    }
+
+    /// Sets the room aside that the blob takes, where the file system can: a blob that does not fit is found out before
+    /// it is fetched, and writing to room that is there costs a third less. What it is said to take, whoever sends it
+    /// must have confirmed. What is not used of it is given back in the end.
+    pub(crate) fn reserve(&self) -> Result<(), StoreError> {
+        reserve(&self.file, self.size).map_err(|source| StoreError::Room {
+            digest: self.digest.clone(),
+            size: self.size,
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// How many bytes of the blob are written.
@@ -308,8 +317,7 @@ impl Drop for Writer {
     }
 }
 
-/// Has the file system set `size` bytes aside, where it can: a blob that does not fit is found out
-/// before it is fetched, and writing to room that is there costs a third less.
+/// Has the file system set `size` bytes aside.
 #[cfg(target_os = "linux")]
 fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
@@ -476,8 +484,11 @@ mod tests {
         let store = Store::open(directory.path(), Trust::Seal).unwrap();
         let (digest, _) = blob();
         for size in [1 << 50, i64::MAX.unsigned_abs()] {
-            let error = store.ingest(&digest, size, |_| {}).unwrap_err();
-            assert!(matches!(error, StoreError::Io(_)), "{error}");
+            let Ingest::Writer(writer) = store.ingest(&digest, size, |_| {}).unwrap() else {
+                panic!("the blob is there");
+            };
+            let error = writer.reserve().unwrap_err();
+            assert!(matches!(error, StoreError::Room { .. }), "{error}");
         }
     }
 

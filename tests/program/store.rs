@@ -11,7 +11,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use oci_pull_all_support::{Answer, Content, End, Faulty, Flow, User, blobs, noise, skip, text};
+use oci_pull_all_support::{
+    Answer, Content, End, Faulty, Flow, Seen, User, blobs, digest, noise, skip, text,
+};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -502,6 +504,84 @@ fn allocated(directory: &Path) -> u64 {
     sizes.sum()
 }
 
+/// A manifest may say of a blob that it takes as much as no disk has, or as this one has left.
+#[test]
+fn no_room_is_set_aside_for_a_size_that_nobody_confirms() {
+    type Spoil = fn(&Seen, Answer) -> Answer;
+    let claims = |size: u64, spoil: Spoil| {
+        let mut content = Content::default();
+        let mut layer = content.add(
+            "application/vnd.oci.image.layer.v1.tar",
+            noise(30, MEGABYTE),
+        );
+        layer["size"] = json!(size);
+        let name = text(&layer["digest"]).to_owned();
+        let content = content.finish(&[layer]);
+        let registry = Faulty::start(content.clone(), move |seen, answer| {
+            if seen.path.ends_with(&name) {
+                spoil(seen, answer)
+            } else {
+                answer
+            }
+        });
+        let reference = format!("{}/app@{}", registry.host(), content.digest);
+        (registry, reference)
+    };
+    let honest: Spoil = |_, answer| answer;
+    let silent: Spoil = |seen, mut answer| {
+        answer.headers.retain(|(name, _)| name != "Content-Length");
+        if seen.earlier > 0 {
+            return Answer::new(403, "");
+        }
+        answer
+    };
+    let liar: Spoil = |_, answer| answer.header("Content-Length", "1099511627776000");
+    for (size, answer, problem) in [
+        (
+            1 << 30,
+            honest,
+            "announces 1048576 bytes where there should be 1073741824, by the size that the manifest says",
+        ),
+        (1 << 40, honest, "bytes where there should be 1099511627776"),
+        (
+            i64::MAX.unsigned_abs(),
+            honest,
+            "bytes where there should be 9223372036854775807",
+        ),
+        (1 << 40, silent, "403"),
+        (
+            1_099_511_627_776_000,
+            liar,
+            "which has 1099511627776000 bytes: make room there",
+        ),
+    ] {
+        let (_registry, reference) = claims(size, answer);
+        for store in [&["--store", "store"][..], &["--no-store"]] {
+            let user = new_user();
+            let pull = [&["pull", &reference, "--output", "out"][..], store].concat();
+            let ran = user.run(&pull);
+            let blames_disk = ran.stderr.contains("No space left");
+            assert_eq!(blames_disk, problem.contains("room"), "{}", ran.stderr);
+            ran.failed(&[problem]);
+            let root = user.path("store");
+            assert!(!root.exists() || allocated(&root.join("ingest")) <= 2 * MEGABYTE as u64);
+        }
+    }
+    // Together they are more than a number can be.
+    let layers: Vec<Value> = (0..3)
+        .map(|number| {
+            json!({
+                "mediaType": "application/vnd.oci.image.layer.v1.tar", "size": i64::MAX,
+                "digest": digest(format!("{number}").as_bytes()),
+            })
+        })
+        .collect();
+    let (_registry, reference) = serve(&Content::default().finish(&layers));
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "out"])
+        .failed(&["not found"]);
+}
+
 #[test]
 fn a_failed_pull_gives_back_the_room_that_it_set_aside() {
     let liar = |came: usize| {
@@ -511,7 +591,7 @@ fn a_failed_pull_gives_back_the_room_that_it_set_aside() {
             noise(30, 3 * MEGABYTE),
         );
         layer["size"] = json!(200 * MEGABYTE);
-        let name = oci_pull_all_support::text(&layer["digest"]).to_owned();
+        let name = text(&layer["digest"]).to_owned();
         let content = content.finish(&[layer]);
         let registry = Faulty::start(content.clone(), move |seen, answer| {
             if !seen.path.ends_with(&name) {
