@@ -3,6 +3,8 @@
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
 
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as WINDOW_TOO_LARGE;
+
 use crate::files::open_regular;
 use crate::io::{Tee, drain};
 use crate::oci::descriptor::Compression;
@@ -12,6 +14,9 @@ use crate::tar::reader::is_archive;
 /// The default of the common tools: more costs much time for little space.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
+
+/// The largest window of zstd that is read, as its logarithm: what zstd reads by itself.
+const ZSTD_WINDOW: u32 = 27;
 
 /// What was found while a layer's blob was read.
 pub(crate) struct LayerRead<T, E> {
@@ -134,8 +139,43 @@ fn decompress<'a>(
     Ok(match compression {
         Compression::None => Box::new(reader),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
+            decoder.window_log_max(ZSTD_WINDOW)?;
+            Box::new(Limited(decoder))
+        }
     })
+}
+
+/// The largest file of xz that is read, by the memory that it needs, in KiB: `xz -9` takes 64 MiB.
+const XZ_MEMORY: u32 = 100 << 10;
+
+/// Reads what a file of xz decompresses to.
+pub(super) fn decompress_xz<'a>(reader: impl io::BufRead + 'a) -> Box<dyn Read + 'a> {
+    let reader = lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY);
+    Box::new(Limited(reader))
+}
+
+/// A reader that says what the limit is when what it decompresses needs more memory.
+struct Limited<R>(R);
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf).map_err(|error| {
+            let of_zstd = error.get_ref();
+            let of_zstd = of_zstd.and_then(|error| error.downcast_ref::<zstd::Error>());
+            let is_window = of_zstd.is_some_and(|error| error.is(WINDOW_TOO_LARGE));
+            let (what, limit) = match error.kind() {
+                _ if is_window => ("zstd with a window", (1 << ZSTD_WINDOW) >> 20),
+                io::ErrorKind::OutOfMemory => ("xz with a dictionary", XZ_MEMORY >> 10),
+                _ => return error,
+            };
+            let problem = format!(
+                "it is compressed by {what} that needs more than the limit of {limit} MiB: compress it again with a smaller one"
+            );
+            io::Error::new(io::ErrorKind::InvalidData, problem)
+        })
+    }
 }
 
 /// A writer that compresses.
@@ -185,5 +225,40 @@ impl<W: Write> Write for Compressor<W> {
             Compressor::Gzip(encoder) => encoder.flush(),
             Compressor::Zstd(encoder) => encoder.flush(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(mut reader: Box<dyn Read + '_>) -> String {
+        let read = io::copy(&mut reader, &mut io::sink());
+        read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_told() {
+        // A frame with a window and one empty block (RFC 8878, 3.1.1).
+        let zstd = |window_log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, (window_log - 10) << 3, 1, 0, 0];
+        let fits = zstd(27);
+        let mut fits = decompress(&fits[..], Compression::Zstd).unwrap();
+        assert_eq!(io::copy(&mut fits, &mut io::sink()).unwrap(), 0);
+        let larger = zstd(28);
+        let error = failure(decompress(&larger[..], Compression::Zstd).unwrap());
+        assert!(error.contains("limit of 128 MiB: compress it"), "{error}");
+
+        // The header of a block with one filter, LZMA2 (the .xz file format 1.2, 3.1), and its CRC32.
+        let xz = |dictionary: u8| {
+            let block = [2, 0, 0x21, 1, dictionary, 0, 0, 0];
+            let mut crc = flate2::Crc::new();
+            crc.update(&block);
+            let begin = *b"\xfd7zXZ\0\0\0\xff\x12\xd9\x41";
+            [&begin[..], &block, &crc.sum().to_le_bytes(), &[0; 4]].concat()
+        };
+        let error = failure(decompress_xz(&xz(34)[..]));
+        assert!(error.contains("limit of 100 MiB: compress it"), "{error}");
+        let error = failure(decompress_xz(&xz(28)[..]));
+        assert!(!error.contains("limit"), "{error}");
     }
 }

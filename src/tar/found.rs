@@ -6,10 +6,8 @@ use std::path::Path;
 use crate::files::open_regular;
 use crate::oci::descriptor::Compression;
 
-use super::compression::open;
+use super::compression::{decompress_xz, open};
 
-/// The largest dictionary that a file of xz may ask for, in KiB: that of `xz -9`, and what its program needs beside.
-const XZ_MEMORY: u32 = 100 << 10;
 /// What files are read through.
 const BUFFER: usize = 256 * 1024;
 const AR_MAGIC: &[u8] = b"!<arch>\n";
@@ -45,10 +43,7 @@ pub(crate) fn open_archive<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<
     let head = reader.fill_buf()?;
     match Packing::of(head)? {
         Packing::Layer(compression) => open(reader, compression),
-        Packing::Xz => {
-            let reader = lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY);
-            Ok(Box::new(reader))
-        }
+        Packing::Xz => Ok(decompress_xz(reader)),
         Packing::Debian => open_archive(BufReader::new(debian_data(reader)?)),
     }
 }

@@ -1659,6 +1659,22 @@ fn what_some_run_is_no_artifact() {
 }
 
 #[test]
+fn a_layer_that_takes_too_much_memory_to_read_is_told() {
+    // A frame with a window of 1 GiB (RFC 8878, 3.1.1), in which there is one empty block.
+    let window = (30 - 10) << 3;
+    let blob = [0x28, 0xb5, 0x2f, 0xfd, 0, window, 1, 0, 0];
+    let user = new_user();
+    let layer = add_blob(&user.path("layout"), &format!("{LAYER}+zstd"), &blob);
+    layout_of(&user, &layer, &digest(b""));
+    let problem = [
+        text(&layer["digest"]),
+        "zstd with a window that needs more than the limit of 128 MiB",
+    ];
+    unpack(&user, "root").failed(&problem);
+    user.run(&["verify", "layout"]).failed(&problem);
+}
+
+#[test]
 fn two_images_of_one_platform_are_told() {
     let listed = |change: fn(&mut Value)| {
         let (mut content, image) = content(same, same);
