@@ -2,6 +2,9 @@
 
 use std::fmt::{Display, Write as _};
 
+use icu_properties::props::DefaultIgnorableCodePoint;
+use icu_properties::{CodePointSetData, CodePointSetDataBorrowed};
+
 /// An error with its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -67,22 +70,15 @@ pub fn shown_in_lines(text: &str) -> String {
     shown
 }
 
-/// Control characters, line separators, and characters without a width of their own: those of bidirectional
-/// text (UAX #9) and those that hide in a name (UTS #39).
+/// Control characters, line separators, and characters without a width of their own: those that Unicode has ignored
+/// where they are not known, among them those of bidirectional text (UAX #44, `Default_Ignorable_Code_Point`), and
+/// those of interlinear text. What goes with the character before it, such as an accent, is seen there.
 fn acts_on_others(character: char) -> bool {
+    const IGNORED: CodePointSetDataBorrowed<'static> =
+        CodePointSetData::new::<DefaultIgnorableCodePoint>();
     character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+        || matches!(character, '\u{2028}'..='\u{2029}' | '\u{fff9}'..='\u{fffb}')
+        || IGNORED.contains(character)
 }
 
 /// A string of Starlark, and a basic one of TOML, that means `text`, whatever it holds, to be pasted.
@@ -127,6 +123,47 @@ mod tests {
         assert_eq!(shown_in_lines("a\n\u{7f}b"), "a\n\\u{7f}b");
         let long = shown(&"x".repeat(100_000));
         assert_eq!(long.chars().count(), MAX_SHOWN + 1);
+    }
+
+    #[test]
+    fn what_nobody_sees_is_escaped() {
+        for range in [
+            '\u{7f}'..='\u{9f}',
+            '\u{ad}'..='\u{ad}',
+            '\u{34f}'..='\u{34f}',
+            '\u{61c}'..='\u{61c}',
+            '\u{115f}'..='\u{1160}',
+            '\u{17b4}'..='\u{17b5}',
+            '\u{180b}'..='\u{180f}',
+            '\u{200b}'..='\u{200f}',
+            '\u{2028}'..='\u{202e}',
+            '\u{2060}'..='\u{206f}',
+            '\u{3164}'..='\u{3164}',
+            '\u{fe00}'..='\u{fe0f}',
+            '\u{feff}'..='\u{feff}',
+            '\u{ffa0}'..='\u{ffa0}',
+            '\u{fff0}'..='\u{fffb}',
+            '\u{1bca0}'..='\u{1bca3}',
+            '\u{1d173}'..='\u{1d17a}',
+            '\u{e0000}'..='\u{e0fff}',
+        ] {
+            for character in range {
+                let escaped = character.escape_unicode().to_string();
+                assert_eq!(shown(&character.to_string()), escaped);
+            }
+        }
+        for seen in [
+            "e\u{301}",
+            "é",
+            "字",
+            "한",
+            "\u{2800}",
+            "\u{1f600}",
+            "ـ",
+            "ไ",
+        ] {
+            assert_eq!(shown(seen), seen);
+        }
     }
 
     #[test]
