@@ -137,15 +137,28 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<Folded
 /// An error with JSON's words for what there is and what should be there, which serde calls as Rust does.
 fn in_words(error: serde_json::Error) -> serde_json::Error {
     let text = error.to_string();
-    let parts = ["invalid type: ", "invalid value: "]
-        .iter()
-        .find_map(|head| text.strip_prefix(head))
-        .and_then(|rest| rest.rsplit_once(", expected "))
-        .and_then(|(found, rest)| Some((found, rest.rsplit_once(" at line ")?)));
-    let Some((found, (expected, place))) = parts else {
+    let Some((problem, place)) = text.rsplit_once(" at line ") else {
         return error;
     };
-    let found = match found.split_once(' ').unwrap_or((found, "")) {
+    let missing = problem.strip_prefix("missing field `");
+    let problem = if let Some(key) = missing.and_then(|rest| rest.strip_suffix('`')) {
+        format!("the key {key:?} is missing")
+    } else if let Some((found, expected)) = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|head| problem.strip_prefix(head))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        let (found, expected) = (found_in_words(found), expected_in_words(expected));
+        format!("there is {found} where {expected} should be")
+    } else {
+        return error;
+    };
+    // serde_json takes the place from the end of the text.
+    Error::custom(format!("{problem} at line {place}"))
+}
+
+fn found_in_words(found: &str) -> String {
+    match found.split_once(' ').unwrap_or((found, "")) {
         ("map", _) => "an object".to_owned(),
         ("sequence", _) => "a list".to_owned(),
         ("string", text) => format!("the text {text}"),
@@ -156,8 +169,11 @@ fn in_words(error: serde_json::Error) -> serde_json::Error {
         }
         ("boolean", value) => value.trim_matches('`').to_owned(),
         _ => found.to_owned(),
-    };
-    let expected = match expected {
+    }
+}
+
+fn expected_in_words(expected: &str) -> &str {
+    match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not below 0,",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "f32" | "f64" => "a number",
@@ -165,12 +181,9 @@ fn in_words(error: serde_json::Error) -> serde_json::Error {
         "a sequence" => "a list",
         "a string" => "text",
         "a boolean" => "true or false",
+        other if other.starts_with("struct ") => "an object",
         other => other,
-    };
-    // serde_json takes the place from the end of the text.
-    Error::custom(format!(
-        "there is {found} where {expected} should be at line {place}"
-    ))
+    }
 }
 
 /// Gives keys the case in which the specifications have them.
@@ -547,6 +560,13 @@ mod tests {
         labels: BTreeMap<String, String>,
         list: Vec<Inner>,
         unread: Option<IgnoredAny>,
+        needed: Option<Needed>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Needed {
+        #[serde(rename = "key")]
+        _key: String,
     }
 
     fn failure(text: &str) -> String {
@@ -622,6 +642,18 @@ mod tests {
                 "there is the number 7 where text should be",
             ),
             (r#"{"workKind":true}"#, "there is true where text should be"),
+            (
+                r#"{"list":["x"]}"#,
+                "there is the text \"x\" where an object should be at line 1 column 12",
+            ),
+            (
+                "7",
+                "there is the number 7 where an object should be at line 1",
+            ),
+            (
+                r#"{"needed":{"other":1}}"#,
+                "the key \"key\" is missing at line 1 column 21",
+            ),
         ] {
             let error = told(text);
             assert!(error.starts_with(expected), "{text}: {error}");
