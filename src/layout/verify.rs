@@ -246,8 +246,21 @@ impl Verifier<'_> {
         }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
-            if let Some(platform) = &entry.platform {
+            let platform = entry.platform.as_ref();
+            if let Some(platform) = platform {
                 self.check_platform(&entry.digest, platform);
+            }
+            let media_type = &entry.media_type;
+            if !entry.is_manifest()
+                && !media_type.is_schema_1()
+                && (media_type.is_empty()
+                    || platform.is_some_and(|platform| !platform.is_unknown()))
+            {
+                let media_type = media_type.as_str();
+                let problem = format!(
+                    "it is listed as {media_type:?}, which is no manifest's: some tools take it for an image all the same"
+                );
+                self.add(FaultKind::Odd, &entry.digest, problem);
             }
             if !entry.is_manifest() && (is_present(entry) || !may_be_sparse) {
                 // Its digest is checked with those of the unreferenced.

@@ -115,6 +115,17 @@ impl MediaType {
         name.is_some_and(|name| ["json", "prettyjws"].contains(&name))
     }
 
+    /// Whether Docker reads a config of it as an image's: many registries and tools have called one so.
+    pub(crate) fn is_config_to_docker(&self) -> bool {
+        let others = [
+            "",
+            "application/octet-stream",
+            "application/json",
+            "text/html",
+        ];
+        self.kind() == Kind::Config || others.contains(&self.as_str())
+    }
+
     /// Whether it is not told.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -594,7 +594,7 @@ impl ImageManifest {
 
     /// Whether its config must tell what it is.
     pub(crate) fn may_be_image(&self) -> bool {
-        self.claims_to_be_image() || self.config.size <= MAX_CONFIG_SIZE
+        self.config.size <= MAX_CONFIG_SIZE || self.config.media_type.is_config_to_docker()
     }
 
     /// The image's config if this is an image and no artifact: its layers are of file
@@ -797,6 +797,17 @@ mod tests {
             }
             let listed = Some("linux/amd64/v1");
             assert!(told(media_type, &layer, &config, listed).unwrap().is_some());
+            // Go reads all of these.
+            let deep = format!(r#"{{"deep":{}{}"#, "[".repeat(200), "]".repeat(200));
+            for more in [&deep, r#"{"author":"\ud800""#] {
+                let config = config.replacen('{', &format!("{more},"), 1);
+                for layer in [&layer, &statement] {
+                    let error = told(media_type, layer, &config, None).unwrap_err();
+                    assert!(error.contains("cannot be used"), "{error}");
+                }
+            }
+            let error = told(media_type, &statement, &format!("{config}{{}}"), None).unwrap_err();
+            assert!(error.contains("cannot be used"), "{error}");
             let unknown = Some("unknown/unknown");
             for layer in [&layer, &statement] {
                 let error = told(media_type, layer, &config, unknown).unwrap_err();

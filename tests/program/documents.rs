@@ -350,6 +350,15 @@ fn what_real_images_have_is_taken() {
 }
 
 #[test]
+fn a_config_that_docker_reads_is_read_however_large() {
+    let large = |text: &str| text.to_owned() + &" ".repeat(17 << 20);
+    for media_type in [CONFIG, "application/json", "application/octet-stream", ""] {
+        let (image, _) = content(large, |text| text.replace(CONFIG, media_type));
+        pull(&new_user(), image, &[]).failed(&["cannot be used", "limit of 16 MiB"]);
+    }
+}
+
+#[test]
 fn an_artifact_is_no_image_whatever_its_config_is() {
     for (media_type, config) in [
         ("application/x.model", "x".repeat(17 << 20)),
@@ -556,6 +565,8 @@ fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
         let arm64 = json!({"os": "linux", "architecture": "arm64"});
         pull(&user, disguised(arm64), &[]).succeeded();
         assert_eq!(platforms(&user), ["arm64"]);
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        assert!(told.contains("which is no manifest's"), "{told}");
     }
 }
 
