@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{Images, SKIPPED};
@@ -93,11 +94,17 @@ impl Peer {
         checkout().join("e2e/peers").join(self.name())
     }
 
-    /// The program, made if this user has none yet, or why it cannot be had on this machine.
+    /// The program, made if this user has none yet and checked once by this process, or why it cannot be had on this machine.
     ///
     /// # Panics
     /// If the program is not what is pinned, or does not run.
     pub fn find(self) -> Result<PathBuf, String> {
+        static FOUND: [OnceLock<Result<PathBuf, String>>; Peer::ALL.len()] =
+            [const { OnceLock::new() }; Peer::ALL.len()];
+        FOUND[self as usize].get_or_init(|| self.make()).clone()
+    }
+
+    fn make(self) -> Result<PathBuf, String> {
         let output = script("e2e/peer")
             .arg(self.name())
             // An older Go fetches the one that is asked for, which distributions forbid by default.
