@@ -13,7 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{
@@ -139,19 +139,27 @@ impl Certificates {
     }
 
     fn configuration(&self) -> Result<ClientConfig, rustls::Error> {
+        let mut trusted = of_system();
+        trusted.extend(self.named.iter().cloned());
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(of_system());
-        roots.add_parsable_certificates(self.named.iter().cloned());
+        roots.add_parsable_certificates(trusted.iter().filter(|one| may_sign(one)).cloned());
+        if roots.is_empty() && !trusted.is_empty() {
+            // The library wants one: this signs nothing.
+            roots.roots.push(TrustAnchor {
+                subject: Der::from_slice(&[]),
+                subject_public_key_info: Der::from_slice(&[]),
+                name_constraints: None,
+            });
+        }
+        let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
         let builder = if roots.is_empty() {
             builder.with_root_certificates(roots)
         } else {
-            let mut authorities = RootCertStore::empty();
-            authorities.add_parsable_certificates(self.named.iter().cloned());
             let algorithms = provider.signature_verification_algorithms;
-            let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+            let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider);
             let usual = usual
                 .build()
                 .map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -159,8 +167,8 @@ impl Certificates {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Verifier {
                     usual,
-                    named: self.named.clone(),
-                    authorities,
+                    trusted,
+                    authorities: roots,
                     algorithms,
                 }))
         };
@@ -173,6 +181,11 @@ impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificates({})", self.named.len())
     }
+}
+
+/// Whether a certificate that is trusted is trusted for others as well.
+fn may_sign(certificate: &CertificateDer) -> bool {
+    Certificate::parse(certificate).is_some_and(|certificate| certificate.may_sign())
 }
 
 /// The system's authorities, as far as there are some.
@@ -252,14 +265,14 @@ impl ResolvesClientCert for Own {
     }
 }
 
-/// Trusts a certificate that was named itself, too, whoever signed it, and one that says of itself that it is an
-/// authority, as what `openssl req -x509` makes does, where an authority that was named signed it: as Go and curl do.
+/// Trusts a certificate that is among the trusted itself, too, whoever signed it, and one that says of itself that it is an
+/// authority, as what `openssl req -x509` makes does, where one of the trusted that may sign signed it: as Go and curl do.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
-    named: Vec<CertificateDer<'static>>,
-    /// Those of the same as they sign others.
-    authorities: RootCertStore,
+    trusted: Vec<CertificateDer<'static>>,
+    /// Those of the same that may sign others.
+    authorities: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -277,7 +290,7 @@ impl Verifier {
             let mut authorities = self.authorities.roots.iter();
             authorities.any(|one| certificate.is_signed_by(one, self.algorithms.all))
         };
-        if self.named.iter().any(|named| named == end_entity) || is_authority && is_signed() {
+        if self.trusted.iter().any(|one| one == end_entity) || is_authority && is_signed() {
             if !certificate.is_for_servers() {
                 return Err(CertificateError::InvalidPurpose.into());
             }

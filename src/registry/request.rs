@@ -288,10 +288,16 @@ impl Client {
         let time = self.options.idle_timeout * MAX_SILENCES;
         let read = self.read_slowly(bytes, what, response, limit);
         let read = tokio::time::timeout(time, read).await;
-        let is_plain = match coding.as_deref().map(str::trim) {
-            None | Some("" | "identity") => true,
-            Some("gzip" | "x-gzip") => decompress(bytes, limit).is_ok(),
-            Some(_) => false,
+        // Its case does not matter (RFC 9110, 8.4.1).
+        let name = coding
+            .as_deref()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        let is_plain = match &*name {
+            "" | "identity" => true,
+            "gzip" | "x-gzip" => decompress(bytes, limit).is_ok(),
+            _ => false,
         };
         match read {
             Ok(Ok(())) if !is_plain => Err(RegistryError::Coding {

@@ -6,6 +6,7 @@ use rustls::pki_types::{SignatureVerificationAlgorithm, TrustAnchor};
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 /// `id-kp-serverAuth`, and `anyExtendedKeyUsage`.
 const SERVERS: [&[u8]; 2] = [
@@ -13,6 +14,7 @@ const SERVERS: [&[u8]; 2] = [
     &[0x55, 0x1d, 0x25, 0x00],
 ];
 const TRUE: &[u8] = &[0x01, 0x01, 0xff];
+const SIGNS_CERTIFICATES: u8 = 0x04;
 
 /// The parts of a certificate that are looked at.
 pub(super) struct Certificate<'a> {
@@ -20,6 +22,8 @@ pub(super) struct Certificate<'a> {
     algorithm: &'a [u8],
     signature: &'a [u8],
     issuer: &'a [u8],
+    /// Whether it is of the first version, which has no extensions.
+    is_first: bool,
     extensions: &'a [u8],
 }
 
@@ -27,6 +31,7 @@ impl<'a> Certificate<'a> {
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
         let mut parts = Der(Der(der).next()?.content);
         let (signed, algorithm, signature) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_first = Der(signed.content).next()?.tag != VERSION;
         let mut fields = Der(signed.content).skip_while(|field| field.tag == VERSION);
         // The serial number and the algorithm are before it.
         let issuer = fields.nth(2)?.content;
@@ -37,6 +42,7 @@ impl<'a> Certificate<'a> {
             algorithm: algorithm.content,
             signature: bits(&signature)?,
             issuer,
+            is_first,
             extensions: extensions.map_or(&[], |extensions| extensions.content),
         })
     }
@@ -55,6 +61,18 @@ impl<'a> Certificate<'a> {
     pub(super) fn is_authority(&self) -> bool {
         let constraints = self.extension(BASIC_CONSTRAINTS);
         constraints.is_some_and(|constraints| constraints.starts_with(TRUE))
+    }
+
+    /// Whether it may sign those of servers: the TLS library asks that of none that is trusted (RFC 5280, 4.2.1.3 and 4.2.1.9).
+    /// The first version could not say that it is an authority's, and is taken for one, as in Go.
+    pub(super) fn may_sign(&self) -> bool {
+        let usage = self.extension(KEY_USAGE);
+        // How many bits of its last byte are unused comes first.
+        let signs = |bits: &[u8]| {
+            bits.get(1)
+                .is_some_and(|bits| bits & SIGNS_CERTIFICATES != 0)
+        };
+        (self.is_first || self.is_authority()) && usage.is_none_or(signs) && self.is_for_servers()
     }
 
     /// Whether a server may show it.

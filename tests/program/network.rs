@@ -329,6 +329,23 @@ fn a_certificate_that_was_named_itself_is_trusted() {
     ran.failed(&["certificate", "check the host's name"]);
 }
 
+/// Who is trusted itself signs for nobody else.
+#[test]
+fn what_is_no_authority_signs_no_other_certificate() {
+    let user = new_user();
+    for signed in [
+        Identity::signed_by_none(),
+        Identity::of_authority_signed_by_none(),
+    ] {
+        let file = signed.authority().display().to_string();
+        pull_by_tls(&user, &signed, &[("SSL_CERT_FILE", &file)])
+            .failed(&["an authority that is not known", "SSL_CERT_FILE"]);
+    }
+    let signed = Identity::of_unknown_authority();
+    let file = signed.authority().display().to_string();
+    pull_by_tls(&user, &signed, &[("SSL_CERT_FILE", &file)]).succeeded();
+}
+
 /// An authority that was named may sign a certificate that says the same of itself.
 #[test]
 fn an_authority_that_was_named_may_sign_another_one() {

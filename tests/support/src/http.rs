@@ -215,46 +215,56 @@ const AUTHORITY: IsCa = IsCa::Ca(BasicConstraints::Unconstrained);
 impl Identity {
     /// A new one.
     pub fn new() -> Self {
-        Self::make(IsCa::NoCa, &[], None, false)
+        Self::make(IsCa::NoCa, &[], None, None)
     }
 
     /// A new one that says of itself that it is an authority, as `openssl req -x509` makes it.
     pub fn of_authority() -> Self {
-        Self::make(AUTHORITY, &[], None, false)
+        Self::make(AUTHORITY, &[], None, None)
     }
 
     /// As [`Identity::of_authority`], only to be shown by clients.
     pub fn of_authority_for_clients() -> Self {
         let usage = [ExtendedKeyUsagePurpose::ClientAuth];
-        Self::make(AUTHORITY, &usage, None, false)
+        Self::make(AUTHORITY, &usage, None, None)
     }
 
     /// As [`Identity::of_authority`], signed by another one.
     pub fn of_signed_authority() -> Self {
-        Self::make(AUTHORITY, &[], None, true)
+        Self::make(AUTHORITY, &[], None, Some(AUTHORITY))
     }
 
     /// As [`Identity::of_signed_authority`], only to be shown by clients.
     pub fn of_signed_authority_for_clients() -> Self {
         let usage = [ExtendedKeyUsagePurpose::ClientAuth];
-        Self::make(AUTHORITY, &usage, None, true)
+        Self::make(AUTHORITY, &usage, None, Some(AUTHORITY))
     }
 
     /// A new one, signed by an authority that nobody knows.
     pub fn of_unknown_authority() -> Self {
-        Self::make(IsCa::NoCa, &[], None, true)
+        Self::make(IsCa::NoCa, &[], None, Some(AUTHORITY))
+    }
+
+    /// A new one, signed with the key of a certificate that is no authority's.
+    pub fn signed_by_none() -> Self {
+        Self::make(IsCa::NoCa, &[], None, Some(IsCa::NoCa))
+    }
+
+    /// As [`Identity::signed_by_none`], and says of itself that it is an authority.
+    pub fn of_authority_signed_by_none() -> Self {
+        Self::make(AUTHORITY, &[], None, Some(IsCa::NoCa))
     }
 
     /// A new one, for a server to which clients show the certificate of `client`.
     pub fn for_client(client: &Identity) -> Self {
-        Self::make(IsCa::NoCa, &[], Some(client), false)
+        Self::make(IsCa::NoCa, &[], Some(client), None)
     }
 
     fn make(
         is_ca: IsCa,
         usage: &[ExtendedKeyUsagePurpose],
         client: Option<&Identity>,
-        is_signed: bool,
+        signer: Option<IsCa>,
     ) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let names = ["127.0.0.1", "registry.test"].map(str::to_owned);
@@ -268,9 +278,10 @@ impl Identity {
         let write = |name: &str, text: String| {
             std::fs::write(directory.path().join(name), text).expect("can be written");
         };
-        let certificate = if is_signed {
+        let certificate = if let Some(is_ca) = signer {
             let key = KeyPair::generate().expect("a key can be made");
-            let authority = CertificateParams::default();
+            let mut authority = CertificateParams::default();
+            authority.is_ca = is_ca;
             let itself = authority.self_signed(&key);
             write("ca.crt", itself.expect("a certificate can be made").pem());
             params.signed_by(&signing_key, &Issuer::new(authority, key))
