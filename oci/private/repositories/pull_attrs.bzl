@@ -120,8 +120,13 @@ def check_owner(attrs, is_root):
     """
     if is_root:
         return None
-    for name in ["docker_config", "plain_http"]:
-        if getattr(attrs, name):
+    in_clear = [mirror for mirror in attrs.mirrors if mirror.startswith("http://")]
+    for name, value in {
+        "a mirror that is spoken to in clear": in_clear,
+        "docker_config": attrs.docker_config,
+        "plain_http": attrs.plain_http,
+    }.items():
+        if value:
             return "only the root module may set {}, because it decides where credentials go: leave it out, and let the root module declare this pull".format(name)
     return None
 

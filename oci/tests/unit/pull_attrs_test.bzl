@@ -58,15 +58,19 @@ def _check_test_impl(ctx):
 
 check_test = unittest.make(_check_test_impl)
 
+def _owned(docker_config = None, mirrors = [], plain_http = False):
+    return struct(docker_config = docker_config, mirrors = mirrors, plain_http = plain_http)
+
 def _owner_test_impl(ctx):
     env = unittest.begin(ctx)
-    plain = struct(docker_config = None, plain_http = True)
-    login = struct(docker_config = "@@//:config.json", plain_http = False)
-    neither = struct(docker_config = None, plain_http = False)
-    for pull in [plain, login, neither]:
+    plain = _owned(plain_http = True)
+    login = _owned(docker_config = "@@//:config.json")
+    clear = _owned(mirrors = ["mirror.example.com", "http://mirror.example.com"])
+    neither = _owned(mirrors = ["mirror.example.com", "https://mirror.example.com"])
+    for pull in [plain, login, clear, neither]:
         asserts.equals(env, None, check_owner(pull, True))
     asserts.equals(env, None, check_owner(neither, False))
-    for pull, name in [(plain, "plain_http"), (login, "docker_config")]:
+    for pull, name in [(plain, "plain_http"), (login, "docker_config"), (clear, "a mirror")]:
         message = check_owner(pull, False)
         asserts.true(env, "only the root module may set " + name in message, message)
     return unittest.end(env)
