@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::oci::digest::Digest;
 use crate::oci::platform::{Platform, Spelling, optional_version, optional_word, word, words};
-use crate::oci::strict::{Folded, folds_to, read, read_noting, respell};
+use crate::oci::strict::{Folded, folds_to, mentions, read, read_noting, respell};
 use crate::oci::time::{BadTime, Time};
 
 /// The largest image configuration that is read, in bytes.
@@ -129,7 +129,11 @@ pub(crate) fn has_members(bytes: &[u8], names: &[&str]) -> bool {
         Ok(members) => names
             .iter()
             .all(|name| members.keys().any(|key| folds_to(key, name))),
-        Err(_) => text.trim_start().starts_with('{'),
+        // A name may be written with escapes.
+        Err(_) => {
+            let is_there = |name: &&str| text.contains("\\u") || mentions(&text, name);
+            text.trim_start().starts_with('{') && names.iter().all(is_there)
+        }
     }
 }
 

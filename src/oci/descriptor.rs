@@ -335,6 +335,11 @@ mod base64_text {
 }
 
 impl Descriptor {
+    /// Whether it is a layer of an image's file system.
+    pub(crate) fn is_file_system(&self) -> bool {
+        matches!(self.media_type.kind(), Kind::Layer(_))
+    }
+
     /// A descriptor with the three required properties.
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
         Descriptor {

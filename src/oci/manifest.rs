@@ -584,7 +584,7 @@ impl ImageManifest {
     /// The first layer that is not of a file system: what has one is an artifact, whatever its config is.
     pub(crate) fn other_layer(&self) -> Option<&Descriptor> {
         let mut layers = self.layers.iter();
-        layers.find(|layer| !matches!(layer.media_type.kind(), Kind::Layer(_)))
+        layers.find(|layer| !layer.is_file_system())
     }
 
     /// Whether its config calls itself an image's.
@@ -638,8 +638,13 @@ impl ImageManifest {
         let (diff_ids, layers) = (read.diff_ids.len(), self.layers.len());
         let is_unknown = told.unwrap_or(&read.platform).is_unknown();
         if is_doubtful {
+            // Some count only the layers that they know, and some count none where the config calls itself an image's.
+            let known = self.layers.iter().filter(|layer| layer.is_file_system());
+            let known = known.count();
+            let is_whole = diff_ids == layers
+                || (known > 0 && (diff_ids == known || self.claims_to_be_image()));
             // Of nothing, nothing can be run.
-            if layers == 0 || diff_ids != layers || is_unknown {
+            if layers == 0 || !is_whole || is_unknown {
                 return Ok(None);
             }
             let platform = Box::new(read.platform);
@@ -817,6 +822,21 @@ mod tests {
                 let error = told(media_type, layer, &twice, unknown).unwrap_err();
                 assert!(error.contains("cannot be used"), "{error}");
             }
+            // containerd takes the layers that it knows, and podman all of them, whatever the config counts.
+            let both = format!("{layer},{statement}");
+            for platform in [None, Some("linux/amd64")] {
+                let error = told(media_type, &both, &config, platform).unwrap_err();
+                assert!(error.contains("vnd.in-toto+json"), "{error}");
+            }
+            let error = told(media_type, &both, &config, unknown).unwrap_err();
+            assert!(error.contains("an image for linux/amd64"), "{error}");
+            let uncounted = format!("{{{platform}}}");
+            let uncounted = told(media_type, &both, &uncounted, None);
+            assert_eq!(
+                uncounted.is_err(),
+                media_type == oci.as_str(),
+                "{media_type}"
+            );
             let unlike = config.replace("linux", "unknown");
             assert_eq!(told(media_type, &layer, &unlike, unknown), Ok(None));
             // Some run what does not say for what it is.
@@ -900,6 +920,13 @@ mod tests {
                 "application/vnd.docker.ai.gguf.v3",
             ),
             ("application/x", "no JSON", "application/x"),
+            ("application/x", "{ name: x, rootfs: y }", "application/x"),
+            ("application/x", "{\"a\":1}\n{\"os\":2}\n", "application/x"),
+            (
+                "application/vnd.cncf.helm.config.v1+json",
+                r#"{"annotations":{"a":"1","a":"2"}}"#,
+                "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+            ),
         ] {
             for listed in [None, Some("unknown/unknown")] {
                 assert_eq!(

@@ -233,12 +233,20 @@ impl Notes {
 
 /// Whether Go takes `key` for `field`, which is ASCII: no others fold to ASCII than these two.
 pub(crate) fn folds_to(key: &str, field: &str) -> bool {
-    let fold = |c: char| match c {
+    key.chars().map(fold).eq(field.chars().map(fold))
+}
+
+/// Whether a text has a field's name in it, in any case.
+pub(crate) fn mentions(text: &str, field: &str) -> bool {
+    text.chars().map(fold).collect::<String>().contains(field)
+}
+
+fn fold(c: char) -> char {
+    match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
         c => c.to_ascii_lowercase(),
-    };
-    key.chars().map(fold).eq(field.chars().map(fold))
+    }
 }
 
 /// A deserializer, or a seed, whose objects are checked.
