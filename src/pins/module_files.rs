@@ -16,7 +16,7 @@ use crate::oci::reference::Tag;
 use crate::text::named;
 
 use super::declared::Declared;
-use super::repository_rules::{Bazel, BazelError, USE_REPO_RULE, ask};
+use super::repository_rules::{Bazel, BazelError, RULES, USE_REPO_RULE, ask};
 
 /// The file that makes a directory a module.
 pub const MODULE_FILE: &str = "MODULE.bazel";
@@ -67,7 +67,7 @@ pub enum Refusal {
     },
     /// It is no digest of anything, and no call says that it is that of the pull.
     #[error(
-        "{digest:?} is no digest that only one thing can have, and no call has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", at = .places.as_hint()
+        "{digest:?} is no digest that only one thing can have, and no call that is plainly a pull of {THIS_MODULE} has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", at = .places.as_hint()
     )]
     Word {
         /// Whose digest it is.
@@ -196,7 +196,7 @@ impl ModuleFiles {
         let mut workspace = ModuleFiles {
             root: parent.to_owned(),
             files: Vec::new(),
-            names: BTreeSet::from([THIS_MODULE.to_owned()]),
+            names: BTreeSet::new(),
         };
         let within = if parent.as_os_str().is_empty() {
             Path::new(".")
@@ -206,6 +206,7 @@ impl ModuleFiles {
         let within = io_failed("read", within, fs::canonicalize(within))?;
         let mut queue = vec![module.to_owned()];
         let mut seen = BTreeSet::new();
+        let mut modules = Vec::new();
         while let Some(path) = queue.pop() {
             // A link may lead to one that is included as well.
             let place = io_failed("read", &path, fs::canonicalize(&path))?;
@@ -220,7 +221,7 @@ impl ModuleFiles {
             let included = included.filter_map(|label| workspace.file(&label));
             // One that is not there Bazel tells of.
             queue.extend(included.filter(|path| path.is_file()));
-            workspace.names.extend(own_names(&code));
+            modules.extend(modules_of(&code));
             workspace.files.push(ModuleFile {
                 path,
                 text,
@@ -228,6 +229,8 @@ impl ModuleFiles {
                 is_inside,
             });
         }
+        let ours = modules.into_iter().filter(|(name, _)| name == THIS_MODULE);
+        workspace.names = ours.map(|(_, called)| called).collect();
         Ok(workspace)
     }
 
@@ -417,20 +420,23 @@ fn is_digest_of(name: &str, code: &str, place: &Range<usize>, names: &BTreeSet<S
         return false;
     };
     let callee = last_name(&shape[..call.start - 1]);
-    // One of an extension, or a repository rule by itself.
-    let (of, pulls) = match callee.rsplit_once('.') {
-        Some((of, tag)) => (of, tag == "pull"),
-        None => (callee, !callee.is_empty()),
+    // One of an extension, or a repository rule by itself. What is not plainly this module's may be anybody's.
+    let (bound, function, known) = match callee.split_once('.') {
+        Some((bound, "pull")) => (bound, "use_extension", &["oci"][..]),
+        None => (callee, USE_REPO_RULE, &RULES[..]),
+        Some(_) => return false,
     };
-    let is_of_others =
-        origins(code, &shape).any(|(bound, repository)| bound == of && !names.contains(repository));
+    let origins = origins(code, &shape, function).filter(|(name, ..)| *name == bound);
+    let mut are_ours =
+        origins.map(|(_, repository, what)| names.contains(repository) && known.contains(&what));
+    let is_ours = are_ours.next() == Some(true) && are_ours.all(|is| is);
     let arguments = split(&shape, call);
     let is_named = |part: &Range<usize>| argument(code, part) == Some(("name", name));
     let is_digest = |part: &Range<usize>| {
         part.contains(&place.start)
             && argument(code, part) == Some(("digest", &code[place.clone()]))
     };
-    pulls && !is_of_others && arguments.iter().any(is_named) && arguments.iter().any(is_digest)
+    is_ours && arguments.iter().any(is_named) && arguments.iter().any(is_digest)
 }
 
 /// The name, with dots or without, that a text ends with.
@@ -466,30 +472,41 @@ fn calls<'a>(
     })
 }
 
-/// The variables of a module file that are extensions or repository rules, and of which repository.
-fn origins<'a>(code: &'a str, shape: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let functions = ["use_extension", USE_REPO_RULE];
-    let uses = functions
-        .into_iter()
-        .flat_map(|function| calls(shape, function));
-    uses.filter_map(|(start, arguments)| {
+/// The variables of a module file that are extensions, or repository rules: of which repository, and which of them.
+fn origins<'a>(
+    code: &'a str,
+    shape: &'a str,
+    function: &'a str,
+) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+    calls(shape, function).filter_map(|(start, arguments)| {
         let variable = last_name(shape[..start].trim_end().strip_suffix('=')?);
-        let label = unquoted(&code[arguments.first()?.clone()])?;
-        let (repository, _) = label.split_once("//")?;
-        Some((variable, repository.trim_start_matches('@')))
+        let mut words = arguments.iter().map(|one| unquoted(&code[one.clone()]));
+        let (repository, _) = words.next()??.split_once("//")?;
+        Some((variable, repository.trim_start_matches('@'), words.next()??))
     })
 }
 
-/// Other names that a module file gives this module.
-fn own_names(code: &str) -> Vec<String> {
+/// The modules that a module file names, and what their repositories are called in it.
+fn modules_of(code: &str) -> Vec<(String, String)> {
     let shape = blanked(code, |_| true);
-    let dependencies = calls(&shape, "bazel_dep").filter_map(|(_, arguments)| {
-        let arguments = arguments.iter().filter_map(|one| argument(code, one));
-        let arguments: BTreeMap<_, _> = arguments.collect();
-        let name = arguments.get("repo_name")?;
-        (arguments.get("name") == Some(&THIS_MODULE)).then(|| (*name).to_owned())
+    let modules = ["module", "bazel_dep"].map(|function| {
+        let modules = calls(&shape, function).filter_map(move |(_, arguments)| {
+            let arguments = arguments.iter().filter_map(|one| argument(code, one));
+            let arguments: BTreeMap<_, _> = arguments.collect();
+            let name = *arguments.get("name")?;
+            let called = *arguments.get("repo_name").unwrap_or(&name);
+            // A label without a repository is the root's own.
+            let own = (function == "module").then_some("");
+            let called = own.into_iter().chain([called]);
+            Some(
+                called
+                    .map(|called| (name.to_owned(), called.to_owned()))
+                    .collect::<Vec<_>>(),
+            )
+        });
+        modules.flatten().collect::<Vec<_>>()
     });
-    dependencies.collect()
+    modules.concat()
 }
 
 /// What is between the parentheses that are next around a place; none where others are next.
@@ -665,6 +682,11 @@ mod tests {
     #[test]
     fn a_word_is_of_the_pull_whose_call_it_is_in() {
         let names = BTreeSet::from(["layers".to_owned()]);
+        let ours = "oci = use_extension('@layers//oci:extensions.bzl', 'oci', dev_dependency = True)\n\
+                    whole = use_repo_rule(\"@layers//oci:defs.bzl\", \"oci_pull_all\")\n\
+                    r = use_extension(\n '@rules_oci//oci:extensions.bzl',\n 'oci')\n\
+                    t = use_extension(LABEL, 'oci')\nu = use_extension('@layers//oci:extensions.bzl', 'other')\n\
+                    v = use_repo_rule('//:b.bzl', 'oci_pull_all')\nw = oci\n";
         for (text, expected) in [
             ("oci.pull(name = \"a\", digest = \"TODO\")", true),
             ("oci.pull(digest='TODO', env=[f(\"b\")], name='a',)", true),
@@ -677,26 +699,28 @@ mod tests {
             ("oci.pull(name = 'a', digest = f('TODO'))", false),
             ("oci.pull(name = 'a', digest = ['TODO'])", false),
             ("oci.pull(f(name = 'a'), digest = 'TODO')", false),
-            ("other.thing(name = 'a', digest = 'TODO')", false),
+            ("oci.thing(name = 'a', digest = 'TODO')", false),
             ("[(name = 'a', digest = 'TODO')]", false),
             ("f('oci.pull(name = \"a\", digest = \"TODO\")')", false),
             ("digest = 'TODO'", false),
+            ("dict(name = 'a', digest = 'TODO')", false),
+            ("whole.pull(name = 'a', digest = 'TODO')", false),
+            ("oci(name = 'a', digest = 'TODO')", false),
+            ("x[0].pull(name = 'a', digest = 'TODO')", false),
             (
-                "x = use_extension('@layers//oci:extensions.bzl', 'oci')\nx.pull(name = 'a', digest = 'TODO')",
-                true,
-            ),
-            (
-                "x = use_extension(\n '@rules_oci//oci:extensions.bzl',\n 'oci')\nx.pull(name = 'a', digest = 'TODO')",
+                "use_extension('@layers//oci:extensions.bzl', 'oci').pull(name = 'a', digest = 'TODO')",
                 false,
             ),
-            (
-                "x = use_repo_rule('//:b.bzl', 'oci_pull_all')\nx(name = 'a', digest = 'TODO')",
-                false,
-            ),
+            ("r.pull(name = 'a', digest = 'TODO')", false),
+            ("t.pull(name = 'a', digest = 'TODO')", false),
+            ("u.pull(name = 'a', digest = 'TODO')", false),
+            ("v(name = 'a', digest = 'TODO')", false),
+            ("w.pull(name = 'a', digest = 'TODO')", false),
         ] {
+            let text = format!("{ours}{text}");
             let start = text.find("TODO").unwrap();
             assert_eq!(
-                is_digest_of("a", text, &(start..start + 4), &names),
+                is_digest_of("a", &text, &(start..start + 4), &names),
                 expected,
                 "{text}"
             );
@@ -705,8 +729,25 @@ mod tests {
 
     #[test]
     fn a_workspace_may_give_this_module_another_name() {
-        let text = "bazel_dep(name = 'rules_oci', repo_name = 'a')\n\
-                    bazel_dep(name = \"oci_pull_all\", version = V, repo_name = \"b\")";
-        assert_eq!(own_names(text), ["b"]);
+        for (text, expected) in [
+            (
+                "bazel_dep(name = 'oci_pull_all', version = V)",
+                &["oci_pull_all"][..],
+            ),
+            (
+                "bazel_dep(name = 'oci_pull_all', repo_name = 'a')\nbazel_dep(name = 'b', repo_name = 'oci_pull_all')",
+                &["a"],
+            ),
+            (
+                "module(name = \"oci_pull_all\", repo_name = \"a\")",
+                &["", "a"],
+            ),
+            ("module(name = 'b')", &[]),
+        ] {
+            let ours = modules_of(text).into_iter();
+            let ours = ours.filter(|(name, _)| name == THIS_MODULE);
+            let called: Vec<_> = ours.map(|(_, called)| called).collect();
+            assert_eq!(called, expected, "{text}");
+        }
     }
 }

@@ -16,7 +16,7 @@ const REPO_RULES: &str = "_repo_rules";
 /// How the canonical names of repositories begin that come from the root module's own files, until Bazel 7 and since then.
 const OF_ROOT: [&str; 2] = ["_main~", "+"];
 /// The repository rules that pull.
-const RULES: [&str; 2] = ["oci_pull", "oci_pull_all"];
+pub(super) const RULES: [&str; 2] = ["oci_pull", "oci_pull_all"];
 /// Where their own files are in the module, which tells them from other projects' rules of these names: as a path,
 /// and as the label that newer Bazels print.
 const RULES_FILES: [&str; 2] = [

@@ -35,6 +35,9 @@ const INCLUDED: &str = r#"DIGEST = "{THREE}" # sha256:0000
 images.pull(name = "third", image = "{IMAGE}", digest = DIGEST, tag = "stable")
 "#;
 
+/// What makes `oci.pull` this module's.
+const OURS: &str = "bazel_dep(name = \"oci_pull_all\")\noci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n";
+
 /// What Bazel says of them.
 fn pin(name: &str, image: &str, tag: &str, digest: &str) -> Value {
     json!({
@@ -197,7 +200,7 @@ fn a_word_is_a_digest_where_an_attribute_says_so() {
     let module = case.user.path("MODULE.bazel");
     let text = |digest: &str| {
         format!(
-            "WORD = \"stable\"\noci.pull(name = \"stable\", tag = \"stable\", digest= \"{digest}\")\n"
+            "{OURS}WORD = \"stable\"\noci.pull(name = \"stable\", tag = \"stable\", digest= \"{digest}\")\n"
         )
     };
     fs::write(&module, text("stable")).expect("can be written");
@@ -225,7 +228,7 @@ fn a_word_stands_for_one_pull_or_is_left() {
     // The beginning of another one, which is computed.
     let begun = |digest: &str| {
         format!(
-            "oci.pull(name = \"debian\", digest = \"{digest}\")\n\
+            "{OURS}oci.pull(name = \"debian\", digest = \"{digest}\")\n\
              oci.pull(name = \"b\", digest = \"sha256:\"\n + HEX)\nd.startswith(\"sha256:\")\n"
         )
     };
@@ -258,11 +261,15 @@ fn what_stands_for_no_digest_is_replaced_in_the_call_of_its_pull_alone() {
             "rules.pull(name = \"alpine\", digest = \"{word}\") # 3.19\n\
              theirs = use_extension(\"@rules_oci//oci:extensions.bzl\", \"oci\")\n\
              theirs.pull(name = \"debian\", digest = \"{word}\")\n\
+             print(dict(name = \"debian\", digest = \"{word}\"))\n\
+             their = r\"@rules_oci//oci:extensions.bzl\"\nnext = use_extension(their, \"oci\")\n\
+             next.pull(name = \"debian\", digest = \"{word}\")\n\
              other.thing(name = \"debian\", digest = \"{word}\")\n\
              # oci.pull(name = \"debian\", digest = \"{word}\")\nWORD = \"{word}\"\n"
         );
-        let text =
-            |digest: &str| format!("{others}oci.pull(name = \"debian\", digest = \"{digest}\")\n");
+        let text = |digest: &str| {
+            format!("{OURS}{others}oci.pull(name = \"debian\", digest = \"{digest}\")\n")
+        };
         fs::write(&module, text(word)).expect("can be written");
         case.run(&[]).succeeded();
         let found = || fs::read_to_string(&module).expect("can be read");
@@ -438,14 +445,15 @@ fn what_is_pinned_by_sha512_stays_so() {
     let case = Case::new([OLD, OLD, OLD]);
     let old = format!("sha512:{}", "0f".repeat(64));
     let module = case.user.path("MODULE.bazel");
-    let (before, after) = ("oci.pull(name = \"debian\", digest = \"", "\")");
+    let before = format!("{OURS}oci.pull(name = \"debian\", digest = \"");
+    let after = "\")";
     for old in [old.as_str(), "sha512:TODO"] {
         case.pins(&[pin("debian", &case.image, "stable", old)]);
         fs::write(&module, format!("{before}{old}{after}")).expect("can be written");
         case.run(&["--check"]).failed(&["outdated: debian"]);
         case.run(&[]).succeeded();
         let new = fs::read_to_string(&module).expect("can be read");
-        let new = new.strip_prefix(before).expect("it stays");
+        let new = new.strip_prefix(&before).expect("it stays");
         let new = new.strip_suffix(after).expect("it stays");
         assert!(new.starts_with("sha512:") && new != old, "{new}");
         case.pins(&[pin("debian", &case.image, "stable", new)]);
@@ -786,7 +794,9 @@ fn an_empty_digest_is_filled_in_where_it_is_clear_whose_it_is() {
     );
     let module = case.user.path("MODULE.bazel");
     let pull = |name: &str, digest: &str| {
-        format!("oci.pull(name = \"{name}\", env = \"\", a_digest = \"\", digest = {digest})\n")
+        format!(
+            "{OURS}oci.pull(name = \"{name}\", env = \"\", a_digest = \"\", digest = {digest})\n"
+        )
     };
     let run = |pins: &[Value], text: &str| {
         case.pins(pins);
@@ -817,7 +827,7 @@ fn an_empty_digest_is_filled_in_where_it_is_clear_whose_it_is() {
     assert_eq!(found, pull("one", &filled(&debian)) + &pull("two", "''"));
     // Of two of one name, one is computed.
     let (ran, found) = run(&[one, two.clone(), two], &text);
-    ran.failed(&["\"\" is no digest", "MODULE.bazel:2", &debian]);
+    ran.failed(&["\"\" is no digest", "MODULE.bazel:6", &debian]);
     assert_eq!(found, pull("one", &filled(&debian)) + &pull("two", "''"));
 }
 
