@@ -125,15 +125,13 @@ pub(crate) fn has_members(bytes: &[u8], names: &[&str]) -> bool {
     // Go reads what is not UTF-8 all the same, and what is nested deeper, has half of a surrogate pair, or is followed by
     // something else.
     let text = String::from_utf8_lossy(bytes);
-    match read::<BTreeMap<String, Value>>(text.as_bytes()) {
-        Ok(members) => names
-            .iter()
-            .all(|name| members.keys().any(|key| folds_to(key, name))),
+    if let Ok(members) = read::<BTreeMap<String, Value>>(text.as_bytes()) {
+        let is_there = |name: &&str| members.keys().any(|key| folds_to(key, name));
+        names.iter().all(is_there)
+    } else {
         // A name may be written with escapes.
-        Err(_) => {
-            let is_there = |name: &&str| text.contains("\\u") || mentions(&text, name);
-            text.trim_start().starts_with('{') && names.iter().all(is_there)
-        }
+        let is_there = |name: &&str| text.contains("\\u") || mentions(&text, name);
+        text.trim_start().starts_with('{') && names.iter().all(is_there)
     }
 }
 
