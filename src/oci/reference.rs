@@ -5,7 +5,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::iter;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
@@ -47,15 +46,6 @@ impl Registry {
     /// Without the port that is TLS's own, whether that was said or not.
     pub(crate) fn without_tls_port(&self) -> &str {
         self.0.strip_suffix(TLS_PORT).unwrap_or(&self.0)
-    }
-
-    /// The names under which others may have it, the one that was said first: with the port that is TLS's own, or without.
-    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
-        let other = match self.0.strip_suffix(TLS_PORT) {
-            Some(bare) => Some(bare.to_owned()),
-            None => (!has_port(&self.0)).then(|| format!("{}{TLS_PORT}", self.0)),
-        };
-        iter::once(self.0.clone()).chain(other)
     }
 }
 
@@ -416,10 +406,6 @@ fn normal_host(text: &str) -> Option<String> {
     Some(host + &port)
 }
 
-fn has_port(host: &str) -> bool {
-    (host.rsplit_once(':')).is_some_and(|(_, port)| !port.contains(']'))
-}
-
 /// Whether `text` may stand between the slashes of a repository (distribution spec, "Pulling manifests").
 pub(crate) fn is_component(text: &str) -> bool {
     let is_separator =
@@ -520,17 +506,16 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_has_a_name_with_the_port_of_tls_and_one_without() {
-        for (text, names) in [
-            ("A.test", &["a.test", "a.test:443"][..]),
-            ("a.test:443", &["a.test:443", "a.test"]),
-            ("a.test:80", &["a.test:80"]),
-            ("[::1]", &["[::1]", "[::1]:443"]),
-            ("[::1]:443", &["[::1]:443", "[::1]"]),
-            ("[::443]:5000", &["[::443]:5000"]),
+    fn a_registry_is_one_with_the_port_of_tls_and_without() {
+        for (text, name) in [
+            ("A.test", "a.test"),
+            ("a.test:443", "a.test"),
+            ("a.test:80", "a.test:80"),
+            ("[::1]:443", "[::1]"),
+            ("[::443]:5000", "[::443]:5000"),
         ] {
             let registry: Registry = text.parse().unwrap();
-            assert_eq!(registry.names().collect::<Vec<_>>(), names, "{text}");
+            assert_eq!(registry.without_tls_port(), name, "{text}");
         }
         // As in Docker's grammar.
         for bad in [

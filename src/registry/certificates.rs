@@ -103,8 +103,15 @@ impl Certificates {
         registry: &Registry,
     ) -> Result<Self, CertificatesError> {
         let mut all = self.clone();
-        let of_registry = |name: String| directories.iter().map(move |path| path.join(&name));
-        for directory in registry.names().flat_map(of_registry) {
+        let is_of_registry = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let of: Option<Registry> = name.and_then(|name| name.parse().ok());
+            of.is_some_and(|of| of.without_tls_port() == registry.without_tls_port())
+        };
+        let all_names = directories
+            .iter()
+            .flat_map(|path| list(path).unwrap_or_default());
+        for directory in all_names.filter(is_of_registry) {
             for path in list(&directory).unwrap_or_default() {
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("crt") => all.add_file(&path)?,
@@ -383,6 +390,8 @@ mod tests {
             ("r.test:80", "r.test:80"),
             ("[::1]:5000", "[0:0::1]:5000"),
             ("[::1]:443", "[::1]"),
+            ("R.test", "r.test"),
+            ("[0:0::1]:05000", "[::1]:5000"),
         ] {
             assert!(is_found(name, registry), "{name} {registry}");
         }
