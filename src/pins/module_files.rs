@@ -170,6 +170,8 @@ struct ModuleFile {
     text: String,
     /// The same with spaces for comments.
     code: String,
+    /// The same with spaces for strings as well: what has the form of code in one is none.
+    shape: String,
     /// Whether it may be written: a link may lead out of the workspace.
     is_inside: bool,
 }
@@ -216,16 +218,18 @@ impl ModuleFiles {
             }
             let text = decoded(&io_failed("read", &path, fs::read(&path))?);
             let code = blanked(&text, |piece| piece.starts_with('#'));
+            let shape = blanked(&code, |_| true);
             let included = included(&code).into_iter().rev();
             let included = included.filter_map(|label| String::from_utf8(encoded(label)).ok());
             let included = included.filter_map(|label| workspace.file(&label));
             // One that is not there Bazel tells of.
             queue.extend(included.filter(|path| path.is_file()));
-            modules.extend(modules_of(&code));
+            modules.extend(modules_of(&code, &shape));
             workspace.files.push(ModuleFile {
                 path,
                 text,
                 code,
+                shape,
                 is_inside,
             });
         }
@@ -352,8 +356,9 @@ impl ModuleFiles {
         if is_word(digest) {
             let name = decoded(name.as_bytes());
             places.retain(|place| {
-                let ModuleFile { code, .. } = &self.files[place.file];
-                self.is_code(place) && is_digest_of(&name, code, &place.range, &self.names)
+                let file = &self.files[place.file];
+                self.is_code(place)
+                    && is_digest_of(&name, (&file.code, &file.shape), &place.range, &self.names)
             });
         }
         places
@@ -411,12 +416,15 @@ fn is_called_digest(before: &str) -> bool {
 }
 
 /// Whether the string at `place`, which is given without its quotes, is the argument `digest` of a call that pulls and
-/// whose argument `name` is this name. `code` has no comments; `names` are those of this module.
-fn is_digest_of(name: &str, code: &str, place: &Range<usize>, names: &BTreeSet<String>) -> bool {
-    // What has the form of code in a string is none.
-    let shape = blanked(code, |_| true);
+/// whose argument `name` is this name. `code` has no comments, and `shape` no strings; `names` are those of this module.
+fn is_digest_of(
+    name: &str,
+    (code, shape): (&str, &str),
+    place: &Range<usize>,
+    names: &BTreeSet<String>,
+) -> bool {
     let is_string = shape[place.start - 1..=place.end].trim().is_empty();
-    let Some(call) = arguments_around(&shape, place.start).filter(|_| is_string) else {
+    let Some(call) = arguments_around(shape, place.start).filter(|_| is_string) else {
         return false;
     };
     let callee = last_name(&shape[..call.start - 1]);
@@ -426,11 +434,11 @@ fn is_digest_of(name: &str, code: &str, place: &Range<usize>, names: &BTreeSet<S
         None => (callee, USE_REPO_RULE, &RULES[..]),
         Some(_) => return false,
     };
-    let origins = origins(code, &shape, function).filter(|(name, ..)| *name == bound);
+    let origins = origins(code, shape, function).filter(|(name, ..)| *name == bound);
     let mut are_ours =
         origins.map(|(_, repository, what)| names.contains(repository) && known.contains(&what));
     let is_ours = are_ours.next() == Some(true) && are_ours.all(|is| is);
-    let arguments = split(&shape, call);
+    let arguments = split(shape, call);
     let is_named = |part: &Range<usize>| argument(code, part) == Some(("name", name));
     let is_digest = |part: &Range<usize>| {
         part.contains(&place.start)
@@ -487,10 +495,9 @@ fn origins<'a>(
 }
 
 /// The modules that a module file names, and what their repositories are called in it.
-fn modules_of(code: &str) -> Vec<(String, String)> {
-    let shape = blanked(code, |_| true);
+fn modules_of(code: &str, shape: &str) -> Vec<(String, String)> {
     let modules = ["module", "bazel_dep"].map(|function| {
-        let modules = calls(&shape, function).filter_map(move |(_, arguments)| {
+        let modules = calls(shape, function).filter_map(move |(_, arguments)| {
             let arguments = arguments.iter().filter_map(|one| argument(code, one));
             let arguments: BTreeMap<_, _> = arguments.collect();
             let name = *arguments.get("name")?;
@@ -718,9 +725,10 @@ mod tests {
             ("w.pull(name = 'a', digest = 'TODO')", false),
         ] {
             let text = format!("{ours}{text}");
+            let shape = blanked(&text, |_| true);
             let start = text.find("TODO").unwrap();
             assert_eq!(
-                is_digest_of("a", &text, &(start..start + 4), &names),
+                is_digest_of("a", (&text, &shape), &(start..start + 4), &names),
                 expected,
                 "{text}"
             );
@@ -744,7 +752,7 @@ mod tests {
             ),
             ("module(name = 'b')", &[]),
         ] {
-            let ours = modules_of(text).into_iter();
+            let ours = modules_of(text, &blanked(text, |_| true)).into_iter();
             let ours = ours.filter(|(name, _)| name == THIS_MODULE);
             let called: Vec<_> = ours.map(|(_, called)| called).collect();
             assert_eq!(called, expected, "{text}");
