@@ -134,6 +134,9 @@ enum LayoutCommand {
     File(layout::FileArgs),
 }
 
+/// What shells have for a command that is not written as it should be.
+const MISUSED: u8 = 2;
+
 #[derive(Debug, clap::Args)]
 struct VerifyArgs {
     /// The layout's directory.
@@ -149,7 +152,16 @@ struct VerifyArgs {
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
-    match Cli::parse_from(arguments::arguments()?).command {
+    let cli = match Cli::try_parse_from(arguments::arguments()?) {
+        Ok(cli) => cli,
+        // It shows arguments, whoever wrote them.
+        Err(error) if error.use_stderr() => {
+            error.render().to_string().lines().for_each(tell);
+            return Ok(ExitCode::from(MISUSED));
+        }
+        Err(help) => help.exit(),
+    };
+    match cli.command {
         Command::Pull(args) => pull::pull(&args)?,
         Command::Resolve(args) => resolve::resolve(&args)?,
         Command::Pin(args) => return pin::pin(&args),

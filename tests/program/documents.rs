@@ -957,6 +957,33 @@ fn what_a_registry_says_acts_on_nothing() {
 }
 
 #[test]
+fn an_argument_acts_on_nothing() {
+    let hidden = ['\u{3164}', '\u{202e}', '\u{fe0f}', '\u{e0041}', '\u{1b}'];
+    let hostile: String = hidden.iter().collect();
+    let user = new_user();
+    for arguments in [
+        &["pull", &format!("127.0.0.1:1/x{hostile}:y")][..],
+        &[
+            "layout",
+            "rootfs",
+            "--platform",
+            &format!("li{hostile}/amd64"),
+        ],
+        &[&hostile],
+        &["pull", &format!("--{hostile}")],
+        &["store", &hostile],
+    ] {
+        let ran = user.run(arguments);
+        assert!(
+            !ran.success && !ran.stderr.contains(hidden),
+            "{:?}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains("\\u{3164}"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_list_of_no_referrers_may_be_null() {
     let (content, _) = content(same, same);
     let image = content.digest.clone();
