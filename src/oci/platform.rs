@@ -128,12 +128,13 @@ pub struct PlatformError(String);
 
 /// Whether a text can be a part of a platform but its version.
 fn is_word(text: &str) -> bool {
-    is_version(text) && !text.contains(['+', '~'])
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    text.len() <= 64 && text.bytes().all(fits)
 }
 
-/// Whether a text can be the version of a system, such as `10.0.20348.2` or `14.2-RELEASE`.
+/// Whether a text can be the version of a system, such as `10.0.20348.2` or `macOS 14.1`.
 fn is_version(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.+~-".contains(&b);
+    let fits = |b: u8| b.is_ascii_graphic() || b == b' ';
     text.len() <= 64 && text.bytes().all(fits)
 }
 
@@ -157,7 +158,7 @@ fn not_empty(text: String) -> Option<String> {
 
 /// What a platform is made of, or nothing.
 pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    checked(deserializer, is_word, "letters, digits and _.-")
+    checked(deserializer, is_word, "letters, digits and _.-, 64 at most")
 }
 
 pub(super) fn optional_word<'de, D: Deserializer<'de>>(
@@ -169,7 +170,12 @@ pub(super) fn optional_word<'de, D: Deserializer<'de>>(
 pub(super) fn optional_version<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
-    checked(deserializer, is_version, "letters, digits and _.+~-").map(not_empty)
+    checked(
+        deserializer,
+        is_version,
+        "printable ASCII characters, 64 at most",
+    )
+    .map(not_empty)
 }
 
 pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -499,7 +505,7 @@ mod tests {
             "Linux/amd64",
             "linux/amd 64",
             "linux/amd64:",
-            "windows/amd64:10:1",
+            "windows/amd64:10\u{a0}1",
         ] {
             assert!(bad.parse::<Platform>().is_err(), "{bad:?}");
         }

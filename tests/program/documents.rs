@@ -440,6 +440,29 @@ fn an_index_lists_what_it_likes() {
     assert!(ran.stderr.contains("schemaVersion"), "{}", ran.stderr);
 }
 
+/// As Homebrew writes its bottles.
+#[test]
+fn the_version_of_a_system_is_what_it_is_called() {
+    let mut content = Content::default();
+    let platform =
+        |version: &str| json!({"os": "darwin", "architecture": "arm64", "os.version": version});
+    let entries = ["macOS 14.1", "macOS 13 (\"Ventura\"): a/b"].map(|version| {
+        let mut entry = other_image(&mut content, &platform(version));
+        entry["platform"] = platform(version);
+        entry
+    });
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    let content = content.with_root(INDEX, index.into_bytes());
+    let wanted = ["--platform", "darwin/arm64:macOS 14.1"];
+    for (platforms, count) in [(&wanted[..], 1), (&[], 2)] {
+        let user = new_user();
+        pull(&user, content.clone(), platforms).succeeded();
+        let images = &summary(&user)["images"];
+        assert_eq!(images.as_array().map(Vec::len), Some(count));
+        assert_eq!(images[0]["platform"], platform("macOS 14.1"));
+    }
+}
+
 #[test]
 fn the_version_of_windows_chooses() {
     let head = json!({"schemaVersion": 2});

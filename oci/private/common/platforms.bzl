@@ -56,7 +56,7 @@ def parse_platform(text):
     )
 
 _WORD = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
-_VERSION = _WORD + "ABCDEFGHIJKLMNOPQRSTUVWXYZ+~"
+_VERSION = _WORD + "ABCDEFGHIJKLMNOPQRSTUVWXYZ !\"#$%&'()*+,/:;<=>?@[\\]^`{|}~"
 
 def _is_made_of(text, characters):
     return bool(text) and not [c for c in text.elems() if c not in characters]

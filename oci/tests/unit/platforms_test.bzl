@@ -25,9 +25,9 @@ to_string_test = unittest.make(_to_string_test_impl)
 
 def _check_test_impl(ctx):
     env = unittest.begin(ctx)
-    for text in ["linux/amd64", "linux/arm64/v8", "wasip1/wasm", "linux/x_1.2-y", "windows/amd64:10.0.17763"]:
+    for text in ["linux/amd64", "linux/arm64/v8", "wasip1/wasm", "linux/x_1.2-y", "windows/amd64:10.0.17763", "darwin/arm64:macOS 14.1", "a/b:\"c\\:d/"]:
         asserts.equals(env, None, check_platform(text))
-    for text in ["", "linux", "linux/", "/amd64", "linux//v8", "linux/arm64/v8/x", "Linux/amd64", "linux/amd 64", "linux/*", "linux/amd64:", "windows/amd64:10:1"]:
+    for text in ["", "linux", "linux/", "/amd64", "linux//v8", "linux/arm64/v8/x", "Linux/amd64", "linux/amd 64", "linux/*", "linux/amd64:", "windows/amd64:10\n1"]:
         message = check_platform(text)
         asserts.true(env, message and message.startswith(repr(text) + " is not a platform: "), "{}: {}".format(text, message))
     return unittest.end(env)
