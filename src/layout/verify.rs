@@ -97,6 +97,12 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
     for (digest, problem) in listed.faults() {
         verifier.fault(digest, problem.to_string());
     }
+    for (digest, platform) in listed.others() {
+        let problem = format!(
+            "it is listed for {platform}, but it is no image: some tools take it for one all the same"
+        );
+        verifier.add(FaultKind::Odd, digest, problem);
+    }
     for (index, images) in listed.offers() {
         verifier.check_platforms(index, &images);
     }
@@ -424,6 +430,14 @@ impl Verifier<'_> {
                     let problem = format!(
                         "its config says that it is for {}, but it is listed for {listed}",
                         config.platform
+                    );
+                    self.add(FaultKind::Odd, subject, problem);
+                }
+                if config.is_none()
+                    && let Some(platform) = image.run_by_podman(&bytes)
+                {
+                    let problem = format!(
+                        "by its config it is an image for {platform}, but its layers have other media types, and no diff_ids: podman runs it all the same"
                     );
                     self.add(FaultKind::Odd, subject, problem);
                 }

@@ -76,6 +76,13 @@ mod name {
     pub(super) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
     pub(super) const DOCKER_FOREIGN_LAYER: &str =
         "application/vnd.docker.image.rootfs.foreign.diff.tar";
+    /// What registries and tools have called configs and layers, as Docker knows.
+    pub(super) const OLD_FOR_ALL: [&str; 4] = [
+        "",
+        "application/octet-stream",
+        "application/json",
+        "text/html",
+    ];
 }
 
 impl MediaType {
@@ -117,13 +124,19 @@ impl MediaType {
 
     /// Whether Docker reads a config of it as an image's: many registries and tools have called one so.
     pub(crate) fn is_config_to_docker(&self) -> bool {
-        let others = [
-            "",
-            "application/octet-stream",
-            "application/json",
-            "text/html",
-        ];
-        self.kind() == Kind::Config || others.contains(&self.as_str())
+        self.kind() == Kind::Config || name::OLD_FOR_ALL.contains(&self.as_str())
+    }
+
+    /// Whether a runtime takes a layer of it for a file system's, and unpacks it: Docker and containerd look at how it
+    /// begins (moby's `supportedMediaTypes`, containerd's `IsLayerType`).
+    pub(crate) fn is_unpacked(&self) -> bool {
+        let name = self.as_str().to_ascii_lowercase();
+        let is_dockers = name.starts_with("application/vnd.docker.")
+            && !name.starts_with("application/vnd.docker.ai.");
+        is_dockers
+            || name.starts_with("application/vnd.oci.image.")
+            || name.starts_with("application/vnd.erofs")
+            || name::OLD_FOR_ALL.contains(&&*name)
     }
 
     /// Whether it is not told.

@@ -363,13 +363,31 @@ impl Listed {
         platform.is_some_and(Platform::serves_go_default)
     }
 
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.indexes.values().chain([&self.roots]).flatten()
+    }
+
+    /// The systems for which there are images.
+    fn systems(&self) -> HashSet<(String, String)> {
+        let images = self.all().filter_map(|entry| self.platform_of(entry));
+        images.map(system).collect()
+    }
+
+    /// Manifests of no image that are listed for a platform beside images, and these platforms.
+    pub(crate) fn others(&self) -> Vec<(&Digest, &Platform)> {
+        let has_images = !self.systems().is_empty();
+        let manifests = self.all().filter(|entry| entry.kind == Kind::Manifest);
+        let others = manifests.filter(|entry| has_images && self.is_other(entry));
+        others
+            .filter_map(|entry| Some((&entry.digest, entry.told.as_ref()?)))
+            .collect()
+    }
+
     /// What others would take for an image, or for another one.
     pub(crate) fn faults(&self) -> Vec<(&Digest, BadImage)> {
-        let all = || self.indexes.values().chain([&self.roots]).flatten();
-        let images = all().filter_map(|entry| self.platform_of(entry));
-        let systems: HashSet<_> = images.map(system).collect();
+        let systems = self.systems();
         let mut faults = Vec::new();
-        for entry in all() {
+        for entry in self.all() {
             if let Some(told) = &entry.told
                 && systems.contains(&system(told))
                 && self.is_other(entry)
@@ -597,14 +615,35 @@ impl ImageManifest {
         self.config.size <= MAX_CONFIG_SIZE || self.config.media_type.is_config_to_docker()
     }
 
+    /// Whether there is a layer that a runtime unpacks for its media type.
+    fn has_unpacked_layer(&self) -> bool {
+        self.layers
+            .iter()
+            .any(|layer| layer.media_type.is_unpacked())
+    }
+
+    /// Whether podman unpacks its layers, whatever their media types are, and counts no `diff_id`.
+    fn is_podmans(&self) -> bool {
+        self.config.media_type == MediaType::OCI_CONFIG && !self.layers.is_empty()
+    }
+
+    /// For what podman runs it, if podman does and this is none by [`ImageManifest::image`].
+    pub(crate) fn run_by_podman(&self, config: &[u8]) -> Option<Platform> {
+        let config = ImageConfig::parse(config)
+            .ok()
+            .filter(|_| self.is_podmans());
+        let platform = config.map(|config| config.platform);
+        platform.filter(|platform| !platform.is_unknown())
+    }
+
     /// The image's config if this is an image and no artifact: its layers are of file
     /// systems, and its config is an image's with a `diff_id` for each of them.
     ///
     /// `config` are the config's bytes, and `listed` is what the index says that it is for, which counts more
     /// than what the config says: one image may be listed for several platforms. What others may take for an
     /// image, and is none by this, is an error: what calls its config an image's, and has another; what has an image's
-    /// config, and other layers; and an image that is listed for no platform, by a name for that, which no scan of the
-    /// index's platforms would see.
+    /// config, and other layers, of which a runtime unpacks some; and an image that is listed for no platform, by a name
+    /// for that, which no scan of the index's platforms would see.
     pub fn image(
         &self,
         config: &[u8],
@@ -616,6 +655,10 @@ impl ImageManifest {
             return Ok(None);
         }
         let other_layer = self.other_layer();
+        // What nobody unpacks, nobody runs.
+        if other_layer.is_some() && !self.has_unpacked_layer() && !self.is_podmans() {
+            return Ok(None);
+        }
         let is_doubtful = is_hidden || other_layer.is_some();
         let claims = self.claims_to_be_image() && !is_doubtful;
         let digest = self.config.digest.clone();
@@ -638,13 +681,15 @@ impl ImageManifest {
         let (diff_ids, layers) = (read.diff_ids.len(), self.layers.len());
         let is_unknown = told.unwrap_or(&read.platform).is_unknown();
         if is_doubtful {
-            // Some count only the layers that they know, and some count none where the config calls itself an image's.
-            let known = self.layers.iter().filter(|layer| layer.is_file_system());
-            let known = known.count();
-            let is_whole = diff_ids == layers
-                || (known > 0 && (diff_ids == known || self.claims_to_be_image()));
+            // Some count all layers, some those that they know, and some none where the config calls itself an image's. What
+            // has none of these is a module, or the disk of a machine.
+            let is_run = if self.has_unpacked_layer() {
+                diff_ids > 0 || self.claims_to_be_image()
+            } else {
+                diff_ids > 0 && read.platform.architecture != "wasm"
+            };
             // Of nothing, nothing can be run.
-            if layers == 0 || !is_whole || is_unknown {
+            if layers == 0 || !is_run || is_unknown {
                 return Ok(None);
             }
             let platform = Box::new(read.platform);
@@ -793,12 +838,19 @@ mod tests {
                 amd64,
                 "{media_type}"
             );
+            // containerd and Docker go by the media types of layers, of which Docker knows old ones, too.
+            let nameless = layer.replace("vnd.oci.image.layer.v1.tar", "octet-stream");
+            let erofs = layer.replace("vnd.oci.image.layer.v1.tar", "vnd.erofs.layer.v1+zstd");
             for platform in [None, Some("linux/amd64")] {
-                let error = told(media_type, &statement, &config, platform).unwrap_err();
-                assert!(
-                    error.contains("vnd.in-toto+json, which is no layer's"),
-                    "{error}"
-                );
+                for (layer, is_run) in [
+                    (&nameless, true),
+                    (&erofs, true),
+                    (&statement, media_type == oci.as_str()),
+                ] {
+                    let told = told(media_type, layer, &config, platform);
+                    let is_told = told.is_err_and(|error| error.contains(", which is no layer's"));
+                    assert_eq!(is_told, is_run, "{media_type} {layer}");
+                }
             }
             let listed = Some("linux/amd64/v1");
             assert!(told(media_type, &layer, &config, listed).unwrap().is_some());
@@ -806,15 +858,15 @@ mod tests {
             let deep = format!(r#"{{"deep":{}{}"#, "[".repeat(200), "]".repeat(200));
             for more in [&deep, r#"{"author":"\ud800""#] {
                 let config = config.replacen('{', &format!("{more},"), 1);
-                for layer in [&layer, &statement] {
+                for layer in [&layer, &nameless] {
                     let error = told(media_type, layer, &config, None).unwrap_err();
                     assert!(error.contains("cannot be used"), "{error}");
                 }
             }
-            let error = told(media_type, &statement, &format!("{config}{{}}"), None).unwrap_err();
+            let error = told(media_type, &nameless, &format!("{config}{{}}"), None).unwrap_err();
             assert!(error.contains("cannot be used"), "{error}");
             let unknown = Some("unknown/unknown");
-            for layer in [&layer, &statement] {
+            for layer in [&layer, &nameless] {
                 let error = told(media_type, layer, &config, unknown).unwrap_err();
                 assert!(error.contains("an image for linux/amd64"), "{error}");
                 // Go reads the last of two.
@@ -874,6 +926,7 @@ mod tests {
         let rootfs = format!(r#""rootfs":{{"type":"layers","diff_ids":["{EMPTY}"]}}"#);
         let signature = format!(r#"{{"architecture":"","os":"","config":{{}},{rootfs}}}"#);
         let statement = signature.replace("\"\"", "\"unknown\"");
+        let image = format!(r#"{{"architecture":"amd64","os":"linux",{rootfs}}}"#);
         let model = rootfs.replace("layers", "rootfs");
         let model = format!(r#"{{"config":{{"format":"gguf"}},"descriptor":{{}},{model}}}"#);
         let module = r#"{"created":"2026-01-01T00:00:00Z","architecture":"wasm","os":"wasip2","layerDigests":["sha256:x"]}"#;
@@ -919,6 +972,29 @@ mod tests {
                 &model,
                 "application/vnd.docker.ai.gguf.v3",
             ),
+            // Ollama's.
+            (
+                "application/vnd.docker.container.image.v1+json",
+                &image,
+                "application/vnd.ollama.image.model",
+            ),
+            // A module as Docker runs it, and as Spin does.
+            (
+                oci.as_str(),
+                &image.replace("linux", "wasi").replace("amd64", "wasm"),
+                "application/vnd.wasm.content.layer.v1+wasm",
+            ),
+            (
+                oci.as_str(),
+                r#"{"os":"wasip1","architecture":"wasm","rootfs":{"diff_ids":[]}}"#,
+                "application/vnd.fermyon.spin.application.v1+config",
+            ),
+            // The disk of a machine, as Tart keeps it.
+            (
+                oci.as_str(),
+                r#"{"os":"darwin","architecture":"arm64"}"#,
+                "application/vnd.cirruslabs.tart.disk.v2",
+            ),
             ("application/x", "no JSON", "application/x"),
             ("application/x", "{ name: x, rootfs: y }", "application/x"),
             ("application/x", "{\"a\":1}\n{\"os\":2}\n", "application/x"),
@@ -928,7 +1004,9 @@ mod tests {
                 "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
             ),
         ] {
-            for listed in [None, Some("unknown/unknown")] {
+            // podman unpacks all layers where the config is OCI's, and an index says for what.
+            let listed = Some("linux/amd64").filter(|_| config_type != oci.as_str());
+            for listed in [None, Some("unknown/unknown"), listed] {
                 assert_eq!(
                     artifact(config_type, config, layer_type, listed),
                     None,
