@@ -64,7 +64,8 @@ impl fmt::Display for Folded {
 ///
 /// The error has the key that is wrong, with its line and column; its document is for the caller to name.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    parse(bytes).map(|(document, _)| document)
+    let (document, _) = parse(bytes).map_err(in_words)?;
+    Ok(document)
 }
 
 /// As [`read`], with the keys that are in another case, of a type that keeps no values whose meaning it does not know:
@@ -72,10 +73,11 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
 pub(crate) fn read_noting<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> serde_json::Result<(T, Vec<Folded>)> {
-    parse(bytes).or_else(|error| match without_overflow(bytes) {
+    let read = parse(bytes).or_else(|error| match without_overflow(bytes) {
         Some(document) if error.is_syntax() => parse(&document),
         _ => Err(error),
-    })
+    });
+    read.map_err(in_words)
 }
 
 /// The same document with another number, which is no integer either, in place of each that no `f64` holds; nothing if
@@ -128,11 +130,23 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<Folded
     let document = T::deserialize(Strict {
         inner: &mut json,
         notes: &notes,
-    });
-    let document = document.map_err(in_words)?;
+    })?;
     json.end()?;
     Ok((document, notes.folded.into_inner()))
 }
+
+/// What serde calls as those do who write such readers.
+const SYNTAX: [(&str, &str); 6] = [
+    ("expected value", "there is no value where one should be"),
+    ("expected ident", "there is no value where one should be"),
+    ("recursion limit exceeded", "it is nested too deep"),
+    ("trailing characters", "there is something behind it"),
+    ("number out of range", "there is a number that is too large"),
+    (
+        "lone leading surrogate in hex escape",
+        "there is half a surrogate pair",
+    ),
+];
 
 /// An error with JSON's words for what there is and what should be there, which serde calls as Rust does.
 fn in_words(error: serde_json::Error) -> serde_json::Error {
@@ -141,7 +155,11 @@ fn in_words(error: serde_json::Error) -> serde_json::Error {
         return error;
     };
     let missing = problem.strip_prefix("missing field `");
-    let problem = if let Some(key) = missing.and_then(|rest| rest.strip_suffix('`')) {
+    let problem = if error.is_eof() {
+        "it is cut: it ends early,".to_owned()
+    } else if let Some((_, words)) = SYNTAX.iter().find(|(told, _)| *told == problem) {
+        (*words).to_owned()
+    } else if let Some(key) = missing.and_then(|rest| rest.strip_suffix('`')) {
         format!("the key {key:?} is missing")
     } else if let Some((found, expected)) = ["invalid type: ", "invalid value: "]
         .iter()
@@ -661,6 +679,20 @@ mod tests {
             (
                 r#"{"needed":{"other":1}}"#,
                 "the key \"key\" is missing at line 1 column 21",
+            ),
+            ("", "it is cut: it ends early, at line 1 column 0"),
+            (
+                r#"{"list":["#,
+                "it is cut: it ends early, at line 1 column 9",
+            ),
+            (
+                r#"{"list":"#,
+                "it is cut: it ends early, at line 1 column 8",
+            ),
+            ("{} {}", "there is something behind it at line 1 column 4"),
+            (
+                &format!("{{\"other\":{}", "[".repeat(200)),
+                "it is nested too deep at line 1",
             ),
         ] {
             let error = told(text);

@@ -3,7 +3,10 @@
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::Path;
 
-use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as WINDOW_TOO_LARGE;
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::{
+    ZSTD_error_dictionary_wrong as OTHER_DICTIONARY,
+    ZSTD_error_frameParameter_windowTooLarge as WINDOW_TOO_LARGE,
+};
 
 use crate::files::open_regular;
 use crate::io::{Tee, drain};
@@ -138,11 +141,13 @@ fn decompress<'a>(
 ) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(reader),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        Compression::Gzip => {
+            Decompressed::boxed("gzip", flate2::bufread::MultiGzDecoder::new(reader))
+        }
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
             decoder.window_log_max(ZSTD_WINDOW)?;
-            Box::new(Limited(decoder))
+            Decompressed::boxed("zstd", decoder)
         }
     })
 }
@@ -153,28 +158,72 @@ const XZ_MEMORY: u32 = 100 << 10;
 /// Reads what a file of xz decompresses to.
 pub(super) fn decompress_xz<'a>(reader: impl io::BufRead + 'a) -> Box<dyn Read + 'a> {
     let reader = lzma_rust2::XzReader::new_mem_limit(reader, true, XZ_MEMORY);
-    Box::new(Limited(reader))
+    Decompressed::boxed("xz", reader)
 }
 
-/// A reader that says what the limit is when what it decompresses needs more memory.
-struct Limited<R>(R);
+/// A reader of what a library decompresses, whose errors say what is wrong, and where.
+struct Decompressed<R> {
+    name: &'static str,
+    reader: R,
+    /// How many bytes it has given.
+    position: u64,
+}
 
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf).map_err(|error| {
-            let of_zstd = error.get_ref();
-            let of_zstd = of_zstd.and_then(|error| error.downcast_ref::<zstd::Error>());
-            let is_window = of_zstd.is_some_and(|error| error.is(WINDOW_TOO_LARGE));
-            let (what, limit) = match error.kind() {
-                _ if is_window => ("zstd with a window", (1 << ZSTD_WINDOW) >> 20),
-                io::ErrorKind::OutOfMemory => ("xz with a dictionary", XZ_MEMORY >> 10),
-                _ => return error,
-            };
-            let problem = format!(
-                "it is compressed by {what} that needs more than the limit of {limit} MiB: compress it again with a smaller one"
-            );
-            io::Error::new(io::ErrorKind::InvalidData, problem)
+impl<'a, R: Read + 'a> Decompressed<R> {
+    fn boxed(name: &'static str, reader: R) -> Box<dyn Read + 'a> {
+        Box::new(Decompressed {
+            name,
+            reader,
+            position: 0,
         })
+    }
+}
+
+impl<R> Decompressed<R> {
+    fn in_words(&self, error: &io::Error) -> String {
+        let Decompressed { name, position, .. } = self;
+        let of_zstd = error.get_ref();
+        let of_zstd = of_zstd.and_then(|error| error.downcast_ref::<zstd::Error>());
+        let is = |code| of_zstd.is_some_and(|error| error.is(code));
+        let limit = |what: &str, limit: u32| {
+            format!(
+                "it is compressed by {name} with a {what} that needs more than the limit of {limit} MiB: compress it again with a smaller one"
+            )
+        };
+        match error.kind() {
+            _ if is(WINDOW_TOO_LARGE) => limit("window", (1 << ZSTD_WINDOW) >> 20),
+            _ if is(OTHER_DICTIONARY) => format!(
+                "it is compressed by {name} with a dictionary, which is not in it: compress it again without"
+            ),
+            io::ErrorKind::OutOfMemory => limit("dictionary", XZ_MEMORY >> 10),
+            io::ErrorKind::UnexpectedEof => format!(
+                "it is cut: its {name} ends early, after {position} bytes of what it decompresses to"
+            ),
+            _ => format!(
+                "it is damaged: it is no valid {name}, after {position} bytes of what it decompresses to"
+            ),
+        }
+    }
+}
+
+impl<R: Read> Read for Decompressed<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.reader.read(buf) {
+            Ok(read) => {
+                self.position += read as u64;
+                Ok(read)
+            }
+            // What the system says is said of the file.
+            Err(error)
+                if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted =>
+            {
+                Err(error)
+            }
+            Err(error) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                self.in_words(&error),
+            )),
+        }
     }
 }
 
@@ -235,6 +284,50 @@ mod tests {
     fn failure(mut reader: Box<dyn Read + '_>) -> String {
         let read = io::copy(&mut reader, &mut io::sink());
         read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_cut_or_damaged_is_told() {
+        let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        let compressed = |compression| {
+            let mut compressor = Compressor::new(compression, Vec::new()).unwrap();
+            compressor.write_all(&content).unwrap();
+            compressor.finish().unwrap()
+        };
+        let xz = b"\xfd7zXZ\x00\x00\x01i\x22\xde6\x02\x00!\x01\x0c\x00\x00\x00\x8f\x98A\x9c\xe0\x00s\x00\x1c]\x009\x9b\xc9\xf2\xe7P\xb8\xc5\xe2]\xa5\xd4\xfb\x90\xd7*\xf6\x18\x14ki<r\x15\xa2\x85\xcd\xc0\x00\xf0\xf8\xc6\x0e\x00\x014t\xf9\xf3\xc4\xcc\x90B\x99\x0d\x01\x00\x00\x00\x00\x01YZ";
+        for (name, bytes) in [
+            ("gzip", compressed(Compression::Gzip)),
+            ("zstd", compressed(Compression::Zstd)),
+            ("xz", xz.to_vec()),
+        ] {
+            let read = |bytes: Vec<u8>| {
+                let reader = io::Cursor::new(bytes);
+                match name {
+                    "gzip" => failure(decompress(reader, Compression::Gzip).unwrap()),
+                    "zstd" => failure(decompress(reader, Compression::Zstd).unwrap()),
+                    _ => failure(decompress_xz(reader)),
+                }
+            };
+            for length in [8, bytes.len() / 2, bytes.len() - 1] {
+                let error = read(bytes[..length].to_vec());
+                let told = format!("it is cut: its {name} ends early, after ");
+                assert!(error.starts_with(&told), "{length}: {error}");
+            }
+            // What it has of its content is not checked by all.
+            let place = if name == "zstd" { 4 } else { bytes.len() / 2 };
+            let mut bytes = bytes;
+            bytes[place..place + 12].fill(0xff);
+            let error = read(bytes);
+            let told = format!("it is damaged: it is no valid {name}, after ");
+            assert!(error.starts_with(&told), "{error}");
+        }
+        // A frame of one byte that needs the dictionary 5 (RFC 8878, 3.1.1.1).
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x21, 5, 1, 9, 0, 0, b'a'];
+        let error = failure(decompress(&frame[..], Compression::Zstd).unwrap());
+        assert!(
+            error.contains("a dictionary, which is not in it"),
+            "{error}"
+        );
     }
 
     #[test]
