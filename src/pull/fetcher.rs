@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::oci::descriptor::Descriptor;
+use crate::oci::digest::Digest;
 use crate::progress::{BlobReporter, BlobState, Note, Reporter};
 use crate::registry::{Backoff, Body, RegistryError};
 use crate::store::{Ingest, Store, StoreError, Writer};
@@ -119,6 +120,9 @@ impl Fetcher {
                 wanted: Semaphore::new(1),
                 drained: Semaphore::new(0),
             });
+            if blob.size == 0 && blob.digest != Digest::of(blob.digest.algorithm(), b"") {
+                fetch.ask_what_it_is().await?;
+            }
             fetch.run().await?;
             transferred += fetch.received.load(Ordering::Relaxed);
             match fetch.writer.finish() {
@@ -248,6 +252,15 @@ impl BlobFetch {
                 Err(Stop::Failed(error)) => return Err(error),
             }
         }
+    }
+
+    /// Asks for what has a size of nothing, and a digest of something, so that who has it tells the size.
+    async fn ask_what_it_is(&self) -> Result<(), PullError> {
+        let Opened { mut body, source } = self.open(&(0..0), &mut Backoff::default()).await?;
+        if let Source::Endpoint(endpoint) = source {
+            self.senders().insert(endpoint);
+        }
+        Ok(self.receive(&mut body).await?.result?)
     }
 
     /// Gets all parts, the first of which was asked for already, with what help is to be had.

@@ -57,24 +57,19 @@ impl Body {
     ) -> Result<Self, RegistryError> {
         let host = authority(response.url());
         let whole = response.status() != StatusCode::PARTIAL_CONTENT;
-        let range = if whole {
+        let length = response.content_length();
+        let sent = if whole {
             // Some send a part as if it were all; its length tells.
-            let is_plain = wanted.is_none() || response.content_length().is_some();
-            is_plain.then_some(0..size)
+            let is_plain = wanted.is_none() || length.is_some();
+            is_plain.then_some((0..size, length))
         } else {
             // It may be shorter than what was asked for; the rest is asked for again.
             let wanted = wanted.cloned().unwrap_or(0..size);
             content_range(response.headers())
-                .filter(|sent| sent.start == wanted.start && sent.end <= wanted.end)
+                .filter(|(sent, _)| sent.start == wanted.start && sent.end <= wanted.end)
         };
-        let Some(range) = range else {
+        let Some((range, total)) = sent else {
             return Err(RegistryError::Range { what, host });
-        };
-        let length = response.content_length();
-        let total = if whole {
-            length
-        } else {
-            total(response.headers())
         };
         let left = range.end - range.start;
         let wrong = |said: Option<u64>, right| said.filter(|said| *said != right);
@@ -132,10 +127,11 @@ impl Body {
                     host: self.host.clone(),
                 })
             }
-            Some(bytes) if bytes.len() as u64 > left => Err(RegistryError::TooLarge {
+            Some(bytes) if bytes.len() as u64 > left => Err(RegistryError::Long {
                 what: self.what.clone(),
                 host: self.host.clone(),
-                limit: self.range.end - self.range.start,
+                found: position + bytes.len() as u64,
+                expected: self.range.end,
             }),
             None if left > 0 => Err(self.ended_at(position)),
             chunk => Ok(chunk),
@@ -171,23 +167,17 @@ pub(super) fn told_digest(response: &Response) -> Option<Digest> {
     digest.to_str().ok()?.parse().ok()
 }
 
-/// The range that a partial answer brings (RFC 9110, 14.4).
-fn content_range(headers: &HeaderMap) -> Option<Range<u64>> {
+/// The range that a partial answer brings, and the size of all, if it is told (RFC 9110, 14.4).
+fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, Option<u64>)> {
     let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    let (range, _) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then_some(first..last.checked_add(1)?)
-}
-
-/// The size of all of which an answer is a part, if it is told.
-fn total(headers: &HeaderMap) -> Option<u64> {
-    let (_, total) = headers
-        .get(header::CONTENT_RANGE)?
-        .to_str()
-        .ok()?
-        .rsplit_once('/')?;
-    total.parse().ok()
+    let total = match total {
+        "*" => None,
+        total => Some(total.parse().ok()?),
+    };
+    (first <= last).then_some((first..last.checked_add(1)?, total))
 }
 
 #[cfg(test)]
@@ -201,8 +191,8 @@ mod tests {
             headers.insert(header::CONTENT_RANGE, value.parse().unwrap());
             content_range(&headers)
         };
-        assert_eq!(range("bytes 5-9/10"), Some(5..10));
-        assert_eq!(range("bytes 5-9/*"), Some(5..10));
+        assert_eq!(range("bytes 5-9/10"), Some((5..10, Some(10))));
+        assert_eq!(range("bytes 5-9/*"), Some((5..10, None)));
         for bad in [
             "bytes 9-5/10",
             "bytes */10",
@@ -210,6 +200,8 @@ mod tests {
             "bytes 5-9",
             "bytes -1-9/10",
             "bytes 0-18446744073709551615/10",
+            "bytes 5-9/1180591620717411303424",
+            "bytes 5-9/ten",
         ] {
             assert_eq!(range(bad), None, "{bad}");
         }

@@ -268,6 +268,20 @@ pub enum RegistryError {
         /// Where it should have ended.
         expected: u64,
     },
+    /// A body that goes on where the blob should have ended.
+    #[error(
+        "{what}: {host} sends at least {found} bytes where there should be {expected}, by the size that the manifest says"
+    )]
+    Long {
+        /// What was asked for.
+        what: Subject,
+        /// Whom.
+        host: String,
+        /// How many bytes have come, or more.
+        found: u64,
+        /// Where it should have ended.
+        expected: u64,
+    },
     /// A list of referrers that is none.
     #[error("{what}: what {host} sent is not an image index")]
     List {

@@ -535,6 +535,10 @@ fn no_room_is_set_aside_for_a_size_that_nobody_confirms() {
         }
         answer
     };
+    let endless: Spoil = |_, mut answer| {
+        answer.headers.retain(|(name, _)| name != "Content-Length");
+        answer
+    };
     let liar: Spoil = |_, answer| answer.header("Content-Length", "1099511627776000");
     for (size, answer, problem) in [
         (
@@ -549,6 +553,26 @@ fn no_room_is_set_aside_for_a_size_that_nobody_confirms() {
             "bytes where there should be 9223372036854775807",
         ),
         (1 << 40, silent, "403"),
+        (
+            100,
+            honest,
+            "announces 1048576 bytes where there should be 100,",
+        ),
+        (
+            100,
+            endless,
+            "bytes where there should be 100, by the size that the manifest says",
+        ),
+        (
+            0,
+            honest,
+            "announces 1048576 bytes where there should be 0,",
+        ),
+        (
+            0,
+            endless,
+            "bytes where there should be 0, by the size that the manifest says",
+        ),
         (
             1_099_511_627_776_000,
             liar,
