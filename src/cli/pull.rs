@@ -250,7 +250,9 @@ impl PullArgs {
         };
         let options = self.registry.options()?;
         let repository = self.reference.repository();
-        let mirrors = site.of(repository.registry()).chain(&self.mirror);
+        let registry = repository.registry();
+        let mirrors = site.of(registry, options.scheme_of(registry));
+        let mirrors = mirrors.chain(&self.mirror);
         let mirrors = mirrors.map(|mirror| {
             let mut options = options.clone();
             if mirror.plain_http() {

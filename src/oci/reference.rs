@@ -8,15 +8,34 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use reqwest::Url;
+
 use crate::oci::digest::{Digest, DigestError};
 
 const DOCKER_HUB: &str = "docker.io";
-const TLS_PORT: &str = ":443";
 /// The longest name of a registry and a repository that registries take, in bytes.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 const TAG_RULE: &str =
     "a tag has up to 128 ASCII letters, digits and ._-, and begins with none of .-";
+
+/// How a registry is spoken to: each scheme has a port that need not be said (RFC 9110, 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// With TLS.
+    Https,
+    /// Without.
+    Http,
+}
+
+impl Scheme {
+    fn port(self) -> &'static str {
+        match self {
+            Scheme::Https => ":443",
+            Scheme::Http => ":80",
+        }
+    }
+}
 
 /// A registry, as its images are named after it: its host, with a port or without, such as `docker.io` or
 /// `localhost:5000`, in the one form that names the same host.
@@ -43,9 +62,27 @@ impl Registry {
         }
     }
 
-    /// Without the port that is TLS's own, whether that was said or not.
-    pub(crate) fn without_tls_port(&self) -> &str {
-        self.0.strip_suffix(TLS_PORT).unwrap_or(&self.0)
+    /// Without the port that is the scheme's own, whether that was said or not: all that is filed by registries compares this.
+    pub(crate) fn without_port_of(&self, scheme: Scheme) -> &str {
+        self.0.strip_suffix(scheme.port()).unwrap_or(&self.0)
+    }
+
+    /// Whether both are one, if they are spoken to so.
+    pub(crate) fn is_same(&self, other: &Self, scheme: Scheme) -> bool {
+        self.without_port_of(scheme) == other.without_port_of(scheme)
+    }
+
+    /// The other name under which it may be filed: with the scheme's port, or without.
+    pub(crate) fn other_name(&self, scheme: Scheme) -> Option<String> {
+        let bare = self.without_port_of(scheme);
+        let has_port = bare.contains(':') && bracketed(bare).is_none();
+        if bare != self.0 {
+            Some(bare.to_owned())
+        } else if has_port || bare == DOCKER_HUB {
+            None
+        } else {
+            Some(format!("{bare}{}", scheme.port()))
+        }
     }
 }
 
@@ -54,12 +91,14 @@ impl FromStr for Registry {
 
     fn from_str(text: &str) -> Result<Self, RegistryNameError> {
         let host = normal_host(text).ok_or_else(|| RegistryNameError(text.to_owned()))?;
-        Ok(match host.strip_suffix(TLS_PORT).unwrap_or(&host) {
-            DOCKER_HUB | "index.docker.io" | "registry-1.docker.io" => {
-                Registry(DOCKER_HUB.to_owned())
-            }
-            _ => Registry(host),
-        })
+        Ok(
+            match host.strip_suffix(Scheme::Https.port()).unwrap_or(&host) {
+                DOCKER_HUB | "index.docker.io" | "registry-1.docker.io" => {
+                    Registry(DOCKER_HUB.to_owned())
+                }
+                _ => Registry(host),
+            },
+        )
     }
 }
 
@@ -395,15 +434,23 @@ fn normal_host(text: &str) -> Option<String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let address = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let host = match address {
+    let host = match bracketed(host) {
         Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
-        None if host.split('.').all(label) => host.to_ascii_lowercase(),
+        None if host.split('.').all(label) => in_urls(host)?,
         None => return None,
     };
     Some(host + &port)
+}
+
+/// A host as URLs have it, which may be an IPv4 address that is written in another way; none if none can.
+fn in_urls(host: &str) -> Option<String> {
+    let url = Url::parse(&format!("https://{host}/")).ok()?;
+    url.host_str().map(str::to_owned)
+}
+
+/// What is in the brackets around an IPv6 address.
+pub(crate) fn bracketed(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
 }
 
 /// Whether `text` may stand between the slashes of a repository (distribution spec, "Pulling manifests").
@@ -515,8 +562,22 @@ mod tests {
             ("[::443]:5000", "[::443]:5000"),
         ] {
             let registry: Registry = text.parse().unwrap();
-            assert_eq!(registry.without_tls_port(), name, "{text}");
+            assert_eq!(registry.without_port_of(Scheme::Https), name, "{text}");
         }
+        for (text, scheme, other) in [
+            ("a.test", Scheme::Https, Some("a.test:443")),
+            ("a.test:443", Scheme::Https, Some("a.test")),
+            ("a.test:443", Scheme::Http, None),
+            ("a.test:80", Scheme::Http, Some("a.test")),
+            ("[::1]", Scheme::Http, Some("[::1]:80")),
+            ("[::1]:5000", Scheme::Https, None),
+            ("docker.io", Scheme::Https, None),
+        ] {
+            let registry: Registry = text.parse().unwrap();
+            let name = registry.other_name(scheme);
+            assert_eq!(name.as_deref(), other, "{text}");
+        }
+        assert_eq!("127.1:80".parse::<Registry>().unwrap().0, "127.0.0.1:80");
         // As in Docker's grammar.
         for bad in [
             "localhost.",
@@ -527,6 +588,11 @@ mod tests {
             "[::1%eth0]",
             "a.test:+1",
             "a.test:",
+            // What no URL can have.
+            "1.2.3.4.5",
+            "a.0x",
+            "256.1.1.1:5000",
+            "xn--a.test",
         ] {
             assert!(bad.parse::<Registry>().is_err(), "{bad}");
         }

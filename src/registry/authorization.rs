@@ -4,6 +4,8 @@
 use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
+use crate::oci::reference::Scheme;
+
 use super::challenge::{Challenge, Challenges};
 use super::token::Asked;
 use super::{Backoff, Client, Credential, RegistryError, Retry, Subject};
@@ -143,17 +145,22 @@ impl Client {
         Ok(support)
     }
 
+    /// What the user has for the repository.
+    async fn credential(&self) -> Result<Option<Credential>, RegistryError> {
+        let scheme = match self.base().await?.scheme() {
+            "http" => Scheme::Http,
+            _ => Scheme::Https,
+        };
+        let keychain = &self.options.keychain;
+        Ok(keychain.find(&self.repository, scheme).await?)
+    }
+
     async fn holds_credential(&self) -> Result<bool, RegistryError> {
         let mut known = self.authorization.lock().await;
         if let Some(held) = known.held {
             return Ok(held);
         }
-        let held = self
-            .options
-            .keychain
-            .find(&self.repository)
-            .await?
-            .is_some();
+        let held = self.credential().await?.is_some();
         known.held = Some(held);
         Ok(held)
     }
@@ -169,7 +176,7 @@ impl Client {
         if known.generation != generation {
             return Ok(Some((known.generation, known.auth.clone())));
         }
-        let credential = self.options.keychain.find(&self.repository).await?;
+        let credential = self.credential().await?;
         known.held = Some(credential.is_some());
         let mut refused = None;
         for challenge in &challenges.usable {

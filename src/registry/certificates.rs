@@ -21,7 +21,7 @@ use rustls::{
 };
 
 use crate::files::{FileError, io_failed};
-use crate::oci::reference::Registry;
+use crate::oci::reference::{Registry, Scheme};
 
 use super::x509::Certificate;
 
@@ -106,7 +106,7 @@ impl Certificates {
         let is_of_registry = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str());
             let of: Option<Registry> = name.and_then(|name| name.parse().ok());
-            of.is_some_and(|of| of.without_tls_port() == registry.without_tls_port())
+            of.is_some_and(|of| of.is_same(registry, Scheme::Https))
         };
         let all_names = directories
             .iter()

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::files::{FileError, io_failed};
-use crate::oci::reference::{Registry, Repository};
+use crate::oci::reference::{Registry, Repository, Scheme};
 use crate::text::shown;
 
 /// The name under which Docker files its Hub's credentials.
@@ -144,10 +144,12 @@ impl Keychain {
         }
     }
 
-    /// The credential for a repository: the first file's that has one; `None` to ask anonymously.
+    /// The credential for a repository of a registry that is spoken to so: the first file's that has one; `None` to ask
+    /// anonymously.
     pub async fn find(
         &self,
         repository: &Repository,
+        scheme: Scheme,
     ) -> Result<Option<Credential>, CredentialError> {
         for path in &self.files {
             let text = match fs::read(path) {
@@ -163,9 +165,18 @@ impl Keychain {
                 }
                 failed => io_failed(READ, path, failed)?,
             };
-            let credential = match AuthFile::parse(path, &text)?.find(repository)? {
+            let credential = match AuthFile::parse(path, &text)?.find(repository, scheme)? {
                 Some(Found::Credential(credential)) => Some(credential),
-                Some(Found::Helper { name, address }) => run_helper(path, &name, &address).await?,
+                Some(Found::Helper { name, address }) => {
+                    let held = run_helper(path, &name, &address).await?;
+                    match repository.registry().other_name(scheme) {
+                        // That it does not know this one need be no fault.
+                        Some(other) if held.is_none() => {
+                            run_helper(path, &name, &other).await.unwrap_or_default()
+                        }
+                        _ => held,
+                    }
+                }
                 None => None,
             };
             if credential.is_some() {
@@ -264,11 +275,15 @@ impl AuthFile {
         })
     }
 
-    /// What the file has for a repository, under the most specific key; runs no helper.
-    pub fn find(&self, repository: &Repository) -> Result<Option<Found>, CredentialError> {
+    /// What the file has for a repository of a registry that is spoken to so, under the most specific key; runs no helper.
+    pub fn find(
+        &self,
+        repository: &Repository,
+        scheme: Scheme,
+    ) -> Result<Option<Found>, CredentialError> {
         let mut store = self.config.creds_store.as_str();
         for key in keys(repository) {
-            if let Some((name, helper)) = filed(&self.config.cred_helpers, &key).next() {
+            if let Some((name, helper)) = filed(&self.config.cred_helpers, &key, scheme).next() {
                 match helper.as_str() {
                     // The file itself has what others have in a store.
                     Some("") => store = "",
@@ -277,7 +292,7 @@ impl AuthFile {
                     None => return Err(self.malformed(name)),
                 }
             }
-            for (name, entry) in filed(&self.config.auths, &key) {
+            for (name, entry) in filed(&self.config.auths, &key, scheme) {
                 let credential = credential(entry).ok_or_else(|| self.malformed(name))?;
                 if let Some(credential) = credential {
                     return Ok(Some(Found::Credential(credential)));
@@ -380,26 +395,29 @@ fn keys(repository: &Repository) -> Vec<String> {
 fn filed<'a>(
     entries: &'a Map<String, Value>,
     key: &'a str,
+    scheme: Scheme,
 ) -> impl Iterator<Item = (&'a String, &'a Value)> {
     let of_key =
         move |(name, value): (&'a String, &'a Value)| (*name == key).then_some((name, value));
     let older = entries
         .iter()
-        .filter(move |(name, _)| *name != key && normal(name) == normal(key));
+        .filter(move |(name, _)| *name != key && normal(name, scheme) == normal(key, scheme));
     entries.iter().filter_map(of_key).chain(older)
 }
 
 /// A key of `auths` without what Docker's older versions put around the host, and without a port that need not be said.
-fn normal(key: &str) -> String {
-    let (scheme, key) = key.split_once("://").unwrap_or(("https", key));
+fn normal(key: &str, spoken: Scheme) -> String {
+    let (scheme, key) = match key.split_once("://") {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, key),
+        Some((_, key)) => (Scheme::Https, key),
+        None => (spoken, key),
+    };
     let key = key.trim_end_matches('/');
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let host = match scheme {
-        "http" => host.strip_suffix(":80").unwrap_or(host),
-        _ => host,
-    };
-    let registry = host.parse().ok();
-    let host = registry.as_ref().map_or(host, Registry::without_tls_port);
+    let registry: Option<Registry> = host.parse().ok();
+    let host = registry
+        .as_ref()
+        .map_or(host, |registry| registry.without_port_of(scheme));
     match path {
         "" | "v1" | "v2" => host.to_owned(),
         path => format!("{host}/{path}"),
@@ -508,7 +526,7 @@ mod tests {
         fs::write(&path, json).unwrap();
         let keychain = Keychain::of_file(&path).unwrap();
         let image: Reference = image.parse().unwrap();
-        keychain.find(image.repository()).await
+        keychain.find(image.repository(), Scheme::Https).await
     }
 
     fn password(user: &str, password: &str) -> Credential {
@@ -564,6 +582,20 @@ mod tests {
             let json = format!(r#"{{"auths":{{"{key}":{{"username":"u","password":"p"}}}}}}"#);
             let found = find(&json, image).await.unwrap();
             assert_eq!(found.is_some(), is_found, "{key} {image}");
+        }
+        for (key, image, is_found) in [
+            ("r.test", "r.test:80/a", true),
+            ("http://r.test", "r.test:80/a", true),
+            ("http://r.test:80/v1/", "r.test/a", true),
+            ("https://r.test", "r.test:80/a", true),
+            ("r.test:80", "r.test/a", true),
+            ("r.test:443", "r.test/a", false),
+            ("r.test", "r.test:443/a", false),
+        ] {
+            let json = format!(r#"{{"auths":{{"{key}":{{"username":"u","password":"p"}}}}}}"#);
+            let file = AuthFile::parse(Path::new("/f"), json.as_bytes()).unwrap();
+            let found = file.find(&image.parse().unwrap(), Scheme::Http);
+            assert_eq!(found.unwrap().is_some(), is_found, "{key} {image}");
         }
         let json = r#"{"auths":{
             "r.test":{"username":"plain","password":"1"},

@@ -8,6 +8,8 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::lookup_host;
 
+use crate::oci::reference::bracketed;
+
 use super::RegistryOptions;
 
 /// What is local about an address.
@@ -63,7 +65,7 @@ impl Local {
         if name.eq_ignore_ascii_case("localhost") || is_below_localhost(name) {
             return Some(Local::Loopback);
         }
-        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let address = bracketed(name).unwrap_or(name);
         address.parse().ok().and_then(Self::of)
     }
 }

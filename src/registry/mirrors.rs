@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::oci::reference::{Registry, Repository, is_component};
+use crate::oci::reference::{Registry, Repository, Scheme, is_component};
 
 /// A host, and the prefix that repositories have there before their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,11 +109,15 @@ pub enum MirrorsError {
 }
 
 impl Mirrors {
-    /// The mirrors of a registry, in the order in which they are to be asked.
-    pub fn of<'a>(&'a self, registry: &'a Registry) -> impl Iterator<Item = &'a Mirror> {
+    /// The mirrors of a registry that is spoken to so, in the order in which they are to be asked.
+    pub fn of<'a>(
+        &'a self,
+        registry: &'a Registry,
+        scheme: Scheme,
+    ) -> impl Iterator<Item = &'a Mirror> {
         self.0
             .iter()
-            .filter(move |(of, _)| of.without_tls_port() == registry.without_tls_port())
+            .filter(move |(of, _)| of.is_same(registry, scheme))
             .map(|(_, mirror)| mirror)
     }
 }
@@ -209,7 +213,8 @@ mod tests {
                 .unwrap();
         let of = |registry: &str| {
             let registry = registry.parse().unwrap();
-            let mirrors = mirrors.of(&registry).map(ToString::to_string);
+            let mirrors = mirrors.of(&registry, Scheme::Https);
+            let mirrors = mirrors.map(ToString::to_string);
             mirrors.collect::<Vec<_>>()
         };
         assert_eq!(of("docker.io"), ["one.test/hub", "two.test"]);
@@ -223,7 +228,8 @@ mod tests {
         ] {
             let mirrors: Mirrors = format!("{name}=HTTP://One.test/v2/").parse().unwrap();
             let registry = "docker.io".parse().unwrap();
-            let of: Vec<_> = mirrors.of(&registry).map(ToString::to_string).collect();
+            let of = mirrors.of(&registry, Scheme::Https);
+            let of: Vec<_> = of.map(ToString::to_string).collect();
             assert_eq!(of, ["http://one.test"], "{name}");
         }
         for (name, image) in [
@@ -234,9 +240,12 @@ mod tests {
         ] {
             let mirrors: Mirrors = format!("{name}=one.test").parse().unwrap();
             let registry = image.parse().unwrap();
-            assert_eq!(mirrors.of(&registry).count(), 1, "{name} {image}");
+            let count = |registry, scheme| mirrors.of(registry, scheme).count();
+            assert_eq!(count(&registry, Scheme::Https), 1, "{name} {image}");
             let other = "r.test:80".parse().unwrap();
-            assert_eq!(mirrors.of(&other).count(), 0, "{name}");
+            assert_eq!(count(&other, Scheme::Https), 0, "{name}");
+            let is_plain = name == "https://r.test";
+            assert_eq!(count(&other, Scheme::Http), usize::from(is_plain), "{name}");
         }
         for bad in ["one.test", "=one.test", "docker.io=", "a/b=one.test"] {
             assert!(bad.parse::<Mirrors>().is_err(), "{bad}");

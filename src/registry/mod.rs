@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::oci::reference::{Registry, Repository};
+use crate::oci::reference::{Registry, Repository, Scheme};
 
 use authorization::Authorization;
 use body::Ranges;
@@ -66,6 +66,18 @@ pub struct RegistryOptions {
     pub certificates_by_registry: Vec<PathBuf>,
     /// How long a connection may say nothing. What is small may take four times as long in all.
     pub idle_timeout: Duration,
+}
+
+impl RegistryOptions {
+    /// How a registry is spoken to, as far as the user says it.
+    pub fn scheme_of(&self, registry: &Registry) -> Scheme {
+        let mut plain = self.plain_http.iter();
+        if plain.any(|plain| plain.is_same(registry, Scheme::Http)) {
+            Scheme::Http
+        } else {
+            Scheme::Https
+        }
+    }
 }
 
 impl Default for RegistryOptions {

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
+use crate::oci::reference::bracketed;
+
 use super::body::authority;
 use super::local::is_loopback;
 
@@ -107,12 +109,16 @@ impl Direct {
         if text == "*" {
             return Some(Direct::Everything);
         }
-        if let Some((address, bits)) = text.split_once('/') {
-            return Some(Direct::Network(
-                address_of(address)?,
-                bits.parse().ok()?,
-                None,
-            ));
+        if let Some((written, bits)) = text.split_once('/') {
+            let bits: u32 = bits.parse().ok()?;
+            let address = address_of(written)?;
+            // One of IPv4 itself has its bits behind these.
+            let before = if address.is_ipv4() && written.contains(':') {
+                96
+            } else {
+                0
+            };
+            return Some(Direct::Network(address, bits.checked_sub(before)?, None));
         }
         if let Some(address) = address_of(text) {
             return Some(Direct::Network(address, u32::MAX, None));
@@ -148,10 +154,7 @@ impl Direct {
 
 /// An address; one of IPv6 may be in brackets, and may be one of IPv4 itself.
 fn address_of(host: &str) -> Option<IpAddr> {
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let address: IpAddr = bracketed.unwrap_or(host).parse().ok()?;
+    let address: IpAddr = bracketed(host).unwrap_or(host).parse().ok()?;
     Some(address.to_canonical())
 }
 
@@ -177,7 +180,8 @@ mod tests {
     fn what_is_reached_without_a_proxy() {
         let direct = "corp.test, .dot.test *.star.test,port.test:5000,10.0.0.0/8,192.0.2.1,\
                       [2001:db8::1]:444,2001:db8:1::/48,UPPER.test,bad:port,[2001:db8:3::]/48\t\
-                      tls.test:443,end.test.:443,2001:DB8:4:0::1,[2001:db8:5::1],::ffff:192.0.2.2";
+                      tls.test:443,end.test.:443,2001:DB8:4:0::1,[2001:db8:5::1],::ffff:192.0.2.2,\
+                      ::ffff:198.51.0.0/112";
         let proxies = Proxies::new(Some("p.test:1"), Some("http://p.test:2"), direct).unwrap();
         let asked = |url: &str| {
             let url = Url::parse(url).unwrap();
@@ -203,6 +207,8 @@ mod tests {
             "https://[2001:db8:5:0::1]/",
             "https://192.0.2.2/",
             "https://[::ffff:192.0.2.1]/",
+            "https://198.51.7.7/",
+            "https://[::ffff:198.51.7.7]/",
             "http://localhost./",
             "https://a.localhost.:5000/",
             "http://[::ffff:127.0.0.1]/",
@@ -220,6 +226,7 @@ mod tests {
             "https://corp.test.com/",
             "http://port.test:5001/",
             "https://11.0.0.1/",
+            "https://198.52.7.7/",
             "https://[2001:db8::1]/",
             "https://[2001:db8:2::]/",
             "http://tls.test/",

@@ -523,13 +523,13 @@ fn a_registry_is_one_however_it_is_written() {
         (
             "registry.test",
             "registry.test:80",
-            "registry.test:443",
+            "registry.test:80",
             "r.test",
         ),
         (
             "registry.test:80",
             "Registry.Test",
-            "registry.test:80",
+            "registry.test",
             "r.test:443",
         ),
         (
@@ -579,6 +579,62 @@ fn a_registry_is_one_however_it_is_written() {
         let reference = format!("{name}/app@{root}");
         let pull = ["pull", &reference, "--output", "out"];
         new_user().run(&pull).failed(&[name, "is not a host"]);
+    }
+}
+
+/// In helpers, which know one name alone, and in a site's mirrors.
+#[test]
+fn a_registry_in_clear_is_one_with_its_port_and_without() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    for (image, filed) in [
+        ("registry.test:80", "registry.test"),
+        ("registry.test", "registry.test:80"),
+    ] {
+        let registry = Faulty::start(content.clone(), |seen, answer| {
+            if seen.headers.contains_key("authorization") {
+                return answer;
+            }
+            Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+        });
+        let proxy = format!("http://{}", registry.host());
+        let user = new_user();
+        let write =
+            |name: &str, text: &str| std::fs::write(user.path(name), text).expect("written");
+        write(
+            "docker-credential-stored",
+            &format!(
+                "#!/bin/sh\nread -r name\nif [ \"$name\" = {filed} ]; then\n{}\nelse\n{}\nfi\n",
+                r#"echo '{"Username": "tester", "Secret": "secret"}'"#,
+                "echo credentials not found in native keychain; exit 1",
+            ),
+        );
+        let executable = std::fs::Permissions::from_mode(0o755);
+        let helper = user.path("docker-credential-stored");
+        std::fs::set_permissions(helper, executable).expect("can be set");
+        let path = format!("{}:/usr/bin:/bin", user.home().display());
+        let pull = |config: &str, mirrors: &str| {
+            write("config.json", config);
+            let reference = format!("{image}/app@{root}");
+            let pull = ["pull", &reference, "--output", "out", "--no-store"];
+            let plain = ["--plain-http", image, "--docker-config", "config.json"];
+            let variables = [
+                ("HTTP_PROXY", &*proxy),
+                ("PATH", &path),
+                ("OCI_PULL_ALL_MIRRORS", mirrors),
+            ];
+            let ran = user.run_with(&variables, &[&pull[..], &plain].concat());
+            ran.succeeded();
+        };
+        pull(r#"{"credsStore": "stored"}"#, "");
+        pull(&json!({"credHelpers": {filed: "stored"}}).to_string(), "");
+        let login = json!({"auths": {filed: {"auth": "dGVzdGVyOnNlY3JldA=="}}});
+        pull(&login.to_string(), &format!("{filed}=http://mirror.test"));
+        let seen = registry.seen();
+        assert!(
+            seen.iter()
+                .any(|seen| seen.path.starts_with("http://mirror.test/"))
+        );
     }
 }
 

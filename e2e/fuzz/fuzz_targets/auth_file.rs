@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use oci_pull_all::oci::reference::Repository;
+use oci_pull_all::oci::reference::{Repository, Scheme};
 use oci_pull_all::registry::{AuthFile, Credential, CredentialError, Found};
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn ask(data: &[u8]) -> Result<Vec<Answer>, String> {
     };
     let file = AuthFile::parse(Path::new("/f"), data).map_err(texts)?;
     assert_eq!(format!("{file:?}"), "AuthFile(\"/f\")");
-    let find = |image: &str| file.find(&image.parse().expect("it is a repository"));
+    let find = |image: &str| file.find(&image.parse().expect("it is a repository"), Scheme::Https);
     let answers = IMAGES.iter().map(|image| find(image).map_err(texts));
     let answers: Vec<Answer> = answers.collect();
     for found in answers.iter().flatten().flatten() {
