@@ -25,6 +25,9 @@ pub(super) struct Authorization {
     held: Option<bool>,
     /// Whether the credential was shown to the registry or to its token service.
     shown: bool,
+    /// What a request was asked for and its token service was too busy to meet: it is met before the next request, because
+    /// what was sent may be gone.
+    owed: Option<Challenges>,
     /// What `/v2/` asks for, if it was asked.
     support: Option<Challenges>,
     /// What was asked for and could not be met.
@@ -40,6 +43,7 @@ impl Default for Authorization {
             auth: RegistryAuth::Anonymous,
             held: None,
             shown: false,
+            owed: None,
             support: None,
             unmet: String::new(),
             understood: true,
@@ -58,7 +62,7 @@ impl Client {
     ) -> Result<Response, RegistryError> {
         let http = self.connection().await?.requests(&url).await?;
         let request = || shape(http.request(method.clone(), url.clone()));
-        let (mut generation, mut auth) = self.authorization().await;
+        let (mut generation, mut auth) = self.authorization().await?;
         let mut met: Option<Challenges> = None;
         for _ in 0..MAX_AUTHORIZATIONS {
             let response = self.send(what, request(), &auth).await?;
@@ -71,7 +75,7 @@ impl Client {
             if met.as_ref() == Some(&challenges) {
                 return Ok(response);
             }
-            match self.authorize(generation, &challenges).await? {
+            match self.answer(generation, &challenges, &response).await? {
                 Some(renewed) => (generation, auth) = renewed,
                 None => return Ok(response),
             }
@@ -81,9 +85,32 @@ impl Client {
     }
 
     /// How the registry is asked now, and which renewal that is.
-    pub(super) async fn authorization(&self) -> (u64, RegistryAuth) {
-        let known = self.authorization.lock().await;
-        (known.generation, known.auth.clone())
+    pub(super) async fn authorization(&self) -> Result<(u64, RegistryAuth), RegistryError> {
+        let (now, owed) = {
+            let known = self.authorization.lock().await;
+            ((known.generation, known.auth.clone()), known.owed.clone())
+        };
+        let met = match owed {
+            Some(challenges) => self.authorize(now.0, &challenges).await?,
+            None => None,
+        };
+        Ok(met.unwrap_or(now))
+    }
+
+    /// As [`Client::authorize`], of the challenges of a response. Who forbids says itself why, if there is nothing to
+    /// offer.
+    pub(super) async fn answer(
+        &self,
+        generation: u64,
+        challenges: &Challenges,
+        response: &Response,
+    ) -> Result<Option<(u64, RegistryAuth)>, RegistryError> {
+        match self.authorize(generation, challenges).await {
+            Err(error) if response.status() == StatusCode::FORBIDDEN && !error.is_transient() => {
+                Ok(None)
+            }
+            met => met,
+        }
     }
 
     /// What an answer asks for, if it may be that another one is to be had by showing more.
@@ -176,6 +203,7 @@ impl Client {
         if known.generation != generation {
             return Ok(Some((known.generation, known.auth.clone())));
         }
+        known.owed = None;
         let credential = self.credential().await?;
         known.held = Some(credential.is_some());
         let mut refused = None;
@@ -186,7 +214,11 @@ impl Client {
                     refused.get_or_insert(error);
                     continue;
                 }
-                met => met?,
+                Err(busy) => {
+                    known.owed = Some(challenges.clone());
+                    return Err(busy);
+                }
+                Ok(met) => met,
             };
             if let Some(auth) = met {
                 known.generation += 1;
@@ -197,6 +229,7 @@ impl Client {
             }
         }
         if let Some(error) = refused {
+            known.shown |= credential.is_some() && matches!(error, RegistryError::Token { .. });
             return Err(error);
         }
         known.unmet.clone_from(&challenges.text);

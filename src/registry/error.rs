@@ -136,6 +136,16 @@ pub enum RegistryError {
         /// What the registry said, with a separator before it, or nothing.
         detail: String,
     },
+    /// An upload that was begun is not known any more, be it that it took too long, or that another server is asked.
+    #[error("{what}: {host} does not know the upload any more that it began{detail}")]
+    UploadGone {
+        /// What was pushed.
+        what: Subject,
+        /// To whom.
+        host: String,
+        /// What the registry said, with a separator before it, or nothing.
+        detail: String,
+    },
     /// It is not said where an upload goes (distribution spec, "Pushing blobs").
     #[error("{what}: {host} takes an upload but does not say at which location")]
     NoLocation {
@@ -144,16 +154,16 @@ pub enum RegistryError {
         /// To whom.
         host: String,
     },
-    /// An upload goes to where everybody may listen, as what takes TLS away before a registry makes it say.
+    /// An upload or a list goes on where everybody may listen, as what takes TLS away before a registry makes it say.
     #[error(
-        "{what}: {host} wants it at {url:?}, which is no https URL: what stands before the registry must tell it that it is reached by https (X-Forwarded-Proto)"
+        "{what}: {host} has it go on at {url:?}, which is no https URL: what stands before the registry must tell it that it is reached by https (X-Forwarded-Proto)"
     )]
     Location {
-        /// What was pushed.
+        /// What was pushed or asked for.
         what: Subject,
-        /// To whom.
+        /// Whom.
         host: String,
-        /// Where it is to be sent.
+        /// Where it goes on.
         url: String,
     },
     /// A manifest is not what was sent.
@@ -225,6 +235,18 @@ pub enum RegistryError {
     /// What came is compressed or so (RFC 9110, 8.4.1), and not in a way that can be undone here.
     #[error("{what}: what {host} sent is encoded ({coding}), which was not asked for")]
     Coding {
+        /// What was asked for.
+        what: Subject,
+        /// Who answered.
+        host: String,
+        /// How it is encoded.
+        coding: String,
+    },
+    /// What came is compressed, and cannot be decompressed.
+    #[error(
+        "{what}: what {host} sent is no whole {coding}, as its Content-Encoding says: it is cut or damaged"
+    )]
+    Damaged {
         /// What was asked for.
         what: Subject,
         /// Who answered.
@@ -380,6 +402,7 @@ impl RegistryError {
         match self {
             RegistryError::Range { .. }
             | RegistryError::Length { .. }
+            | RegistryError::Coding { .. }
             | RegistryError::Access { .. }
             | RegistryError::AccessElsewhere { .. }
             | RegistryError::NotFound { .. } => true,
@@ -451,6 +474,7 @@ impl RegistryError {
             | RegistryError::Length { .. }
             | RegistryError::Short { .. }
             | RegistryError::Slow { .. }
+            | RegistryError::UploadGone { .. }
             | RegistryError::Idle { .. } => Retry::Backoff,
             _ => Retry::Never,
         }
@@ -475,8 +499,16 @@ pub enum TokenError {
     Redirect {
         /// The token service.
         host: String,
-        /// Where it redirects to.
+        /// Where it redirects to, with the scheme.
         location: String,
+    },
+    /// It sends on and on.
+    #[error("the token service {host} redirects more than {limit} times")]
+    Redirects {
+        /// The token service.
+        host: String,
+        /// The limit.
+        limit: usize,
     },
     /// The answer has none.
     #[error("what the token service {0} sent has neither a \"token\" nor an \"access_token\"")]

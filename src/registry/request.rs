@@ -8,7 +8,7 @@ use std::sync::{MutexGuard, PoisonError};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use oci_client::secrets::RegistryAuth;
-use reqwest::header;
+use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 
 use super::authorization::authorized;
@@ -166,6 +166,8 @@ impl Client {
         // What another host refuses, no login at the registry permits.
         let (asked, answers) = (self.base().await?.origin(), response.url().origin());
         let is_own = answers == asked;
+        // What a blob or an upload is stored at is none.
+        let is_registry = response.url().path().starts_with("/v2/");
         let proxy = self.connection().await?.answering_proxy(&response);
         let Refusal {
             host,
@@ -197,7 +199,10 @@ impl Client {
                 detail,
                 advice: self.login_advice(code).await?,
             }
-        } else if code == StatusCode::UNAUTHORIZED && !matches!(what, Subject::ForeignBlob(_)) {
+        } else if code == StatusCode::UNAUTHORIZED
+            && is_registry
+            && !matches!(what, Subject::ForeignBlob(_))
+        {
             RegistryError::AccessElsewhere {
                 what,
                 from: asked.ascii_serialization(),
@@ -283,28 +288,29 @@ impl Client {
         limit: u64,
     ) -> Result<(), RegistryError> {
         let host = authority(response.url());
-        let coding = response.headers().get(header::CONTENT_ENCODING);
-        let coding = coding.map(|coding| String::from_utf8_lossy(coding.as_bytes()).into_owned());
+        let coding = coding(response.headers());
         let time = self.options.idle_timeout * MAX_SILENCES;
         let read = self.read_slowly(bytes, what, response, limit);
         let read = tokio::time::timeout(time, read).await;
-        // Its case does not matter (RFC 9110, 8.4.1).
-        let name = coding
-            .as_deref()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        let is_plain = match &*name {
-            "" | "identity" => true,
-            "gzip" | "x-gzip" => decompress(bytes, limit).is_ok(),
-            _ => false,
+        let what_and_host = || (what.clone(), host.clone());
+        let decoded = match coding {
+            None => Ok(()),
+            Some(coding) if ["gzip", "x-gzip"].contains(&&*coding) => {
+                let decompressed = decompress(bytes, limit);
+                decompressed.map_err(|error| match (error.kind(), what_and_host()) {
+                    (io::ErrorKind::FileTooLarge, (what, host)) => {
+                        RegistryError::TooLarge { what, host, limit }
+                    }
+                    (_, (what, host)) => RegistryError::Damaged { what, host, coding },
+                })
+            }
+            Some(coding) => {
+                let (what, host) = what_and_host();
+                Err(RegistryError::Coding { what, host, coding })
+            }
         };
         match read {
-            Ok(Ok(())) if !is_plain => Err(RegistryError::Coding {
-                what: what.clone(),
-                host,
-                coding: coding.unwrap_or_default(),
-            }),
+            Ok(Ok(())) => decoded,
             Ok(read) => read,
             Err(_) => Err(RegistryError::Slow {
                 what: what.clone(),
@@ -362,6 +368,19 @@ impl Client {
             why: NoAnswer::new(source, answered, self.options.idle_timeout, proxy),
         }
     }
+}
+
+/// How what comes is encoded, if it is, in lower case: case does not matter (RFC 9110, 8.4.1).
+pub(super) fn coding(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(header::CONTENT_ENCODING).into_iter();
+    let lines: Vec<_> = lines
+        .map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase())
+        .collect();
+    let codings = lines.iter().flat_map(|line| line.split(','));
+    let codings = codings.map(str::trim);
+    let codings = codings.filter(|coding| !["", "identity"].contains(coding));
+    let codings = codings.collect::<Vec<_>>().join(", ");
+    Some(codings).filter(|codings| !codings.is_empty())
 }
 
 /// Puts what was compressed, and is no longer than `limit` then, in its place (RFC 9110, 8.4.1.3).

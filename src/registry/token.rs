@@ -148,8 +148,14 @@ impl Client {
     async fn read_token(&self, response: Response, shown: bool) -> Result<String, RegistryError> {
         let host = authority(response.url());
         if let Some(location) = redirect::location(&response) {
-            let location = authority(&location);
-            return Err(self.no_token(shown, TokenError::Redirect { host, location }));
+            let fault = if location.origin() == response.url().origin() {
+                let limit = MAX_REDIRECTS;
+                TokenError::Redirects { host, limit }
+            } else {
+                let location = location.origin().ascii_serialization();
+                TokenError::Redirect { host, location }
+            };
+            return Err(self.no_token(shown, fault));
         }
         if !response.status().is_success() {
             let what = Subject::Token;

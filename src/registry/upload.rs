@@ -15,12 +15,10 @@ use crate::oci::digest::Digest;
 use crate::oci::reference::{Repository, Tag};
 
 use super::body::{authority, told_digest};
-use super::{Backoff, Client, Elsewhere, HttpStatus, RegistryError, Subject};
+use super::{Client, Elsewhere, HttpStatus, RegistryError, Retry, Subject};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
-/// How often a token is asked for that bytes were challenged for.
-const MAX_TOKEN_ATTEMPTS: u32 = 4;
 /// The length in which a chunk is handed to the network, to see whether it goes on.
 const PIECE: usize = 64 << 10;
 
@@ -341,7 +339,7 @@ impl Client {
     ) -> Result<Response, RegistryError> {
         let is_own = self.is_own(&url).await?;
         let (generation, auth) = if is_own {
-            self.authorization().await
+            self.authorization().await?
         } else {
             (0, RegistryAuth::Anonymous)
         };
@@ -360,25 +358,43 @@ impl Client {
             response = self.send(what, shape(request), &auth) => response?,
             () = self.stands_still(&taken) => return Err(RegistryError::Idle {
                 what: what.clone(),
-                host,
+                host: host.clone(),
                 seconds: self.options.idle_timeout.as_secs(),
             }),
         };
-        // The bytes are gone, but what is sent next shows what this one was asked for. A token that is late is waited
-        // for: who is refused with it has no right, and is not to be told that it was late.
+        // The bytes are gone, but what is sent next shows what this one was asked for.
         if is_own
             && self.is_own(response.url()).await?
             && let Some(challenges) = self.challenges(&response, &auth).await?
         {
-            let mut backoff = Backoff::default();
-            while let Err(error) = self.authorize(generation, &challenges).await {
-                match backoff.after_failure(error.retry(), MAX_TOKEN_ATTEMPTS) {
-                    Some(delay) => tokio::time::sleep(delay).await,
-                    None => return Err(error),
-                }
+            // Where the token service is busy, who asks next waits for it: who is refused with a token has no right, and is
+            // not to be told that it was late.
+            match self.answer(generation, &challenges, &response).await {
+                Err(error) if !error.is_transient() => return Err(error),
+                _ => {}
             }
         }
-        self.accept_push(what, response).await
+        let accepted = self.accept_push(what, response).await;
+        accepted.map_err(|error| match error {
+            // The repository is there: it has said where to send this.
+            RegistryError::NoRepository {
+                what, host, detail, ..
+            } => RegistryError::UploadGone { what, host, detail },
+            // Nobody redirects there.
+            RegistryError::AccessElsewhere {
+                what,
+                status,
+                detail,
+                ..
+            } if !is_own => RegistryError::Status {
+                what,
+                host,
+                status,
+                detail,
+                retry: Retry::Never,
+            },
+            error => error,
+        })
     }
 
     /// Waits until the number has been the same for a while.

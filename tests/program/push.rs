@@ -841,11 +841,65 @@ fn a_token_service_that_is_busy_is_told_of_an_upload_too() {
         let ran = shallow.push(&repository, &["--concurrency", "1"]);
         if busy == usize::MAX {
             ran.failed(&[&format!("token: {} answered 503", registry.host())]);
+            let seen = registry.seen();
+            let tokens = seen.iter().filter(|seen| seen.path.starts_with("/token"));
+            assert!(tokens.count() <= 9, "{seen:?}");
+            assert_eq!(seen.iter().filter(|seen| seen.method == "PUT").count(), 1);
         } else {
             ran.succeeded();
             check_image(&format!("{repository}@{image}"));
         }
     }
+}
+
+/// Another server of the registry may be asked than that with which an upload began.
+#[test]
+fn an_upload_that_is_gone_begins_anew() {
+    let content = Content::image(&[noise(16, 3000)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    for gone in [1, usize::MAX] {
+        let shallow = Shallow::pull(&origin.host(), &image);
+        let (images, asked) = (Mutex::new(Images::default()), AtomicUsize::new(0));
+        let registry = Faulty::start(Content::default(), move |seen, _| {
+            let is_sent = seen.method == "PUT" && seen.path.contains("/uploads/");
+            if is_sent && asked.fetch_add(1, Ordering::Relaxed) < gone {
+                let body =
+                    r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"no such upload"}]}"#;
+                return Answer::new(404, body);
+            }
+            images.lock().expect("no thread panicked").answer(seen)
+        });
+        let repository = format!("{}/team/app", registry.host());
+        let ran = shallow.push(&repository, &["--concurrency", "1"]);
+        if gone == 1 {
+            ran.succeeded();
+            check_image(&format!("{repository}@{image}"));
+        } else {
+            ran.failed(&["does not know the upload any more", "BLOB_UPLOAD_UNKNOWN"]);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_where_an_upload_goes_is_told_as_it_is() {
+    let content = Content::image(&[noise(17, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let elsewhere = target(|_| Some(Answer::new(401, "expired")));
+    let location = format!("http://{}/v2/put", elsewhere.host());
+    let registry = target(move |seen| match seen.method.as_str() {
+        "HEAD" => Some(Answer::new(404, "")),
+        _ => Some(Answer::new(202, "").header("Location", location.as_str())),
+    });
+    let repository = format!("{}/team/app", registry.host());
+    let ran = shallow.push(&repository, &[]);
+    assert!(!ran.stderr.contains("redirects"), "{}", ran.stderr);
+    ran.failed(&[&format!(
+        "{} answered 401 Unauthorized: expired",
+        elsewhere.host()
+    )]);
 }
 
 #[test]

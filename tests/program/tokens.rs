@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use oci_pull_all_support::{
-    Answer, Content, End, Faulty, Flow, Identity, Proxy, Ran, Seen, User, blobs, digest, noise,
-    skip,
+    Answer, Content, End, Faulty, Flow, Identity, Proxy, Ran, Seen, User, blobs, digest, gzip,
+    noise, skip,
 };
 use serde_json::{Value, json};
 
@@ -456,6 +456,19 @@ fn a_token_request_is_not_redirected_to_another_host() {
     pull(&with_login(&redirecting.host()), &redirecting.host())
         .failed(&["redirects to", &elsewhere.host()]);
     assert!(elsewhere.seen().is_empty());
+    for (scheme, told) in [
+        ("https", "redirects to \"https://127.0.0.1:"),
+        ("http", "redirects more than 10 times"),
+    ] {
+        let turning = registry(image(), move |seen, host| {
+            if seen.path.starts_with("/token") {
+                let location = format!("{scheme}://{host}/token");
+                return Some(Answer::new(307, "").header("Location", location));
+            }
+            Some(refusal(401, &[bearer(host)]))
+        });
+        pull(&with_login(&turning.host()), &turning.host()).failed(&[told]);
+    }
 
     // Within the service, it is.
     completes(&registry(image(), move |seen, host| {
@@ -512,6 +525,38 @@ fn a_login_is_not_shown_where_a_redirect_leads() {
     let seen = [plain.seen(), secure.seen()].concat();
     assert!(seen.iter().all(|seen| shown(seen).is_empty()));
     assert!(seen.iter().all(|seen| !seen.path.starts_with("/token")));
+}
+
+/// A storage service whose signature does not hold any more is no registry.
+#[test]
+fn a_refusal_of_a_storage_service_is_told_as_it_is() {
+    let storage = Faulty::start(Content::default(), |_, _| Answer::new(401, "expired"));
+    let there = storage.host();
+    let registry = registry(image(), move |seen, _| {
+        let location = format!("http://{there}/bucket/blob?signature=x");
+        let is_blob = seen.path.contains("/blobs/");
+        is_blob.then(|| Answer::new(307, "").header("Location", location))
+    });
+    let ran = pull(&with_login(&registry.host()), &registry.host());
+    assert!(!ran.stderr.contains("name the image by"), "{}", ran.stderr);
+    ran.failed(&[&format!(
+        "{} answered 401 Unauthorized: expired",
+        storage.host()
+    )]);
+}
+
+/// What a registry forbids, it says why, whatever its token service says.
+#[test]
+fn who_forbids_says_why() {
+    let registry = registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            return Some(Answer::new(401, r#"{"details": "not here"}"#));
+        }
+        let said = r#"{"errors":[{"code":"DENIED","message":"quota exceeded"}]}"#;
+        Some(Answer::new(403, said).header("WWW-Authenticate", bearer(host)))
+    });
+    pull(&with_login(&registry.host()), &registry.host())
+        .failed(&["(403 Forbidden): DENIED quota exceeded; the credentials found for"]);
 }
 
 #[test]
@@ -677,6 +722,14 @@ fn small_answers_have_limits_of_size_and_time() {
         Some(refusal(401, &[bearer(host)]))
     });
     pull(&with_login(&large.host()), &large.host()).failed(&["token", "1048576"]);
+    let bomb = registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") {
+            let token = Answer::new(200, gzip(&vec![b' '; 30 << 20]));
+            return Some(token.header("Content-Encoding", "gzip"));
+        }
+        Some(refusal(401, &[bearer(host)]))
+    });
+    pull(&with_login(&bomb.host()), &bomb.host()).failed(&["token", "more than", "1048576"]);
 
     // It is never silent, and never ends.
     let dripping = registry(image(), move |seen, host| {
