@@ -12,6 +12,7 @@ use reqwest::{Response, StatusCode, Url};
 
 use crate::oci::digest::Digest;
 
+use super::request::coding;
 use super::{NoAnswer, RegistryError, Subject};
 
 /// Whether ranges are of use, as far as is known: of the repository, and of each host that has blobs at URLs of their own.
@@ -43,6 +44,8 @@ pub(crate) struct Body {
     ranges: Arc<AtomicBool>,
     /// How long who sends it may say nothing.
     patience: Duration,
+    /// How it is encoded, if it is: as a blob's own bytes may be, and what was not asked for.
+    coding: Option<String>,
 }
 
 impl Body {
@@ -75,12 +78,16 @@ impl Body {
         let wrong = |said: Option<u64>, right| said.filter(|said| *said != right);
         let wrong_total = wrong(total, size).map(|said| (said, size));
         let wrong_length = wrong(length, left).map(|said| (said, left));
+        let coding = coding(response.headers());
         match wrong_total.or(wrong_length) {
-            Some((said, left)) => Err(RegistryError::Length {
-                what,
-                host,
-                said,
-                left,
+            Some((said, left)) => Err(match coding {
+                Some(coding) => RegistryError::Coding { what, host, coding },
+                None => RegistryError::Length {
+                    what,
+                    host,
+                    said,
+                    left,
+                },
             }),
             None => Ok(Body {
                 range,
@@ -91,6 +98,7 @@ impl Body {
                 response,
                 ranges,
                 patience,
+                coding,
             }),
         }
     }
@@ -127,12 +135,12 @@ impl Body {
                     host: self.host.clone(),
                 })
             }
-            Some(bytes) if bytes.len() as u64 > left => Err(RegistryError::Long {
+            Some(bytes) if bytes.len() as u64 > left => Err(self.fault(RegistryError::Long {
                 what: self.what.clone(),
                 host: self.host.clone(),
                 found: position + bytes.len() as u64,
                 expected: self.range.end,
-            }),
+            })),
             None if left > 0 => Err(self.ended_at(position)),
             chunk => Ok(chunk),
         }
@@ -145,11 +153,23 @@ impl Body {
 
     /// The error that the body ended too early, at `position` in the blob.
     pub(crate) fn ended_at(&self, position: u64) -> RegistryError {
-        RegistryError::Short {
+        self.fault(RegistryError::Short {
             what: self.what.clone(),
             host: self.host.clone(),
             found: position,
             expected: self.range.end,
+        })
+    }
+
+    /// What is wrong with its length, or how it comes to be.
+    fn fault(&self, wrong: RegistryError) -> RegistryError {
+        match &self.coding {
+            Some(coding) => RegistryError::Coding {
+                what: self.what.clone(),
+                host: self.host.clone(),
+                coding: coding.clone(),
+            },
+            None => wrong,
         }
     }
 }

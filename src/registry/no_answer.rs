@@ -210,7 +210,17 @@ fn certificate_in_words(error: &CertificateError) -> String {
             "has a critical extension that is not known here".to_owned()
         }
         CertificateError::BadEncoding => "is malformed".to_owned(),
-        error => format!("does not hold: {}", name_in_words(&error.to_string())),
+        CertificateError::Other(error) => match format!("{:?}", error.0).as_str() {
+            "NameConstraintViolation" => "has a name for which its authority may not sign",
+            "PathLenConstraintViolated" => "has more authorities above it than one of them permits",
+            "EndEntityUsedAsCa" => "is signed by what is no authority's",
+            "CaUsedAsEndEntity" => "is an authority's",
+            "UnsupportedCertVersion" => "is of another version than X.509 v3",
+            "UnsupportedCriticalExtension" => "has a critical extension that is not known here",
+            _ => "does not hold, or one of those above it",
+        }
+        .to_owned(),
+        _ => "does not hold".to_owned(),
     }
 }
 
@@ -331,9 +341,16 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
+
+    /// What the library of certificates has.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{self:?}")]
+    struct NameConstraintViolation;
 
     #[test]
     fn nobody_reads_the_names_of_a_library() {
@@ -362,6 +379,16 @@ mod tests {
             (
                 certificate(CertificateError::UnknownIssuer),
                 "its certificate is signed by an authority that is not known",
+            ),
+            (
+                certificate(CertificateError::Other(rustls::OtherError(Arc::new(
+                    NameConstraintViolation,
+                )))),
+                "its certificate has a name for which its authority may not sign",
+            ),
+            (
+                certificate(CertificateError::Revoked),
+                "its certificate does not hold",
             ),
             (
                 alert(AlertDescription::HandshakeFailure),

@@ -1,7 +1,7 @@
 //! What refers to a manifest (OCI distribution spec, "Listing Referrers" and "Referrers Tag Schema").
 
-use reqwest::Response;
 use reqwest::header::{self, HeaderMap};
+use reqwest::{Response, Url};
 
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
@@ -46,6 +46,13 @@ impl Client {
             url = match next {
                 None => return Ok(Some(found)),
                 Some((_, Ok(next))) if next.origin() == first.origin() => next,
+                Some((_, Ok(next))) if is_in_clear(&next, &first) => {
+                    return Err(RegistryError::Location {
+                        what,
+                        host: self.host(),
+                        url: next.into(),
+                    });
+                }
                 Some((next, _)) => {
                     return Err(RegistryError::NextPage {
                         what,
@@ -90,6 +97,11 @@ impl Client {
     }
 }
 
+/// Whether a URL is of the same host as one with TLS, and without.
+fn is_in_clear(next: &Url, first: &Url) -> bool {
+    (next.scheme(), first.scheme()) == ("http", "https") && next.host() == first.host()
+}
+
 fn is_index(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -102,19 +114,38 @@ fn next_page(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(header::LINK).into_iter();
     values
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split('<').skip(1))
-        .filter_map(|link| link.split_once('>'))
-        .find(|(_, parameters)| {
-            parameters.split(';').any(|parameter| {
-                let parameter = parameter.trim_matches([' ', ',']);
-                parameter.split_once('=').is_some_and(|(name, value)| {
-                    let mut relations = value.trim_matches('"').split_ascii_whitespace();
-                    name.trim().eq_ignore_ascii_case("rel")
-                        && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
-                })
-            })
-        })
+        .flat_map(|value| parts(value, ','))
+        .filter_map(|link| link.trim().strip_prefix('<')?.split_once('>'))
+        .find(|(_, parameters)| parts(parameters, ';').into_iter().any(is_next))
         .map(|(target, _)| target)
+}
+
+/// Whether a parameter of a link says that it leads to the next page.
+fn is_next(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(name, value)| {
+        let value = value.trim().trim_matches('"');
+        let mut relations = value.split_ascii_whitespace();
+        name.trim().eq_ignore_ascii_case("rel")
+            && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+    })
+}
+
+/// What stands between separators that are in no URL and in no quoted string.
+fn parts(text: &str, separator: char) -> Vec<&str> {
+    let mut end = None;
+    let mut is_escaped = false;
+    let separates = |c: char| {
+        let was_escaped = std::mem::replace(&mut is_escaped, false);
+        match (end, c) {
+            (None, '"') => end = Some('"'),
+            (None, '<') => end = Some('>'),
+            (Some('"'), '\\') => is_escaped = !was_escaped,
+            (Some(closing), c) if c == closing && !was_escaped => end = None,
+            _ => {}
+        }
+        end.is_none() && c == separator
+    };
+    text.split(separates).collect()
 }
 
 #[cfg(test)]
@@ -132,6 +163,7 @@ mod tests {
         for value in [
             r#"</v2/a/referrers/x?last=1,2>; rel="next""#,
             "</v2/a/referrers/x?last=1,2>;rel=next",
+            r#"</a>; title="<b>, \"; rel=prev", </v2/a/referrers/x?last=1,2>; rel=next"#,
             r#"</v2/a/referrers/x?last=1,2>; REL = "last Next""#,
             r#"</help>; rel="help", </v2/a/referrers/x?last=1,2>; title=a; rel="next", </>; rel="up""#,
         ] {
@@ -142,6 +174,8 @@ mod tests {
             "/next; rel=next",
             "</next; rel=next",
             r#"</>; rel="prev""#,
+            r#"</>; title="x; rel=next"; rel="prev""#,
+            r#"</>; title="\\\"; rel=next, </>; rel=next"; rel="prev""#,
         ] {
             assert_eq!(next(value), None, "{value}");
         }

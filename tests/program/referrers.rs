@@ -2,7 +2,7 @@
 
 use oci_pull_all_support::layout::index_json;
 use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, bare, list_of, pull};
-use oci_pull_all_support::{Answer, Faulty, INDEX, MANIFEST, Seen, blobs, digest, text};
+use oci_pull_all_support::{Answer, Faulty, INDEX, Identity, MANIFEST, Seen, blobs, digest, text};
 use serde_json::json;
 
 use crate::new_user;
@@ -123,6 +123,28 @@ fn lists_that_lie() {
     fails(repository, &["more than 100 pages"], |seen, answer| {
         answer.header("Link", format!("<{}x>; rel=\"next\"", seen.path))
     });
+}
+
+/// What takes TLS away before a registry does not always tell it.
+#[test]
+fn a_next_page_in_clear_is_told_with_what_to_do() {
+    let (repository, _) = Repository::signed();
+    let (content, identity) = (repository.content.clone(), Identity::new());
+    let root = repository.reference("");
+    let registry = Faulty::start_tls(&identity, content, move |seen, answer| {
+        let Some(list) = repository.listed(seen) else {
+            return answer;
+        };
+        let next = format!("http://{}{}?page=1", seen.headers["host"], seen.path);
+        list_of(list).header("Link", format!("<{next}>; rel=\"next\""))
+    });
+    let reference = format!("{}{root}", registry.host());
+    let certificate = identity.certificate().display().to_string();
+    let environment = [("SSL_CERT_FILE", &*certificate)];
+    let pull = ["pull", &reference, "--output", "out", "--referrers"];
+    new_user()
+        .run_with(&environment, &pull)
+        .failed(&["?page=1", "X-Forwarded-Proto"]);
 }
 
 #[test]
