@@ -136,7 +136,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<Folded
 }
 
 /// What serde calls as those do who write such readers.
-const SYNTAX: [(&str, &str); 6] = [
+const SYNTAX: [(&str, &str); 10] = [
     ("expected value", "there is no value where one should be"),
     ("expected ident", "there is no value where one should be"),
     ("recursion limit exceeded", "it is nested too deep"),
@@ -145,6 +145,22 @@ const SYNTAX: [(&str, &str); 6] = [
     (
         "lone leading surrogate in hex escape",
         "there is half a surrogate pair",
+    ),
+    (
+        "unexpected end of hex escape",
+        "there is half a surrogate pair",
+    ),
+    (
+        "invalid unicode code point",
+        "there is text that is not UTF-8",
+    ),
+    (
+        "control character (\\u0000-\\u001F) found while parsing a string",
+        "there is a control character in a text",
+    ),
+    (
+        "invalid escape",
+        "there is an escape that JSON does not have",
     ),
 ];
 
@@ -691,6 +707,18 @@ mod tests {
             ),
             ("{} {}", "there is something behind it at line 1 column 4"),
             (
+                "{\"other\":\"\u{1}\"}",
+                "there is a control character in a text at line 1",
+            ),
+            (
+                r#"{"other":"\ud800"}"#,
+                "there is half a surrogate pair at line 1",
+            ),
+            (
+                r#"{"other":"\q"}"#,
+                "there is an escape that JSON does not have at line 1",
+            ),
+            (
                 &format!("{{\"other\":{}", "[".repeat(200)),
                 "it is nested too deep at line 1",
             ),
@@ -779,7 +807,8 @@ mod tests {
             failure(bad);
         }
         assert!(read::<Inner>(b"{\"a\xff\":1}").is_err());
-        assert!(read::<Inner>(b"{\"other\":\"\xff\"}").is_err());
+        let error = read::<Inner>(b"{\"other\":\"\xff\"}").unwrap_err();
+        assert!(error.to_string().contains("is not UTF-8"), "{error}");
         assert!(read::<Inner>(br#"{"other":"\ud800"}"#).is_err());
         let deep = format!("{{\"other\":{}", "[".repeat(100_000));
         failure(&deep);
