@@ -25,8 +25,7 @@ pub(super) struct Authorization {
     held: Option<bool>,
     /// Whether the credential was shown to the registry or to its token service.
     shown: bool,
-    /// What a request was asked for and its token service was too busy to meet: it is met before the next request, because
-    /// what was sent may be gone.
+    /// What bytes that are gone were asked for, and the token service was too busy to give.
     owed: Option<Challenges>,
     /// What `/v2/` asks for, if it was asked.
     support: Option<Challenges>,
@@ -90,11 +89,19 @@ impl Client {
             let known = self.authorization.lock().await;
             ((known.generation, known.auth.clone()), known.owed.clone())
         };
-        let met = match owed {
-            Some(challenges) => self.authorize(now.0, &challenges).await?,
-            None => None,
+        let Some(challenges) = owed else {
+            return Ok(now);
         };
-        Ok(met.unwrap_or(now))
+        let met = self.authorize(now.0, &challenges).await;
+        if met.as_ref().is_err_and(RegistryError::is_transient) {
+            self.owe(challenges).await;
+        }
+        Ok(met?.unwrap_or(now))
+    }
+
+    /// Has challenges that cannot be met now be met before the next request.
+    pub(super) async fn owe(&self, challenges: Challenges) {
+        self.authorization.lock().await.owed = Some(challenges);
     }
 
     /// As [`Client::authorize`], of the challenges of a response. Who forbids says itself why, if there is nothing to
@@ -214,11 +221,7 @@ impl Client {
                     refused.get_or_insert(error);
                     continue;
                 }
-                Err(busy) => {
-                    known.owed = Some(challenges.clone());
-                    return Err(busy);
-                }
-                Ok(met) => met,
+                met => met?,
             };
             if let Some(auth) = met {
                 known.generation += 1;

@@ -370,8 +370,8 @@ impl Client {
             // Where the token service is busy, who asks next waits for it: who is refused with a token has no right, and is
             // not to be told that it was late.
             match self.answer(generation, &challenges, &response).await {
-                Err(error) if !error.is_transient() => return Err(error),
-                _ => {}
+                Err(error) if error.is_transient() => self.owe(challenges).await,
+                met => drop(met?),
             }
         }
         let accepted = self.accept_push(what, response).await;
