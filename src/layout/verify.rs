@@ -437,7 +437,7 @@ impl Verifier<'_> {
                     && let Some(platform) = image.run_by_podman(&bytes)
                 {
                     let problem = format!(
-                        "by its config it is an image for {platform}, but its layers have other media types, and no diff_ids: podman runs it all the same"
+                        "by its config it is an image for {platform}, but its layers have other media types: podman runs it all the same"
                     );
                     self.add(FaultKind::Odd, subject, problem);
                 }
