@@ -6,6 +6,7 @@
 mod declared;
 mod module_files;
 mod repository_rules;
+mod starlark;
 
 pub use declared::{BadDeclaration, Declared, Pinned, of_extension};
 pub use module_files::{MODULE_FILE, ModuleFiles, Move, PinError, Places, Refusal, Target};

@@ -17,12 +17,17 @@ use crate::text::named;
 
 use super::declared::Declared;
 use super::repository_rules::{Bazel, BazelError, RULES, USE_REPO_RULE, ask};
+use super::starlark::{Call, Source, Statement};
 
 /// The file that makes a directory a module.
 pub const MODULE_FILE: &str = "MODULE.bazel";
 
 /// What this module calls itself.
 const THIS_MODULE: &str = "oci_pull_all";
+/// The function by which a module file names an extension.
+const USE_EXTENSION: &str = "use_extension";
+/// The extension that pulls.
+const EXTENSION: &str = "oci";
 
 /// Why the files of a workspace cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +72,15 @@ pub enum Refusal {
     },
     /// It is no digest of anything, and no call says that it is that of the pull.
     #[error(
-        "{digest:?} is no digest that only one thing can have, and no call that is plainly a pull of {THIS_MODULE} has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", at = .places.as_hint()
+        "{digest:?} is no digest that only one thing can have, and {many} that is plainly a pull of {THIS_MODULE} has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", many = if *.many { "more than one call" } else { "no call" }, at = .places.as_hint()
     )]
     Word {
         /// Whose digest it is.
         name: String,
         /// What stands as its digest.
         digest: String,
+        /// Whether several calls have it.
+        many: bool,
         /// Files and lines where it stands all the same.
         places: Places,
         /// What it should be.
@@ -132,25 +139,56 @@ impl fmt::Display for Move {
     }
 }
 
-/// Files and lines.
+/// Files and lines, and perhaps what is to be said of each.
 #[derive(Debug)]
-pub struct Places(Vec<(PathBuf, usize)>);
+pub struct Places(Vec<(PathBuf, usize, Option<NotOurs>)>);
+
+/// Why a text is not plainly the digest of one of this module's pulls.
+#[derive(Clone, Debug)]
+enum NotOurs {
+    Comment,
+    /// It is in no statement that is a call, or in one of something else.
+    Elsewhere,
+    /// The function is not one that the file plainly has from this module.
+    Function(String),
+    /// The pull's name, or the digest, is computed.
+    Computed(String),
+}
 
 impl Places {
     fn as_hint(&self) -> String {
         if self.0.is_empty() {
             String::new()
         } else {
-            format!(" (it stands at {self})")
+            format!("; it stands at {self}")
         }
     }
 }
 
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.0.iter();
-        let places = places.map(|(path, line)| format!("{}:{line}", path.display()));
+        let places = self.0.iter().map(|(path, line, why)| {
+            let why = why.as_ref().map(|why| format!(" ({why})"));
+            format!("{}:{line}{}", path.display(), why.unwrap_or_default())
+        });
         f.write_str(&named(places))
+    }
+}
+
+impl fmt::Display for NotOurs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotOurs::Comment => f.write_str("in a comment"),
+            NotOurs::Elsewhere => f.write_str("in no such call"),
+            NotOurs::Function(function) => write!(
+                f,
+                "in a call of {function}, which this file does not plainly have from {THIS_MODULE}"
+            ),
+            NotOurs::Computed(function) => write!(
+                f,
+                "in a call of {function} whose name or digest is not a string alone"
+            ),
+        }
     }
 }
 
@@ -159,21 +197,29 @@ impl fmt::Display for Places {
 pub struct ModuleFiles {
     root: PathBuf,
     files: Vec<ModuleFile>,
-    /// What this workspace calls this module.
-    names: BTreeSet<String>,
 }
 
 #[derive(Debug)]
 struct ModuleFile {
     path: PathBuf,
     /// With a character for each byte: Bazel takes it in any encoding of which ASCII is a part.
-    text: String,
-    /// The same with spaces for comments.
-    code: String,
-    /// The same with spaces for strings as well: what has the form of code in one is none.
-    shape: String,
+    source: Source,
     /// Whether it may be written: a link may lead out of the workspace.
     is_inside: bool,
+    /// The statements in it that are calls.
+    calls: Vec<Stated>,
+}
+
+/// A statement that is a call.
+#[derive(Debug)]
+struct Stated {
+    function: String,
+    /// Whether it plainly is a pull of this module's.
+    is_ours: bool,
+    name: Option<String>,
+    has_digest: bool,
+    digest: Option<(String, Range<usize>)>,
+    statement: Range<usize>,
 }
 
 /// Where a quoted text stands, without its quotes.
@@ -198,7 +244,6 @@ impl ModuleFiles {
         let mut workspace = ModuleFiles {
             root: parent.to_owned(),
             files: Vec::new(),
-            names: BTreeSet::new(),
         };
         let within = if parent.as_os_str().is_empty() {
             Path::new(".")
@@ -208,7 +253,7 @@ impl ModuleFiles {
         let within = io_failed("read", within, fs::canonicalize(within))?;
         let mut queue = vec![module.to_owned()];
         let mut seen = BTreeSet::new();
-        let mut modules = Vec::new();
+        let mut names = BTreeSet::new();
         while let Some(path) = queue.pop() {
             // A link may lead to one that is included as well.
             let place = io_failed("read", &path, fs::canonicalize(&path))?;
@@ -216,25 +261,23 @@ impl ModuleFiles {
             if !seen.insert(place) {
                 continue;
             }
-            let text = decoded(&io_failed("read", &path, fs::read(&path))?);
-            let code = blanked(&text, |piece| piece.starts_with('#'));
-            let shape = blanked(&code, |_| true);
-            let included = included(&code).into_iter().rev();
+            let source = Source::new(decoded(&io_failed("read", &path, fs::read(&path))?));
+            let included = included(&source).into_iter().rev();
             let included = included.filter_map(|label| String::from_utf8(encoded(label)).ok());
             let included = included.filter_map(|label| workspace.file(&label));
             // One that is not there Bazel tells of.
             queue.extend(included.filter(|path| path.is_file()));
-            modules.extend(modules_of(&code, &shape));
+            names.extend(names_of_this_module(&source));
             workspace.files.push(ModuleFile {
                 path,
-                text,
-                code,
-                shape,
+                source,
                 is_inside,
+                calls: Vec::new(),
             });
         }
-        let ours = modules.into_iter().filter(|(name, _)| name == THIS_MODULE);
-        workspace.names = ours.map(|(_, called)| called).collect();
+        for file in &mut workspace.files {
+            file.calls = calls(&file.source, &names);
+        }
         Ok(workspace)
     }
 
@@ -260,7 +303,7 @@ impl ModuleFiles {
         if self
             .files
             .iter()
-            .any(|file| file.code.contains(USE_REPO_RULE))
+            .any(|file| file.source.shape.contains(USE_REPO_RULE))
         {
             ask(&self.root, bazel)
         } else {
@@ -272,7 +315,7 @@ impl ModuleFiles {
     pub fn tag_in_comment(&self, name: &str, digest: &str) -> Option<&str> {
         let places = self.places(name, digest);
         let comments = places.iter().filter_map(|place| {
-            let text = &self.files[place.file].text;
+            let text = &self.files[place.file].source.text;
             let line = text[place.range.end..].lines().next()?;
             let (_, comment) = line.split_once('#')?;
             Some(comment.trim()).filter(|comment| comment.parse::<Tag>().is_ok())
@@ -304,7 +347,8 @@ impl ModuleFiles {
                 refusals.extend(moving.map(|(one, new)| Refusal::Word {
                     name: one.name.clone(),
                     digest: digest.to_owned(),
-                    places: self.lines(&self.quoted(digest)),
+                    many: !places.is_empty(),
+                    places: self.left(digest, &places),
                     new: new.clone(),
                 }));
             } else if !places.iter().any(|place| self.is_code(place)) {
@@ -331,8 +375,8 @@ impl ModuleFiles {
 
     fn write(&self, mut edits: Vec<(Place, String)>) -> Result<(), PinError> {
         edits.sort_by_key(|(place, _)| (place.file, place.range.start));
-        for (number, ModuleFile { path, text, .. }) in self.files.iter().enumerate() {
-            let old = text;
+        for (number, ModuleFile { path, source, .. }) in self.files.iter().enumerate() {
+            let old = &source.text;
             let mut text = old.clone();
             let here = edits.iter().filter(|(place, _)| place.file == number);
             for (place, new) in here.rev() {
@@ -352,16 +396,24 @@ impl ModuleFiles {
     /// The places of the digest of `name`: all where it stands, but of a word those where a call says that it is this
     /// pull's.
     fn places(&self, name: &str, digest: &str) -> Vec<Place> {
-        let mut places = self.quoted(digest);
-        if is_word(digest) {
-            let name = decoded(name.as_bytes());
-            places.retain(|place| {
-                let file = &self.files[place.file];
-                self.is_code(place)
-                    && is_digest_of(&name, (&file.code, &file.shape), &place.range, &self.names)
-            });
+        if !is_word(digest) {
+            return self.quoted(digest);
         }
-        places
+        let [name, digest] = [name, digest].map(|text| decoded(text.as_bytes()));
+        let files = self.files.iter().enumerate();
+        let files = files.filter(|(_, file)| file.is_inside);
+        let places = files.flat_map(|(file, ModuleFile { calls, .. })| {
+            let ours = calls
+                .iter()
+                .filter(|call| call.is_ours && call.name.as_ref() == Some(&name));
+            let digests = ours.filter_map(|call| call.digest.as_ref());
+            let digests = digests.filter(|(text, _)| *text == digest);
+            digests.map(move |(_, range)| Place {
+                file,
+                range: range.clone(),
+            })
+        });
+        places.collect()
     }
 
     /// Where a text stands in quotes of either kind. An empty one stands for much: it counts where a name says that it is
@@ -370,7 +422,8 @@ impl ModuleFiles {
         let mut places = Vec::new();
         let text = decoded(text.as_bytes());
         let files = self.files.iter().enumerate();
-        for (file, ModuleFile { text: content, .. }) in files.filter(|(_, file)| file.is_inside) {
+        for (file, ModuleFile { source, .. }) in files.filter(|(_, file)| file.is_inside) {
+            let content = &source.text;
             for (start, found) in content.match_indices(&text) {
                 let range = start..start + found.len();
                 let (before, after) = (&content[..range.start], &content[range.end..]);
@@ -386,19 +439,50 @@ impl ModuleFiles {
     }
 
     fn is_code(&self, place: &Place) -> bool {
-        let ModuleFile { text, code, .. } = &self.files[place.file];
+        let Source { text, code, .. } = &self.files[place.file].source;
         // With the quote, because an empty one is the same everywhere.
         let with_quote = place.range.start - 1..place.range.end;
         text[with_quote.clone()] == code[with_quote]
     }
 
+    fn line(&self, place: &Place) -> (PathBuf, usize) {
+        let ModuleFile { path, source, .. } = &self.files[place.file];
+        let line = source.text[..place.range.start].matches('\n').count() + 1;
+        (path.clone(), line)
+    }
+
     fn lines(&self, places: &[Place]) -> Places {
-        let line = |place: &Place| {
-            let ModuleFile { path, text, .. } = &self.files[place.file];
-            let line = text[..place.range.start].matches('\n').count() + 1;
-            (path.clone(), line)
+        let line = |place| {
+            let (path, line) = self.line(place);
+            (path, line, None)
         };
         Places(places.iter().map(line).collect())
+    }
+
+    /// Where a word stands that is left: `of_pull` where it is plainly the pull's and several are, and what is not plainly
+    /// another pull's.
+    fn left(&self, word: &str, of_pull: &[Place]) -> Places {
+        let mut places = self.lines(of_pull).0;
+        for place in self.quoted(word) {
+            let ModuleFile { calls, .. } = &self.files[place.file];
+            let call = calls
+                .iter()
+                .find(|call| call.statement.contains(&place.range.start));
+            let why = match call {
+                _ if !self.is_code(&place) => NotOurs::Comment,
+                Some(call) if !call.has_digest => NotOurs::Elsewhere,
+                Some(call) if !call.is_ours => NotOurs::Function(call.function.clone()),
+                Some(call) => match &call.digest {
+                    Some((_, range)) if *range != place.range => NotOurs::Elsewhere,
+                    Some(_) if call.name.is_some() => continue,
+                    _ => NotOurs::Computed(call.function.clone()),
+                },
+                None => NotOurs::Elsewhere,
+            };
+            let (path, line) = self.line(&place);
+            places.push((path, line, Some(why)));
+        }
+        Places(places)
     }
 }
 
@@ -415,213 +499,87 @@ fn is_called_digest(before: &str) -> bool {
     name.is_some_and(|name| name.to_ascii_lowercase().ends_with("digest"))
 }
 
-/// Whether the string at `place`, which is given without its quotes, is the argument `digest` of a call that pulls and
-/// whose argument `name` is this name. `code` has no comments, and `shape` no strings; `names` are those of this module.
-fn is_digest_of(
-    name: &str,
-    (code, shape): (&str, &str),
-    place: &Range<usize>,
+/// The statements of a module file that are calls, and which of them plainly are pulls of the module of these names.
+fn calls(source: &Source, names: &BTreeSet<String>) -> Vec<Stated> {
+    let statements: Vec<Statement<'_>> = source.statements().collect();
+    let mut are_ours = BTreeMap::new();
+    let calls = statements.iter().filter_map(|statement| {
+        let call = statement.call.as_ref()?;
+        // One of an extension, or a repository rule by itself.
+        let (bound, by) = match call.function.split_once('.') {
+            Some((bound, "pull")) => (bound, USE_EXTENSION),
+            _ => (call.function, USE_REPO_RULE),
+        };
+        let is_ours = *are_ours.entry((bound, by)).or_insert_with(|| {
+            // What is not plainly this module's may be anybody's.
+            let origins = statements.iter().filter(|one| one.sets(bound));
+            let mut come = origins.map(|one| comes_from(one, bound, by, names));
+            come.next() == Some(true) && come.all(|comes| comes)
+        });
+        let digest = call.named("digest");
+        Some(Stated {
+            function: call.function.to_owned(),
+            is_ours,
+            name: call.named("name").map(|name| name.text.to_owned()),
+            has_digest: call.has("digest"),
+            digest: digest.map(|digest| (digest.text.to_owned(), digest.range)),
+            statement: statement.range.clone(),
+        })
+    });
+    calls.collect()
+}
+
+/// Whether a statement plainly makes a variable what pulls, of the module of these names.
+fn comes_from(
+    statement: &Statement<'_>,
+    variable: &str,
+    function: &str,
     names: &BTreeSet<String>,
 ) -> bool {
-    let is_string = shape[place.start - 1..=place.end].trim().is_empty();
-    let Some(call) = arguments_around(shape, place.start).filter(|_| is_string) else {
-        return false;
-    };
-    let callee = last_name(&shape[..call.start - 1]);
-    // One of an extension, or a repository rule by itself. What is not plainly this module's may be anybody's.
-    let (bound, function, known) = match callee.split_once('.') {
-        Some((bound, "pull")) => (bound, "use_extension", &["oci"][..]),
-        None => (callee, USE_REPO_RULE, &RULES[..]),
-        Some(_) => return false,
-    };
-    let origins = origins(code, shape, function).filter(|(name, ..)| *name == bound);
-    let mut are_ours =
-        origins.map(|(_, repository, what)| names.contains(repository) && known.contains(&what));
-    let is_ours = are_ours.next() == Some(true) && are_ours.all(|is| is);
-    let arguments = split(shape, call);
-    let is_named = |part: &Range<usize>| argument(code, part) == Some(("name", name));
-    let is_digest = |part: &Range<usize>| {
-        part.contains(&place.start)
-            && argument(code, part) == Some(("digest", &code[place.clone()]))
-    };
-    is_ours && arguments.iter().any(is_named) && arguments.iter().any(is_digest)
-}
-
-/// The name, with dots or without, that a text ends with.
-fn last_name(text: &str) -> &str {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    let text = text.trim_end();
-    &text[text.trim_end_matches(is_name).len()..]
-}
-
-/// The name of an argument that is a string, and what is in its quotes.
-fn argument<'a>(code: &'a str, argument: &Range<usize>) -> Option<(&'a str, &'a str)> {
-    let (name, value) = code[argument.clone()].split_once('=')?;
-    Some((name.trim(), unquoted(value)?))
-}
-
-/// What is in the quotes of a string that has one at each end.
-fn unquoted(value: &str) -> Option<&str> {
-    let value = value.trim();
-    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let text = value.strip_prefix(quote)?.strip_suffix(quote)?;
-    (string_length(value) == value.len() && !text.starts_with(quote)).then_some(text)
-}
-
-/// Where calls of a function begin, and their arguments.
-fn calls<'a>(
-    shape: &'a str,
-    function: &'a str,
-) -> impl Iterator<Item = (usize, Vec<Range<usize>>)> {
-    shape.match_indices(function).filter_map(move |(start, _)| {
-        let behind = &shape[start + function.len()..];
-        let open = shape.len() - behind.trim_start().strip_prefix('(')?.len();
-        Some((start, split(shape, arguments_around(shape, open)?)))
-    })
-}
-
-/// The variables of a module file that are extensions, or repository rules: of which repository, and which of them.
-fn origins<'a>(
-    code: &'a str,
-    shape: &'a str,
-    function: &'a str,
-) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
-    calls(shape, function).filter_map(|(start, arguments)| {
-        let variable = last_name(shape[..start].trim_end().strip_suffix('=')?);
-        let mut words = arguments.iter().map(|one| unquoted(&code[one.clone()]));
-        let (repository, _) = words.next()??.split_once("//")?;
-        Some((variable, repository.trim_start_matches('@'), words.next()??))
-    })
-}
-
-/// The modules that a module file names, and what their repositories are called in it.
-fn modules_of(code: &str, shape: &str) -> Vec<(String, String)> {
-    let modules = ["module", "bazel_dep"].map(|function| {
-        let modules = calls(shape, function).filter_map(move |(_, arguments)| {
-            let arguments = arguments.iter().filter_map(|one| argument(code, one));
-            let arguments: BTreeMap<_, _> = arguments.collect();
-            let name = *arguments.get("name")?;
-            let called = *arguments.get("repo_name").unwrap_or(&name);
-            // A label without a repository is the root's own.
-            let own = (function == "module").then_some("");
-            let called = own.into_iter().chain([called]);
-            Some(
-                called
-                    .map(|called| (name.to_owned(), called.to_owned()))
-                    .collect::<Vec<_>>(),
-            )
-        });
-        modules.flatten().collect::<Vec<_>>()
-    });
-    modules.concat()
-}
-
-/// What is between the parentheses that are next around a place; none where others are next.
-fn arguments_around(shape: &str, at: usize) -> Option<Range<usize>> {
-    let mut depth = 0;
-    let brackets = shape[..at].bytes().enumerate().rev();
-    let (start, open) = brackets
-        .filter(|(_, c)| b"()[]{}".contains(c))
-        .find(|(_, c)| {
-            depth -= depth_of(*c);
-            depth < 0
-        })?;
-    let mut depth = 0;
-    let mut brackets = shape[at..].bytes().enumerate();
-    let (length, _) = brackets.find(|(_, c)| {
-        depth += depth_of(*c);
-        depth < 0
-    })?;
-    (open == b'(').then_some(start + 1..at + length)
-}
-
-/// By how much what is behind a character is deeper in brackets.
-fn depth_of(c: u8) -> i32 {
-    match c {
-        b'(' | b'[' | b'{' => 1,
-        b')' | b']' | b'}' => -1,
-        _ => 0,
-    }
-}
-
-/// The arguments of a call.
-fn split(shape: &str, call: Range<usize>) -> Vec<Range<usize>> {
-    let mut depth = 0;
-    let mut start = call.start;
-    let mut arguments = Vec::new();
-    for (at, c) in shape[call.clone()].bytes().enumerate() {
-        depth += depth_of(c);
-        if depth == 0 && c == b',' {
-            arguments.push(start..call.start + at);
-            start = call.start + at + 1;
-        }
-    }
-    arguments.push(start..call.end);
-    arguments
-}
-
-/// A text of Starlark with spaces for the comments and strings that `is_blank` says of.
-fn blanked(text: &str, is_blank: impl Fn(&str) -> bool) -> String {
-    let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(['#', '"', '\'']) {
-        let (before, after) = rest.split_at(start);
-        code += before;
-        let length = if after.starts_with('#') {
-            after.find('\n').unwrap_or(after.len())
-        } else {
-            string_length(after)
-        };
-        let (piece, after) = after.split_at(length);
-        if is_blank(piece) {
-            code += &" ".repeat(length);
-        } else {
-            code += piece;
-        }
-        rest = after;
-    }
-    code + rest
-}
-
-/// The length of the string of Starlark that a text begins with.
-fn string_length(text: &str) -> usize {
-    let one = &text[..1];
-    let three = one.repeat(3);
-    let quote = if text.starts_with(&three) {
-        &*three
+    let known = if function == USE_EXTENSION {
+        &[EXTENSION][..]
     } else {
-        one
+        &RULES
     };
-    let mut at = quote.len();
-    while let Some(next) = text[at..].chars().next() {
-        if text[at..].starts_with(quote) {
-            return at + quote.len();
-        }
-        // A string of one line that has no end is an error, which Bazel tells.
-        if next == '\n' && quote.len() == 1 {
-            break;
-        }
-        at += next.len_utf8();
-        if next == '\\' {
-            at += text[at..].chars().next().map_or(0, char::len_utf8);
-        }
-    }
-    at
+    let is_known = |call: &Call<'_>| {
+        let (repository, _) = call.at(0)?.split_once("//")?;
+        let repository = repository.trim_start_matches('@');
+        Some(names.contains(repository) && known.contains(&call.at(1)?))
+    };
+    let call = statement
+        .call
+        .as_ref()
+        .filter(|call| call.function == function);
+    statement.target == Some(variable) && call.and_then(is_known) == Some(true)
+}
+
+/// What a module file calls this module.
+fn names_of_this_module(source: &Source) -> Vec<String> {
+    let calls = source.statements().filter_map(|statement| statement.call);
+    let names = calls.filter_map(|call| {
+        // A label without a repository is the root's own.
+        let own = match call.function {
+            "module" => Some(""),
+            "bazel_dep" => None,
+            _ => return None,
+        };
+        let name = call.named("name").filter(|name| name.text == THIS_MODULE)?;
+        // One that is computed is not known, and an empty one is none.
+        let called = match call.named("repo_name") {
+            Some(called) if !called.text.is_empty() => Some(called.text),
+            None if call.has("repo_name") => None,
+            _ => Some(name.text),
+        };
+        Some(own.into_iter().chain(called).map(str::to_owned))
+    });
+    names.flatten().collect()
 }
 
 /// The labels of what a module file includes.
-fn included(code: &str) -> Vec<&str> {
-    let calls = code.split("include").skip(1);
-    let labels = calls.filter_map(|call| {
-        let argument = call.trim_start().strip_prefix('(')?.trim_start();
-        let string = argument.strip_prefix('r').unwrap_or(argument);
-        if !string.starts_with(['"', '\'']) {
-            return None;
-        }
-        // Of either form.
-        Some(string[..string_length(string)].trim_matches(['"', '\'']))
-    });
-    labels.collect()
+fn included(source: &Source) -> Vec<&str> {
+    let calls = source.statements().filter_map(|statement| statement.call);
+    let calls = calls.filter(|call| call.function == "include");
+    calls.filter_map(|call| call.at(0)).collect()
 }
 
 /// A text with a character for each byte.
@@ -644,7 +602,6 @@ mod tests {
         let workspace = ModuleFiles {
             root: PathBuf::from("/w"),
             files: Vec::new(),
-            names: BTreeSet::new(),
         };
         for (label, expected) in [
             ("//a/b:c.json", Some("/w/a/b/c.json")),
@@ -663,75 +620,86 @@ mod tests {
     #[test]
     fn what_is_included_is_found() {
         let text = "include('//a:b')\ninclude (\n    # why\n # and\n    \"//c:d\",\n)\nincluded = include(label)\n\
-                    include(r\"//e:f\")\ninclude(\"\"\"//g:h\"\"\")\ninclude(r'''//i:j''')";
-        let code = blanked(text, |piece| piece.starts_with('#'));
+                    include(r\"//e:f\")\ninclude(\"\"\"//g:h\"\"\")\ninclude(r'''//i:j''')\n\
+                    x = \"include('//no:a')\"\n'''\ninclude('//no:b')\n'''\nmy_include('//no:c')\ninclude(\\\n'//k:l')";
         assert_eq!(
-            included(&code),
-            ["//a:b", "//c:d", "//e:f", "//g:h", "//i:j"]
+            included(&Source::new(text.to_owned())),
+            ["//a:b", "//c:d", "//e:f", "//g:h", "//i:j", "//k:l"]
         );
     }
 
-    #[test]
-    fn comments_begin_outside_of_strings() {
-        for (text, code) in [
-            ("a # b\nc", "a    \nc"),
-            ("'#' # b", "'#'    "),
-            (r##""\"#" # b"##, r##""\"#"    "##),
-            ("'''\n'#''' # \"\nb", "'''\n'#'''    \nb"),
-            ("'' # '\n''", "''    \n''"),
-            ("'no end # b\nc # d", "'no end # b\nc    "),
-            ("\"\\", "\"\\"),
-        ] {
-            assert_eq!(blanked(text, |piece| piece.starts_with('#')), code);
-        }
+    /// What stands as the digest of a pull `a`, where it is plainly one of the module that is called `layers` or nothing.
+    fn filled(text: &str) -> bool {
+        let names = ["layers", ""].map(str::to_owned).into();
+        let calls = calls(&Source::new(text.to_owned()), &names);
+        let mut ours = calls.into_iter().filter(|call| call.is_ours);
+        ours.any(|call| {
+            call.name.as_deref() == Some("a")
+                && call
+                    .digest
+                    .is_some_and(|(digest, at)| digest == "TODO" && text[at] == digest)
+        })
     }
 
     #[test]
     fn a_word_is_of_the_pull_whose_call_it_is_in() {
-        let names = BTreeSet::from(["layers".to_owned()]);
         let ours = "oci = use_extension('@layers//oci:extensions.bzl', 'oci', dev_dependency = True)\n\
                     whole = use_repo_rule(\"@layers//oci:defs.bzl\", \"oci_pull_all\")\n\
+                    own = use_extension('//oci:extensions.bzl', 'oci')\n\
+                    raw = use_extension(r\"\"\"@layers//oci:extensions.bzl\"\"\", (r'oci'))\n\
+                    far = \\\n (\n use_extension(\n'@@layers//oci:extensions.bzl', \\\n 'oci'))\n\
                     r = use_extension(\n '@rules_oci//oci:extensions.bzl',\n 'oci')\n\
                     t = use_extension(LABEL, 'oci')\nu = use_extension('@layers//oci:extensions.bzl', 'other')\n\
-                    v = use_repo_rule('//:b.bzl', 'oci_pull_all')\nw = oci\n";
-        for (text, expected) in [
-            ("oci.pull(name = \"a\", digest = \"TODO\")", true),
-            ("oci.pull(digest='TODO', env=[f(\"b\")], name='a',)", true),
-            ("whole(name = 'a', digest = 'TODO')", true),
-            ("oci.pull(name = 'b', digest = 'TODO')", false),
-            ("oci.pull(name = N, digest = 'TODO')", false),
-            ("oci.pull(name = 'a' + N, digest = 'TODO')", false),
-            ("oci.pull(name = 'a', digest = 'TODO' + D)", false),
-            ("oci.pull(name = 'a', other_digest = 'TODO')", false),
-            ("oci.pull(name = 'a', digest = f('TODO'))", false),
-            ("oci.pull(name = 'a', digest = ['TODO'])", false),
-            ("oci.pull(f(name = 'a'), digest = 'TODO')", false),
-            ("oci.thing(name = 'a', digest = 'TODO')", false),
-            ("[(name = 'a', digest = 'TODO')]", false),
-            ("f('oci.pull(name = \"a\", digest = \"TODO\")')", false),
-            ("digest = 'TODO'", false),
-            ("dict(name = 'a', digest = 'TODO')", false),
-            ("whole.pull(name = 'a', digest = 'TODO')", false),
-            ("oci(name = 'a', digest = 'TODO')", false),
-            ("x[0].pull(name = 'a', digest = 'TODO')", false),
-            (
-                "use_extension('@layers//oci:extensions.bzl', 'oci').pull(name = 'a', digest = 'TODO')",
-                false,
-            ),
-            ("r.pull(name = 'a', digest = 'TODO')", false),
-            ("t.pull(name = 'a', digest = 'TODO')", false),
-            ("u.pull(name = 'a', digest = 'TODO')", false),
-            ("v(name = 'a', digest = 'TODO')", false),
-            ("w.pull(name = 'a', digest = 'TODO')", false),
+                    v = use_repo_rule('@b//:b.bzl', 'oci_pull_all')\nw = oci\n\
+                    a, b = use_extension('@layers//oci:extensions.bzl', 'oci'), r\n\
+                    x[0] = use_extension('@layers//oci:extensions.bzl', 'oci')\n\
+                    y = use_extension('@layers//oci:extensions.bzl', 'oci') if no else r\n\
+                    z = use_extension('@layers//oci:extensions.bzl', 'oci')\n(z) = r\n";
+        for text in [
+            "oci.pull(name = \"a\", digest = \"TODO\")",
+            "oci.pull(digest='TODO', env=[f(\"b\")], name='a',)",
+            "whole(name = 'a', digest = 'TODO')",
+            "own.pull(name = 'a', digest = 'TODO')",
+            "raw.pull(name = r'a', digest = '''TODO''')",
+            "raw.pull(name = \"\"\"a\"\"\", digest = r\"\"\"TODO\"\"\")",
+            "far.pull(name = ('a'), digest = (\n 'TODO' # why\n))",
+            "oci.pull \\\n (name = \\\r\n 'a', digest = \\\n \"TODO\")",
+            "x = 1; oci.pull(name = 'a', digest = 'TODO') # one",
         ] {
-            let text = format!("{ours}{text}");
-            let shape = blanked(&text, |_| true);
-            let start = text.find("TODO").unwrap();
-            assert_eq!(
-                is_digest_of("a", (&text, &shape), &(start..start + 4), &names),
-                expected,
-                "{text}"
-            );
+            assert!(filled(&format!("{ours}{text}")), "{text}");
+        }
+        for text in [
+            "oci.pull(name = 'b', digest = 'TODO')",
+            "oci.pull(name = N, digest = 'TODO')",
+            "oci.pull(name = 'a' + N, digest = 'TODO')",
+            "oci.pull(name = 'a', digest = 'TODO' + D)",
+            "oci.pull(name = 'a', digest = '\\x54ODO')",
+            "oci.pull(name = 'a', other_digest = 'TODO')",
+            "oci.pull(name = 'a', digest = f('TODO'))",
+            "oci.pull(name = 'a', digest = ['TODO'])",
+            "oci.pull(f(name = 'a'), digest = 'TODO')",
+            "oci.thing(name = 'a', digest = 'TODO')",
+            "[(name = 'a', digest = 'TODO')]",
+            "f('oci.pull(name = \"a\", digest = \"TODO\")')",
+            "digest = 'TODO'",
+            "dict(name = 'a', digest = 'TODO')",
+            "whole.pull(name = 'a', digest = 'TODO')",
+            "oci(name = 'a', digest = 'TODO')",
+            "x[0].pull(name = 'a', digest = 'TODO')",
+            "[oci.pull(name = 'a', digest = 'TODO') for oci in [r]]",
+            "use_extension('@layers//oci:extensions.bzl', 'oci').pull(name = 'a', digest = 'TODO')",
+            "r.pull(name = 'a', digest = 'TODO')",
+            "t.pull(name = 'a', digest = 'TODO')",
+            "u.pull(name = 'a', digest = 'TODO')",
+            "v(name = 'a', digest = 'TODO')",
+            "w.pull(name = 'a', digest = 'TODO')",
+            "a.pull(name = 'a', digest = 'TODO')",
+            "b.pull(name = 'a', digest = 'TODO')",
+            "y.pull(name = 'a', digest = 'TODO')",
+            "z.pull(name = 'a', digest = 'TODO')",
+            "theirs. oci.pull(name = 'a', digest = 'TODO')",
+        ] {
+            assert!(!filled(&format!("{ours}{text}")), "{text}");
         }
     }
 
@@ -747,14 +715,22 @@ mod tests {
                 &["a"],
             ),
             (
+                "bazel_dep(name = r'oci_pull_all', repo_name = '''a''')",
+                &["a"],
+            ),
+            ("bazel_dep(name = 'oci_pull_all', repo_name = NAME)", &[]),
+            (
+                "bazel_dep(name = 'oci_pull_all', repo_name = '')",
+                &["oci_pull_all"],
+            ),
+            (
                 "module(name = \"oci_pull_all\", repo_name = \"a\")",
                 &["", "a"],
             ),
             ("module(name = 'b')", &[]),
+            ("x = \"bazel_dep(name = 'oci_pull_all')\"", &[]),
         ] {
-            let ours = modules_of(text, &blanked(text, |_| true)).into_iter();
-            let ours = ours.filter(|(name, _)| name == THIS_MODULE);
-            let called: Vec<_> = ours.map(|(_, called)| called).collect();
+            let called = names_of_this_module(&Source::new(text.to_owned()));
             assert_eq!(called, expected, "{text}");
         }
     }

@@ -284,6 +284,113 @@ fn what_stands_for_no_digest_is_replaced_in_the_call_of_its_pull_alone() {
 }
 
 #[test]
+fn what_is_ours_is_filled_in_however_its_strings_are_written() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let module = case.user.path("MODULE.bazel");
+    let dep = "bazel_dep(name = r\"oci_pull_all\", repo_name = \"\"\"ours\"\"\")\n";
+    let root = "module(name = \"oci_pull_all\")\n";
+    for (module_is, label, pull) in [
+        (
+            dep,
+            "r\"@ours//oci:extensions.bzl\"",
+            "oci.pull(name = \"debian\", digest = r\"{}\")",
+        ),
+        (
+            dep,
+            "\"\"\"@ours//oci:extensions.bzl\"\"\"",
+            "oci.pull(name = '''debian''', digest = '''{}''')",
+        ),
+        (
+            dep,
+            "(\"@ours//oci:extensions.bzl\")",
+            "oci.pull(name = (\n\"debian\"), digest = (\"{}\"))",
+        ),
+        (
+            dep,
+            "\\\n\"@ours//oci:extensions.bzl\"",
+            "oci.pull \\\n(name = \\\n\"debian\", digest = \\\r\n\"{}\")",
+        ),
+        (
+            root,
+            "\"//oci:extensions.bzl\"",
+            "oci.pull(name = \"debian\", digest = \"{}\")",
+        ),
+    ] {
+        for word in ["TODO", "", ZEROS] {
+            case.pins(&[pin("debian", &case.image, "stable", word)]);
+            // A label of another module in any of these forms is another's.
+            let theirs = "theirs = use_extension(r\"@rules_oci//oci:extensions.bzl\", \"oci\")\n\
+                          theirs.pull(name = \"debian\", digest = \"TODO\")\n";
+            let text = |digest: &str| {
+                let pull = pull.replace("{}", digest);
+                format!("{module_is}oci = use_extension({label}, \"oci\")\n{theirs}{pull}\n")
+            };
+            fs::write(&module, text(word)).expect("can be written");
+            case.run(&[]).succeeded();
+            let found = fs::read_to_string(&module).expect("can be read");
+            assert_eq!(found, text(&debian));
+        }
+    }
+}
+
+#[test]
+fn a_word_that_is_left_is_told_with_the_reason() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let module = case.user.path("MODULE.bazel");
+    case.pins(&[pin("debian", &case.image, "stable", "TODO")]);
+    let path = module.display();
+    let left = |text: &str, expected: &str| {
+        let text = format!("{OURS}{text}");
+        fs::write(&module, &text).expect("can be written");
+        let expected = format!("{expected}: write \"{debian}\"");
+        case.run(&[]).failed(&["cannot pin debian", &expected]);
+        assert_eq!(fs::read_to_string(&module).expect("can be read"), text);
+    };
+    left(
+        "# oci.pull(name = \"debian\", digest = \"TODO\")\n\
+         theirs = use_extension(LABEL, \"oci\")\n\
+         theirs.pull(name = \"debian\", digest = \"TODO\")\n\
+         oci.pull(name = NAME, digest = \"TODO\")\n\
+         oci.pull(name = \"debian\", digest = \"TODO\" + \"\")\n\
+         oci.pull(name = \"other\", digest = \"TODO\")\n\
+         WORD = \"TODO\"\n",
+        &format!(
+            "and no call that is plainly a pull of oci_pull_all has it as digest beside name = \"debian\"; it stands at \
+             {path}:3 (in a comment), \
+             {path}:5 (in a call of theirs.pull, which this file does not plainly have from oci_pull_all), \
+             {path}:6 (in a call of oci.pull whose name or digest is not a string alone), \
+             {path}:7 (in a call of oci.pull whose name or digest is not a string alone), \
+             {path}:9 (in no such call)"
+        ),
+    );
+    let pull = "oci.pull(name = \"debian\", digest = \"TODO\")\n";
+    left(
+        &pull.repeat(2),
+        &format!(
+            "and more than one call that is plainly a pull of oci_pull_all has it as digest beside name = \"debian\"; it \
+             stands at {path}:3, {path}:4"
+        ),
+    );
+}
+
+#[test]
+fn what_only_looks_included_is_not() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[pin("debian", &case.image, "stable", OLD)]);
+    let other = case.user.path("x.MODULE.bazel");
+    let text = format!("digest = \"{OLD}\"\n");
+    fs::write(&other, &text).expect("can be written");
+    let module = "X = \"include('//:x.MODULE.bazel')\"\nmy.include('//:x.MODULE.bazel')\n";
+    fs::write(case.user.path("MODULE.bazel"), module).expect("can be written");
+    case.run(&[])
+        .failed(&["cannot pin debian", "stands neither in", &debian]);
+    assert_eq!(fs::read_to_string(&other).expect("can be read"), text);
+}
+
+#[test]
 fn a_digest_that_stands_in_comments_alone_is_written_nowhere() {
     let case = Case::new([OLD, OLD, OLD]);
     let debian = case.digest("library/debian");
