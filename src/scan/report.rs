@@ -188,8 +188,16 @@ pub fn junit(name: &str, verdicts: &[Verdict], unscanned: &[String]) -> String {
             );
         }
         for excepted in &verdict.excepted {
-            let reason = format!("<skipped message=\"{}\"/>", escaped(&excepted.reason));
-            case(&title(&excepted.finding), &reason);
+            let Excepted {
+                finding,
+                reason,
+                place,
+                ..
+            } = excepted;
+            // The finding last: what is too long is cut.
+            let message = format!("{place}: {reason}: {}", in_line(finding));
+            let skipped = format!("<skipped message=\"{}\"/>", escaped(&message));
+            case(&title(finding), &skipped);
         }
         if verdict.outcome() == Outcome::Passed {
             case("scan", "");

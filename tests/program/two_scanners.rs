@@ -179,6 +179,9 @@ fn what_is_excepted_by_any_of_its_names_passes_for_both() {
             passed && said.contains(&format!("excepted: {FOUND}")),
             "{said}"
         );
+        let report = read(&user, "j.xml");
+        let skipped = format!("<skipped message=\"e.toml:1: r: {FOUND}\"/>");
+        assert!(report.contains(&skipped), "{report}");
     }
     // Its day is over by the newest database.
     let (passed, said) = with(
