@@ -877,6 +877,46 @@ fn a_store_that_others_own_is_read() {
 }
 
 #[test]
+fn a_store_on_a_medium_that_is_read_only_is_read() {
+    let content = image();
+    let (_registry, reference) = serve(&content);
+    let user = new_user();
+    let pull = ["pull", &reference, "--output", "out", "--store", "store"];
+    user.run(&pull).succeeded();
+    let read_only = |script: &str| {
+        let mut unshare = Command::new("unshare");
+        let mount = "mount --bind store store && mount -o remount,bind,ro store";
+        let script = format!("{mount} && {script}");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        unshare
+    };
+    let probe = user.run_by(read_only("! mkdir store/new"), &["--version"]);
+    if !probe.success {
+        return skip("this system gives no namespace of mounts");
+    }
+    let run = |arguments: &[&str]| {
+        let by = read_only("exec \"$0\" \"$@\"");
+        user.run_by(by, &[arguments, &["--store", "store"]].concat())
+    };
+    run(&["store", "size"]).succeeded();
+    run(&["store", "verify"]).succeeded();
+    run(&["store", "export", "--all", "--output", "all.tar"]).succeeded();
+    run(&["pull", &reference, "--output", "other"]).succeeded();
+    assert_eq!(blobs(&user.path("other")).len(), 4);
+    let more = Content::image(&[noise(7, 2000)]);
+    let (_registry, reference) = serve(&more);
+    for arguments in [
+        &["pull", &reference, "--output", "more"][..],
+        &["store", "prune", "--max-size", "0"],
+    ] {
+        run(arguments).failed(&[
+            "which the store needs: let it be written",
+            "Read-only file system",
+        ]);
+    }
+}
+
+#[test]
 fn a_store_is_no_output() {
     let (_registry, reference) = serve(&image());
     let user = new_user();
