@@ -18,6 +18,7 @@ use oci_pull_all::registry::{Reason, RegistryError};
 use oci_pull_all::rootfs::ChangedParent;
 use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
+use oci_pull_all::tar::UnnamedParent;
 
 type Dyn = dyn Error + 'static;
 
@@ -47,7 +48,16 @@ pub(super) fn fault_in_words(fault: &Fault) -> String {
 /// What a directory that nobody named does to the base, and what to do about it.
 pub(super) fn change_in_words(change: &ChangedParent) -> String {
     let advice = match change {
+        ChangedParent::Link { path, .. }
+        | ChangedParent::Differs {
+            parent: UnnamedParent { path, .. },
+            ..
+        } if path.as_text().is_none() => {
+            ": its name is not UTF-8, so no attribute can name it: have it in an archive of the layer, as the base has it"
+                .to_owned()
+        }
         ChangedParent::Link { path, target } => {
+            let path = path.to_string();
             let usual = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"].contains(&path.as_str())
                 && target.trim_start_matches('/') == format!("usr{path}");
             let or = if usual { " or usr_merge = True" } else { "" };

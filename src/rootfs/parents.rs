@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::oci::config::ImageConfig;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ImageManifest;
-use crate::tar::{Metadata, UnnamedParent};
+use crate::tar::{Metadata, ParentPath, UnnamedParent};
 
 use super::tree::{Inode, InodeKind, Standing};
 use super::{Rootfs, RootfsError};
@@ -18,14 +18,14 @@ pub enum ChangedParent {
     /// Below is a symbolic link.
     Link {
         /// The path.
-        path: String,
+        path: ParentPath,
         /// What the link says.
         target: String,
     },
     /// Below is something else that is no directory.
     NoDirectory {
         /// The path.
-        path: String,
+        path: ParentPath,
     },
     /// Below is a directory with another mode or owner.
     Differs {

@@ -15,7 +15,7 @@ pub(crate) use entry::{Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, M
 pub(crate) use found::{Packing, open_archive, open_archive_file};
 pub(crate) use mtree::list;
 pub(crate) use parents::Parents;
-pub use parents::UnnamedParent;
+pub use parents::{ParentPath, UnnamedParent};
 pub(crate) use reader::{Archive, BLOCK, padding};
 pub(crate) use unpack::{Limits, stays_inside, unpack};
 pub(crate) use writer::{copy_data, headers, write_end, write_padding};

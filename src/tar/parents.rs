@@ -1,8 +1,10 @@
 //! Directories that a layer has only because something is in them.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::entry::{MAX_MEMORY, TarError};
 
@@ -14,7 +16,7 @@ const PATH_MEMORY: u64 = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnnamedParent {
     /// Its path, from the root.
-    pub path: String,
+    pub path: ParentPath,
     /// The mode that the layer gives it.
     pub mode: u32,
     /// The user whom it belongs to.
@@ -23,11 +25,74 @@ pub struct UnnamedParent {
     pub gid: u32,
 }
 
+/// A path in a layer. In JSON it is text, or a list of its bytes where they are none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ParentPath(Vec<u8>);
+
+impl ParentPath {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        str::from_utf8(&self.0).ok()
+    }
+}
+
+impl fmt::Display for ParentPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for ParentPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl Serialize for ParentPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.as_text() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_seq(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ParentPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = ParentPath;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path, as text or as a list of bytes")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<ParentPath, E> {
+                Ok(ParentPath(text.as_bytes().to_vec()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ParentPath, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = list.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(ParentPath(bytes))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
 impl UnnamedParent {
     /// The directory at `path`, which has no slash before it.
     pub(crate) fn new(path: &[u8], mode: u32, uid: u32, gid: u32) -> Self {
         UnnamedParent {
-            path: format!("/{}", String::from_utf8_lossy(path)),
+            path: ParentPath([b"/", path].concat()),
             mode,
             uid,
             gid,

@@ -493,6 +493,27 @@ fn a_parent_that_nobody_named_must_not_change_the_base() {
         .failed(&["the directory /x", "no directory in the layers below"]);
 }
 
+/// Its name may be of any bytes.
+#[test]
+fn a_parent_whose_name_is_no_text_must_not_change_the_base_either() {
+    let user = new_user();
+    prepare(
+        &user,
+        r"s=$(printf 's\351'); mkdir -p $s own/$s; chmod 700 $s; ln -s $s $(printf 'l\351'); mkdir own/$(printf 'l\351'); \
+          echo x | tee x own/$s/x own/$(printf 'l\351')/x; tar --owner=0 --group=0 -cf base.tar $s $(printf 'l\351'); \
+          tar --owner=0 --group=0 -C own -cf own.tar $s/x $(printf 'l\351')/x",
+    );
+    // What the root gets is not for it either.
+    for more in [&[][..], &["--parent", "/", "0700", "--file", "/x", "x"]] {
+        let own = [&["--tar", "own.tar"][..], more].concat();
+        verify_on(&user, "base.tar", &own).failed(&[
+            "the directory /s\u{fffd}, which nobody named, the mode 0755",
+            "the directory /l\u{fffd}, which nobody named, in place of the link",
+            "its name is not UTF-8, so no attribute can name it",
+        ]);
+    }
+}
+
 /// An archive that is all of a layer keeps its bytes, and what it makes of the base is told as of others.
 #[test]
 fn an_archive_alone_must_not_change_the_base_either() {

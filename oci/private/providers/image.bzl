@@ -21,7 +21,7 @@ The digest of a blob that the build makes is not known at analysis time, so it i
 `containerd.io/uncompressed`, the digest of the uncompressed layer, which becomes the image
 config's diff_id.""",
         "unnamed_parents": """File: of a layer, the directories that are in it only because something is in them, as a JSON
-list of objects with `path`, `mode`, `uid` and `gid`. It may be absent.""",
+list of objects with `path` (a list of bytes where it is not UTF-8), `mode`, `uid` and `gid`. It may be absent.""",
     },
 )
 

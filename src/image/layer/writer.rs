@@ -451,13 +451,15 @@ impl<W: Write> LayerWriter<'_, W> {
 
     /// A directory that is there because something is in it.
     fn parent(&self, path: &[u8]) -> Entry {
-        let text = str::from_utf8(path).unwrap_or_default();
-        let known = match text {
-            "tmp" | "var/tmp" => 0o1777,
-            "root" => 0o700,
+        let known = match path {
+            b"tmp" | b"var/tmp" => 0o1777,
+            b"root" => 0o700,
             _ => 0o755,
         };
-        let said = self.content.parents.get(text).copied();
+        let text = str::from_utf8(path).ok();
+        let said = text
+            .and_then(|path| self.content.parents.get(path))
+            .copied();
         let (mode, owner) = said.unwrap_or((known, Owner::default()));
         Entry {
             path: path.to_vec(),
