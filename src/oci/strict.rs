@@ -8,10 +8,12 @@
 //! [`Strict`] wraps serde's `Deserializer`: what a struct knows comes with `deserialize_struct`, and all
 //! other objects are maps of whoever wrote them, in which only equal keys are one.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny,
@@ -29,7 +31,7 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folded {
     /// The objects and lists that lead to it.
-    path: Vec<Step>,
+    path: Vec<Step<'static>>,
     /// The key as it is.
     found: String,
     /// The key as it should be.
@@ -37,9 +39,18 @@ pub struct Folded {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
-    Key(String),
+enum Step<'de> {
+    Key(Cow<'de, str>),
     Index(usize),
+}
+
+impl Step<'_> {
+    fn to_owned(&self) -> Step<'static> {
+        match self {
+            Step::Key(key) => Step::Key(Cow::Owned(key.to_string())),
+            Step::Index(index) => Step::Index(*index),
+        }
+    }
 }
 
 impl fmt::Display for Folded {
@@ -233,7 +244,7 @@ pub(crate) fn respell(document: &mut Map<String, Value>, folded: &[Folded]) {
 
 fn object_at<'a>(
     document: &'a mut Map<String, Value>,
-    path: &[Step],
+    path: &[Step<'_>],
 ) -> Option<&'a mut Map<String, Value>> {
     let Some((first, rest)) = path.split_first() else {
         return Some(document);
@@ -242,8 +253,8 @@ fn object_at<'a>(
         return None;
     };
     let mut steps = rest.iter();
-    let value = steps.try_fold(document.get_mut(key)?, |value, step| match step {
-        Step::Key(key) => value.get_mut(key),
+    let value = steps.try_fold(document.get_mut(&**key)?, |value, step| match step {
+        Step::Key(key) => value.get_mut(&**key),
         Step::Index(index) => value.get_mut(index),
     });
     value?.as_object_mut()
@@ -251,13 +262,13 @@ fn object_at<'a>(
 
 /// What is known while a document is read.
 #[derive(Default)]
-struct Notes {
-    path: RefCell<Vec<Step>>,
+struct Notes<'de> {
+    path: RefCell<Vec<Step<'de>>>,
     folded: RefCell<Vec<Folded>>,
 }
 
-impl Notes {
-    fn below<T>(&self, step: Step, read: impl FnOnce() -> T) -> T {
+impl<'de> Notes<'de> {
+    fn below<T>(&self, step: Step<'de>, read: impl FnOnce() -> T) -> T {
         self.path.borrow_mut().push(step);
         let value = read();
         self.path.borrow_mut().pop();
@@ -284,9 +295,9 @@ fn fold(c: char) -> char {
 }
 
 /// A deserializer, or a seed, whose objects are checked.
-struct Strict<'a, D> {
+struct Strict<'a, 'de, D> {
     inner: D,
-    notes: &'a Notes,
+    notes: &'a Notes<'de>,
 }
 
 /// What `null` stands for.
@@ -298,8 +309,8 @@ enum Null {
     Map,
 }
 
-impl<'a, D> Strict<'a, D> {
-    fn visitor<V>(&self, visitor: V, null: Null) -> Checked<'a, V> {
+impl<'a, 'de, D> Strict<'a, 'de, D> {
+    fn visitor<V>(&self, visitor: V, null: Null) -> Checked<'a, 'de, V> {
         Checked {
             visitor,
             null,
@@ -327,7 +338,7 @@ macro_rules! nullable {
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, 'de, D> {
     type Error = D::Error;
 
     forward! {
@@ -404,7 +415,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<'_, D> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, 'de, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
@@ -414,12 +425,12 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, S> {
 }
 
 /// A visitor whose objects are checked.
-struct Checked<'a, V> {
+struct Checked<'a, 'de, V> {
     visitor: V,
     null: Null,
     /// The keys of a struct; none for a map.
     fields: Option<&'static [&'static str]>,
-    notes: &'a Notes,
+    notes: &'a Notes<'de>,
 }
 
 macro_rules! visit {
@@ -430,7 +441,7 @@ macro_rules! visit {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, 'de, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -494,7 +505,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, V> {
         self.visitor.visit_map(Members {
             inner,
             fields: self.fields.unwrap_or_default(),
-            seen: HashMap::new(),
+            seen_fields: Vec::new(),
+            seen: HashSet::new(),
             step: None,
             notes: self.notes,
         })
@@ -502,13 +514,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, V> {
 }
 
 /// A list whose objects are checked.
-struct Items<'a, A> {
+struct Items<'a, 'de, A> {
     inner: A,
     next: usize,
-    notes: &'a Notes,
+    notes: &'a Notes<'de>,
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
@@ -525,56 +537,90 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
 }
 
 /// An object, checked.
-struct Members<'a, A> {
+struct Members<'a, 'de, A> {
     inner: A,
     fields: &'static [&'static str],
-    /// The keys so far, by what they are read as.
-    seen: HashMap<String, String>,
+    /// The keys so far that are read as one of these, in their order, and the others.
+    seen_fields: Vec<Option<Cow<'de, str>>>,
+    seen: HashSet<Cow<'de, str>>,
     /// The key whose value comes next.
-    step: Option<String>,
-    notes: &'a Notes,
+    step: Option<Cow<'de, str>>,
+    notes: &'a Notes<'de>,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
+/// A key, which mostly is as it stands in the document.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, A: MapAccess<'de>> Members<'_, 'de, A> {
+    /// What a key is read as. It is an error if there is such a one already.
+    fn name(&mut self, key: Cow<'de, str>) -> Result<Cow<'de, str>, A::Error> {
+        let mut fields = self.fields.iter();
+        let Some(number) = fields
+            .position(|field| *field == key)
+            .or_else(|| self.fields.iter().position(|field| folds_to(&key, field)))
+        else {
+            if self.seen.insert(key.clone()) {
+                return Ok(key);
+            }
+            return Err(in_two_ways(format_args!("the key {key:?} is there twice")));
+        };
+        let meant = self.fields[number];
+        self.seen_fields.resize(self.fields.len(), None);
+        match &self.seen_fields[number] {
+            Some(other) if *other == key => {
+                return Err(in_two_ways(format_args!("the key {key:?} is there twice")));
+            }
+            Some(other) => {
+                return Err(in_two_ways(format_args!(
+                    "the keys {other:?} and {key:?} are one to most tools"
+                )));
+            }
+            None => {}
+        }
+        if key != meant {
+            let mut folded = self.notes.folded.borrow_mut();
+            if folded.len() == MAX_FOLDED {
+                return Err(A::Error::custom(format_args!(
+                    "the key {key:?} is {meant:?} in another case, as {MAX_FOLDED} keys before it"
+                )));
+            }
+            folded.push(Folded {
+                path: self
+                    .notes
+                    .path
+                    .borrow()
+                    .iter()
+                    .map(Step::to_owned)
+                    .collect(),
+                found: key.clone().into_owned(),
+                meant,
+            });
+        }
+        self.seen_fields[number] = Some(key);
+        Ok(Cow::Borrowed(meant))
+    }
+}
+
+fn in_two_ways<E: Error>(problem: fmt::Arguments<'_>) -> E {
+    E::custom(format_args!(
+        "{problem}, so the document can be read in two ways"
+    ))
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
-        let Some(key) = self.inner.next_key::<String>()? else {
+        let Some(Key(key)) = self.inner.next_key()? else {
             return Ok(None);
         };
-        let field = self.fields.iter().find(|field| folds_to(&key, field));
-        let name = field.map_or(key.as_str(), |field| field).to_owned();
-        if let Some(other) = self.seen.get(&name) {
-            let problem = if *other == key {
-                format!("the key {key:?} is there twice")
-            } else {
-                format!("the keys {other:?} and {key:?} are one to most tools")
-            };
-            return Err(A::Error::custom(format!(
-                "{problem}, so the document can be read in two ways"
-            )));
-        }
-        if let Some(meant) = field
-            && *meant != key
-        {
-            let mut folded = self.notes.folded.borrow_mut();
-            if folded.len() == MAX_FOLDED {
-                return Err(A::Error::custom(format!(
-                    "the key {key:?} is {meant:?} in another case, as {MAX_FOLDED} keys before it"
-                )));
-            }
-            folded.push(Folded {
-                path: self.notes.path.borrow().clone(),
-                found: key.clone(),
-                meant,
-            });
-        }
-        let read = seed.deserialize(name.as_str().into_deserializer());
-        self.step = Some(name.clone());
-        self.seen.insert(name, key);
+        let name = self.name(key)?;
+        let read = seed.deserialize((&*name).into_deserializer());
+        self.step = Some(name);
         read.map(Some)
     }
 

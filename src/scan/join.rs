@@ -4,6 +4,7 @@
 //! others. What is joined is judged as one, so what is about several vulnerabilities is never joined by them: an exception
 //! for one would let the others pass.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::findings::{Finding, FindingKind, Findings, Origin};
@@ -146,10 +147,10 @@ fn by_place(all: Vec<Seen<'_>>) -> impl Iterator<Item = Vec<Seen<'_>>> {
 /// What is one vulnerability each, of what is of one package.
 fn by_id(all: Vec<Seen<'_>>) -> Vec<Vec<Seen<'_>>> {
     let mut parts = Parts((0..all.len()).collect());
-    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut first = HashMap::new();
     for (number, seen) in all.iter().enumerate() {
         for id in ids(seen.finding) {
-            let other = *first.entry(id.to_ascii_uppercase()).or_insert(number);
+            let other = *first.entry(in_capitals(id)).or_insert(number);
             parts.unite(number, other);
         }
     }
@@ -162,19 +163,17 @@ fn by_id(all: Vec<Seen<'_>>) -> Vec<Vec<Seen<'_>>> {
 
 /// Takes apart again what is about several vulnerabilities, and was connected by what is about more than one.
 fn apart(connected: Vec<Seen<'_>>) -> Vec<Vec<Seen<'_>>> {
-    let all: BTreeSet<String> = connected
-        .iter()
-        .flat_map(|seen| cves(seen.finding))
-        .collect();
-    if all.len() <= 1 {
+    let mut all = connected.iter().flat_map(|seen| cves(seen.finding));
+    let first = all.next();
+    if all.all(|cve| Some(&cve) == first.as_ref()) {
         return vec![connected];
     }
-    let mut parts: BTreeMap<String, Vec<Seen<'_>>> = BTreeMap::new();
+    let mut parts: BTreeMap<Cow<'_, str>, Vec<Seen<'_>>> = BTreeMap::new();
     for seen in connected {
-        let mut cves = cves(seen.finding);
+        let mut cves: BTreeSet<_> = cves(seen.finding).collect();
         let name = match (cves.pop_first(), cves.is_empty()) {
             (Some(cve), true) => cve,
-            _ => seen.finding.id.to_ascii_uppercase(),
+            _ => in_capitals(&seen.finding.id),
         };
         parts.entry(name).or_default().push(seen);
     }
@@ -185,9 +184,18 @@ fn ids(finding: &Finding) -> impl Iterator<Item = &String> {
     [&finding.id].into_iter().chain(&finding.aliases)
 }
 
-fn cves(finding: &Finding) -> BTreeSet<String> {
-    let ids = ids(finding).map(|id| id.to_ascii_uppercase());
-    ids.filter(|id| id.starts_with(CVE)).collect()
+fn cves(finding: &Finding) -> impl Iterator<Item = Cow<'_, str>> {
+    let ids = ids(finding).map(|id| in_capitals(id));
+    ids.filter(|id| id.starts_with(CVE))
+}
+
+/// An identifier in the case in which it is compared, as it mostly is.
+fn in_capitals(id: &str) -> Cow<'_, str> {
+    if id.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        Cow::Owned(id.to_ascii_uppercase())
+    } else {
+        Cow::Borrowed(id)
+    }
 }
 
 /// Things by their numbers, each with another one of its part, or itself.
