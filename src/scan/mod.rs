@@ -9,6 +9,7 @@ mod clamscan;
 mod coverage;
 pub mod database;
 pub mod findings;
+mod go_program;
 mod grype;
 pub mod inventory;
 mod isolate;

@@ -25,6 +25,8 @@ use super::traces::is_java_archive;
 
 /// How it is called.
 pub(super) const NAME: &str = "osv-scanner";
+/// The module of Go's that it is built of.
+const MODULE: &str = "github.com/google/osv-scanner";
 /// Before its version.
 const VERSION: &str = "osv-scanner version: ";
 /// Where it looks for the files of a database, below the directory that it is given, and what they are called.
@@ -126,6 +128,10 @@ impl AtOnce for OsvScanner {
             arguments,
             environment: Vec::new(),
         })
+    }
+
+    fn module(&self) -> &'static str {
+        MODULE
     }
 
     fn read_version<'a>(&self, said: &'a str) -> Option<&'a str> {

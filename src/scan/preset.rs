@@ -192,6 +192,9 @@ pub trait AtOnce: Sync {
     /// Whether it looks into Java archives of such a name.
     fn looks_into(&self, path: &str) -> bool;
 
+    /// The module of Go's that it is built of, whose release its version is.
+    fn module(&self) -> &'static str;
+
     /// Its version, by what it says if it is called with `--version`.
     fn read_version<'a>(&self, said: &'a str) -> Option<&'a str>;
 

@@ -20,6 +20,7 @@ use super::child::Itself;
 use super::clamscan;
 use super::coverage::summary;
 use super::findings::{FileFindings, Finding, FindingKind, Findings};
+use super::go_program;
 use super::grype::{self, ImportError};
 use super::inventory::{
     Image, Inventory, JavaArchives, OtherBase, Package, SCHEMA, Scanner, known,
@@ -337,7 +338,7 @@ impl Step {
         };
         let (mut list, matches) = preset.read_report(&report)?;
         self.check_code(code, matches.len())?;
-        list.scanner.version = self.version(|said| preset.read_version(said))?;
+        list.scanner.version = self.release(preset)?;
         let advisories = preset.read_database(database, &list)?;
         check_not_yet(DatabaseOf::Advisories, advisories.database().built)?;
         let looks_into = |path: &str| preset.looks_into(path);
@@ -497,6 +498,16 @@ impl Step {
     ) -> Result<(i32, Vec<u8>), StepError> {
         let code = self.scan(subject, call, Some("report.json"), expected)?;
         Ok((code, read(&self.outputs().join("report.json"))?))
+    }
+
+    /// The scanner's version, of one that is built of Go's modules.
+    fn release(&self, preset: &dyn AtOnce) -> Result<Option<String>, StepError> {
+        let program = read(&self.scanner.file)?;
+        match go_program::release(&program, preset.module()) {
+            Some(release) => Ok(Some(release.to_owned())),
+            // Only one that is built in another way has to be asked.
+            None => self.version(|said| preset.read_version(said)),
+        }
     }
 
     /// The scanner's version, as it says.

@@ -14,6 +14,7 @@ use crate::oci::manifest::ImageManifest;
 use crate::oci::strict::{self, BYTE_ORDER_MARK};
 use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 
+use super::go_program;
 use super::inventory::{Package, System, known};
 use super::packages::{self, Installed};
 
@@ -53,8 +54,6 @@ const DPKG_LISTS: (&str, &str) = ("var/lib/dpkg/info/", ".list");
 /// What a package's file is called in pacman's database, and what the list of what it brought.
 const PACMAN_PACKAGE: &str = "/desc";
 const PACMAN_FILES: &str = "/files";
-/// What Go puts into each program, before what modules it is made of (debug/buildinfo).
-const GO_MARK: &[u8] = b"\xff Go buildinf:";
 /// What a zip file ends with has so many bytes, and with the comment behind it at most so many.
 const ZIP_RECORD: usize = 22;
 const MAX_ZIP_END: usize = ZIP_RECORD + 0xffff;
@@ -612,11 +611,11 @@ impl Program {
         if !self.is_elf || self.is_of_go {
             return;
         }
-        let overlap = GO_MARK.len() - 1;
+        let overlap = go_program::MARK.len() - 1;
         self.end
             .extend_from_slice(&bytes[..bytes.len().min(overlap)]);
-        self.is_of_go =
-            memmem::find(&self.end, GO_MARK).is_some() || memmem::find(bytes, GO_MARK).is_some();
+        self.is_of_go = memmem::find(&self.end, go_program::MARK).is_some()
+            || memmem::find(bytes, go_program::MARK).is_some();
         if bytes.len() >= overlap {
             self.end = bytes[bytes.len() - overlap..].to_vec();
         } else {

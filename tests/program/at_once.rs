@@ -265,6 +265,29 @@ fn what_osv_scanner_says_is_read_as_what_it_knows() {
     let findings = read(&user, "f.json");
     assert_eq!(findings["troubles"], json!([]));
     assert_eq!(findings["scanner"]["version"], "2.6.0");
+    // One that is built of a release is not asked.
+    let program = fs::read(user.path("scanner")).expect("there");
+    write_scanner(&user, "", script);
+    let frame = "-".repeat(16);
+    let modules = format!(
+        "{frame}path\tgithub.com/google/osv-scanner/v2/cmd/osv-scanner\nmod\tgithub.com/google/osv-scanner/v2\tv2.6.1\n{frame}"
+    );
+    let length = u8::try_from(modules.len()).expect("a short text");
+    let head = [
+        &b"\n\xff Go buildinf:\x08\x02"[..],
+        &[0; 16],
+        b"\x01g",
+        &[0x80 | length, length >> 7],
+    ];
+    let built = [
+        &fs::read(user.path("scanner")).expect("there"),
+        &*head.concat(),
+        modules.as_bytes(),
+    ];
+    fs::write(user.path("scanner"), built.concat()).expect("can be written");
+    scan(&user, "osv-scanner", &database).succeeded();
+    assert_eq!(read(&user, "f.json")["scanner"]["version"], "2.6.1");
+    fs::write(user.path("scanner"), program).expect("can be written");
     // Of the files that matter, the oldest.
     assert_eq!(findings["database"]["built"], "2026-11-10T00:00:00Z");
     let rows: Vec<Value> = findings["findings"]

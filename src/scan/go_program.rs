@@ -1,0 +1,105 @@
+//! What a program of Go's says of what it is made of (Go's package debug/buildinfo).
+
+use memchr::memmem;
+
+/// What stands before it.
+pub(super) const MARK: &[u8] = b"\xff Go buildinf:";
+/// How long that is, with what is between.
+const HEAD: usize = 32;
+/// In that, what says whether texts follow, as they do since Go 1.18, and not where they are.
+const FLAGS: usize = 15;
+const TEXTS_FOLLOW: u8 = 2;
+/// How much stands before and behind the list of modules.
+const FRAME: usize = 16;
+
+/// The release that a program is of, such as `2.6.0`, if it is built of a module, of any major version.
+pub(super) fn release<'a>(program: &'a [u8], module: &str) -> Option<&'a str> {
+    // Who looks for the mark has it, too.
+    memmem::find_iter(program, MARK).find_map(|start| {
+        let (head, rest) = program[start..].split_at_checked(HEAD)?;
+        if head[FLAGS] & TEXTS_FOLLOW == 0 {
+            return None;
+        }
+        let (_of_go, rest) = text(rest)?;
+        let (modules, _) = text(rest)?;
+        let modules = modules.get(FRAME..modules.len().checked_sub(FRAME)?)?;
+        let mut lines = str::from_utf8(modules).ok()?.lines();
+        let main = lines.find_map(|line| line.strip_prefix("mod\t"))?;
+        let (path, rest) = main.split_once('\t')?;
+        let major = path.strip_prefix(module)?;
+        let (version, _) = rest.split_once('\t').unwrap_or((rest, ""));
+        let release = version.strip_prefix('v')?;
+        let is_release = release.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+        ((major.is_empty() || major.starts_with("/v")) && is_release).then_some(release)
+    })
+}
+
+/// The text that bytes begin with, behind its length, and what is behind it.
+fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| byte & 0x80 == 0)?;
+    let mut digits = bytes[..=end].iter().rev();
+    let length = digits.try_fold(0_usize, |length, digit| {
+        Some(length.checked_mul(128)? + usize::from(digit & 0x7f))
+    })?;
+    bytes[end + 1..].split_at_checked(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program with what Go puts into it, of this flag and these lines.
+    fn program(flags: u8, lines: &str) -> Vec<u8> {
+        let frame = "-".repeat(FRAME);
+        let modules = format!("{frame}{lines}{frame}");
+        let length = u8::try_from(modules.len()).unwrap();
+        let head = [&[8, flags][..], &[0; 16], b"\x08go1.27.0"].concat();
+        // More than 127 takes two bytes.
+        let length = [0x80 | length, length >> 7];
+        [
+            b"\x7fELF",
+            MARK,
+            b" is looked for",
+            MARK,
+            &head,
+            &length,
+            modules.as_bytes(),
+            b"end",
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_release_is_read_from_the_program() {
+        let lines = "path\tgithub.com/a/b/v2/cmd/b\nmod\tgithub.com/a/b/v2\tv2.6.0\th1:x=\ndep\tc\tv1.0.0\th1:y=\nbuild\t-compiler=gc\n";
+        assert_eq!(release(&program(2, lines), "github.com/a/b"), Some("2.6.0"));
+        let without_sum = lines.replace("\th1:x=", "");
+        assert_eq!(
+            release(&program(2, &without_sum), "github.com/a/b"),
+            Some("2.6.0")
+        );
+        for (flags, lines, module) in [
+            (0, lines, "github.com/a/b"),
+            (2, lines, "github.com/a"),
+            (2, lines, "github.com/a/b/v"),
+            (
+                2,
+                "path\tb\ndep\tgithub.com/a/b\tv1.0.0\th1:y=\n",
+                "github.com/a/b",
+            ),
+            (2, "mod\tgithub.com/a/b\t(devel)\t\n", "github.com/a/b"),
+            (2, "mod\tgithub.com/a/b\tv2.6.0+dirty\t\n", "github.com/a/b"),
+            (
+                2,
+                "mod\tgithub.com/a/b\tv0.0.0-20260101000000-0123456789ab\t\n",
+                "github.com/a/b",
+            ),
+        ] {
+            assert_eq!(release(&program(flags, lines), module), None, "{lines}");
+        }
+        let whole = program(2, lines);
+        for end in 0..whole.len() - FRAME {
+            assert_eq!(release(&whole[..end], "github.com/a/b"), None);
+        }
+    }
+}
