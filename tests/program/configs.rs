@@ -112,13 +112,22 @@ fn on_windows_paths_and_variables_are_as_there() {
         ("D:\\app", "\\bar", "C:\\bar"),
         ("C:\\app", "d:/x/..", "D:\\"),
         ("C:\\app", "..\\b", "C:\\b"),
+        // Those of the builder that Docker has on Windows, by its own tests.
+        ("", "c:\\\\foo", "C:\\foo"),
+        ("", "\\\\foo", "C:\\foo"),
+        ("", "C:/foo", "C:\\foo"),
+        ("C:\\foo", "/bar", "C:\\bar"),
     ] {
         base_of(&user, "windows", &json!({"WorkingDir": of_base}));
         image(&user, &["--workdir", said]).succeeded();
         let config = document(&user, "config");
         assert_eq!(config["config"]["WorkingDir"], expected, "{said}");
     }
-    image(&user, &["--workdir", "D:x"]).failed(&["D:x", "is not a directory"]);
+    for bad in ["D:x", "C:", "C:."] {
+        image(&user, &["--workdir", bad]).failed(&[bad, "is not a directory"]);
+    }
+    base_of(&user, "windows", &json!({"WorkingDir": "c:"}));
+    image(&user, &["--workdir", "\\a"]).failed(&["c:", "is not a directory"]);
     base_of(&user, "windows", &json!({"Env": ["Path=C:\\w"]}));
     image(&user, &["--env", "PATH=C:\\app;$PATH"]).succeeded();
     let env = &document(&user, "config")["config"]["Env"];
