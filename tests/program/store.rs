@@ -832,7 +832,10 @@ fn few_open_files_or_threads_are_an_error_that_says_so() {
     let mut limited = Command::new("prlimit");
     limited.arg("--nproc=1");
     if fs::metadata("/proc/self").expect("there").uid() == 0 {
-        limited.args(["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups"]);
+        // Of whom no other test has a process, which would count.
+        let user = 10_000 + std::process::id() % 50_000;
+        let [user, group] = ["reuid", "regid"].map(|what| format!("--{what}={user}"));
+        limited.args(["setpriv", &user, &group, "--clear-groups"]);
     }
     user.run_by(limited, &arguments)
         .failed(&["threads are needed", "ulimit -u"]);
