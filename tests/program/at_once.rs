@@ -265,29 +265,6 @@ fn what_osv_scanner_says_is_read_as_what_it_knows() {
     let findings = read(&user, "f.json");
     assert_eq!(findings["troubles"], json!([]));
     assert_eq!(findings["scanner"]["version"], "2.6.0");
-    // One that is built of a release is not asked.
-    let program = fs::read(user.path("scanner")).expect("there");
-    write_scanner(&user, "", script);
-    let frame = "-".repeat(16);
-    let modules = format!(
-        "{frame}path\tgithub.com/google/osv-scanner/v2/cmd/osv-scanner\nmod\tgithub.com/google/osv-scanner/v2\tv2.6.1\n{frame}"
-    );
-    let length = u8::try_from(modules.len()).expect("a short text");
-    let head = [
-        &b"\n\xff Go buildinf:\x08\x02"[..],
-        &[0; 16],
-        b"\x01g",
-        &[0x80 | length, length >> 7],
-    ];
-    let built = [
-        &fs::read(user.path("scanner")).expect("there"),
-        &*head.concat(),
-        modules.as_bytes(),
-    ];
-    fs::write(user.path("scanner"), built.concat()).expect("can be written");
-    scan(&user, "osv-scanner", &database).succeeded();
-    assert_eq!(read(&user, "f.json")["scanner"]["version"], "2.6.1");
-    fs::write(user.path("scanner"), program).expect("can be written");
     // Of the files that matter, the oldest.
     assert_eq!(findings["database"]["built"], "2026-11-10T00:00:00Z");
     let rows: Vec<Value> = findings["findings"]
@@ -356,4 +333,34 @@ fn what_osv_scanner_says_is_read_as_what_it_knows() {
     fs::write(user.path("db/PyPI/all.zip"), "cut").expect("can be written");
     write(&report("Debian:12", &diff_id));
     scan(&user, "osv-scanner", &database).failed(&["the scanner's database cannot be read"]);
+}
+
+/// As its program says, where it is built of a release.
+#[test]
+fn osv_scanner_is_not_run_to_say_its_version() {
+    let user = new_user();
+    image(&user, &[Layer::new().file("etc/motd", "x")]);
+    write_records(&user, "db/PyPI", &["PyPI"], "2026-11-12");
+    let script = "echo '{\"results\": []}' >\"$OCI_SCAN_REPORT\"; exit 0";
+    write_scanner(&user, "osv-scanner version: 2.6.0", script);
+    let version = || {
+        scan(&user, "osv-scanner", &["--database=db/PyPI/all.zip"]).succeeded();
+        read(&user, "f.json")["scanner"]["version"].clone()
+    };
+    assert_eq!(version(), "2.6.0");
+    let frame = "-".repeat(16);
+    let modules = format!(
+        "{frame}path\tgithub.com/google/osv-scanner/v2/cmd/osv-scanner\nmod\tgithub.com/google/osv-scanner/v2\tv2.6.1\n{frame}"
+    );
+    let length = u8::try_from(modules.len()).expect("a short text");
+    let program = [
+        &fs::read(user.path("scanner")).expect("there"),
+        &b"\xff Go buildinf:\x08\x02"[..],
+        &[0; 16],
+        b"\x01g",
+        &[0x80 | length, length >> 7],
+        modules.as_bytes(),
+    ];
+    fs::write(user.path("scanner"), program.concat()).expect("can be written");
+    assert_eq!(version(), "2.6.1");
 }
