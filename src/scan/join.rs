@@ -12,8 +12,8 @@ use super::inventory::Package;
 use super::traces::is_java_archive;
 use super::vex::Purl;
 
-/// How identifiers begin of which each is another vulnerability. Others may be advisories about several.
-const CVE: &str = "CVE-";
+/// How identifiers begin of which each is another vulnerability, the list that counts first. Others may be advisories about several.
+const LISTS: [&str; 2] = ["CVE-", "GHSA-"];
 
 /// Where Python's packages are described, each scanner by another file of the directory.
 const PYTHON: [&str; 2] = [".dist-info/", ".egg-info/"];
@@ -163,17 +163,29 @@ fn by_id(all: Vec<Seen<'_>>) -> Vec<Vec<Seen<'_>>> {
 
 /// Takes apart again what is about several vulnerabilities, and was connected by what is about more than one.
 fn apart(connected: Vec<Seen<'_>>) -> Vec<Vec<Seen<'_>>> {
-    let mut all = connected.iter().flat_map(|seen| cves(seen.finding));
+    let names_of = |list| {
+        connected
+            .iter()
+            .flat_map(move |seen| named(list, seen.finding))
+    };
+    let list = LISTS
+        .into_iter()
+        .find(|list| names_of(list).next().is_some());
+    let Some(list) = list else {
+        return vec![connected];
+    };
+    let mut all = names_of(list);
     let first = all.next();
-    if all.all(|cve| Some(&cve) == first.as_ref()) {
+    if all.all(|name| Some(&name) == first.as_ref()) {
         return vec![connected];
     }
-    let mut parts: BTreeMap<Cow<'_, str>, Vec<Seen<'_>>> = BTreeMap::new();
+    // One vulnerability's name is told from that of what is about several, which may be one of these.
+    let mut parts: BTreeMap<(bool, Cow<'_, str>), Vec<Seen<'_>>> = BTreeMap::new();
     for seen in connected {
-        let mut cves: BTreeSet<_> = cves(seen.finding).collect();
-        let name = match (cves.pop_first(), cves.is_empty()) {
-            (Some(cve), true) => cve,
-            _ => in_capitals(&seen.finding.id),
+        let mut names: BTreeSet<_> = named(list, seen.finding).collect();
+        let name = match (names.pop_first(), names.is_empty()) {
+            (Some(name), true) => (true, name),
+            _ => (false, in_capitals(&seen.finding.id)),
         };
         parts.entry(name).or_default().push(seen);
     }
@@ -184,9 +196,10 @@ fn ids(finding: &Finding) -> impl Iterator<Item = &String> {
     [&finding.id].into_iter().chain(&finding.aliases)
 }
 
-fn cves(finding: &Finding) -> impl Iterator<Item = Cow<'_, str>> {
+/// The names that a finding has in a list.
+fn named<'a>(list: &'static str, finding: &'a Finding) -> impl Iterator<Item = Cow<'a, str>> {
     let ids = ids(finding).map(|id| in_capitals(id));
-    ids.filter(|id| id.starts_with(CVE))
+    ids.filter(move |id| id.starts_with(list))
 }
 
 /// An identifier in the case in which it is compared, as it mostly is.
@@ -376,6 +389,24 @@ mod tests {
                 &["CVE-1", "CVE-2"],
                 &["ALAS-1 CVE-1 CVE-2"],
                 &["ALAS-1 CVE-1 CVE-2: b", "CVE-1: a", "CVE-2: a"],
+            ),
+            (
+                "one that names several and is called as one of them",
+                &["CVE-1", "CVE-2"],
+                &["CVE-1 CVE-2"],
+                &["CVE-1: a", "CVE-1 CVE-2: b", "CVE-2: a"],
+            ),
+            (
+                "one that names several of another list",
+                &["GHSA-1", "GHSA-2"],
+                &["PYSEC-1 GHSA-1 GHSA-2"],
+                &["GHSA-1: a", "GHSA-2: a", "PYSEC-1 GHSA-1 GHSA-2: b"],
+            ),
+            (
+                "several of another list that are one of the first",
+                &["GHSA-1 CVE-1"],
+                &["GHSA-2 CVE-1"],
+                &["GHSA-1 CVE-1 GHSA-2: a b"],
             ),
             (
                 "several by way of one that names none",
