@@ -439,10 +439,7 @@ impl ModuleFiles {
     }
 
     fn is_code(&self, place: &Place) -> bool {
-        let Source { text, code, .. } = &self.files[place.file].source;
-        // With the quote, because an empty one is the same everywhere.
-        let with_quote = place.range.start - 1..place.range.end;
-        text[with_quote.clone()] == code[with_quote]
+        self.files[place.file].source.is_string(&place.range)
     }
 
     fn line(&self, place: &Place) -> (PathBuf, usize) {
@@ -464,12 +461,13 @@ impl ModuleFiles {
     fn left(&self, word: &str, of_pull: &[Place]) -> Places {
         let mut places = self.lines(of_pull).0;
         for place in self.quoted(word) {
-            let ModuleFile { calls, .. } = &self.files[place.file];
+            let ModuleFile { source, calls, .. } = &self.files[place.file];
             let call = calls
                 .iter()
                 .find(|call| call.statement.contains(&place.range.start));
             let why = match call {
-                _ if !self.is_code(&place) => NotOurs::Comment,
+                _ if source.is_blank(&place.range) => NotOurs::Comment,
+                _ if !self.is_code(&place) => NotOurs::Elsewhere,
                 Some(call) if !call.has_digest => NotOurs::Elsewhere,
                 Some(call) if !call.is_ours => NotOurs::Function(call.function.clone()),
                 Some(call) => match &call.digest {

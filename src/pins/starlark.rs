@@ -1,5 +1,6 @@
 //! A module file in Starlark, as far as it is plain: statements that call something by its name, with strings as arguments.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// The text of a module file.
@@ -10,7 +11,12 @@ pub(super) struct Source {
     pub(super) code: String,
     /// The same with spaces for strings as well: what has the form of code in one is none.
     pub(super) shape: String,
+    /// Where strings begin.
+    strings: BTreeSet<usize>,
 }
+
+/// More parentheses than this around a value are nobody's.
+const MAX_PARENTHESES: usize = 16;
 
 /// A statement.
 pub(super) struct Statement<'a> {
@@ -37,9 +43,38 @@ pub(super) struct Literal<'a> {
 
 impl Source {
     pub(super) fn new(text: String) -> Self {
-        let code = blanked(&text, |piece| piece.starts_with(['#', '\\']));
-        let shape = blanked(&text, |_| true);
-        Source { text, code, shape }
+        let mut strings = BTreeSet::new();
+        let code = blanked(&text, |start, piece| {
+            let is_string = !piece.starts_with(['#', '\\']);
+            if is_string {
+                strings.insert(start);
+            }
+            !is_string
+        });
+        let shape = blanked(&text, |_, _| true);
+        Source {
+            text,
+            code,
+            shape,
+            strings,
+        }
+    }
+
+    /// Whether what stands there is no code.
+    pub(super) fn is_blank(&self, range: &Range<usize>) -> bool {
+        // With the quote, because an empty text is the same everywhere.
+        let with_quote = range.start - 1..range.end;
+        self.text[with_quote.clone()] != self.code[with_quote]
+    }
+
+    /// Whether what stands in quotes there is a string, and neither a comment nor a part of a longer string.
+    pub(super) fn is_string(&self, quoted: &Range<usize>) -> bool {
+        let starts = [1, 3].map(|quotes| quoted.start.checked_sub(quotes));
+        let mut starts = starts.into_iter().flatten();
+        starts.any(|start| {
+            self.strings.contains(&start)
+                && start + quotes(&self.text[start..]).len() == quoted.start
+        })
     }
 
     /// All statements, in their order.
@@ -98,14 +133,17 @@ impl Source {
     }
 
     /// What is left of a range without blanks and parentheses around.
-    fn expression(&self, range: Range<usize>) -> Range<usize> {
-        let code = &self.code[range.clone()];
-        let start = range.end - code.trim_start().len();
-        let range = start..start + code.trim().len();
-        if self.shape[range.clone()].starts_with('(')
-            && let Some(inner) = self.within(range.start, range.end)
-        {
-            return self.expression(inner);
+    fn expression(&self, mut range: Range<usize>) -> Range<usize> {
+        for _ in 0..MAX_PARENTHESES {
+            let code = &self.code[range.clone()];
+            let start = range.end - code.trim_start().len();
+            range = start..start + code.trim().len();
+            let is_open = self.shape[range.clone()].starts_with('(');
+            let inner = is_open.then(|| self.within(range.start, range.end));
+            match inner.flatten() {
+                Some(inner) => range = inner,
+                None => break,
+            }
         }
         range
     }
@@ -195,7 +233,7 @@ fn split(shape: &str, range: Range<usize>, characters: &[u8]) -> Vec<Range<usize
 }
 
 /// A text with spaces for the comments, the strings and the joints of lines that `is_blank` says of.
-fn blanked(text: &str, is_blank: impl Fn(&str) -> bool) -> String {
+fn blanked(text: &str, mut is_blank: impl FnMut(usize, &str) -> bool) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(['#', '"', '\'', '\\']) {
@@ -210,7 +248,7 @@ fn blanked(text: &str, is_blank: impl Fn(&str) -> bool) -> String {
             string_length(after)
         };
         let (piece, after) = after.split_at(length);
-        if is_blank(piece) {
+        if is_blank(code.len(), piece) {
             code += &" ".repeat(length);
         } else {
             code += piece;
@@ -245,7 +283,9 @@ fn string_length(text: &str) -> usize {
         }
         at += next.len_utf8();
         if next == '\\' {
-            at += text[at..].chars().next().map_or(0, char::len_utf8);
+            let joint = text[at..].starts_with("\r\n").then_some(2);
+            let next = text[at..].chars().next().map_or(0, char::len_utf8);
+            at += joint.unwrap_or(next);
         }
     }
     at
@@ -266,6 +306,7 @@ mod tests {
             ("'no end # b\nc # d", "'no end # b\nc    "),
             ("\"\\", "\"\\"),
             ("a \\\nb \\\r\n'\\\n' # \\\nc", "a   b    '\\\n'    \nc"),
+            ("'a \\\r\n # b' # c", "'a \\\r\n # b'    "),
         ] {
             assert_eq!(Source::new(text.to_owned()).code, code);
         }
