@@ -3,7 +3,9 @@
 use memchr::memmem;
 
 /// What stands before it.
-pub(super) const MARK: &[u8] = b"\xff Go buildinf:";
+const MARK: &[u8] = b"\xff Go buildinf:";
+/// Its length with what tells it from the same text elsewhere: the size of pointers, and flags.
+pub(super) const MARKED: usize = 16;
 /// How long that is, with what is between.
 const HEAD: usize = 32;
 /// In that, what says whether texts follow, as they do since Go 1.18, and not where they are.
@@ -11,6 +13,14 @@ const FLAGS: usize = 15;
 const TEXTS_FOLLOW: u8 = 2;
 /// How much stands before and behind the list of modules.
 const FRAME: usize = 16;
+
+/// Whether a program, or a part of one, says so.
+pub(super) fn is_marked(program: &[u8]) -> bool {
+    memmem::find_iter(program, MARK).any(|start| {
+        let behind = program[start..].get(MARK.len()..MARKED);
+        matches!(behind, Some([4 | 8, 0..=3]))
+    })
+}
 
 /// The release that a program is of, such as `2.6.0`, if it is built of a module, of any major version.
 pub(super) fn release<'a>(program: &'a [u8], module: &str) -> Option<&'a str> {
@@ -29,7 +39,8 @@ pub(super) fn release<'a>(program: &'a [u8], module: &str) -> Option<&'a str> {
         let major = path.strip_prefix(module)?;
         let (version, _) = rest.split_once('\t').unwrap_or((rest, ""));
         let release = version.strip_prefix('v')?;
-        let is_release = release.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+        let is_release = release.split('.').all(is_number);
         ((major.is_empty() || major.starts_with("/v")) && is_release).then_some(release)
     })
 }

@@ -611,11 +611,10 @@ impl Program {
         if !self.is_elf || self.is_of_go {
             return;
         }
-        let overlap = go_program::MARK.len() - 1;
+        let overlap = go_program::MARKED - 1;
         self.end
             .extend_from_slice(&bytes[..bytes.len().min(overlap)]);
-        self.is_of_go = memmem::find(&self.end, go_program::MARK).is_some()
-            || memmem::find(bytes, go_program::MARK).is_some();
+        self.is_of_go = go_program::is_marked(&self.end) || go_program::is_marked(bytes);
         if bytes.len() >= overlap {
             self.end = bytes[bytes.len() - overlap..].to_vec();
         } else {

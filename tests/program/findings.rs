@@ -1152,7 +1152,7 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
     let user = new_user();
     let apk = "P:seen\nV:2.0-1.fc40\nF:usr/bin\nR:tool\n\nP:other\nV:2.0-1.fc40\n\n";
     let pacman = |name: &str| format!("%NAME%\n{name}\n\n%VERSION%\n1:2.0-1.fc40\n\n");
-    let tool = [&b"\x7fELF\xff Go buildinf:"[..], &vec![0; 300_000]].concat();
+    let tool = [&b"\x7fELF\xff Go buildinf:\x08\x02"[..], &vec![0; 300_000]].concat();
     let program = |layer: Layer, name: &str| layer.add(EntryType::Regular, name, 0o755, "", &tool);
 
     write_database(&user, "d.db", GRYPE);

@@ -541,7 +541,7 @@ fn odd_images() -> Vec<(&'static str, Layer, &'static str)> {
     // As much of a program as tells that Go made it.
     let mut program = b"\x7fELF".to_vec();
     program.resize(300_000, 0);
-    program.extend(b"\xff Go buildinf:");
+    program.extend(b"\xff Go buildinf:\x08\x02");
     program.resize(400_000, 0);
     let go = |layer: Layer| layer.add(EntryType::Regular, "usr/bin/go-made", 0o755, "", &program);
     vec![
@@ -709,8 +709,7 @@ fn findings_are_the_same_bytes_wherever_they_are_found() {
     };
     let cache = scratch();
     let cached = || {
-        let mut workspace = pulls.workspace();
-        workspace.share(cache.path());
+        let workspace = pulls.workspace();
         workspace.append_rc(&format!("build --disk_cache={}", cache.path().display()));
         let before = pulls.registry.sent();
         let (run, found) = findings(&workspace);

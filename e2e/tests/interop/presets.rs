@@ -597,7 +597,7 @@ fn odd_packages() -> Vec<Odd> {
     // As much of a program as tells that Go made it.
     let mut program = b"\x7fELF".to_vec();
     program.resize(300_000, 0);
-    program.extend(b"\xff Go buildinf:");
+    program.extend(b"\xff Go buildinf:\x08\x02");
     program.resize(400_000, 0);
     vec![
         all(
