@@ -170,10 +170,7 @@ impl Keychain {
                 Some(Found::Helper { name, address }) => {
                     let held = run_helper(path, &name, &address).await?;
                     match repository.registry().other_name(scheme) {
-                        // That it does not know this one need be no fault.
-                        Some(other) if held.is_none() => {
-                            run_helper(path, &name, &other).await.unwrap_or_default()
-                        }
+                        Some(other) if held.is_none() => run_helper(path, &name, &other).await?,
                         _ => held,
                     }
                 }
@@ -399,29 +396,34 @@ fn filed<'a>(
 ) -> impl Iterator<Item = (&'a String, &'a Value)> {
     let of_key =
         move |(name, value): (&'a String, &'a Value)| (*name == key).then_some((name, value));
-    let older = entries
-        .iter()
-        .filter(move |(name, _)| *name != key && normal(name, scheme) == normal(key, scheme));
+    let older = entries.iter().filter(move |(name, _)| {
+        let name_is = normal(name, scheme);
+        *name != key && name_is.is_some() && name_is == normal(key, scheme)
+    });
     entries.iter().filter_map(of_key).chain(older)
 }
 
-/// A key of `auths` without what Docker's older versions put around the host, and without a port that need not be said.
-fn normal(key: &str, spoken: Scheme) -> String {
+/// A key of `auths` without what Docker's older versions put around the host, and without a port that need not be said. One
+/// that says TLS is none where it is not spoken.
+fn normal(key: &str, spoken: Scheme) -> Option<String> {
     let (scheme, key) = match key.split_once("://") {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, key),
         Some((_, key)) => (Scheme::Https, key),
         None => (spoken, key),
     };
+    if scheme == Scheme::Https && spoken == Scheme::Http {
+        return None;
+    }
     let key = key.trim_end_matches('/');
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
     let registry: Option<Registry> = host.parse().ok();
     let host = registry
         .as_ref()
         .map_or(host, |registry| registry.without_port_of(scheme));
-    match path {
+    Some(match path {
         "" | "v1" | "v2" => host.to_owned(),
         path => format!("{host}/{path}"),
-    }
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
@@ -587,7 +589,8 @@ mod tests {
             ("r.test", "r.test:80/a", true),
             ("http://r.test", "r.test:80/a", true),
             ("http://r.test:80/v1/", "r.test/a", true),
-            ("https://r.test", "r.test:80/a", true),
+            ("https://r.test", "r.test:80/a", false),
+            ("https://r.test:443/v2/", "r.test/a", false),
             ("r.test:80", "r.test/a", true),
             ("r.test:443", "r.test/a", false),
             ("r.test", "r.test:443/a", false),
