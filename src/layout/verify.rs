@@ -98,6 +98,7 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
         verifier.fault(digest, problem.to_string());
     }
     for (digest, platform) in listed.others() {
+        let platform = platform.map_or("no platform".to_owned(), Platform::to_string);
         let problem = format!(
             "it is listed for {platform}, but it is no image: some tools take it for one all the same"
         );
@@ -433,12 +434,10 @@ impl Verifier<'_> {
                     );
                     self.add(FaultKind::Odd, subject, problem);
                 }
-                if config.is_none()
-                    && let Some(platform) = image.run_by_podman(&bytes)
-                {
-                    let problem = format!(
-                        "by its config it is an image for {platform}, but its layers have other media types: podman runs it all the same"
-                    );
+                let is_image = !matches!(image.image(&bytes, None), Ok(None));
+                if config.is_none() && !is_image && image.is_run_by_podman(&bytes) {
+                    let problem =
+                        "by its config and its layers it is no image: podman runs it all the same";
                     self.add(FaultKind::Odd, subject, problem);
                 }
                 if let Some(config) = &config {

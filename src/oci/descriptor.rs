@@ -98,7 +98,7 @@ impl MediaType {
     /// `application/octet-stream`, of which nothing but the bytes is known.
     pub(crate) const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
     const DOCKER_INDEX: Self = Self(Cow::Borrowed(name::DOCKER_INDEX));
-    const DOCKER_MANIFEST: Self = Self(Cow::Borrowed(name::DOCKER_MANIFEST));
+    pub(crate) const DOCKER_MANIFEST: Self = Self(Cow::Borrowed(name::DOCKER_MANIFEST));
 
     /// The manifest media types that a registry is asked for.
     pub const MANIFESTS: [Self; 4] = [
@@ -131,12 +131,14 @@ impl MediaType {
     /// begins (moby's `supportedMediaTypes`, containerd's `IsLayerType`).
     pub(crate) fn is_unpacked(&self) -> bool {
         let name = self.as_str().to_ascii_lowercase();
-        let is_dockers = name.starts_with("application/vnd.docker.")
-            && !name.starts_with("application/vnd.docker.ai.");
-        is_dockers
-            || name.starts_with("application/vnd.oci.image.")
+        let is_of = |family: &str| {
+            let rest = name.strip_prefix(family);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        (is_of("application/vnd.docker") && !is_of("application/vnd.docker.ai"))
+            || is_of("application/vnd.oci.image")
             || name.starts_with("application/vnd.erofs")
-            || name::OLD_FOR_ALL.contains(&&*name)
+            || name::OLD_FOR_ALL.into_iter().any(is_of)
     }
 
     /// Whether it is not told.

@@ -373,13 +373,16 @@ impl Listed {
         images.map(system).collect()
     }
 
-    /// Manifests of no image that are listed for a platform beside images, and these platforms.
-    pub(crate) fn others(&self) -> Vec<(&Digest, &Platform)> {
-        let has_images = !self.systems().is_empty();
-        let manifests = self.all().filter(|entry| entry.kind == Kind::Manifest);
-        let others = manifests.filter(|entry| has_images && self.is_other(entry));
+    /// Manifests of no image that are listed beside images, for these platforms, or by an index for none.
+    pub(crate) fn others(&self) -> Vec<(&Digest, Option<&Platform>)> {
+        if self.systems().is_empty() {
+            return Vec::new();
+        }
+        let roots = self.roots.iter().filter(|entry| entry.told.is_some());
+        let all = self.indexes.values().flatten().chain(roots);
+        let others = all.filter(|entry| entry.kind == Kind::Manifest && self.is_other(entry));
         others
-            .filter_map(|entry| Some((&entry.digest, entry.told.as_ref()?)))
+            .map(|entry| (&entry.digest, entry.told.as_ref()))
             .collect()
     }
 
@@ -622,18 +625,23 @@ impl ImageManifest {
             .any(|layer| layer.media_type.is_unpacked())
     }
 
-    /// Whether podman unpacks its layers, whatever their media types are, and counts no `diff_id`.
+    /// Whether podman unpacks its layers, whatever their media types are, or its config's where it is Docker's, and counts no
+    /// `diff_id`.
     fn is_podmans(&self) -> bool {
-        self.config.media_type == MediaType::OCI_CONFIG && !self.layers.is_empty()
+        let is_its_form = self.config.media_type == MediaType::OCI_CONFIG || self.is_dockers();
+        is_its_form && !self.layers.is_empty()
     }
 
-    /// For what podman runs it, if podman does and this is none by [`ImageManifest::image`].
-    pub(crate) fn run_by_podman(&self, config: &[u8]) -> Option<Platform> {
-        let config = ImageConfig::parse(config)
-            .ok()
-            .filter(|_| self.is_podmans());
-        let platform = config.map(|config| config.platform);
-        platform.filter(|platform| !platform.is_unknown())
+    fn is_dockers(&self) -> bool {
+        self.media_type == MediaType::DOCKER_MANIFEST
+    }
+
+    /// Whether podman runs it, though this is no image by [`ImageManifest::image`]. Signatures and attestations, whose configs
+    /// name no system, have nothing that can be unpacked.
+    pub(crate) fn is_run_by_podman(&self, config: &[u8]) -> bool {
+        let is_unnamed =
+            || ImageConfig::parse(config).is_ok_and(|config| config.platform.is_unknown());
+        self.is_podmans() && (self.is_dockers() || !is_unnamed())
     }
 
     /// The image's config if this is an image and no artifact: its layers are of file
@@ -689,8 +697,15 @@ impl ImageManifest {
                 diff_ids > 0 && read.platform.architecture != "wasm"
             };
             // Of nothing, nothing can be run.
-            if layers == 0 || !is_run || is_unknown {
+            if layers == 0 || !is_run {
                 return Ok(None);
+            }
+            if is_unknown {
+                return if self.has_unpacked_layer() && !is_hidden {
+                    Err(BadImage::Unnamed { digest })
+                } else {
+                    Ok(None)
+                };
             }
             let platform = Box::new(read.platform);
             return Err(match other_layer.filter(|_| !is_hidden) {

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 use crate::new_user;
 
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
 /// A tar archive of one file.
 fn tar_of(name: &str, content: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -1716,6 +1718,58 @@ fn two_images_of_one_platform_in_nested_indexes_are_told() {
 }
 
 #[test]
+fn an_artifact_that_some_run_is_told() {
+    let statement = |text: &str| text.replace("image.layer.v1.tar", "in-toto+json");
+    // The disk of a machine, which podman takes for a layer.
+    let uncounted = |text: &str| {
+        let mut config: Value = serde_json::from_str(text).expect("it is JSON");
+        config["rootfs"]["diff_ids"] = json!([]);
+        config.to_string()
+    };
+    let disk = |text: &str| text.replace(LAYER, "application/vnd.cirruslabs.tart.disk.v2");
+    let (machine, _) = content(uncounted, disk);
+    let user = new_user();
+    pull(&user, machine, &[]).succeeded();
+    let told = user.run(&["verify", "out"]).succeeded().stderr;
+    assert!(told.contains("podman runs it all the same"), "{told}");
+
+    // podman knows no doubled key of a config, and looks at no config of Docker's manifests.
+    let doubled = |_: &str| r#"{"os":"linux","architecture":"amd64","a":1,"a":2}"#.to_owned();
+    let (image, manifest) = content(doubled, statement);
+    let user = new_user();
+    pull(&user, image.clone(), &[]).succeeded();
+    let told = user.run(&["verify", "out"]).succeeded().stderr;
+    assert!(told.contains("podman runs it all the same"), "{told}");
+
+    let dockers = manifest
+        .replace(MANIFEST, DOCKER_MANIFEST)
+        .replace(CONFIG, "a/b");
+    let user = new_user();
+    pull(
+        &user,
+        image.with_root(DOCKER_MANIFEST, dockers.into_bytes()),
+        &[],
+    )
+    .succeeded();
+    let told = user.run(&["verify", "out"]).succeeded().stderr;
+    assert!(told.contains("podman runs it all the same"), "{told}");
+
+    // containerd and crane take the first entry that names no other platform.
+    let (mut image, artifact) = content(same, |text| {
+        text.replace(CONFIG, EMPTY).replace(LAYER, "a/b")
+    });
+    let artifact = image.add(MANIFEST, artifact.into_bytes());
+    let arm64 = other_image(&mut image, &json!({"architecture": "arm64"}));
+    let entries = [for_platform(&arm64, "arm64"), artifact];
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    let user = new_user();
+    pull(&user, image.with_root(INDEX, index.into_bytes()), &[]).succeeded();
+    let told = user.run(&["verify", "out"]).succeeded().stderr;
+    let problem = "it is listed for no platform, but it is no image";
+    assert!(told.contains(problem), "{told}");
+}
+
+#[test]
 fn what_some_run_is_no_artifact() {
     let statement = |text: &str| text.replace("image.layer.v1.tar", "in-toto+json");
     let (image, _) = content(same, statement);
@@ -1760,20 +1814,11 @@ fn what_some_run_is_no_artifact() {
         assert_eq!(platforms(&user), Vec::<String>::new());
         user.run(&["verify", "out"]).succeeded();
     }
-    // The disk of a machine, which podman takes for a layer.
-    let uncounted = |text: &str| {
-        let mut config: Value = serde_json::from_str(text).expect("it is JSON");
-        config["rootfs"]["diff_ids"] = json!([]);
-        config.to_string()
-    };
-    let disk = |text: &str| text.replace(LAYER, "application/vnd.cirruslabs.tart.disk.v2");
-    let (machine, _) = content(uncounted, disk);
-    let user = new_user();
-    pull(&user, machine, &[]).succeeded();
-    let told = user.run(&["verify", "out"]).succeeded().stderr;
-    assert!(told.contains("podman runs it all the same"), "{told}");
-
     let nameless = |text: &str| text.replace("\"linux\"", "\"\"");
+    let known_by_prefix =
+        |text: &str| text.replace(LAYER, "application/vnd.oci.image.layer.v1.tar+x");
+    let (image, _) = content(nameless, known_by_prefix);
+    pull(&new_user(), image, &[]).failed(&["does not say for which os and architecture"]);
     for media_type in [CONFIG, "application/json", EMPTY] {
         let disguised = |text: &str| statement(text).replace(CONFIG, media_type);
         let (signature, _) = content(nameless, disguised);
