@@ -24,6 +24,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ContextValue;
 use clap::{Parser, Subcommand};
 use oci_pull_all::files::open_regular;
 use oci_pull_all::layout::{
@@ -155,7 +156,14 @@ pub(crate) fn run() -> Result<ExitCode> {
     let cli = match Cli::try_parse_from(arguments::arguments()?) {
         Ok(cli) => cli,
         // It shows arguments, whoever wrote them.
-        Err(error) if error.use_stderr() => {
+        Err(mut error) if error.use_stderr() => {
+            let texts = error.context().filter_map(|(kind, value)| match value {
+                ContextValue::String(text) => Some((kind, ContextValue::String(shown(text)))),
+                _ => None,
+            });
+            for (kind, text) in texts.collect::<Vec<_>>() {
+                error.insert(kind, text);
+            }
             error.render().to_string().lines().for_each(tell);
             return Ok(ExitCode::from(MISUSED));
         }
