@@ -92,9 +92,15 @@ def baseline_name(name):
     """
     return name + ".baseline.toml"
 
+def _file_name(platform):
+    """A platform as a part of a file's name; one with other characters, which an os.version may have, is told by its hash."""
+    plain = platform.replace("/", "-")
+    safe = "".join([c if c.isalnum() or c in "._-" else "-" for c in plain.elems()])
+    return safe if safe == plain else "{}-{}".format(safe, abs(hash(platform)))
+
 def _verdict(ctx, scans, policy, exceptions, baseline, tool, **kwargs):
-    platform = platform_to_string(scans[0].platform) if scans[0].platform else "image"
-    verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform.replace("/", "-")))
+    platform = _file_name(platform_to_string(scans[0].platform)) if scans[0].platform else "image"
+    verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform))
     kinds = [kind for scan in scans for kind in scan.scanner.kinds]
     missing = [kind for kind in policy.kinds if kind not in kinds]
     if missing:
