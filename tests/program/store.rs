@@ -219,6 +219,7 @@ fn a_killed_holder_blocks_nobody() {
 }
 
 #[test]
+#[ignore = "it takes half a minute, and a fifth of the work of all tests; e2e/test runs it"]
 fn two_hundred_kills_leave_no_wrong_blob_and_cost_little() {
     const KILLS: usize = 200;
     let sizes = [150, 60, 38, 8].map(|size| size * MEGABYTE);
