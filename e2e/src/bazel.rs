@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use crate::docker_registry::DockerRegistry;
 use crate::peer::Peer;
 use crate::remote::RemoteExecution;
 use crate::root::{Life, Root};
-use crate::{checkout, copy_of_checkout, modules, program, scratch};
+use crate::server::{Idle, Reaper, empty};
+use crate::{checkout, copy_of_checkout, in_target, modules, program, scratch};
 
 /// A workspace such as a user would have, with a Bazel server and a blob store of its own.
 #[derive(Debug)]
@@ -23,9 +24,11 @@ pub struct Workspace {
     directory: PathBuf,
     sources: PathBuf,
     output: PathBuf,
+    registry: PathBuf,
     bazel: Bazel,
     environment: BTreeMap<String, String>,
     shared: Vec<PathBuf>,
+    can_be_left: bool,
     runner: &'static str,
     local: Vec<String>,
     // Bazel runs one command at a time, and each writes the same log.
@@ -70,10 +73,6 @@ impl Bases for DockerRegistry {
         self.digest(repository, tag)
     }
 }
-
-/// A process that ends a workspace's Bazel server and removes its directory, however the test's process ends.
-#[derive(Debug)]
-struct Reaper(Child);
 
 /// Which Bazel builds a workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,11 +134,21 @@ pub struct Run {
 impl Workspace {
     /// A copy of `e2e/cases/CASE`, in whose files each `{KEY}` is replaced by its value.
     pub fn new(case: &str, values: &[(&str, &str)]) -> Self {
-        let scratch = scratch();
-        let directory = scratch.path().to_owned();
-        let mut workspace = Self::in_directory(&directory, Bazel::chosen(), case, values);
+        let idle = Idle::take();
+        let (directory, server) = match idle {
+            Some(idle) => (idle.directory, Some(idle.reaper)),
+            None => (scratch(), None),
+        };
+        let mut workspace = Self::in_directory(directory.path(), Bazel::chosen(), case, values);
         workspace.start_quickly();
-        workspace.scratch = Some(scratch);
+        workspace.scratch = Some(directory);
+        workspace.can_be_left = true;
+        if let Some(server) = server {
+            workspace.reaper = server.into();
+            // What the last one built and fetched is nothing to this one.
+            workspace.succeed(&["clean"]);
+            empty(&workspace.external());
+        }
         workspace
     }
 
@@ -167,7 +176,8 @@ impl Workspace {
                  startup --host_jvm_args=-XX:+UseTransparentHugePages\n",
                 classes.display()
             ));
-            self.share(classes.parent().expect("a directory"));
+            self.shared
+                .push(classes.parent().expect("a directory").to_owned());
         }
     }
 
@@ -202,7 +212,6 @@ impl Workspace {
             let program = peer.or_skip()?;
             let directory = program.parent().expect("in a directory");
             path.push(directory.display().to_string());
-            self.share(directory);
         }
         path.push("/usr/bin:/bin".to_owned());
         self.set_env("PATH", Some(&path.join(":")));
@@ -253,9 +262,15 @@ impl Workspace {
         for made in ["home", "registry", "store"] {
             fs::create_dir_all(directory.join(made)).expect("can be made");
         }
+        let mut shared = vec![directory.to_owned()];
+        let mut registry = PathBuf::new();
         let modules = match bazel {
             Bazel::Debian => {
-                let registry = directory.join("registry");
+                // The same for most, as a server sees what it saw when it started.
+                shared.extend([in_target("e2e"), program_directory(), Peer::directory()]);
+                // Bazel does not look again at what it has read of a registry.
+                let made = tempfile::tempdir_in(directory.join("registry"));
+                registry = made.expect("can be made").keep();
                 let registry = modules::write_registry(&registry, &Root::get().path());
                 format!(
                     "common --registry={registry} --noenable_workspace\nbuild --spawn_strategy=linux-sandbox"
@@ -296,9 +311,11 @@ impl Workspace {
             directory: directory.to_owned(),
             sources: workspace,
             output,
+            registry,
             bazel,
             environment,
-            shared: vec![directory.to_owned(), program_directory()],
+            shared,
+            can_be_left: false,
             runner: "linux-sandbox",
             local: Vec::new(),
             turn: Mutex::new(()),
@@ -317,9 +334,14 @@ impl Workspace {
         }
     }
 
-    /// Lets Bazel see a directory, at the same path as outside.
+    /// Lets Bazel see a directory, at the same path as outside. What [`scratch`] makes it sees anyway.
     pub fn share(&mut self, directory: &Path) {
+        if self.reaper.get().is_some() {
+            self.succeed(&["shutdown"]);
+        }
         self.shared.push(directory.to_owned());
+        // Its server would not let go of the directory.
+        self.can_be_left = false;
     }
 
     /// Has all actions run by this engine from now on.
@@ -345,10 +367,11 @@ impl Workspace {
     }
 
     /// Has Bazel write `MODULE.bazel.lock`, which Debian's cannot by itself: `e2e/lock/Adapter.java` says why.
-    pub fn enable_lock(&self) {
+    pub fn enable_lock(&mut self) {
         if self.bazel != Bazel::Debian {
             return;
         }
+        self.can_be_left = false;
         let made = self.directory.join("lock");
         let agent = made.join("agent.jar");
         fs::create_dir_all(&made).expect("can be made");
@@ -370,7 +393,6 @@ impl Workspace {
     /// Puts buildozer where `bazel mod tidy` finds it, if it can be had.
     pub fn provide_buildozer(&mut self) -> Option<()> {
         let program = Peer::Buildozer.or_skip()?;
-        self.share(program.parent().expect("in a directory"));
         self.set_env("BUILDOZER", program.to_str());
         Some(())
     }
@@ -390,6 +412,11 @@ impl Workspace {
     /// The directory with everything of this workspace: Bazel's output, the blob store.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The registry of modules that Debian's Bazel has.
+    pub fn registry(&self) -> &Path {
+        &self.registry
     }
 
     /// Where Bazel's external repositories are.
@@ -550,31 +577,15 @@ fn classes() -> &'static Path {
     })
 }
 
-impl Reaper {
-    fn new(shutdown: &Command, output: &Path, remove: Option<&Path>) -> Self {
-        // The pipe is closed when this process ends, or lets go of it.
-        let script = "cat >/dev/null; output=$0 remove=$1; shift; \"$@\" >/dev/null 2>&1; \
-                      chmod -R u+w \"$output\"; [ -z \"$remove\" ] || rm -rf \"$remove\"";
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(output);
-        command.arg(remove.unwrap_or_else(|| Path::new("")));
-        command
-            .arg(shutdown.get_program())
-            .args(shutdown.get_args());
-        if let Some(directory) = shutdown.get_current_dir() {
-            command.current_dir(directory);
-        }
-        let variables = shutdown.get_envs();
-        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
-        command.stdin(Stdio::piped()).stderr(Stdio::null());
-        Self(command.spawn().expect("sh can be run"))
-    }
-}
-
-impl Drop for Reaper {
+impl Drop for Workspace {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        let (Some(directory), Some(reaper)) = (self.scratch.take(), self.reaper.take()) else {
+            return;
+        };
+        // Who fails may leave anything behind.
+        if self.can_be_left && !std::thread::panicking() {
+            Idle { directory, reaper }.leave();
+        }
     }
 }
 
@@ -628,15 +639,6 @@ fn is_this_module(workspace: &Path) -> bool {
 fn program_directory() -> PathBuf {
     let directory = program().parent().expect("in a directory");
     directory.to_owned()
-}
-
-/// Gives back the permissions that Bazel takes from its directories, which a user who is not root
-/// could not remove.
-pub fn make_removable(directory: &Path) {
-    let _ = Command::new("chmod")
-        .args(["-R", "u+w"])
-        .arg(directory)
-        .output();
 }
 
 fn copy(from: &Path, to: &Path, values: &[(&str, &str)]) {

@@ -22,9 +22,11 @@ pub mod page;
 pub mod peer;
 pub mod remote;
 pub mod root;
+mod server;
 pub mod storage;
 pub mod trivy_db;
 mod user;
 
 pub use checkout::{cache, cargo, checkout, copy_of_checkout, in_target, program, scratch, script};
+pub use server::make_removable;
 pub use user::{new_user, run_in_root, run_mounted};

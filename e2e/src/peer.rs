@@ -8,7 +8,7 @@ use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{Images, SKIPPED};
 use tar::EntryType;
 
-use crate::{checkout, script};
+use crate::{cache, checkout, script};
 
 /// The exit code of `e2e/peer` where a program cannot be had on this machine.
 const UNAVAILABLE: i32 = 69;
@@ -92,6 +92,16 @@ impl Peer {
     /// What the program is made of.
     pub fn recipe(self) -> PathBuf {
         checkout().join("e2e/peers").join(self.name())
+    }
+
+    /// Where all that were made are, each in a directory of its own.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn directory() -> PathBuf {
+        let directory = cache().join("peers");
+        fs::create_dir_all(&directory).expect("it can be made");
+        directory
     }
 
     /// The program, made if this user has none yet and checked once by this process, or why it cannot be had on this machine.

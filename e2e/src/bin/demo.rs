@@ -10,12 +10,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use oci_pull_all_e2e::bazel::{Bazel, Workspace, make_removable};
+use oci_pull_all_e2e::bazel::{Bazel, Workspace};
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::root::Root;
 use oci_pull_all_e2e::trivy_db::{Advisory, metadata, trivy_db};
-use oci_pull_all_e2e::{in_target, program};
+use oci_pull_all_e2e::{in_target, make_removable, program};
 
 fn main() -> ExitCode {
     let directory = in_target("demo");

@@ -16,7 +16,6 @@ struct Job {
 impl Job {
     fn new(registry: &DockerRegistry, cache: &Path) -> Self {
         let mut workspace = Workspace::on_debian("demo", registry);
-        workspace.share(cache);
         let store = cache.join("oci_pull_all").display().to_string();
         workspace.set_env("OCI_PULL_ALL_STORE", Some(&store));
         let page = fs::read_to_string(checkout().join("docs/ci.md")).expect("can be read");

@@ -32,7 +32,6 @@ fn the_page_on_private_registries_is_true() {
     let docker_config = String::from_utf8(output.stdout).expect("UTF-8");
 
     let mut workspace = Workspace::on_debian("demo", &registry);
-    workspace.share(temporary.path());
     workspace.share(
         registry
             .identity()

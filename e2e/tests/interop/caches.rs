@@ -99,7 +99,6 @@ fn layouts_are_cached_without_their_base() {
     // The links are relative, so they are right in every output base.
     let mut second = Workspace::on_debian("caches", &case.registry);
     second.hash_as_caches_do();
-    second.share(workspace.directory());
     second.set_env(
         "OCI_PULL_ALL_STORE",
         Some(&workspace.directory().join("store").display().to_string()),

@@ -71,7 +71,6 @@ impl Image {
 /// Has `check` look at an engine's images, each with the name that it was loaded by, after each of them
 /// was loaded twice.
 fn load_all(workspace: &mut Workspace, engine: &Engine, check: impl Fn(&str, &Image)) {
-    workspace.share(engine.directory());
     for (name, value) in engine.environment() {
         workspace.set_env(name, Some(value));
     }

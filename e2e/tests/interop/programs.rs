@@ -7,12 +7,11 @@ use oci_pull_all_e2e::engine::{Engine, PodmanStore};
 #[test]
 fn a_program_says_in_an_image_what_it_says_in_bazel() {
     let registry = DockerRegistry::with_base_images();
-    let mut workspace = Workspace::on_debian("programs", &registry);
+    let workspace = Workspace::on_debian("programs", &registry);
     // As Bazel 8 has it.
     workspace.append_rc("build --nolegacy_external_runfiles\n");
     workspace.succeed(&["build", "//:layout"]);
     let engine = Engine::podman(PodmanStore::Overlay);
-    workspace.share(engine.directory());
     let layout = format!("oci:{}:latest", workspace.output("layout").display());
     let copied = engine
         .command(&[workspace.directory()], "skopeo")

@@ -75,9 +75,8 @@ fn a_release_serves_who_has_no_rust() {
 
     let registry = Registry::with_base_images();
     let mut workspace = Workspace::new("../smoke", &[]);
-    let entry = workspace.directory().join(format!(
-        "registry/modules/oci_pull_all/{VERSION}/source.json"
-    ));
+    let entry = format!("modules/oci_pull_all/{VERSION}/source.json");
+    let entry = workspace.registry().join(entry);
     fs::write(entry, source(&archive).to_string()).expect("can be written");
     let module = fs::read_to_string(workspace.path("MODULE.bazel")).expect("can be read");
     let (head, rest) = module
@@ -96,7 +95,6 @@ fn a_release_serves_who_has_no_rust() {
         );
     fs::write(workspace.path("MODULE.bazel"), module).expect("can be written");
     workspace.set_env("OCI_PULL_ALL_TOOL", None);
-    workspace.share(release.path());
 
     workspace.succeed(&["build", "//..."]);
     workspace.succeed(&["test", "//..."]);

@@ -180,10 +180,8 @@ fn a_cached_run_fetches_what_it_depends_on_and_with_a_store_nothing() {
     let cache = scratch();
     let run = |store: Option<&Path>| {
         let mut workspace = pins.workspace(&[]);
-        workspace.share(cache.path());
         workspace.append_rc(&format!("build --disk_cache={}", cache.path().display()));
         if let Some(store) = store {
-            workspace.share(store);
             workspace.set_env("OCI_PULL_ALL_STORE", store.to_str());
         }
         let before = pins.registry.requests().len();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::cache;
 use oci_pull_all_support::Registry;
 
 #[test]
@@ -23,8 +24,13 @@ fn cargo_builds_the_tool_in_the_repository_phase() {
         || std::env::home_dir().expect("a home").join(".cargo"),
         PathBuf::from,
     );
-    workspace.share(&sysroot);
-    workspace.share(&cargo_home);
+    // What the crates became the last time, which cargo checks. One before 1.91 compiles them again.
+    let crates = cache().join("crates");
+    fs::create_dir_all(&crates).expect("can be made");
+    for shared in [&sysroot, &cargo_home, &crates] {
+        workspace.share(shared);
+    }
+    workspace.set_env("CARGO_BUILD_BUILD_DIR", crates.to_str());
     workspace.set_env("OCI_PULL_ALL_TOOL", None);
     workspace.set_env(
         "PATH",

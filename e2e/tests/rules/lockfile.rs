@@ -83,7 +83,7 @@ fn pull(name: &str, host: &str, digest: &str) -> String {
 fn no_pull_is_in_the_lock_file_which_is_the_same_everywhere() {
     let here = Bases::new(&[1000, 2000], &[3000]);
     let there = Bases::new(&[1001], &[3001]);
-    let workspace = here.workspace();
+    let mut workspace = here.workspace();
     workspace.enable_lock();
     workspace.succeed(&["build", UPDATE, "//:one"]);
     let locked = lock(&workspace);

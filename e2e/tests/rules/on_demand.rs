@@ -64,7 +64,6 @@ fn layers_of_the_base_are_fetched_by_the_layout_alone_and_once() {
     verify_layout(&workspace.output("image_layout"));
 
     let mut second = Workspace::demo(&registry);
-    second.share(workspace.directory());
     second.set_env(
         "OCI_PULL_ALL_STORE",
         Some(&workspace.directory().join("store").display().to_string()),

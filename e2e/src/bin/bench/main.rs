@@ -21,13 +21,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use oci_pull_all_e2e::bazel::make_removable;
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
 use oci_pull_all_e2e::link::{End, Link};
 use oci_pull_all_e2e::nginx::Nginx;
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::storage::{Fill, Storage};
-use oci_pull_all_e2e::{in_target, program};
+use oci_pull_all_e2e::{in_target, make_removable, program};
 use oci_pull_all_support::text;
 use sha2::{Digest as _, Sha256};
 use wait4::Wait4 as _;

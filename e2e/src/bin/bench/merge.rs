@@ -7,8 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use oci_pull_all_e2e::bazel::{Bazel, Workspace, make_removable};
+use oci_pull_all_e2e::bazel::{Bazel, Workspace};
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
+use oci_pull_all_e2e::make_removable;
 use oci_pull_all_e2e::storage::Fill;
 use serde_json::Value;
 
