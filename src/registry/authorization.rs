@@ -5,6 +5,7 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::oci::reference::Scheme;
+use crate::text::chain;
 
 use super::challenge::{Challenge, Challenges};
 use super::token::Asked;
@@ -31,6 +32,8 @@ pub(super) struct Authorization {
     support: Option<Challenges>,
     /// What was asked for and could not be met.
     unmet: String,
+    /// Why what somebody who forbids asked for was not to be had.
+    refusal: Option<String>,
     /// Whether a credential could meet it.
     understood: bool,
 }
@@ -45,6 +48,7 @@ impl Default for Authorization {
             owed: None,
             support: None,
             unmet: String::new(),
+            refusal: None,
             understood: true,
         }
     }
@@ -104,8 +108,8 @@ impl Client {
         self.authorization.lock().await.owed = Some(challenges);
     }
 
-    /// As [`Client::authorize`], of the challenges of a response. Who forbids says itself why, if there is nothing to
-    /// offer.
+    /// As [`Client::authorize`], of the challenges of a response. Who forbids says itself why; what was not to be had is told
+    /// with it.
     pub(super) async fn answer(
         &self,
         generation: u64,
@@ -114,6 +118,7 @@ impl Client {
     ) -> Result<Option<(u64, RegistryAuth)>, RegistryError> {
         match self.authorize(generation, challenges).await {
             Err(error) if response.status() == StatusCode::FORBIDDEN && !error.is_transient() => {
+                self.authorization.lock().await.refusal = Some(chain(&error));
                 Ok(None)
             }
             met => met,
@@ -211,6 +216,7 @@ impl Client {
             return Ok(Some((known.generation, known.auth.clone())));
         }
         known.owed = None;
+        known.refusal = None;
         let credential = self.credential().await?;
         known.held = Some(credential.is_some());
         let mut refused = None;
@@ -291,6 +297,11 @@ impl Client {
                 known.unmet,
                 self.repository.registry()
             ));
+        }
+        if let Some(refusal) = &known.refusal
+            && status == StatusCode::FORBIDDEN
+        {
+            return Ok(format!("what it asks for is not to be had: {refusal}"));
         }
         Ok(self.advice(status, held, known.shown, &known.unmet))
     }

@@ -555,8 +555,11 @@ fn who_forbids_says_why() {
         let said = r#"{"errors":[{"code":"DENIED","message":"quota exceeded"}]}"#;
         Some(Answer::new(403, said).header("WWW-Authenticate", bearer(host)))
     });
-    pull(&with_login(&registry.host()), &registry.host())
-        .failed(&["(403 Forbidden): DENIED quota exceeded; the credentials found for"]);
+    pull(&with_login(&registry.host()), &registry.host()).failed(&[
+        "(403 Forbidden): DENIED quota exceeded; what it asks for is not to be had",
+        "log in again with",
+        "401 Unauthorized: not here",
+    ]);
 }
 
 #[test]
