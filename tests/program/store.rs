@@ -807,6 +807,14 @@ fn an_edit_that_hides_is_found_by_who_verifies() {
     }
 }
 
+/// Copies the program. Another process does: a child that some other test starts just then holds open what this process writes,
+/// and what is open for writing cannot be run.
+fn copy_into(directory: &Path, program: &Path) -> PathBuf {
+    let copied = Command::new("cp").args([program, directory]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cp");
+    directory.join(program.file_name().expect("it has a name"))
+}
+
 #[test]
 fn few_open_files_or_threads_are_an_error_that_says_so() {
     let (_registry, reference) = serve(&image());
@@ -824,8 +832,7 @@ fn few_open_files_or_threads_are_an_error_that_says_so() {
 
     // The system does not limit root, so somebody else runs it.
     let program = tempfile::tempdir().expect("can be made");
-    let copy = program.path().join("oci-pull-all");
-    fs::copy(user.program(), &copy).expect("can be copied");
+    let copy = copy_into(program.path(), user.program());
     let user = User::of(&copy);
     for directory in [program.path(), user.home()] {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("ours");
@@ -853,8 +860,7 @@ fn a_store_that_others_own_is_read() {
     let pull = ["pull", &reference, "--output", "out", "--store", "store"];
     user.run(&pull).succeeded();
     let program = tempfile::tempdir().expect("can be made");
-    let copy = program.path().join("oci-pull-all");
-    fs::copy(user.program(), &copy).expect("can be copied");
+    let copy = copy_into(program.path(), user.program());
     let all = fs::Permissions::from_mode(0o755);
     for directory in [program.path(), user.home(), &user.path("store")] {
         fs::set_permissions(directory, all.clone()).expect("ours");
