@@ -434,8 +434,11 @@ impl Verifier<'_> {
                     );
                     self.add(FaultKind::Odd, subject, problem);
                 }
-                let is_image = !matches!(image.image(&bytes, None), Ok(None));
-                if config.is_none() && !is_image && image.is_run_by_podman(&bytes) {
+                // What is none for how it is listed alone is told of that.
+                if config.is_none()
+                    && image.is_run_by_podman(&bytes)
+                    && matches!(image.image(&bytes, None), Ok(None))
+                {
                     let problem =
                         "by its config and its layers it is no image: podman runs it all the same";
                     self.add(FaultKind::Odd, subject, problem);

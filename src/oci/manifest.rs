@@ -664,7 +664,8 @@ impl ImageManifest {
         }
         let other_layer = self.other_layer();
         // What nobody unpacks, nobody runs.
-        if other_layer.is_some() && !self.has_unpacked_layer() && !self.is_podmans() {
+        let is_unpacked = self.has_unpacked_layer();
+        if other_layer.is_some() && !is_unpacked && !self.is_podmans() {
             return Ok(None);
         }
         let is_doubtful = is_hidden || other_layer.is_some();
@@ -691,7 +692,7 @@ impl ImageManifest {
         if is_doubtful {
             // Some count all layers, some those that they know, and some none where the config calls itself an image's. What
             // has none of these is a module, or the disk of a machine.
-            let is_run = if self.has_unpacked_layer() {
+            let is_run = if is_unpacked {
                 diff_ids > 0 || self.claims_to_be_image()
             } else {
                 diff_ids > 0 && read.platform.architecture != "wasm"
@@ -701,7 +702,7 @@ impl ImageManifest {
                 return Ok(None);
             }
             if is_unknown {
-                return if self.has_unpacked_layer() && !is_hidden {
+                return if is_unpacked && !is_hidden {
                     Err(BadImage::Unnamed { digest })
                 } else {
                     Ok(None)

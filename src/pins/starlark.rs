@@ -84,18 +84,22 @@ impl Source {
     }
 
     fn statement(&self, range: Range<usize>) -> Statement<'_> {
-        let left = split(&self.shape, range.clone(), b"=").swap_remove(0);
-        let (target, value) = if left == range {
-            (None, range.clone())
-        } else {
-            let value = left.end + 1..range.end;
-            (Some(self.shape[left].trim()), value)
-        };
+        let (target, value) = self.assignment(range.clone());
         Statement {
             call: self.call(value),
             range,
             target,
         }
+    }
+
+    /// What stands before the first `=`, if there is one, and the value.
+    fn assignment(&self, range: Range<usize>) -> (Option<&str>, Range<usize>) {
+        let left = split(&self.shape, range.clone(), b"=").swap_remove(0);
+        if left == range {
+            return (None, range);
+        }
+        let value = left.end + 1..range.end;
+        (Some(self.shape[left].trim()), value)
     }
 
     fn call(&self, range: Range<usize>) -> Option<Call<'_>> {
@@ -106,14 +110,7 @@ impl Source {
             return None;
         }
         let arguments = split(&self.shape, self.within(open, range.end)?, b",");
-        let arguments = arguments.into_iter().map(|range| {
-            let left = split(&self.shape, range.clone(), b"=").swap_remove(0);
-            if left == range {
-                return (None, range);
-            }
-            let value = left.end + 1..range.end;
-            (Some(self.shape[left].trim()), value)
-        });
+        let arguments = arguments.into_iter().map(|range| self.assignment(range));
         Some(Call {
             source: self,
             function,
