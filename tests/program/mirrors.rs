@@ -246,15 +246,7 @@ fn plain_http_is_spoken_to_a_mirror_that_is_named_so() {
 
 #[test]
 fn a_credential_goes_to_its_own_host() {
-    let guarded = || {
-        Faulty::start(image(), |seen, answer| {
-            if seen.headers.contains_key("authorization") {
-                answer
-            } else {
-                Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
-            }
-        })
-    };
+    let guarded = || Faulty::guarded(image());
     let shown = |registry: &Faulty| {
         let mut shown: Vec<_> = registry
             .seen()

@@ -72,12 +72,7 @@ fn a_foreign_layer_comes_from_its_url_with_no_credentials() {
     });
     let content = Content::default().finish(&[descriptor]);
     let root = content.digest.clone();
-    let registry = Faulty::start(content, |seen, answer| {
-        if seen.headers.contains_key("authorization") {
-            return answer;
-        }
-        Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
-    });
+    let registry = Faulty::guarded(content);
     let user = new_user();
     let config = json!({"auths": {registry.host(): {"auth": "dGVzdGVyOnNlY3JldA=="}}});
     std::fs::write(user.path("config.json"), config.to_string()).expect("can be written");
@@ -551,12 +546,7 @@ fn a_registry_is_one_however_it_is_written() {
             "r.test",
         ),
     ] {
-        let registry = Faulty::start(content.clone(), |seen, answer| {
-            if seen.headers.contains_key("authorization") {
-                return answer;
-            }
-            Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
-        });
+        let registry = Faulty::guarded(content.clone());
         let proxy = format!("http://{}", registry.host());
         let user = new_user();
         std::fs::create_dir(user.path(".docker")).expect("can be made");
@@ -591,12 +581,7 @@ fn a_registry_in_clear_is_one_with_its_port_and_without() {
         ("registry.test:80", "registry.test"),
         ("registry.test", "registry.test:80"),
     ] {
-        let registry = Faulty::start(content.clone(), |seen, answer| {
-            if seen.headers.contains_key("authorization") {
-                return answer;
-            }
-            Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
-        });
+        let registry = Faulty::guarded(content.clone());
         let proxy = format!("http://{}", registry.host());
         let user = new_user();
         let write =
@@ -642,12 +627,7 @@ fn a_registry_in_clear_is_one_with_its_port_and_without() {
 fn this_machines_loopback_is_never_proxied() {
     let content = Content::image(&[noise(1, 1000)]);
     let root = content.digest.clone();
-    let registry = Faulty::start(content, |seen, answer| {
-        if seen.headers.contains_key("authorization") {
-            return answer;
-        }
-        Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
-    });
+    let registry = Faulty::guarded(content);
     let proxy = Faulty::start(Content::default(), |_, _| Answer::new(502, "no"));
     let url = format!("http://{}", proxy.host());
     let names = [

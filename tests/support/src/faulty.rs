@@ -15,6 +15,16 @@ impl Faulty {
         Self::start(content, |_, answer| answer)
     }
 
+    /// A registry that answers rightly who shows a login, whatever it is.
+    pub fn guarded(content: Content) -> Self {
+        Self::start(content, |seen, answer| {
+            if seen.headers.contains_key("authorization") {
+                return answer;
+            }
+            Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
+        })
+    }
+
     /// A registry that answers what `spoil` makes of the right answer.
     pub fn start(
         content: Content,
