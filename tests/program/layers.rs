@@ -1201,6 +1201,34 @@ fn what_is_said_of_a_file_is_said_of_all_its_names() {
     said("d/h").failed(&["d/h", "a hard link has what it is another name of"]);
 }
 
+/// By words of mtree(5), which other programs read.
+#[test]
+fn names_of_a_file_have_its_number_in_a_list() {
+    let user = new_user();
+    prepare(
+        &user,
+        "mkdir d; echo y >d/b; ln d/b d/h; ln -s b d/l; ln d/l d/m; echo z >d/z; \
+         tar --sort=name --numeric-owner --owner=7 --group=8 --mode=0640 --mtime=@1 -cf own.tar d; tar --delete -f own.tar d/l",
+    );
+    user.run(&["mtree", "own.tar", "--output", "list"])
+        .succeeded();
+    let listed = fs::read_to_string(user.path("list")).expect("is there");
+    let [of_y, of_z] = [b"y\n", b"z\n"].map(|content| digest(content).replace(':', "digest="));
+    let said = "mode=0640 uid=7 gid=8 time=1.000000000";
+    assert_eq!(
+        listed.lines().collect::<Vec<_>>(),
+        [
+            "#mtree",
+            &format!("./d type=dir {said}"),
+            &format!("./d/b type=file size=2 nlink=2 inode=1 {said} {of_y}"),
+            &format!("./d/h type=file size=2 nlink=2 inode=1 {said} {of_y}"),
+            "# ./d/m is a hard link to ./d/l of a layer below",
+            &format!("./d/m type=file {said}"),
+            &format!("./d/z type=file size=2 {said} {of_z}"),
+        ]
+    );
+}
+
 /// The line of an entry that keeps what its archive says, which has the time at which it was made.
 fn listed_of_archive(listed: &str, start: &str) -> String {
     let line = listed.lines().find(|line| line.starts_with(start));
