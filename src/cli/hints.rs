@@ -18,7 +18,7 @@ use oci_pull_all::registry::{Reason, RegistryError};
 use oci_pull_all::rootfs::ChangedParent;
 use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
-use oci_pull_all::tar::UnnamedParent;
+use oci_pull_all::text::quoted;
 
 type Dyn = dyn Error + 'static;
 
@@ -48,39 +48,34 @@ pub(super) fn fault_in_words(fault: &Fault) -> String {
 /// What a directory that nobody named does to the base, and what to do about it.
 pub(super) fn change_in_words(change: &ChangedParent) -> String {
     let advice = match change {
-        ChangedParent::Link { path, .. }
-        | ChangedParent::Differs {
-            parent: UnnamedParent { path, .. },
-            ..
-        } if path.as_text().is_none() => {
-            ": its name is not UTF-8, so no attribute can name it: have it in an archive of the layer, as the base has it"
-                .to_owned()
-        }
         ChangedParent::Link { path, target } => {
-            let path = path.to_string();
-            let usual = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"].contains(&path.as_str())
-                && target.trim_start_matches('/') == format!("usr{path}");
-            let or = if usual { " or usr_merge = True" } else { "" };
-            format!(
-                ": set links = {{{path:?}: {target:?}}}{or} on the oci_image_layer (--base-link)"
-            )
+            path.as_text().zip(target.as_text()).map(|(path, target)| {
+                let usual = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"].contains(&path)
+                    && target.trim_start_matches('/') == format!("usr{path}");
+                let or = if usual { " or usr_merge = True" } else { "" };
+                let (path, target) = (quoted(path), quoted(target));
+                format!("set links = {{{path}: {target}}}{or} on the oci_image_layer (--base-link)")
+            })
         }
         ChangedParent::NoDirectory { .. } => {
-            ": put it elsewhere, or name it in directories if that is meant".to_owned()
+            Some("put it elsewhere, or name it in directories if that is meant".to_owned())
         }
         ChangedParent::Differs {
             parent,
             mode,
             uid,
             gid,
-        } => {
-            let path = &parent.path;
+        } => parent.path.as_text().map(|path| {
+            let path = quoted(path);
             format!(
-                ": set parents = {{{path:?}: \"{mode:04o} {uid}:{gid}\"}} on the oci_image_layer (--parent)"
+                "set parents = {{{path}: \"{mode:04o} {uid}:{gid}\"}} on the oci_image_layer (--parent)"
             )
-        }
+        }),
     };
-    format!("{change}{advice}")
+    let advice = advice.unwrap_or_else(|| {
+        "not all of it is UTF-8, so no attribute can say it: have it in an archive of the layer, as the base has it".to_owned()
+    });
+    format!("{change}: {advice}")
 }
 
 /// The end of an error's sentence; empty where the library has said all.

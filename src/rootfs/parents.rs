@@ -20,7 +20,7 @@ pub enum ChangedParent {
         /// The path.
         path: ParentPath,
         /// What the link says.
-        target: String,
+        target: ParentPath,
     },
     /// Below is something else that is no directory.
     NoDirectory {
@@ -117,7 +117,7 @@ fn compare(parent: &UnnamedParent, below: Standing<'_>) -> Option<ChangedParent>
             kind: InodeKind::Symlink { target },
             ..
         }) => {
-            let target = String::from_utf8_lossy(target).into_owned();
+            let target = ParentPath::new(target.clone());
             Some(ChangedParent::Link { path, target })
         }
         Standing::Inode(_) => Some(ChangedParent::NoDirectory { path }),

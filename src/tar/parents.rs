@@ -30,6 +30,10 @@ pub struct UnnamedParent {
 pub struct ParentPath(Vec<u8>);
 
 impl ParentPath {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        ParentPath(bytes)
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -41,9 +45,13 @@ impl ParentPath {
     }
 }
 
+/// Bytes that are no text are written as `\xFF`, so that each path has a text of its own.
 impl fmt::Display for ParentPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
+        for chunk in self.0.utf8_chunks() {
+            write!(f, "{}{}", chunk.valid(), chunk.invalid().escape_ascii())?;
+        }
+        Ok(())
     }
 }
 

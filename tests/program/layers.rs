@@ -499,19 +499,38 @@ fn a_parent_whose_name_is_no_text_must_not_change_the_base_either() {
     let user = new_user();
     prepare(
         &user,
-        r"s=$(printf 's\351'); mkdir -p $s own/$s; chmod 700 $s; ln -s $s $(printf 'l\351'); mkdir own/$(printf 'l\351'); \
-          echo x | tee x own/$s/x own/$(printf 'l\351')/x; tar --owner=0 --group=0 -cf base.tar $s $(printf 'l\351'); \
-          tar --owner=0 --group=0 -C own -cf own.tar $s/x $(printf 'l\351')/x",
+        r"for d in s l; do export $d=$(printf $d'\351'); done; t=$(printf 's\350'); \
+          mkdir -p $s $t own/$s own/$t own/$l; chmod 700 $s $t; ln -s $s $l; \
+          echo x | tee x own/$s/x own/$t/x own/$l/x; tar --owner=0 --group=0 -cf base.tar $s $t $l; \
+          tar --owner=0 --group=0 -C own -cf own.tar $s/x $t/x $l/x",
     );
     // What the root gets is not for it either.
     for more in [&[][..], &["--parent", "/", "0700", "--file", "/x", "x"]] {
         let own = [&["--tar", "own.tar"][..], more].concat();
         verify_on(&user, "base.tar", &own).failed(&[
-            "the directory /s\u{fffd}, which nobody named, the mode 0755",
-            "the directory /l\u{fffd}, which nobody named, in place of the link",
-            "its name is not UTF-8, so no attribute can name it",
+            "the directory /s\\xe9, which nobody named, the mode 0755",
+            "the directory /l\\xe9, which nobody named, in place of the link to s\\xe9",
+            "not all of it is UTF-8, so no attribute can say it",
+            "change the base: 3",
         ]);
     }
+}
+
+/// What is to be set is pasted into a BUILD file.
+#[test]
+fn advice_is_starlark() {
+    let user = new_user();
+    prepare(
+        &user,
+        r#"d=$(printf 'a\n\033\047\042'); l=$(printf 'l\351'); mkdir -p "$d" "own/$d" own/c own/e; chmod 700 "$d"; \
+           ln -s "$d" c; ln -s "$l" e; echo x | tee x "own/$d/x" own/c/x own/e/x; \
+           tar --owner=0 --group=0 -cf base.tar "$d" c e; tar --owner=0 --group=0 -C own -cf own.tar "$d/x" c/x e/x"#,
+    );
+    verify_on(&user, "base.tar", &["--tar", "own.tar"]).failed(&[
+        r#"parents = {"/a\n\U0000001b'\"": "0700 0:0"}"#,
+        r#"links = {"/c": "a\n\U0000001b'\""}"#,
+        r"in place of the link to l\xe9 that the layers below have: not all of it is UTF-8",
+    ]);
 }
 
 /// An archive that is all of a layer keeps its bytes, and what it makes of the base is told as of others.
