@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Candidate, GlobBuilder, GlobMatcher};
 
 use crate::tar::{Content, Entry, Mtime};
 
@@ -96,10 +96,9 @@ impl PathPattern {
 
     /// Whether the path of an entry, from the root and without a slash before it, is such a path.
     pub(super) fn matches(&self, path: &[u8]) -> bool {
-        let path = String::from_utf8_lossy(path);
         match &self.matcher {
-            Some(matcher) => matcher.is_match(&*path),
-            None => trimmed(&self.text) == path,
+            Some(matcher) => matcher.is_match_candidate(&Candidate::from_bytes(path)),
+            None => trimmed(&self.text).as_bytes() == path,
         }
     }
 }

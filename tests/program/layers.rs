@@ -1124,7 +1124,7 @@ fn paths_that_match_a_pattern_get_what_is_said_of_them() {
     let user = new_user();
     prepare(
         &user,
-        "mkdir d; echo x >d/a.conf; echo y >d/b; tar --sort=name --owner=them:7 --group=those:8 --mode=0600 -cf own.tar d",
+        "mkdir d; echo x >d/a.conf; echo y >d/b; : >d/$(printf '\\351'); tar --sort=name --owner=them:7 --group=those:8 --mode=0600 -cf own.tar d",
     );
     let content = [
         "--file",
@@ -1172,11 +1172,14 @@ fn paths_that_match_a_pattern_get_what_is_said_of_them() {
                 "./d/a.conf type=file size=2 mode=0640 uid=7 gid=8 uname=them gname=nobody time=86400.000000000 {of_x}"
             ),
             &listed_of_archive(&listed, "./d/b "),
+            &listed_of_archive(&listed, "./d/\\351 "),
         ]
     );
     for (rule, word) in [
         (["/nowhere", "mode=0600"], "/nowhere"),
         (["/etc/app/*/x", "mode=0600"], "/etc/app/*/x"),
+        (["/d/\u{fffd}", "mode=0600"], "/d/\u{fffd}"),
+        (["**/\u{fffd}", "mode=0600"], "**/\u{fffd}"),
         (["/etc/**", "mode=9"], "\"9\""),
         (["/etc/**", "colour=red"], "colour=red"),
         (["/etc/**", ""], "says nothing"),
