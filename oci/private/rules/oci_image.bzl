@@ -231,7 +231,8 @@ def oci_image(
       created: when the image was made, as RFC 3339 writes it, such as `2024-05-06T07:08:09Z`. By default the base's time,
         or 1970 without a base.
       env_files: labels of files with a variable on each line, `NAME=VALUE`, which count as if they stood before those of
-        `env`. Lines that are empty or begin with `#` count for nothing. A rule that stamps can write such a file.
+        `env`, and in which `$` means what it means there, which it does not in a file for `docker run --env-file`.
+        Lines that are empty or begin with `#` count for nothing. A rule that stamps can write such a file.
       label_files: labels of files with labels, in the same way.
       annotation_files: labels of files with annotations, in the same way.
       tars_compression: the compression of the layers that `tars` become, `gzip`, `zstd` or `none`, if they are not to stay
