@@ -24,7 +24,7 @@ fn a_program_says_in_an_image_what_it_says_in_bazel() {
         .output()
         .expect("skopeo can be run");
     assert!(copied.status.success(), "{copied:?}");
-    for program in ["cc", "py", "sh"] {
+    for program in ["cc", "java", "py", "sh"] {
         let run = workspace.succeed(&["run", &format!("//:{program}"), "--", "word"]);
         for place in ["app", "layers"] {
             let path = format!("/{place}/{program}");
