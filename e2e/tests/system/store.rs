@@ -3,11 +3,16 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use oci_pull_all_e2e::bazel::{Bazel, Workspace};
+use oci_pull_all_e2e::layout::verify;
 use oci_pull_all_e2e::{new_user, run_mounted, scratch};
-use oci_pull_all_support::{Content, Faulty, Images, Registry, blobs, noise, text};
+use oci_pull_all_support::{Content, Faulty, Flow, Images, LAYER, Registry, blobs, noise, text};
 use serde_json::Value;
 
 const MEGABYTE: usize = 1 << 20;
@@ -278,4 +283,134 @@ pub(super) fn nothing_is_fetched_or_hashed_again(directory: &Path) {
         workspace.succeed(&["shutdown"]);
     }
     assert_eq!(registry.requests().len(), asked);
+}
+
+/// What a fetch of a real Bazel does while it may be killed.
+enum Event {
+    /// It got what it was to get.
+    UsedUp,
+    /// Bazel has ended.
+    Ended,
+}
+
+/// As `two_hundred_kills_leave_no_wrong_blob_and_cost_little` of tests/program, with all pulls of a build at once, and with
+/// Bazel's server killed together with them each twentieth time.
+#[test]
+fn killed_fetches_of_bazel_leave_no_wrong_blob_and_cost_little() {
+    const KILLS: usize = 60;
+    const BASES: usize = 3;
+    let sizes = [32, 16].into_iter().chain([8; BASES]);
+    let sizes: Vec<usize> = sizes.map(|size| size * MEGABYTE).collect();
+    let all: usize = sizes.iter().sum();
+    let mut content = Content::default();
+    let layers: Vec<Value> = (10..)
+        .zip(&sizes)
+        .map(|(n, size)| content.add(LAYER, noise(n, *size)))
+        .collect();
+    let mut digests = Vec::new();
+    for own in &layers[2..] {
+        content = content.finish(&[layers[0].clone(), layers[1].clone(), own.clone()]);
+        digests.push(content.digest.clone());
+    }
+    let budget = Arc::new(AtomicI64::new(0));
+    let (events, happened) = mpsc::channel();
+    let flow = {
+        let (budget, events) = (Arc::clone(&budget), events.clone());
+        Flow::new(move |bytes| {
+            thread::sleep(Duration::from_millis(2));
+            let bytes = i64::try_from(bytes).expect("a piece is small");
+            let left = budget.fetch_sub(bytes, Ordering::SeqCst) - bytes;
+            if left <= 0 {
+                let _ = events.send(Event::UsedUp);
+            }
+            left > 0
+        })
+    };
+    let names: Vec<String> = layers
+        .iter()
+        .map(|layer| text(&layer["digest"]).to_owned())
+        .collect();
+    let registry = Faulty::start(content, move |seen, answer| {
+        if names.iter().any(|name| seen.path.ends_with(name.as_str())) {
+            answer.flow(flow.clone())
+        } else {
+            answer
+        }
+    });
+    let workspace = Workspace::new("demo", &[("IMAGE", ""), ("DIGEST", "")]);
+    let image = format!("{}/base", registry.host());
+    let pulls = (0..).zip(&digests).map(|(n, digest)| {
+        format!("oci.pull(name = \"base_{n}\", digest = \"{digest}\", image = \"{image}\")\nuse_repo(oci, \"base_{n}\")\n")
+    });
+    let module = "bazel_dep(name = \"oci_pull_all\", version = \"0.1.0\")\n\
+                  oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n";
+    let pulls: String = pulls.collect();
+    fs::write(workspace.path("MODULE.bazel"), format!("{module}{pulls}")).expect("can be written");
+    let build = "load(\"@oci_pull_all//oci:defs.bzl\", \"oci_image_layout\")\n\
+                 [oci_image_layout(name = \"layout_{}\".format(n), image = \"@base_{}\".format(n)) for n in range(BASES)]\n";
+    let build = build.replace("BASES", &BASES.to_string());
+    fs::write(workspace.path("BUILD.bazel"), build).expect("can be written");
+    let server = workspace.info("output_base").join("server/server.pid.txt");
+    let store = workspace.directory().join("store").display().to_string();
+    let user = new_user();
+
+    let mean = all / (KILLS + KILLS / 10);
+    for (kill, moment) in noise(14, KILLS).into_iter().enumerate() {
+        while happened.try_recv().is_ok() {}
+        let bytes = 1 + mean * usize::from(moment) / 128;
+        budget.store(i64::try_from(bytes).expect("small"), Ordering::SeqCst);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let run = workspace.bazel(&["build", "//:all"]);
+                events.send(Event::Ended).expect("somebody waits");
+                assert!(!run.success, "kill {kill}: {}", run.stderr);
+            });
+            let mut is_first = true;
+            while let Ok(Event::UsedUp) = happened.recv() {
+                if is_first && kill % 20 == 19 {
+                    let server = fs::read_to_string(&server).expect("it runs");
+                    kill_all(&[server]);
+                }
+                is_first = false;
+                kill_all(&processes_with(&image));
+            }
+            assert!(!is_first, "fetch {kill} was not killed");
+        });
+    }
+    user.run(&["store", "verify", "--store", &store])
+        .succeeded();
+    budget.store(i64::MAX, Ordering::SeqCst);
+    workspace.succeed(&["build", "//:all"]);
+    for n in 0..BASES {
+        verify(&workspace.output(&format!("layout_{n}")));
+    }
+    user.run(&["store", "verify", "--store", &store])
+        .succeeded();
+    let sent = registry.sent();
+    assert!(
+        sent < (all + all / 2) as u64,
+        "{sent} bytes for images of {all}"
+    );
+}
+
+/// The processes that have this in their arguments.
+fn processes_with(word: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("there").map_while(Result::ok);
+    let has = |process: &fs::DirEntry| {
+        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(word)
+    };
+    let found = processes.filter(has);
+    found
+        .map(|process| process.file_name().display().to_string())
+        .collect()
+}
+
+fn kill_all(processes: &[String]) {
+    // Some have ended by themselves.
+    let _ = Command::new("kill")
+        .arg("-KILL")
+        .args(processes.iter().map(|process| process.trim()))
+        .stderr(Stdio::null())
+        .status();
 }
