@@ -1,4 +1,4 @@
-//! The store on disks that are full, read-only or another than its own, and after a power loss.
+//! The store on disks that are full, read-only or another than its own, after a power loss and after kills.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
