@@ -1,5 +1,7 @@
 //! Where no platform that actions run on is Linux, which scanners' images are of.
 
+use std::collections::BTreeSet;
+
 use oci_pull_all_e2e::bazel::Workspace;
 
 const SCANNER: &str = "--@oci_pull_all//oci:scanner=//:";
@@ -38,4 +40,32 @@ fn a_scan_by_an_image_is_skipped_and_one_by_a_program_is_not() {
     }
     // And where there is Linux, nothing is skipped.
     workspace.succeed(&["build", "--nobuild", "//:scan", &of_image]);
+}
+
+#[test]
+fn a_scan_is_done_on_linux_wherever_that_was_registered() {
+    let workspace = Workspace::new("no_linux", &[]);
+    let of_image = format!("{SCANNER}trivy_of_an_image");
+    let platforms = |more: &[&str], mnemonics: &str| -> BTreeSet<String> {
+        let actions = format!("mnemonic('{mnemonics}', deps(//:scan))");
+        let ran = workspace.succeed(&[&["aquery", &actions, &of_image], more].concat());
+        let platforms = ran.stdout.lines().filter_map(|line| {
+            let platform = line.trim().strip_prefix("Execution platform: ")?;
+            Some(platform.rsplit_once(':').map_or(platform, |(_, name)| name))
+        });
+        platforms.map(str::to_owned).collect()
+    };
+    let before = "--extra_execution_platforms=//:macos";
+    let scans = platforms(&[before], "OCI(Inventory|Findings)");
+    assert_eq!(scans, BTreeSet::from(["host".to_owned()]));
+    // All else is done where it was, as the user has it.
+    let judged = platforms(&[before], "OCIVerdict");
+    assert_eq!(judged, BTreeSet::from(["macos".to_owned()]));
+
+    // What Linux has no tool for is not done there: a scanner and the program that runs it are of one platform.
+    let test = ["test", "//...", "--host_platform=//:macos", &of_image];
+    let without_tool = "--extra_execution_platforms=//:linux";
+    let ran = workspace.succeed(&[&test[..], &[without_tool, "--test_summary=terse"]].concat());
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("1 was skipped"), "{said}");
 }

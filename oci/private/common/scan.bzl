@@ -3,7 +3,7 @@
 load("//oci/private/providers:scan.bzl", "OCIScanInfo")
 load(":network.bzl", "network_requirements")
 load(":platforms.bzl", "platform_to_string")
-load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load(":toolchain.bzl", "get_tool")
 
 # What is found in files, and not by the list of packages.
 _OF_FILES = ["misconfiguration", "secret"]
@@ -12,7 +12,7 @@ def scan_by_all(ctx, scanners, layout, name, base = None, platform = None, **kwa
     """Has an image scanned by each scanner of a build.
 
     Args:
-      ctx: the context of a rule or an aspect with the toolchain.
+      ctx: the context of a rule or an aspect with SCAN_EXEC_GROUPS.
       scanners: a list of OCIScannerInfo, each of another kind.
       layout: as scan_image has it.
       name: a directory for the results.
@@ -40,7 +40,7 @@ def scan_image(ctx, scanner, layout, name, label, bases, platform = None, choice
     """Has an image scanned.
 
     Args:
-      ctx: the context of a rule or an aspect with the toolchain.
+      ctx: the context of a rule or an aspect with SCAN_EXEC_GROUPS.
       scanner: the OCIScannerInfo of a scanner of the build.
       layout: a struct with `path`, the File of the image's layout, and `inputs`, a depset of the files that belong to it.
       name: a directory for the results.
@@ -180,13 +180,13 @@ def _arguments(ctx, command, scanner, program):
 
 def _run(ctx, scanner, program, arguments, inputs, more = depset(), resource_set = None, **kwargs):
     ctx.actions.run(
-        executable = get_tool(ctx),
+        executable = get_tool(ctx.exec_groups["scan"]),
         arguments = arguments,
         inputs = depset(inputs + ([program.config] if program.config else []), transitive = [more]),
         tools = [program.run],
         execution_requirements = network_requirements(scanner.network),
         resource_set = resource_set or _resources,
-        toolchain = TOOLCHAIN_TYPE,
+        exec_group = "scan",
         **kwargs
     )
 

@@ -3,6 +3,7 @@
 load("//oci/private/common:image_input.bzl", "image_alone")
 load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:scan.bzl", "scan_by_all")
+load("//oci/private/common:scanner.bzl", "SCAN_EXEC_GROUPS")
 load("//oci/private/common:scanners.bzl", "scanners_of")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:image.bzl", "OCIImageInfo")
@@ -48,5 +49,6 @@ scan_aspect = aspect(
         "_pull_all": attr.label(default = Label("//oci:pull_all")),
         "_scanner": attr.label(default = Label("//oci:scanner")),
     },
+    exec_groups = SCAN_EXEC_GROUPS,
     toolchains = [TOOLCHAIN_TYPE],
 )

@@ -3,7 +3,14 @@
 load("//oci/private/providers:image_file.bzl", "OCIImageFileInfo")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
 load(":artifact_files.bzl", "artifact_files")
+load(":toolchain.bzl", "TOOLCHAIN_TYPE")
 load(":transitions.bzl", "pull_all_on")
+
+# Where scanners run, which the rules for scanners and who runs them choose alike: on Linux if there is the tool for it.
+SCAN_EXEC_GROUPS = {"scan": exec_group(toolchains = [
+    TOOLCHAIN_TYPE,
+    config_common.toolchain_type(Label("//oci:scan_platform_type"), mandatory = False),
+])}
 
 def scanner_attrs(databases = "", program = ""):
     """Makes the attributes of a scanner that has its databases in files.
@@ -26,7 +33,7 @@ def scanner_attrs(databases = "", program = ""):
         "program": attr.label(
             doc = program,
             allow_files = True,
-            cfg = "exec",
+            cfg = config.exec("scan"),
             executable = True,
             mandatory = True,
         ),

@@ -1,6 +1,6 @@
 """The rule for ClamAV as the scanner of a build."""
 
-load("//oci/private/common:scanner.bzl", "database_files", "scanner_attrs", "scanner_info")
+load("//oci/private/common:scanner.bzl", "SCAN_EXEC_GROUPS", "database_files", "scanner_attrs", "scanner_info")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
 
 # What the files of its database are called.
@@ -26,5 +26,6 @@ database has it read each image again. It knows nothing of packages.""",
 and `*.cud`.""",
         program = "`clamscan`, as it is installed where actions run. Its images cannot be used, because it needs libraries beside it.",
     ),
+    exec_groups = SCAN_EXEC_GROUPS,
     provides = [OCIScannerInfo],
 )

@@ -2,8 +2,8 @@
 
 load("//oci/private/common:artifact_files.bzl", "artifact_files")
 load("//oci/private/common:network.bzl", "network_requirements")
-load("//oci/private/common:scanner.bzl", "scanner_info")
-load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
+load("//oci/private/common:scanner.bzl", "SCAN_EXEC_GROUPS", "scanner_info")
+load("//oci/private/common:toolchain.bzl", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
 load(":scanner_program.bzl", "scanner_program")
@@ -30,7 +30,7 @@ def _grype_database_impl(ctx):
     arguments.add("--database", files[0])
     arguments.add_all("--output", outputs)
     ctx.actions.run(
-        executable = get_tool(ctx),
+        executable = get_tool(ctx.exec_groups["scan"]),
         arguments = [arguments],
         inputs = files,
         outputs = outputs,
@@ -38,7 +38,7 @@ def _grype_database_impl(ctx):
         execution_requirements = network_requirements(False),
         mnemonic = "OCIImport",
         progress_message = "Importing the database of %{label}",
-        toolchain = TOOLCHAIN_TYPE,
+        exec_group = "scan",
     )
     return [DefaultInfo(files = depset(outputs))]
 
@@ -46,9 +46,9 @@ _grype_database = rule(
     implementation = _grype_database_impl,
     attrs = {
         "database": attr.label(allow_files = True, cfg = pull_all_on, mandatory = True),
-        "program": attr.label(allow_files = True, cfg = "exec", executable = True, mandatory = True),
+        "program": attr.label(allow_files = True, cfg = config.exec("scan"), executable = True, mandatory = True),
     },
-    toolchains = [TOOLCHAIN_TYPE],
+    exec_groups = SCAN_EXEC_GROUPS,
 )
 
 def _grype_scanner_impl(ctx):
@@ -64,11 +64,12 @@ _grype_scanner = rule(
     implementation = _grype_scanner_impl,
     attrs = {
         # In one configuration, whatever is scanned, so that it is imported once.
-        "database": attr.label(cfg = "exec", mandatory = True),
+        "database": attr.label(cfg = config.exec("scan"), mandatory = True),
         "network": attr.bool(),
-        "program": attr.label(allow_files = True, cfg = "exec", executable = True, mandatory = True),
-        "syft": attr.label(allow_files = True, cfg = "exec", executable = True, mandatory = True),
+        "program": attr.label(allow_files = True, cfg = config.exec("scan"), executable = True, mandatory = True),
+        "syft": attr.label(allow_files = True, cfg = config.exec("scan"), executable = True, mandatory = True),
     },
+    exec_groups = SCAN_EXEC_GROUPS,
     provides = [OCIScannerInfo],
 )
 

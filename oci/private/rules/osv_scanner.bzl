@@ -1,6 +1,6 @@
 """The rule for osv-scanner as the scanner of a build."""
 
-load("//oci/private/common:scanner.bzl", "database_files", "scanner_attrs", "scanner_info")
+load("//oci/private/common:scanner.bzl", "SCAN_EXEC_GROUPS", "database_files", "scanner_attrs", "scanner_info")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
 load(":scanner_program.bzl", "scanner_program")
 
@@ -31,6 +31,7 @@ def _osv_scanner_impl(ctx):
 _osv_scanner = rule(
     implementation = _osv_scanner_impl,
     attrs = scanner_attrs(),
+    exec_groups = SCAN_EXEC_GROUPS,
     provides = [OCIScannerInfo],
 )
 

@@ -5,6 +5,7 @@ load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
 load("//oci/private/common:platforms.bzl", "check_platform", "parse_platform", "platform_to_string")
 load("//oci/private/common:scan.bzl", "scan_by_all")
 load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
+load("//oci/private/common:scanner.bzl", "SCAN_EXEC_GROUPS")
 load("//oci/private/common:scanners.bzl", "scanners_of")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
@@ -96,6 +97,7 @@ scanned_layout = rule(
         "_scanner": attr.label(default = Label("//oci:scanner"), cfg = pull_all_on),
         "_target_platform": attr.label(default = Label("//oci:target_platform")),
     },
+    exec_groups = SCAN_EXEC_GROUPS,
     provides = [OCIScanInfo],
     toolchains = [TOOLCHAIN_TYPE],
 )

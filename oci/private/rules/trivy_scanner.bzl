@@ -1,6 +1,6 @@
 """The rule for Trivy as the scanner of a build."""
 
-load("//oci/private/common:scanner.bzl", "database_files", "scanner_attrs", "scanner_info")
+load("//oci/private/common:scanner.bzl", "SCAN_EXEC_GROUPS", "database_files", "scanner_attrs", "scanner_info")
 load("//oci/private/providers:scan.bzl", "OCIScannerInfo")
 load(":scanner_program.bzl", "scanner_program")
 
@@ -37,6 +37,7 @@ def _trivy_scanner_impl(ctx):
 _trivy_scanner = rule(
     implementation = _trivy_scanner_impl,
     attrs = scanner_attrs() | {"kinds": attr.string_list()},
+    exec_groups = SCAN_EXEC_GROUPS,
     provides = [OCIScannerInfo],
 )
 
