@@ -1,6 +1,7 @@
 //! Scans by the scanner of the build and a policy: real Trivy, real grype with syft, and real osv-scanner, whose images and
 //! databases are pulled like the base, and Debian's clamscan, whose database is.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
@@ -8,6 +9,7 @@ use oci_pull_all_e2e::bazel::{Run, Workspace};
 use oci_pull_all_e2e::clamav_db::clamav_db;
 use oci_pull_all_e2e::grype_db::grype_db;
 use oci_pull_all_e2e::jar::{jar, sha1};
+use oci_pull_all_e2e::nginx::Nginx;
 use oci_pull_all_e2e::osv_db::osv_db;
 use oci_pull_all_e2e::page::blocks;
 use oci_pull_all_e2e::peer::Peer;
@@ -15,7 +17,7 @@ use oci_pull_all_e2e::remote::RemoteExecution;
 use oci_pull_all_e2e::trivy_db::{
     Advisory, JavaArchive, add_trivy_db, add_trivy_java_db, metadata_of, trivy_java_db,
 };
-use oci_pull_all_e2e::{checkout, new_user, scratch};
+use oci_pull_all_e2e::{checkout, new_user};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{Images, Registry, User, dpkg_status, pushed, text};
 use serde_json::{Value, json};
@@ -688,76 +690,96 @@ fn digest_before(module: &str, line: &str) -> String {
     digest.split('"').next().expect("its end").to_owned()
 }
 
-/// Builds the documents of a scan, and reads its findings.
-fn findings(workspace: &Workspace) -> (Run, Vec<u8>) {
-    let groups = "--output_groups=findings,inventory,verdict";
-    let run = workspace.succeed(&["build", "//:excepted_scan", groups]);
-    let files = workspace.succeed(&[
-        "cquery",
-        "--output=files",
-        "--output_groups=findings",
+/// Builds the documents of a scan by Trivy and by grype, and reads them: what is in the image and its base, what was found and
+/// what follows.
+fn documents(workspace: &Workspace) -> (Run, BTreeMap<String, Vec<u8>>) {
+    let arguments = [
         "//:excepted_scan",
-    ]);
-    let file = workspace.output("../../..").join(files.stdout.trim_end());
-    (run, fs::read(&file).expect("can be read"))
+        "--@oci_pull_all//oci:scanner=//several:both",
+        "--output_groups=findings,inventory,verdict",
+    ];
+    let run = workspace.succeed(&[&["build"], &arguments[..]].concat());
+    let files = workspace.succeed(&[&["cquery", "--output=files"], &arguments[..]].concat());
+    let root = workspace.output("../../..");
+    let read = |path: &str| {
+        let bytes = fs::read(root.join(path)).expect("can be read");
+        (path.to_owned(), bytes)
+    };
+    (run, files.stdout.lines().map(read).collect())
 }
 
 #[test]
 fn findings_are_the_same_bytes_wherever_they_are_found() {
-    let Some(pulls) = Pulls::of_trivy() else {
+    let Some(pulls) = Pulls::of_several() else {
         return;
     };
-    let cache = scratch();
+    let cache = Nginx::cache();
     let cached = || {
         let workspace = pulls.workspace();
-        workspace.append_rc(&format!("build --disk_cache={}", cache.path().display()));
+        workspace.append_rc(&format!("build --remote_cache=http://{}", cache.host()));
         let before = pulls.registry.sent();
-        let (run, found) = findings(&workspace);
+        let (run, found) = documents(&workspace);
         (workspace, run, found, pulls.registry.sent() - before)
     };
-    let (workspace, _, bytes, sent) = cached();
-    let (_second, run, found, again) = cached();
-    let hits = run.spawns.iter().filter(|spawn| spawn["cacheHit"] == true);
-    assert_eq!(hits.count(), run.spawns.len(), "something was run");
-    assert!(found == bytes);
+    let (workspace, run, found, sent) = cached();
+    let runners = |run: &Run, runner: &str| {
+        let spawns = run.spawns.iter();
+        let others = spawns.filter(|spawn| spawn["runner"] != runner);
+        let others: Vec<_> = others.map(|spawn| spawn["mnemonic"].clone()).collect();
+        assert_eq!(others, Vec::<Value>::new(), "not by {runner}");
+    };
+    runners(&run, "linux-sandbox");
+    let (_second, run, again, sent_again) = cached();
+    runners(&run, "remote cache hit");
+    assert!(again == found);
     // What an action has as its input must be there to know that it need not be run.
-    assert_eq!(again, sent);
+    assert_eq!(sent_again, sent);
 
     let engine = RemoteExecution::start();
     let mut remote = pulls.workspace();
     remote.use_remote(&engine);
-    let (run, found) = findings(&remote);
-    assert!(run.spawns.iter().all(|spawn| spawn["runner"] == "remote"));
-    assert!(found == bytes);
+    let (run, by_worker) = documents(&remote);
+    runners(&run, "remote");
+    assert!(by_worker == found);
 
-    let findings: Value = serde_json::from_slice(&bytes).expect("JSON");
-    assert_eq!(
-        findings["database"],
-        json!({"schema": 2, "built": "2026-11-10T06:00:00Z"})
-    );
-    assert_eq!(findings["network"], "none");
-    assert_eq!(findings["looked_at"], json!({"debian": 3, "python-pkg": 1}));
-    let origins: Vec<_> = findings["findings"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|finding| (text(&finding["origin"]), text(&finding["id"])))
-        .collect();
-    assert_eq!(
-        origins,
-        [
-            ("local", "CVE-2099-0002"),
-            ("local", "CVE-2099-0003"),
-            ("base", "CVE-2099-0001"),
-            ("base", "CVE-2099-0004"),
-        ]
-    );
+    // Of each scanner what is in the image, and what it found, and of both one verdict.
+    assert_eq!(found.len(), 5, "{:?}", found.keys());
     let directory = workspace.directory().display().to_string();
-    let words = String::from_utf8_lossy(&bytes);
-    assert!(
-        !words.contains(&directory) && !words.contains("/tmp/"),
-        "{words}"
-    );
+    for (path, bytes) in &found {
+        let words = String::from_utf8_lossy(bytes);
+        assert!(
+            !words.contains(&directory) && !words.contains("/tmp/"),
+            "{path}: {words}"
+        );
+    }
+    for (scanner, prefix, looked_at) in [
+        ("trivy", "", json!({"debian": 3, "python-pkg": 1})),
+        ("grype", "GHSA-", json!({"deb": 3, "python": 1})),
+    ] {
+        let end = format!("/{scanner}/findings.json");
+        let mut named = found.iter().filter(|(path, _)| path.ends_with(&end));
+        let (_, bytes) = named.next().expect("it looked");
+        let findings: Value = serde_json::from_slice(bytes).expect("JSON");
+        assert_eq!(findings["database"]["built"], "2026-11-10T06:00:00Z");
+        assert_eq!(findings["network"], "none");
+        assert_eq!(findings["looked_at"], looked_at);
+        let all = findings["findings"].as_array().expect("a list");
+        let origin = |finding: &Value| {
+            let [origin, id] = [&finding["origin"], &finding["id"]].map(|value| text(value));
+            (origin.to_owned(), id.to_owned())
+        };
+        let mut origins: Vec<_> = all.iter().map(origin).collect();
+        origins.sort();
+        let expected = [
+            ("base", "CVE-2099-0001".to_owned()),
+            ("base", "CVE-2099-0004".to_owned()),
+            ("local", "CVE-2099-0003".to_owned()),
+            ("local", format!("{prefix}CVE-2099-0002")),
+        ];
+        let mut expected = expected.map(|(origin, id)| (origin.to_owned(), id));
+        expected.sort();
+        assert_eq!(origins, expected);
+    }
 }
 
 #[test]
