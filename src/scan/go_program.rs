@@ -1,5 +1,7 @@
 //! What a program of Go's says of what it is made of (Go's package debug/buildinfo).
 
+use std::io::{self, Read};
+
 use memchr::memmem;
 
 /// What stands before it.
@@ -13,6 +15,8 @@ const FLAGS: usize = 15;
 const TEXTS_FOLLOW: u8 = 2;
 /// How much stands before and behind the list of modules.
 const FRAME: usize = 16;
+/// How much of a program is gone through at a time, which is far more than it says of itself.
+const PART: usize = 1 << 20;
 
 /// Whether a program, or a part of one, says so.
 pub(super) fn is_marked(program: &[u8]) -> bool {
@@ -23,7 +27,26 @@ pub(super) fn is_marked(program: &[u8]) -> bool {
 }
 
 /// The release that a program is of, such as `2.6.0`, if it is built of a module, of any major version.
-pub(super) fn release<'a>(program: &'a [u8], module: &str) -> Option<&'a str> {
+pub(super) fn release(mut program: impl Read, module: &str) -> io::Result<Option<String>> {
+    let mut parts = Vec::new();
+    loop {
+        // What begins in the first of two is whole in both.
+        let missing = 2 * PART - parts.len();
+        let read = program
+            .by_ref()
+            .take(missing as u64)
+            .read_to_end(&mut parts)?;
+        if let Some(release) = release_in(&parts, module) {
+            return Ok(Some(release.to_owned()));
+        }
+        if read < missing {
+            return Ok(None);
+        }
+        parts.drain(..PART);
+    }
+}
+
+fn release_in<'a>(program: &'a [u8], module: &str) -> Option<&'a str> {
     // Who looks for the mark has it, too.
     memmem::find_iter(program, MARK).find_map(|start| {
         let (head, rest) = program[start..].split_at_checked(HEAD)?;
@@ -80,14 +103,19 @@ mod tests {
         .concat()
     }
 
+    fn release(program: &[u8], module: &str) -> Option<String> {
+        super::release(program, module).unwrap()
+    }
+
     #[test]
     fn a_release_is_read_from_the_program() {
         let lines = "path\tgithub.com/a/b/v2/cmd/b\nmod\tgithub.com/a/b/v2\tv2.6.0\th1:x=\ndep\tc\tv1.0.0\th1:y=\nbuild\t-compiler=gc\n";
-        assert_eq!(release(&program(2, lines), "github.com/a/b"), Some("2.6.0"));
+        let released = Some("2.6.0".to_owned());
+        assert_eq!(release(&program(2, lines), "github.com/a/b"), released);
         let without_sum = lines.replace("\th1:x=", "");
         assert_eq!(
             release(&program(2, &without_sum), "github.com/a/b"),
-            Some("2.6.0")
+            released
         );
         for (flags, lines, module) in [
             (0, lines, "github.com/a/b"),
@@ -111,6 +139,11 @@ mod tests {
         let whole = program(2, lines);
         for end in 0..whole.len() - FRAME {
             assert_eq!(release(&whole[..end], "github.com/a/b"), None);
+        }
+        // Wherever a program is divided.
+        for before in [PART, 2 * PART, 5 * PART].map(|parts| parts - 100) {
+            let program = [&vec![0; before], &whole[..], &vec![0; 2 * PART]].concat();
+            assert_eq!(release(&program, "github.com/a/b"), released, "{before}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::files::{FileError, io_failed};
+use crate::files::{FileError, io_failed, open_regular};
 use crate::json::to_json;
 use crate::layout::{ArchiveError, Format, FoundImage, archive};
 use crate::oci::config::{ConfigError, ImageConfig};
@@ -502,9 +502,11 @@ impl Step {
 
     /// The scanner's version, of one that is built of Go's modules.
     fn release(&self, preset: &dyn AtOnce) -> Result<Option<String>, StepError> {
-        let program = read(&self.scanner.file)?;
-        match go_program::release(&program, preset.module()) {
-            Some(release) => Ok(Some(release.to_owned())),
+        let file = &self.scanner.file;
+        let program = io_failed("read", file, open_regular(file))?;
+        let release = go_program::release(program, preset.module());
+        match io_failed("read", file, release)? {
+            Some(release) => Ok(Some(release)),
             // Only one that is built in another way has to be asked.
             None => self.version(|said| preset.read_version(said)),
         }
