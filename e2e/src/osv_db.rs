@@ -46,6 +46,11 @@ fn record(advisory: &Advisory, day: &str) -> (&'static str, Value) {
         title,
     } = advisory;
     let (ecosystem, release) = match source.split_once("::") {
+        // As OSV itself writes it.
+        _ if source.starts_with(char::is_uppercase) || source.starts_with("openSUSE:") => {
+            let end = source.find(':').unwrap_or(source.len());
+            (&source[..end], source[end..].to_owned())
+        }
         Some(("pip", _)) => ("PyPI", String::new()),
         Some(("npm", _)) => ("npm", String::new()),
         Some(("maven", _)) => ("Maven", String::new()),

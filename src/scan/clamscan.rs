@@ -154,7 +154,7 @@ impl Advisories for Signatures {
         self.has_any
     }
 
-    fn covers_system(&self, _system: &System) -> bool {
+    fn covers_system(&self, _system: &System, _said: Option<&System>) -> bool {
         true
     }
 

@@ -29,7 +29,7 @@ impl Inventory {
             let of_system = self.packages.iter().filter(|package| package.of_system);
             let kinds: BTreeSet<&str> = of_system.map(|package| &*package.kind).collect();
             let not_covered = |system| Trouble::SystemNotCovered { system };
-            if !kinds.is_empty() && !advisories.covers_system(system) {
+            if !kinds.is_empty() && !advisories.covers_system(system, self.traces.system.as_ref()) {
                 troubles.push(not_covered(system.to_string()));
             } else {
                 let others = kinds

@@ -617,7 +617,7 @@ impl Advisories for GrypeDatabase {
         self.has_any
     }
 
-    fn covers_system(&self, system: &System) -> bool {
+    fn covers_system(&self, system: &System, _said: Option<&System>) -> bool {
         !self.releases_of(system).is_empty()
     }
 

@@ -66,8 +66,12 @@ const ECOSYSTEMS: [&str; 26] = [
     "openSUSE",
 ];
 /// What os-release(5) calls systems whose ecosystems have other names.
-const SYSTEMS: [(&str, &str); 5] = [
+const SYSTEMS: [(&str, &str); 6] = [
     ("azure linux", "azurelinux"),
+    (
+        "bellsoft hardened containers",
+        "bellsoft-hardened-containers",
+    ),
     ("opensuse", "opensuse-leap"),
     ("red hat", "rhel"),
     ("rocky linux", "rocky"),
@@ -197,7 +201,7 @@ fn system_of(ecosystem: &str) -> Option<System> {
     (!family.is_empty()).then(|| System {
         family: family.to_owned(),
         release: known(release.to_owned()),
-        codename: None,
+        ..System::default()
     })
 }
 
@@ -214,7 +218,7 @@ fn release(system: &System) -> impl Iterator<Item = &str> {
     for words in ["v", "Leap ", "enterprise_linux:"] {
         release = release.strip_prefix(words).unwrap_or(release);
     }
-    let release = release.split(':').next().unwrap_or_default();
+    let release = release.split([':', '-']).next().unwrap_or_default();
     release.split('.').filter(|number| !number.is_empty())
 }
 
@@ -482,14 +486,21 @@ impl Advisories for OsvDatabase {
         !self.ecosystems.is_empty()
     }
 
-    fn covers_system(&self, system: &System) -> bool {
+    fn covers_system(&self, system: &System, said: Option<&System>) -> bool {
         let System {
             family, release, ..
         } = system;
-        match release {
-            Some(release) => self.ecosystems.contains(&format!("{family}:{release}")),
-            None => self.ecosystems.contains(family),
+        if let Some(release) = release {
+            return self.ecosystems.contains(&format!("{family}:{release}"));
         }
+        // It finds what is known against any release, so something must be known of this one.
+        let is_of_release = |ecosystem: &String| {
+            let of = system_of(ecosystem).filter(|of| of.family == *family);
+            of.is_some_and(|of| self.is_same_system(Some(&of), said))
+        };
+        self.ecosystems.contains(family)
+            || said.is_some_and(|said| said.release.is_some())
+                && self.ecosystems.iter().any(is_of_release)
     }
 
     fn covers_language(&self, kind: &str) -> bool {

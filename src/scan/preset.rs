@@ -166,8 +166,9 @@ pub trait Advisories {
     /// Whether there is any advisory.
     fn has_any(&self) -> bool;
 
-    /// Whether there are advisories of a system, in its very release.
-    fn covers_system(&self, system: &System) -> bool;
+    /// Whether there are advisories of a system, in its very release. What its `os-release` said, counts where the scanner names
+    /// none.
+    fn covers_system(&self, system: &System, said: Option<&System>) -> bool;
 
     /// Whether the packages of a system that it covers are of a kind, in the scanner's words.
     fn is_kind_of(&self, kind: &str, system: &System) -> bool {

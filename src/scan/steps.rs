@@ -282,7 +282,8 @@ impl Step {
         let is_readable = advisories.database().schema == advisories.expected_schema();
         let matches = if is_readable && !inventory.packages.is_empty() {
             let system = inventory.system.as_ref();
-            let unknown = system.filter(|system| !advisories.covers_system(system));
+            let said = inventory.traces.system.as_ref();
+            let unknown = system.filter(|system| !advisories.covers_system(system, said));
             let database = database.map(Path::to_owned);
             let call = preset.match_list(&self.cache(), &database, &kinds, unknown)?;
             let report = self.report(Scanned::Given(list.to_owned()), call)?;

@@ -500,7 +500,7 @@ impl Advisories for TrivyDatabase {
         self.buckets.has("vulnerability")
     }
 
-    fn covers_system(&self, system: &System) -> bool {
+    fn covers_system(&self, system: &System, _said: Option<&System>) -> bool {
         if matches!(&*system.family, "redhat" | "centos") {
             let repository = repository_of(system);
             return repository.is_some_and(|repository| self.repositories.contains(repository));

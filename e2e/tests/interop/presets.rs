@@ -16,7 +16,7 @@ use oci_pull_all_e2e::trivy_db::{
 };
 use oci_pull_all_support::layout::add_blob;
 use oci_pull_all_support::rootfs::{Layer, image, write_layout};
-use oci_pull_all_support::{Ran, User, digest, dpkg_status, text};
+use oci_pull_all_support::{Ran, User, digest, dpkg_status, rpm, text};
 use serde_json::{Value, json};
 use tar::EntryType;
 
@@ -749,6 +749,87 @@ fn osv_scanner_finds_what_a_package_is_built_from() {
     assert_eq!(found["aliases"], json!(["CVE-2099-0001"]));
     assert_eq!(found["package"]["name"], "libssl3");
     assert_eq!(found["fixed"], "99.0.0");
+}
+
+#[test]
+fn osv_scanner_knows_systems_as_their_records_are_named() {
+    let apk = "P:seen-libs\nV:2.0-r0\nA:x86_64\no:seen\n\n";
+    let [(path, packages), ..] = rpm::databases();
+    let of_apk = || Layer::new().file("lib/apk/db/installed", apk);
+    let of_rpm = || with_bytes(Layer::new(), path, &packages);
+    let of_dpkg = || Layer::new().file(STATUS, &dpkg_status(&[("seen", "2.0-1")]));
+    let found = &["CVE-2099-0017"][..];
+    let not_covered = &["system-not-covered"][..];
+    for (source, said, layer, codes, ids_found) in [
+        ("Alpine:v3.20", "alpine 3.20.3", of_apk(), &[][..], found),
+        ("Wolfi", "wolfi 20230201", of_apk(), &[], found),
+        ("Chainguard", "chainguard 20230214", of_apk(), &[], found),
+        ("Ubuntu:24.10", "ubuntu 24.10", of_dpkg(), &[], found),
+        (
+            "Ubuntu:22.04:LTS",
+            "ubuntu 22.04",
+            of_dpkg(),
+            not_covered,
+            &[],
+        ),
+        ("AlmaLinux:9", "almalinux 9.4", of_rpm(), &[], found),
+        ("AlmaLinux:8", "almalinux 9.4", of_rpm(), not_covered, &[]),
+        ("Mageia:9", "mageia 9", of_rpm(), &[], found),
+        (
+            "openSUSE:Leap 15.6",
+            "opensuse-leap 15.6",
+            of_rpm(),
+            &[],
+            found,
+        ),
+        // Of these it finds what is known against any release.
+        ("Rocky Linux:9", "rocky 9.4", of_rpm(), &[], found),
+        ("Rocky Linux:8", "rocky 9.4", of_rpm(), not_covered, found),
+        (
+            "Red Hat:enterprise_linux:9::baseos",
+            "rhel 9.4",
+            of_rpm(),
+            &[],
+            found,
+        ),
+        (
+            "Red Hat:enterprise_linux:8::baseos",
+            "rhel 9.4",
+            of_rpm(),
+            not_covered,
+            found,
+        ),
+        (
+            "SUSE:Linux Enterprise Server 15 SP6",
+            "sles 15.6",
+            of_rpm(),
+            not_covered,
+            &[],
+        ),
+        (
+            "Azure Linux:3",
+            "azurelinux 3.0",
+            of_rpm(),
+            not_covered,
+            &[],
+        ),
+    ] {
+        let advisory = Advisory {
+            source,
+            ..advisory("", "seen", "CVE-2099-0017")
+        };
+        let Some(osv) = Scanner::osv(&[advisory]) else {
+            return;
+        };
+        let (family, release) = said.split_once(' ').expect("a release");
+        let release = format!("ID={family}\nVERSION_ID={release}\n");
+        let codes_found = osv.troubles(&[layer.file("etc/os-release", &release)]);
+        assert_eq!(codes_found, codes, "{said} by {source}");
+        let findings = read(&osv.user.path("f.json"));
+        let all = findings["findings"].as_array().expect("a list");
+        let all: Vec<&str> = all.iter().map(|found| text(&found["aliases"][0])).collect();
+        assert_eq!(all, ids_found, "{said} by {source}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tempfile::NamedTempFile;
 
 /// The header of a package of rpm's: an index of tags, types, offsets and counts, and the values.
 fn header(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
+    let text = |value: &str| -> (u32, u32, Vec<u8>) { (6, 1, [value.as_bytes(), &[0]].concat()) };
     let texts = |values: &[&str]| -> (u32, u32, Vec<u8>) {
         let count = u32::try_from(values.len()).expect("few");
         (8, count, (values.join("\0") + "\0").into_bytes())
@@ -15,17 +16,24 @@ fn header(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
     let names: Vec<&str> = files.iter().map(|(_, name)| *name).collect();
     let count = u32::try_from(files.len()).expect("few");
     let numbers = (0..count).flat_map(u32::to_be_bytes).collect();
-    let entries = [
-        (1000, texts(&[name])),
-        (1001, texts(&["2.0"])),
-        (1002, texts(&["1.fc40"])),
-        (1116, (4, count, numbers)),
-        (1117, texts(&names)),
-        (1118, texts(&directories)),
+    let mut entries = vec![
+        (1000, text(name)),
+        (1001, text("2.0")),
+        (1002, text("1.fc40")),
     ];
+    if !files.is_empty() {
+        entries.extend([
+            (1116, (4, count, numbers)),
+            (1117, texts(&names)),
+            (1118, texts(&directories)),
+        ]);
+    }
     let mut index = Vec::new();
     let mut data: Vec<u8> = Vec::new();
     for (tag, (kind, count, value)) in &entries {
+        if *kind == 4 {
+            data.resize(data.len().next_multiple_of(4), 0);
+        }
         let offset = u32::try_from(data.len()).expect("small");
         index.extend(
             [*tag, *kind, offset, *count]
