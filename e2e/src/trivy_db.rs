@@ -32,6 +32,24 @@ pub struct Advisory {
 
 /// The bytes of a `trivy.db` with these advisories.
 pub fn trivy_db(advisories: &[Advisory]) -> Vec<u8> {
+    write(&buckets(advisories))
+}
+
+/// The same, and another one of Red Hat's about what is from a repository.
+pub fn trivy_db_of_red_hat(
+    advisories: &[Advisory],
+    [package, id, repository]: [&str; 3],
+) -> Vec<u8> {
+    let mut root = buckets(advisories);
+    let entries = json!({"Entries": [{"Cves": [{"Severity": 3}], "Affected": [1]}]});
+    root["Red Hat"][package][id] = entries.to_string().into();
+    root["Red Hat CPE"]["repository"][repository] = "[1]".into();
+    let origin = json!({"ID": "redhat", "Name": "Red Hat", "URL": "https://example.com"});
+    root["data-source"]["Red Hat"] = origin.to_string().into();
+    write(&root)
+}
+
+fn buckets(advisories: &[Advisory]) -> Value {
     let mut root = json!({});
     for advisory in advisories {
         let Advisory {
@@ -67,7 +85,7 @@ pub fn trivy_db(advisories: &[Advisory]) -> Vec<u8> {
         let origin = json!({"ID": "nvd", "Name": source, "URL": "https://example.com"});
         root["data-source"][source] = origin.to_string().into();
     }
-    write(&root)
+    root
 }
 
 /// A Java archive that a database knows.

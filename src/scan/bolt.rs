@@ -43,7 +43,7 @@ impl Buckets {
     }
 
     /// The keys in the bucket that is below others by these names; none where it is not there.
-    pub(super) fn keys_in(path: &Path, names: [&str; 2]) -> io::Result<BTreeSet<String>> {
+    pub(super) fn keys_in(path: &Path, names: &[&str]) -> io::Result<BTreeSet<String>> {
         let file = open_regular(path)?;
         let (page_size, root) = meta(&file)?;
         let mut bucket = root.to_le_bytes().to_vec();
@@ -73,13 +73,10 @@ impl Buckets {
         self.0.get(name).copied().unwrap_or(false)
     }
 
-    /// Whether there is a bucket whose name begins so, with anything in it.
-    pub(super) fn has_any(&self, prefix: &str) -> bool {
-        let mut names = self.0.range(prefix.to_owned()..);
-        names
-            .by_ref()
-            .take_while(|(name, _)| name.starts_with(prefix))
-            .any(|(_, filled)| *filled)
+    /// The names of the buckets that have anything in them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let all = self.0.iter();
+        all.filter_map(|(name, filled)| filled.then_some(name.as_str()))
     }
 }
 

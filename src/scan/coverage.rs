@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::inventory::{Database, Inventory, JavaArchives, System};
-use super::preset::Advisories;
+use super::preset::{Advisories, AnswerError};
 use super::traces::{PackageDatabase, is_java_archive};
 use super::trouble::{DatabaseOf, Trouble, and_more};
 
@@ -50,6 +50,22 @@ impl Inventory {
             }
         }
         troubles
+    }
+
+    /// What a database has something about, but in no version that the scanner can compare.
+    pub(super) fn not_compared(
+        &self,
+        advisories: &dyn Advisories,
+    ) -> Result<Option<Trouble>, AnswerError> {
+        let passed_over = advisories.passed_over(&self.packages);
+        let passed_over = passed_over.map_err(AnswerError::Database)?;
+        let first = passed_over.first();
+        Ok(first.map(|package| Trouble::VersionNotCompared {
+            package: package.name.clone(),
+            version: package.version.clone(),
+            path: package.path.clone(),
+            more: passed_over.len() as u64 - 1,
+        }))
     }
 
     /// Why nothing can be said about the image, whatever a database has.

@@ -87,6 +87,7 @@ impl Findings {
         findings.sort();
         findings.dedup();
         let mut troubles = inventory.not_covered(advisories);
+        troubles.extend(inventory.not_compared(advisories)?);
         troubles.extend(inventory.troubles(base, advisories));
         troubles.sort();
         Ok(Findings {

@@ -124,6 +124,7 @@ impl Preset for Grype {
                 family,
                 release: known(distro.release),
                 codename: known(distro.codename),
+                ..System::default()
             }),
             packages: packages.collect(),
             scanner: list.descriptor,

@@ -128,6 +128,10 @@ pub struct System {
     /// The release's name, such as `bookworm`, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "known")]
     pub codename: Option<String>,
+    /// Where its packages are from, if some of them say so: of each kind of them all the repositories and builds, by which
+    /// there are advisories of it (Red Hat's content sets).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sources: BTreeSet<BTreeSet<String>>,
 }
 
 impl std::fmt::Display for System {

@@ -29,6 +29,7 @@ mod stage;
 pub mod steps;
 pub mod traces;
 mod trivy;
+mod trivy_versions;
 pub mod trouble;
 pub mod verdict;
 pub mod vex;

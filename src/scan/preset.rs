@@ -179,6 +179,13 @@ pub trait Advisories {
     /// Whether there are advisories of packages of a language, in the scanner's words.
     fn covers_language(&self, kind: &str) -> bool;
 
+    /// Those of these packages that there are advisories of, and that the scanner passes over all the same, because it cannot
+    /// compare their versions.
+    fn passed_over<'a>(&self, packages: &'a [Package]) -> io::Result<Vec<&'a Package>> {
+        let _ = packages;
+        Ok(Vec::new())
+    }
+
     /// Whether two systems have the same advisories.
     fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool;
 }

@@ -740,5 +740,6 @@ fn parse_release(text: &str) -> Option<System> {
         family: value("ID")?,
         release: known(value("VERSION_ID")),
         codename: known(value("VERSION_CODENAME")),
+        ..System::default()
     })
 }

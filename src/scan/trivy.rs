@@ -22,6 +22,7 @@ use super::preset::{
     Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier,
 };
 use super::sqlite::open;
+use super::trivy_versions::Versions;
 
 /// What keeps it from the network and from asking for updates, and what it otherwise says of its progress.
 const OFFLINE: [&str; 8] = [
@@ -36,8 +37,8 @@ const OFFLINE: [&str; 8] = [
 ];
 /// The endings of the Java archives that it looks into, in any case.
 const JAVA_ARCHIVES: [&str; 4] = [".jar", ".war", ".ear", ".par"];
-/// Where a database has Red Hat's repositories.
-const RED_HAT: [&str; 2] = ["Red Hat CPE", "repository"];
+/// Where a database has Red Hat's repositories and builds.
+const RED_HAT: [[&str; 2]; 2] = [["Red Hat CPE", "repository"], ["Red Hat CPE", "nvr"]];
 /// The forms of databases that it reads, of advisories and of Java archives.
 const DATABASE_SCHEMA: u64 = 2;
 const JAVA_DATABASE_SCHEMA: u64 = 1;
@@ -273,11 +274,26 @@ struct Property {
 }
 
 impl Component {
-    fn property(&self, name: &str) -> Option<&str> {
+    fn properties(&self, name: &str) -> impl Iterator<Item = &str> {
         let properties = self.properties.iter().flatten();
-        let mut named = properties
-            .filter(|property| property.name.strip_prefix("aquasecurity:trivy:") == Some(name));
-        named.next().map(|property| property.value.as_str())
+        let named = properties.filter(move |property| {
+            property.name.strip_prefix("aquasecurity:trivy:") == Some(name)
+        });
+        named.map(|property| property.value.as_str())
+    }
+
+    fn property(&self, name: &str) -> Option<&str> {
+        self.properties(name).next()
+    }
+
+    /// The repositories of Red Hat's that it is from, and the build, as a database has them.
+    fn sources(&self) -> BTreeSet<String> {
+        let repositories = self.properties("ContentSet").map(without_number);
+        let mut sources: BTreeSet<String> = repositories.map(str::to_owned).collect();
+        if let (Some(build), Some(architecture)) = (self.property("NVR"), self.property("Arch")) {
+            sources.insert(format!("{build}-{architecture}"));
+        }
+        sources
     }
 
     fn full_name(&self) -> String {
@@ -293,6 +309,18 @@ impl Component {
             }
             _ => self.name.clone(),
         }
+    }
+}
+
+/// A repository without the number of a release that the build of an image puts behind its name.
+fn without_number(repository: &str) -> &str {
+    match repository.rsplit_once("__") {
+        Some((name, number))
+            if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            name
+        }
+        _ => repository,
     }
 }
 
@@ -312,8 +340,9 @@ fn read_list(cyclonedx: &[u8]) -> Result<PackageList, AnswerError> {
     });
     let family = system.as_ref().map(|system| system.family.clone());
     // What it calls a system that it does not know.
-    let system = system.filter(|system| system.family != "none");
+    let mut system = system.filter(|system| system.family != "none");
     let mut packages = BTreeMap::new();
+    let mut sources = BTreeSet::new();
     for component in &components {
         let (Some(reference), Some(kind)) = (&component.reference, component.property("PkgType"))
         else {
@@ -321,6 +350,9 @@ fn read_list(cyclonedx: &[u8]) -> Result<PackageList, AnswerError> {
         };
         // It calls packages of a system by the system.
         let of_system = Some(kind) == family.as_deref();
+        if of_system {
+            sources.insert(component.sources());
+        }
         let purl = known(component.purl.clone());
         let file = || files.get(&**reference).copied();
         let path = component.property("FilePath").or_else(file);
@@ -338,6 +370,11 @@ fn read_list(cyclonedx: &[u8]) -> Result<PackageList, AnswerError> {
             layer: known(component.property("LayerDiffID").map(str::to_owned)),
         };
         packages.insert(reference.clone(), package);
+    }
+    if let Some(system) = &mut system
+        && sources.iter().any(|sources| !sources.is_empty())
+    {
+        system.sources = sources;
     }
     let tool = bom.metadata.tools.components.into_iter().next();
     Ok(PackageList {
@@ -449,10 +486,11 @@ fn respell(reference: &mut Value, names: &BTreeMap<String, String>) {
 /// A database, and what it is about.
 #[derive(Debug)]
 struct TrivyDatabase {
+    file: PathBuf,
     database: Database,
     buckets: Buckets,
-    /// Red Hat's.
-    repositories: BTreeSet<String>,
+    /// Red Hat's repositories and builds.
+    sources: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -479,11 +517,62 @@ fn has_archives(file: &Path) -> rusqlite::Result<bool> {
 impl TrivyDatabase {
     /// Reads what a `trivy.db` and its `metadata.json` say.
     fn read(database: &Path, metadata: &[u8]) -> Result<Self, AnswerError> {
+        let mut sources = BTreeSet::new();
+        for names in RED_HAT {
+            sources.extend(Buckets::keys_in(database, &names).map_err(AnswerError::Database)?);
+        }
         Ok(TrivyDatabase {
+            file: database.to_owned(),
             database: read_metadata(metadata)?,
             buckets: Buckets::read(database).map_err(AnswerError::Database)?,
-            repositories: Buckets::keys_in(database, RED_HAT).map_err(AnswerError::Database)?,
+            sources,
         })
+    }
+
+    /// The buckets with advisories of an ecosystem, one for each who tells of them.
+    fn of_ecosystem(&self, ecosystem: &str) -> impl Iterator<Item = &str> {
+        let prefix = format!("{ecosystem}::");
+        let all = self.buckets.names();
+        all.filter(move |name| name.starts_with(&prefix))
+    }
+
+    /// The packages of an ecosystem that there are advisories of, by names in one spelling.
+    fn packages_of(&self, ecosystem: &str) -> io::Result<BTreeSet<String>> {
+        let mut packages = BTreeSet::new();
+        for bucket in self.of_ecosystem(ecosystem) {
+            let names = Buckets::keys_in(&self.file, &[bucket])?;
+            packages.extend(names.iter().map(|name| spelling(ecosystem, name)));
+        }
+        Ok(packages)
+    }
+}
+
+/// A name as Trivy compares it: it makes more of case for some ecosystems, in which no two packages differ in that alone.
+fn spelling(ecosystem: &str, name: &str) -> String {
+    let name = name.to_lowercase();
+    match ecosystem {
+        "pip" => name.replace('_', "-"),
+        _ => name,
+    }
+}
+
+/// What a database calls the ecosystem that packages of a kind are of.
+fn ecosystem(kind: &str) -> &str {
+    match kind {
+        "python-pkg" | "pip" | "pipenv" | "poetry" | "uv" => "pip",
+        "node-pkg" | "npm" | "yarn" | "pnpm" | "bun" => "npm",
+        "gobinary" | "gomod" => "go",
+        "gemspec" | "bundler" => "rubygems",
+        "composer" | "composer-vendor" => "composer",
+        "rustbinary" | "cargo" => "cargo",
+        "jar" | "pom" | "gradle" | "sbt" => "maven",
+        "dotnet-core" | "nuget" | "packages-props" => "nuget",
+        "conan" => "conan",
+        "hex" => "erlang",
+        "pub" => "pub",
+        "swift" | "cocoapods" => "swift",
+        "julia" => "julia",
+        other => other,
     }
 }
 
@@ -502,8 +591,19 @@ impl Advisories for TrivyDatabase {
 
     fn covers_system(&self, system: &System, _said: Option<&System>) -> bool {
         if matches!(&*system.family, "redhat" | "centos") {
-            let repository = repository_of(system);
-            return repository.is_some_and(|repository| self.repositories.contains(repository));
+            let has = |source: &str| self.sources.contains(source);
+            let has_all_of_release = || repository_of(system).is_some_and(has);
+            // It ends with an error at a package of which it knows no source.
+            return match system.sources.is_empty() {
+                true => has_all_of_release(),
+                false => system
+                    .sources
+                    .iter()
+                    .all(|sources| match sources.is_empty() {
+                        true => has_all_of_release(),
+                        false => sources.iter().any(|source| has(source)),
+                    }),
+            };
         }
         buckets_of(system)
             .iter()
@@ -511,23 +611,26 @@ impl Advisories for TrivyDatabase {
     }
 
     fn covers_language(&self, kind: &str) -> bool {
-        let ecosystem = match kind {
-            "python-pkg" | "pip" | "pipenv" | "poetry" | "uv" => "pip",
-            "node-pkg" | "npm" | "yarn" | "pnpm" | "bun" => "npm",
-            "gobinary" | "gomod" => "go",
-            "gemspec" | "bundler" => "rubygems",
-            "composer" | "composer-vendor" => "composer",
-            "rustbinary" | "cargo" => "cargo",
-            "jar" | "pom" | "gradle" | "sbt" => "maven",
-            "dotnet-core" | "nuget" | "packages-props" => "nuget",
-            "conan" => "conan",
-            "hex" => "erlang",
-            "pub" => "pub",
-            "swift" | "cocoapods" => "swift",
-            "julia" => "julia",
-            other => other,
-        };
-        self.buckets.has_any(&format!("{ecosystem}::"))
+        self.of_ecosystem(ecosystem(kind)).next().is_some()
+    }
+
+    fn passed_over<'a>(&self, packages: &'a [Package]) -> io::Result<Vec<&'a Package>> {
+        let mut by_ecosystem: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
+        for package in packages.iter().filter(|package| !package.of_system) {
+            let ecosystem = ecosystem(&package.kind);
+            by_ecosystem.entry(ecosystem).or_default().push(package);
+        }
+        let mut passed_over = Vec::new();
+        for (ecosystem, mut packages) in by_ecosystem {
+            let versions = Versions::of(ecosystem);
+            packages.retain(|package| !versions.has(package.version.as_deref()));
+            if !packages.is_empty() {
+                let known = self.packages_of(ecosystem)?;
+                packages.retain(|package| known.contains(&spelling(ecosystem, &package.name)));
+                passed_over.extend(packages);
+            }
+        }
+        Ok(passed_over)
     }
 
     fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool {
@@ -535,7 +638,7 @@ impl Advisories for TrivyDatabase {
     }
 }
 
-/// The repository by which Trivy looks up the packages of a release of Red Hat's: its lists do not tell their own. It has
+/// The repository by which Trivy looks up the packages of a release of Red Hat's that do not say where they are from. It has
 /// none for others, and ends with an error there, as where the database does not have it.
 fn repository_of(system: &System) -> Option<&'static str> {
     match system.release.as_ref()?.split('.').next()? {

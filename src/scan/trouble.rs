@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::inventory::NoJavaDatabase;
+use super::inventory::{NoJavaDatabase, known};
 use super::isolate::Access;
 
 /// Why the result of a scan cannot be trusted.
@@ -96,6 +96,19 @@ pub enum Trouble {
     LanguageNotCovered {
         /// What the scanner calls them.
         kind: String,
+    },
+    /// The scanner cannot compare the version of a package with those of the advisories that there are of it.
+    VersionNotCompared {
+        /// The package's name.
+        package: String,
+        /// Its version, if it has any.
+        #[serde(with = "known")]
+        version: Option<String>,
+        /// Where it is.
+        #[serde(with = "known")]
+        path: Option<String>,
+        /// How many more there are.
+        more: u64,
     },
     /// The database has no advisory at all.
     EmptyDatabase,
@@ -276,6 +289,26 @@ impl std::fmt::Display for Trouble {
                 write!(
                     f,
                     "the database has nothing about packages of the kind {kind}"
+                )
+            }
+            Trouble::VersionNotCompared {
+                package,
+                version,
+                path,
+                more,
+            } => {
+                f.write_str("the database has advisories of ")?;
+                match version {
+                    Some(version) => write!(f, "{package} {version}")?,
+                    None => write!(f, "{package} without a version")?,
+                }
+                if let Some(path) = path {
+                    write!(f, " in {path}")?;
+                }
+                write!(
+                    f,
+                    "{}, and the scanner cannot compare its version with theirs",
+                    and_more(*more)
                 )
             }
             Trouble::EmptyDatabase => f.write_str("the database has no advisory"),

@@ -12,7 +12,7 @@ use oci_pull_all_e2e::new_user;
 use oci_pull_all_e2e::osv_db::osv_db;
 use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::trivy_db::{
-    Advisory, JavaArchive, metadata, metadata_of, trivy_db, trivy_java_db,
+    Advisory, JavaArchive, metadata, metadata_of, trivy_db, trivy_db_of_red_hat, trivy_java_db,
 };
 use oci_pull_all_support::layout::add_blob;
 use oci_pull_all_support::rootfs::{Layer, image, write_layout};
@@ -830,6 +830,106 @@ fn osv_scanner_knows_systems_as_their_records_are_named() {
         let all: Vec<&str> = all.iter().map(|found| text(&found["aliases"][0])).collect();
         assert_eq!(all, ids_found, "{said} by {source}");
     }
+}
+
+#[test]
+fn trivy_knows_packages_of_red_hat_by_where_they_are_from() {
+    const ID: &str = "CVE-2099-0016";
+    let Some(trivy) = Scanner::trivy(&ADVISORIES, &[]) else {
+        return;
+    };
+    let [(path, packages), ..] = rpm::databases();
+    let image_of = |release: &str, repositories: &[&str]| {
+        let system = format!("Red Hat Enterprise Linux release {release}.0 (Made Up)\n");
+        let said = format!("ID=\"rhel\"\nVERSION_ID=\"{release}.0\"\n");
+        let layer = Layer::new()
+            .file("etc/os-release", &said)
+            .file("etc/redhat-release", &system);
+        let mut layers = vec![with_bytes(with_wheel(layer, "Jinja2"), path, &packages)];
+        if !repositories.is_empty() {
+            let manifest = json!({"content_sets": repositories}).to_string();
+            let place = "root/buildinfo/content_manifests/made-up.json";
+            layers.push(Layer::new().file(place, &manifest));
+        }
+        layers
+    };
+    let of_language = "CVE-2099-0008";
+    for (release, repositories, known, codes, found) in [
+        (
+            "9",
+            &[][..],
+            "rhel-9-for-x86_64-baseos-rpms",
+            &[][..],
+            &[of_language, ID][..],
+        ),
+        ("9", &[], "other", &["system-not-covered"], &[of_language]),
+        (
+            "9",
+            &["own"],
+            "rhel-9-for-x86_64-baseos-rpms",
+            &["system-not-covered"],
+            &[of_language],
+        ),
+        ("9", &["own"], "own", &[], &[of_language, ID]),
+        (
+            "10",
+            &[],
+            "rhel-10-for-x86_64-baseos-rpms",
+            &["system-not-covered"],
+            &[of_language],
+        ),
+        (
+            "10",
+            &["own", "rhel-10-for-x86_64-baseos-rpms__10"],
+            "rhel-10-for-x86_64-baseos-rpms",
+            &[],
+            &[of_language, ID],
+        ),
+    ] {
+        let database = trivy_db_of_red_hat(&ADVISORIES, ["seen", ID, known]);
+        fs::write(trivy.user.path("cache/db/trivy.db"), database).expect("can be written");
+        let of = format!("{release} from {repositories:?}, where {known} is known");
+        assert_eq!(
+            trivy.troubles(&image_of(release, repositories)),
+            codes,
+            "{of}"
+        );
+        let findings = read(&trivy.user.path("f.json"));
+        assert_eq!(ids(&rows(&findings, true)), found, "{of}");
+    }
+}
+
+#[test]
+fn what_trivy_cannot_compare_with_anything_is_told() {
+    let Some(trivy) = Scanner::trivy(&ADVISORIES, &[]) else {
+        return;
+    };
+    let module = |layer: Layer, name: &str, version: &str| {
+        let text = json!({"name": name, "version": version});
+        let path = format!("app/node_modules/{name}/package.json");
+        layer.file(&path, &text.to_string())
+    };
+    let (path, text) = wheel("Jinja2", "2.11_x");
+    let layer = module(whole().file(&path, &text), "left-pad", "latest");
+    // Nobody has anything against it in any version.
+    let layer = module(layer, "nothing", "latest");
+    assert_eq!(trivy.troubles(&[layer]), ["version-not-compared"]);
+    let findings = read(&trivy.user.path("f.json"));
+    assert_eq!(
+        ids(&rows(&findings, true)),
+        ["CVE-2099-0001", "CVE-2099-0002"]
+    );
+    let expected = json!({
+        "code": "version-not-compared",
+        "package": "left-pad",
+        "version": "latest",
+        "path": "app/node_modules/left-pad/package.json",
+        "more": 1,
+    });
+    assert_eq!(findings["troubles"][0], expected);
+    let said = judged(&[&trivy], &[]).stdout;
+    let line = "cannot be trusted: the database has advisories of left-pad latest in app/node_modules/left-pad/package.json and 1 more, and the scanner cannot compare its version with theirs [version-not-compared]";
+    assert!(said.lines().any(|found| found == line), "{said}");
 }
 
 #[test]

@@ -30,6 +30,7 @@ _TROUBLES = [
     "system-packages-unseen",
     "system-without-packages",
     "unread-log",
+    "version-not-compared",
 ]
 
 def _oci_scan_policy_impl(ctx):
