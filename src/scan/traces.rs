@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memmem;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::config::ImageConfig;
@@ -633,6 +634,8 @@ enum Form {
     Json,
     /// A program (Ruby's gemspec).
     Gemspec,
+    /// A list of JSON, of several (what Composer, for PHP, has installed).
+    List,
 }
 
 impl Form {
@@ -645,6 +648,7 @@ impl Form {
         );
         let above = [parts.next(), parts.next()].map(Option::unwrap_or_default);
         match name {
+            "installed.json" => (parent == "composer").then_some(Form::List),
             "METADATA" => parent.ends_with(".dist-info").then_some(Form::Headers),
             "PKG-INFO" => parent.ends_with(".egg-info").then_some(Form::Headers),
             "package.json" => {
@@ -685,6 +689,17 @@ impl Form {
                 }
             }
             Form::Gemspec => return Said::Unreadable,
+            Form::List => {
+                #[derive(Deserialize)]
+                struct List {
+                    packages: Vec<IgnoredAny>,
+                }
+                return match strict::read::<List>(bytes) {
+                    Ok(List { packages }) if packages.is_empty() => Said::Nothing,
+                    // Before Composer 2 it was a list alone.
+                    _ => Said::Unreadable,
+                };
+            }
         };
         match (name, version) {
             (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => {
@@ -704,7 +719,7 @@ enum Said {
     },
     /// No package, or one without a version.
     Nothing,
-    /// It may be a package.
+    /// It may be a package, or several.
     Unreadable,
 }
 

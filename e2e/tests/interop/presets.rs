@@ -626,6 +626,24 @@ fn odd_packages() -> Vec<Odd> {
             &["language-packages-unseen"],
         ),
         apart(
+            "packages of PHP",
+            vec![whole().file(
+                "app/vendor/composer/installed.json",
+                r#"{"packages": [{"name": "a/b", "version": "1.0.0", "version_normalized": "1.0.0.0", "type": "library"}], "dev": false}"#,
+            )],
+            &["language-not-covered"],
+            &["language-not-covered"],
+            &["language-packages-unseen"],
+        ),
+        all(
+            "no packages of PHP",
+            vec![whole().file(
+                "app/vendor/composer/installed.json",
+                r#"{"packages": [], "dev": false}"#,
+            )],
+            &[],
+        ),
+        apart(
             "packages that are links",
             vec![whole().file("cache/j", &text).hard_link(&path, "cache/j")],
             &["language-packages-unseen"],
