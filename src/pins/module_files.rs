@@ -3,11 +3,12 @@
 //! A digest is so long that the same one in quotes is the same pin, wherever it stands. What stands for one that is not
 //! known yet may stand for anything, so it is replaced only in a call that names the pull.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use crate::files::{FileError, io_failed, rewrite};
 use crate::oci::digest::Digest;
@@ -72,7 +73,7 @@ pub enum Refusal {
     },
     /// It is no digest of anything, and no call says that it is that of the pull.
     #[error(
-        "{digest:?} is no digest that only one thing can have, and {many} that is plainly a pull of {THIS_MODULE} has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", many = if *.many { "more than one call" } else { "no call" }, at = .places.as_hint()
+        "{digest:?} is no digest that only one thing can have, and {many} of this workspace that is plainly a pull of {THIS_MODULE} has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", many = if *.many { "more than one call" } else { "no call" }, at = .places.as_hint()
     )]
     Word {
         /// Whose digest it is.
@@ -140,12 +141,25 @@ impl fmt::Display for Move {
 }
 
 /// Files and lines, and perhaps what is to be said of each.
+#[derive(Debug, Default)]
+pub struct Places {
+    of_pull: Vec<Line>,
+    /// Those of all that is pinned by the same word.
+    others: Arc<Vec<Line>>,
+}
+
 #[derive(Debug)]
-pub struct Places(Vec<(PathBuf, usize, Option<NotOurs>)>);
+struct Line {
+    path: PathBuf,
+    number: usize,
+    why: Option<NotOurs>,
+}
 
 /// Why a text is not plainly the digest of one of this module's pulls.
 #[derive(Clone, Debug)]
 enum NotOurs {
+    /// What a link out of the workspace leads to is not written.
+    Outside,
     Comment,
     /// It is in no statement that is a call, or in one of something else.
     Elsewhere,
@@ -157,7 +171,7 @@ enum NotOurs {
 
 impl Places {
     fn as_hint(&self) -> String {
-        if self.0.is_empty() {
+        if self.of_pull.is_empty() && self.others.is_empty() {
             String::new()
         } else {
             format!("; it stands at {self}")
@@ -167,17 +181,27 @@ impl Places {
 
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.0.iter().map(|(path, line, why)| {
-            let why = why.as_ref().map(|why| format!(" ({why})"));
-            format!("{}:{line}{}", path.display(), why.unwrap_or_default())
-        });
-        f.write_str(&named(places))
+        f.write_str(&named(self.of_pull.iter().chain(&*self.others)))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Line { path, number, why } = self;
+        write!(f, "{}:{number}", path.display())?;
+        match why {
+            Some(why) => write!(f, " ({why})"),
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            NotOurs::Outside => {
+                f.write_str("where a link leads out of the workspace, so it is not written")
+            }
             NotOurs::Comment => f.write_str("in a comment"),
             NotOurs::Elsewhere => f.write_str("in no such call"),
             NotOurs::Function(function) => write!(
@@ -197,6 +221,8 @@ impl fmt::Display for NotOurs {
 pub struct ModuleFiles {
     root: PathBuf,
     files: Vec<ModuleFile>,
+    /// Where calls that are plainly pulls of this module's have a name and a digest, by both.
+    ours: HashMap<(String, String), Vec<Place>>,
 }
 
 #[derive(Debug)]
@@ -223,6 +249,7 @@ struct Stated {
 }
 
 /// Where a quoted text stands, without its quotes.
+#[derive(Clone, Debug)]
 struct Place {
     file: usize,
     range: Range<usize>,
@@ -244,6 +271,7 @@ impl ModuleFiles {
         let mut workspace = ModuleFiles {
             root: parent.to_owned(),
             files: Vec::new(),
+            ours: HashMap::new(),
         };
         let within = if parent.as_os_str().is_empty() {
             Path::new(".")
@@ -275,8 +303,21 @@ impl ModuleFiles {
                 calls: Vec::new(),
             });
         }
-        for file in &mut workspace.files {
+        for (number, file) in workspace.files.iter_mut().enumerate() {
             file.calls = calls(&file.source, &names);
+            for call in file
+                .calls
+                .iter()
+                .filter(|call| call.is_ours && file.is_inside)
+            {
+                if let (Some(name), Some((digest, range))) = (&call.name, &call.digest) {
+                    let places = workspace.ours.entry((name.clone(), digest.clone()));
+                    places.or_default().push(Place {
+                        file: number,
+                        range: range.clone(),
+                    });
+                }
+            }
         }
         Ok(workspace)
     }
@@ -315,9 +356,7 @@ impl ModuleFiles {
     pub fn tag_in_comment(&self, name: &str, digest: &str) -> Option<&str> {
         let places = self.places(name, digest);
         let comments = places.iter().filter_map(|place| {
-            let text = &self.files[place.file].source.text;
-            let line = text[place.range.end..].lines().next()?;
-            let (_, comment) = line.split_once('#')?;
+            let comment = self.files[place.file].source.comment_behind(&place.range)?;
             Some(comment.trim()).filter(|comment| comment.parse::<Tag>().is_ok())
         });
         let tags: BTreeSet<&str> = comments.collect();
@@ -336,6 +375,7 @@ impl ModuleFiles {
         }
         let mut refusals = Vec::new();
         let mut edits = Vec::new();
+        let mut others: HashMap<&str, Arc<Vec<Line>>> = HashMap::new();
         for ((digest, name), moves) in pins {
             let targets: BTreeSet<&Target> = moves.iter().map(|one| &one.target).collect();
             let places = self.places(name, digest);
@@ -344,11 +384,17 @@ impl ModuleFiles {
                 .iter()
                 .filter_map(|one| Some((one, one.new_digest()?)));
             if is_word(digest) && places.len() != moves.len() {
+                let others = others
+                    .entry(digest)
+                    .or_insert_with(|| Arc::new(self.others(digest)));
                 refusals.extend(moving.map(|(one, new)| Refusal::Word {
                     name: one.name.clone(),
                     digest: digest.to_owned(),
                     many: !places.is_empty(),
-                    places: self.left(digest, &places),
+                    places: Places {
+                        of_pull: self.lines(&places),
+                        others: Arc::clone(others),
+                    },
                     new: new.clone(),
                 }));
             } else if !places.iter().any(|place| self.is_code(place)) {
@@ -364,7 +410,10 @@ impl ModuleFiles {
             } else if moving.count() > 0 {
                 refusals.push(Refusal::Several {
                     digest: digest.to_owned(),
-                    places: self.lines(&places),
+                    places: Places {
+                        of_pull: self.lines(&places),
+                        ..Places::default()
+                    },
                     wanted: named(moves),
                 });
             }
@@ -397,23 +446,14 @@ impl ModuleFiles {
     /// pull's.
     fn places(&self, name: &str, digest: &str) -> Vec<Place> {
         if !is_word(digest) {
-            return self.quoted(digest);
+            let all = self.quoted(digest);
+            return all
+                .into_iter()
+                .filter(|place| self.is_inside(place))
+                .collect();
         }
         let [name, digest] = [name, digest].map(|text| decoded(text.as_bytes()));
-        let files = self.files.iter().enumerate();
-        let files = files.filter(|(_, file)| file.is_inside);
-        let places = files.flat_map(|(file, ModuleFile { calls, .. })| {
-            let ours = calls
-                .iter()
-                .filter(|call| call.is_ours && call.name.as_ref() == Some(&name));
-            let digests = ours.filter_map(|call| call.digest.as_ref());
-            let digests = digests.filter(|(text, _)| *text == digest);
-            digests.map(move |(_, range)| Place {
-                file,
-                range: range.clone(),
-            })
-        });
-        places.collect()
+        self.ours.get(&(name, digest)).cloned().unwrap_or_default()
     }
 
     /// Where a text stands in quotes of either kind. An empty one stands for much: it counts where a name says that it is
@@ -421,8 +461,7 @@ impl ModuleFiles {
     fn quoted(&self, text: &str) -> Vec<Place> {
         let mut places = Vec::new();
         let text = decoded(text.as_bytes());
-        let files = self.files.iter().enumerate();
-        for (file, ModuleFile { source, .. }) in files.filter(|(_, file)| file.is_inside) {
+        for (file, ModuleFile { source, .. }) in self.files.iter().enumerate() {
             let content = &source.text;
             for (start, found) in content.match_indices(&text) {
                 let range = start..start + found.len();
@@ -438,34 +477,39 @@ impl ModuleFiles {
         places
     }
 
+    fn is_inside(&self, place: &Place) -> bool {
+        self.files[place.file].is_inside
+    }
+
     fn is_code(&self, place: &Place) -> bool {
         self.files[place.file].source.is_string(&place.range)
     }
 
-    fn line(&self, place: &Place) -> (PathBuf, usize) {
+    fn line(&self, place: &Place, why: Option<NotOurs>) -> Line {
         let ModuleFile { path, source, .. } = &self.files[place.file];
-        let line = source.text[..place.range.start].matches('\n').count() + 1;
-        (path.clone(), line)
+        Line {
+            path: path.clone(),
+            number: source.line(place.range.start),
+            why,
+        }
     }
 
-    fn lines(&self, places: &[Place]) -> Places {
-        let line = |place| {
-            let (path, line) = self.line(place);
-            (path, line, None)
-        };
-        Places(places.iter().map(line).collect())
+    fn lines(&self, places: &[Place]) -> Vec<Line> {
+        let lines = places.iter().map(|place| self.line(place, None));
+        lines.collect()
     }
 
-    /// Where a word stands that is left: `of_pull` where it is plainly the pull's and several are, and what is not plainly
-    /// another pull's.
-    fn left(&self, word: &str, of_pull: &[Place]) -> Places {
-        let mut places = self.lines(of_pull).0;
+    /// Where a word stands that is not plainly the digest of a pull.
+    fn others(&self, word: &str) -> Vec<Line> {
+        let mut lines = Vec::new();
         for place in self.quoted(word) {
             let ModuleFile { source, calls, .. } = &self.files[place.file];
-            let call = calls
-                .iter()
-                .find(|call| call.statement.contains(&place.range.start));
+            let at = place.range.start;
+            let before = calls.partition_point(|call| call.statement.start <= at);
+            let call = calls[..before].last();
+            let call = call.filter(|call| call.statement.contains(&at));
             let why = match call {
+                _ if !self.is_inside(&place) => NotOurs::Outside,
                 _ if source.is_blank(&place.range) => NotOurs::Comment,
                 _ if !self.is_code(&place) => NotOurs::Elsewhere,
                 Some(call) if !call.has_digest => NotOurs::Elsewhere,
@@ -477,10 +521,9 @@ impl ModuleFiles {
                 },
                 None => NotOurs::Elsewhere,
             };
-            let (path, line) = self.line(&place);
-            places.push((path, line, Some(why)));
+            lines.push(self.line(&place, Some(why)));
         }
-        Places(places)
+        lines
     }
 }
 
@@ -600,6 +643,7 @@ mod tests {
         let workspace = ModuleFiles {
             root: PathBuf::from("/w"),
             files: Vec::new(),
+            ours: HashMap::new(),
         };
         for (label, expected) in [
             ("//a/b:c.json", Some("/w/a/b/c.json")),

@@ -13,6 +13,8 @@ pub(super) struct Source {
     pub(super) shape: String,
     /// Where strings begin.
     strings: BTreeSet<usize>,
+    /// Where lines begin.
+    lines: Vec<usize>,
 }
 
 /// More parentheses than this around a value are nobody's.
@@ -52,12 +54,28 @@ impl Source {
             !is_string
         });
         let shape = blanked(&text, |_, _| true);
+        let starts = text.match_indices('\n').map(|(end, _)| end + 1);
         Source {
+            lines: std::iter::once(0).chain(starts).collect(),
             text,
             code,
             shape,
             strings,
         }
+    }
+
+    /// The comment on the line in which what stands at a place ends, without its sign.
+    pub(super) fn comment_behind(&self, range: &Range<usize>) -> Option<&str> {
+        let line = self.text[range.end..].lines().next()?;
+        let mut signs = line.match_indices('#');
+        // Elsewhere it is in a string.
+        let (sign, _) = signs.find(|(at, _)| self.code[range.end + at..].starts_with(' '))?;
+        Some(&line[sign + 1..])
+    }
+
+    /// The number of the line that a place is in.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at)
     }
 
     /// Whether what stands there is no code.
@@ -306,6 +324,24 @@ mod tests {
             ("'a \\\r\n # b' # c", "'a \\\r\n # b'    "),
         ] {
             assert_eq!(Source::new(text.to_owned()).code, code);
+        }
+    }
+
+    #[test]
+    fn a_comment_is_that_of_the_line() {
+        for (text, comment) in [
+            ("f('x', 'a#b') # c # d", Some(" c # d")),
+            ("f('x', 'a#b')\n# c", None),
+            ("f('x', \"\"\"# c\n\"\"\")", None),
+            ("f('x', r\"\"\"\n#\"\"\") # c", None),
+            ("f('x' # c\n)", Some(" c")),
+            ("f('x' #", Some("")),
+            ("f('x')", None),
+            ("# 'x' # c", Some(" c")),
+        ] {
+            let source = Source::new(text.to_owned());
+            let at = text.find('x').unwrap();
+            assert_eq!(source.comment_behind(&(at..at + 1)), comment, "{text}");
         }
     }
 

@@ -357,7 +357,7 @@ fn a_word_that_is_left_is_told_with_the_reason() {
          oci.pull(name = \"other\", digest = \"TODO\")\n\
          WORD = \"TODO\"\n",
         &format!(
-            "and no call that is plainly a pull of oci_pull_all has it as digest beside name = \"debian\"; it stands at \
+            "and no call of this workspace that is plainly a pull of oci_pull_all has it as digest beside name = \"debian\"; it stands at \
              {path}:3 (in a comment), \
              {path}:5 (in a call of theirs.pull, which this file does not plainly have from oci_pull_all), \
              {path}:6 (in a call of oci.pull whose name or digest is not a string alone), \
@@ -369,7 +369,7 @@ fn a_word_that_is_left_is_told_with_the_reason() {
     left(
         &pull.repeat(2),
         &format!(
-            "and more than one call that is plainly a pull of oci_pull_all has it as digest beside name = \"debian\"; it \
+            "and more than one call of this workspace that is plainly a pull of oci_pull_all has it as digest beside name = \"debian\"; it \
              stands at {path}:3, {path}:4"
         ),
     );
@@ -461,6 +461,38 @@ fn a_link_that_leads_out_of_the_workspace_is_not_written_through() {
     case.run(&["--check"]).failed(&["outdated: debian"]);
     case.run(&[]).failed(&["what links out of it", &debian]);
     assert_eq!(fs::read_to_string(&file).expect("can be read"), text);
+    // What stands for no digest is told with its place.
+    case.pins(&[pin("debian", &case.image, "stable", "TODO")]);
+    let text = format!("{OURS}oci.pull(name = \"debian\", digest = \"TODO\")\n");
+    fs::write(&file, &text).expect("can be written");
+    let place = format!(
+        "{}:3 (where a link leads out of the workspace, so it is not written)",
+        module.display()
+    );
+    case.run(&[])
+        .failed(&["no call of this workspace that is plainly", &place, &debian]);
+    assert_eq!(fs::read_to_string(&file).expect("can be read"), text);
+}
+
+#[test]
+fn a_number_sign_in_a_string_begins_no_comment() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let module = case.user.path("MODULE.bazel");
+    case.pins(&[pin("debian", &case.image, "", "TODO")]);
+    let text = |digest: &str| {
+        format!(
+            "{OURS}oci.pull(name = \"debian\", digest = \"{digest}\", labels = \"a#b\") # stable\n"
+        )
+    };
+    fs::write(&module, text("TODO")).expect("can be written");
+    case.run(&[]).succeeded();
+    let found = || fs::read_to_string(&module).expect("can be read");
+    assert_eq!(found(), text(&debian));
+    let string = text("TODO").replace("\"a#b\") # stable", "\"\"\"# stable\n\"\"\")");
+    fs::write(&module, &string).expect("can be written");
+    case.run(&[]).failed(&["nothing says which tag"]);
+    assert_eq!(found(), string);
 }
 
 #[test]
