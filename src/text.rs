@@ -1,5 +1,6 @@
 //! Text for people and for logs.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 use icu_properties::props::DefaultIgnorableCodePoint;
@@ -34,6 +35,21 @@ pub fn named<T: Display>(things: impl IntoIterator<Item = T>) -> String {
     let more = first_of(things, |thing| words.push(thing.to_string()));
     words.extend(more);
     words.join(", ")
+}
+
+/// The longest text that is whole in what is said of it, in characters.
+const MAX_WHOLE: usize = 400;
+
+/// A text, or its two ends if it is long: what is told of something that has no end often stands behind it.
+pub(crate) fn abridged(text: &str) -> Cow<'_, str> {
+    let place = |number| text.char_indices().nth(number).map(|(at, _)| at);
+    let last = text.char_indices().rev().nth(MAX_WHOLE / 2 - 1);
+    match (place(MAX_WHOLE), place(MAX_WHOLE / 2), last) {
+        (Some(_), Some(end), Some((start, _))) => {
+            Cow::Owned(format!("{}…{}", &text[..end], &text[start..]))
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// The longest message that is shown, in characters.
@@ -121,6 +137,10 @@ mod tests {
             "a\\u{1b}[2J\\u{d}\\u{a}b\\u{202e}c\\u{2066}d\\u{9b}é字"
         );
         assert_eq!(shown_in_lines("a\n\u{7f}b"), "a\n\\u{7f}b");
+        let whole = "é".repeat(400);
+        assert_eq!(abridged(&whole), whole);
+        let long = format!("{}ab{}", "x".repeat(200), "é".repeat(200));
+        assert_eq!(abridged(&long), long.replace("ab", "…"));
         let long = shown(&"x".repeat(100_000));
         assert_eq!(long.chars().count(), MAX_SHOWN + 1);
     }

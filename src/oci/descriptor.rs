@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::Error as _;
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
 
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::platform::Platform;
@@ -255,12 +254,25 @@ impl fmt::Display for MediaType {
 }
 
 fn parse_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    // The spec's sizes are int64; a larger one would be another number to other tools.
-    value
-        .as_u64()
-        .filter(|size| i64::try_from(*size).is_ok())
-        .ok_or_else(|| D::Error::custom(format!("{value} is not a size in bytes")))
+    deserializer.deserialize_u64(Size)
+}
+
+struct Size;
+
+impl Visitor<'_> for Size {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a size in bytes")
+    }
+
+    fn visit_u64<E: Error>(self, size: u64) -> Result<u64, E> {
+        // The spec's sizes are int64; a larger one would be another number to other tools.
+        match i64::try_from(size) {
+            Ok(_) => Ok(size),
+            Err(_) => Err(E::invalid_value(Unexpected::Unsigned(size), &self)),
+        }
+    }
 }
 
 /// Points to a content: what it is, its digest and its size in bytes.
@@ -299,13 +311,15 @@ pub struct Descriptor {
 impl<'de> Deserialize<'de> for Descriptor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let descriptor = Self::deserialize(deserializer)?;
-        let Descriptor { digest, data, .. } = &descriptor;
+        let Descriptor {
+            digest, size, data, ..
+        } = &descriptor;
         if !data.is_empty() {
             let found = Digest::of(digest.algorithm(), data);
-            if found != *digest || data.len() as u64 != descriptor.size {
+            let length = data.len() as u64;
+            if found != *digest || length != *size {
                 return Err(D::Error::custom(format!(
-                    "the data of {digest} has {} bytes and the digest {found}",
-                    data.len()
+                    "data should have {size} bytes and the digest {digest}, but has {length} and {found},"
                 )));
             }
         }

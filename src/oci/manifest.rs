@@ -650,8 +650,9 @@ impl ImageManifest {
     /// `config` are the config's bytes, and `listed` is what the index says that it is for, which counts more
     /// than what the config says: one image may be listed for several platforms. What others may take for an
     /// image, and is none by this, is an error: what calls its config an image's, and has another; what has an image's
-    /// config, and other layers, of which a runtime unpacks some; and an image that is listed for no platform, by a name
-    /// for that, which no scan of the index's platforms would see.
+    /// config, and other layers, of which a runtime unpacks some; what says nowhere for which platform the layers are that a
+    /// runtime unpacks; and an image that is listed for no platform, by a name for that, which no scan of the index's platforms
+    /// would see.
     pub fn image(
         &self,
         config: &[u8],
@@ -702,7 +703,7 @@ impl ImageManifest {
                 return Ok(None);
             }
             if is_unknown {
-                return if is_unpacked && !is_hidden {
+                return if is_unpacked {
                     Err(BadImage::Unnamed { digest })
                 } else {
                     Ok(None)
@@ -906,11 +907,12 @@ mod tests {
                 "{media_type}"
             );
             let unlike = config.replace("linux", "unknown");
-            assert_eq!(told(media_type, &layer, &unlike, unknown), Ok(None));
             // Some run what does not say for what it is.
             let unnamed = config.replace(platform, r#""os":"","architecture":"amd64""#);
-            let error = told(media_type, &layer, &unnamed, None).unwrap_err();
-            assert!(error.contains("does not say for which os"), "{error}");
+            for (config, listed) in [(&unnamed, None), (&unlike, unknown)] {
+                let error = told(media_type, &layer, config, listed).unwrap_err();
+                assert!(error.contains("does not say for which os"), "{error}");
+            }
             assert_eq!(told(media_type, "", "{}", None), Ok(None));
         }
         for media_type in ["", "application/json"] {

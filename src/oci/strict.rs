@@ -21,6 +21,8 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
+use crate::text::abridged;
+
 /// Keys in another case in one document. Real images have a few; more are taken for an attack.
 const MAX_FOLDED: usize = 1000;
 
@@ -56,17 +58,18 @@ impl Step<'_> {
 impl fmt::Display for Folded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Folded { found, meant, .. } = self;
-        write!(f, "the key {found:?}")?;
+        let mut key = format!("{found:?}");
         for (number, step) in self.path.iter().enumerate() {
-            f.write_str(if number == 0 { " of " } else { "." })?;
+            key.push_str(if number == 0 { " of " } else { "." });
             match step {
-                Step::Key(key) => write!(f, "{}", key.escape_debug())?,
-                Step::Index(index) => write!(f, "{index}")?,
+                Step::Key(step) => key.extend(step.escape_debug()),
+                Step::Index(index) => key.push_str(&index.to_string()),
             }
         }
         write!(
             f,
-            " is read as {meant:?}, as most tools do, but some do not"
+            "the key {} is read as {meant:?}, as most tools do, but some do not",
+            abridged(&key)
         )
     }
 }
@@ -75,7 +78,7 @@ impl fmt::Display for Folded {
 ///
 /// The error has the key that is wrong, with its line and column; its document is for the caller to name.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    let (document, _) = parse(bytes).map_err(in_words)?;
+    let (document, _) = parse(bytes).map_err(|error| in_words(error, bytes))?;
     Ok(document)
 }
 
@@ -88,7 +91,11 @@ pub(crate) fn read_noting<T: DeserializeOwned>(
         Some(document) if error.is_syntax() => parse(&document),
         _ => Err(error),
     });
-    read.map_err(in_words)
+    read.map_err(|error| in_words(error, bytes))
+}
+
+fn of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || b"+-.eE".contains(&byte)
 }
 
 /// The same document with another number, which is no integer either, in place of each that no `f64` holds; nothing if
@@ -96,7 +103,6 @@ pub(crate) fn read_noting<T: DeserializeOwned>(
 #[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
 fn without_overflow(bytes: &[u8]) -> Option<Vec<u8>> {
     const LARGE: &[u8] = b"1e308";
-    let of_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     let mut document = None;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -111,8 +117,8 @@ fn without_overflow(bytes: &[u8]) -> Option<Vec<u8>> {
                 };
                 1 + rest.iter().position(ends).unwrap_or(rest.len())
             }
-            byte if of_number(byte) => {
-                let length = rest.iter().take_while(|byte| of_number(byte)).count();
+            byte if of_number(*byte) => {
+                let length = rest.iter().take_while(|byte| of_number(**byte)).count();
                 let number = std::str::from_utf8(&rest[..length]).unwrap_or_default();
                 if number.parse().is_ok_and(f64::is_infinite)
                     && serde_json::from_str::<IgnoredAny>(number).is_ok()
@@ -147,12 +153,20 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, Vec<Folded
 }
 
 /// What serde calls as those do who write such readers.
-const SYNTAX: [(&str, &str); 10] = [
+const SYNTAX: [(&str, &str); 12] = [
     ("expected value", "there is no value where one should be"),
     ("expected ident", "there is no value where one should be"),
     ("recursion limit exceeded", "it is nested too deep"),
     ("trailing characters", "there is something behind it"),
     ("number out of range", "there is a number that is too large"),
+    (
+        "invalid number",
+        "there is a number in a form that JSON does not have",
+    ),
+    (
+        "key must be a string",
+        "there is no key in quotes where one should be",
+    ),
     (
         "lone leading surrogate in hex escape",
         "there is half a surrogate pair",
@@ -175,8 +189,8 @@ const SYNTAX: [(&str, &str); 10] = [
     ),
 ];
 
-/// An error with JSON's words for what there is and what should be there, which serde calls as Rust does.
-fn in_words(error: serde_json::Error) -> serde_json::Error {
+/// An error of a document with JSON's words for what there is and what should be there, which serde calls as Rust does.
+fn in_words(error: serde_json::Error, document: &[u8]) -> serde_json::Error {
     let text = error.to_string();
     let Some((problem, place)) = text.rsplit_once(" at line ") else {
         return error;
@@ -193,28 +207,41 @@ fn in_words(error: serde_json::Error) -> serde_json::Error {
         .find_map(|head| problem.strip_prefix(head))
         .and_then(|rest| rest.rsplit_once(", expected "))
     {
-        let (found, expected) = (found_in_words(found), expected_in_words(expected));
+        let written = || number_at(document, error.line(), error.column());
+        let found = found_in_words(found, written);
+        let expected = expected_in_words(expected);
         format!("there is {found} where {expected} should be")
     } else {
-        return error;
+        problem.to_owned()
     };
     // serde_json takes the place from the end of the text.
-    Error::custom(format!("{problem} at line {place}"))
+    Error::custom(format!("{} at line {place}", abridged(&problem)))
 }
 
-fn found_in_words(found: &str) -> String {
+fn found_in_words<'a>(found: &str, written: impl FnOnce() -> Option<&'a str>) -> String {
     match found.split_once(' ').unwrap_or((found, "")) {
         ("map", _) => "an object".to_owned(),
         ("sequence", _) => "a list".to_owned(),
         ("string", text) => format!("the text {text}"),
-        ("integer", number) => format!("the number {}", number.trim_matches('`')),
-        ("floating", number) => {
-            let number = number.trim_start_matches("point ");
-            format!("the number {}", number.trim_matches('`'))
+        ("integer" | "floating", number) => {
+            let read = number.trim_start_matches("point ").trim_matches('`');
+            format!("the number {}", written().unwrap_or(read))
         }
         ("boolean", value) => value.trim_matches('`').to_owned(),
         _ => found.to_owned(),
     }
+}
+
+/// The number that ends at a place of a document, as it is written there: serde knows it as the double that it is read as.
+fn number_at(document: &[u8], line: usize, column: usize) -> Option<&str> {
+    let mut lines = document.split(|byte| *byte == b'\n');
+    let line = lines.nth(line.checked_sub(1)?)?;
+    let (before, behind) = line.split_at_checked(column)?;
+    let of_it = |byte: &&u8| of_number(**byte);
+    let begin = column - before.iter().rev().take_while(of_it).count();
+    let end = column + behind.iter().take_while(of_it).count();
+    let number = str::from_utf8(&line[begin..end]).ok();
+    number.filter(|number| !number.is_empty())
 }
 
 fn expected_in_words(expected: &str) -> &str {
@@ -563,13 +590,13 @@ impl<'de, A: MapAccess<'de>> Members<'_, 'de, A> {
             if self.seen.insert(key.clone()) {
                 return Ok(key);
             }
-            return Err(in_two_ways(format_args!("the key {key:?} is there twice")));
+            return Err(is_twice(&key));
         };
         let meant = self.fields[number];
         self.seen_fields.resize(self.fields.len(), None);
         match &self.seen_fields[number] {
             Some(other) if *other == key => {
-                return Err(in_two_ways(format_args!("the key {key:?} is there twice")));
+                return Err(is_twice(&key));
             }
             Some(other) => {
                 return Err(in_two_ways(format_args!(
@@ -600,6 +627,10 @@ impl<'de, A: MapAccess<'de>> Members<'_, 'de, A> {
         self.seen_fields[number] = Some(key);
         Ok(Cow::Borrowed(meant))
     }
+}
+
+fn is_twice<E: Error>(key: &str) -> E {
+    in_two_ways(format_args!("the key {key:?} is there twice"))
 }
 
 fn in_two_ways<E: Error>(problem: fmt::Arguments<'_>) -> E {
@@ -726,6 +757,22 @@ mod tests {
                 "there is the number 2.5 where a whole number",
             ),
             (
+                "{\n\"size\" : 99999999999999999999999 }",
+                "there is the number 99999999999999999999999 where a whole number, not below 0, should be at line 2 column 32",
+            ),
+            (
+                r#"{"size":1.50}"#,
+                "there is the number 1.50 where a whole number",
+            ),
+            (
+                r#"{"other":01}"#,
+                "there is a number in a form that JSON does not have at line 1",
+            ),
+            (
+                "{other:1}",
+                "there is no key in quotes where one should be at line 1",
+            ),
+            (
                 r#"{"workKind":7}"#,
                 "there is the number 7 where text should be",
             ),
@@ -772,6 +819,26 @@ mod tests {
             let error = told(text);
             assert!(error.starts_with(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_has_no_end_does_not_hide_what_is_wrong() {
+        let long = "x".repeat(1_000_000);
+        for text in [
+            format!(r#"{{"{long}":1,"{long}":2}}"#),
+            format!(r#"{{"size":"{long}"}}"#),
+        ] {
+            let error = failure(&text);
+            assert!(error.len() < 600, "{error}");
+            assert!(
+                error.contains("…") && error.contains(" at line 1 column "),
+                "{error}"
+            );
+        }
+        let path = vec![Step::Key(Cow::Owned(long))];
+        let (found, meant) = ("SIZE".to_owned(), "size");
+        let told = Folded { path, found, meant }.to_string();
+        assert!(told.len() < 600 && told.contains("is read as"), "{told}");
     }
 
     #[test]
@@ -825,6 +892,10 @@ mod tests {
             ] {
                 assert!(read_noting::<Inner>(bad.as_bytes()).is_err(), "{bad}");
             }
+            let bad = format!("{{\"a\":{number},\n\"size\": {number} }}");
+            let error = read_noting::<Inner>(bad.as_bytes()).unwrap_err();
+            let told = format!("there is the number {}", &number[..number.len().min(100)]);
+            assert!(error.to_string().starts_with(&told), "{error}");
         }
         let text = br#"{"other":1e999,"labels":{"a":"1e999 \\"},"workKind":"\"1e999"}"#;
         let (read, _) = read_noting::<Inner>(text).unwrap();

@@ -293,7 +293,10 @@ fn a_diff_id_may_be_of_sha512() {
 #[test]
 fn data_is_the_blob_or_nothing() {
     let tar = tar_of("f", "good");
-    for (data, problem) in [(&tar[..], None), (&b"evil"[..], Some("data"))] {
+    for (data, problem) in [
+        (&tar[..], None),
+        (&b"evil"[..], Some(", but has 4 and sha256:")),
+    ] {
         let mut content = Content::default();
         let mut layer = content.add(LAYER, tar.clone());
         let config = content.add(
@@ -323,7 +326,11 @@ fn data_is_the_blob_or_nothing() {
                 ran.succeeded();
                 user.run(&["verify", "out"]).succeeded();
             }
-            Some(problem) => ran.failed(&[problem, "line 1"]),
+            Some(problem) => {
+                let (size, digest) = (tar.len(), text(&layer["digest"]));
+                let expected = format!("data should have {size} bytes and the digest {digest}");
+                ran.failed(&[&expected, problem, "line 1"]);
+            }
         }
     }
 }
@@ -1828,16 +1835,27 @@ fn what_some_run_is_no_artifact() {
         user.run(&["verify", "out"]).succeeded();
     }
 
-    let unknown = json!({"os": "unknown", "architecture": "unknown"});
-    for layers in [same as fn(&str) -> String, statement] {
-        let (mut image, manifest) = content(same, layers);
+    // An index says of it that it is for no platform.
+    let hidden = |config: &dyn Fn(&str) -> String, layers: fn(&str) -> String| {
+        let (mut image, manifest) = content(config, layers);
         let mut entry = image.add(MANIFEST, manifest.into_bytes());
-        entry["platform"] = unknown.clone();
+        entry["platform"] = json!({"os": "unknown", "architecture": "unknown"});
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
-        let image = image.with_root(INDEX, index.to_string().into_bytes());
-        pull(&new_user(), image, &[]).failed(&[
+        image.with_root(INDEX, index.to_string().into_bytes())
+    };
+    for layers in [same as fn(&str) -> String, statement] {
+        pull(&new_user(), hidden(&same, layers), &[]).failed(&[
             "by its config it is an image for linux/amd64, but its index lists it for an unknown one",
         ]);
+    }
+    for (os, architecture) in [("unknown", "unknown"), ("linux", "unknown"), ("linux", "")] {
+        let unnamed = |text: &str| {
+            let text = text.replace("\"linux\"", &format!("\"{os}\""));
+            text.replace("\"amd64\"", &format!("\"{architecture}\""))
+        };
+        pull(&new_user(), hidden(&unnamed, same), &[])
+            .failed(&["does not say for which os and architecture"]);
+        pull(&new_user(), hidden(&unnamed, statement), &[]).succeeded();
     }
 }
 

@@ -829,8 +829,15 @@ fn manifest_with(layer: &Value) -> Pull {
 #[test]
 fn descriptors_that_cannot_be() {
     let good = digest(b"x");
-    for size in [json!(-1), json!(1e30), json!("5"), Value::Null] {
-        manifest_with(&json!({"mediaType": LAYER, "digest": good, "size": size})).fails(&["size"]);
+    for (size, told) in [
+        (json!(-1), "the number -1"),
+        (json!(1e30), "the number 1e+30"),
+        (json!(1_u64 << 63), "the number 9223372036854775808"),
+        (json!("5"), "the text \"5\""),
+        (Value::Null, "null"),
+    ] {
+        let told = format!("there is {told} where a size in bytes should be");
+        manifest_with(&json!({"mediaType": LAYER, "digest": good, "size": size})).fails(&[&told]);
     }
     manifest_with(&json!({"mediaType": LAYER, "digest": good})).fails(&["size"]);
     for digest in [
