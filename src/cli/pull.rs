@@ -251,7 +251,7 @@ impl PullArgs {
         let options = self.registry.options()?;
         let repository = self.reference.repository();
         let registry = repository.registry();
-        let mirrors = site.of(registry, options.scheme_of(registry));
+        let mirrors = site.of(registry, options.schemes_of(registry));
         let mirrors = mirrors.chain(&self.mirror);
         let mirrors = mirrors.map(|mirror| {
             let mut options = options.clone();

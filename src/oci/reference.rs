@@ -29,6 +29,13 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Scheme::Https => "https",
+            Scheme::Http => "http",
+        }
+    }
+
     fn port(self) -> &'static str {
         match self {
             Scheme::Https => ":443",
@@ -62,9 +69,16 @@ impl Registry {
         }
     }
 
+    /// Where its API is, where it is spoken to so.
+    pub(crate) fn api_url(&self, scheme: Scheme) -> Option<Url> {
+        Url::parse(&format!("{}://{}/v2/", scheme.name(), self.api_host())).ok()
+    }
+
     /// Without the port that is the scheme's own, whether that was said or not: all that is filed by registries compares this.
     pub(crate) fn without_port_of(&self, scheme: Scheme) -> &str {
-        self.0.strip_suffix(scheme.port()).unwrap_or(&self.0)
+        let bare = self.0.strip_suffix(scheme.port());
+        // Docker Hub answers at another host.
+        bare.filter(|bare| *bare != DOCKER_HUB).unwrap_or(&self.0)
     }
 
     /// Whether both are one, if they are spoken to so.

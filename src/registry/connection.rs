@@ -6,9 +6,9 @@ use reqwest::header;
 use reqwest::{ClientBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
 
-use crate::oci::reference::Registry;
+use crate::oci::reference::{Registry, Scheme};
 
-use super::local::{Guard, is_loopback};
+use super::local::Guard;
 use super::no_answer::is_tls_error;
 use super::{Certificates, RegistryError, RegistryOptions, Subject};
 
@@ -40,14 +40,13 @@ impl Connection {
         registry: &Registry,
         options: &RegistryOptions,
     ) -> Result<Self, RegistryError> {
-        let url = |scheme: &str| {
-            let url = format!("{scheme}://{}/v2/", registry.api_host());
-            Url::parse(&url).map_err(|_| RegistryError::Url {
+        let url = |scheme| {
+            registry.api_url(scheme).ok_or_else(|| RegistryError::Url {
                 what: Subject::Support,
-                url,
+                url: registry.to_string(),
             })
         };
-        let (secure, plain) = (url("https")?, url("http")?);
+        let (secure, plain) = (url(Scheme::Https)?, url(Scheme::Http)?);
         let mut options = options.clone();
         options.certificates = options
             .certificates
@@ -57,8 +56,10 @@ impl Connection {
         let http = client_with(&options, &options.certificates, &guard, |builder| {
             builder.read_timeout(options.idle_timeout)
         })?;
-        let is_plain = guard.may_be_plain(&plain)
-            || (is_loopback(&secure) && !speaks_tls(&http, &secure).await);
+        let is_plain = match options.schemes_of(registry) {
+            [scheme] => *scheme == Scheme::Http,
+            _ => !speaks_tls(&http, &secure).await,
+        };
         Ok(Connection {
             base: if is_plain { plain } else { secure },
             guard,

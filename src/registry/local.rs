@@ -8,7 +8,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::lookup_host;
 
-use crate::oci::reference::bracketed;
+use crate::oci::reference::{Scheme, bracketed};
 
 use super::RegistryOptions;
 
@@ -101,35 +101,29 @@ pub(super) struct Guard(Arc<Guarded>);
 struct Guarded {
     /// The registry.
     registry: Url,
-    /// Whom the user wants to be spoken to in clear.
-    plain: Vec<Url>,
-    /// The hosts that the name service may say to be here, whoever asks: those of `plain`, and proxies, which are
-    /// connected to in another's stead.
+    options: RegistryOptions,
+    /// The hosts that the name service may say to be here, whoever asks: those that are spoken to in clear, and proxies,
+    /// which are connected to in another's stead.
     anywhere: Vec<String>,
 }
 
 impl Guard {
     pub(super) fn new(options: &RegistryOptions, registry: &Url) -> Self {
         let plain = options.plain_http.iter();
-        let plain = plain.map(|registry| Url::parse(&format!("http://{}", registry.api_host())));
-        let plain: Vec<Url> = plain.flatten().collect();
-        let hosts = plain.iter().filter_map(Url::host_str);
+        let plain = plain.filter_map(|registry| registry.api_url(Scheme::Http));
+        let hosts = plain.filter_map(|url| url.host_str().map(str::to_owned));
         Guard(Arc::new(Guarded {
             registry: registry.clone(),
+            options: options.clone(),
             anywhere: hosts
-                .chain(options.proxies.hosts())
-                .map(str::to_owned)
+                .chain(options.proxies.hosts().map(str::to_owned))
                 .collect(),
-            plain,
         }))
     }
 
     /// Whether the user wants a URL's host to be spoken to in clear at its port.
     pub(super) fn may_be_plain(&self, url: &Url) -> bool {
-        self.0
-            .plain
-            .iter()
-            .any(|plain| plain.origin() == url.origin())
+        self.0.options.is_plain(url)
     }
 
     /// Whether a URL may be asked, as far as that is to be told before the connection is made.

@@ -109,15 +109,16 @@ pub enum MirrorsError {
 }
 
 impl Mirrors {
-    /// The mirrors of a registry that is spoken to so, in the order in which they are to be asked.
+    /// The mirrors of a registry that is spoken to in one of these ways, in the order in which they are to be asked.
     pub fn of<'a>(
         &'a self,
         registry: &'a Registry,
-        scheme: Scheme,
+        schemes: &'a [Scheme],
     ) -> impl Iterator<Item = &'a Mirror> {
+        let is_of = |of: &Registry| schemes.iter().any(|scheme| of.is_same(registry, *scheme));
         self.0
             .iter()
-            .filter(move |(of, _)| of.is_same(registry, scheme))
+            .filter(move |(of, _)| is_of(of))
             .map(|(_, mirror)| mirror)
     }
 }
@@ -213,7 +214,7 @@ mod tests {
                 .unwrap();
         let of = |registry: &str| {
             let registry = registry.parse().unwrap();
-            let mirrors = mirrors.of(&registry, Scheme::Https);
+            let mirrors = mirrors.of(&registry, &[Scheme::Https]);
             let mirrors = mirrors.map(ToString::to_string);
             mirrors.collect::<Vec<_>>()
         };
@@ -228,7 +229,7 @@ mod tests {
         ] {
             let mirrors: Mirrors = format!("{name}=HTTP://One.test/v2/").parse().unwrap();
             let registry = "docker.io".parse().unwrap();
-            let of = mirrors.of(&registry, Scheme::Https);
+            let of = mirrors.of(&registry, &[Scheme::Https]);
             let of: Vec<_> = of.map(ToString::to_string).collect();
             assert_eq!(of, ["http://one.test"], "{name}");
         }
@@ -240,12 +241,30 @@ mod tests {
         ] {
             let mirrors: Mirrors = format!("{name}=one.test").parse().unwrap();
             let registry = image.parse().unwrap();
-            let count = |registry, scheme| mirrors.of(registry, scheme).count();
+            let count = |registry, scheme| mirrors.of(registry, &[scheme]).count();
             assert_eq!(count(&registry, Scheme::Https), 1, "{name} {image}");
             let other = "r.test:80".parse().unwrap();
             assert_eq!(count(&other, Scheme::Https), 0, "{name}");
             let is_plain = name == "https://r.test";
             assert_eq!(count(&other, Scheme::Http), usize::from(is_plain), "{name}");
+        }
+        let mirrors: Mirrors = "localhost=one.test,docker.io=two.test,docker.io:80=three.test"
+            .parse()
+            .unwrap();
+        for (image, schemes, expected) in [
+            (
+                "localhost:80",
+                &[Scheme::Https, Scheme::Http][..],
+                "one.test",
+            ),
+            ("localhost:443", &[Scheme::Https, Scheme::Http], "one.test"),
+            ("docker.io", &[Scheme::Http], "two.test"),
+            // Docker Hub's API is at another host.
+            ("docker.io:80", &[Scheme::Http], "three.test"),
+        ] {
+            let registry = image.parse().unwrap();
+            let of: Vec<_> = mirrors.of(&registry, schemes).collect();
+            assert_eq!(of, [&expected.parse::<Mirror>().unwrap()], "{image}");
         }
         for bad in ["one.test", "=one.test", "docker.io=", "a/b=one.test"] {
             assert!(bad.parse::<Mirrors>().is_err(), "{bad}");

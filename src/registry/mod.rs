@@ -43,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 
+use reqwest::Url;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::oci::reference::{Registry, Repository, Scheme};
@@ -50,6 +51,7 @@ use crate::oci::reference::{Registry, Repository, Scheme};
 use authorization::Authorization;
 use body::Ranges;
 use connection::Connection;
+use local::is_loopback;
 
 /// How to reach a registry.
 #[derive(Clone, Debug)]
@@ -69,14 +71,20 @@ pub struct RegistryOptions {
 }
 
 impl RegistryOptions {
-    /// How a registry is spoken to, as far as the user says it.
-    pub fn scheme_of(&self, registry: &Registry) -> Scheme {
-        let mut plain = self.plain_http.iter();
-        if plain.any(|plain| plain.is_same(registry, Scheme::Http)) {
-            Scheme::Http
-        } else {
-            Scheme::Https
+    /// How a registry may be spoken to: on this machine that is found out, unless the user says it.
+    pub fn schemes_of(&self, registry: &Registry) -> &'static [Scheme] {
+        match registry.api_url(Scheme::Http) {
+            Some(url) if self.is_plain(&url) => &[Scheme::Http],
+            Some(url) if is_loopback(&url) => &[Scheme::Https, Scheme::Http],
+            _ => &[Scheme::Https],
         }
+    }
+
+    /// Whether the user wants a URL's host to be spoken to in clear at its port.
+    fn is_plain(&self, url: &Url) -> bool {
+        let plain = self.plain_http.iter();
+        let mut plain = plain.filter_map(|registry| registry.api_url(Scheme::Http));
+        plain.any(|plain| plain.origin() == url.origin())
     }
 }
 
@@ -146,5 +154,36 @@ impl Client {
     /// The repository.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_spoken_to_as_the_user_says() {
+        let plain = ["reg.test", "port.test:5000", "docker.io", "80.test:80"];
+        let options = RegistryOptions {
+            plain_http: plain.map(|name| name.parse().unwrap()).into(),
+            ..RegistryOptions::default()
+        };
+        for (registry, expected) in [
+            ("reg.test", &[Scheme::Http][..]),
+            ("reg.test:80", &[Scheme::Http]),
+            ("80.test", &[Scheme::Http]),
+            ("reg.test:443", &[Scheme::Https]),
+            ("port.test:5000", &[Scheme::Http]),
+            ("port.test", &[Scheme::Https]),
+            ("docker.io", &[Scheme::Http]),
+            ("registry-1.docker.io:80", &[Scheme::Http]),
+            // Docker Hub's API is at another host.
+            ("docker.io:80", &[Scheme::Https]),
+            ("localhost", &[Scheme::Https, Scheme::Http]),
+            ("127.0.0.1:80", &[Scheme::Https, Scheme::Http]),
+        ] {
+            let schemes = options.schemes_of(&registry.parse().unwrap());
+            assert_eq!(schemes, expected, "{registry}");
+        }
     }
 }
