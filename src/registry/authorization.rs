@@ -24,9 +24,11 @@ pub(super) struct Authorization {
     auth: RegistryAuth,
     /// Whether there is a credential, if that was looked up.
     held: Option<bool>,
+    /// The credential that was looked up for that alone: to ask a helper may take long.
+    found: Option<Credential>,
     /// Whether the credential was shown to the registry or to its token service.
     shown: bool,
-    /// What bytes that are gone were asked for, and the token service was too busy to give.
+    /// What was asked for, and the token service was too busy to give: who asks next waits for it.
     owed: Option<Challenges>,
     /// What `/v2/` asks for, if it was asked.
     support: Option<Challenges>,
@@ -44,6 +46,7 @@ impl Default for Authorization {
             generation: 0,
             auth: RegistryAuth::Anonymous,
             held: None,
+            found: None,
             shown: false,
             owed: None,
             support: None,
@@ -93,19 +96,10 @@ impl Client {
             let known = self.authorization.lock().await;
             ((known.generation, known.auth.clone()), known.owed.clone())
         };
-        let Some(challenges) = owed else {
-            return Ok(now);
-        };
-        let met = self.authorize(now.0, &challenges).await;
-        if met.as_ref().is_err_and(RegistryError::is_transient) {
-            self.owe(challenges).await;
-        }
-        Ok(met?.unwrap_or(now))
-    }
-
-    /// Has challenges that cannot be met now be met before the next request.
-    pub(super) async fn owe(&self, challenges: Challenges) {
-        self.authorization.lock().await.owed = Some(challenges);
+        Ok(match owed {
+            Some(challenges) => self.authorize(now.0, &challenges).await?.unwrap_or(now),
+            None => now,
+        })
     }
 
     /// As [`Client::authorize`], of the challenges of a response. Who forbids says itself why; what was not to be had is told
@@ -199,7 +193,8 @@ impl Client {
         if let Some(held) = known.held {
             return Ok(held);
         }
-        let held = self.credential().await?.is_some();
+        known.found = self.credential().await?;
+        let held = known.found.is_some();
         known.held = Some(held);
         Ok(held)
     }
@@ -217,7 +212,11 @@ impl Client {
         }
         known.owed = None;
         known.refusal = None;
-        let credential = self.credential().await?;
+        let credential = match known.found.take() {
+            // It may be another one by now.
+            None if known.held != Some(false) => self.credential().await?,
+            found => found,
+        };
         known.held = Some(credential.is_some());
         let mut refused = None;
         for challenge in &challenges.usable {
@@ -227,7 +226,11 @@ impl Client {
                     refused.get_or_insert(error);
                     continue;
                 }
-                met => met?,
+                Err(error) => {
+                    known.owed = Some(challenges.clone());
+                    return Err(error);
+                }
+                Ok(met) => met,
             };
             if let Some(auth) = met {
                 known.generation += 1;
@@ -289,6 +292,12 @@ impl Client {
 
     /// What to do about a refusal.
     pub(super) async fn login_advice(&self, status: StatusCode) -> Result<String, RegistryError> {
+        let refusal = self.authorization.lock().await.refusal.clone();
+        if let Some(refusal) = refusal
+            && status == StatusCode::FORBIDDEN
+        {
+            return Ok(format!("what it asks for is not to be had: {refusal}"));
+        }
         let held = self.holds_credential().await?;
         let known = self.authorization.lock().await;
         if !held && !known.understood {
@@ -297,11 +306,6 @@ impl Client {
                 known.unmet,
                 self.repository.registry()
             ));
-        }
-        if let Some(refusal) = &known.refusal
-            && status == StatusCode::FORBIDDEN
-        {
-            return Ok(format!("what it asks for is not to be had: {refusal}"));
         }
         Ok(self.advice(status, held, known.shown, &known.unmet))
     }

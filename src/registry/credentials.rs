@@ -1,9 +1,11 @@
 //! Credentials as Docker, podman and their users keep them (docker's `config.json`,
 //! containers-auth.json(5), the credential helper protocol).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -151,6 +153,7 @@ impl Keychain {
         repository: &Repository,
         scheme: Scheme,
     ) -> Result<Option<Credential>, CredentialError> {
+        let mut asked = HashSet::new();
         for path in &self.files {
             let text = match fs::read(path) {
                 Ok(text) => text,
@@ -168,11 +171,14 @@ impl Keychain {
             let credential = match AuthFile::parse(path, &text)?.find(repository, scheme)? {
                 Some(Found::Credential(credential)) => Some(credential),
                 Some(Found::Helper { name, address }) => {
-                    let held = run_helper(path, &name, &address).await?;
-                    match repository.registry().other_name(scheme) {
-                        Some(other) if held.is_none() => run_helper(path, &name, &other).await?,
-                        _ => held,
+                    let other = repository.registry().other_name(scheme);
+                    let mut held = None;
+                    for address in iter::once(address).chain(other) {
+                        if held.is_none() && asked.insert((name.clone(), address.clone())) {
+                            held = run_helper(path, &name, &address).await?;
+                        }
                     }
+                    held
                 }
                 None => None,
             };
@@ -594,6 +600,10 @@ mod tests {
             ("r.test:80", "r.test/a", true),
             ("r.test:443", "r.test/a", false),
             ("r.test", "r.test:443/a", false),
+            ("docker.io", "docker.io/a/b", true),
+            // Docker Hub's API is at another host.
+            ("docker.io", "docker.io:80/a", false),
+            ("docker.io:80", "docker.io:80/a", true),
         ] {
             let json = format!(r#"{{"auths":{{"{key}":{{"username":"u","password":"p"}}}}}}"#);
             let file = AuthFile::parse(Path::new("/f"), json.as_bytes()).unwrap();

@@ -367,10 +367,9 @@ impl Client {
             && self.is_own(response.url()).await?
             && let Some(challenges) = self.challenges(&response, &auth).await?
         {
-            // Where the token service is busy, who asks next waits for it: who is refused with a token has no right, and is
-            // not to be told that it was late.
+            // Who is refused with a token has no right, and is not to be told that the token service was busy.
             match self.answer(generation, &challenges, &response).await {
-                Err(error) if error.is_transient() => self.owe(challenges).await,
+                Err(error) if error.is_transient() => {}
                 met => drop(met?),
             }
         }

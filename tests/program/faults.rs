@@ -131,7 +131,8 @@ fn nobody_listens_where_a_registry_leads() {
         let seen = pull.registry.seen();
         let last = &seen.last().expect("it is asked").path;
         let tries = seen.iter().filter(|seen| seen.path == *last).count();
-        assert_eq!(tries, 4, "{last}");
+        // What the token service owes is not asked of the registry again.
+        assert_eq!(tries, if kind == "token" { 1 } else { 4 }, "{last}");
     }
 }
 

@@ -562,6 +562,44 @@ fn who_forbids_says_why() {
     ]);
 }
 
+/// Whatever is wrong with what it asks for.
+#[test]
+fn who_forbids_is_told_with_why_its_challenge_is_not_met() {
+    for (realm, token, why) in [
+        (None, Answer::new(200, "{}"), "neither a \"token\""),
+        (None, Answer::new(200, "<b>x</b>"), "is no JSON: x"),
+        (
+            None,
+            Answer::new(200, "cut").header("Content-Encoding", "gzip"),
+            "is no whole gzip",
+        ),
+        (None, Answer::new(404, ""), "answered 404"),
+        (
+            Some("http://reg.invalid/token"),
+            Answer::new(404, ""),
+            "is not an https URL",
+        ),
+    ] {
+        let registry = registry(image(), move |seen, host| {
+            if seen.path.starts_with("/token") {
+                return Some(token.clone());
+            }
+            let said = r#"{"errors":[{"code":"DENIED","message":"quota exceeded"}]}"#;
+            let challenge = realm.map(|realm| format!("Bearer realm=\"{realm}\""));
+            let challenge = challenge.unwrap_or_else(|| bearer(host));
+            Some(Answer::new(403, said).header("WWW-Authenticate", challenge))
+        });
+        let ran = pull(&with_login(&registry.host()), &registry.host());
+        for wrong in ["were not shown", "ask its owner"] {
+            assert!(!ran.stderr.contains(wrong), "{}", ran.stderr);
+        }
+        ran.failed(&[
+            "(403 Forbidden): DENIED quota exceeded; what it asks for is not to be had",
+            why,
+        ]);
+    }
+}
+
 #[test]
 fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
     for realm in [
@@ -784,6 +822,47 @@ fn a_helper_says_why_on_stderr() {
     with_helper("sleep 30 >/dev/null & echo no >&2; exit 1").failed(&["no"]);
     with_helper("echo warning >&2; echo '{\"username\":\"tester\",\"SECRET\":\"secret\"}'")
         .succeeded();
+}
+
+/// Some helpers ask a login service, or a person.
+#[test]
+fn a_helper_is_asked_once_for_a_name() {
+    for has_login in [true, false] {
+        // It hides what it has.
+        let registry = registry(image(), move |seen, _| {
+            let basic = || refusal(401, &["Basic realm=\"r\"".to_owned()]);
+            match (shown(seen) == BASIC, seen.path == "/v2/") {
+                (true, _) => None,
+                (false, true) => Some(basic()),
+                (false, false) => Some(Answer::new(404, "")),
+            }
+        });
+        let host = registry.host();
+        let user = new_user();
+        let config = json!({"credsStore": "slow"});
+        write_login(&user, &config);
+        fs::create_dir_all(user.path(".config/containers")).expect("can be made");
+        let file = user.path(".config/containers/auth.json");
+        fs::write(file, config.to_string()).expect("written");
+        let answer = if has_login {
+            r#"echo '{"Username":"tester","Secret":"secret"}'"#
+        } else {
+            "echo credentials not found; exit 1"
+        };
+        let asked = user.path("asked");
+        let script = format!(
+            "#!/bin/sh\ncat >>{0}\necho >>{0}\n{answer}\n",
+            asked.display()
+        );
+        let helper = user.path("docker-credential-slow");
+        fs::write(&helper, script).expect("written");
+        fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+        let path = format!("{}:/usr/bin:/bin", user.home().display());
+        let ran = pull_as(&user, &host, &[], &[("PATH", &path)]);
+        assert_eq!(ran.success, has_login, "{}", ran.stderr);
+        let asked = fs::read_to_string(asked).expect("was asked");
+        assert_eq!(asked.lines().collect::<Vec<_>>(), [host]);
+    }
 }
 
 #[test]
