@@ -16,7 +16,7 @@ use crate::oci::reference::Tag;
 use super::body::{authority, told_digest};
 use super::error::NoObject;
 use super::local::is_loopback;
-use super::{Body, Client, Elsewhere, RegistryError, Subject};
+use super::{Body, Client, Elsewhere, RegistryError, Subject, redirect};
 
 impl Client {
     /// The manifest of `digest`, verified.
@@ -120,7 +120,7 @@ impl Client {
     ) -> Result<(Subject, Response), RegistryError> {
         let what = Subject::ForeignBlob(Box::new(Elsewhere {
             digest: blob.digest.clone(),
-            place: url.to_owned(),
+            place: redirect::shown_without_login(url),
         }));
         let connection = self.connection().await?;
         let parsed = Url::parse(url).ok().filter(|parsed| {
@@ -131,7 +131,7 @@ impl Client {
         let Some(parsed) = parsed else {
             return Err(RegistryError::Url {
                 what,
-                url: url.to_owned(),
+                url: redirect::shown_without_login(url),
             });
         };
         if !connection.guard.permits(&parsed).await {

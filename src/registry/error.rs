@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use oci_client::errors::OciEnvelope;
+use oci_client::errors::{OciEnvelope, OciErrorCode};
 use reqwest::StatusCode;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -137,7 +137,7 @@ pub enum RegistryError {
         detail: String,
     },
     /// An upload that was begun is not known any more, be it that it took too long, or that another server is asked.
-    #[error("{what}: {host} does not know the upload any more that it began{detail}")]
+    #[error("{what}: {host} does not know the upload any more{detail}")]
     UploadGone {
         /// What was pushed.
         what: Subject,
@@ -317,6 +317,16 @@ pub enum RegistryError {
     /// The next page of a list is not the registry's.
     #[error("{what}: {host} has the next page at {next:?}, which is not there")]
     NextPage {
+        /// What was asked for.
+        what: Subject,
+        /// Whom.
+        host: String,
+        /// Where the next page is said to be.
+        next: String,
+    },
+    /// A list whose pages lead round.
+    #[error("{what}: {host} has the next page at {next:?}, which came before")]
+    PageAgain {
         /// What was asked for.
         what: Subject,
         /// Whom.
@@ -584,6 +594,14 @@ impl NoObject {
 
 /// The longest text of an error's body that is shown, in characters.
 const MAX_DETAIL: usize = 300;
+
+/// What an error's body says in the words of the distribution spec.
+#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
+pub(super) fn error_codes(body: &[u8]) -> Vec<OciErrorCode> {
+    let envelope = serde_json::from_slice::<OciEnvelope>(body);
+    let errors = envelope.into_iter().flat_map(|envelope| envelope.errors);
+    errors.map(|error| error.code).collect()
+}
 
 /// What an error's body says (distribution spec, "Error Codes"), or what a person would read of a page, with a
 /// separator before it.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use crate::oci::reference::{Registry, Repository, Scheme, is_component};
 
+use super::redirect::shown_without_login;
+
 /// A host, and the prefix that repositories have there before their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
@@ -50,7 +52,7 @@ impl FromStr for Mirror {
         let registry = host.parse();
         let is_prefix = prefix.is_empty() || prefix.split('/').all(is_component);
         let (true, Ok(registry)) = (is_prefix, registry) else {
-            return Err(MirrorError(without_login(text)));
+            return Err(MirrorError(shown_without_login(text)));
         };
         Ok(Mirror {
             registry,
@@ -67,14 +69,6 @@ fn split(text: &str) -> (&str, &str) {
     match path.split_once('/').unwrap_or((path, "")) {
         ("v1" | "v2", prefix) => (host, prefix),
         _ => (host, path),
-    }
-}
-
-/// What was written, without a password that may be in it.
-fn without_login(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => text.to_owned(),
     }
 }
 
@@ -131,13 +125,13 @@ impl FromStr for Mirrors {
         let entries = entries.filter(|entry| !entry.is_empty()).map(|entry| {
             let (registry, mirror) = entry
                 .split_once('=')
-                .ok_or_else(|| MirrorsError::Entry(without_login(entry)))?;
+                .ok_or_else(|| MirrorsError::Entry(shown_without_login(entry)))?;
             let registry = registry.trim().to_ascii_lowercase();
             let name = registry.trim_start_matches("https://");
             let (name, path) = split(name.trim_start_matches("http://"));
             let registry: Registry = match (name.parse(), path) {
                 (Ok(registry), "") => registry,
-                _ => return Err(MirrorsError::Entry(without_login(entry))),
+                _ => return Err(MirrorsError::Entry(shown_without_login(entry))),
             };
             let mirror = mirror
                 .trim()

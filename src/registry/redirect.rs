@@ -12,8 +12,29 @@ pub(super) fn location(response: &Response) -> Option<Url> {
     }
     let location = response.headers().get(header::LOCATION)?;
     let location = str::from_utf8(location.as_bytes()).ok()?;
-    let url = response.url().join(location).ok()?;
+    let url = named(response, location)?;
     matches!(url.scheme(), "https" | "http").then_some(url)
+}
+
+/// The URL that an answer names.
+pub(super) fn named(response: &Response, name: &str) -> Option<Url> {
+    response.url().join(name).ok().map(without_login)
+}
+
+/// A URL without a login in it: whom to show one, the user says and no registry.
+pub(super) fn without_login(mut url: Url) -> Url {
+    // What has no host has no login either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+/// What should be a URL, without a login that may be in it, to be shown.
+pub(super) fn shown_without_login(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => text.to_owned(),
+    }
 }
 
 /// The request that an answer to `sent` leads to, if it is the same one elsewhere. What shows who is asking stays with

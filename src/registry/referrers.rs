@@ -1,5 +1,7 @@
 //! What refers to a manifest (OCI distribution spec, "Listing Referrers" and "Referrers Tag Schema").
 
+use std::collections::HashSet;
+
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, Url};
 
@@ -7,7 +9,7 @@ use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
-use super::{Client, RegistryError, Subject};
+use super::{Client, RegistryError, Subject, redirect};
 
 /// Pages of one list; more are taken for an attack.
 const MAX_PAGES: usize = 100;
@@ -25,6 +27,7 @@ impl Client {
         let what = Subject::Referrers(digest.clone());
         let first = self.url(&what, &format!("referrers/{digest}")).await?;
         let mut url = first.clone();
+        let mut seen = HashSet::from([first.clone()]);
         let mut found = Vec::new();
         for _ in 0..MAX_PAGES {
             let response = match self.get_url(&what, url.clone(), None).await {
@@ -37,16 +40,31 @@ impl Client {
             if url == first && !is_index(response.headers()) {
                 return self.referrers_by_tag(&what, digest).await;
             }
-            let next = next_page(response.headers())
-                .map(|next| (next.to_owned(), response.url().join(next)));
+            let next = next_page(response.headers()).map(|next| {
+                (
+                    redirect::shown_without_login(next),
+                    redirect::named(&response, next),
+                )
+            });
             found.extend(self.read_list(&what, response).await?);
             if found.len() > MAX_ENTRIES {
                 break;
             }
             url = match next {
                 None => return Ok(Some(found)),
-                Some((_, Ok(next))) if next.origin() == first.origin() => next,
-                Some((_, Ok(next))) if is_in_clear(&next, &first) => {
+                Some((_, Some(next)))
+                    if next.origin() == first.origin() && seen.insert(next.clone()) =>
+                {
+                    next
+                }
+                Some((next, Some(url))) if url.origin() == first.origin() => {
+                    return Err(RegistryError::PageAgain {
+                        what,
+                        host: self.host(),
+                        next,
+                    });
+                }
+                Some((_, Some(next))) if is_in_clear(&next, &first) => {
                     return Err(RegistryError::Location {
                         what,
                         host: self.host(),

@@ -7,6 +7,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
+use oci_client::errors::OciErrorCode;
 use oci_client::secrets::RegistryAuth;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
@@ -14,7 +15,7 @@ use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 use super::authorization::authorized;
 use super::body::authority;
 use super::connection::Connection;
-use super::error::error_detail;
+use super::error::{error_codes, error_detail};
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.
@@ -30,6 +31,8 @@ pub(super) struct Refusal {
     pub(super) status: HttpStatus,
     /// What it says, with a separator before it, or nothing.
     pub(super) detail: String,
+    /// The same in the words of the distribution spec ("Error Codes").
+    codes: Vec<OciErrorCode>,
     pub(super) retry: Retry,
 }
 
@@ -121,10 +124,7 @@ impl Client {
                 });
             }
             if !connection.guard.permits(next.url()).await {
-                let mut url = next.url().clone();
-                // It may hold a signature.
-                url.set_query(None);
-                return Err(self.local(what, &url));
+                return Err(self.local(what, next.url()));
             }
             http = connection.requests(next.url()).await?;
             request = next;
@@ -173,8 +173,17 @@ impl Client {
             host,
             status,
             detail,
+            codes,
             retry,
         } = self.refusal(what, response).await;
+        let is_upload = matches!(what, Subject::Upload(_));
+        // Some do not say what it is that they do not find.
+        let may_be_upload = |code: &OciErrorCode| {
+            matches!(
+                code,
+                OciErrorCode::BlobUploadUnknown | OciErrorCode::Other(_)
+            )
+        };
         let what = what.clone();
         Err(if let Some(proxy) = proxy {
             RegistryError::Proxy {
@@ -184,6 +193,8 @@ impl Client {
                 detail,
                 retry,
             }
+        } else if is_upload && code == StatusCode::NOT_FOUND && codes.iter().all(may_be_upload) {
+            RegistryError::UploadGone { what, host, detail }
         } else if is_own && code == StatusCode::NOT_FOUND {
             RegistryError::NotFound {
                 what,
@@ -201,6 +212,8 @@ impl Client {
             }
         } else if code == StatusCode::UNAUTHORIZED
             && is_registry
+            // No redirect leads there.
+            && !is_upload
             && !matches!(what, Subject::ForeignBlob(_))
         {
             RegistryError::AccessElsewhere {
@@ -227,10 +240,9 @@ impl Client {
         let host = authority(response.url());
         let is_own = self.is_own(response.url()).await.unwrap_or(false);
         let retry = Retry::of(status, response.headers());
-        let mut detail = match self.read(what, response, MAX_SMALL).await {
-            Ok(body) => error_detail(&body),
-            Err(_) => String::new(),
-        };
+        let body = self.read(what, response, MAX_SMALL).await;
+        let body = body.unwrap_or_default();
+        let mut detail = error_detail(&body);
         if status == StatusCode::TOO_MANY_REQUESTS {
             detail.push_str("; wait");
             if is_own {
@@ -245,6 +257,7 @@ impl Client {
             host,
             status: HttpStatus(status),
             detail,
+            codes: error_codes(&body),
             retry,
         }
     }
@@ -350,6 +363,9 @@ impl Client {
     }
 
     pub(super) fn local(&self, what: &Subject, url: &Url) -> RegistryError {
+        let mut url = redirect::without_login(url.clone());
+        // It may hold a signature.
+        url.set_query(None);
         RegistryError::Local {
             what: what.clone(),
             url: url.to_string(),

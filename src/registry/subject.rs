@@ -19,6 +19,8 @@ pub enum Subject {
     Tag(Tag),
     /// A blob of the repository.
     Blob(Digest),
+    /// The bytes of a blob on their way to the registry.
+    Upload(Digest),
     /// A blob at a URL of its descriptor.
     ForeignBlob(Box<Elsewhere>),
     /// A blob that another repository of the registry has.
@@ -50,7 +52,10 @@ impl Subject {
         // Who compresses on the way would change the bytes and break ranges.
         let request = request.header(header::ACCEPT_ENCODING, "identity");
         let request = match self {
-            Subject::Blob(_) | Subject::ForeignBlob(_) | Subject::MountedBlob(_) => request,
+            Subject::Blob(_)
+            | Subject::Upload(_)
+            | Subject::ForeignBlob(_)
+            | Subject::MountedBlob(_) => request,
             Subject::Manifest(_) | Subject::Tag(_) | Subject::Referrers(_) => {
                 let accepted = MediaType::MANIFESTS.map(String::from).join(", ");
                 request.header(header::ACCEPT, accepted)
@@ -72,7 +77,7 @@ impl fmt::Display for Subject {
         match self {
             Subject::Manifest(digest) => write!(f, "manifest {digest}"),
             Subject::Tag(tag) => write!(f, "tag {tag}"),
-            Subject::Blob(digest) => write!(f, "blob {digest}"),
+            Subject::Blob(digest) | Subject::Upload(digest) => write!(f, "blob {digest}"),
             Subject::ForeignBlob(blob) => write!(f, "blob {} from {}", blob.digest, blob.place),
             Subject::MountedBlob(blob) => write!(f, "blob {} of {}", blob.digest, blob.place),
             Subject::Referrers(digest) => write!(f, "referrers of {digest}"),

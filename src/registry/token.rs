@@ -164,6 +164,7 @@ impl Client {
                 status,
                 detail,
                 retry,
+                ..
             } = self.refusal(&what, response).await;
             if retry != Retry::Never {
                 return Err(RegistryError::Status {

@@ -15,7 +15,7 @@ use crate::oci::digest::Digest;
 use crate::oci::reference::{Repository, Tag};
 
 use super::body::{authority, told_digest};
-use super::{Client, Elsewhere, HttpStatus, RegistryError, Retry, Subject};
+use super::{Client, Elsewhere, HttpStatus, RegistryError, Subject, redirect};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
@@ -214,13 +214,12 @@ impl Client {
             .filter(|length| *length <= MAX_CHUNK)
             .unwrap_or(1);
         let connection = self.connection().await?;
-        let location = response.url().join(value).ok();
-        let location = location
+        let location = redirect::named(response, value)
             .filter(|url| url.scheme() == "https" || url.scheme() == connection.base.scheme())
             .ok_or_else(|| RegistryError::Location {
                 what: what.clone(),
                 host: authority(response.url()),
-                url: value.to_owned(),
+                url: redirect::shown_without_login(value),
             })?;
         if !connection.guard.permits(&location).await {
             return Err(self.local(what, &location));
@@ -296,7 +295,7 @@ impl Client {
         end: u64,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), RegistryError> {
-        let what = Subject::Blob(blob.digest.clone());
+        let what = Subject::Upload(blob.digest.clone());
         let begin = upload.received;
         let shape = |request: RequestBuilder| {
             request
@@ -320,7 +319,7 @@ impl Client {
         length: u64,
         body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<(), RegistryError> {
-        let what = Subject::Blob(blob.digest.clone());
+        let what = Subject::Upload(blob.digest.clone());
         let url = upload.end(&blob.digest);
         let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, length);
         self.send_to(&what, Method::PUT, url, shape, body)
@@ -358,7 +357,7 @@ impl Client {
             response = self.send(what, shape(request), &auth) => response?,
             () = self.stands_still(&taken) => return Err(RegistryError::Idle {
                 what: what.clone(),
-                host: host.clone(),
+                host,
                 seconds: self.options.idle_timeout.as_secs(),
             }),
         };
@@ -373,27 +372,7 @@ impl Client {
                 met => drop(met?),
             }
         }
-        let accepted = self.accept_push(what, response).await;
-        accepted.map_err(|error| match error {
-            // The repository is there: it has said where to send this.
-            RegistryError::NoRepository {
-                what, host, detail, ..
-            } => RegistryError::UploadGone { what, host, detail },
-            // Nobody redirects there.
-            RegistryError::AccessElsewhere {
-                what,
-                status,
-                detail,
-                ..
-            } if !is_own => RegistryError::Status {
-                what,
-                host,
-                status,
-                detail,
-                retry: Retry::Never,
-            },
-            error => error,
-        })
+        self.accept_push(what, response).await
     }
 
     /// Waits until the number has been the same for a while.

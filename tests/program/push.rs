@@ -769,7 +769,7 @@ fn an_upload_is_not_sent_in_clear() {
     let registry = Faulty::start_tls(&identity, Content::default(), |seen, _| {
         match seen.method.as_str() {
             "HEAD" => Answer::new(404, ""),
-            _ => Answer::new(202, "").header("Location", "http://127.0.0.1/put"),
+            _ => Answer::new(202, "").header("Location", "http://user:hunter2@127.0.0.1/put"),
         }
     });
     let repository = format!("{}/team/app", registry.host());
@@ -777,8 +777,10 @@ fn an_upload_is_not_sent_in_clear() {
     let environment = [("SSL_CERT_FILE", &*certificate)];
     let push = shallow.arguments(&repository, &[]);
     let ran = shallow.user.run_with(&environment, &push);
-    assert!(!ran.stderr.contains("--plain-http"), "{}", ran.stderr);
-    ran.failed(&["http://127.0.0.1/put", "X-Forwarded-Proto"]);
+    for word in ["--plain-http", "hunter2"] {
+        assert!(!ran.stderr.contains(word), "{}", ran.stderr);
+    }
+    ran.failed(&["…@127.0.0.1/put", "X-Forwarded-Proto"]);
 }
 
 #[test]
@@ -858,14 +860,19 @@ fn an_upload_that_is_gone_begins_anew() {
     let content = Content::image(&[noise(16, 3000)]);
     let image = content.digest.clone();
     let origin = Faulty::good(content);
-    for gone in [1, usize::MAX] {
+    let unknown = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"no such upload"}]}"#;
+    for (gone, body) in [
+        (1, unknown),
+        (1, ""),
+        (1, "<html>not here</html>"),
+        (1, r#"{"errors":[{"code":"UPLOAD_EXPIRED","message":""}]}"#),
+        (usize::MAX, unknown),
+    ] {
         let shallow = Shallow::pull(&origin.host(), &image);
         let (images, asked) = (Mutex::new(Images::default()), AtomicUsize::new(0));
         let registry = Faulty::start(Content::default(), move |seen, _| {
             let is_sent = seen.method == "PUT" && seen.path.contains("/uploads/");
             if is_sent && asked.fetch_add(1, Ordering::Relaxed) < gone {
-                let body =
-                    r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"no such upload"}]}"#;
                 return Answer::new(404, body);
             }
             images.lock().expect("no thread panicked").answer(seen)
@@ -878,6 +885,92 @@ fn an_upload_that_is_gone_begins_anew() {
         } else {
             ran.failed(&["does not know the upload any more", "BLOB_UPLOAD_UNKNOWN"]);
         }
+    }
+}
+
+/// What the bytes of an upload are sent to may be another host, which does not know it any more either.
+#[test]
+fn an_upload_elsewhere_that_is_gone_begins_anew() {
+    let content = Content::image(&[noise(18, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let elsewhere = target(|seen| {
+        let unknown = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"no such upload"}]}"#;
+        let is_first = seen.path.starts_with("/first");
+        Some(if is_first {
+            Answer::new(404, unknown)
+        } else {
+            Answer::new(201, "")
+        })
+    });
+    let (host, begun) = (elsewhere.host(), AtomicUsize::new(0));
+    let registry = target(move |seen| {
+        Some(
+            match (seen.method.as_str(), seen.path.contains("/blobs/")) {
+                ("HEAD", _) => Answer::new(404, ""),
+                ("POST", true) => {
+                    let is_first = begun.fetch_add(1, Ordering::Relaxed) == 0;
+                    let name = if is_first { "first" } else { "other" };
+                    let location = format!("http://user:hunter2@{host}/{name}");
+                    Answer::new(202, "").header("Location", location)
+                }
+                _ => Answer::new(201, ""),
+            },
+        )
+    });
+    let repository = format!("{}/team/app", registry.host());
+    let ran = shallow.push(&repository, &["--concurrency", "1"]);
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    ran.succeeded();
+    let seen = elsewhere.seen();
+    let puts = seen.iter().filter(|seen| seen.method == "PUT");
+    assert_eq!(
+        puts.count(),
+        3,
+        "one that was gone, the config and the layer"
+    );
+    // Whom to show a login, no registry says.
+    let shown = |seen: &Seen| seen.headers.contains_key("authorization");
+    assert!(!seen.iter().any(shown));
+}
+
+#[test]
+fn a_refusal_of_an_uploads_bytes_is_final() {
+    let content = Content::image(&[noise(19, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    let answer = |seen: &Seen| {
+        let body = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"no such repo"}]}"#;
+        let is_sent = seen.method == "PUT";
+        is_sent.then(|| Answer::new(404, body))
+    };
+    for (is_own, told) in [
+        (true, "has no repository team/app"),
+        (false, "answered 404"),
+    ] {
+        let elsewhere = target(answer);
+        let location = if is_own {
+            "/put".to_owned()
+        } else {
+            format!("http://{}/put", elsewhere.host())
+        };
+        let registry = target(move |seen| {
+            let begun = || Answer::new(202, "").header("Location", location.as_str());
+            match seen.method.as_str() {
+                "HEAD" => Some(Answer::new(404, "")),
+                "POST" => Some(begun()),
+                _ => answer(seen),
+            }
+        });
+        let repository = format!("{}/team/app", registry.host());
+        shallow
+            .push(&repository, &["--concurrency", "1"])
+            .failed(&[told, "NAME_UNKNOWN no such repo"]);
+        let puts = [registry.seen(), elsewhere.seen()].concat();
+        let puts = puts.iter().filter(|seen| seen.method == "PUT");
+        assert_eq!(puts.count(), 1);
     }
 }
 

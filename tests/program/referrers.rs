@@ -116,9 +116,27 @@ fn lists_that_lie() {
         },
     );
     let (repository, _) = Repository::signed();
-    fails(repository, &["more than 100 pages"], |seen, answer| {
-        answer.header("Link", format!("<{}>; rel=\"next\"", seen.path))
-    });
+    fails(
+        repository,
+        &["the next page", "which came before"],
+        |seen, answer| {
+            let is_list = seen.path.contains("/referrers/");
+            assert!(!is_list || seen.earlier == 0, "{}", seen.path);
+            answer.header("Link", format!("<{}>; rel=\"next\"", seen.path))
+        },
+    );
+    let (repository, _) = Repository::signed();
+    fails(
+        repository,
+        &["the next page", "which came before"],
+        |seen, answer| {
+            let is_list = seen.path.contains("/referrers/");
+            assert!(!is_list || seen.earlier == 0, "{}", seen.path);
+            let (path, page) = seen.path.split_once("?page=").unwrap_or((&seen.path, "0"));
+            let next = if page == "1" { 2 } else { 1 };
+            answer.header("Link", format!("<{path}?page={next}>; rel=\"next\""))
+        },
+    );
     let (repository, _) = Repository::signed();
     fails(repository, &["more than 100 pages"], |seen, answer| {
         answer.header("Link", format!("<{}x>; rel=\"next\"", seen.path))
