@@ -592,18 +592,17 @@ impl Advisories for TrivyDatabase {
     fn covers_system(&self, system: &System, _said: Option<&System>) -> bool {
         if matches!(&*system.family, "redhat" | "centos") {
             let has = |source: &str| self.sources.contains(source);
-            let has_all_of_release = || repository_of(system).is_some_and(has);
             // It ends with an error at a package of which it knows no source.
-            return match system.sources.is_empty() {
-                true => has_all_of_release(),
-                false => system
-                    .sources
-                    .iter()
-                    .all(|sources| match sources.is_empty() {
-                        true => has_all_of_release(),
-                        false => sources.iter().any(|source| has(source)),
-                    }),
+            let is_known = |sources: &BTreeSet<String>| {
+                if sources.is_empty() {
+                    repository_of(system).is_some_and(has)
+                } else {
+                    sources.iter().any(|source| has(source))
+                }
             };
+            let none = BTreeSet::new();
+            let sources = system.sources.is_empty().then_some(&none);
+            return system.sources.iter().chain(sources).all(is_known);
         }
         buckets_of(system)
             .iter()

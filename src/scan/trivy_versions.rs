@@ -9,7 +9,7 @@ const LIKE_SEMANTIC: &str = r"^v?[0-9]+(\.[0-9]+)*(-[0-9]+[0-9A-Za-z\-~]*(\.[0-9
 const SEMANTIC: &str = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$";
 /// Of Python's (PEP 440, appendix B).
 const PYTHON: &str = r"(?i)^\s*v?([0-9]+!)?[0-9]+(\.[0-9]+)*([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?([0-9]+)?)?(-[0-9]+|[-_.]?(post|rev|r)[-_.]?([0-9]+)?)?([-_.]?dev[-_.]?([0-9]+)?)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?\s*$";
-/// Of Ruby's (RubyGems, Gem::Version).
+/// Of Ruby's (`Gem::Version`).
 const RUBY: &str = r"^\s*([0-9]+(\.[0-9a-zA-Z]+)*(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)?\s*$";
 
 /// The versions of an ecosystem's packages that are compared; none of them is empty.

@@ -765,7 +765,7 @@ fn findings_are_the_same_bytes_wherever_they_are_found() {
         assert_eq!(findings["looked_at"], looked_at);
         let all = findings["findings"].as_array().expect("a list");
         let origin = |finding: &Value| {
-            let [origin, id] = [&finding["origin"], &finding["id"]].map(|value| text(value));
+            let [origin, id] = [&finding["origin"], &finding["id"]].map(text);
             (origin.to_owned(), id.to_owned())
         };
         let mut origins: Vec<_> = all.iter().map(origin).collect();
