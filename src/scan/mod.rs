@@ -2,7 +2,6 @@
 //! report goes, and which end is a good one.
 
 pub mod baseline;
-mod bolt;
 mod child;
 mod clamav;
 mod clamscan;
@@ -29,7 +28,6 @@ mod stage;
 pub mod steps;
 pub mod traces;
 mod trivy;
-mod trivy_versions;
 pub mod trouble;
 pub mod verdict;
 pub mod vex;
