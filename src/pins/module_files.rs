@@ -49,13 +49,25 @@ pub enum PinError {
 pub enum Refusal {
     /// It is computed, or in a file that is loaded or lies elsewhere.
     #[error(
-        "{digest:?} stands neither in {MODULE_FILE} nor in a file of this workspace that it includes, but for comments and what links out of it lead to: write \"{new}\" where {name} has its digest from"
+        "{digest:?} stands neither in {MODULE_FILE} nor in a file of this workspace that it includes, but for comments: write \"{new}\" where {name} has its digest from"
     )]
     NoPlace {
         /// Whose digest it is.
         name: String,
         /// What stands as its digest.
         digest: String,
+        /// What it should be.
+        new: Digest,
+    },
+    /// It is in what a link out of the workspace leads to, perhaps beside other places.
+    #[error("{digest:?} stands at {places}: write \"{new}\" where {name} has its digest from")]
+    Outside {
+        /// Whose digest it is.
+        name: String,
+        /// What stands as its digest.
+        digest: String,
+        /// Files and lines outside.
+        places: Arc<Places>,
         /// What it should be.
         new: Digest,
     },
@@ -93,7 +105,9 @@ impl Refusal {
     /// Whether it is about what has this name and this text as its digest.
     pub fn is_of(&self, name: &str, digest: &str) -> bool {
         match self {
-            Refusal::NoPlace { name: of, .. } | Refusal::Word { name: of, .. } => of == name,
+            Refusal::NoPlace { name: of, .. }
+            | Refusal::Outside { name: of, .. }
+            | Refusal::Word { name: of, .. } => of == name,
             Refusal::Several { digest: of, .. } => of == digest,
         }
     }
@@ -379,6 +393,7 @@ impl ModuleFiles {
         for ((digest, name), moves) in pins {
             let targets: BTreeSet<&Target> = moves.iter().map(|one| &one.target).collect();
             let places = self.places(name, digest);
+            let outside = self.outside(&places);
             let is_clear = targets.len() == 1;
             let moving = moves
                 .iter()
@@ -397,6 +412,15 @@ impl ModuleFiles {
                     },
                     new: new.clone(),
                 }));
+            } else if !outside.of_pull.is_empty() {
+                // Which of the places is whose, nothing tells.
+                let outside = Arc::new(outside);
+                refusals.extend(moving.map(|(one, new)| Refusal::Outside {
+                    name: one.name.clone(),
+                    digest: digest.to_owned(),
+                    places: Arc::clone(&outside),
+                    new: new.clone(),
+                }));
             } else if !places.iter().any(|place| self.is_code(place)) {
                 refusals.extend(moving.map(|(one, new)| Refusal::NoPlace {
                     name: one.name.clone(),
@@ -405,7 +429,8 @@ impl ModuleFiles {
                 }));
             } else if is_clear {
                 if let Some(new) = moves[0].new_digest() {
-                    edits.extend(places.into_iter().map(|place| (place, new.to_string())));
+                    let inside = places.into_iter().filter(|place| self.is_inside(place));
+                    edits.extend(inside.map(|place| (place, new.to_string())));
                 }
             } else if moving.count() > 0 {
                 refusals.push(Refusal::Several {
@@ -446,11 +471,7 @@ impl ModuleFiles {
     /// pull's.
     fn places(&self, name: &str, digest: &str) -> Vec<Place> {
         if !is_word(digest) {
-            let all = self.quoted(digest);
-            return all
-                .into_iter()
-                .filter(|place| self.is_inside(place))
-                .collect();
+            return self.quoted(digest);
         }
         let [name, digest] = [name, digest].map(|text| decoded(text.as_bytes()));
         self.ours.get(&(name, digest)).cloned().unwrap_or_default()
@@ -475,6 +496,18 @@ impl ModuleFiles {
             }
         }
         places
+    }
+
+    /// Where code outside of the workspace has what these places are of.
+    fn outside(&self, places: &[Place]) -> Places {
+        let outside = places
+            .iter()
+            .filter(|place| !self.is_inside(place) && self.is_code(place));
+        let lines = outside.map(|place| self.line(place, Some(NotOurs::Outside)));
+        Places {
+            of_pull: lines.collect(),
+            ..Places::default()
+        }
     }
 
     fn is_inside(&self, place: &Place) -> bool {
