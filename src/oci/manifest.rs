@@ -670,7 +670,8 @@ impl ImageManifest {
             return Ok(None);
         }
         let is_doubtful = is_hidden || other_layer.is_some();
-        let claims = self.claims_to_be_image() && !is_doubtful;
+        let claims =
+            self.claims_to_be_image() && other_layer.is_none() && (is_unpacked || !is_hidden);
         let digest = self.config.digest.clone();
         let read = match ImageConfig::parse(config) {
             Ok(read) => read,
@@ -819,23 +820,50 @@ mod tests {
         }
     }
 
+    fn told(
+        media_type: &str,
+        layers: &str,
+        config: &str,
+        listed: Option<&str>,
+    ) -> Result<Option<String>, String> {
+        let text = manifest(&format!(r#","layers":[{layers}]"#)).replacen(
+            r#"{"digest""#,
+            &format!(r#"{{"mediaType":"{media_type}","digest""#),
+            1,
+        );
+        let Manifest::Image(image) = parse(&text, None).unwrap() else {
+            panic!("an image manifest");
+        };
+        let listed = listed.map(|listed| listed.parse().unwrap());
+        image
+            .image(config.as_bytes(), listed.as_ref())
+            .map(|config| config.map(|config| config.platform.to_string()))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Others run it by its digest, whatever is wrong with its config.
+    #[test]
+    fn what_says_that_it_is_an_image_is_not_hidden_by_its_config() {
+        let layer = |media_type: &str| {
+            format!(r#"{{"mediaType":"{media_type}","digest":"{EMPTY}","size":1}}"#)
+        };
+        let oci = MediaType::OCI_CONFIG;
+        let unknown = Some("unknown/unknown");
+        for config in [
+            "null",
+            r#"{"a":1,"a":2}"#,
+            r#"{"history":null,"History":[]}"#,
+        ] {
+            let image = layer("application/vnd.oci.image.layer.v1.tar");
+            let error = told(oci.as_str(), &image, config, unknown).unwrap_err();
+            assert!(error.contains("cannot be used"), "{config}: {error}");
+            let attestation = layer("application/vnd.in-toto+json");
+            assert_eq!(told(oci.as_str(), &attestation, config, unknown), Ok(None));
+        }
+    }
+
     #[test]
     fn an_image_is_told_from_manifest_and_config() {
-        let told = |media_type: &str, layers: &str, config: &str, listed: Option<&str>| {
-            let text = manifest(&format!(r#","layers":[{layers}]"#)).replacen(
-                r#"{"digest""#,
-                &format!(r#"{{"mediaType":"{media_type}","digest""#),
-                1,
-            );
-            let Manifest::Image(image) = parse(&text, None).unwrap() else {
-                panic!("an image manifest");
-            };
-            let listed = listed.map(|listed| listed.parse().unwrap());
-            image
-                .image(config.as_bytes(), listed.as_ref())
-                .map(|config| config.map(|config| config.platform.to_string()))
-                .map_err(|error| error.to_string())
-        };
         let oci = MediaType::OCI_CONFIG;
         let layer = format!(
             r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{EMPTY}","size":1}}"#
