@@ -123,7 +123,8 @@ impl Client {
             place: redirect::shown_without_login(url),
         }));
         let connection = self.connection().await?;
-        let parsed = Url::parse(url).ok().filter(|parsed| {
+        let parsed = Url::parse(url).ok().map(redirect::without_login);
+        let parsed = parsed.filter(|parsed| {
             parsed.scheme() == "https"
                 || (parsed.scheme() == "http"
                     && (is_loopback(parsed) || connection.guard.may_be_plain(parsed)))

@@ -195,9 +195,9 @@ mod tests {
         }
         let login = "https://user:hunter2@mirror.test";
         let error = login.parse::<Mirror>().unwrap_err().to_string();
-        assert!(error.starts_with("\"…@mirror.test\""), "{error}");
+        assert!(error.starts_with("\"https://…@mirror.test\""), "{error}");
         let error = login.parse::<Mirrors>().unwrap_err().to_string();
-        assert!(error.starts_with("\"…@mirror.test\""), "{error}");
+        assert!(error.starts_with("\"https://…@mirror.test\""), "{error}");
     }
 
     #[test]

@@ -16,9 +16,11 @@ pub(super) fn location(response: &Response) -> Option<Url> {
     matches!(url.scheme(), "https" | "http").then_some(url)
 }
 
-/// The URL that an answer names.
+/// The URL that an answer names, as far as it is sent.
 pub(super) fn named(response: &Response, name: &str) -> Option<Url> {
-    response.url().join(name).ok().map(without_login)
+    let mut url = without_login(response.url().join(name).ok()?);
+    url.set_fragment(None);
+    Some(url)
 }
 
 /// A URL without a login in it: whom to show one, the user says and no registry.
@@ -31,8 +33,10 @@ pub(super) fn without_login(mut url: Url) -> Url {
 
 /// What should be a URL, without a login that may be in it, to be shown.
 pub(super) fn shown_without_login(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
+    let (before, rest) = text.split_at(text.find("//").map_or(0, |at| at + 2));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{before}…{}", &rest[at..]),
         None => text.to_owned(),
     }
 }
@@ -55,4 +59,23 @@ pub(super) fn elsewhere(mut sent: Request, response: &Response) -> Option<Reques
     }
     *sent.url_mut() = next;
     Some(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_login_is_shown_and_all_else_is() {
+        for (text, shown) in [
+            ("https://user:pw@host/a@b", "https://…@host/a@b"),
+            ("https://user:p@w@host", "https://…@host"),
+            ("https://host/a@b?last=a@b", "https://host/a@b?last=a@b"),
+            ("//user:pw@host/x", "//…@host/x"),
+            ("user:pw@host", "…@host"),
+            ("/v2/a/b", "/v2/a/b"),
+        ] {
+            assert_eq!(shown_without_login(text), shown);
+        }
+    }
 }

@@ -177,13 +177,8 @@ impl Client {
             retry,
         } = self.refusal(what, response).await;
         let is_upload = matches!(what, Subject::Upload(_));
-        // Some do not say what it is that they do not find.
-        let may_be_upload = |code: &OciErrorCode| {
-            matches!(
-                code,
-                OciErrorCode::BlobUploadUnknown | OciErrorCode::Other(_)
-            )
-        };
+        // The others are of the upload, or of nothing that the spec has, such as Distribution's of another server's state.
+        let is_repository = codes.contains(&OciErrorCode::NameUnknown);
         let what = what.clone();
         Err(if let Some(proxy) = proxy {
             RegistryError::Proxy {
@@ -193,7 +188,7 @@ impl Client {
                 detail,
                 retry,
             }
-        } else if is_upload && code == StatusCode::NOT_FOUND && codes.iter().all(may_be_upload) {
+        } else if is_upload && code == StatusCode::NOT_FOUND && !is_repository {
             RegistryError::UploadGone { what, host, detail }
         } else if is_own && code == StatusCode::NOT_FOUND {
             RegistryError::NotFound {

@@ -68,7 +68,7 @@ fn a_foreign_layer_comes_from_its_url_with_no_credentials() {
         "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
         "digest": digest(&layer),
         "size": layer.len(),
-        "urls": [format!("http://{}/layer", elsewhere.host())],
+        "urls": [format!("http://user:hunter2@{}/layer", elsewhere.host())],
     });
     let content = Content::default().finish(&[descriptor]);
     let root = content.digest.clone();

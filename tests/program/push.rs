@@ -866,6 +866,11 @@ fn an_upload_that_is_gone_begins_anew() {
         (1, ""),
         (1, "<html>not here</html>"),
         (1, r#"{"errors":[{"code":"UPLOAD_EXPIRED","message":""}]}"#),
+        // Distribution's, where another server has made the upload's state.
+        (
+            1,
+            r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"invalid secret"}]}"#,
+        ),
         (usize::MAX, unknown),
     ] {
         let shallow = Shallow::pull(&origin.host(), &image);
