@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::inventory::{Database, Inventory, JavaArchives, System};
+use super::inventory::{Database, Inventory, JavaArchives, Package, System};
 use super::preset::{Advisories, AnswerError};
 use super::traces::{PackageDatabase, is_java_archive};
 use super::trouble::{DatabaseOf, Trouble, and_more};
+use super::versions::UNRELEASED;
 
 impl Inventory {
     /// What a database lacks to say something about the image.
@@ -52,20 +53,34 @@ impl Inventory {
         troubles
     }
 
-    /// What a database has something about, but in no version that the scanner can compare.
+    /// What a database has something about, but in no version that the scanner can compare, and what is to be said of that
+    /// which has none at all.
     pub(super) fn not_compared(
         &self,
         advisories: &dyn Advisories,
-    ) -> Result<Option<Trouble>, AnswerError> {
+    ) -> Result<(Option<Trouble>, Option<String>), AnswerError> {
         let passed_over = advisories.passed_over(&self.packages);
         let passed_over = passed_over.map_err(AnswerError::Database)?;
-        let first = passed_over.first();
-        Ok(first.map(|package| Trouble::VersionNotCompared {
+        let version = |package: &Package| package.version.clone().filter(|v| v != UNRELEASED);
+        let (named, unnamed): (Vec<&Package>, Vec<&Package>) = passed_over
+            .into_iter()
+            .partition(|package| version(package).is_some());
+        let trouble = named.first().map(|package| Trouble::VersionNotCompared {
             package: package.name.clone(),
-            version: package.version.clone(),
+            version: version(package).unwrap_or_default(),
             path: package.path.clone(),
-            more: passed_over.len() as u64 - 1,
-        }))
+            more: named.len() as u64 - 1,
+        });
+        let note = unnamed.first().map(|package| {
+            let path = package.path.as_deref();
+            format!(
+                "nothing was compared with what is known against {}{}{}, because no version is told",
+                package.name,
+                path.map(|path| format!(" in {path}")).unwrap_or_default(),
+                and_more(unnamed.len() as u64 - 1)
+            )
+        });
+        Ok((trouble, note))
     }
 
     /// Why nothing can be said about the image, whatever a database has.

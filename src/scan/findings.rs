@@ -87,7 +87,8 @@ impl Findings {
         findings.sort();
         findings.dedup();
         let mut troubles = inventory.not_covered(advisories);
-        troubles.extend(inventory.not_compared(advisories)?);
+        let (not_compared, unversioned) = inventory.not_compared(advisories)?;
+        troubles.extend(not_compared);
         troubles.extend(inventory.troubles(base, advisories));
         troubles.sort();
         Ok(Findings {
@@ -101,7 +102,7 @@ impl Findings {
             looked_at: inventory.looked_at(),
             kinds: BTreeSet::from([FindingKind::Vulnerability]),
             troubles,
-            notes: inventory.notes(),
+            notes: inventory.notes().into_iter().chain(unversioned).collect(),
             findings,
         })
     }

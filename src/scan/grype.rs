@@ -27,6 +27,7 @@ use super::preset::{
 use super::sqlite::{MAGIC, all, open};
 use super::stage::link;
 use super::traces::JAVA_ARCHIVES;
+use super::versions::Versions;
 
 /// The file of a database, as grype calls it.
 pub const DATABASE: &str = "vulnerability.db";
@@ -421,6 +422,7 @@ impl From<ReportMatch> for Match {
 
 /// What a database is about.
 struct GrypeDatabase {
+    file: PathBuf,
     database: Database,
     has_any: bool,
     /// Whether there are advisories by the names of the NVD.
@@ -473,6 +475,7 @@ impl GrypeDatabase {
             connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let built = built.parse::<DateTime<FixedOffset>>().ok();
         let mut read = GrypeDatabase {
+            file: file.to_owned(),
             database: Database {
                 schema: schema.into(),
                 built: built.map(|built| built.to_utc()).filter(is_real),
@@ -635,6 +638,35 @@ impl Advisories for GrypeDatabase {
             kind => kind,
         };
         self.ecosystems.contains(ecosystem) || (self.has_cpes && !BY_NAME.contains(&kind))
+    }
+
+    fn versions(&self, kind: &str) -> Versions {
+        match kind {
+            "gem" => Versions::ruby_on_platform(),
+            "go-module" => Versions::released(),
+            "python" => Versions::python(),
+            _ => Versions::any(),
+        }
+    }
+
+    fn names(&self, kind: &str) -> io::Result<BTreeSet<String>> {
+        let query = "SELECT lower(ecosystem), name FROM packages";
+        let names = open(&self.file).and_then(|connection| {
+            all(&connection, query, |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })
+        });
+        let names = names.map_err(io::Error::other)?.into_iter();
+        let of_kind = names.filter(|(ecosystem, _)| ecosystem == kind);
+        Ok(of_kind.map(|(_, name)| self.spelled(kind, &name)).collect())
+    }
+
+    fn spelled(&self, kind: &str, name: &str) -> String {
+        let name = name.to_lowercase();
+        match kind {
+            "python" => name.replace(['_', '.'], "-"),
+            _ => name,
+        }
     }
 
     fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool {

@@ -30,6 +30,7 @@ pub mod traces;
 mod trivy;
 pub mod trouble;
 pub mod verdict;
+mod versions;
 pub mod vex;
 
 pub use child::{Itself, supervise};

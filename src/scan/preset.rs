@@ -16,6 +16,7 @@ use super::inventory::{Database, JavaArchives, Package, Scanner, System, known};
 use super::osv_scanner::OsvScanner;
 use super::stage::link;
 use super::trivy::Trivy;
+use super::versions::Versions;
 
 /// How many characters of a description stand for it.
 const TITLE: usize = 100;
@@ -179,11 +180,42 @@ pub trait Advisories {
     /// Whether there are advisories of packages of a language, in the scanner's words.
     fn covers_language(&self, kind: &str) -> bool;
 
+    /// The versions of packages of a kind that the scanner compares with those of advisories.
+    fn versions(&self, kind: &str) -> Versions {
+        let _ = kind;
+        Versions::any()
+    }
+
+    /// The names of packages of a kind that there are advisories of, as `spelled` has them.
+    fn names(&self, kind: &str) -> io::Result<BTreeSet<String>> {
+        let _ = kind;
+        Ok(BTreeSet::new())
+    }
+
+    /// A name in the spelling in which those of packages of a kind are compared.
+    fn spelled(&self, kind: &str, name: &str) -> String {
+        let _ = kind;
+        name.to_lowercase()
+    }
+
     /// Those of these packages that there are advisories of, and that the scanner passes over all the same, because it cannot
     /// compare their versions.
     fn passed_over<'a>(&self, packages: &'a [Package]) -> io::Result<Vec<&'a Package>> {
-        let _ = packages;
-        Ok(Vec::new())
+        let mut by_kind: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
+        for package in packages.iter().filter(|package| !package.of_system) {
+            by_kind.entry(&package.kind).or_default().push(package);
+        }
+        let mut passed_over = Vec::new();
+        for (kind, mut packages) in by_kind {
+            let versions = self.versions(kind);
+            packages.retain(|package| !versions.has(package.version.as_deref()));
+            if !packages.is_empty() {
+                let names = self.names(kind)?;
+                packages.retain(|package| names.contains(&self.spelled(kind, &package.name)));
+                passed_over.extend(packages);
+            }
+        }
+        Ok(passed_over)
     }
 
     /// Whether two systems have the same advisories.

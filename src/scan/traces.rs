@@ -694,9 +694,11 @@ impl Form {
                 struct List {
                     packages: Vec<IgnoredAny>,
                 }
-                return match strict::read::<List>(bytes) {
-                    Ok(List { packages }) if packages.is_empty() => Said::Nothing,
-                    // Before Composer 2 it was a list alone.
+                // Before Composer 2 it was a list alone.
+                let packages = strict::read::<Vec<IgnoredAny>>(bytes)
+                    .or_else(|_| strict::read::<List>(bytes).map(|list| list.packages));
+                return match packages {
+                    Ok(packages) if packages.is_empty() => Said::Nothing,
                     _ => Said::Unreadable,
                 };
             }

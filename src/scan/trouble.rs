@@ -101,9 +101,8 @@ pub enum Trouble {
     VersionNotCompared {
         /// The package's name.
         package: String,
-        /// Its version, if it has any.
-        #[serde(with = "known")]
-        version: Option<String>,
+        /// Its version.
+        version: String,
         /// Where it is.
         #[serde(with = "known")]
         path: Option<String>,
@@ -297,11 +296,7 @@ impl std::fmt::Display for Trouble {
                 path,
                 more,
             } => {
-                f.write_str("the database has advisories of ")?;
-                match version {
-                    Some(version) => write!(f, "{package} {version}")?,
-                    None => write!(f, "{package} without a version")?,
-                }
+                write!(f, "the database has advisories of {package} {version}")?;
                 if let Some(path) = path {
                     write!(f, " in {path}")?;
                 }

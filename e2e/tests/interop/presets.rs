@@ -637,10 +637,14 @@ fn odd_packages() -> Vec<Odd> {
         ),
         all(
             "no packages of PHP",
-            vec![whole().file(
-                "app/vendor/composer/installed.json",
-                r#"{"packages": [], "dev": false}"#,
-            )],
+            vec![
+                whole()
+                    .file(
+                        "app/vendor/composer/installed.json",
+                        r#"{"packages": [], "dev": false}"#,
+                    )
+                    .file("old/vendor/composer/installed.json", "[]"),
+            ],
             &[],
         ),
         apart(
@@ -948,6 +952,57 @@ fn what_trivy_cannot_compare_with_anything_is_told() {
     let said = judged(&[&trivy], &[]).stdout;
     let line = "cannot be trusted: the database has advisories of left-pad latest in app/node_modules/left-pad/package.json and 1 more, and the scanner cannot compare its version with theirs [version-not-compared]";
     assert!(said.lines().any(|found| found == line), "{said}");
+}
+
+#[test]
+fn what_grype_cannot_compare_with_anything_is_told() {
+    let Some(grype) = Scanner::grype(&ADVISORIES) else {
+        return;
+    };
+    let (path, text) = wheel("Jinja2", "2004d");
+    let layer = whole().file(&path, &text);
+    assert_eq!(grype.troubles(&[layer]), ["version-not-compared"]);
+    let said = judged(&[&grype], &[]).stdout;
+    assert!(
+        said.contains("has advisories of Jinja2 2004d in "),
+        "{said}"
+    );
+}
+
+/// Most programs of Go whose build was told no version are of good images.
+#[test]
+fn what_says_no_version_is_told_and_is_no_trouble() {
+    let own = advisory("go::Made Up", "example.org/own", "CVE-2099-0017");
+    let advisories = [&ADVISORIES[..], &[own]].concat();
+    for scanner in [
+        Scanner::trivy(&advisories, &[]),
+        Scanner::grype(&advisories),
+    ] {
+        let Some(scanner) = scanner else {
+            continue;
+        };
+        let source = scanner.user.path("own");
+        fs::create_dir(&source).expect("can be made");
+        fs::write(source.join("go.mod"), "module example.org/own\n").expect("can be written");
+        fs::write(source.join("main.go"), "package main\n\nfunc main() {}\n")
+            .expect("can be written");
+        let built = Command::new("go")
+            .args(["build", "-buildvcs=false", "-o", "program", "."])
+            .current_dir(&source)
+            .status();
+        assert!(built.expect("Go can be run").success());
+        let program = fs::read(source.join("program")).expect("can be read");
+        let layer = with_bytes(whole(), "usr/bin/own", &program);
+        assert_eq!(scanner.troubles(&[layer]), [""; 0]);
+        let findings = read(&scanner.user.path("f.json"));
+        let note = "nothing was compared with what is known against example.org/own in ";
+        assert!(
+            findings["notes"][0]
+                .as_str()
+                .is_some_and(|found| found.starts_with(note)),
+            "{findings}"
+        );
+    }
 }
 
 #[test]

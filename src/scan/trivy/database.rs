@@ -1,6 +1,6 @@
 //! Its databases, and what they are about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use crate::oci::strict;
 use crate::oci::time::Time;
-use crate::scan::inventory::{Database, Package, System};
+use crate::scan::inventory::{Database, System};
 use crate::scan::preset::{Advisories, AnswerError};
 use crate::scan::sqlite::open;
+use crate::scan::versions::Versions;
 
 use super::bolt::Buckets;
-use super::versions::Versions;
 
 /// The form of databases of advisories that it reads.
 const DATABASE_SCHEMA: u64 = 2;
@@ -71,25 +71,6 @@ impl TrivyDatabase {
         let prefix = format!("{ecosystem}::");
         let all = self.buckets.names();
         all.filter(move |name| name.starts_with(&prefix))
-    }
-
-    /// The packages of an ecosystem that there are advisories of, by names in one spelling.
-    fn packages_of(&self, ecosystem: &str) -> io::Result<BTreeSet<String>> {
-        let mut packages = BTreeSet::new();
-        for bucket in self.of_ecosystem(ecosystem) {
-            let names = Buckets::keys_in(&self.file, &[bucket])?;
-            packages.extend(names.iter().map(|name| spelling(ecosystem, name)));
-        }
-        Ok(packages)
-    }
-}
-
-/// A name as Trivy compares it: it makes more of case for some ecosystems, in which no two packages differ in that alone.
-fn spelling(ecosystem: &str, name: &str) -> String {
-    let name = name.to_lowercase();
-    match ecosystem {
-        "pip" => name.replace('_', "-"),
-        _ => name,
     }
 }
 
@@ -150,23 +131,32 @@ impl Advisories for TrivyDatabase {
         self.of_ecosystem(ecosystem(kind)).next().is_some()
     }
 
-    fn passed_over<'a>(&self, packages: &'a [Package]) -> io::Result<Vec<&'a Package>> {
-        let mut by_ecosystem: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
-        for package in packages.iter().filter(|package| !package.of_system) {
-            let ecosystem = ecosystem(&package.kind);
-            by_ecosystem.entry(ecosystem).or_default().push(package);
+    fn versions(&self, kind: &str) -> Versions {
+        match ecosystem(kind) {
+            "maven" => Versions::any(),
+            "bitnami" | "npm" => Versions::semantic(),
+            "pip" => Versions::python(),
+            "rubygems" => Versions::ruby(),
+            _ => Versions::like_semantic(),
         }
-        let mut passed_over = Vec::new();
-        for (ecosystem, mut packages) in by_ecosystem {
-            let versions = Versions::of(ecosystem);
-            packages.retain(|package| !versions.has(package.version.as_deref()));
-            if !packages.is_empty() {
-                let known = self.packages_of(ecosystem)?;
-                packages.retain(|package| known.contains(&spelling(ecosystem, &package.name)));
-                passed_over.extend(packages);
-            }
+    }
+
+    fn names(&self, kind: &str) -> io::Result<BTreeSet<String>> {
+        let mut all = BTreeSet::new();
+        for bucket in self.of_ecosystem(ecosystem(kind)) {
+            let names = Buckets::keys_in(&self.file, &[bucket])?;
+            all.extend(names.iter().map(|name| self.spelled(kind, name)));
         }
-        Ok(passed_over)
+        Ok(all)
+    }
+
+    /// It makes more of case for some ecosystems, in which no two packages differ in that alone.
+    fn spelled(&self, kind: &str, name: &str) -> String {
+        let name = name.to_lowercase();
+        match ecosystem(kind) {
+            "pip" => name.replace('_', "-"),
+            _ => name,
+        }
     }
 
     fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool {

@@ -7,7 +7,6 @@ mod bolt;
 mod database;
 mod list;
 mod report;
-mod versions;
 
 use std::collections::BTreeSet;
 use std::io;

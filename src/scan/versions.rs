@@ -1,0 +1,166 @@
+//! The versions that scanners can compare with those of advisories. One that they cannot, they pass over without a word.
+
+use regex_automata::meta::Regex;
+
+/// What Go calls the version of what it built of no release.
+pub(super) const UNRELEASED: &str = "(devel)";
+
+/// Of ecosystems that have none of their own (aquasecurity/go-version, version).
+const LIKE_SEMANTIC: &str = r"^v?[0-9]+(\.[0-9]+)*(-[0-9]+[0-9A-Za-z\-~]*(\.[0-9A-Za-z\-~]+)*|-?[A-Za-z\-~]+[0-9A-Za-z\-~]*(\.[0-9A-Za-z\-~]+)*)?(\+[0-9A-Za-z\-~]+(\.[0-9A-Za-z\-~]+)*)?$";
+/// Semantic Versioning 2.0.0.
+const SEMANTIC: &str = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$";
+/// Python's (PEP 440, appendix B).
+const PYTHON: &str = r"(?i)^[\t\n\f\r ]*v?([0-9]+!)?[0-9]+(\.[0-9]+)*([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?([0-9]+)?)?(-[0-9]+|[-_.]?(post|rev|r)[-_.]?([0-9]+)?)?([-_.]?dev[-_.]?([0-9]+)?)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?[\t\n\f\r ]*$";
+/// Ruby's (`Gem::Version`).
+const RUBY: &str =
+    r"^[\t\n\f\r ]*([0-9]+(\.[0-9a-zA-Z]+)*(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)?[\t\n\f\r ]*$";
+/// The same, with the platform of the machine that a gem is for, such as `x86_64-linux`.
+const RUBY_ON_PLATFORM: &str =
+    r"^[\t\n\f\r ]*[0-9]+(\.[0-9a-zA-Z]+)*(-[0-9A-Za-z_.-]+)?[\t\n\f\r ]*$";
+
+/// Versions that are compared; none of them is empty.
+pub struct Versions {
+    pattern: Option<Regex>,
+    /// The part whose numbers must be of 64 bits.
+    numbers: fn(&str) -> &str,
+}
+
+impl Versions {
+    /// All that there are.
+    pub(super) fn any() -> Self {
+        Versions {
+            pattern: None,
+            numbers: |_| "",
+        }
+    }
+
+    /// Those of Semantic Versioning.
+    pub(super) fn semantic() -> Self {
+        Self::new(SEMANTIC, release)
+    }
+
+    /// Those that are much like them.
+    pub(super) fn like_semantic() -> Self {
+        Self::new(LIKE_SEMANTIC, release)
+    }
+
+    /// Python's.
+    pub(super) fn python() -> Self {
+        Self::new(PYTHON, |version| {
+            version.split('+').next().unwrap_or_default()
+        })
+    }
+
+    /// Ruby's.
+    pub(super) fn ruby() -> Self {
+        Self::new(RUBY, |_| "")
+    }
+
+    /// Ruby's, which may have the platform behind them.
+    pub(super) fn ruby_on_platform() -> Self {
+        Self::new(RUBY_ON_PLATFORM, |_| "")
+    }
+
+    /// All but those of what Go built of no release.
+    pub(super) fn released() -> Self {
+        Self::new(r"^[^(]", |_| "")
+    }
+
+    fn new(pattern: &str, numbers: fn(&str) -> &str) -> Self {
+        let pattern = Regex::new(pattern).expect("it is a pattern");
+        Versions {
+            pattern: Some(pattern),
+            numbers,
+        }
+    }
+
+    /// Whether this one is among them.
+    pub(super) fn has(&self, version: Option<&str>) -> bool {
+        version.is_some_and(|version| {
+            let mut numbers = (self.numbers)(version).split(|c: char| !c.is_ascii_digit());
+            let is_small = |number: &str| number.is_empty() || number.parse::<u64>().is_ok();
+            let pattern = self.pattern.as_ref();
+            pattern.is_none_or(|pattern| pattern.is_match(version)) && numbers.all(is_small)
+        })
+    }
+}
+
+/// What is before the name of what comes before the release.
+fn release(version: &str) -> &str {
+    let end = version.trim_start_matches('v');
+    let end = end.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    &version[..version.len() - end.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_the_ecosystem_writes_them() {
+        for (versions, compared, not) in [
+            (
+                Versions::semantic(),
+                &["1.0.0", "1.0.0-beta.1+build.5"][..],
+                &[
+                    "latest",
+                    "1.0",
+                    "v1.0.0",
+                    "1.0.0.1",
+                    "01.0.0",
+                    "*",
+                    "1.0.18446744073709551616",
+                ][..],
+            ),
+            (
+                Versions::python(),
+                &[
+                    "2.11.2",
+                    "1!2.0rc1.post2.dev3",
+                    "1.0.0+ubuntu0.1",
+                    "1.0-ALPHA-1",
+                    " 1.0\n",
+                    "1.0+20181231235959999999999",
+                ],
+                &[
+                    "latest",
+                    "2004d",
+                    "1.0-ubuntu1",
+                    "1.0.0~rc1",
+                    "0.dev-x",
+                    "\u{a0}1.0",
+                    "1.0.post99999999999999999999",
+                ],
+            ),
+            (
+                Versions::ruby(),
+                &["1.0", "1.0.0.pre1", "2.0-java"],
+                &["latest", "v1.0", "1.0+x"],
+            ),
+            (
+                Versions::ruby_on_platform(),
+                &["1.0", "1.16.2-x86_64-linux-gnu"],
+                &["latest", "v1.0", "1.0.0_beta", ""],
+            ),
+            (
+                Versions::like_semantic(),
+                &[
+                    "v1.2.3",
+                    "1.22",
+                    "v0.0.0-20260101000000-0123456789ab",
+                    "1.2.3+incompatible",
+                ],
+                &["(devel)", "master", "go1.22", "", "99999999999999999999.0"],
+            ),
+            (Versions::any(), &["latest", "1.0.Final"], &[]),
+        ] {
+            for version in compared {
+                assert!(versions.has(Some(version)), "{version}");
+            }
+            for version in not {
+                assert!(!versions.has(Some(version)), "{version}");
+            }
+            assert!(!versions.has(None));
+        }
+    }
+}
