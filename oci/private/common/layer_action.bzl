@@ -116,10 +116,10 @@ the link leads, as a Dockerfile's `COPY` has it.""",
     "metadata": attr.string_dict(
         doc = """Dict of pattern to what all paths that match it are given, in archives too: words of mtree(5), such as
 `"mode=0640 uid=33 gname=www-data"`, of `mode` in octal, `uid`, `gid`, `uname`, `gname` and `time` in seconds since 1970. In a
-pattern `*` and `?` stand for what is in one component, `**` for components, and `[ab]` and `{a,b}` for choices. A later
-pattern counts before an earlier one. One that nothing matches is an error. A directory that is there only because something is
-in it is meant by its own path alone, and a hard link has what it is another name of. `uid` without `uname` drops an archive's
-name, and `gid` its group's.""",
+pattern `*` stands for what is in one component and `?` for a byte of it, `**` for components, `[ab]` for a choice of bytes and
+`{a,b}` of texts. A later pattern counts before an earlier one. One that nothing matches is an error. A directory that is there
+only because something is in it is meant by its own path alone, and a hard link has what it is another name of. `uid` without
+`uname` drops an archive's name, and `gid` its group's.""",
     ),
     "mode": attr.string(
         doc = """The mode of all regular files, in octal. By default executables and what is in directories have
