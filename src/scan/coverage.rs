@@ -7,7 +7,7 @@ use super::inventory::{Database, Inventory, JavaArchives, Package, System};
 use super::preset::{Advisories, AnswerError};
 use super::traces::{PackageDatabase, is_java_archive};
 use super::trouble::{DatabaseOf, Trouble, and_more};
-use super::versions::UNRELEASED;
+use super::versions::is_none;
 
 impl Inventory {
     /// What a database lacks to say something about the image.
@@ -61,7 +61,8 @@ impl Inventory {
     ) -> Result<(Option<Trouble>, Option<String>), AnswerError> {
         let passed_over = advisories.passed_over(&self.packages);
         let passed_over = passed_over.map_err(AnswerError::Database)?;
-        let version = |package: &Package| package.version.clone().filter(|v| v != UNRELEASED);
+        let version =
+            |package: &Package| package.version.clone().filter(|version| !is_none(version));
         let (named, unnamed): (Vec<&Package>, Vec<&Package>) = passed_over
             .into_iter()
             .partition(|package| version(package).is_some());

@@ -643,7 +643,6 @@ impl Advisories for GrypeDatabase {
     fn versions(&self, kind: &str) -> Versions {
         match kind {
             "gem" => Versions::ruby_on_platform(),
-            "go-module" => Versions::released(),
             "python" => Versions::python(),
             _ => Versions::any(),
         }

@@ -2,9 +2,6 @@
 
 use regex_automata::meta::Regex;
 
-/// What Go calls the version of what it built of no release.
-pub(super) const UNRELEASED: &str = "(devel)";
-
 /// Of ecosystems that have none of their own (aquasecurity/go-version, version).
 const LIKE_SEMANTIC: &str = r"^v?[0-9]+(\.[0-9]+)*(-[0-9]+[0-9A-Za-z\-~]*(\.[0-9A-Za-z\-~]+)*|-?[A-Za-z\-~]+[0-9A-Za-z\-~]*(\.[0-9A-Za-z\-~]+)*)?(\+[0-9A-Za-z\-~]+(\.[0-9A-Za-z\-~]+)*)?$";
 /// Semantic Versioning 2.0.0.
@@ -61,11 +58,6 @@ impl Versions {
         Self::new(RUBY_ON_PLATFORM, |_| "")
     }
 
-    /// All but those of what Go built of no release.
-    pub(super) fn released() -> Self {
-        Self::new(r"^[^(]", |_| "")
-    }
-
     fn new(pattern: &str, numbers: fn(&str) -> &str) -> Self {
         let pattern = Regex::new(pattern).expect("it is a pattern");
         Versions {
@@ -76,6 +68,7 @@ impl Versions {
 
     /// Whether this one is among them.
     pub(super) fn has(&self, version: Option<&str>) -> bool {
+        let version = version.filter(|version| !is_none(version));
         version.is_some_and(|version| {
             let mut numbers = (self.numbers)(version).split(|c: char| !c.is_ascii_digit());
             let is_small = |number: &str| number.is_empty() || number.parse::<u64>().is_ok();
@@ -83,6 +76,11 @@ impl Versions {
             pattern.is_none_or(|pattern| pattern.is_match(version)) && numbers.all(is_small)
         })
     }
+}
+
+/// Whether this is a word for no version: Go's for what was built of no release, and syft's.
+pub(super) fn is_none(version: &str) -> bool {
+    matches!(version, "(devel)" | "UNKNOWN")
 }
 
 /// What is before the name of what comes before the release.
@@ -152,7 +150,7 @@ mod tests {
                 ],
                 &["(devel)", "master", "go1.22", "", "99999999999999999999.0"],
             ),
-            (Versions::any(), &["latest", "1.0.Final"], &[]),
+            (Versions::any(), &["latest", "1.0.Final"], &["UNKNOWN"]),
         ] {
             for version in compared {
                 assert!(versions.has(Some(version)), "{version}");
