@@ -207,8 +207,8 @@ pub(crate) struct PullArgs {
     output: PathBuf,
     #[command(flatten)]
     selection: SelectionArgs,
-    /// If it is an artifact, write its blobs as files into this directory, which is made anew: by their titles, or
-    /// else by their media types, and archives unpacked beside.
+    /// If it is an artifact, write its blobs as files into this directory, which must be empty or not there: by their
+    /// titles, or else by their media types, and archives unpacked beside.
     #[arg(long, value_name = "DIR")]
     files: Option<PathBuf>,
     /// Write what was pulled, as JSON, to this file.

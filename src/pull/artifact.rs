@@ -64,7 +64,7 @@ impl PulledArtifact {
     }
 }
 
-/// Writes the files into the directory `output`, which is made anew. The store has the blobs, which were `placed`
+/// Writes the files into the directory `output`, which must be empty or not there. The store has the blobs, which were `placed`
 /// before.
 ///
 /// An archive that cannot be unpacked is a file alone.
@@ -74,8 +74,8 @@ pub(super) fn write_files(
     placed: impl Fn(&Descriptor) -> Result<PathBuf, LayoutError>,
     output: &Path,
 ) -> Result<PulledArtifact, PullError> {
-    if output.exists() {
-        io_failed("remove", output, fs::remove_dir_all(output))?;
+    if fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(PullError::NotEmpty(output.to_owned()));
     }
     io_failed("make", output, fs::create_dir_all(output))?;
     let mut pulled = PulledArtifact::of(artifact);

@@ -67,6 +67,9 @@ pub enum PullError {
         /// What is wrong with it.
         source: BadImage,
     },
+    /// What is in the directory for an artifact's files may be somebody's.
+    #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]
+    NotEmpty(PathBuf),
     /// An artifact's blobs cannot be files.
     #[error("the artifact {digest} cannot be used")]
     Artifact {

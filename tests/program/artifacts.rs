@@ -114,7 +114,8 @@ fn its_blobs_are_files_and_its_archives_directories() {
     assert_eq!(artifact["artifactType"], KIND);
     assert_eq!(artifact["files"][0]["directory"], "db");
     assert_eq!(summary["images"], Value::Array(Vec::new()));
-    // Once more, into the same directory, with nothing from the registry.
+    // Once more, with nothing from the registry.
+    fs::remove_dir_all(user.path("out/files")).expect("can be removed");
     assert_eq!(pull(&user, &reference).0, files);
     // And by another user, who was brought it.
     user.run(&["store", "export", "--output", "store.tar", &reference])
@@ -245,6 +246,18 @@ fn what_is_not_unpacked_is_told() {
         "{}",
         told.stderr
     );
+}
+
+#[test]
+fn files_of_others_stay_where_an_artifacts_are_to_be() {
+    let (_registry, reference) = serve(&[(Some("a"), "a/y", b"1".to_vec())]);
+    let user = new_user();
+    fs::create_dir(user.path("mine")).expect("can be made");
+    fs::write(user.path("mine/thesis.txt"), "mine").expect("can be written");
+    user.run(&["pull", &reference, "--output=o", "--files=mine"])
+        .failed(&["mine is not empty: name a directory that is empty"]);
+    let mine = fs::read_to_string(user.path("mine/thesis.txt"));
+    assert_eq!(mine.expect("is there"), "mine");
 }
 
 #[test]
