@@ -480,6 +480,16 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
     let mut unscanned = Vec::new();
     if let Some(index) = &args.index {
         let index = Manifest::parse(&read(index)?, None)?;
+        let entries = index.blobs().into_iter().map(|(_, entry)| entry);
+        for Descriptor {
+            digest, media_type, ..
+        } in entries.filter(|entry| entry.is_disguised())
+        {
+            let media_type = media_type.as_str();
+            say(format_args!(
+                "not scanned: {digest}, which is listed as {media_type:?} and no manifest"
+            ))?;
+        }
         for image in without_verdict(index.manifests(), &verdicts) {
             let platform = image.platform.as_ref();
             let name = platform.map_or_else(|| image.digest.to_string(), Platform::to_string);

@@ -15,7 +15,7 @@ use crate::oci::manifest::{ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE,
 use crate::oci::platform::Platform;
 use crate::oci::walk::Walk;
 use crate::rootfs::check_entries;
-use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, read_layer};
+use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, holds_archive, read_layer};
 use crate::text::chain;
 
 use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, read_marker};
@@ -253,17 +253,11 @@ impl Verifier<'_> {
         }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
-            let platform = entry.platform.as_ref();
-            if let Some(platform) = platform {
+            if let Some(platform) = &entry.platform {
                 self.check_platform(&entry.digest, platform);
             }
-            let media_type = &entry.media_type;
-            if !entry.is_manifest()
-                && !media_type.is_schema_1()
-                && (media_type.is_empty()
-                    || platform.is_some_and(|platform| !platform.is_unknown()))
-            {
-                let media_type = media_type.as_str();
+            if entry.is_disguised() {
+                let media_type = entry.media_type.as_str();
                 let problem = format!(
                     "it is listed as {media_type:?}, which is no manifest's: some tools take it for an image all the same"
                 );
@@ -434,9 +428,12 @@ impl Verifier<'_> {
                     );
                     self.add(FaultKind::Odd, subject, problem);
                 }
+                let root = self.root;
+                let holds_archive =
+                    |layer: &Descriptor| holds_archive(&root.join(layer.digest.blob_path()));
                 // What is none for how it is listed alone is told of that.
                 if config.is_none()
-                    && image.is_run_by_podman(&bytes)
+                    && image.is_run_by_podman(&bytes, holds_archive)
                     && matches!(image.image(&bytes, None), Ok(None))
                 {
                     let problem =

@@ -73,7 +73,9 @@ impl ImageConfig {
         if bytes.len() as u64 > MAX_CONFIG_SIZE {
             return Err(ConfigError::Size(bytes.len() as u64));
         }
-        let (document, folded) = read_noting::<Document>(bytes)?;
+        // Go reads `null` as an object without members.
+        let (document, folded) = read_noting::<Option<Document>>(bytes)?;
+        let document = document.unwrap_or_default();
         let rootfs = document.rootfs.unwrap_or_default();
         if !["", "layers"].contains(&rootfs.kind.as_str()) {
             return Err(ConfigError::Rootfs(rootfs.kind));
@@ -114,7 +116,7 @@ impl ImageConfig {
     /// then finds what runtimes find.
     pub(crate) fn parse_members(bytes: &[u8]) -> Result<(Self, Map<String, Value>), ConfigError> {
         let config = Self::parse(bytes)?;
-        let mut members = read(bytes)?;
+        let mut members = read::<Option<_>>(bytes)?.unwrap_or_default();
         respell(&mut members, &config.folded);
         Ok((config, members))
     }
@@ -342,5 +344,7 @@ mod tests {
         assert!(!members.contains_key("rootfS"));
         assert_eq!(members["unknown"], json!({"Os": 1, "os": 2}));
         assert!(ImageConfig::parse(br#"{"config":null,"rootfs":null,"os":null}"#).is_ok());
+        let (nothing, members) = ImageConfig::parse_members(b"null").unwrap();
+        assert!(nothing.platform.is_unknown() && members.is_empty());
     }
 }

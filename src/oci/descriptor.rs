@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::platform::Platform;
 
+/// The longest media type: a type and a subtype of 127 characters each (RFC 6838, 4.2).
+const MAX_MEDIA_TYPE: usize = 255;
+
 /// The media type of a content, in the OCI image spec's names or in Docker's schema 2 names: at most 255
 /// printable ASCII characters; none where it is not told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,7 +24,13 @@ impl TryFrom<String> for MediaType {
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
         let fits = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-        if name.len() > 255 || !name.bytes().all(fits) {
+        let length = name.len();
+        if length > MAX_MEDIA_TYPE {
+            return Err(format!(
+                "a media type has {length} bytes, more than the limit of {MAX_MEDIA_TYPE},"
+            ));
+        }
+        if !name.bytes().all(fits) {
             return Err(format!("{name:?} is not a media type"));
         }
         Ok(MediaType(Cow::Owned(name)))
@@ -388,6 +397,13 @@ impl Descriptor {
         matches!(self.media_type.kind(), Kind::Index | Kind::Manifest)
     }
 
+    /// Whether an entry of an index is no manifest by its media type, and some take it for an image all the same, at least by
+    /// its digest: it is listed for a platform, be it an unknown one, or without a media type.
+    pub fn is_disguised(&self) -> bool {
+        let is_listed_so = self.platform.is_some() || self.media_type.is_empty();
+        !self.is_manifest() && !self.media_type.is_schema_1() && is_listed_so
+    }
+
     /// The same without what is said of the content: its media type, digest and size.
     #[must_use]
     pub(crate) fn bare(&self) -> Self {
@@ -482,5 +498,12 @@ mod tests {
             let error = media_type(bad).unwrap_err().to_string();
             assert!(error.contains("is not a media type"), "{error}");
         }
+        let longest = "a".repeat(255);
+        assert!(media_type(&longest).is_ok());
+        let error = media_type(&format!("{longest}a")).unwrap_err().to_string();
+        assert!(
+            error.contains("256 bytes, more than the limit of 255"),
+            "{error}"
+        );
     }
 }

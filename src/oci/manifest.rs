@@ -92,8 +92,13 @@ impl std::fmt::Display for Oddity {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// Not JSON, or a required property is missing or malformed.
-    #[error("it is not valid JSON of a manifest")]
-    Json(#[from] serde_json::Error),
+    #[error("it is not valid JSON of {document}")]
+    Json {
+        /// What it should be.
+        document: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// Docker's schema 1, which has no digests of its config.
     #[error(
         "it has schemaVersion {0}: only schemaVersion 2 is supported, so push the image again with a current tool"
@@ -160,7 +165,14 @@ impl Manifest {
         if bytes.len() as u64 > MAX_MANIFEST_SIZE {
             return Err(ManifestError::Size(bytes.len() as u64));
         }
-        let (document, folded) = read_noting::<Document>(bytes)?;
+        let (document, folded) =
+            read_noting::<Document>(bytes).map_err(|source| ManifestError::Json {
+                document: match expected.map(MediaType::kind) {
+                    Some(Kind::Index) => "an image index",
+                    _ => "a manifest",
+                },
+                source,
+            })?;
         if let Some(version) = document.schema_version
             && version != 2
         {
@@ -637,11 +649,16 @@ impl ImageManifest {
     }
 
     /// Whether podman runs it, though this is no image by [`ImageManifest::image`]. Signatures and attestations, whose configs
-    /// name no system, have nothing that can be unpacked.
-    pub(crate) fn is_run_by_podman(&self, config: &[u8]) -> bool {
+    /// name no system, have nothing that can be unpacked, which `holds_archive` tells of a layer.
+    pub(crate) fn is_run_by_podman(
+        &self,
+        config: &[u8],
+        holds_archive: impl FnMut(&Descriptor) -> bool,
+    ) -> bool {
         let is_unnamed =
             || ImageConfig::parse(config).is_ok_and(|config| config.platform.is_unknown());
-        self.is_podmans() && (self.is_dockers() || !is_unnamed())
+        self.is_podmans()
+            && (self.is_dockers() || !is_unnamed() || self.layers.iter().all(holds_archive))
     }
 
     /// The image's config if this is an image and no artifact: its layers are of file
@@ -849,12 +866,10 @@ mod tests {
         };
         let oci = MediaType::OCI_CONFIG;
         let unknown = Some("unknown/unknown");
-        for config in [
-            "null",
-            r#"{"a":1,"a":2}"#,
-            r#"{"history":null,"History":[]}"#,
-        ] {
-            let image = layer("application/vnd.oci.image.layer.v1.tar");
+        let image = layer("application/vnd.oci.image.layer.v1.tar");
+        let error = told(oci.as_str(), &image, "null", unknown).unwrap_err();
+        assert!(error.contains("does not say for which os"), "{error}");
+        for config in [r#"{"a":1,"a":2}"#, r#"{"history":null,"History":[]}"#] {
             let error = told(oci.as_str(), &image, config, unknown).unwrap_err();
             assert!(error.contains("cannot be used"), "{config}: {error}");
             let attestation = layer("application/vnd.in-toto+json");

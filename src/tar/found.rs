@@ -7,6 +7,7 @@ use crate::files::open_regular;
 use crate::oci::descriptor::Compression;
 
 use super::compression::{decompress_xz, open};
+use super::reader::{BLOCK, is_archive};
 
 /// What files are read through.
 const BUFFER: usize = 256 * 1024;
@@ -52,6 +53,19 @@ pub(crate) fn open_archive<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<
 pub(crate) fn open_archive_file(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
     let file = BufReader::with_capacity(BUFFER, open_regular(path)?);
     Ok(BufReader::with_capacity(BUFFER, open_archive(file)?))
+}
+
+/// Whether a file holds an archive, or what is compressed in a way that cannot be read here.
+pub(crate) fn holds_archive(path: &Path) -> bool {
+    let head = open_archive_file(path).and_then(|file| {
+        let mut head = Vec::new();
+        file.take(BLOCK as u64).read_to_end(&mut head)?;
+        Ok(head)
+    });
+    match head {
+        Ok(head) => is_archive(&head),
+        Err(error) => error.kind() == io::ErrorKind::InvalidData,
+    }
 }
 
 /// The member `data.tar` of a Debian package, whatever follows its name.

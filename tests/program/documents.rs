@@ -593,12 +593,24 @@ fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
             pull(&new_user(), disguised(platform), &[])
                 .failed(&["it is no image, but it is listed for linux/amd64"]);
         }
-        let user = new_user();
         let arm64 = json!({"os": "linux", "architecture": "arm64"});
-        pull(&user, disguised(arm64), &[]).succeeded();
-        assert_eq!(platforms(&user), ["arm64"]);
-        let told = user.run(&["verify", "out"]).succeeded().stderr;
-        assert!(told.contains("which is no manifest's"), "{told}");
+        // Who names its digest runs what is listed for an unknown platform, too.
+        let unknown = json!({"os": "unknown", "architecture": "unknown"});
+        let hidden = |entry: &Value| {
+            let (mut hidden, mut entry) = (entry.clone(), entry.clone());
+            hidden["mediaType"] = other.clone();
+            hidden["platform"] = unknown.clone();
+            entry["platform"] = arm64.clone();
+            vec![hidden, entry]
+        };
+        let hidden = index(hidden, &json!({"schemaVersion": 2}));
+        for content in [disguised(arm64.clone()), hidden] {
+            let user = new_user();
+            pull(&user, content, &[]).succeeded();
+            assert_eq!(platforms(&user), ["arm64"]);
+            let told = user.run(&["verify", "out"]).succeeded().stderr;
+            assert!(told.contains("which is no manifest's"), "{told}");
+        }
     }
 }
 
@@ -1062,7 +1074,11 @@ fn the_files_of_a_layout_are_read_in_one_way() {
     };
     user.run(&["verify", "layout"]).succeeded();
     change("index.json", r#""Manifests":[]"#).failed(&["index.json", "\"Manifests\""]);
-    change("index.json", r#""x":{"a":1,"a":2}"#).failed(&["index.json", "\"a\""]);
+    change("index.json", r#""x":{"a":1,"a":2}"#).failed(&[
+        "index.json",
+        "valid JSON of an image index",
+        "\"a\"",
+    ]);
     change("oci-layout", r#""imagelayoutversion":"1.0.0""#).failed(&["oci-layout"]);
     let marker = r#"{"imagelayoutversion":"1.0.0"}"#;
     fs::write(layout.join("oci-layout"), marker).expect("can be written");
@@ -1760,6 +1776,32 @@ fn an_artifact_that_some_run_is_told() {
     .succeeded();
     let told = user.run(&["verify", "out"]).succeeded().stderr;
     assert!(told.contains("podman runs it all the same"), "{told}");
+
+    // What an attestation has is no archive, unless it is none.
+    for (config, layer, is_told) in [
+        ("{}", tar_of("f", "evil"), true),
+        ("null", gzip(&tar_of("f", "evil")), true),
+        (
+            r#"{"os":"unknown","architecture":"unknown"}"#,
+            tar_of("f", "evil"),
+            true,
+        ),
+        ("{}", b"{\"predicate\":{}}".to_vec(), false),
+        ("null", gzip(b"{}"), false),
+    ] {
+        let mut image = Content::default();
+        let layer = image.add("application/vnd.in-toto+json", layer);
+        let config = image.add(CONFIG, config.as_bytes().to_vec());
+        let manifest = manifest_of(&config, &[layer]).to_string();
+        let user = new_user();
+        pull(&user, image.with_root(MANIFEST, manifest.into_bytes()), &[]).succeeded();
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        assert_eq!(
+            told.contains("podman runs it all the same"),
+            is_told,
+            "{told}"
+        );
+    }
 
     // containerd and crane take the first entry that names no other platform.
     let (mut image, artifact) = content(same, |text| {

@@ -679,9 +679,11 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
             "platform": {"os": os, "architecture": architecture},
         })
     };
+    let mut hidden = entry("3", "unknown", "unknown");
+    hidden["mediaType"] = json!("application/json");
     let index = json!({
         "schemaVersion": 2, "mediaType": INDEX,
-        "manifests": [entry("1", "linux", "arm64"), entry("2", "unknown", "unknown")],
+        "manifests": [entry("1", "linux", "arm64"), entry("2", "unknown", "unknown"), hidden],
     });
     fs::write(user.path("index.json"), index.to_string()).expect("can be written");
     let show = |more: &[&str]| {
@@ -709,6 +711,8 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
     let line = "not scanned: linux/arm64, which platforms of the pull leaves out";
     assert!(lines(&ran).contains(&line), "{}", ran.stdout);
     assert!(!ran.stdout.contains("unknown"), "{}", ran.stdout);
+    let line = "which is listed as \"application/json\" and no manifest";
+    assert!(ran.stdout.contains(line), "{}", ran.stdout);
 }
 
 /// Writes a script that writes `report` where a scanner's report is wanted.
