@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use oci_client::errors::{OciEnvelope, OciErrorCode};
+use oci_client::errors::OciErrorCode;
 use reqwest::StatusCode;
+use serde::Deserialize as _;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -98,7 +99,8 @@ pub enum RegistryError {
     },
     /// Not there.
     #[error(
-        "{what}: not found in {host}/{repository}{detail}; check the repository's name, and the tag or digest"
+        "{what}: not found in {host}/{repository}{detail}; {advice}",
+        advice = .what.advice_where_missing()
     )]
     NotFound {
         /// What was asked for.
@@ -587,40 +589,61 @@ impl NoObject {
                 line: error.line(),
                 column: error.column(),
             }),
-            Err(_) => Some(NoObject::NoJson(error_detail(body))),
+            Err(_) => Some(NoObject::NoJson(ErrorBody::of(body).detail)),
         }
     }
 }
 
 /// The longest text of an error's body that is shown, in characters.
 const MAX_DETAIL: usize = 300;
+/// How many of its errors are.
+const MAX_ERRORS: usize = 3;
 
-/// What an error's body says in the words of the distribution spec.
-#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
-pub(super) fn error_codes(body: &[u8]) -> Vec<OciErrorCode> {
-    let envelope = serde_json::from_slice::<OciEnvelope>(body);
-    let errors = envelope.into_iter().flat_map(|envelope| envelope.errors);
-    errors.map(|error| error.code).collect()
+/// What the body of an answer that is an error says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ErrorBody {
+    /// In the words of the distribution spec ("Error Codes").
+    pub(super) codes: Vec<OciErrorCode>,
+    /// For people, with a separator before it, or nothing.
+    pub(super) detail: String,
 }
 
-/// What an error's body says (distribution spec, "Error Codes"), or what a person would read of a page, with a
-/// separator before it.
-#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
-pub(super) fn error_detail(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<OciEnvelope>(body) {
-        Ok(envelope) => envelope
-            .errors
-            .iter()
-            .take(3)
-            .map(|error| {
-                let code = serde_json::to_value(&error.code).ok();
-                let code = code.as_ref().and_then(Value::as_str).unwrap_or_default();
-                format!("{code} {}", error.message).trim().to_owned()
-            })
-            .collect::<Vec<_>>()
-            .join("; "),
-        Err(_) => said_by(body),
-    };
+impl ErrorBody {
+    #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
+    pub(super) fn of(body: &[u8]) -> Self {
+        let Ok(said) = serde_json::from_slice::<Value>(body) else {
+            return ErrorBody {
+                codes: Vec::new(),
+                detail: detail(&text_of_page(body)),
+            };
+        };
+        let errors = said.get("errors").and_then(Value::as_array);
+        let errors = errors.map(Vec::as_slice).unwrap_or_default();
+        let codes = errors.iter().filter_map(|error| error.get("code"));
+        let words = errors.iter().map(|error| {
+            let parts = ["code", "message"].map(|key| error.get(key).and_then(Value::as_str));
+            let parts: Vec<_> = parts.into_iter().flatten().collect();
+            parts.join(" ").trim().to_owned()
+        });
+        let words = words.filter(|words| !words.is_empty()).take(MAX_ERRORS);
+        let words: Vec<_> = words.collect();
+        // Under a key that others use.
+        let keys = ["error_description", "message", "details", "detail", "error"];
+        let other = keys.iter().find_map(|key| said.get(key)?.as_str());
+        ErrorBody {
+            codes: codes
+                .filter_map(|code| OciErrorCode::deserialize(code).ok())
+                .collect(),
+            detail: match words.as_slice() {
+                [] => detail(other.unwrap_or_default()),
+                words => detail(&words.join("; ")),
+            },
+        }
+    }
+}
+
+/// As much of a text as a message has room for, with a separator before it.
+fn detail(text: &str) -> String {
     let text = shown(&text.chars().take(MAX_DETAIL).collect::<String>());
     // The message goes on after it.
     match text.trim_end_matches('.') {
@@ -629,14 +652,8 @@ pub(super) fn error_detail(body: &[u8]) -> String {
     }
 }
 
-/// What a body in another form says: the text of a page, or a word under a key that others use.
-#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
-fn said_by(body: &[u8]) -> String {
-    if let Ok(value) = serde_json::from_slice::<Value>(body) {
-        let keys = ["error_description", "message", "details", "detail", "error"];
-        let said = keys.iter().find_map(|key| value.get(key)?.as_str());
-        return said.unwrap_or_default().to_owned();
-    }
+/// What a person would read of a page.
+fn text_of_page(body: &[u8]) -> String {
     let Ok(text) = str::from_utf8(body) else {
         return String::new();
     };
@@ -660,14 +677,36 @@ mod tests {
 
     #[test]
     fn shows_what_a_registry_says_without_control_characters() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway."}]}"#;
-        assert_eq!(error_detail(body), ": DENIED no \\u{1b}[31mway");
-        let page =
-            b"<html><head><title>403 Forbidden</title></head>\r\n<body>no\x1b[2J way</body></html>";
-        assert_eq!(error_detail(page), ": 403 Forbidden no\\u{1b}[2J way");
-        assert_eq!(error_detail(b"<html>"), "");
-        let said = br#"{"details":"incorrect username or password"}"#;
-        assert_eq!(error_detail(said), ": incorrect username or password");
+        for (body, told) in [
+            (
+                r#"{"errors":[{"code":"DENIED","message":"no \u001b[31mway."}]}"#,
+                ": DENIED no \\u{1b}[31mway",
+            ),
+            (
+                "<html><head><title>403 Forbidden</title></head>\r\n<body>no\x1b[2J way</body></html>",
+                ": 403 Forbidden no\\u{1b}[2J way",
+            ),
+            ("<html>", ""),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                ": incorrect username or password",
+            ),
+            (
+                r#"{"errors":[{"code":"DENIED","message":null}]}"#,
+                ": DENIED",
+            ),
+            (r#"{"errors":[{"code":7,"message":"busy"}]}"#, ": busy"),
+            (r#"{"errors":[7,{"code":"A"},{"code":"B"}]}"#, ": A; B"),
+            (r#"{"errors":null,"message":"no"}"#, ": no"),
+            (r#"{"errors":[]}"#, ""),
+            ("[1]", ""),
+        ] {
+            assert_eq!(ErrorBody::of(body.as_bytes()).detail, told, "{body}");
+        }
+        let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":null},{"code":"X"}]}"#;
+        let codes = ErrorBody::of(body).codes;
+        let other = OciErrorCode::Other("X".to_owned());
+        assert_eq!(codes, [OciErrorCode::NameUnknown, other]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 use super::authorization::authorized;
 use super::body::authority;
 use super::connection::Connection;
-use super::error::{error_codes, error_detail};
+use super::error::ErrorBody;
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.
@@ -236,8 +236,7 @@ impl Client {
         let is_own = self.is_own(response.url()).await.unwrap_or(false);
         let retry = Retry::of(status, response.headers());
         let body = self.read(what, response, MAX_SMALL).await;
-        let body = body.unwrap_or_default();
-        let mut detail = error_detail(&body);
+        let ErrorBody { codes, mut detail } = ErrorBody::of(&body.unwrap_or_default());
         if status == StatusCode::TOO_MANY_REQUESTS {
             detail.push_str("; wait");
             if is_own {
@@ -252,7 +251,7 @@ impl Client {
             host,
             status: HttpStatus(status),
             detail,
-            codes: error_codes(&body),
+            codes,
             retry,
         }
     }

@@ -70,6 +70,16 @@ impl Subject {
             None => request,
         }
     }
+
+    /// What to do where it is not there.
+    pub(super) fn advice_where_missing(&self) -> &'static str {
+        match self {
+            Subject::Blob(_) | Subject::ForeignBlob(_) | Subject::MountedBlob(_) => {
+                "its manifest names it, so the image is not whole there: push it again, or take it from elsewhere"
+            }
+            _ => "check the repository's name, and the tag or digest",
+        }
+    }
 }
 
 impl fmt::Display for Subject {
