@@ -8,6 +8,7 @@ use crate::oci::reference::Scheme;
 use crate::text::chain;
 
 use super::challenge::{Challenge, Challenges};
+use super::connection::Connection;
 use super::token::Asked;
 use super::{Backoff, Client, Credential, RegistryError, Retry, Subject};
 
@@ -28,8 +29,8 @@ pub(super) struct Authorization {
     found: Option<Credential>,
     /// Whether the credential was shown to the registry or to its token service.
     shown: bool,
-    /// What was asked for, and the token service was too busy to give: who asks next waits for it.
-    owed: Option<Challenges>,
+    /// What an answer of this status asked for, and the token service was too busy to give: who asks next waits for it.
+    owed: Option<(Challenges, StatusCode)>,
     /// What `/v2/` asks for, if it was asked.
     support: Option<Challenges>,
     /// What was asked for and could not be met.
@@ -81,7 +82,8 @@ impl Client {
             if met.as_ref() == Some(&challenges) {
                 return Ok(response);
             }
-            match self.answer(generation, &challenges, &response).await? {
+            let status = response.status();
+            match self.answer(generation, &challenges, status).await? {
                 Some(renewed) => (generation, auth) = renewed,
                 None => return Ok(response),
             }
@@ -97,21 +99,23 @@ impl Client {
             ((known.generation, known.auth.clone()), known.owed.clone())
         };
         Ok(match owed {
-            Some(challenges) => self.authorize(now.0, &challenges).await?.unwrap_or(now),
+            Some((challenges, status)) => {
+                let met = self.answer(now.0, &challenges, status).await?;
+                met.unwrap_or(now)
+            }
             None => now,
         })
     }
 
-    /// As [`Client::authorize`], of the challenges of a response. Who forbids says itself why; what was not to be had is told
-    /// with it.
+    /// As [`Client::authorize`]. Who forbids says itself why; what was not to be had is told with it.
     pub(super) async fn answer(
         &self,
         generation: u64,
         challenges: &Challenges,
-        response: &Response,
+        status: StatusCode,
     ) -> Result<Option<(u64, RegistryAuth)>, RegistryError> {
-        match self.authorize(generation, challenges).await {
-            Err(error) if response.status() == StatusCode::FORBIDDEN && !error.is_transient() => {
+        match self.authorize(generation, challenges, status).await {
+            Err(error) if status == StatusCode::FORBIDDEN && !error.is_transient() => {
                 self.authorization.lock().await.refusal = Some(chain(&error));
                 Ok(None)
             }
@@ -188,6 +192,13 @@ impl Client {
         Ok(keychain.find(&self.repository, scheme).await?)
     }
 
+    /// Whether there is a login that is not shown, because it is filed for TLS, which is not spoken.
+    fn withholds_login(&self) -> bool {
+        let is_plain = |connection: &Connection| connection.base.scheme() == "http";
+        self.connection.get().is_some_and(is_plain)
+            && self.options.keychain.has_for_tls(&self.repository)
+    }
+
     async fn holds_credential(&self) -> Result<bool, RegistryError> {
         let mut known = self.authorization.lock().await;
         if let Some(held) = known.held {
@@ -199,12 +210,13 @@ impl Client {
         Ok(held)
     }
 
-    /// Meets the strongest of `challenges` that can be met, unless another request has done so since
-    /// `generation`. `None` when there is nothing to offer.
-    pub(super) async fn authorize(
+    /// Meets the strongest of `challenges`, which an answer of this status has, that can be met, unless another request has done
+    /// so since `generation`. `None` when there is nothing to offer.
+    async fn authorize(
         &self,
         generation: u64,
         challenges: &Challenges,
+        status: StatusCode,
     ) -> Result<Option<(u64, RegistryAuth)>, RegistryError> {
         let mut known = self.authorization.lock().await;
         if known.generation != generation {
@@ -227,7 +239,7 @@ impl Client {
                     continue;
                 }
                 Err(error) => {
-                    known.owed = Some(challenges.clone());
+                    known.owed = Some((challenges.clone(), status));
                     return Err(error);
                 }
                 Ok(met) => met,
@@ -320,6 +332,11 @@ impl Client {
     ) -> String {
         let registry = self.repository.registry();
         let repository = self.repository.path();
+        if !held && self.withholds_login() {
+            return format!(
+                "the login for https://{registry} is shown with TLS alone, and {registry} is spoken to without: log in with `docker login {registry}`"
+            );
+        }
         if !held {
             return format!(
                 "no credentials were found for {registry}: log in with `docker login {registry}`, or check the repository's name"

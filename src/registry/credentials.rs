@@ -188,6 +188,16 @@ impl Keychain {
         }
         Ok(None)
     }
+
+    /// Whether a file has a login for a repository of a registry that is spoken to with TLS. No helper is asked.
+    pub(super) fn has_for_tls(&self, repository: &Repository) -> bool {
+        let has = |path: &PathBuf| {
+            let file = AuthFile::parse(path, &fs::read(path).ok()?).ok()?;
+            file.find(repository, Scheme::Https).ok()?
+        };
+        let mut found = self.files.iter().filter_map(has);
+        found.any(|found| matches!(found, Found::Credential(_)))
+    }
 }
 
 /// What Docker or podman wrote into one file.

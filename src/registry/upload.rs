@@ -367,7 +367,8 @@ impl Client {
             && let Some(challenges) = self.challenges(&response, &auth).await?
         {
             // Who is refused with a token has no right, and is not to be told that the token service was busy.
-            match self.answer(generation, &challenges, &response).await {
+            let answered = self.answer(generation, &challenges, response.status());
+            match answered.await {
                 Err(error) if error.is_transient() => {}
                 met => drop(met?),
             }

@@ -562,6 +562,45 @@ fn who_forbids_says_why() {
     ]);
 }
 
+/// The same where the token service is busy at first.
+#[test]
+fn who_forbids_says_why_though_its_token_service_was_busy() {
+    for status in [429, 503] {
+        let registry = registry(image(), move |seen, host| {
+            if seen.path.starts_with("/token") {
+                let refused = Answer::new(401, r#"{"details": "not here"}"#);
+                let busy = Answer::new(status, "busy").header("Retry-After", "0");
+                return Some([busy, refused][seen.earlier.min(1)].clone());
+            }
+            let said = r#"{"errors":[{"code":"DENIED","message":"quota exceeded"}]}"#;
+            Some(Answer::new(403, said).header("WWW-Authenticate", bearer(host)))
+        });
+        pull(&with_login(&registry.host()), &registry.host()).failed(&[
+            "(403 Forbidden): DENIED quota exceeded; what it asks for is not to be had",
+            "401 Unauthorized: not here",
+        ]);
+    }
+}
+
+/// A login under an `https://` URL, as some tools file it.
+#[test]
+fn a_login_that_is_for_tls_alone_is_told_of_where_none_is_spoken() {
+    let bare = |_: &Seen, _: &str| Some(refusal(401, &[]));
+    let by_token = |seen: &Seen, host: &str| {
+        let is_token = seen.path.starts_with("/token");
+        let challenges = [bearer(host)];
+        Some(refusal(401, if is_token { &[] } else { &challenges }))
+    };
+    for registry in [registry(image(), bare), registry(image(), by_token)] {
+        let host = registry.host();
+        let user = with_login(&format!("https://{host}"));
+        pull(&user, &host).failed(&[&format!(
+            "the login for https://{host} is shown with TLS alone, and {host} is spoken to without: log in with `docker login {host}`"
+        )]);
+        assert!(registry.seen().iter().all(|seen| shown(seen).is_empty()));
+    }
+}
+
 /// Whatever is wrong with what it asks for.
 #[test]
 fn who_forbids_is_told_with_why_its_challenge_is_not_met() {
