@@ -337,14 +337,16 @@ pub enum RegistryError {
         next: String,
     },
     /// A list without end.
-    #[error("{what}: {host} sends more than {limit} pages, or too many entries")]
+    #[error("{what}: {host} sends more than {pages} pages, or {entries} entries")]
     Pages {
         /// What was asked for.
         what: Subject,
         /// Whom.
         host: String,
-        /// The limit.
-        limit: usize,
+        /// The limit of pages.
+        pages: usize,
+        /// The limit of entries of all pages.
+        entries: usize,
     },
     /// A redirect to where everybody may listen.
     #[error("{what}: {host} redirects from https to http: it is not followed")]
@@ -418,15 +420,7 @@ impl RegistryError {
             | RegistryError::Access { .. }
             | RegistryError::AccessElsewhere { .. }
             | RegistryError::NotFound { .. } => true,
-            RegistryError::Status { status, .. } => !matches!(
-                status.0,
-                StatusCode::REQUEST_TIMEOUT
-                    | StatusCode::TOO_MANY_REQUESTS
-                    | StatusCode::INTERNAL_SERVER_ERROR
-                    | StatusCode::BAD_GATEWAY
-                    | StatusCode::SERVICE_UNAVAILABLE
-                    | StatusCode::GATEWAY_TIMEOUT
-            ),
+            RegistryError::Status { retry, .. } => *retry == Retry::Never,
             _ => false,
         }
     }

@@ -9,6 +9,7 @@ use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
+use super::body::authority;
 use super::{Client, RegistryError, Subject, redirect};
 
 /// Pages of one list; more are taken for an attack.
@@ -83,7 +84,8 @@ impl Client {
         Err(RegistryError::Pages {
             what,
             host: self.host(),
-            limit: MAX_PAGES,
+            pages: MAX_PAGES,
+            entries: MAX_ENTRIES,
         })
     }
 
@@ -105,10 +107,11 @@ impl Client {
         what: &Subject,
         response: Response,
     ) -> Result<Vec<Descriptor>, RegistryError> {
+        let host = authority(response.url());
         let read = self.read_as(what, response, MAX_MANIFEST_SIZE, ImageIndex::parse);
         let index = read.await?.map_err(|source| RegistryError::List {
             what: what.clone(),
-            host: self.host(),
+            host,
             source,
         })?;
         Ok(index.manifests.iter().map(Descriptor::bare).collect())

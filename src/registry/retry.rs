@@ -35,11 +35,14 @@ pub enum Retry {
 impl Retry {
     /// Whether an answer that is an error may be another one later.
     pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Self {
-        let passes = status.is_server_error()
-            || matches!(
-                status,
-                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-            );
+        let passes = match status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+            // What it cannot do now it cannot do later.
+            StatusCode::NOT_IMPLEMENTED
+            | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+            | StatusCode::NETWORK_AUTHENTICATION_REQUIRED => false,
+            status => status.is_server_error(),
+        };
         if !passes {
             return Retry::Never;
         }

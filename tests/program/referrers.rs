@@ -2,7 +2,9 @@
 
 use oci_pull_all_support::layout::index_json;
 use oci_pull_all_support::referrers::{Repository, SBOM, SIGNATURE, bare, list_of, pull};
-use oci_pull_all_support::{Answer, Faulty, INDEX, Identity, MANIFEST, Seen, blobs, digest, text};
+use oci_pull_all_support::{
+    Answer, Content, Faulty, INDEX, Identity, MANIFEST, Seen, blobs, digest, text,
+};
 use serde_json::json;
 
 use crate::new_user;
@@ -98,6 +100,16 @@ fn lists_that_lie() {
     fails(repository, &["referrers of", "index"], |_, _| {
         Answer::new(200, "[]").header("Content-Type", INDEX)
     });
+    // Who sent it is named, and not who led there.
+    let other = Faulty::start(Content::default(), |_, _| {
+        Answer::new(200, "[]").header("Content-Type", INDEX)
+    });
+    let named = format!("what {} sent is not an image index", other.host());
+    let target = format!("http://{}/list", other.host());
+    let (repository, _) = Repository::signed();
+    fails(repository, &[&named], move |_, _| {
+        Answer::new(307, "").header("Location", target.clone())
+    });
     let (repository, _) = Repository::signed();
     fails(repository, &["referrers of", "403"], |_, _| {
         Answer::new(403, "{}")
@@ -131,9 +143,11 @@ fn lists_that_lie() {
         );
     }
     let (repository, _) = Repository::signed();
-    fails(repository, &["more than 100 pages"], |seen, answer| {
-        answer.header("Link", format!("<{}x>; rel=\"next\"", seen.path))
-    });
+    fails(
+        repository,
+        &["more than 100 pages, or 10000 entries"],
+        |seen, answer| answer.header("Link", format!("<{}x>; rel=\"next\"", seen.path)),
+    );
 }
 
 /// What takes TLS away before a registry does not always tell it.
