@@ -14,7 +14,7 @@ use oci_pull_all::pins::{BazelError, PinError};
 use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
-use oci_pull_all::registry::{Reason, RegistryError};
+use oci_pull_all::registry::{CredentialError, Reason, RegistryError, Retry};
 use oci_pull_all::rootfs::ChangedParent;
 use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
@@ -97,8 +97,24 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
     } else if let Some(error) = find::<PullError>(error) {
         match error {
             PullError::Registry(error) => of_registry(error),
+            PullError::Store(StoreError::Digest { .. }) => WRONG_ANSWER,
+            PullError::Store(StoreError::Size { .. }) | PullError::Sizes { .. } => WRONG_SIZE,
             PullError::Store(error) => of_store(error),
-            _ => "",
+            PullError::Manifest { .. }
+            | PullError::Image { .. }
+            | PullError::Artifact { .. }
+            | PullError::Walk(_) => ": have it made and pushed anew, or pull another digest",
+            PullError::Referrers(_) => {
+                ": have that removed from the registry, or set referrers = False (without --referrers)"
+            }
+            // Theirs name a file or directory of this machine, or say what to do.
+            PullError::Layout(_)
+            | PullError::Io(_)
+            | PullError::NotEmpty(_)
+            | PullError::Platform { .. }
+            | PullError::NoImage { .. }
+            // Its cause says it.
+            | PullError::Foreign { .. } => "",
         }
     } else if let Some(error) = find::<PushError>(error) {
         match error {
@@ -158,6 +174,12 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
     })
 }
 
+/// Of what no registry should answer.
+const WRONG_ANSWER: &str =
+    "; if that comes again, who runs that host, or a proxy before it, has to mend it";
+/// Of a size that is another one by the manifest.
+const WRONG_SIZE: &str = "; who pushed the image, or who runs that host, has to mend it";
+
 fn of_registry(error: &RegistryError) -> &'static str {
     match error {
         RegistryError::Transport { why, .. } => match why.reason() {
@@ -182,7 +204,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::Tls => {
                 "; check the host's name and this machine's clock, else who runs the host has to mend it"
             }
-            Reason::Other => "",
+            Reason::Other => WRONG_ANSWER,
         },
         // The library's own last word is about logging in.
         error if error.limits_rate() => ", or name a mirror in OCI_PULL_ALL_MIRRORS",
@@ -193,7 +215,62 @@ fn of_registry(error: &RegistryError) -> &'static str {
         RegistryError::AccessElsewhere { from, .. } if from.starts_with("http:") => {
             ", without plain_http = True (--plain-http) if that has TLS"
         }
-        _ => "",
+        RegistryError::Length { .. } | RegistryError::Short { .. } | RegistryError::Long { .. } => {
+            WRONG_SIZE
+        }
+        RegistryError::NoObject { .. } => {
+            "; if it is the page of a network or a proxy, log in there first, else who runs that host has to mend it"
+        }
+        // It says itself what it does not like.
+        RegistryError::Status {
+            retry: Retry::Never,
+            ..
+        } => "; who runs that host knows why",
+        RegistryError::Status { .. }
+        | RegistryError::UploadGone { .. }
+        | RegistryError::NoLocation { .. }
+        | RegistryError::Changed { .. }
+        | RegistryError::Idle { .. }
+        | RegistryError::TooLarge { .. }
+        | RegistryError::Slow { .. }
+        | RegistryError::Digest { .. }
+        | RegistryError::Coding { .. }
+        | RegistryError::Damaged { .. }
+        | RegistryError::Range { .. }
+        | RegistryError::List { .. }
+        | RegistryError::NextPage { .. }
+        | RegistryError::PageAgain { .. }
+        | RegistryError::Pages { .. }
+        | RegistryError::Unencrypted { .. }
+        | RegistryError::Redirects { .. }
+        | RegistryError::Local { .. } => WRONG_ANSWER,
+        RegistryError::Credential(error) => of_credential(error),
+        RegistryError::Certificates(..) => ": mend or remove the file that is named",
+        // The library says what to do.
+        RegistryError::Access { .. }
+        | RegistryError::AccessElsewhere { .. }
+        | RegistryError::NotFound { .. }
+        | RegistryError::NoRepository { .. }
+        | RegistryError::ReadOnly { .. }
+        | RegistryError::Location { .. }
+        | RegistryError::Token { .. }
+        // Whose bytes they are says it.
+        | RegistryError::Body { .. }
+        // The machine's own.
+        | RegistryError::Client(_) => "",
+    }
+}
+
+fn of_credential(error: &CredentialError) -> &'static str {
+    match error {
+        CredentialError::Read(_) | CredentialError::Json { .. } | CredentialError::Shape(_) => {
+            "; mend it, or name another one by docker_config (--docker-config)"
+        }
+        CredentialError::HelperName { .. } => "; correct it there",
+        CredentialError::HelperFailed { .. } => {
+            "; mend the helper, or take it out of credsStore and credHelpers and log in again"
+        }
+        CredentialError::Auth { .. } | CredentialError::HelperSpawn { .. } => "",
     }
 }
 

@@ -12,6 +12,17 @@ use crate::new_user;
 
 const MEGABYTE: usize = 1 << 20;
 
+/// How it begins what an error says that is to be done.
+const ADVICE: [&str; 7] = [
+    "; check ",
+    "; correct HTTPS_PROXY",
+    ": log in with",
+    ": have it made and pushed anew",
+    " has to mend it",
+    ": push it again",
+    "; who runs that host knows why",
+];
+
 /// A pull of one image from a registry that spoils its answers.
 struct Pull {
     user: User,
@@ -65,6 +76,8 @@ impl Pull {
     fn fails_with(&self, arguments: &[&str], expected: &[&str]) {
         let ran = self.run_with(arguments);
         assert_eq!(ran.stderr.matches("error: ").count(), 1, "{}", ran.stderr);
+        let says_what_to_do = ADVICE.iter().any(|advice| ran.stderr.contains(advice));
+        assert!(says_what_to_do, "{}", ran.stderr);
         ran.failed(&[&[self.image.as_str()], expected].concat());
         assert!(!self.user.path("out/index.json").exists());
         self.user.run(&["store", "verify"]).succeeded();
@@ -325,7 +338,11 @@ fn a_registry_that_stays_busy_is_given_up() {
 
 #[test]
 fn what_cannot_succeed_is_not_tried_again() {
-    for (status, advice) in [(403, "docker login"), (404, "check")] {
+    for (status, advice) in [
+        (403, "docker login"),
+        (404, "so the image is not whole there: push it again"),
+        (501, "501 Not Implemented; who runs that host knows why"),
+    ] {
         let pull = Pull::new(image(), always(move |_, _| Answer::new(status, "{}")));
         pull.fails(&[&pull.layers[0], advice]);
         assert_eq!(pull.registry.count(&pull.layers[0]), 1);
