@@ -45,11 +45,12 @@ impl ParentPath {
     }
 }
 
-/// Bytes that are no text are written as `\xFF`, so that each path has a text of its own.
+/// Bytes that are no text are written as `\xFF`, and a backslash as two, so that each path has a text of its own.
 impl fmt::Display for ParentPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            write!(f, "{}{}", chunk.valid(), chunk.invalid().escape_ascii())?;
+            let text = chunk.valid().replace('\\', r"\\");
+            write!(f, "{text}{}", chunk.invalid().escape_ascii())?;
         }
         Ok(())
     }
@@ -144,5 +145,21 @@ impl Parents {
             .filter(|path| !self.named.contains(*path))
             .map(|path| UnnamedParent::new(path, 0o755, 0, 0))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_has_a_text_of_its_own() {
+        for (path, text) in [
+            (&b"/d\xff"[..], r"/d\xff"),
+            (br"/d\xff", r"/d\\xff"),
+            ("/d\u{ff}".as_bytes(), "/d\u{ff}"),
+        ] {
+            assert_eq!(ParentPath::new(path.to_vec()).to_string(), text);
+        }
     }
 }
