@@ -33,7 +33,8 @@ const RESERVED: [&str; 7] = [
 
 #[derive(Debug, Args)]
 pub(crate) struct ResolveArgs {
-    /// The images and artifacts, by tag: REGISTRY/REPOSITORY[:TAG].
+    /// The images and artifacts: REGISTRY/REPOSITORY[:TAG][@DIGEST]. With a digest, that one is pinned, and a tag beside it
+    /// is told if it points elsewhere by now.
     #[arg(required = true)]
     references: Vec<Reference>,
     #[command(flatten)]
