@@ -21,6 +21,7 @@ use crate::oci::reference::Reference;
 use crate::oci::walk::{Walk, WalkError};
 use crate::store::{Ingest, Store, StoreError};
 use crate::tar::{Archive, Content, TarError};
+use crate::text::named;
 
 /// Why blobs cannot be moved.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,14 @@ pub enum BundleError {
         role: &'static str,
         /// The blob.
         digest: Digest,
+    },
+    /// Some of what an index lists was not pulled.
+    #[error("the store has {image} only in part, without {lacking}")]
+    Part {
+        /// The image.
+        image: String,
+        /// The manifests that it lacks, in words.
+        lacking: String,
     },
     /// The image has no end.
     #[error("the manifests of the image cannot be used")]
@@ -102,8 +111,8 @@ pub struct Imported {
     pub refused: Vec<StoreError>,
 }
 
-/// Writes `images`, all that the store has of them, to the file `output`; with platforms, only the
-/// images for these.
+/// Writes `images`, which must be whole in the store, to the file `output`; with platforms, only the images for
+/// these.
 pub fn export_images(
     store: &Store,
     images: &[Reference],
@@ -142,15 +151,9 @@ fn export_from(
                 digest: digest.clone(),
             });
         };
-        let chosen = if platforms.is_empty() {
-            None
-        } else {
-            Some(choose_below(store, image, &root, platforms)?)
-        };
+        let chosen = choose_below(store, image, &root, platforms)?;
         let wanted = |entry: &Descriptor| {
-            let chosen = chosen.as_ref();
-            entry.media_type.kind() == Kind::Index
-                || chosen.is_none_or(|chosen| chosen.contains(&entry.digest))
+            entry.media_type.kind() == Kind::Index || chosen.contains(&entry.digest)
         };
         let reachable = sources.reachable_of(&root, &wanted);
         blobs.extend(reachable.map_err(|error| match error {
@@ -307,7 +310,7 @@ fn manifest(store: &Store, digest: &Digest) -> Result<Option<(Descriptor, Manife
     Ok(Some((root, manifest)))
 }
 
-/// What is for these platforms: a manifest, or those below an index.
+/// What is for these platforms, or for all if there are none: a manifest, or those below an index. All of it is there.
 fn choose_below(
     store: &Store,
     image: &Reference,
@@ -335,18 +338,26 @@ fn choose_below(
             _ => images.push(descriptor),
         }
     }
-    let chosen = choose(&images, platforms).map_err(|wanted| BundleError::Platform {
-        image: image.to_string(),
-        wanted: Box::new(wanted.clone()),
-    })?;
-    let lacking = chosen
-        .iter()
-        .find(|entry| !store.blob_path(&entry.digest).exists());
-    if let Some(entry) = lacking {
-        return Err(BundleError::Lacks {
+    let chosen = if platforms.is_empty() {
+        images
+    } else {
+        choose(&images, platforms).map_err(|wanted| BundleError::Platform {
             image: image.to_string(),
-            role: "manifest",
-            digest: entry.digest.clone(),
+            wanted: Box::new(wanted.clone()),
+        })?
+    };
+    let is_lacking = |entry: &&Descriptor| !store.blob_path(&entry.digest).exists();
+    let lacking = named(chosen.iter().filter(is_lacking).map(|entry| {
+        let platform = entry
+            .platform
+            .as_ref()
+            .map(|platform| format!(" ({platform})"));
+        format!("{}{}", entry.digest, platform.unwrap_or_default())
+    }));
+    if !lacking.is_empty() {
+        return Err(BundleError::Part {
+            image: image.to_string(),
+            lacking,
         });
     }
     Ok(chosen.into_iter().map(|entry| entry.digest).collect())

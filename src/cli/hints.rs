@@ -128,7 +128,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             BundleError::Write(MergeError::Wrong { .. }) => {
                 ": oci-pull-all store verify removes it, and what else was altered; then pull its image again"
             }
-            BundleError::Lacks { .. } => {
+            BundleError::Lacks { .. } | BundleError::Part { .. } => {
                 ": pull the image first, all of it, or name with --platform what was pulled"
             }
             _ => "",

@@ -39,6 +39,15 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
         let arguments = [&["pull", &debian, "--output"], options].concat();
         user.run(&arguments).succeeded();
     };
+    pull(&["amd64", "--platform", "linux/amd64"]);
+    export(&[&debian]).failed(&[
+        "only in part, without sha256:",
+        "(linux/arm64",
+        "or name with --platform what was pulled",
+    ]);
+    let arm64 = ["--platform", "linux/arm64"];
+    export(&[&[&*debian], &arm64[..]].concat()).failed(&["only in part", "(linux/arm64"]);
+    user.run(&["store", "prune", "--max-size", "0"]).succeeded();
     pull(&["shallow", "--shallow"]);
     export(&[&debian]).failed(&["lacks the layer sha256:", &debian]);
     export(&[&format!("{}1", &debian[..debian.len() - 1])]).failed(&["lacks the manifest"]);
