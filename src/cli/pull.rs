@@ -1,6 +1,7 @@
 //! `pull`, and what all commands that speak to a registry take.
 
 use std::env;
+use std::error::Error;
 use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use oci_pull_all::json::to_json;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::{Reference, Registry, Tag};
 use oci_pull_all::progress::Reporter;
-use oci_pull_all::pull::{self, Pulled, PulledFile, Selection, Upstream};
+use oci_pull_all::pull::{self, DescribedKind, Pulled, PulledFile, Selection, Upstream};
 use oci_pull_all::registry::{
     Certificates, CertificatesError, Client, Keychain, Mirror, Mirrors, MirrorsError, Proxies,
     ProxyError, RegistryOptions,
@@ -207,9 +208,10 @@ pub(crate) struct PullArgs {
     output: PathBuf,
     #[command(flatten)]
     selection: SelectionArgs,
-    /// If it is an artifact, write its blobs as files into this directory, which must be empty or not there: by their
-    /// titles, or else by their media types, and archives unpacked beside.
-    #[arg(long, value_name = "DIR")]
+    /// Write an artifact's blobs as files into this directory, which must be empty or not there: by their titles, or
+    /// else by their media types, and archives unpacked beside. An image has none, which is an error unless --summary
+    /// tells it.
+    #[arg(long, value_name = "DIR", conflicts_with = "shallow")]
     files: Option<PathBuf>,
     /// Write what was pulled, as JSON, to this file.
     #[arg(long, value_name = "FILE")]
@@ -264,6 +266,13 @@ impl PullArgs {
         Ok(Upstream::new(origin, mirrors))
     }
 }
+
+/// An artifact's files were wanted, of what has none.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it is an image and no artifact, so there are no files of it: pull it without --files, and take a file out of its layout by oci-pull-all layout file"
+)]
+struct NoFiles;
 
 /// Names where a site's mirrors come from.
 #[derive(Debug, thiserror::Error)]
@@ -367,14 +376,24 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     };
     let progress = Progress::new(args.transfer.progress);
     let reporter: Arc<dyn Reporter> = Arc::new(progress.clone());
-    let pulled = pull::pull(
-        &upstream,
-        &store,
-        digest,
-        &selection,
-        &args.output,
-        &reporter,
-    )
+    let pulled = async {
+        // Before all of it is fetched.
+        if args.files.is_some() && args.summary.is_none() {
+            let described = pull::describe(&upstream, &store, digest, &selection, &reporter);
+            if let DescribedKind::Images(_) = described.await?.kind {
+                return Err(NoFiles.into());
+            }
+        }
+        let pulled = pull::pull(
+            &upstream,
+            &store,
+            digest,
+            &selection,
+            &args.output,
+            &reporter,
+        );
+        Ok::<_, Box<dyn Error>>(pulled.await?)
+    }
     .await;
     drop(store);
     let removed = if args.no_store {
@@ -382,8 +401,7 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         Ok(())
     };
-    let report =
-        pulled.map_err(|error| Failed("pull", args.reference.to_string(), error.into()))?;
+    let report = pulled.map_err(|error| Failed("pull", args.reference.to_string(), error))?;
     removed.map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
     progress.finish(&describe(&args.reference, &report));
     let files = report
@@ -429,7 +447,7 @@ pub(super) fn time_in_words(elapsed: Duration) -> String {
 }
 
 /// The error for a reference without a digest, with the digest to pin if the registry tells.
-async fn refuse_tag(registry: &Client, reference: &Reference) -> Box<dyn std::error::Error> {
+async fn refuse_tag(registry: &Client, reference: &Reference) -> Box<dyn Error> {
     let tag = reference.tag().cloned().unwrap_or_else(Tag::latest);
     let advice = match registry.resolve(&tag).await {
         Ok((_, digest)) => format!(

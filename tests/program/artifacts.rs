@@ -261,6 +261,25 @@ fn files_of_others_stay_where_an_artifacts_are_to_be() {
 }
 
 #[test]
+fn an_image_has_no_files_which_is_told_to_who_reads_no_summary() {
+    let mut images = Images::default();
+    let digest = images.add_image("app", &[100]);
+    let registry = Registry::with(images);
+    let reference = format!("{}/app@{digest}", registry.host());
+    let user = new_user();
+    let pull = |more: &[&str]| {
+        let pull = ["pull", &reference, "--output=o", "--files=f"];
+        user.run(&[&pull, more].concat())
+    };
+    pull(&[]).failed(&["is an image and no artifact", "without --files"]);
+    pull(&["--no-store"]).failed(&["is an image and no artifact"]);
+    pull(&["--shallow"]).failed(&["cannot be used with"]);
+    assert!(!user.path("o/index.json").exists() && !user.path("f").exists());
+    pull(&["--summary=s"]).succeeded();
+    assert!(!user.path("f").exists());
+}
+
+#[test]
 fn names_of_blobs_without_titles_are_nobody_elses() {
     let blob = |kind: &'static str, content: &str| (None, kind, content.as_bytes().to_vec());
     let (_registry, reference) = serve(&[blob("a/y", "1"), blob("a/y", "2"), blob("a/y-2", "3")]);
