@@ -12,8 +12,8 @@ use super::reader::Archive;
 use crate::io::drain;
 use crate::oci::digest::{Algorithm, HashingWriter};
 
-/// Writes a line for each entry of an archive, in the archive's order. What mtree(5) has no word for is said as other
-/// programs say it: `sha256digest`, and `xattr.NAME` with the value in base64.
+/// Writes a line for each entry of an archive, in the archive's order. mtree(5) has no word for extended attributes:
+/// they are said as go-mtree says and reads them, `xattr.NAME` with the value in base64. libarchive warns of them.
 pub(crate) fn list(mut reader: impl BufRead, writer: &mut impl Write) -> Result<(), TarError> {
     let mut archive = Archive::new(&mut reader);
     let mut list = List::default();
@@ -47,8 +47,6 @@ struct Line {
     path: String,
     inode: usize,
     metadata: String,
-    /// The target of a hard link that leads out of the archive, which mtree(5) has no word for.
-    elsewhere: Option<String>,
 }
 
 /// What has one name or more.
@@ -56,6 +54,8 @@ struct Inode {
     kind: String,
     digest: String,
     names: usize,
+    /// What it is called in hard links, if no entry before these is it: mtree(5) has no word for that.
+    elsewhere: Option<String>,
 }
 
 impl List {
@@ -64,18 +64,17 @@ impl List {
         if self.memory > MAX_MEMORY {
             return Err(TarError::TooMuch);
         }
-        let (known, elsewhere) = match &entry.content {
-            Content::HardLink { target } => match self.names.get(target) {
-                Some(&inode) => (Some(inode), None),
-                None => (None, Some(path(target))),
-            },
-            _ => (None, None),
+        let target = match &entry.content {
+            Content::HardLink { target } => Some(target.clone()),
+            _ => None,
         };
-        let inode = known.unwrap_or_else(|| {
+        let known = target.as_ref().and_then(|target| self.names.get(target));
+        let inode = known.copied().unwrap_or_else(|| {
             self.inodes.push(Inode {
                 kind: kind(&entry.content),
                 digest,
                 names: 0,
+                elsewhere: target.as_deref().map(path),
             });
             self.inodes.len() - 1
         });
@@ -84,8 +83,8 @@ impl List {
             path: path(&entry.path),
             inode,
             metadata: metadata(&entry.metadata),
-            elsewhere,
         });
+        self.names.extend(target.map(|target| (target, inode)));
         self.names.insert(entry.path, inode);
         Ok(())
     }
@@ -99,19 +98,19 @@ impl List {
                 path,
                 inode: at,
                 metadata,
-                elsewhere,
             } = line;
-            if let Some(target) = elsewhere {
-                writeln!(
-                    writer,
-                    "# {path} is a hard link to {target} of a layer below"
-                )?;
-            }
             let Inode {
                 kind,
                 digest,
                 names,
+                elsewhere,
             } = &self.inodes[*at];
+            if let Some(target) = elsewhere {
+                writeln!(
+                    writer,
+                    "# {path} is a hard link to {target}, which no entry before it is"
+                )?;
+            }
             write!(writer, "{path} {kind}")?;
             if *names > 1 {
                 let next = numbers.len() + 1;

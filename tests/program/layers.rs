@@ -1244,8 +1244,10 @@ fn names_of_a_file_have_its_number_in_a_list() {
             &format!("./d type=dir {said}"),
             &format!("./d/b type=file size=2 nlink=2 inode=1 {said} {of_y}"),
             &format!("./d/h type=file size=2 nlink=2 inode=1 {said} {of_y}"),
-            "# ./d/m is a hard link to ./d/l of a layer below",
-            &format!("./d/m type=file {said}"),
+            "# ./d/m is a hard link to ./d/l, which no entry before it is",
+            &format!("./d/m type=file nlink=2 inode=2 {said}"),
+            "# ./d/n is a hard link to ./d/l, which no entry before it is",
+            &format!("./d/n type=file nlink=2 inode=2 {said}"),
             &format!("./d/z type=file size=2 {said} {of_z}"),
         ]
     );
