@@ -1,5 +1,5 @@
-//! Writing below a directory of ours, in which others may have put symlinks: none is followed. And
-//! reading, which follows them, but only to files.
+//! Writing below a directory of ours, in which others may have put symlinks: none is followed. And what follows
+//! them: writing where a user says, and reading, but only to files.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -79,21 +79,21 @@ pub(crate) fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file as a whole or not at all. What was at `path` is replaced.
+/// Writes a file below a directory of ours, as a whole or not at all. What was at `path`, a link too, is replaced.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = WholeFile::begin(path)?;
+    let file = WholeFile::beside(path.to_owned())?;
     file.file().write_all(bytes)?;
     file.finish()
 }
 
-/// Writes a file that is there anew, as a whole or not at all. A link stays one, and what may be done with
-/// the file stays as it was.
-pub(crate) fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let file = WholeFile::begin(&path)?;
+/// Writes what a user wants written, to where [`WholeFile::begin`] finds that it goes. What may be done with a file that is
+/// there stays as it was.
+pub fn write_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = WholeFile::begin(path)?;
     file.file().write_all(bytes)?;
-    let permissions = fs::metadata(&path)?.permissions();
-    file.file().set_permissions(permissions)?;
+    if let Ok(there) = fs::metadata(path) {
+        file.file().set_permissions(there.permissions())?;
+    }
     file.finish()
 }
 
@@ -109,10 +109,7 @@ pub(crate) fn temporary_builder() -> tempfile::Builder<'static, 'static> {
 
 /// A file beside `path`, to be written and then to be given that name.
 pub(crate) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    temporary_builder().tempfile_in(directory.unwrap_or(Path::new(".")))
+    temporary_builder().tempfile_in(directory_of(path))
 }
 
 /// Held by each process that writes files into an output directory, so that what a killed one left can be told from
@@ -161,16 +158,64 @@ impl<'a> Filling<'a> {
 
 /// A file that has its name once all of it is written, and leaves nothing if it never is.
 #[derive(Debug)]
-pub(crate) struct WholeFile<'a> {
+pub(crate) struct WholeFile {
     temporary: NamedTempFile,
-    path: &'a Path,
+    destination: Destination,
 }
 
-impl<'a> WholeFile<'a> {
-    /// Begins the file that will be at `path`, in the place of a file that is there.
-    pub(crate) fn begin(path: &'a Path) -> io::Result<Self> {
-        // A device or a pipe would be taken away from those who use it.
-        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+/// Where the bytes go that are to be at a path.
+#[derive(Debug)]
+enum Destination {
+    /// They are a file of their own, in the place of one that is there.
+    File(PathBuf),
+    /// They are written to what is there, which others have open: a pipe, a device, or a process's own output.
+    Open(PathBuf),
+}
+
+/// More links than this lead nowhere.
+const MAX_LINKS: usize = 40;
+/// Where the links are that stand for what a process has open, such as its standard output.
+const PROCESSES: &str = "/proc";
+
+impl Destination {
+    /// Follows the links at `path`, whether or not there is a file where they lead.
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let Ok(target) = fs::read_link(&path) else {
+                let is_open = |there: fs::Metadata| !there.is_file() && !there.is_dir();
+                return Ok(if fs::metadata(&path).is_ok_and(is_open) {
+                    Destination::Open(path)
+                } else {
+                    Destination::File(path)
+                });
+            };
+            let directory = fs::canonicalize(directory_of(&path))?;
+            if directory.starts_with(PROCESSES) {
+                return Ok(Destination::Open(path));
+            }
+            path = directory.join(target);
+        }
+        Err(io::Error::other("it is a link that has no end"))
+    }
+}
+
+impl WholeFile {
+    /// Begins what a user wants written to `path`.
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+        match Destination::of(path)? {
+            Destination::File(path) => Self::beside(path),
+            destination @ Destination::Open(_) => Ok(WholeFile {
+                temporary: temporary_builder().tempfile()?,
+                destination,
+            }),
+        }
+    }
+
+    /// Begins the file that will be at `path`, in the place of a file or a link that is there.
+    fn beside(path: PathBuf) -> io::Result<Self> {
+        // A pipe would be taken away from those who use it.
+        if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(io::Error::other(
                 "it is there and is not a regular file, so it cannot be replaced",
             ));
@@ -178,11 +223,10 @@ impl<'a> WholeFile<'a> {
         let mut builder = temporary_builder();
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let temporary = builder.tempfile_in(directory.unwrap_or(Path::new(".")))?;
-        Ok(WholeFile { temporary, path })
+        Ok(WholeFile {
+            temporary: builder.tempfile_in(directory_of(&path))?,
+            destination: Destination::File(path),
+        })
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -190,11 +234,25 @@ impl<'a> WholeFile<'a> {
     }
 
     pub(crate) fn finish(self) -> io::Result<()> {
-        self.temporary
-            .persist(self.path)
-            .map_err(|error| error.error)?;
+        match self.destination {
+            Destination::File(path) => {
+                self.temporary.persist(path).map_err(|error| error.error)?;
+            }
+            Destination::Open(path) => {
+                let mut there = File::options().append(true).open(path)?;
+                io::copy(&mut self.temporary.reopen()?, &mut there)?;
+            }
+        }
         Ok(())
     }
+}
+
+/// The directory that a path is in.
+fn directory_of(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// Gives a file that came out of an archive the permissions that its `mode` there stands for: it is read by all, and
@@ -251,8 +309,17 @@ mod tests {
 
         fs::remove_file(root.join("file")).unwrap();
         symlink("elsewhere/file", root.join("file")).unwrap();
-        rewrite(&root.join("file"), b"new").unwrap();
+        write_output(&root.join("file"), b"new").unwrap();
         assert_eq!(fs::read(root.join("elsewhere/file")).unwrap(), b"new");
         assert!(root.join("file").is_symlink());
+
+        symlink("link/none", root.join("dangling")).unwrap();
+        write_output(&root.join("dangling"), b"new").unwrap();
+        assert_eq!(fs::read(root.join("elsewhere/none")).unwrap(), b"new");
+        assert!(root.join("dangling").is_symlink());
+
+        symlink("round", root.join("round")).unwrap();
+        let error = write_output(&root.join("round"), b"new").unwrap_err();
+        assert!(error.to_string().contains("no end"), "{error}");
     }
 }

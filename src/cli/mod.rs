@@ -19,14 +19,13 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Display;
-use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ContextValue;
 use clap::{Parser, Subcommand};
-use oci_pull_all::files::open_regular;
+use oci_pull_all::files::{open_regular, write_output};
 use oci_pull_all::layout::{
     FaultKind, LayoutImages, Verification, VerifyOptions, verify as verify_layout,
 };
@@ -284,6 +283,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes)
+    write_output(path, bytes)
         .map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }

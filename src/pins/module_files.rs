@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::files::{FileError, io_failed, rewrite};
+use crate::files::{FileError, io_failed, write_output};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
 
@@ -462,7 +462,7 @@ impl ModuleFiles {
             if io_failed("read", path, fs::read(path))? != encoded(old) {
                 return Err(PinError::Changed(path.clone()));
             }
-            io_failed("write", path, rewrite(path, &encoded(&text)))?;
+            io_failed("write", path, write_output(path, &encoded(&text)))?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::files::{FileError, io_failed, rewrite, write_whole};
+use crate::files::{FileError, io_failed, write_output};
 use crate::text::quoted;
 
 use super::policy::{Exception, ExceptionFile, Written};
@@ -80,13 +80,7 @@ impl Baseline {
 
     /// Writes it to a file, which need not be there.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        let bytes = self.text.as_bytes();
-        let written = if path.exists() {
-            rewrite(path, bytes)
-        } else {
-            write_whole(path, bytes)
-        };
-        io_failed("write", path, written)
+        io_failed("write", path, write_output(path, self.text.as_bytes()))
     }
 }
 
