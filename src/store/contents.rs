@@ -202,7 +202,7 @@ fn allocated(metadata: &fs::Metadata) -> u64 {
     metadata.len()
 }
 
-/// The regular files of a directory, which need not exist.
+/// What is in a directory, which need not exist, but for what other processes take away meanwhile.
 fn list(directory: &Path) -> Result<Vec<(String, fs::Metadata)>, StoreError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -212,7 +212,10 @@ fn list(directory: &Path) -> Result<Vec<(String, fs::Metadata)>, StoreError> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = failed("list", directory, entry)?;
-        let metadata = failed("read", &entry.path(), entry.metadata())?;
+        let metadata = match entry.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => failed("read", &entry.path(), metadata)?,
+        };
         if let Ok(name) = entry.file_name().into_string() {
             files.push((name, metadata));
         }
