@@ -101,7 +101,7 @@ enum PinsError {
     #[error("nothing that is declared has the name {name:?}: there is {known}")]
     Unknown { name: String, known: String },
     #[error(
-        "nothing says which tag it follows: add tag = \"TAG\" to its declaration, such as tag = \"stable\", or pass --tag"
+        "nothing in this workspace says which tag it follows: add tag = \"TAG\" to its declaration, such as tag = \"stable\", or pass --tag"
     )]
     NoTag,
     #[error("its docker_config {0:?} is not in this workspace: pass --docker-config")]

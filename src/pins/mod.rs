@@ -9,5 +9,5 @@ mod repository_rules;
 mod starlark;
 
 pub use declared::{BadDeclaration, Declared, Pinned, of_extension};
-pub use module_files::{MODULE_FILE, ModuleFiles, Move, PinError, Places, Refusal, Target};
+pub use module_files::{MODULE_FILE, ModuleFiles, Move, PinError, Refusal, Target};
 pub use repository_rules::{Bazel, BazelError};

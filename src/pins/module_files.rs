@@ -8,12 +8,10 @@ use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use crate::files::{FileError, io_failed, write_output};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
-
 use crate::text::named;
 
 use super::declared::Declared;
@@ -67,7 +65,7 @@ pub enum Refusal {
         /// What stands as its digest.
         digest: String,
         /// Files and lines outside.
-        places: Arc<Places>,
+        places: String,
         /// What it should be.
         new: Digest,
     },
@@ -79,13 +77,13 @@ pub enum Refusal {
         /// What stands as its digest.
         digest: String,
         /// Files and lines.
-        places: Places,
+        places: String,
         /// Who is to have which digest.
         wanted: String,
     },
     /// It is no digest of anything, and no call says that it is that of the pull.
     #[error(
-        "{digest:?} is no digest that only one thing can have, and {many} of this workspace that is plainly a pull of {THIS_MODULE} has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", many = if *.many { "more than one call" } else { "no call" }, at = .places.as_hint()
+        "{digest:?} is no digest that only one thing can have, and {many} of this workspace that is plainly a pull of {THIS_MODULE} has it as digest beside name = {name:?}{at}: write \"{new}\" where {name} has its digest from", many = if *.many { "more than one call" } else { "no call" }, at = standing(.places)
     )]
     Word {
         /// Whose digest it is.
@@ -94,8 +92,8 @@ pub enum Refusal {
         digest: String,
         /// Whether several calls have it.
         many: bool,
-        /// Files and lines where it stands all the same.
-        places: Places,
+        /// Files and lines where it stands all the same, and why each does not count.
+        places: String,
         /// What it should be.
         new: Digest,
     },
@@ -154,14 +152,16 @@ impl fmt::Display for Move {
     }
 }
 
-/// Files and lines, and perhaps what is to be said of each.
-#[derive(Debug, Default)]
-pub struct Places {
-    of_pull: Vec<Line>,
-    /// Those of all that is pinned by the same word.
-    others: Arc<Vec<Line>>,
+/// Where a text stands, as the end of a sentence.
+fn standing(places: &str) -> String {
+    if places.is_empty() {
+        String::new()
+    } else {
+        format!("; it stands at {places}")
+    }
 }
 
+/// A line of a file, and perhaps what is to be said of it.
 #[derive(Debug)]
 struct Line {
     path: PathBuf,
@@ -181,22 +181,6 @@ enum NotOurs {
     Function(String),
     /// The pull's name, or the digest, is computed.
     Computed(String),
-}
-
-impl Places {
-    fn as_hint(&self) -> String {
-        if self.of_pull.is_empty() && self.others.is_empty() {
-            String::new()
-        } else {
-            format!("; it stands at {self}")
-        }
-    }
-}
-
-impl fmt::Display for Places {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&named(self.of_pull.iter().chain(&*self.others)))
-    }
 }
 
 impl fmt::Display for Line {
@@ -367,9 +351,11 @@ impl ModuleFiles {
     }
 
     /// The tag that stands alone in a comment behind the digest of `name`, as it did before there was an attribute for it.
+    /// One that is outside of the workspace does not count: the digest before it is not written either.
     pub fn tag_in_comment(&self, name: &str, digest: &str) -> Option<&str> {
         let places = self.places(name, digest);
-        let comments = places.iter().filter_map(|place| {
+        let inside = places.iter().filter(|place| self.is_inside(place));
+        let comments = inside.filter_map(|place| {
             let comment = self.files[place.file].source.comment_behind(&place.range)?;
             Some(comment.trim()).filter(|comment| comment.parse::<Tag>().is_ok())
         });
@@ -389,36 +375,33 @@ impl ModuleFiles {
         }
         let mut refusals = Vec::new();
         let mut edits = Vec::new();
-        let mut others: HashMap<&str, Arc<Vec<Line>>> = HashMap::new();
+        let mut others: HashMap<&str, Vec<Line>> = HashMap::new();
         for ((digest, name), moves) in pins {
             let targets: BTreeSet<&Target> = moves.iter().map(|one| &one.target).collect();
             let places = self.places(name, digest);
+            let lines = places.iter().map(|place| self.line(place, None));
             let outside = self.outside(&places);
             let is_clear = targets.len() == 1;
             let moving = moves
                 .iter()
                 .filter_map(|one| Some((one, one.new_digest()?)));
             if is_word(digest) && places.len() != moves.len() {
-                let others = others
-                    .entry(digest)
-                    .or_insert_with(|| Arc::new(self.others(digest)));
+                let others = others.entry(digest).or_insert_with(|| self.others(digest));
+                let lines: Vec<Line> = lines.collect();
+                let told = named(lines.iter().chain(&*others));
                 refusals.extend(moving.map(|(one, new)| Refusal::Word {
                     name: one.name.clone(),
                     digest: digest.to_owned(),
                     many: !places.is_empty(),
-                    places: Places {
-                        of_pull: self.lines(&places),
-                        others: Arc::clone(others),
-                    },
+                    places: told.clone(),
                     new: new.clone(),
                 }));
-            } else if !outside.of_pull.is_empty() {
+            } else if !outside.is_empty() {
                 // Which of the places is whose, nothing tells.
-                let outside = Arc::new(outside);
                 refusals.extend(moving.map(|(one, new)| Refusal::Outside {
                     name: one.name.clone(),
                     digest: digest.to_owned(),
-                    places: Arc::clone(&outside),
+                    places: outside.clone(),
                     new: new.clone(),
                 }));
             } else if !places.iter().any(|place| self.is_code(place)) {
@@ -435,10 +418,7 @@ impl ModuleFiles {
             } else if moving.count() > 0 {
                 refusals.push(Refusal::Several {
                     digest: digest.to_owned(),
-                    places: Places {
-                        of_pull: self.lines(&places),
-                        ..Places::default()
-                    },
+                    places: named(lines),
                     wanted: named(moves),
                 });
             }
@@ -449,6 +429,7 @@ impl ModuleFiles {
 
     fn write(&self, mut edits: Vec<(Place, String)>) -> Result<(), PinError> {
         edits.sort_by_key(|(place, _)| (place.file, place.range.start));
+        let mut changed = Vec::new();
         for (number, ModuleFile { path, source, .. }) in self.files.iter().enumerate() {
             let old = &source.text;
             let mut text = old.clone();
@@ -462,6 +443,9 @@ impl ModuleFiles {
             if io_failed("read", path, fs::read(path))? != encoded(old) {
                 return Err(PinError::Changed(path.clone()));
             }
+            changed.push((path, text));
+        }
+        for (path, text) in changed {
             io_failed("write", path, write_output(path, &encoded(&text)))?;
         }
         Ok(())
@@ -498,16 +482,12 @@ impl ModuleFiles {
         places
     }
 
-    /// Where code outside of the workspace has what these places are of.
-    fn outside(&self, places: &[Place]) -> Places {
+    /// Which of these places are in code outside of the workspace, in words.
+    fn outside(&self, places: &[Place]) -> String {
         let outside = places
             .iter()
             .filter(|place| !self.is_inside(place) && self.is_code(place));
-        let lines = outside.map(|place| self.line(place, Some(NotOurs::Outside)));
-        Places {
-            of_pull: lines.collect(),
-            ..Places::default()
-        }
+        named(outside.map(|place| self.line(place, Some(NotOurs::Outside))))
     }
 
     fn is_inside(&self, place: &Place) -> bool {
@@ -525,11 +505,6 @@ impl ModuleFiles {
             number: source.line(place.range.start),
             why,
         }
-    }
-
-    fn lines(&self, places: &[Place]) -> Vec<Line> {
-        let lines = places.iter().map(|place| self.line(place, None));
-        lines.collect()
     }
 
     /// Where a word stands that is not plainly the digest of a pull.
@@ -701,6 +676,28 @@ mod tests {
             included(&Source::new(text.to_owned())),
             ["//a:b", "//c:d", "//e:f", "//g:h", "//i:j", "//k:l"]
         );
+    }
+
+    #[test]
+    fn nothing_is_written_where_one_of_the_files_has_changed() {
+        let [old, new] =
+            ["0123456789abcdef", "fedcba9876543210"].map(|hex| format!("sha256:{}", hex.repeat(4)));
+        let directory = tempfile::tempdir().unwrap();
+        let [module, other] = [MODULE_FILE, "other"].map(|name| directory.path().join(name));
+        let text = format!("include('//:other')\ndigest = '{old}'\n");
+        fs::write(&module, &text).unwrap();
+        fs::write(&other, &text).unwrap();
+        let files = ModuleFiles::read(&module).unwrap();
+        fs::write(&other, "changed").unwrap();
+        let target = Target::New(new.parse().unwrap());
+        let (name, digest) = ("a".to_owned(), old);
+        let moved = files.replace(&[Move {
+            name,
+            digest,
+            target,
+        }]);
+        assert!(matches!(moved, Err(PinError::Changed(path)) if path == other));
+        assert_eq!(fs::read_to_string(&module).unwrap(), text);
     }
 
     /// What stands as the digest of a pull `a`, where it is plainly one of the module that is called `layers` or nothing.

@@ -365,6 +365,11 @@ fn a_word_that_is_left_is_told_with_the_reason() {
              {path}:9 (in no such call)"
         ),
     );
+    left(
+        "use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\").pull(name = \"debian\", digest = \"TODO\")\n\
+         [oci.pull(name = name, digest = \"TODO\") for name in [\"debian\"]]\n",
+        &format!("it stands at {path}:3 (in no such call), {path}:4 (in no such call)"),
+    );
     let pull = "oci.pull(name = \"debian\", digest = \"TODO\")\n";
     left(
         &pull.repeat(2),
@@ -467,6 +472,11 @@ fn a_link_that_leads_out_of_the_workspace_is_not_written_through() {
     case.run(&["--check"]).failed(&["outdated: debian"]);
     case.run(&[]).failed(&["where a link leads out", &debian]);
     assert_eq!(fs::read_to_string(&file).expect("can be read"), text);
+    // Nor is a tag read where the digest is not written.
+    case.pins(&[pin("debian", &case.image, "", OLD)]);
+    fs::write(&file, format!("{text} # stable\n")).expect("can be written");
+    case.run(&[])
+        .failed(&["nothing in this workspace says which tag"]);
     // What stands for no digest is told with its place.
     case.pins(&[pin("debian", &case.image, "stable", "TODO")]);
     let text = format!("{OURS}oci.pull(name = \"debian\", digest = \"TODO\")\n");
@@ -497,7 +507,8 @@ fn a_number_sign_in_a_string_begins_no_comment() {
     assert_eq!(found(), text(&debian));
     let string = text("TODO").replace("\"a#b\") # stable", "\"\"\"# stable\n\"\"\")");
     fs::write(&module, &string).expect("can be written");
-    case.run(&[]).failed(&["nothing says which tag"]);
+    case.run(&[])
+        .failed(&["nothing in this workspace says which tag"]);
     assert_eq!(found(), string);
 }
 
