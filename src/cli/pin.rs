@@ -144,6 +144,9 @@ struct Found {
     created: Option<DateTime<Utc>>,
     /// Whether that is too long ago.
     too_old: bool,
+    /// Whether it may be older than that.
+    #[serde(skip)]
+    only_pushed: bool,
     /// Why not all was found out.
     error: Option<String>,
 }
@@ -299,10 +302,13 @@ fn check(args: &PinArgs, all: &[Found]) -> bool {
         tell(format_args!("error: too old: {too_old}"));
     }
     if args.max_age.is_some() {
-        let silent = names(|found| found.created.is_none() && found.error.is_none());
+        let silent = names(|found| {
+            let is_told = found.created.is_some() && !found.only_pushed;
+            !is_told && !found.too_old && found.error.is_none()
+        });
         if !silent.is_empty() {
             tell(format_args!(
-                "warning: nothing says when these were made, so their age was not judged: {silent}"
+                "warning: nothing says when these were made (of a database, when it was pushed does not say it), so their age was not judged: {silent}"
             ));
         }
     }
@@ -356,7 +362,11 @@ impl Found {
             }
         }
         match (args.max_age, old) {
-            (Some(age), Some(old)) => self.judge(age, source.dates(&old).await?)?,
+            (Some(age), Some(old)) => {
+                let made = source.made(&old).await?;
+                self.only_pushed = made.only_pushed;
+                self.judge(age, made.dates)?;
+            }
             (Some(_), None) => return Err(PinsError::NoDigest(self.digest.clone()).into()),
             // Where nobody judges it, it may be gone.
             (None, Some(old)) if args.json => {
@@ -476,15 +486,19 @@ impl Source {
 
     /// When the image or artifact `digest` was made. Who pushes a database says when that was: when it was built, the
     /// database tells itself, so it is fetched.
-    async fn dates(&self, digest: &Digest) -> Result<Dates> {
+    async fn made(&self, digest: &Digest) -> Result<Made> {
         let Description { kind, dates, .. } = self.describe(digest).await?;
+        let said = |dates| Made {
+            dates,
+            only_pushed: false,
+        };
         let artifact = match kind {
             DescribedKind::Artifact(artifact) => artifact,
-            DescribedKind::Images(_) => return Ok(dates),
+            DescribedKind::Images(_) => return Ok(said(dates)),
         };
         // Of these it is what the database tells.
         if DatabaseKind::of(&artifact.artifact_type).is_some() {
-            return Ok(dates);
+            return Ok(said(dates));
         }
         let Source {
             upstream,
@@ -507,6 +521,25 @@ impl Source {
             Ok((!own.is_empty()).then(|| own.into_iter().flatten().collect()))
         };
         let own = tokio::task::spawn_blocking(read).await??;
-        Ok(own.unwrap_or(dates))
+        Ok(match own {
+            None => said(dates),
+            Some(Dates {
+                oldest: None,
+                unreadable: None,
+                ..
+            }) => Made {
+                dates,
+                only_pushed: true,
+            },
+            Some(own) => said(own),
+        })
     }
+}
+
+/// When something was made.
+struct Made {
+    dates: Dates,
+    /// Whether these say only when a database was pushed, which does not say itself when it was built: it is that old at
+    /// least.
+    only_pushed: bool,
 }

@@ -308,12 +308,11 @@ fn file_name(file: &ArtifactFile) -> &str {
     file.path.rsplit('/').next().unwrap_or_default()
 }
 
-/// When the database in a file of an artifact was built, in all that says so; nothing if it is none. A database that
-/// does not say it says nothing else.
+/// When the database in a file of an artifact was built, in all that says so; nothing if it is none.
 pub fn dates(file: &ArtifactFile, path: &Path) -> Result<Option<Vec<Said>>, DateError> {
     let name = file_name(file);
     Ok(if name == METADATA {
-        Some(in_metadata(&read_at_most(path, MAX_METADATA)?)?)
+        in_metadata(&read_at_most(path, MAX_METADATA)?)?
     } else if name == grype::DATABASE {
         Some(in_database(path)?)
     } else if file.is_archive {
@@ -328,13 +327,20 @@ pub fn dates(file: &ArtifactFile, path: &Path) -> Result<Option<Vec<Said>>, Date
     })
 }
 
-fn in_metadata(metadata: &[u8]) -> serde_json::Result<Vec<Said>> {
+/// Nothing where it is about something else, whose files are called so, too.
+fn in_metadata(metadata: &[u8]) -> serde_json::Result<Option<Vec<Said>>> {
     let metadata: Metadata = strict::read(metadata)?;
-    let dates = [metadata.updated_at, metadata.built];
-    let mut dates = dates.into_iter().flatten().map(Time::try_from);
+    let dates: Vec<String> = [metadata.updated_at, metadata.built]
+        .into_iter()
+        .flatten()
+        .collect();
+    if dates.is_empty() {
+        return Ok(None);
+    }
+    let mut dates = dates.into_iter().map(Time::try_from);
     // Go writes a time that nobody has set, too.
     let date = dates.find(|date| date.as_ref().map_or(true, |date| date.real().is_some()));
-    Ok(date.into_iter().collect())
+    Ok(Some(date.into_iter().collect()))
 }
 
 fn in_database(path: &Path) -> Result<Vec<Said>, ImportError> {
@@ -369,7 +375,7 @@ fn in_archive(path: &Path) -> Result<Option<Vec<Said>>, DateError> {
                 let target: &File = file.as_file();
                 archive.data(|bytes, offset| write_all_at(target, bytes, offset))?;
                 target.set_len(size).map_err(TarError::Write)?;
-                in_database(file.path()).map_err(DateError::from)
+                in_database(file.path()).map(Some).map_err(DateError::from)
             }
             Content::Directory => continue,
             _ => Err(DateError::NoFile(
@@ -378,9 +384,7 @@ fn in_archive(path: &Path) -> Result<Option<Vec<Said>>, DateError> {
         };
         found.insert(entry.path, dates);
     }
-    if found.is_empty() {
-        return Ok(None);
-    }
-    let dates: Result<Vec<Vec<Said>>, DateError> = found.into_values().collect();
-    dates.map(|dates| Some(dates.concat()))
+    let dates: Result<Vec<Option<Vec<Said>>>, DateError> = found.into_values().collect();
+    let dates: Vec<Vec<Said>> = dates?.into_iter().flatten().collect();
+    Ok((!dates.is_empty()).then(|| dates.concat()))
 }

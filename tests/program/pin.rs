@@ -750,6 +750,15 @@ fn what_is_pinned_may_be_too_old() {
     registry.tag("silent", "2", &silent);
     let undated = registry.add_image("app", &[100]);
     registry.tag("app", "1", &undated);
+    // What is called as a database's is called, and a database that only says when it was pushed.
+    let mut of_metadata = |repository: &str, metadata: &[u8]| {
+        let blobs = [(Some("metadata.json"), "a/d", metadata.to_vec())];
+        let digest = registry.add_artifact(repository, "a/b", &blobs);
+        registry.tag(repository, "1", &digest);
+        digest
+    };
+    let other = of_metadata("other", b"{\"name\":\"chart\"}");
+    let pushed = of_metadata("pushed", b"{\"built\":\"0001-01-01T00:00:00Z\"}");
     let registry = Registry::with(registry);
     let case = Case {
         image: format!("{}/db", registry.host()),
@@ -763,12 +772,22 @@ fn what_is_pinned_may_be_too_old() {
         pin("db", &case.image, "2", &dated),
         pin("silent", &database, "2", &silent),
         pin("app", &app, "1", &undated),
+        pin("other", &app.replace("/app", "/other"), "1", &other),
+        pin("pushed", &app.replace("/app", "/pushed"), "1", &pushed),
     ]);
-    case.run(&["--check", "--max-age", "520w"]).succeeded();
+    let ran = case.run(&["--check", "--max-age", "520w"]).succeeded();
+    assert!(
+        ran.stderr.contains("not judged: app pushed\n"),
+        "{}",
+        ran.stderr
+    );
     let ran = case.run(&["--check", "--max-age", "0h"]);
     assert!(ran.stdout.contains("created 2026-11-20"), "{}", ran.stdout);
     assert!(ran.stdout.contains("created 2026-11-18"), "{}", ran.stdout);
-    ran.failed(&["error: too old: db silent", "not judged: app"]);
+    ran.failed(&[
+        "error: too old: db silent other pushed\n",
+        "not judged: app\n",
+    ]);
     case.run(&["--max-age", "5d"]).failed(&["--check"]);
     case.run(&["--check", "--max-age", "5"]).failed(&["12h"]);
 }
