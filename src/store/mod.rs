@@ -34,6 +34,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use crate::files::{FileError, io_failed, make_way, temporary};
+use crate::io::Tee;
 use crate::oci::digest::{Digest, hash_reader};
 
 use lock::{Lock, lock};
@@ -229,13 +230,8 @@ impl Store {
         let new = make_way(&self.root, &Self::below("ingest", digest))?;
         let new = temporary(&new)?;
         file.rewind()?;
-        let (found, _) = hash_reader(
-            digest.algorithm(),
-            Copying {
-                from: file,
-                to: new.as_file(),
-            },
-        )?;
+        let copying = Tee::new(file, new.as_file());
+        let (found, _) = hash_reader(digest.algorithm(), copying)?;
         if found == *digest {
             let sealed = self.seals.seal_new(new.path(), new.as_file(), digest);
             sealed.map_err(|error| error.source)?;
@@ -376,22 +372,8 @@ impl Store {
     }
 }
 
-/// Reads from one file, and writes to the other what it has read.
-struct Copying<'a> {
-    from: &'a File,
-    to: &'a File,
-}
-
-impl io::Read for Copying<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        io::Write::write_all(&mut self.to, &buffer[..count])?;
-        Ok(count)
-    }
-}
-
 fn open_for_writing(path: &Path) -> io::Result<File> {
-    refuse_symlink(path)?;
+    refuse_non_files(path)?;
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -402,12 +384,12 @@ fn open_for_writing(path: &Path) -> io::Result<File> {
 
 /// Opens a file of the store.
 fn open_own(path: &Path) -> io::Result<File> {
-    refuse_symlink(path)?;
+    refuse_non_files(path)?;
     File::open(path)
 }
 
-/// Nothing in a store is a symlink: one that is there was put there by someone else.
-fn refuse_symlink(path: &Path) -> io::Result<()> {
+/// Nothing in a store is a symlink, a pipe or a device: one that is there was put there by someone else.
+fn refuse_non_files(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
         _ => Ok(()),

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use crate::files::{FileError, io_failed, make_way, read_at_most};
 use crate::oci::digest::{Digest, hash_reader};
 
-use super::refuse_symlink;
+use super::refuse_non_files;
 
 /// How far a file that is found on disk is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ impl Seals {
         let made = make_way(&self.root, &format!("{LISTS}/{name}"));
         let path = io_failed("make", &lists, made)?;
         let is_new = !path.exists();
-        let written = refuse_symlink(&path).and_then(|()| {
+        let written = refuse_non_files(&path).and_then(|()| {
             let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
             file.write_all(format!("{digest}\n").as_bytes())
         });
@@ -178,7 +178,7 @@ impl Seals {
     fn read(&self) -> std::sync::MutexGuard<'_, VerifiedLists> {
         let digests = |name: &str| -> HashSet<Digest> {
             let path = self.root.join(LISTS).join(name);
-            let bytes = refuse_symlink(&path).and_then(|()| read_at_most(&path, MAX_LIST));
+            let bytes = refuse_non_files(&path).and_then(|()| read_at_most(&path, MAX_LIST));
             // What a power loss made of a line is no digest.
             let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
             text.lines().filter_map(|line| line.parse().ok()).collect()
