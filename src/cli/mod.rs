@@ -87,7 +87,7 @@ enum Command {
     Store(store::StoreCommand),
     /// Build a layer from local files.
     Layer(Box<layer::LayerArgs>),
-    /// List what an archive of files holds (mtree(5)).
+    /// List what an archive of files holds, as mtree(5) does, and its extended attributes as go-mtree does.
     Mtree(layer::MtreeArgs),
     /// Build an image's config and manifest.
     Image(Box<image::ImageArgs>),
