@@ -159,6 +159,24 @@ impl Workspace {
         Self::new(case, &[("IMAGE", &image), ("DIGEST", &digest)])
     }
 
+    /// A workspace with the bases `base_N` of an image, by these digests, and a layout `layout_N` on each.
+    pub fn of_bases(image: &str, digests: &[String]) -> Self {
+        let workspace = Self::new("demo", &[("IMAGE", ""), ("DIGEST", "")]);
+        let pulls = (0..).zip(digests).map(|(n, digest)| {
+            format!("oci.pull(name = \"base_{n}\", digest = \"{digest}\", image = \"{image}\")\nuse_repo(oci, \"base_{n}\")\n")
+        });
+        let module = "bazel_dep(name = \"oci_pull_all\", version = \"0.1.0\")\n\
+                      oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n";
+        let pulls: String = pulls.collect();
+        fs::write(workspace.path("MODULE.bazel"), format!("{module}{pulls}"))
+            .expect("can be written");
+        let build = "load(\"@oci_pull_all//oci:defs.bzl\", \"oci_image_layout\")\n\
+                     [oci_image_layout(name = \"layout_{}\".format(n), image = \"@base_{}\".format(n)) for n in range(BASES)]\n";
+        let build = build.replace("BASES", &digests.len().to_string());
+        fs::write(workspace.path("BUILD.bazel"), build).expect("can be written");
+        workspace
+    }
+
     /// A copy of this module.
     pub fn of_this_module() -> Self {
         let copy = copy_of_checkout();

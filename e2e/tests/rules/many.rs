@@ -1,7 +1,6 @@
 //! Many bases, which are pulled at once into one store.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::layout::verify;
@@ -18,19 +17,7 @@ fn two_hundred_repositories_fetch_each_blob_once() {
     });
     let digests: Vec<String> = digests.collect();
     let registry = Registry::with(images);
-    let workspace = Workspace::new("demo", &[("IMAGE", ""), ("DIGEST", "")]);
-    let pulls = (0..).zip(&digests).map(|(n, digest)| {
-        let image = format!("{}/base", registry.host());
-        format!("oci.pull(name = \"base_{n}\", digest = \"{digest}\", image = \"{image}\")\nuse_repo(oci, \"base_{n}\")\n")
-    });
-    let module = "bazel_dep(name = \"oci_pull_all\", version = \"0.1.0\")\n\
-                  oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n";
-    let pulls: String = pulls.collect();
-    fs::write(workspace.path("MODULE.bazel"), format!("{module}{pulls}")).expect("can be written");
-    let build = "load(\"@oci_pull_all//oci:defs.bzl\", \"oci_image_layout\")\n\
-                 [oci_image_layout(name = \"layout_{}\".format(n), image = \"@base_{}\".format(n)) for n in range(IMAGES)]\n";
-    let build = build.replace("IMAGES", &IMAGES.to_string());
-    fs::write(workspace.path("BUILD.bazel"), build).expect("can be written");
+    let workspace = Workspace::of_bases(&format!("{}/base", registry.host()), &digests);
 
     let run = workspace.succeed(&["build", "//:all"]);
     assert_eq!(run.count("OCILayout"), IMAGES);

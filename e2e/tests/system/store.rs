@@ -337,19 +337,8 @@ fn killed_fetches_of_bazel_leave_no_wrong_blob_and_cost_little() {
             answer
         }
     });
-    let workspace = Workspace::new("demo", &[("IMAGE", ""), ("DIGEST", "")]);
     let image = format!("{}/base", registry.host());
-    let pulls = (0..).zip(&digests).map(|(n, digest)| {
-        format!("oci.pull(name = \"base_{n}\", digest = \"{digest}\", image = \"{image}\")\nuse_repo(oci, \"base_{n}\")\n")
-    });
-    let module = "bazel_dep(name = \"oci_pull_all\", version = \"0.1.0\")\n\
-                  oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n";
-    let pulls: String = pulls.collect();
-    fs::write(workspace.path("MODULE.bazel"), format!("{module}{pulls}")).expect("can be written");
-    let build = "load(\"@oci_pull_all//oci:defs.bzl\", \"oci_image_layout\")\n\
-                 [oci_image_layout(name = \"layout_{}\".format(n), image = \"@base_{}\".format(n)) for n in range(BASES)]\n";
-    let build = build.replace("BASES", &BASES.to_string());
-    fs::write(workspace.path("BUILD.bazel"), build).expect("can be written");
+    let workspace = Workspace::of_bases(&image, &digests);
     let server = workspace.info("output_base").join("server/server.pid.txt");
     let store = workspace.directory().join("store").display().to_string();
     let user = new_user();
