@@ -88,6 +88,7 @@ fn build(
     match Peer::Trivy.find() {
         Ok(trivy) => {
             provide(&mut workspace, &trivy);
+            println!("the database of vulnerabilities that Trivy is given is made up");
             steps.push(vec!["test", SCANNER, "//:vulnerabilities"]);
         }
         Err(cause) => println!("no scan by Trivy: {cause}"),
@@ -126,7 +127,7 @@ fn build(
 /// Trivy as the scanner of the build.
 const SCANNER: &str = "--@oci_pull_all//oci:scanner=//security:trivy";
 
-/// Puts Trivy into the workspace, and a database of today.
+/// Puts Trivy into the workspace, and a made-up database of today.
 fn provide(workspace: &mut Workspace, trivy: &Path) {
     workspace.share(trivy.parent().expect("it is in a directory"));
     symlink(trivy, workspace.path("security/trivy_program")).expect("can be made");

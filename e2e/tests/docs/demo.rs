@@ -35,7 +35,9 @@ fn the_demo_ends_with_the_path_of_a_whole_layout() {
         .expect("the demo builds it");
     assert!(lines[image + 1].ends_with(": 0 bytes of layers"), "{text}");
 
+    assert!(messages.starts_with("compiling "), "{messages}");
     for line in [
+        "the database of vulnerabilities that Trivy is given is made up",
         "  allowed: the database has nothing about debian forky/sid [system-not-covered]",
         "  passed",
     ] {
