@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bazel;
+pub mod bazel_remote;
 mod checkout;
 pub mod clamav_db;
 pub mod docker_registry;

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_e2e::docker_registry::DockerRegistry;
-use oci_pull_all_e2e::page::blocks;
+use oci_pull_all_e2e::page::{blocks, write_files};
+use oci_pull_all_e2e::peer::Peer;
 use oci_pull_all_e2e::{checkout, scratch};
 
 struct Job {
@@ -32,6 +34,20 @@ impl Job {
             .split(' ')
             .collect()
     }
+}
+
+#[test]
+fn the_workflow_is_one() {
+    let Some(actionlint) = Peer::Actionlint.or_skip() else {
+        return;
+    };
+    let files = scratch();
+    let page = fs::read_to_string(checkout().join("docs/ci.md")).expect("can be read");
+    write_files(&page, files.path());
+    let workflow = files.path().join(".github/workflows/images.yml");
+    let output = Command::new(actionlint).arg(&workflow).output();
+    let output = output.expect("actionlint can be run");
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

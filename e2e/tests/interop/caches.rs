@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use oci_pull_all_e2e::bazel::Workspace;
+use oci_pull_all_e2e::bazel_remote::BazelRemote;
 use oci_pull_all_e2e::layout::verify;
 use oci_pull_all_e2e::nginx::Nginx;
 use oci_pull_all_support::Registry;
@@ -173,6 +174,38 @@ fn the_base_is_cached_on_demand() {
     assert_eq!(run.runners("OCILayout"), ["remote cache hit"]);
     assert_eq!(run.runners("TestRunner")[0], "remote cache hit");
     assert_eq!(case.of_base(&cache.downloaded()), once);
+}
+
+#[test]
+fn bazel_remote_gives_back_what_it_was_sent_and_is_sent_no_base() {
+    let case = Case::shared();
+    let Some(cache) = BazelRemote::empty() else {
+        return;
+    };
+    let remote = cache.flag();
+    let has = || {
+        let layers = case.layers.iter();
+        layers.filter(|(digest, _)| cache.has(digest)).count()
+    };
+    let workspace = &case.workspace;
+    let links = ["test", &remote, "//:link_1", "//:scan_link"];
+    workspace.succeed(&links);
+    assert_eq!(has(), 0);
+    let cached = ["build", &remote, "//:cached_1"];
+    workspace.succeed(&cached);
+    let expected = content(&workspace.output("cached_1"));
+    assert_eq!(has(), case.once("cached_1").len());
+
+    workspace.succeed(&["clean"]);
+    let run = workspace.succeed(&links);
+    assert_eq!(run.runners("TestRunner")[0], "remote cache hit");
+    let run = workspace.succeed(&cached);
+    assert_eq!(run.runners("OCILayout"), ["remote cache hit"]);
+    for layout in ["link_1", "cached_1"] {
+        let layout = workspace.output(layout);
+        verify(&layout);
+        assert!(content(&layout) == expected);
+    }
 }
 
 #[test]
