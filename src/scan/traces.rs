@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memmem;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::oci::config::ImageConfig;
@@ -681,13 +681,10 @@ impl Form {
                 };
                 (value("Name"), value("Version"))
             }
-            Form::Json => {
-                let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-                match strict::read::<Manifest>(bytes) {
-                    Ok(Manifest { name, version }) => (name, version),
-                    Err(_) => return Said::Unreadable,
-                }
-            }
+            Form::Json => match json::<Manifest>(bytes) {
+                Ok(Manifest { name, version }) => (name, version),
+                Err(_) => return Said::Unreadable,
+            },
             Form::Gemspec => return Said::Unreadable,
             Form::List => {
                 #[derive(Deserialize)]
@@ -695,8 +692,8 @@ impl Form {
                     packages: Vec<IgnoredAny>,
                 }
                 // Before Composer 2 it was a list alone.
-                let packages = strict::read::<Vec<IgnoredAny>>(bytes)
-                    .or_else(|_| strict::read::<List>(bytes).map(|list| list.packages));
+                let packages = json::<Vec<IgnoredAny>>(bytes)
+                    .or_else(|_| json::<List>(bytes).map(|list| list.packages));
                 return match packages {
                     Ok(packages) if packages.is_empty() => Said::Nothing,
                     _ => Said::Unreadable,
@@ -710,6 +707,11 @@ impl Form {
             _ => Said::Nothing,
         }
     }
+}
+
+/// Reads JSON, which editors may have put a mark before.
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    strict::read(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes))
 }
 
 /// What a file says that it is.

@@ -1441,6 +1441,10 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
             "",
         ),
         (base().file("opt/b/package.json", module), ""),
+        (
+            base().file("opt/vendor/composer/installed.json", "\u{feff}[]"),
+            "",
+        ),
         (base().symlink("opt/x.dist-info", "/lib/a.dist-info"), ""),
         // What a scanner saw there may be what a layer below has.
         (Layer::new().file(seen_file, &wheel("a_b", "2")), seen_file),
