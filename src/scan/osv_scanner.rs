@@ -213,8 +213,7 @@ fn family(name: &str) -> String {
 }
 
 /// The numbers of a system's release.
-fn release(system: &System) -> impl Iterator<Item = &str> {
-    let mut release = system.release.as_deref().unwrap_or_default();
+fn numbers(mut release: &str) -> impl Iterator<Item = &str> {
     for words in ["v", "Leap ", "enterprise_linux:"] {
         release = release.strip_prefix(words).unwrap_or(release);
     }
@@ -511,8 +510,15 @@ impl Advisories for OsvDatabase {
         let (Some(one), Some(other)) = (one, other) else {
             return one == other;
         };
-        let mut numbers = release(one).zip(release(other));
-        family(&one.family) == family(&other.family) && numbers.all(|(one, other)| one == other)
+        if family(&one.family) != family(&other.family) {
+            return false;
+        }
+        let (Some(one), Some(other)) = (&one.release, &other.release) else {
+            return true;
+        };
+        let mut both = numbers(one).zip(numbers(other)).peekable();
+        // A release without any number is no other.
+        one == other || both.peek().is_some() && both.all(|(one, other)| one == other)
     }
 }
 
@@ -520,4 +526,39 @@ impl Advisories for OsvDatabase {
 fn is_same(one: &str, other: &str) -> bool {
     let [one, other] = [one, other].map(|name| name.split_once(':').unwrap_or((name, "")));
     one.0 == other.0 && (one.1 == other.1 || one.1.is_empty() || other.1.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_without_a_number_is_no_other() {
+        let database = OsvDatabase {
+            ecosystems: BTreeSet::from(["Rocky Linux:9".to_owned()]),
+            database: Database {
+                schema: SCHEMA,
+                built: None,
+            },
+        };
+        let system = |family: &str, release: &str| System {
+            family: family.to_owned(),
+            release: known(release.to_owned()),
+            ..System::default()
+        };
+        let seen = system("Rocky Linux", "");
+        for (release, is_covered) in [
+            ("9.3", true),
+            ("8", false),
+            ("", false),
+            (".", false),
+            ("-", false),
+            ("enterprise_linux:", false),
+        ] {
+            let said = system("rocky", release);
+            let covers = database.covers_system(&seen, Some(&said));
+            assert_eq!(covers, is_covered, "{release}");
+            assert!(database.is_same_system(Some(&said), Some(&said)));
+        }
+    }
 }
