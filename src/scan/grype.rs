@@ -303,6 +303,14 @@ struct Artifact {
     kind: String,
     locations: Option<Vec<Location>>,
     purl: Option<String>,
+    metadata: Option<ArtifactMetadata>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactMetadata {
+    /// Of a program of Go's, its own module.
+    #[serde(rename = "mainModule")]
+    main_module: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -325,10 +333,14 @@ impl Artifact {
         // It came with the lowest layer that has it.
         let layer = primary().filter_map(|location| location.layer.as_ref());
         let layer = layer.min_by_key(|id| layers.iter().position(|layer| layer == *id));
+        let main_module = self.metadata.and_then(|metadata| metadata.main_module);
+        // A program's own that its build was not told, grype takes for none.
+        let is_told =
+            main_module.as_ref() != Some(&self.name) || !self.version.starts_with("v0.0.0-");
         Package {
             of_system,
             name: self.name,
-            version: known(self.version),
+            version: known(self.version).filter(|_| is_told),
             architecture: match &purl {
                 Some(purl) if of_system => qualifier(purl, "arch"),
                 _ => None,
@@ -689,4 +701,33 @@ fn replaced<'a>(own: Option<&'a str>, new: Option<&'a str>) -> Option<&'a str> {
 /// What a column has that may as well be empty.
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     row.get::<_, Option<String>>(column).map(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MADE_UP: &str = "v0.0.0-20260101000000-0123456789ab";
+
+    #[test]
+    fn a_program_whose_build_was_told_no_version_has_none() {
+        let artifact = |id, name, version| {
+            json!({
+                "id": id, "name": name, "version": version, "type": "go-module",
+                "metadata": {"mainModule": "a"},
+            })
+        };
+        let list = json!({
+            "artifacts": [
+                artifact("1", "a", MADE_UP),
+                artifact("2", "b", MADE_UP),
+                artifact("3", "a", "v1.2.3"),
+            ],
+            "distro": {}, "source": {"metadata": {}}, "descriptor": {"name": "syft", "version": "1"},
+        });
+        let list = Grype.read_list(list.to_string().as_bytes()).unwrap();
+        let versions = list.packages.values();
+        let versions: Vec<_> = versions.map(|package| package.version.as_deref()).collect();
+        assert_eq!(versions, [None, Some(MADE_UP), Some("v1.2.3")]);
+    }
 }
