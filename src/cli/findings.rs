@@ -16,7 +16,6 @@ use oci_pull_all::oci::reference::Repository;
 use oci_pull_all::oci::strict;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{FindingKind, Findings, Severity};
-use oci_pull_all::scan::inventory::Inventory;
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
 use oci_pull_all::scan::steps::{LayoutImage, ScannerProgram, Step};
 use oci_pull_all::scan::trouble::TroubleCode;
@@ -291,6 +290,9 @@ pub(crate) struct VexArgs {
     /// Who says it.
     #[arg(long, value_name = "NAME")]
     author: String,
+    /// What the verdicts are on: the document is of the day of the newest database. May be repeated.
+    #[arg(long, value_name = "FILE", required = true)]
+    findings: Vec<PathBuf>,
     /// Where the images are pushed to, by which the document names them: REGISTRY/REPOSITORY.
     #[arg(long, value_name = "REPOSITORY")]
     repository: Repository,
@@ -312,7 +314,8 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
         FindingsCommand::Verdict(args) => verdict(args)?,
         FindingsCommand::Vex(args) => {
             let verdicts = read_verdicts(&args.verdicts)?;
-            let document = vex::document(&verdicts, &args.author, &args.repository)?;
+            let findings = read_each(&args.findings)?;
+            let document = vex::document(&verdicts, &findings, &args.author, &args.repository)?;
             write(&args.output, &document)?;
         }
         FindingsCommand::Show(args) => return show(args),
@@ -416,12 +419,7 @@ fn pair(files: &[PathBuf]) -> Result<[&Path; 2]> {
 }
 
 fn verdict(args: &VerdictArgs) -> Result<()> {
-    let findings: Result<Vec<Findings>> =
-        args.findings.iter().map(|path| read_json(path)).collect();
-    let findings = findings?;
-    let inventories = |paths: &[PathBuf]| -> Result<Vec<Inventory>> {
-        paths.iter().map(|path| read_json(path)).collect()
-    };
+    let findings: Vec<Findings> = read_each(&args.findings)?;
     let mut exceptions = Vec::new();
     let mut documents = Vec::new();
     for path in &args.exceptions {
@@ -468,10 +466,10 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
     });
     let bases = Bases {
         advice,
-        tested: inventories(&args.tested_base)?,
-        untested: inventories(&args.base)?,
+        tested: read_each(&args.tested_base)?,
+        untested: read_each(&args.base)?,
     };
-    write_json(&args.output, &Verdict::new(findings, &policy, &bases)?)
+    write_json(&args.output, &Verdict::new(&findings, &policy, &bases)?)
 }
 
 fn show(args: &ShowArgs) -> Result<ExitCode> {
@@ -529,8 +527,7 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
 
 /// Reads the verdicts on the images of one target.
 pub(super) fn read_verdicts(files: &[PathBuf]) -> Result<Vec<Verdict>> {
-    let verdicts: Result<Vec<Verdict>> = files.iter().map(|file| read_json(file)).collect();
-    let mut verdicts = verdicts?;
+    let mut verdicts: Vec<Verdict> = read_each(files)?;
     settle(&mut verdicts);
     Ok(verdicts)
 }
@@ -555,17 +552,23 @@ pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
 /// What begins a baseline.
 const HEAD: &str = "# What was found and accepted. `--accept` writes this file anew: what the entries say stays, comments do not.\n";
 
+/// Why it is accepted, where nobody says.
+const REASON: &str = "it was there when the baseline was made";
+
 fn accept(args: &ShowArgs, baseline: &Path, verdicts: &[Verdict]) -> Result<()> {
     let workspace = args.workspace.as_ref().ok_or_else(|| {
         let name = &args.name;
         format!("--accept writes into the workspace: bazel run {name} -- --accept")
     })?;
     let path = workspace.join(baseline);
-    let old = path.try_exists()?.then(|| read_exceptions(&path));
+    // By the name that the verdict has it by.
+    let old = path
+        .try_exists()?
+        .then(|| read_exceptions_as(&path, baseline));
     let made = Baseline::new(
         old.transpose()?.as_ref(),
         verdicts,
-        args.reason.as_deref(),
+        args.reason.as_deref().unwrap_or(REASON),
         HEAD,
     );
     // What it could not read again, it does not write.
@@ -582,9 +585,13 @@ fn accept(args: &ShowArgs, baseline: &Path, verdicts: &[Verdict]) -> Result<()> 
 }
 
 fn read_exceptions(path: &Path) -> Result<ExceptionFile> {
+    read_exceptions_as(path, path)
+}
+
+fn read_exceptions_as(path: &Path, name: &Path) -> Result<ExceptionFile> {
     let text = String::from_utf8(read(path)?);
-    let text = text.map_err(|_| format!("{} is not UTF-8", path.display()))?;
-    Ok(ExceptionFile::read(path, &text)?)
+    let text = text.map_err(|_| format!("{} is not UTF-8", name.display()))?;
+    Ok(ExceptionFile::read(name, &text)?)
 }
 
 /// One of the words that there are.
@@ -606,6 +613,10 @@ fn allowed() -> impl TypedValueParser<Value = TroubleCode> {
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = read(path)?;
     strict::read(&bytes).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+}
+
+fn read_each<T: DeserializeOwned>(paths: &[PathBuf]) -> Result<Vec<T>> {
+    paths.iter().map(|path| read_json(path)).collect()
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {

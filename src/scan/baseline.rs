@@ -1,5 +1,6 @@
 //! What was found on a day and is accepted: exceptions that the program writes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::files::{FileError, io_failed, write_output};
@@ -22,39 +23,32 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// The baseline with which these verdicts would pass: what there was of the old one and is still found, and what fails
-    /// else, for `reason`; a comment, `head`, goes before. What had an end and is over stays as it is, and goes on failing.
+    /// The baseline with which these verdicts would pass: what there was of the old one, by which they were made, and is
+    /// still found, and what fails else, for `reason`; a comment, `head`, goes before. What had an end and is over stays as it
+    /// is, and goes on failing.
     pub fn new(
         old: Option<&ExceptionFile>,
         verdicts: &[Verdict],
-        reason: Option<&str>,
+        reason: &str,
         head: &str,
     ) -> Self {
         let old = old.map_or(&[][..], |old| &old.exceptions);
-        let counts = |exception: &&Exception| {
-            let mut all = verdicts.iter().map(|verdict| &verdict.findings);
-            all.any(|found| exception.is_used(found))
-        };
-        let kept: Vec<&Exception> = old.iter().filter(counts).collect();
+        let gone = verdicts.iter().flat_map(|verdict| &verdict.gone);
+        let gone: BTreeSet<&str> = gone.map(|fault| fault.place.as_str()).collect();
+        let is_kept = |exception: &&Exception| !gone.contains(exception.place.as_str());
+        let kept: Vec<&Exception> = old.iter().filter(is_kept).collect();
         let mut accepted = Vec::new();
-        for verdict in verdicts {
-            let day = verdict.built().map_or_else(
-                || "a database without a date".to_owned(),
-                |built| format!("the database of {built}"),
-            );
-            let reason = reason.map_or_else(|| format!("found by {day}"), str::to_owned);
-            for finding in &verdict.failing {
-                if !kept.iter().any(|kept| kept.is_for(finding)) {
-                    accepted.push(Written {
-                        id: finding.id.clone(),
-                        package: Some(finding.package.name.clone()),
-                        reason: reason.clone(),
-                        justification: None,
-                        until: None,
-                        origin: Some(finding.origin),
-                        owner: None,
-                    });
-                }
+        for finding in verdicts.iter().flat_map(|verdict| &verdict.failing) {
+            if !kept.iter().any(|kept| kept.is_for(finding)) {
+                accepted.push(Written {
+                    id: finding.id.clone(),
+                    package: Some(finding.package.name.clone()),
+                    reason: reason.to_owned(),
+                    justification: None,
+                    until: None,
+                    origin: Some(finding.origin),
+                    owner: None,
+                });
             }
         }
         let place = |entry: &Written| (entry.id.clone(), entry.package.clone(), entry.origin);

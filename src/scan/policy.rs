@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::findings::{Finding, FindingKind, Findings, Origin, Severity};
+use super::findings::{Finding, FindingKind, Origin, Severity};
 use super::trouble::TroubleCode;
 use super::vex::{Claim, JUSTIFICATIONS, VexDocument};
 
@@ -196,8 +196,8 @@ impl Exception {
     }
 
     /// Whether it is for something that was found.
-    pub(super) fn is_used(&self, findings: &Findings) -> bool {
-        findings.findings.iter().any(|finding| self.is_for(finding))
+    pub(super) fn is_used<'a>(&self, mut found: impl Iterator<Item = &'a Finding>) -> bool {
+        found.any(|finding| self.is_for(finding))
     }
 
     /// Whether it counts no more by a database of a day; it does on its last day.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use crate::text::shown;
 
-use super::findings::{Finding, FindingKind, Findings, Origin};
-use super::inventory::{Database, FILE, Package};
-use super::verdict::{Excepted, ExceptionFault, Outcome, Verdict, said_by};
+use super::findings::{Finding, FindingKind, Origin};
+use super::inventory::{FILE, Image, Package};
+use super::verdict::{Excepted, ExceptionFault, LookedAt, Outcome, Verdict, said_by};
 
 /// The verdict in lines: first what is against the image.
 pub fn text(verdict: &Verdict) -> String {
@@ -49,15 +49,16 @@ pub fn text(verdict: &Verdict) -> String {
     for fault in &verdict.gone {
         line(format!("gone: {}: {}", fault.place, fault.id));
     }
-    if !verdict.of_base.is_empty() {
-        let count = count(verdict.of_base.len(), "finding");
+    if verdict.of_base > 0 {
+        let count = count(verdict.of_base, "finding");
         line(format!("the base has {count}, for its own test"));
     }
     for note in &verdict.notes {
         line(format!("note: {note}"));
     }
-    for scan in verdict.scans() {
-        line(said_by(verdict.name_of(scan), looked_at(scan)));
+    for scan in &verdict.scans {
+        let looked_at = looked_at(&verdict.image, scan);
+        line(said_by(verdict.name_of(&scan.name), looked_at));
     }
     line(match verdict.outcome() {
         Outcome::Passed => "passed".to_owned(),
@@ -74,41 +75,24 @@ pub fn text(verdict: &Verdict) -> String {
 }
 
 /// What was looked at, and by what means.
-fn looked_at(findings: &Findings) -> String {
-    let Findings {
-        image,
-        scanner,
-        database,
-        java_database,
-        looked_at,
-        ..
-    } = findings;
-    let kinds: Vec<String> = looked_at
+fn looked_at(image: &Image, scan: &LookedAt) -> String {
+    let LookedAt {
+        lister, packages, ..
+    } = scan;
+    let kinds: Vec<String> = packages
         .iter()
         .map(|(kind, number)| format!("{number} {kind}"))
         .collect();
     let packages = match kinds.as_slice() {
-        _ if looked_at.contains_key(FILE) => format!("files: {}", looked_at[FILE]),
+        _ if packages.contains_key(FILE) => format!("files: {}", packages[FILE]),
         [] => "no packages".to_owned(),
         kinds => format!("packages: {}", kinds.join(", ")),
     };
-    let built = |database: &Database| {
-        database.built.map_or_else(
-            || "without a date".to_owned(),
-            |built| format!("of {}", built.date_naive()),
-        )
+    let by = match &lister.version {
+        Some(version) => format!("{} {version}", lister.name),
+        None => lister.name.clone(),
     };
-    let of_java = java_database.as_ref();
-    let of_java = of_java.map(|database| format!(", its Java database {}", built(database)));
-    format!(
-        "{} {}: {packages}; {} {}, its database {}{}",
-        image.platform,
-        image.manifest,
-        scanner.name,
-        scanner.version.as_deref().unwrap_or_default(),
-        built(database),
-        of_java.unwrap_or_default(),
-    )
+    format!("{} {}: {packages}; {by}", image.platform, image.manifest)
 }
 
 fn count(number: usize, thing: &str) -> String {
@@ -162,7 +146,7 @@ pub fn junit(name: &str, verdicts: &[Verdict], unscanned: &[String]) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
     for verdict in verdicts {
         let mut cases = String::new();
-        let suite = format!("{name} {}", verdict.findings.image.platform);
+        let suite = format!("{name} {}", verdict.image.platform);
         let mut case = |title: &str, result: &str| {
             let _ = writeln!(
                 cases,

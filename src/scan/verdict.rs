@@ -13,7 +13,7 @@ use crate::oci::platform::Platform;
 
 use super::Access;
 use super::findings::{BaseContents, Finding, FindingKind, Findings, Severity};
-use super::inventory::{Database, Inventory, SCHEMA};
+use super::inventory::{Database, Image, Inventory, SCHEMA, Scanner};
 use super::join::{Joined, Seen, join};
 use super::policy::{Exception, Policy};
 use super::trouble::{DatabaseOf, Trouble};
@@ -30,16 +30,27 @@ pub struct Bases {
     pub untested: Vec<Inventory>,
 }
 
-/// What becomes of an image.
+/// What a scanner looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookedAt {
+    /// What people call the scanner.
+    pub name: String,
+    /// Who listed what there is.
+    pub lister: Scanner,
+    /// How much there is of each kind.
+    pub packages: BTreeMap<String, u64>,
+}
+
+/// What becomes of an image. It says no more than what is shown: with another database it is the same, unless that has it say
+/// something else, so that no test is run again in vain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// What was scanned, and with what. Of several scanners, it has what they found together, and else what the first says.
-    pub findings: Findings,
-    /// What the others say, without what they found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<Findings>,
+    /// What was scanned.
+    pub image: Image,
+    /// What was looked at, by each scanner.
+    pub scans: Vec<LookedAt>,
     /// Why the result cannot be trusted.
     pub troubles: Vec<Doubt>,
     /// Troubles that the policy allows.
@@ -48,8 +59,8 @@ pub struct Verdict {
     pub failing: Vec<Finding>,
     /// What an exception lets pass.
     pub excepted: Vec<Excepted>,
-    /// What a base is tested for.
-    pub of_base: Vec<Finding>,
+    /// How many findings a base is tested for.
+    pub of_base: usize,
     /// What passes because nobody has fixed it.
     pub unfixed: Vec<Finding>,
     /// What is wrong with exceptions.
@@ -132,61 +143,44 @@ pub enum Outcome {
 
 impl Verdict {
     /// Judges an image by what each of its scanners found.
-    pub fn new(
-        mut scans: Vec<Findings>,
-        policy: &Policy,
-        bases: &Bases,
-    ) -> Result<Self, NotTogether> {
-        check(&scans)?;
-        let (found, in_bases): (Vec<_>, Vec<_>) = {
-            let of_scans: Vec<_> = scans.iter().map(|scan| BasesOf::new(scan, bases)).collect();
-            let joined = join(&scans).into_iter();
-            let placed =
-                joined.map(|Joined { finding, seen }| (finding, InBase::of(&seen, &of_scans)));
-            placed.unzip()
-        };
-        let mut findings = scans.remove(0);
-        findings.findings = found;
-        for other in &mut scans {
-            other.findings.clear();
-        }
+    pub fn new(scans: &[Findings], policy: &Policy, bases: &Bases) -> Result<Self, NotTogether> {
+        let image = check(scans)?.clone();
+        let of_scans: Vec<_> = scans.iter().map(|scan| BasesOf::new(scan, bases)).collect();
+        let joined = join(scans).into_iter();
+        let found: Vec<(Finding, InBase)> = joined
+            .map(|Joined { finding, seen }| (finding, InBase::of(&seen, &of_scans)))
+            .collect();
+        let looked = scans.iter().map(|scan| LookedAt {
+            name: scan.name().to_owned(),
+            lister: scan.scanner.clone(),
+            packages: scan.looked_at.clone(),
+        });
         let mut verdict = Verdict {
             schema: SCHEMA,
+            image,
+            scans: looked.collect(),
             troubles: Vec::new(),
             allowed: Vec::new(),
             failing: Vec::new(),
             excepted: Vec::new(),
-            of_base: Vec::new(),
+            of_base: 0,
             unfixed: Vec::new(),
             faults: Vec::new(),
             unused: Vec::new(),
             unused_exceptions_pass: policy.unused_exceptions_pass,
             gone: Vec::new(),
             notes: Vec::new(),
-            findings,
-            others: scans,
         };
-        verdict.judge_scans(policy, bases);
-        verdict.judge_findings(policy, bases, &in_bases);
-        verdict.judge_exceptions(policy);
+        let built = built(scans);
+        verdict.judge_scans(scans, policy, bases);
+        verdict.judge_exceptions(policy, &found, built);
+        verdict.judge_findings(policy, bases, found, built);
         Ok(verdict)
     }
 
-    /// What each scanner says of itself and of what it looked at.
-    pub fn scans(&self) -> impl Iterator<Item = &Findings> {
-        [&self.findings].into_iter().chain(&self.others)
-    }
-
     /// The name of a scanner, if there are several.
-    pub(super) fn name_of<'a>(&self, scan: &'a Findings) -> Option<&'a str> {
-        (!self.others.is_empty()).then(|| scan.name())
-    }
-
-    /// The day by which exceptions run out: that of the newest database, so that none counts on because another is older.
-    /// One without a date could be newer still.
-    pub(super) fn built(&self) -> Option<NaiveDate> {
-        let dates: Option<Vec<_>> = self.scans().map(|scan| scan.database.built).collect();
-        Some(dates?.into_iter().max()?.date_naive())
+    pub(super) fn name_of<'a>(&self, scanner: &'a str) -> Option<&'a str> {
+        (self.scans.len() > 1).then_some(scanner)
     }
 
     /// How the image stands. That a scan cannot be trusted goes before all else.
@@ -200,11 +194,11 @@ impl Verdict {
         }
     }
 
-    fn judge_scans(&mut self, policy: &Policy, bases: &Bases) {
+    fn judge_scans(&mut self, scans: &[Findings], policy: &Policy, bases: &Bases) {
         let mut all = Vec::new();
         let mut notes = Vec::new();
-        for scan in self.scans() {
-            let scanner = self.name_of(scan);
+        for scan in scans {
+            let scanner = self.name_of(scan.name());
             let (troubles, said) = judge_scan(scan, policy, bases);
             notes.extend(said.iter().map(|note| said_by(scanner, note)));
             all.extend(troubles.into_iter().map(|trouble| Doubt {
@@ -217,11 +211,16 @@ impl Verdict {
         (self.allowed, self.troubles) = all.into_iter().partition(is_allowed);
     }
 
-    fn judge_findings(&mut self, policy: &Policy, bases: &Bases, in_bases: &[InBase]) {
-        let built = self.built();
+    fn judge_findings(
+        &mut self,
+        policy: &Policy,
+        bases: &Bases,
+        found: Vec<(Finding, InBase)>,
+        built: Option<NaiveDate>,
+    ) {
         let mut in_base = 0;
         let mut others: BTreeMap<FindingKind, u64> = BTreeMap::new();
-        for (finding, place) in self.findings.findings.iter().zip(in_bases) {
+        for (finding, place) in found {
             if !policy.kinds.contains(&finding.kind) {
                 *others.entry(finding.kind).or_default() += 1;
                 continue;
@@ -236,31 +235,31 @@ impl Verdict {
             let excepting = policy
                 .exceptions()
                 .chain(policy.baseline())
-                .find(|exception| exception.is_for(finding) && !exception.is_over(built));
+                .find(|exception| exception.is_for(&finding) && !exception.is_over(built));
             if let Some(exception) = excepting {
                 self.excepted.push(Excepted {
-                    finding: finding.clone(),
+                    finding,
                     reason: exception.reason().to_owned(),
                     claim: exception.claim(),
                     place: exception.place.clone(),
                 });
-            } else if let Some(statement) = vex::passes(&policy.vex, finding, &self.findings) {
+            } else if let Some(statement) = vex::passes(&policy.vex, &finding, &self.image) {
                 self.excepted.push(Excepted {
-                    finding: finding.clone(),
+                    finding,
                     reason: statement.reason(),
                     claim: statement.claim(),
                     place: statement.place.clone(),
                 });
-            } else if *place == InBase::Tested {
-                self.of_base.push(finding.clone());
+            } else if place == InBase::Tested {
+                self.of_base += 1;
             } else if policy.only_fixed
                 && finding.kind == FindingKind::Vulnerability
                 && finding.fixed.is_none()
             {
-                self.unfixed.push(finding.clone());
+                self.unfixed.push(finding);
             } else {
-                in_base += u64::from(*place == InBase::Untested);
-                self.failing.push(finding.clone());
+                in_base += u64::from(place == InBase::Untested);
+                self.failing.push(finding);
             }
         }
         for (kind, number) in others {
@@ -275,28 +274,33 @@ impl Verdict {
         }
     }
 
-    fn judge_exceptions(&mut self, policy: &Policy) {
-        let found = &self.findings;
+    fn judge_exceptions(
+        &mut self,
+        policy: &Policy,
+        found: &[(Finding, InBase)],
+        built: Option<NaiveDate>,
+    ) {
+        let found = || found.iter().map(|(finding, _)| finding);
         let mut faults = Vec::new();
         let mut gone = Vec::new();
         let mut unused = Vec::new();
         for exception in policy.exceptions() {
-            if let Some(fault) = self.expired(exception) {
+            if let Some(fault) = self.expired(exception, built) {
                 faults.push(fault);
-            } else if !exception.is_used(found) {
+            } else if !exception.is_used(found()) {
                 unused.push((&exception.place, exception.id()));
             }
         }
         for statement in policy.vex.iter().flat_map(VexDocument::passing) {
-            let mut all = found.findings.iter();
-            if !all.any(|finding| statement.is_for(finding, found)) {
+            let is_about = |finding| statement.is_for(finding, &self.image);
+            if !found().any(is_about) {
                 unused.push((&statement.place, statement.id()));
             }
         }
         for accepted in policy.baseline() {
-            if let Some(fault) = self.expired(accepted) {
+            if let Some(fault) = self.expired(accepted, built) {
                 faults.push(fault);
-            } else if !accepted.is_used(found) {
+            } else if !accepted.is_used(found()) {
                 gone.push(fault(accepted, "nothing that was found is like it"));
             }
         }
@@ -311,15 +315,14 @@ impl Verdict {
     }
 
     /// What is wrong with an exception that counts no more.
-    fn expired(&self, exception: &Exception) -> Option<ExceptionFault> {
-        let built = self.built();
+    fn expired(&self, exception: &Exception, built: Option<NaiveDate>) -> Option<ExceptionFault> {
         if !exception.is_over(built) {
             return None;
         }
-        let (the, a) = if self.others.is_empty() {
-            ("the database", "the database")
-        } else {
+        let (the, a) = if self.scans.len() > 1 {
             ("the newest database", "a database")
+        } else {
+            ("the database", "the database")
         };
         let problem = match (exception.until, built) {
             (Some(until), Some(built)) => format!("it ended on {until}, and {the} is of {built}"),
@@ -327,6 +330,13 @@ impl Verdict {
         };
         Some(fault(exception, &problem))
     }
+}
+
+/// The day by which exceptions run out: that of the newest database, so that none counts on because another is older. One
+/// without a date could be newer still.
+fn built(scans: &[Findings]) -> Option<NaiveDate> {
+    let dates: Option<Vec<_>> = scans.iter().map(|scan| scan.database.built).collect();
+    Some(dates?.into_iter().max()?.date_naive())
 }
 
 /// Whether a finding is of what an image stands on.
@@ -375,8 +385,8 @@ impl InBase {
     }
 }
 
-/// Makes sure that findings are of one image, and each of another scanner.
-fn check(scans: &[Findings]) -> Result<(), NotTogether> {
+/// The image that findings are of, which must be one, and each of another scanner.
+fn check(scans: &[Findings]) -> Result<&Image, NotTogether> {
     let first = scans.first().ok_or(NotTogether::None)?;
     let mut names = BTreeSet::new();
     for scan in scans {
@@ -388,7 +398,7 @@ fn check(scans: &[Findings]) -> Result<(), NotTogether> {
             return Err(NotTogether::SameScanner(scan.name().to_owned()));
         }
     }
-    Ok(())
+    Ok(&first.image)
 }
 
 /// Why what a scanner says cannot be trusted, and what else is to be said of it.
@@ -482,7 +492,7 @@ pub fn without_verdict<'a>(
     images: impl Iterator<Item = &'a Descriptor>,
     verdicts: &[Verdict],
 ) -> Vec<&'a Descriptor> {
-    let judged = verdicts.iter().map(|verdict| &verdict.findings.image);
+    let judged = verdicts.iter().map(|verdict| &verdict.image);
     let judged: BTreeSet<&str> = judged.map(|image| image.manifest.as_str()).collect();
     let is_image = |entry: &&Descriptor| {
         let platform = entry.platform.as_ref();

@@ -15,6 +15,7 @@ use crate::oci::strict;
 use crate::oci::time::Time;
 
 use super::findings::{Finding, FindingKind, Findings};
+use super::inventory::Image;
 use super::verdict::{Outcome, Verdict};
 
 /// The version that is read.
@@ -217,18 +218,18 @@ impl VexDocument {
 pub(super) fn passes<'a>(
     documents: &'a [VexDocument],
     finding: &Finding,
-    findings: &Findings,
+    image: &Image,
 ) -> Option<&'a Statement> {
     let statements = documents.iter().flat_map(|document| &document.statements);
-    let about = statements.filter(|statement| statement.is_for(finding, findings));
+    let about = statements.filter(|statement| statement.is_for(finding, image));
     // Of several of one time, the last.
     let newest = about.max_by_key(|statement| statement.time)?;
     newest.lets_pass().then_some(newest)
 }
 
 impl Statement {
-    /// Whether it is about a finding.
-    pub(super) fn is_for(&self, finding: &Finding, findings: &Findings) -> bool {
+    /// Whether it is about a finding in an image.
+    pub(super) fn is_for(&self, finding: &Finding, image: &Image) -> bool {
         let Vulnerability { name, aliases } = &self.written.vulnerability;
         let mut names = aliases.iter().flatten().chain([name]);
         let is_named = names.any(|name| {
@@ -244,7 +245,7 @@ impl Statement {
         };
         let is_image = |purl: &str| {
             Purl::parse(purl).is_some_and(|purl| {
-                let digest = Some(&findings.image.manifest);
+                let digest = Some(&image.manifest);
                 purl.name.starts_with("pkg:oci/") && purl.version.as_ref() == digest
             })
         };
@@ -393,21 +394,19 @@ pub enum NoVex {
 }
 
 /// The document of what verdicts let pass by exceptions: of vulnerabilities in images that are pushed to a repository, as
-/// `author` sees them. Its time is that of the newest database: so the same verdicts are the same bytes.
+/// `author` sees them. Its time is that of the newest database of the findings that they are on.
 pub fn document(
     verdicts: &[Verdict],
+    findings: &[Findings],
     author: &str,
     repository: &Repository,
 ) -> Result<Vec<u8>, NoVex> {
     let mut statements: BTreeMap<Said, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
-    let mut built = None;
     for verdict in verdicts {
-        let image = &verdict.findings.image;
+        let image = &verdict.image;
         if verdict.outcome() == Outcome::Untrusted {
             return Err(NoVex::Untrusted(image.manifest.clone()));
         }
-        let dates = verdict.scans().map(|scan| scan.database.built);
-        built = dates.chain([built]).max().flatten();
         for excepted in &verdict.excepted {
             let finding = &excepted.finding;
             if finding.kind != FindingKind::Vulnerability {
@@ -426,6 +425,7 @@ pub fn document(
             packages.or_default().extend(purls);
         }
     }
+    let built = findings.iter().filter_map(|scan| scan.database.built).max();
     let built = built.ok_or(NoVex::NoDate)?;
     let statements: Vec<Value> = statements.iter().map(statement).collect();
     let mut document = json!({

@@ -111,6 +111,23 @@ fn severities_decide() {
     }
 }
 
+/// So no test is run again for a database that changes nothing.
+#[test]
+fn a_verdict_is_the_same_by_every_database_that_says_the_same() {
+    let user = new_user();
+    let verdict_on = |built, found: &[Value]| {
+        judge(&user, &findings(Some(built), found), "", &[]);
+        fs::read(user.path("v.json")).expect("was written")
+    };
+    let fails = finding("CVE-1", "high", "a", "local");
+    let passes = finding("CVE-2", "low", "a", "local");
+    let first = verdict_on("2026-11-10", std::slice::from_ref(&fails));
+    let found = [fails.clone(), passes];
+    assert!(verdict_on("2026-11-11", &found) == first);
+    let found = [fails, finding("CVE-3", "high", "a", "local")];
+    assert!(verdict_on("2026-11-11", &found) != first);
+}
+
 #[test]
 fn an_exception_is_for_what_it_says_and_as_long_as_it_says() {
     let user = new_user();
@@ -427,12 +444,13 @@ fn a_baseline_is_of_what_fails_and_only_new_findings_fail_then() {
     // Who reads it sees what is there.
     assert!(!baseline.contains(['\u{202e}', '\u{1b}']), "{baseline:?}");
     assert!(
-        baseline.contains("reason = \"found by the database of 2026-11-10\"\nwhere = \"local\""),
+        baseline
+            .contains("reason = \"it was there when the baseline was made\"\nwhere = \"local\""),
         "{baseline}"
     );
 
     // What an entry says stays.
-    let baseline = baseline.replacen("found by", "known from", 1);
+    let baseline = baseline.replacen("it was there", "it is known from", 1);
     fs::write(user.path("scan.baseline.toml"), &baseline).expect("can be written");
     let with = &["--baseline=scan.baseline.toml"];
     assert!(judge(&user, &findings(day, &[one.clone(), two]), "", with).success);
@@ -454,7 +472,7 @@ fn a_baseline_is_of_what_fails_and_only_new_findings_fail_then() {
     assert!(lines(&ran).contains(&line), "{}{}", ran.stdout, ran.stderr);
     let baseline = fs::read_to_string(user.path("scan.baseline.toml")).expect("was written");
     assert!(
-        baseline.contains("known from") && baseline.contains("as it was shipped"),
+        baseline.contains("it is known from") && baseline.contains("as it was shipped"),
         "{baseline}"
     );
     assert!(!baseline.contains("CVE-2"), "{baseline}");
@@ -1231,7 +1249,13 @@ fn what_exceptions_let_pass_is_said_as_vex() {
         [[exception]]\nid = \"CVE-2\"\nreason = \"until the vendor mends it\"\n";
     assert!(judge(&user, &found, exceptions, &[]).success);
     let vex_of = |repository: &str| {
-        let arguments = ["findings", "vex", "--author=a team", "--output=x.json"];
+        let arguments = [
+            "findings",
+            "vex",
+            "--author=a team",
+            "--findings=f.json",
+            "--output=x.json",
+        ];
         user.run(&[&arguments[..], &["--repository", repository, "v.json"]].concat())
     };
     vex_of("example.com/team/My-App").failed(&["My-App"]);

@@ -215,6 +215,7 @@ impl Pulls {
         digests.push(("DEBIAN", base));
         for (name, advisories, day) in [
             ("TRIVY_DB", &ADVISORIES[..], "2026-11-10"),
+            ("NEXT_DB", &ADVISORIES, "2026-11-11"),
             ("STALE_DB", &ADVISORIES, "2025-11-10"),
             ("EMPTY_DB", &[], "2026-11-10"),
         ] {
@@ -673,14 +674,19 @@ fn each_image_is_looked_into_once() {
         (0, 0, 1)
     );
 
-    // Another database reads no layer again.
+    // Another database reads no layer again, and no test is run that would say the same.
     let module = workspace.path("MODULE.bazel");
     let text = fs::read_to_string(&module).expect("can be read");
-    let [new, old] = ["tag = \"old\"", "tag = \"2\""].map(|tag| digest_before(&text, tag));
-    fs::write(&module, text.replace(&old, &new)).expect("can be written");
-    let run = workspace.bazel(&["test", "//:excepted_scan"]);
-    let counts = (run.count("OCIInventory"), run.count("OCIFindings"));
-    assert_eq!(counts, (0, 1), "{}", run.stderr);
+    let [old, first] = ["tag = \"old\"", "tag = \"2\""].map(|tag| digest_before(&text, tag));
+    let mut next = pulls.digests.iter().filter(|(name, _)| *name == "NEXT_DB");
+    let (_, next) = next.next().expect("there");
+    for (database, tests) in [(next, 0), (&old, 1)] {
+        fs::write(&module, text.replace(&first, database)).expect("can be written");
+        let run = workspace.bazel(&["test", "//:excepted_scan"]);
+        let mnemonics = ["OCIInventory", "OCIFindings", "OCIVerdict", "TestRunner"];
+        let counts = mnemonics.map(|mnemonic| run.count(mnemonic));
+        assert_eq!(counts, [0, 1, 1, tests], "{}", run.stderr);
+    }
 }
 
 /// The digest of the pull that has this line after it.
@@ -895,10 +901,7 @@ fn a_policy_decides_on_what_osv_scanner_finds() {
         &[&jinja, &curl, "FAILED: 2 findings, 0 faulty exceptions"],
         &["found: DEBIAN-CVE-2099-0001"],
     );
-    assert!(
-        image.contains("osv-scanner 2.6.0, its database of 2026-11-10"),
-        "{image}"
-    );
+    assert!(image.contains("; osv-scanner 2.6.0\n"), "{image}");
     let alone = log(&workspace, "//:image_alone_scan", &[&osv], Failed);
     let in_base = format!("found: {of_openssl}, in the base, fixed in 3.0.11-1~deb12u2");
     assert!(alone.contains(&in_base), "{alone}");
@@ -959,10 +962,7 @@ fn a_policy_decides_on_what_clamav_finds() {
 
     let clean = log(&workspace, "//clamav:clean_scan", &[&clamav], Passed);
     has(&clean, &["passed"], &["found", "note"]);
-    assert!(
-        clean.contains("files: 3; clamav 1.4.") && clean.contains("its database of 2026-11-10"),
-        "{clean}"
-    );
+    assert!(clean.contains("files: 3; clamav 1.4."), "{clean}");
     let marked = log(&workspace, "//clamav:marked_scan", &[&clamav], Failed);
     let found = "found: malware Marked.Local.UNOFFICIAL critical /app/marked";
     let failed = "FAILED: 1 finding, 0 faulty exceptions";
@@ -1285,10 +1285,7 @@ fn java_archives_are_known_by_a_database_of_them() {
     has(&found, &[line], &["note:"]);
     let well = log(&workspace, "//java:2.0_scan", &[&by("trivy")], Passed);
     has(&well, &["passed"], &["found", "note:"]);
-    assert!(
-        well.contains("1 jar") && well.contains("its Java database of 2026-11-10"),
-        "{well}"
-    );
+    assert!(well.contains("1 jar"), "{well}");
 
     let blind = log(&workspace, "//java:2.0_scan", &[], Untrusted);
     let line = "cannot be trusted: 1 Java archive was not looked into, because there is no Java database [no-java-database]";

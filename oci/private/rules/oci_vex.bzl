@@ -5,21 +5,24 @@ load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 load("//oci/private/common:transitions.bzl", "pull_all_on", "single")
 load("//oci/private/common:verdict.bzl", "verdicts_of")
-load("//oci/private/providers:scan.bzl", "OCIScanPolicyInfo")
+load("//oci/private/providers:scan.bzl", "OCIScanInfo", "OCIScanPolicyInfo")
 
 def _oci_vex_impl(ctx):
-    verdicts = verdicts_of(ctx, single(ctx.attr.image), ctx.attr.policy or ctx.attr._policy, ctx.files.exceptions)
+    image = single(ctx.attr.image)
+    verdicts = verdicts_of(ctx, image, ctx.attr.policy or ctx.attr._policy, ctx.files.exceptions)
+    findings = [scan.findings for scan in image[OCIScanInfo].images]
     output = ctx.actions.declare_file(ctx.label.name + ".openvex.json")
     arguments = ctx.actions.args()
     arguments.add_all(["findings", "vex"])
     arguments.add(ctx.attr.author, format = "--author=%s")
     arguments.add(ctx.attr.repository, format = "--repository=%s")
+    arguments.add_all(findings, before_each = "--findings")
     arguments.add("--output", output)
     arguments.add_all(verdicts)
     ctx.actions.run(
         executable = get_tool(ctx),
         arguments = [arguments],
-        inputs = verdicts,
+        inputs = findings + verdicts,
         outputs = [output],
         mnemonic = "OCIVEX",
         progress_message = "Saying what passes of %{label}",
