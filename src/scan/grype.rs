@@ -655,8 +655,9 @@ impl Advisories for GrypeDatabase {
     fn versions(&self, kind: &str) -> Versions {
         match kind {
             "gem" => Versions::ruby_on_platform(),
+            "java-archive" | "jenkins-plugin" => Versions::any(),
             "python" => Versions::python(),
-            _ => Versions::any(),
+            _ => Versions::numbered(),
         }
     }
 

@@ -14,6 +14,9 @@ const RUBY: &str =
 /// The same, with the platform of the machine that a gem is for, such as `x86_64-linux`.
 const RUBY_ON_PLATFORM: &str =
     r"^[\t\n\f\r ]*[0-9]+(\.[0-9a-zA-Z]+)*(-[0-9A-Za-z_.-]+)?[\t\n\f\r ]*$";
+/// What begins with a number. grype compares versions of no form of its own part by part, and anything else is then below all
+/// that do.
+const NUMBERED: &str = r"^([vV]|go)?[0-9]";
 
 /// Versions that are compared; none of them is empty.
 pub struct Versions {
@@ -56,6 +59,11 @@ impl Versions {
     /// Ruby's, which may have the platform behind them.
     pub(super) fn ruby_on_platform() -> Self {
         Self::new(RUBY_ON_PLATFORM, |_| "")
+    }
+
+    /// Those that begin with a number.
+    pub(super) fn numbered() -> Self {
+        Self::new(NUMBERED, |_| "")
     }
 
     fn new(pattern: &str, numbers: fn(&str) -> &str) -> Self {
@@ -149,6 +157,11 @@ mod tests {
                     "1.2.3+incompatible",
                 ],
                 &["(devel)", "master", "go1.22", "", "99999999999999999999.0"],
+            ),
+            (
+                Versions::numbered(),
+                &["1.0.2k", "v1.2.3", "go1.22"],
+                &["latest", "dev-main", "*", "UNKNOWN"],
             ),
             (Versions::any(), &["latest", "1.0.Final"], &["UNKNOWN"]),
         ] {

@@ -960,13 +960,15 @@ fn what_grype_cannot_compare_with_anything_is_told() {
         return;
     };
     let (path, text) = wheel("Jinja2", "2004d");
-    let layer = whole().file(&path, &text);
-    assert_eq!(grype.troubles(&[layer]), ["version-not-compared"]);
-    let said = judged(&[&grype], &[]).stdout;
-    assert!(
-        said.contains("has advisories of jinja2 2004d in "),
-        "{said}"
-    );
+    let python = whole().file(&path, &text);
+    let path = "app/node_modules/left-pad/package.json";
+    let npm = whole().file(path, r#"{"name": "left-pad", "version": "latest"}"#);
+    for (layer, package) in [(python, "jinja2 2004d"), (npm, "left-pad latest")] {
+        assert_eq!(grype.troubles(&[layer]), ["version-not-compared"]);
+        let said = judged(&[&grype], &[]).stdout;
+        let words = format!("has advisories of {package} in ");
+        assert!(said.contains(&words), "{said}");
+    }
 }
 
 /// Most programs of Go whose build was told no version are of good images.
