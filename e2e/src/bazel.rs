@@ -145,6 +145,11 @@ impl Workspace {
         workspace.can_be_left = true;
         if let Some(server) = server {
             workspace.reaper = server.into();
+            // Bazel cleans nothing but a workspace, which some cases become later.
+            let module = workspace.path("MODULE.bazel");
+            if !module.exists() {
+                fs::write(module, "").expect("can be written");
+            }
             // What the last one built and fetched is nothing to this one.
             workspace.succeed(&["clean"]);
             empty(&workspace.external());
