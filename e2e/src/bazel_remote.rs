@@ -1,12 +1,12 @@
 //! bazel-remote on a free loopback port: a remote cache of Bazel's that speaks gRPC.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::peer::Peer;
+use crate::port::listening;
 
 /// A running bazel-remote. It ends when dropped.
 #[derive(Debug)]
@@ -21,36 +21,27 @@ impl BazelRemote {
     pub fn empty() -> Option<Self> {
         let program = Peer::BazelRemote.or_skip()?;
         let directory = crate::scratch();
-        // It does not tell which port it was given, and another may take one before it does.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .and_then(|listener| listener.local_addr())
-                .expect("a free port")
-                .port();
-            let host = format!("127.0.0.1:{port}");
-            let http = directory.path().join("http");
-            let mut process = Command::new(&program)
-                .args(["--max_size", "1", "--grpc_address", &host])
+        let (process, host) = listening(|host| {
+            Command::new(&program)
+                .args(["--max_size", "1", "--grpc_address", host])
                 .arg("--http_address")
-                .arg(format!("unix://{}", http.display()))
+                .arg(format!(
+                    "unix://{}",
+                    directory.path().join("http").display()
+                ))
                 .arg("--dir")
                 .arg(directory.path().join("cache"))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
-                .expect("bazel-remote can be run");
-            while process.try_wait().expect("can be asked").is_none() {
-                if TcpStream::connect(&host).is_ok() {
-                    return Some(Self {
-                        process,
-                        host,
-                        directory,
-                    });
-                }
-                std::thread::yield_now();
-            }
-        }
-        panic!("bazel-remote does not start");
+                .expect("bazel-remote can be run")
+        })
+        .expect("bazel-remote starts");
+        Some(Self {
+            process,
+            host,
+            directory,
+        })
     }
 
     /// The flag by which Bazel uses it.

@@ -21,6 +21,7 @@ pub mod nginx;
 pub mod osv_db;
 pub mod page;
 pub mod peer;
+mod port;
 pub mod remote;
 pub mod root;
 mod server;

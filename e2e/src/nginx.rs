@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
+use crate::port::listening;
 use crate::root::{Life, Root};
 
 /// A running nginx. It ends when dropped.
@@ -114,15 +115,9 @@ impl Nginx {
     }
 
     fn start(directory: TempDir, listen: &str, server: &str) -> Self {
-        // nginx cannot choose a free port by itself, and another may take it before nginx does.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .and_then(|listener| listener.local_addr())
-                .expect("a free port")
-                .port();
-            let host = format!("127.0.0.1:{port}");
-            let config = directory.path().join("nginx.conf");
-            let home = directory.path().display();
+        let config = directory.path().join("nginx.conf");
+        let home = directory.path().display();
+        let started = listening(|host| {
             let text = format!(
                 "daemon off; user root; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
                 events {{}}
@@ -136,26 +131,23 @@ impl Nginx {
                 }}"
             );
             fs::write(&config, text).expect("can be written");
-            let mut process = Root::get()
+            Root::get()
                 .command(Life::Child, &[directory.path()], "nginx")
                 .arg("-c")
                 .arg(&config)
                 .stderr(Stdio::null())
                 .spawn()
-                .expect("nginx can be run");
-            while process.try_wait().expect("can be asked").is_none() {
-                if TcpStream::connect(&host).is_ok() {
-                    return Self {
-                        process,
-                        host,
-                        directory,
-                    };
-                }
-                std::thread::yield_now();
-            }
+                .expect("nginx can be run")
+        });
+        let (process, host) = started.unwrap_or_else(|| {
+            let log = fs::read_to_string(directory.path().join("error.log"));
+            panic!("nginx does not start: {}", log.unwrap_or_default())
+        });
+        Self {
+            process,
+            host,
+            directory,
         }
-        let log = fs::read_to_string(directory.path().join("error.log"));
-        panic!("nginx does not start: {}", log.unwrap_or_default());
     }
 
     /// `127.0.0.1:PORT`.
