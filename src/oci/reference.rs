@@ -74,6 +74,21 @@ impl Registry {
         Url::parse(&format!("{}://{}/v2/", scheme.name(), self.api_host())).ok()
     }
 
+    /// The one that a host names where it is spoken to so: with the port of TLS, Docker Hub's host is not Docker Hub in clear.
+    pub(crate) fn spoken_to(text: &str, scheme: Scheme) -> Option<Self> {
+        let host = normal_host(text)?;
+        let bare = match scheme {
+            Scheme::Https => host.strip_suffix(scheme.port()).unwrap_or(&host),
+            Scheme::Http => &host,
+        };
+        Some(match bare {
+            DOCKER_HUB | "index.docker.io" | "registry-1.docker.io" => {
+                Registry(DOCKER_HUB.to_owned())
+            }
+            _ => Registry(host),
+        })
+    }
+
     /// Without the port that is the scheme's own, whether that was said or not: all that is filed by registries compares this.
     pub(crate) fn without_port_of(&self, scheme: Scheme) -> &str {
         let bare = self.0.strip_suffix(scheme.port());
@@ -104,15 +119,7 @@ impl FromStr for Registry {
     type Err = RegistryNameError;
 
     fn from_str(text: &str) -> Result<Self, RegistryNameError> {
-        let host = normal_host(text).ok_or_else(|| RegistryNameError(text.to_owned()))?;
-        Ok(
-            match host.strip_suffix(Scheme::Https.port()).unwrap_or(&host) {
-                DOCKER_HUB | "index.docker.io" | "registry-1.docker.io" => {
-                    Registry(DOCKER_HUB.to_owned())
-                }
-                _ => Registry(host),
-            },
-        )
+        Registry::spoken_to(text, Scheme::Https).ok_or_else(|| RegistryNameError(text.to_owned()))
     }
 }
 

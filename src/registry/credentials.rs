@@ -432,7 +432,7 @@ fn normal(key: &str, spoken: Scheme) -> Option<String> {
     }
     let key = key.trim_end_matches('/');
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let registry: Option<Registry> = host.parse().ok();
+    let registry = Registry::spoken_to(host, spoken);
     let host = registry
         .as_ref()
         .map_or(host, |registry| registry.without_port_of(scheme));
@@ -614,6 +614,10 @@ mod tests {
             // Docker Hub's API is at another host.
             ("docker.io", "docker.io:80/a", false),
             ("docker.io:80", "docker.io:80/a", true),
+            // A port that says TLS.
+            ("docker.io:443", "docker.io/a/b", false),
+            ("index.docker.io:0443/v1/", "docker.io/a/b", false),
+            ("registry-1.docker.io:443", "docker.io/a/b", false),
         ] {
             let json = format!(r#"{{"auths":{{"{key}":{{"username":"u","password":"p"}}}}}}"#);
             let file = AuthFile::parse(Path::new("/f"), json.as_bytes()).unwrap();
