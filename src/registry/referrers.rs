@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use reqwest::header::{self, HeaderMap};
-use reqwest::{Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
@@ -31,16 +31,12 @@ impl Client {
         let mut seen = HashSet::from([first.clone()]);
         let mut found = Vec::new();
         for _ in 0..MAX_PAGES {
-            let response = match self.get_url(&what, url.clone(), None).await {
-                Err(RegistryError::NotFound { .. }) if url == first => {
-                    return self.referrers_by_tag(&what, digest).await;
-                }
-                response => response?,
-            };
-            // A registry without the API may answer all that it does not know with a page for people.
-            if url == first && !is_index(response.headers()) {
+            let shape = |request| what.read(None, request);
+            let response = self.ask_url(&what, Method::GET, url.clone(), shape).await?;
+            if url == first && self.is_without_api(&response).await? {
                 return self.referrers_by_tag(&what, digest).await;
             }
+            let response = self.accept(&what, response).await?;
             let next = next_page(response.headers()).map(|next| {
                 (
                     redirect::shown_without_login(next),
@@ -87,6 +83,25 @@ impl Client {
             pages: MAX_PAGES,
             entries: MAX_ENTRIES,
         })
+    }
+
+    /// Whether the registry itself answers as those do that know no such API: some with a page for people, as they do for
+    /// all that they do not know.
+    async fn is_without_api(&self, response: &Response) -> Result<bool, RegistryError> {
+        if response.status().is_success() {
+            return Ok(!is_index(response.headers()));
+        }
+        let is_registrys = self.is_own(response.url()).await?
+            && self.connection().await?.answering_proxy(response).is_none();
+        Ok(is_registrys
+            && matches!(
+                response.status(),
+                StatusCode::NOT_FOUND
+                    | StatusCode::BAD_REQUEST
+                    | StatusCode::METHOD_NOT_ALLOWED
+                    | StatusCode::NOT_ACCEPTABLE
+                    | StatusCode::NOT_IMPLEMENTED
+            ))
     }
 
     async fn referrers_by_tag(

@@ -54,6 +54,37 @@ fn a_list_comes_in_pages_and_its_order_does_not_matter() {
     }
 }
 
+/// As those answer that know no such API, each in its way.
+#[test]
+fn who_has_no_such_api_is_asked_for_the_tag() {
+    let (repository, _) = Repository::signed();
+    let reference = |host: &str| repository.reference(host);
+    let content = |registry: &Faulty| {
+        let user = new_user();
+        pull(&user, &reference(&registry.host()), "out", &[]).succeeded();
+        (index_json(&user.path("out")), blobs(&user.path("out")))
+    };
+    let whole = content(&repository.clone().serve(|_, answer| answer));
+    for status in [400, 404, 405, 406, 501] {
+        let lists = repository.lists.clone();
+        let registry = Faulty::start(repository.content.clone(), move |seen, answer| {
+            if seen.path.contains("/referrers/") {
+                return Answer::new(status, "{}");
+            }
+            let tag = seen.path.split_once("/manifests/sha256-");
+            let list = tag.and_then(|(_, hex)| lists.get(&format!("sha256:{hex}")));
+            list.map_or(answer, |list| list_of(list))
+        });
+        assert_eq!(content(&registry), whole, "{status}");
+    }
+    // Who is led to says nothing of the registry.
+    let other = Faulty::start(Content::default(), |_, _| Answer::new(400, "{}"));
+    let target = format!("http://{}/list", other.host());
+    fails(repository, &["referrers of", "400"], move |_, _| {
+        Answer::new(307, "").header("Location", target.clone())
+    });
+}
+
 /// Pulls what the registry lists so, which must fail for these reasons and leave no layout.
 fn fails(
     repository: Repository,
