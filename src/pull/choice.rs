@@ -81,6 +81,11 @@ impl<E> Choice<E> {
         failure.map(|failure| failure.error)
     }
 
+    /// Whether it is of no use to ask any of them again.
+    pub(super) fn is_over(&self) -> bool {
+        self.gone.len() > self.origin
+    }
+
     /// What the origin has said, if that is final and others were waited for.
     pub(super) fn verdict(&mut self) -> Option<E> {
         self.verdict.take().map(|failure| failure.error)

@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,12 +22,13 @@ use crate::registry::{Backoff, Body, RegistryError};
 use crate::store::{Ingest, Store, StoreError, Writer};
 
 use super::schedule::{Clock, Schedule, share};
-use super::upstream::{Candidates, Upstream};
+use super::sources::{Source, Sources};
+use super::upstream::Upstream;
 use super::{PullError, blocking};
 
 /// Bytes that make a failed request worth another round of tries; less may be a registry that lies.
 const PROGRESS: u64 = 256 * 1024;
-/// How often in a row a mirror's answers may break off before others are asked.
+/// How often in a row the answers of a mirror or at a URL may break off before others are asked.
 const MAX_BREAKS: u32 = 2;
 
 /// Where blobs come from and where they go.
@@ -97,7 +98,7 @@ impl Fetcher {
     async fn fetch(self: Arc<Self>, blob: Descriptor) -> Result<u64, PullError> {
         let progress = self.reporter.blob(&blob.digest, blob.size);
         let mut transferred = 0;
-        let candidates = Arc::new(Candidates::new(&self.upstream, &self.reporter));
+        let sources = Arc::new(Sources::new(&self.upstream, &self.reporter, &blob));
         loop {
             progress.state(BlobState::Locked);
             let Some(writer) = self.ingest(&blob).await? else {
@@ -111,11 +112,9 @@ impl Fetcher {
                 blob: blob.clone(),
                 writer,
                 progress: Arc::clone(&progress),
-                candidates: Arc::clone(&candidates),
+                sources: Arc::clone(&sources),
                 senders: Mutex::default(),
-                given_up: AtomicUsize::new(0),
                 received: AtomicU64::new(0),
-                mismeasured: AtomicBool::new(false),
                 schedule: Mutex::default(),
                 wanted: Semaphore::new(1),
                 drained: Semaphore::new(0),
@@ -128,7 +127,7 @@ impl Fetcher {
             match fetch.writer.finish() {
                 Ok(()) => return Ok(transferred),
                 // The bytes are forgotten.
-                Err(StoreError::Digest { .. }) if candidates.wrong(&fetch.senders()) => {}
+                Err(StoreError::Digest { .. }) if sources.wrong(&fetch.senders()) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -163,29 +162,16 @@ struct BlobFetch {
     blob: Descriptor,
     writer: Writer,
     progress: Arc<dyn BlobReporter>,
-    candidates: Arc<Candidates>,
-    /// The endpoints that sent bytes of it.
-    senders: Mutex<BTreeSet<usize>>,
-    /// How many sources were given up: first the endpoints together, and then the descriptor's URLs.
-    given_up: AtomicUsize,
+    sources: Arc<Sources>,
+    /// Who sent bytes of it.
+    senders: Mutex<BTreeSet<Source>>,
     received: AtomicU64,
-    /// Whether an answer told a length that cannot be.
-    mismeasured: AtomicBool,
     /// What no connection has begun with yet.
     schedule: Mutex<Schedule>,
     /// Helpers that may begin.
     wanted: Semaphore,
     /// Closed when no part is left to begin with.
     drained: Semaphore,
-}
-
-/// Who is asked for a blob.
-#[derive(Clone, Copy)]
-enum Source {
-    /// A mirror or the origin, by its number.
-    Endpoint(usize),
-    /// A URL of the descriptor, by its number.
-    Url(usize),
 }
 
 /// An answer on its way.
@@ -257,9 +243,7 @@ impl BlobFetch {
     /// Asks for what has a size of nothing, and a digest of something, so that who has it tells the size.
     async fn ask_what_it_is(&self) -> Result<(), PullError> {
         let Opened { mut body, source } = self.open(&(0..0), &mut Backoff::default()).await?;
-        if let Source::Endpoint(endpoint) = source {
-            self.senders().insert(endpoint);
-        }
+        self.senders().insert(source);
         Ok(self.receive(&mut body).await?.result?)
     }
 
@@ -320,7 +304,7 @@ impl BlobFetch {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn senders(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+    fn senders(&self) -> MutexGuard<'_, BTreeSet<Source>> {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -342,9 +326,7 @@ impl BlobFetch {
             if body.is_whole() && answers == Answers::Ranges {
                 return Err(Stop::NoRanges);
             }
-            if let Source::Endpoint(endpoint) = source {
-                self.senders().insert(endpoint);
-            }
+            self.senders().insert(source);
             let before = at;
             let Received { end, mut result } =
                 self.receive(&mut body).await.map_err(PullError::from)?;
@@ -364,90 +346,32 @@ impl BlobFetch {
                 continue;
             };
             breaks += 1;
-            let waited = match source {
-                Source::Endpoint(mirror) if self.is_mirror(mirror) && breaks >= MAX_BREAKS => {
-                    breaks = 0;
-                    let candidates = &self.candidates;
-                    candidates
-                        .failed(mirror, error, &mut backoff, &*self.progress)
-                        .await
-                }
-                _ => backoff.wait_after(error, &*self.progress).await,
-            };
-            waited.map_err(PullError::from)?;
+            let progress = &*self.progress;
+            let is_hopeless = breaks >= MAX_BREAKS || !error.is_transient();
+            if is_hopeless && self.sources.may_others_have_it(source) {
+                breaks = 0;
+                self.sources
+                    .failed(source, error, &mut backoff, progress)
+                    .await?;
+            } else {
+                let waited = backoff.wait_after(error, progress).await;
+                waited.map_err(PullError::from)?;
+            }
         }
         Ok(())
-    }
-
-    fn is_mirror(&self, endpoint: usize) -> bool {
-        self.fetcher.upstream.is_mirror(endpoint)
-    }
-
-    /// Who is to be asked now.
-    fn source(&self) -> Source {
-        match self.given_up.load(Ordering::Relaxed).checked_sub(1) {
-            None => Source::Endpoint(self.candidates.endpoint()),
-            Some(url) => Source::Url(url),
-        }
-    }
-
-    /// Gives a source up for the next one, if there is one.
-    fn give_up(&self, source: Source) -> bool {
-        let next = match source {
-            Source::Endpoint(_) => 0,
-            Source::Url(url) => url + 1,
-        };
-        let is_there = next < self.blob.urls.len();
-        if is_there {
-            self.given_up.store(next + 1, Ordering::Relaxed);
-        }
-        is_there
     }
 
     /// Asks one source after the other for a range until one answers, or until there is no hope.
     async fn open(&self, range: &Range<u64>, backoff: &mut Backoff) -> Result<Opened, PullError> {
         loop {
-            let source = self.source();
+            let source = self.sources.source();
             let error = match self.ask(source, range).await {
                 Ok(body) => return Ok(Opened { body, source }),
                 Err(error) => error,
             };
-            let is_mirror =
-                matches!(source, Source::Endpoint(endpoint) if self.is_mirror(endpoint));
-            // As with wrong bytes, a second try may find better ones; a third would not.
-            if matches!(error, RegistryError::Length { .. })
-                && !is_mirror
-                && self.mismeasured.swap(true, Ordering::Relaxed)
-            {
-                return Err(error.into());
-            }
-            let failed = match source {
-                Source::Endpoint(endpoint) => {
-                    let candidates = &self.candidates;
-                    candidates
-                        .failed(endpoint, error, backoff, &*self.progress)
-                        .await
-                }
-                Source::Url(_) => backoff.wait_after(error, &*self.progress).await,
-            };
-            let Err(error) = failed else {
-                continue;
-            };
-            let is_elsewhere = match source {
-                Source::Endpoint(_) => {
-                    matches!(error, RegistryError::NotFound { .. }) && !self.blob.urls.is_empty()
-                }
-                Source::Url(_) => !error.is_transient(),
-            };
-            if !is_elsewhere {
-                return Err(error.into());
-            }
-            if !self.give_up(source) {
-                return Err(PullError::Foreign {
-                    digest: self.blob.digest.clone(),
-                    source: Box::new(error),
-                });
-            }
+            self.sources
+                .failed(source, error, backoff, &*self.progress)
+                .await?;
         }
     }
 

@@ -8,6 +8,7 @@ mod fetcher;
 mod plan;
 mod referrers;
 mod schedule;
+mod sources;
 mod upstream;
 
 pub use artifact::{PulledArtifact, PulledFile};

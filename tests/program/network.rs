@@ -7,8 +7,8 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use oci_pull_all_support::{
-    Answer, Content, Faulty, Identity, LAYER, Proxy, Ran, Registry, User, blobs, digest, noise,
-    skip,
+    Answer, Content, Deaf, End, Faulty, Identity, LAYER, Proxy, Ran, Registry, User, blobs, digest,
+    noise, skip,
 };
 use serde_json::json;
 
@@ -93,6 +93,79 @@ fn a_foreign_layer_comes_from_its_url_with_no_credentials() {
         seen.iter()
             .all(|seen| !seen.headers.contains_key("authorization"))
     );
+}
+
+/// Whatever the others answer, and each once before any is asked again (descriptor.md, `urls`).
+#[test]
+fn every_url_of_a_foreign_layer_is_asked() {
+    let layer = noise(3, 5000);
+    for (bad, most) in [
+        ("busy", 1),
+        ("short", 1),
+        ("wrong", 1),
+        ("long", 1),
+        ("cut", 2),
+        ("gone", 1),
+        ("nobody", 0),
+    ] {
+        let data = layer.clone();
+        let elsewhere = Faulty::start(Content::default(), move |seen, _| match &*seen.path {
+            "/good" => Answer::new(200, data.clone()),
+            "/busy" => Answer::new(503, "busy").header("Retry-After", "0"),
+            "/short" => Answer::new(200, "nope"),
+            "/wrong" => Answer::new(200, vec![0; 5000]),
+            "/long" => Answer::new(200, noise(3, 9000)),
+            "/cut" => Answer::new(200, data.clone()).cut(100, End::Reset),
+            _ => Answer::new(404, ""),
+        });
+        let bad_url = match bad {
+            "nobody" => format!("http://{}/", Deaf::new().host()),
+            bad => format!("http://{}/{bad}", elsewhere.host()),
+        };
+        let content = foreign(
+            &layer,
+            &[bad_url, format!("http://{}/good", elsewhere.host())],
+        );
+        let root = content.digest.clone();
+        let registry = Faulty::good(content);
+        let reference = format!("{}/app@{root}", registry.host());
+        let user = new_user();
+        user.run(&["pull", &reference, "--output", "out"])
+            .succeeded();
+        assert_eq!(blobs(&user.path("out")).len(), 3, "{bad}");
+        assert!(elsewhere.count(&format!("/{bad}")) <= most, "{bad}");
+    }
+}
+
+/// Who fails for a while is asked again, once all were.
+#[test]
+fn a_url_of_a_foreign_layer_may_be_busy() {
+    let layer = noise(3, 5000);
+    let data = layer.clone();
+    let elsewhere = Faulty::start(Content::default(), move |seen, _| match &*seen.path {
+        "/busy" if seen.earlier == 0 => Answer::new(503, "busy").header("Retry-After", "0"),
+        "/busy" => Answer::new(200, data.clone()),
+        _ => Answer::new(404, ""),
+    });
+    let urls = ["busy", "gone"].map(|name| format!("http://{}/{name}", elsewhere.host()));
+    let content = foreign(&layer, &urls);
+    let root = content.digest.clone();
+    let registry = Faulty::good(content);
+    let reference = format!("{}/app@{root}", registry.host());
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    assert_eq!(elsewhere.count("/gone"), 1);
+}
+
+/// An image with this layer, which the registry does not have.
+fn foreign(layer: &[u8], urls: &[String]) -> Content {
+    Content::default().finish(&[json!({
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(layer),
+        "size": layer.len(),
+        "urls": urls,
+    })])
 }
 
 /// Who has a layer at a URL of its own says nothing of the registry.
