@@ -14,7 +14,7 @@ use oci_pull_all::pins::{BazelError, PinError};
 use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
-use oci_pull_all::registry::{CredentialError, Reason, RegistryError, Retry};
+use oci_pull_all::registry::{CredentialError, Reason, RegistryError, Retry, Subject};
 use oci_pull_all::rootfs::ChangedParent;
 use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
@@ -103,7 +103,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             PullError::Manifest { .. }
             | PullError::Image { .. }
             | PullError::Artifact { .. }
-            | PullError::Walk(_) => ": have it made and pushed anew, or pull another digest",
+            | PullError::Walk(_) => ": have it made and pushed anew with a current tool, or take another one",
             PullError::Referrers(_) => {
                 ": have that removed from the registry, or set referrers = False (without --referrers)"
             }
@@ -201,11 +201,25 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::Connect => {
                 "; check the registry's name and the network; if only a proxy leads there, set HTTPS_PROXY"
             }
+            Reason::ConnectElsewhere => {
+                "; check the network; if only a proxy leads there, set HTTPS_PROXY"
+            }
+            Reason::Plain => {
+                "; leave plain_http = True (--plain-http) away if it has TLS, else check its port"
+            }
             Reason::Tls => {
                 "; check the host's name and this machine's clock, else who runs the host has to mend it"
             }
             Reason::Other => WRONG_ANSWER,
         },
+        RegistryError::Status { status, .. } | RegistryError::Proxy { status, .. }
+            if status.is_of_network() =>
+        {
+            "; by that, the network on the way wants a login: log in there first"
+        }
+        RegistryError::Plain { .. } => {
+            "; leave plain_http = True (--plain-http) away if that host has TLS, else who runs it knows why"
+        }
         // The library's own last word is about logging in.
         error if error.limits_rate() => ", or name a mirror in OCI_PULL_ALL_MIRRORS",
         RegistryError::Proxy { .. } => {
@@ -221,6 +235,11 @@ fn of_registry(error: &RegistryError) -> &'static str {
         RegistryError::NoObject { .. } => {
             "; if it is the page of a network or a proxy, log in there first, else who runs that host has to mend it"
         }
+        RegistryError::Status { status, .. } if status.is_redirection() => WRONG_ANSWER,
+        RegistryError::Local {
+            what: Subject::ForeignBlob(_),
+            ..
+        } => "; who made the image, or who runs the host that it names, has to mend it",
         // It says itself what it does not like.
         RegistryError::Status {
             retry: Retry::Never,

@@ -100,9 +100,7 @@ pub enum ManifestError {
         source: serde_json::Error,
     },
     /// Docker's schema 1, which has no digests of its config.
-    #[error(
-        "it has schemaVersion {0}: only schemaVersion 2 is supported, so push the image again with a current tool"
-    )]
+    #[error("it has schemaVersion {0}: only schemaVersion 2 is supported")]
     SchemaVersion(u64),
     /// An image manifest without a version, or with `null`.
     #[error("it has no schemaVersion, which must be 2")]

@@ -428,7 +428,7 @@ impl<'a> Planner<'a> {
         .await
     }
 
-    /// A manifest from the store, or else over the network, and whether it came so.
+    /// A manifest from the store, or else over the network, and whether it came so. One that is listed has a size.
     pub(super) async fn manifest(
         &self,
         digest: &Digest,
@@ -436,7 +436,7 @@ impl<'a> Planner<'a> {
     ) -> Result<(Bytes, bool), PullError> {
         let (bytes, came) = match self.store.read(digest, MAX_MANIFEST_SIZE)? {
             Some(bytes) => (bytes.into(), false),
-            None => (self.fetch_manifest(digest).await?, true),
+            None => (self.fetch_manifest(digest, size.is_some()).await?, true),
         };
         if let Some(size) = size
             && size != bytes.len() as u64
@@ -453,13 +453,19 @@ impl<'a> Planner<'a> {
         Ok((bytes, came))
     }
 
-    async fn fetch_manifest(&self, digest: &Digest) -> Result<Bytes, PullError> {
+    async fn fetch_manifest(&self, digest: &Digest, is_listed: bool) -> Result<Bytes, PullError> {
         let progress = self.reporter.blob(digest, 0);
         let mut backoff = Backoff::default();
         let candidates = Candidates::new(self.upstream, self.reporter);
         loop {
             let endpoint = candidates.endpoint();
-            match self.upstream.registry(endpoint).manifest(digest).await {
+            let registry = self.upstream.registry(endpoint);
+            let read = if is_listed {
+                registry.listed_manifest(digest).await
+            } else {
+                registry.manifest(digest).await
+            };
+            match read {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => {
                     candidates

@@ -334,7 +334,7 @@ impl Client {
         let repository = self.repository.path();
         if !held && self.withholds_login() {
             return format!(
-                "the login for https://{registry} is shown with TLS alone, and {registry} is spoken to without: log in with `docker login {registry}`"
+                "the login for https://{registry} is shown with TLS alone, and {registry} is spoken to without: speak TLS with it, or file the login under {registry} without https://"
             );
         }
         if !held {

@@ -12,6 +12,7 @@ use reqwest::{Response, StatusCode, Url};
 
 use crate::oci::digest::Digest;
 
+use super::no_answer::Asked;
 use super::request::coding;
 use super::{NoAnswer, RegistryError, Subject};
 
@@ -124,7 +125,16 @@ impl Body {
         let chunk = chunk.map_err(|source| RegistryError::Transport {
             what: self.what.clone(),
             host: self.host.clone(),
-            why: NoAnswer::new(source, true, self.patience, None),
+            why: NoAnswer::new(
+                source,
+                Asked {
+                    answered: true,
+                    patience: self.patience,
+                    proxy: None,
+                    is_named: true,
+                    is_plain: false,
+                },
+            ),
         })?;
         let left = self.range.end.saturating_sub(position);
         match chunk {

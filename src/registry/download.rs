@@ -21,7 +21,16 @@ use super::{Body, Client, Elsewhere, RegistryError, Subject, redirect};
 impl Client {
     /// The manifest of `digest`, verified.
     pub async fn manifest(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
-        let what = Subject::Manifest(digest.clone());
+        self.verified(Subject::Manifest(digest.clone()), digest)
+            .await
+    }
+
+    /// As [`Client::manifest`], of one that another manifest or list of the repository names.
+    pub(crate) async fn listed_manifest(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
+        self.verified(Subject::Listed(digest.clone()), digest).await
+    }
+
+    async fn verified(&self, what: Subject, digest: &Digest) -> Result<Bytes, RegistryError> {
         let response = self
             .get(&what, &format!("manifests/{digest}"), None)
             .await?;

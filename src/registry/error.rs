@@ -20,6 +20,18 @@ use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpStatus(pub(super) StatusCode);
 
+impl HttpStatus {
+    /// Whether it is a network on the way that answers, and wants a login (RFC 6585, 6).
+    pub fn is_of_network(self) -> bool {
+        self.0 == StatusCode::NETWORK_AUTHENTICATION_REQUIRED
+    }
+
+    /// Whether it leads elsewhere, though as an error it does not say where.
+    pub fn is_redirection(self) -> bool {
+        self.0.is_redirection()
+    }
+}
+
 impl fmt::Display for HttpStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -67,6 +79,18 @@ pub enum RegistryError {
         /// Whether to ask again.
         retry: Retry,
     },
+    /// What is not encrypted is not understood, where the user has it so: those answer so that want TLS, among others.
+    #[error("{what}: {host} answered {status}{detail}")]
+    Plain {
+        /// What was asked for.
+        what: Subject,
+        /// Whom.
+        host: String,
+        /// 400.
+        status: HttpStatus,
+        /// What was said, with a separator before it, or nothing.
+        detail: String,
+    },
     /// Not allowed, or not without logging in.
     #[error("{what}: {host} refused access ({status}){detail}; {advice}")]
     Access {
@@ -111,6 +135,8 @@ pub enum RegistryError {
         repository: String,
         /// What the registry said, with a separator before it, or nothing.
         detail: String,
+        /// Whether it may be the repository that is not there: nothing else is said to be missing.
+        may_be_repository: bool,
     },
     /// There is nothing to push to.
     #[error(
@@ -419,7 +445,8 @@ impl RegistryError {
             | RegistryError::Coding { .. }
             | RegistryError::Access { .. }
             | RegistryError::AccessElsewhere { .. }
-            | RegistryError::NotFound { .. } => true,
+            | RegistryError::NotFound { .. }
+            | RegistryError::Plain { .. } => true,
             RegistryError::Status { retry, .. } => *retry == Retry::Never,
             _ => false,
         }
@@ -517,7 +544,9 @@ pub enum TokenError {
         limit: usize,
     },
     /// The answer has none.
-    #[error("what the token service {0} sent has neither a \"token\" nor an \"access_token\"")]
+    #[error(
+        "what the token service {0} sent has neither a \"token\" nor an \"access_token\" that can be shown"
+    )]
     Missing(String),
     /// The answer is none.
     #[error("what the token service {host} sent {fault}")]
@@ -611,29 +640,52 @@ impl ErrorBody {
                 detail: detail(&text_of_page(body)),
             };
         };
-        let errors = said.get("errors").and_then(Value::as_array);
-        let errors = errors.map(Vec::as_slice).unwrap_or_default();
-        let codes = errors.iter().filter_map(|error| error.get("code"));
-        let words = errors.iter().map(|error| {
-            let parts = ["code", "message"].map(|key| error.get(key).and_then(Value::as_str));
-            let parts: Vec<_> = parts.into_iter().flatten().collect();
-            parts.join(" ").trim().to_owned()
+        let errors = member(&said, "errors").and_then(Value::as_array);
+        let codes = errors.into_iter().flatten().filter_map(|error| {
+            let code = member(error, "code")?;
+            OciErrorCode::deserialize(code).ok()
         });
-        let words = words.filter(|words| !words.is_empty()).take(MAX_ERRORS);
-        let words: Vec<_> = words.collect();
-        // Under a key that others use.
-        let keys = ["error_description", "message", "details", "detail", "error"];
-        let other = keys.iter().find_map(|key| said.get(key)?.as_str());
+        let words = match errors {
+            Some(errors) if !errors.is_empty() => words_of_all(errors),
+            _ => words_of(&said),
+        };
         ErrorBody {
-            codes: codes
-                .filter_map(|code| OciErrorCode::deserialize(code).ok())
-                .collect(),
-            detail: match words.as_slice() {
-                [] => detail(other.unwrap_or_default()),
-                words => detail(&words.join("; ")),
-            },
+            codes: codes.collect(),
+            detail: detail(&words.unwrap_or_default()),
         }
     }
+}
+
+/// A member of an object, whose name some write in capitals.
+fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    let named =
+        |(key, value): (&String, &'a Value)| key.eq_ignore_ascii_case(name).then_some(value);
+    value.as_object()?.iter().find_map(named)
+}
+
+/// What an error says for people: its code, and the first text under one of the keys that are in use.
+fn words_of(error: &Value) -> Option<String> {
+    const KEYS: [&str; 5] = ["error_description", "message", "details", "detail", "error"];
+    match error {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Array(errors) => words_of_all(errors),
+        Value::Object(_) => {
+            let code = member(error, "code").and_then(Value::as_str);
+            let text = KEYS.iter().find_map(|key| words_of(member(error, key)?));
+            let words: Vec<_> = code.into_iter().chain(text.as_deref()).collect();
+            Some(words.join(" ")).filter(|words| !words.is_empty())
+        }
+        _ => None,
+    }
+}
+
+fn words_of_all(errors: &[Value]) -> Option<String> {
+    let words: Vec<_> = errors
+        .iter()
+        .filter_map(words_of)
+        .take(MAX_ERRORS)
+        .collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// As much of a text as a message has room for, with a separator before it.
@@ -693,6 +745,20 @@ mod tests {
             (r#"{"errors":[7,{"code":"A"},{"code":"B"}]}"#, ": A; B"),
             (r#"{"errors":null,"message":"no"}"#, ": no"),
             (r#"{"errors":[]}"#, ""),
+            (
+                r#"{"error":{"code":403,"message":"Permission denied"}}"#,
+                ": Permission denied",
+            ),
+            (
+                r#"{"errors":[{"code":"DENIED","message":"","detail":"quota"}]}"#,
+                ": DENIED quota",
+            ),
+            (
+                r#"{"error_description":"","message":"not here"}"#,
+                ": not here",
+            ),
+            (r#"{"Errors":[{"Code":"A","Message":"b"}]}"#, ": A b"),
+            (r#"["no","way"]"#, ": no; way"),
             ("[1]", ""),
         ] {
             assert_eq!(ErrorBody::of(body.as_bytes()).detail, told, "{body}");

@@ -18,51 +18,60 @@ const MAX_NAMES: usize = 5;
 #[derive(Debug)]
 pub struct NoAnswer {
     error: reqwest::Error,
-    /// Whether who was asked has answered something before.
-    answered: bool,
-    /// How long it may say nothing.
-    patience: Duration,
+    asked: Asked,
+}
+
+/// Who was asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Whether they have answered something before.
+    pub(super) answered: bool,
+    /// How long they may say nothing.
+    pub(super) patience: Duration,
     /// The proxy on the way, if there is one.
-    proxy: Option<String>,
+    pub(super) proxy: Option<String>,
+    /// Whether the user has named them: who others lead to, they may not know.
+    pub(super) is_named: bool,
+    /// Whether the user wants them to be spoken to in clear.
+    pub(super) is_plain: bool,
 }
 
 impl NoAnswer {
     /// The library's error, without its URL: that of a storage service holds a signature.
-    pub(super) fn new(
-        error: reqwest::Error,
-        answered: bool,
-        patience: Duration,
-        proxy: Option<String>,
-    ) -> Self {
+    pub(super) fn new(error: reqwest::Error, asked: Asked) -> Self {
         NoAnswer {
             error: error.without_url(),
-            answered,
-            patience,
-            proxy,
+            asked,
         }
     }
 
     /// How long somebody may say nothing who says nothing now.
     pub(super) fn silence(&self) -> Option<Duration> {
-        self.error.is_timeout().then_some(self.patience)
+        self.error.is_timeout().then_some(self.asked.patience)
     }
 
     /// Whether nobody is there, and nobody was, or a proxy does not connect to them.
     pub(super) fn is_unreachable(&self) -> bool {
-        let is_nobody = || is_nobody(&self.error) || self.failing_proxy().is_some();
-        self.is_silent() || !self.answered && is_nobody()
+        let is_nobody = || {
+            is_nobody(&self.error) || speaks_no_http(&self.error) || self.failing_proxy().is_some()
+        };
+        self.is_silent() || !self.asked.answered && is_nobody()
     }
 
     /// The proxy that does not connect to who was asked, or is not there.
     fn failing_proxy(&self) -> Option<&str> {
         let speaks = || is_tls_error(&self.error) || speaks_no_tls(&self.error);
-        let proxy = self.proxy.as_deref().filter(|_| self.error.is_connect());
+        let proxy = self
+            .asked
+            .proxy
+            .as_deref()
+            .filter(|_| self.error.is_connect());
         proxy.filter(|_| !speaks())
     }
 
     /// Whether nobody says anything, not even that nobody is there, nor has before.
     pub(super) fn is_silent(&self) -> bool {
-        !self.answered && self.error.is_timeout()
+        !self.asked.answered && self.error.is_timeout()
     }
 
     /// Whether it would be the same the next time.
@@ -89,8 +98,14 @@ impl NoAnswer {
             Reason::Proxy
         } else if is_tls_error(&self.error) {
             Reason::Tls
+        } else if speaks_no_http(&self.error) && self.asked.is_plain && !self.asked.answered {
+            Reason::Plain
         } else if self.error.is_connect() || self.is_silent() {
-            Reason::Connect
+            if self.asked.is_named {
+                Reason::Connect
+            } else {
+                Reason::ConnectElsewhere
+            }
         } else {
             Reason::Other
         }
@@ -112,8 +127,12 @@ pub enum Reason {
     ProxyLogin,
     /// The proxy on the way failed.
     Proxy,
-    /// There was no connection.
+    /// The host, to which the user wants plain HTTP to be spoken, speaks none.
+    Plain,
+    /// There was no connection to the host that the user has named.
     Connect,
+    /// There was no connection to where the registry or a manifest leads.
+    ConnectElsewhere,
     /// Something else.
     Other,
 }
@@ -287,6 +306,17 @@ fn speaks_no_tls(error: &reqwest::Error) -> bool {
     })
 }
 
+/// Whether what came is no HTTP.
+fn speaks_no_http(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| NO_HTTP.contains(&&*cause.to_string()))
+}
+
+/// What the HTTP library says of what does not begin as HTTP does, or does before it was asked anything.
+const NO_HTTP: [&str; 2] = [
+    "invalid HTTP version parsed",
+    "received unexpected message from connection",
+];
+
 // The HTTP library's own type for what happens at a proxy is private.
 const TUNNEL: &str = "tunnel error: ";
 
@@ -421,7 +451,16 @@ mod tests {
             .build()
             .unwrap();
         let error = client.get(format!("http://{address}/")).send().await;
-        let error = NoAnswer::new(error.unwrap_err(), false, Duration::from_secs(60), None);
+        let error = NoAnswer::new(
+            error.unwrap_err(),
+            Asked {
+                answered: false,
+                patience: Duration::from_secs(60),
+                proxy: None,
+                is_named: true,
+                is_plain: true,
+            },
+        );
         assert!(error.is_silent() && !error.is_final(), "{error}");
         assert_eq!(error.to_string(), "nobody answers there");
         assert_eq!(error.reason(), Reason::Connect);

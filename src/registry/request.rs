@@ -12,10 +12,13 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 
+use crate::oci::reference::Scheme;
+
 use super::authorization::authorized;
 use super::body::authority;
 use super::connection::Connection;
 use super::error::ErrorBody;
+use super::no_answer::Asked;
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.
@@ -166,6 +169,7 @@ impl Client {
         // What another host refuses, no login at the registry permits.
         let (asked, answers) = (self.base().await?.origin(), response.url().origin());
         let is_own = answers == asked;
+        let is_plain = self.options.is_plain(response.url());
         // What a blob or an upload is stored at is none.
         let is_registry = response.url().path().starts_with("/v2/");
         let proxy = self.connection().await?.answering_proxy(&response);
@@ -188,6 +192,13 @@ impl Client {
                 detail,
                 retry,
             }
+        } else if is_plain && code == StatusCode::BAD_REQUEST {
+            RegistryError::Plain {
+                what,
+                host,
+                status,
+                detail,
+            }
         } else if is_upload && code == StatusCode::NOT_FOUND && !is_repository {
             RegistryError::UploadGone { what, host, detail }
         } else if is_own && code == StatusCode::NOT_FOUND {
@@ -196,6 +207,7 @@ impl Client {
                 host,
                 repository: self.repository.path().to_owned(),
                 detail,
+                may_be_repository: is_repository || !codes.iter().any(is_of_content),
             }
         } else if is_own && matches!(code, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             RegistryError::Access {
@@ -356,6 +368,15 @@ impl Client {
         self.repository.registry().to_string()
     }
 
+    /// Whether a URL is of the registry that the user has named, in clear or not.
+    fn is_named(&self, url: &Url) -> bool {
+        let registry = self.repository.registry();
+        let mut own = [Scheme::Https, Scheme::Http]
+            .into_iter()
+            .filter_map(|scheme| registry.api_url(scheme));
+        own.any(|own| own.origin() == url.origin())
+    }
+
     pub(super) fn local(&self, what: &Subject, url: &Url) -> RegistryError {
         let mut url = redirect::without_login(url.clone());
         // It may hold a signature.
@@ -369,15 +390,33 @@ impl Client {
 
     pub(super) fn transport(&self, what: &Subject, source: reqwest::Error) -> RegistryError {
         let host = source.url().map_or_else(|| self.host(), authority);
-        let answered = self.answered().contains(&host);
-        let proxy = source.url().and_then(|url| self.options.proxies.of(url));
-        let proxy = proxy.map(authority);
+        let url = source.url();
+        let asked = Asked {
+            answered: self.answered().contains(&host),
+            patience: self.options.idle_timeout,
+            proxy: url
+                .and_then(|url| self.options.proxies.of(url))
+                .map(authority),
+            is_named: url.is_none_or(|url| self.is_named(url)),
+            is_plain: url.is_some_and(|url| self.options.is_plain(url)),
+        };
         RegistryError::Transport {
             what: what.clone(),
             host,
-            why: NoAnswer::new(source, answered, self.options.idle_timeout, proxy),
+            why: NoAnswer::new(source, asked),
         }
     }
+}
+
+/// Whether it is a manifest or a blob that is said to be missing, and nothing above it.
+fn is_of_content(code: &OciErrorCode) -> bool {
+    matches!(
+        code,
+        OciErrorCode::BlobUnknown
+            | OciErrorCode::BlobUploadUnknown
+            | OciErrorCode::ManifestBlobUnknown
+            | OciErrorCode::ManifestUnknown
+    )
 }
 
 /// How what comes is encoded, if it is, in lower case: case does not matter (RFC 9110, 8.4.1).

@@ -15,6 +15,8 @@ use crate::oci::reference::Tag;
 pub enum Subject {
     /// A manifest by its digest.
     Manifest(Digest),
+    /// A manifest by its digest, which another manifest or list of the repository names.
+    Listed(Digest),
     /// A manifest by a tag.
     Tag(Tag),
     /// A blob of the repository.
@@ -56,7 +58,7 @@ impl Subject {
             | Subject::Upload(_)
             | Subject::ForeignBlob(_)
             | Subject::MountedBlob(_) => request,
-            Subject::Manifest(_) | Subject::Tag(_) | Subject::Referrers(_) => {
+            Subject::Manifest(_) | Subject::Listed(_) | Subject::Tag(_) | Subject::Referrers(_) => {
                 let accepted = MediaType::MANIFESTS.map(String::from).join(", ");
                 request.header(header::ACCEPT, accepted)
             }
@@ -77,6 +79,9 @@ impl Subject {
             Subject::Blob(_) | Subject::ForeignBlob(_) | Subject::MountedBlob(_) => {
                 "its manifest names it, so the image is not whole there: push it again, or take it from elsewhere"
             }
+            Subject::Listed(_) => {
+                "what lists it there is not whole there: push it again, or take it from elsewhere"
+            }
             _ => "check the repository's name, and the tag or digest",
         }
     }
@@ -85,7 +90,7 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Subject::Manifest(digest) => write!(f, "manifest {digest}"),
+            Subject::Manifest(digest) | Subject::Listed(digest) => write!(f, "manifest {digest}"),
             Subject::Tag(tag) => write!(f, "tag {tag}"),
             Subject::Blob(digest) | Subject::Upload(digest) => write!(f, "blob {digest}"),
             Subject::ForeignBlob(blob) => write!(f, "blob {} from {}", blob.digest, blob.place),

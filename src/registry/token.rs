@@ -166,7 +166,8 @@ impl Client {
                 retry,
                 ..
             } = self.refusal(&what, response).await;
-            if retry != Retry::Never {
+            // A network's answer is none of the token service's.
+            if retry != Retry::Never || status.is_of_network() {
                 return Err(RegistryError::Status {
                     what,
                     host,

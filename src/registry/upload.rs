@@ -15,7 +15,7 @@ use crate::oci::digest::Digest;
 use crate::oci::reference::{Repository, Tag};
 
 use super::body::{authority, told_digest};
-use super::{Client, Elsewhere, HttpStatus, RegistryError, Subject, redirect};
+use super::{Client, Elsewhere, HttpStatus, RegistryError, Retry, Subject, redirect};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
 const MAX_CHUNK: usize = 64 << 20;
@@ -433,11 +433,22 @@ impl Client {
                 host,
                 repository,
                 detail,
-            }) => Err(RegistryError::NoRepository {
-                what,
-                host,
-                repository,
-                detail,
+                may_be_repository,
+            }) => Err(if may_be_repository {
+                RegistryError::NoRepository {
+                    what,
+                    host,
+                    repository,
+                    detail,
+                }
+            } else {
+                RegistryError::Status {
+                    what,
+                    host,
+                    status: HttpStatus(StatusCode::NOT_FOUND),
+                    detail,
+                    retry: Retry::Never,
+                }
             }),
             Err(RegistryError::Status {
                 what,

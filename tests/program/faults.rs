@@ -13,7 +13,8 @@ use crate::new_user;
 const MEGABYTE: usize = 1 << 20;
 
 /// How it begins what an error says that is to be done.
-const ADVICE: [&str; 7] = [
+const ADVICE: [&str; 8] = [
+    ": log in there first",
     "; check ",
     "; correct HTTPS_PROXY",
     ": log in with",
@@ -342,6 +343,11 @@ fn what_cannot_succeed_is_not_tried_again() {
         (403, "docker login"),
         (404, "so the image is not whole there: push it again"),
         (501, "501 Not Implemented; who runs that host knows why"),
+        (
+            511,
+            "the network on the way wants a login: log in there first",
+        ),
+        (302, "302 Found; if that comes again, who runs that host"),
     ] {
         let pull = Pull::new(image(), always(move |_, _| Answer::new(status, "{}")));
         pull.fails(&[&pull.layers[0], advice]);
@@ -903,7 +909,7 @@ fn an_index_of_ten_thousand_manifests() {
         INDEX,
         json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string(),
     )
-    .fails(&["check the repository's name"]);
+    .fails(&["not whole there: push it again"]);
 }
 
 #[test]

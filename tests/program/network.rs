@@ -1,10 +1,14 @@
 //! What lies between the program and a registry: tokens, certificates, proxies, other hosts.
 
 use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use oci_pull_all_support::{
     Answer, Content, Deaf, End, Faulty, Identity, LAYER, Proxy, Ran, Registry, User, blobs, digest,
@@ -166,6 +170,61 @@ fn foreign(layer: &[u8], urls: &[String]) -> Content {
         "size": layer.len(),
         "urls": urls,
     })])
+}
+
+/// The user has named neither the host nor the image's maker.
+#[test]
+fn what_fails_at_a_url_of_a_foreign_layer_is_not_told_as_the_registrys() {
+    let layer = noise(3, 5000);
+    let nobody = Deaf::new();
+    let content = foreign(&layer, &[format!("http://{}/x", nobody.host())]);
+    let root = content.digest.clone();
+    let registry = Faulty::good(content);
+    let reference = format!("{}/app@{root}", registry.host());
+    let ran = new_user().run(&["pull", &reference, "--output", "out"]);
+    assert!(!ran.stderr.contains("registry's name"), "{}", ran.stderr);
+    ran.failed(&[
+        "neither in the registry nor at any of its URLs",
+        "; check the network",
+    ]);
+}
+
+/// As Go's servers, nginx and others answer, or as a TLS server's alert or another protocol comes.
+#[test]
+fn a_host_that_is_spoken_to_in_clear_by_mistake_is_told_with_what_to_do() {
+    let image = Content::image(&[noise(1, 1000)]);
+    let root = image.digest.clone();
+    let pull = |host: &str, plain: bool| {
+        let reference = format!("{host}/app@{root}");
+        let pull = ["pull", &reference, "--output", "out"];
+        let clear = ["--plain-http", host];
+        new_user().run(&[&pull[..], &clear[..if plain { 2 } else { 0 }]].concat())
+    };
+    let said = "Client sent an HTTP request to an HTTPS server";
+    let registry = Faulty::start(image.clone(), move |_, _| Answer::new(400, said));
+    pull(&registry.host(), true).failed(&[said, "; leave plain_http = True"]);
+    // Where that was nobody's word.
+    let ran = pull(&registry.host(), false);
+    assert!(!ran.stderr.contains("plain_http"), "{}", ran.stderr);
+    ran.failed(&["who runs that host knows why"]);
+
+    for first in [&b"SSH-2.0-x\r\n"[..], &[21, 3, 1, 0, 2, 2, 10]] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let host = listener.local_addr().expect("bound").to_string();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        // It ends with the program.
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.expect("a connection");
+                counter.fetch_add(1, Ordering::Relaxed);
+                let _ = connection.write_all(first);
+                let _ = connection.read(&mut [0; 1000]);
+            }
+        });
+        pull(&host, true).failed(&["; leave plain_http = True"]);
+        assert_eq!(asked.load(Ordering::Relaxed), 4);
+    }
 }
 
 /// Who has a layer at a URL of its own says nothing of the registry.

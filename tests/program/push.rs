@@ -980,6 +980,41 @@ fn a_refusal_of_an_uploads_bytes_is_final() {
 }
 
 #[test]
+fn a_404_to_a_manifest_is_of_the_repository_only_where_nothing_else_is_said() {
+    let content = Content::image(&[noise(19, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    for (code, is_of_repository) in [
+        ("NAME_UNKNOWN", true),
+        ("", true),
+        // As some say of what is above it.
+        ("NOT_FOUND", true),
+        ("MANIFEST_BLOB_UNKNOWN", false),
+        ("MANIFEST_UNKNOWN", false),
+    ] {
+        let registry = target(move |seen| {
+            let is_manifest = seen.method == "PUT" && seen.path.contains("/manifests/");
+            let body = match code {
+                "" => "{}".to_owned(),
+                code => json!({"errors": [{"code": code}]}).to_string(),
+            };
+            let has_blob = seen.method == "HEAD" && seen.path.contains("/blobs/");
+            let answer = if is_manifest {
+                Answer::new(404, body)
+            } else {
+                Answer::new(200, "")
+            };
+            (is_manifest || has_blob).then_some(answer)
+        });
+        let ran = shallow.push(&format!("{}/team/app", registry.host()), &[]);
+        let told = ran.stderr.contains("has no repository team/app");
+        assert_eq!(told, is_of_repository, "{}", ran.stderr);
+        ran.failed(&[code]);
+    }
+}
+
+#[test]
 fn a_refusal_where_an_upload_goes_is_told_as_it_is() {
     let content = Content::image(&[noise(17, 100)]);
     let image = content.digest.clone();

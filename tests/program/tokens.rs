@@ -582,6 +582,25 @@ fn who_forbids_says_why_though_its_token_service_was_busy() {
     }
 }
 
+/// A network where one has to log in first (RFC 6585, 6).
+#[test]
+fn a_network_that_answers_for_the_token_service_is_told_as_one() {
+    let registry = registry(image(), |seen, host| {
+        let is_token = seen.path.starts_with("/token");
+        Some(if is_token {
+            Answer::new(511, "<b>the inn</b>")
+        } else {
+            refusal(401, &[bearer(host)])
+        })
+    });
+    let ran = pull(&with_login(&registry.host()), &registry.host());
+    assert!(!ran.stderr.contains("to be mended"), "{}", ran.stderr);
+    ran.failed(&[
+        "the inn",
+        "the network on the way wants a login: log in there first",
+    ]);
+}
+
 /// A login under an `https://` URL, as some tools file it.
 #[test]
 fn a_login_that_is_for_tls_alone_is_told_of_where_none_is_spoken() {
@@ -595,7 +614,7 @@ fn a_login_that_is_for_tls_alone_is_told_of_where_none_is_spoken() {
         let host = registry.host();
         let user = with_login(&format!("https://{host}"));
         pull(&user, &host).failed(&[&format!(
-            "the login for https://{host} is shown with TLS alone, and {host} is spoken to without: log in with `docker login {host}`"
+            "the login for https://{host} is shown with TLS alone, and {host} is spoken to without: speak TLS with it, or file the login under {host} without https://"
         )]);
         assert!(registry.seen().iter().all(|seen| shown(seen).is_empty()));
     }
@@ -667,7 +686,10 @@ fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
     let reference = format!("{}/app@{name}", registry.host());
     new_user()
         .run(&["pull", &reference, "--output", "out"])
-        .failed(&["https://169.254.169.254/layer", "is not followed"]);
+        .failed(&[
+            "https://169.254.169.254/layer",
+            "is not followed; who made the image, or who runs the host that it names, has to mend it",
+        ]);
 }
 
 /// A registry whose answers redirect this kind of request to a cloud's metadata service.
