@@ -9,7 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{FoundImage, LayoutImages};
-use oci_pull_all::oci::descriptor::Descriptor;
+use oci_pull_all::oci::descriptor::{Descriptor, Kind};
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Repository;
@@ -478,23 +478,31 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
     let mut unscanned = Vec::new();
     if let Some(index) = &args.index {
         let index = Manifest::parse(&read(index)?, None)?;
-        let entries = index.blobs().into_iter().map(|(_, entry)| entry);
+        let disguised = index.disguised();
         for Descriptor {
             digest, media_type, ..
-        } in entries.filter(|entry| entry.is_disguised())
+        } in &disguised
         {
             let media_type = media_type.as_str();
             say(format_args!(
                 "not scanned: {digest}, which is listed as {media_type:?} and no manifest"
             ))?;
         }
-        for image in without_verdict(index.manifests(), &verdicts) {
+        let images = index.manifests().chain(disguised);
+        for image in without_verdict(images, &verdicts) {
             let platform = image.platform.as_ref();
             let name = platform.map_or_else(|| image.digest.to_string(), Platform::to_string);
             if args.pulled {
-                say(format_args!(
-                    "not scanned: {name}, which platforms of the pull leaves out"
-                ))?;
+                match image.media_type.kind() {
+                    Kind::Index => say(format_args!(
+                        "not scanned: what the index {} lists and no line above names",
+                        image.digest
+                    ))?,
+                    Kind::Manifest => say(format_args!(
+                        "not scanned: {name}, which platforms of the pull leaves out, or which is no image"
+                    ))?,
+                    _ => {}
+                }
             } else {
                 say(format_args!("cannot be trusted: {name} was not scanned"))?;
                 outcome = Outcome::Untrusted;

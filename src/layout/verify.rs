@@ -251,17 +251,22 @@ impl Verifier<'_> {
             };
             self.add(kind, subject, "it lists no manifests");
         }
+        for entry in index.disguised() {
+            // Of what a layout lists besides, as image-layout.md does, nobody takes anything for an image.
+            let is_besides = entry.platform.is_none() && !entry.media_type.is_empty();
+            if subject == INDEX_FILE && is_besides {
+                continue;
+            }
+            let media_type = entry.media_type.as_str();
+            let problem = format!(
+                "it is listed as {media_type:?}, which is no manifest's: some tools take it for an image all the same"
+            );
+            self.add(FaultKind::Odd, &entry.digest, problem);
+        }
         let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
             if let Some(platform) = &entry.platform {
                 self.check_platform(&entry.digest, platform);
-            }
-            if entry.is_disguised() {
-                let media_type = entry.media_type.as_str();
-                let problem = format!(
-                    "it is listed as {media_type:?}, which is no manifest's: some tools take it for an image all the same"
-                );
-                self.add(FaultKind::Odd, &entry.digest, problem);
             }
             if !entry.is_manifest() && (is_present(entry) || !may_be_sparse) {
                 // Its digest is checked with those of the unreferenced.

@@ -105,6 +105,7 @@ impl MediaType {
     pub(crate) const OCI_EMPTY: Self = Self(Cow::Borrowed("application/vnd.oci.empty.v1+json"));
     /// `application/octet-stream`, of which nothing but the bytes is known.
     pub(crate) const OCTET_STREAM: Self = Self(Cow::Borrowed("application/octet-stream"));
+    const CACHE_CONFIG: Self = Self(Cow::Borrowed("application/vnd.buildkit.cacheconfig.v0"));
     const DOCKER_INDEX: Self = Self(Cow::Borrowed(name::DOCKER_INDEX));
     pub(crate) const DOCKER_MANIFEST: Self = Self(Cow::Borrowed(name::DOCKER_MANIFEST));
 
@@ -128,6 +129,11 @@ impl MediaType {
             .as_str()
             .strip_prefix("application/vnd.docker.distribution.manifest.v1+");
         name.is_some_and(|name| ["json", "prettyjws"].contains(&name))
+    }
+
+    /// Whether it is of a part of a cache, as BuildKit lists parts in an index of their own.
+    pub(crate) fn is_of_cache(&self) -> bool {
+        matches!(self.kind(), Kind::Config | Kind::Layer(_)) || *self == Self::CACHE_CONFIG
     }
 
     /// Whether Docker reads a config of it as an image's: many registries and tools have called one so.
@@ -395,13 +401,6 @@ impl Descriptor {
     /// Whether it points to an index or a manifest.
     pub(crate) fn is_manifest(&self) -> bool {
         matches!(self.media_type.kind(), Kind::Index | Kind::Manifest)
-    }
-
-    /// Whether an entry of an index is no manifest by its media type, and some take it for an image all the same, at least by
-    /// its digest: it is listed for a platform, be it an unknown one, or without a media type.
-    pub fn is_disguised(&self) -> bool {
-        let is_listed_so = self.platform.is_some() || self.media_type.is_empty();
-        !self.is_manifest() && !self.media_type.is_schema_1() && is_listed_so
     }
 
     /// The same without what is said of the content: its media type, digest and size.

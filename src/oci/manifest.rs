@@ -282,6 +282,14 @@ impl Manifest {
         entries.iter().filter(|entry| entry.is_manifest())
     }
 
+    /// As [`ImageIndex::disguised`].
+    pub fn disguised(&self) -> Vec<&Descriptor> {
+        match self {
+            Manifest::Index(index) => index.disguised().collect(),
+            Manifest::Image(_) => Vec::new(),
+        }
+    }
+
     /// What else belongs to this one, and what it is: a config and layers, or artifacts that an index lists.
     pub fn blobs(&self) -> Vec<(&'static str, &Descriptor)> {
         match self {
@@ -752,6 +760,16 @@ impl ImageIndex {
     /// Parses the bytes of what can be nothing but an image index of OCI's.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         Self::parse_noting(bytes).map(|(index, _)| index)
+    }
+
+    /// What is no manifest by its media type, and what some take for an image all the same, at least by its digest: all but
+    /// the parts of a cache, which are listed for no platform and beside no image.
+    pub(crate) fn disguised(&self) -> impl Iterator<Item = &Descriptor> {
+        let lists_image = self.manifests.iter().any(Descriptor::is_manifest);
+        self.manifests.iter().filter(move |entry| {
+            let is_listed_so = entry.platform.is_some() || lists_image;
+            !entry.is_manifest() && (is_listed_so || !entry.media_type.is_of_cache())
+        })
     }
 
     /// As [`ImageIndex::parse`], with what a strict reader would not have taken.

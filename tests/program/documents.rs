@@ -614,6 +614,42 @@ fn an_entry_that_is_no_manifest_is_not_for_the_platform_of_one() {
     }
 }
 
+#[test]
+fn an_entry_that_is_no_manifest_is_told_where_some_take_it() {
+    const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+    const CACHE: &str = "application/vnd.buildkit.cacheconfig.v0";
+    let in_capitals = MANIFEST.to_uppercase();
+    for (media_type, platform, is_beside_image, is_told) in [
+        ("application/json", None, true, true),
+        ("application/vnd.in-toto+json", None, true, true),
+        (&in_capitals, None, true, true),
+        (LAYER, None, true, true),
+        (CONFIG, None, true, true),
+        (SCHEMA_1, None, true, true),
+        (SCHEMA_1, Some("amd64"), true, true),
+        (SCHEMA_1, Some("unknown"), true, true),
+        ("application/json", None, false, true),
+        // The layers of a cache, as BuildKit lists them.
+        (LAYER, None, false, false),
+        (CACHE, None, false, false),
+        (CACHE, Some("amd64"), false, true),
+    ] {
+        let entries = |entry: &Value| {
+            let mut other = as_media_type(entry, media_type);
+            if let Some(platform) = platform {
+                other = for_platform(&other, platform);
+            }
+            let image = is_beside_image.then(|| for_platform(entry, "arm64"));
+            image.into_iter().chain([other]).collect()
+        };
+        let user = new_user();
+        pull(&user, index(entries, &json!({"schemaVersion": 2})), &[]).succeeded();
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        let problem = format!("it is listed as {media_type:?}, which is no manifest's");
+        assert_eq!(told.contains(&problem), is_told, "{media_type} {told}");
+    }
+}
+
 /// Another image than that of [`content`], which says that it is for this.
 fn other_image(content: &mut Content, platform: &Value) -> Value {
     let layer = content.add(LAYER, tar_of("f", "other"));

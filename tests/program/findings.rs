@@ -697,11 +697,22 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
             "platform": {"os": os, "architecture": architecture},
         })
     };
-    let mut hidden = entry("3", "unknown", "unknown");
-    hidden["mediaType"] = json!("application/json");
+    let as_json = |mut entry: Value| {
+        entry["mediaType"] = json!("application/json");
+        entry
+    };
+    let mut nested = entry("5", "linux", "amd64");
+    nested["mediaType"] = json!(INDEX);
+    nested["platform"] = Value::Null;
     let index = json!({
         "schemaVersion": 2, "mediaType": INDEX,
-        "manifests": [entry("1", "linux", "arm64"), entry("2", "unknown", "unknown"), hidden],
+        "manifests": [
+            entry("1", "linux", "arm64"),
+            entry("2", "unknown", "unknown"),
+            as_json(entry("3", "unknown", "unknown")),
+            as_json(entry("4", "linux", "s390x")),
+            nested,
+        ],
     });
     fs::write(user.path("index.json"), index.to_string()).expect("can be written");
     let show = |more: &[&str]| {
@@ -723,14 +734,24 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
     );
     show(&["--junit=j.xml"]);
     let report = fs::read_to_string(user.path("j.xml")).expect("was written");
-    let case = "<testcase classname=\"a linux/arm64\" name=\"scan\"><error message=\"it was not scanned\"/>";
-    assert!(report.contains(case), "{report}");
+    for platform in ["linux/arm64", "linux/s390x"] {
+        let case = format!(
+            "<testcase classname=\"a {platform}\" name=\"scan\"><error message=\"it was not scanned\"/>"
+        );
+        assert!(report.contains(&case), "{report}");
+    }
+    assert!(!report.contains("unknown"), "{report}");
     let ran = show(&["--pulled"]).succeeded();
-    let line = "not scanned: linux/arm64, which platforms of the pull leaves out";
-    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+    let nested = format!("sha256:{}", "5".repeat(64));
+    for line in [
+        "not scanned: linux/arm64, which platforms of the pull leaves out, or which is no image",
+        &format!("not scanned: what the index {nested} lists and no line above names"),
+    ] {
+        assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+    }
     assert!(!ran.stdout.contains("unknown"), "{}", ran.stdout);
     let line = "which is listed as \"application/json\" and no manifest";
-    assert!(ran.stdout.contains(line), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches(line).count(), 2, "{}", ran.stdout);
 }
 
 /// Writes a script that writes `report` where a scanner's report is wanted.
