@@ -103,7 +103,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             PullError::Manifest { .. }
             | PullError::Image { .. }
             | PullError::Artifact { .. }
-            | PullError::Walk(_) => ": have it made and pushed anew with a current tool, or take another one",
+            | PullError::Walk(_) => ": have it made and pushed anew, or pull another image",
             PullError::Referrers(_) => {
                 ": have that removed from the registry, or set referrers = False (without --referrers)"
             }

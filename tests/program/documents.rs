@@ -650,6 +650,19 @@ fn an_entry_that_is_no_manifest_is_told_where_some_take_it() {
     }
 }
 
+#[test]
+fn who_meets_schema_1_is_told_once_what_to_do() {
+    const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+    let old = r#"{"schemaVersion":1,"fsLayers":[]}"#.as_bytes().to_vec();
+    let content = Content::default().with_root(SCHEMA_1, old);
+    let user = new_user();
+    let ran = pull(&user, content, &[]);
+    ran.failed(&[
+        "cannot be used: have it made and pushed anew, or pull another image\n",
+        "it has schemaVersion 1: only schemaVersion 2 is supported\n",
+    ]);
+}
+
 /// Another image than that of [`content`], which says that it is for this.
 fn other_image(content: &mut Content, platform: &Value) -> Value {
     let layer = content.add(LAYER, tar_of("f", "other"));
