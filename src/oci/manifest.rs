@@ -326,7 +326,12 @@ struct Entry {
     is_schema_1: bool,
     /// What it is listed for.
     told: Option<Platform>,
+    /// Whether podman takes it before others for its platform, as what is compressed by zstd.
+    is_preferred: bool,
 }
+
+/// The annotation by which podman knows what is compressed by zstd.
+const ZSTD: &str = "io.github.containers.compression.zstd";
 
 /// What is below an index, for linux/amd64.
 #[derive(Clone, Copy, Default)]
@@ -376,18 +381,40 @@ impl Listed {
         read.is_some_and(Option::is_none) || !matches!(entry.kind, Kind::Manifest | Kind::Index)
     }
 
+    /// Those of the entries of an index that are known to be no image. What is listed behind an image for the very same
+    /// platform, as an index of SOCI is, nobody takes for one: all take the first.
+    fn others_of<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
+        let is_behind = |at: usize, entry: &Entry| {
+            let is_before = |image: &Entry| {
+                let told = image.told.as_ref();
+                told.is_some_and(|told| !told.has_other_names())
+                    && image.told == entry.told
+                    && self.platform_of(image).is_some()
+            };
+            !entry.is_preferred && entries[..at].iter().any(is_before)
+        };
+        let entries = entries.iter().enumerate();
+        let others =
+            entries.filter(move |(at, entry)| self.is_other(entry) && !is_behind(*at, entry));
+        others.map(|(_, entry)| entry)
+    }
+
     fn is_default(&self, entry: &Entry) -> bool {
         let platform = self.platform_of(entry);
         platform.is_some_and(Platform::serves_go_default)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.indexes.values().chain([&self.roots]).flatten()
+    /// The entries of each index, and of the layout.
+    fn all(&self) -> impl Iterator<Item = &Vec<Entry>> {
+        self.indexes.values().chain([&self.roots])
     }
 
     /// The systems for which there are images.
     fn systems(&self) -> HashSet<(String, String)> {
-        let images = self.all().filter_map(|entry| self.platform_of(entry));
+        let images = self
+            .all()
+            .flatten()
+            .filter_map(|entry| self.platform_of(entry));
         images.map(system).collect()
     }
 
@@ -396,10 +423,13 @@ impl Listed {
         if self.systems().is_empty() {
             return Vec::new();
         }
-        let roots = self.roots.iter().filter(|entry| entry.told.is_some());
-        let all = self.indexes.values().flatten().chain(roots);
-        let others = all.filter(|entry| entry.kind == Kind::Manifest && self.is_other(entry));
+        let roots = self.others_of(&self.roots);
+        let roots = roots.filter(|entry| entry.told.is_some());
+        let indexes = self.indexes.values();
+        let others = indexes.flat_map(|entries| self.others_of(entries));
+        let others = others.chain(roots);
         others
+            .filter(|entry| entry.kind == Kind::Manifest)
             .map(|entry| (&entry.digest, entry.told.as_ref()))
             .collect()
     }
@@ -408,10 +438,9 @@ impl Listed {
     pub(crate) fn faults(&self) -> Vec<(&Digest, BadImage)> {
         let systems = self.systems();
         let mut faults = Vec::new();
-        for entry in self.all() {
+        for entry in self.all().flat_map(|entries| self.others_of(entries)) {
             if let Some(told) = &entry.told
                 && systems.contains(&system(told))
-                && self.is_other(entry)
             {
                 let platform = Box::new(told.clone());
                 faults.push((&entry.digest, BadImage::Artifact { platform }));
@@ -535,6 +564,7 @@ fn entries<'a>(listed: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Entry> {
             kind: entry.media_type.kind(),
             is_schema_1: entry.media_type.is_schema_1(),
             told: entry.platform.clone(),
+            is_preferred: entry.annotations.contains_key(ZSTD),
         })
         .collect()
 }

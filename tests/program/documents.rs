@@ -663,6 +663,52 @@ fn who_meets_schema_1_is_told_once_what_to_do() {
     ]);
 }
 
+/// As an index of SOCI is listed (soci-snapshotter, `soci convert`).
+#[test]
+fn an_artifact_behind_the_image_of_its_platform_is_taken_by_nobody() {
+    let listed = |is_before: bool, platform: Value, annotations: Value| {
+        let soci = "application/vnd.amazon.soci.index.v2+json";
+        let (mut content, image) = content(same, same);
+        let image = content.add(MANIFEST, image.into_bytes());
+        let config = content.add(soci, b"{}".to_vec());
+        let layer = content.add("application/octet-stream", b"spans".to_vec());
+        let soci = manifest_of(&config, &[layer]).to_string().into_bytes();
+        let mut soci = content.add(MANIFEST, soci);
+        soci["platform"] = platform;
+        soci["annotations"] = annotations;
+        let mut entries = [for_platform(&image, "amd64"), soci];
+        if is_before {
+            entries.reverse();
+        }
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        content.with_root(INDEX, index.into_bytes())
+    };
+    let amd64 = json!({"os": "linux", "architecture": "amd64"});
+    let of_image = json!({"com.amazon.soci.image-manifest-digest": "sha256:0"});
+    for more in [&[][..], &["--platform=linux/amd64"]] {
+        let user = new_user();
+        let content = listed(false, amd64.clone(), of_image.clone());
+        pull(&user, content, more).succeeded();
+        assert_eq!(platforms(&user), ["amd64"]);
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        assert!(!told.contains("warning"), "{told}");
+        user.run(&["layout", "rootfs", "out", "--output", "root"])
+            .succeeded();
+    }
+    // Some ask for the variant first, and podman prefers what is compressed by zstd.
+    let variant = json!({"os": "linux", "architecture": "amd64", "variant": "v1"});
+    let zstd = json!({"io.github.containers.compression.zstd": "true"});
+    for (is_before, platform, annotations) in [
+        (true, &amd64, &of_image),
+        (false, &variant, &of_image),
+        (false, &amd64, &zstd),
+    ] {
+        let content = listed(is_before, platform.clone(), annotations.clone());
+        pull(&new_user(), content, &[])
+            .failed(&["it is no image, but it is listed for linux/amd64"]);
+    }
+}
+
 /// Another image than that of [`content`], which says that it is for this.
 fn other_image(content: &mut Content, platform: &Value) -> Value {
     let layer = content.add(LAYER, tar_of("f", "other"));
