@@ -15,7 +15,7 @@ use crate::oci::manifest::{ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE,
 use crate::oci::platform::Platform;
 use crate::oci::walk::Walk;
 use crate::rootfs::check_entries;
-use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, holds_archive, read_layer};
+use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, holds_layer, read_layer};
 use crate::text::chain;
 
 use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, read_marker};
@@ -434,11 +434,11 @@ impl Verifier<'_> {
                     self.add(FaultKind::Odd, subject, problem);
                 }
                 let root = self.root;
-                let holds_archive =
-                    |layer: &Descriptor| holds_archive(&root.join(layer.digest.blob_path()));
+                let content =
+                    |layer: &Descriptor| holds_layer(&root.join(layer.digest.blob_path()));
                 // What is none for how it is listed alone is told of that.
                 if config.is_none()
-                    && image.is_run_by_podman(&bytes, holds_archive)
+                    && image.is_run_by_podman(&bytes, content)
                     && matches!(image.image(&bytes, None), Ok(None))
                 {
                     let problem =

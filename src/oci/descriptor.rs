@@ -136,6 +136,23 @@ impl MediaType {
         matches!(self.kind(), Kind::Config | Kind::Layer(_)) || *self == Self::CACHE_CONFIG
     }
 
+    /// Whether podman knows it as one of a manifest of Docker's: it refuses what has a layer of another one.
+    pub(crate) fn is_dockers_to_podman(&self) -> bool {
+        let is_layer = self.layer_parts().is_some_and(|(base, compression)| {
+            matches!(base, name::DOCKER_LAYER | name::DOCKER_FOREIGN_LAYER)
+                && compression != Compression::Zstd
+        });
+        let name = self.as_str();
+        is_layer
+            || self.is_schema_1()
+            || [
+                name::DOCKER_INDEX,
+                name::DOCKER_MANIFEST,
+                name::DOCKER_CONFIG,
+            ]
+            .contains(&name)
+    }
+
     /// Whether Docker reads a config of it as an image's: many registries and tools have called one so.
     pub(crate) fn is_config_to_docker(&self) -> bool {
         self.kind() == Kind::Config || name::OLD_FOR_ALL.contains(&self.as_str())

@@ -676,25 +676,28 @@ impl ImageManifest {
     /// Whether podman unpacks its layers, whatever their media types are, or its config's where it is Docker's, and counts no
     /// `diff_id`.
     fn is_podmans(&self) -> bool {
-        let is_its_form = self.config.media_type == MediaType::OCI_CONFIG || self.is_dockers();
+        let is_its_form = if self.media_type == MediaType::DOCKER_MANIFEST {
+            let mut layers = self.layers.iter();
+            layers.all(|layer| layer.media_type.is_dockers_to_podman())
+        } else {
+            self.config.media_type == MediaType::OCI_CONFIG
+        };
         is_its_form && !self.layers.is_empty()
     }
 
-    fn is_dockers(&self) -> bool {
-        self.media_type == MediaType::DOCKER_MANIFEST
-    }
-
-    /// Whether podman runs it, though this is no image by [`ImageManifest::image`]. Signatures and attestations, whose configs
-    /// name no system, have nothing that can be unpacked, which `holds_archive` tells of a layer.
+    /// Whether podman runs it, though this is no image by [`ImageManifest::image`]: it can read the config, and unpack all
+    /// layers, of which `content` says whether they hold anything, if it can be unpacked.
     pub(crate) fn is_run_by_podman(
         &self,
         config: &[u8],
-        holds_archive: impl FnMut(&Descriptor) -> bool,
+        content: impl FnMut(&Descriptor) -> Option<bool>,
     ) -> bool {
-        let is_unnamed =
-            || ImageConfig::parse(config).is_ok_and(|config| config.platform.is_unknown());
-        self.is_podmans()
-            && (self.is_dockers() || !is_unnamed() || self.layers.iter().all(holds_archive))
+        let is_read = || ImageConfig::parse(config).is_ok() || has_members(config, &[]);
+        if !self.is_podmans() || !is_read() {
+            return false;
+        }
+        let layers: Option<Vec<bool>> = self.layers.iter().map(content).collect();
+        layers.is_some_and(|layers| layers.contains(&true))
     }
 
     /// The image's config if this is an image and no artifact: its layers are of file

@@ -135,7 +135,7 @@ impl Compression {
 }
 
 /// Reads what a layer's blob decompresses to.
-fn decompress<'a>(
+pub(super) fn decompress<'a>(
     reader: impl io::BufRead + 'a,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + 'a>> {
@@ -219,10 +219,13 @@ impl<R: Read> Read for Decompressed<R> {
             {
                 Err(error)
             }
-            Err(error) => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                self.in_words(&error),
-            )),
+            Err(error) => {
+                let kind = match error.kind() {
+                    kind @ io::ErrorKind::UnexpectedEof => kind,
+                    _ => io::ErrorKind::InvalidData,
+                };
+                Err(io::Error::new(kind, self.in_words(&error)))
+            }
         }
     }
 }

@@ -6,13 +6,15 @@ use std::path::Path;
 use crate::files::open_regular;
 use crate::oci::descriptor::Compression;
 
-use super::compression::{decompress_xz, open};
-use super::reader::{BLOCK, is_archive};
+use super::compression::{decompress, decompress_xz, open};
+use super::reader::{Archive, BLOCK, is_archive};
 
 /// What files are read through.
 const BUFFER: usize = 256 * 1024;
 const AR_MAGIC: &[u8] = b"!<arch>\n";
 const AR_HEADER: usize = 60;
+/// How the first block in bzip2 begins, and the end where there is none.
+const BZIP2_BLOCKS: [&[u8]; 2] = [b"1AY&SY", b"\x17rE8P\x90"];
 
 /// How an archive is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,17 +57,34 @@ pub(crate) fn open_archive_file(path: &Path) -> io::Result<BufReader<Box<dyn Rea
     Ok(BufReader::with_capacity(BUFFER, open_archive(file)?))
 }
 
-/// Whether a file holds an archive, or what is compressed in a way that cannot be read here.
-pub(crate) fn holds_archive(path: &Path) -> bool {
-    let head = open_archive_file(path).and_then(|file| {
-        let mut head = Vec::new();
-        file.take(BLOCK as u64).read_to_end(&mut head)?;
-        Ok(head)
-    });
-    match head {
-        Ok(head) => is_archive(&head),
-        Err(error) => error.kind() == io::ErrorKind::InvalidData,
+/// Whether a file holds anything to podman, which unpacks it as a layer; none if it can unpack no such file.
+pub(crate) fn holds_layer(path: &Path) -> Option<bool> {
+    let file = BufReader::with_capacity(BUFFER, open_regular(path).ok()?);
+    match head_of_layer(file) {
+        Ok(head) if is_archive(&head) => Some(true),
+        Ok(head) => Archive::new(&*head).next().is_ok().then_some(false),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+        // What cannot be read here for another reason, such as how much memory it takes, podman may read.
+        Err(_) => Some(true),
     }
+}
+
+/// How an archive begins, or what ends it where it is empty.
+fn head_of_layer(mut file: impl BufRead) -> io::Result<Vec<u8>> {
+    let head = file.fill_buf()?;
+    if let [b'B', b'Z', b'h', b'1'..=b'9', block @ ..] = head
+        && BZIP2_BLOCKS.iter().any(|magic| block.starts_with(magic))
+    {
+        return Err(invalid("it is compressed by bzip2"));
+    }
+    let archive = match Packing::of(head) {
+        Ok(Packing::Layer(compression)) => decompress(file, compression)?,
+        Ok(Packing::Xz) => decompress_xz(file),
+        Ok(Packing::Debian) | Err(_) => Box::new(file),
+    };
+    let mut head = Vec::new();
+    archive.take(2 * BLOCK as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// The member `data.tar` of a Debian package, whatever follows its name.

@@ -1859,42 +1859,71 @@ fn an_artifact_that_some_run_is_told() {
     let told = user.run(&["verify", "out"]).succeeded().stderr;
     assert!(told.contains("podman runs it all the same"), "{told}");
 
+    // Of these it knows no layers but Docker's.
     let dockers = manifest
         .replace(MANIFEST, DOCKER_MANIFEST)
         .replace(CONFIG, "a/b");
-    let user = new_user();
-    pull(
-        &user,
-        image.with_root(DOCKER_MANIFEST, dockers.into_bytes()),
-        &[],
-    )
-    .succeeded();
-    let told = user.run(&["verify", "out"]).succeeded().stderr;
-    assert!(told.contains("podman runs it all the same"), "{told}");
+    let docker_layer = "application/vnd.docker.image.rootfs.diff.tar";
+    let with_its_layers = dockers.replace("application/vnd.oci.in-toto+json", docker_layer);
+    for (dockers, is_told) in [(dockers, false), (with_its_layers, true)] {
+        let user = new_user();
+        let image = image
+            .clone()
+            .with_root(DOCKER_MANIFEST, dockers.into_bytes());
+        pull(&user, image, &[]).succeeded();
+        let told = user.run(&["verify", "out"]).succeeded().stderr;
+        assert_eq!(
+            told.contains("podman runs it all the same"),
+            is_told,
+            "{told}"
+        );
+    }
 
-    // What an attestation has is no archive, unless it is none.
-    for (config, layer, is_told) in [
-        ("{}", tar_of("f", "evil"), true),
-        ("null", gzip(&tar_of("f", "evil")), true),
-        (
-            r#"{"os":"unknown","architecture":"unknown"}"#,
-            tar_of("f", "evil"),
-            true,
-        ),
-        ("{}", b"{\"predicate\":{}}".to_vec(), false),
-        ("null", gzip(b"{}"), false),
+    // What an attestation has is no archive, unless it is none. podman unpacks all layers, of which some may be nothing, and
+    // knows bzip2, but neither zip files nor lz4 nor ar.
+    let evil = || tar_of("f", "evil");
+    let unknown = r#"{"os":"unknown","architecture":"unknown"}"#;
+    let ar = [b"!<arch>\ndata.tar", &evil()[..]].concat();
+    for (config, layers, is_told) in [
+        ("{}", vec![evil()], true),
+        ("null", vec![gzip(&evil())], true),
+        (unknown, vec![evil()], true),
+        ("{}", vec![evil(), Vec::new()], true),
+        ("{}", vec![Vec::new(), evil()], true),
+        ("{}", vec![evil(), gzip(b"")], true),
+        ("{}", vec![evil(), vec![0; 512]], true),
+        ("{}", vec![evil(), vec![0; 1024]], true),
+        ("{}", vec![b"BZh91AY&SY0123456789".to_vec()], true),
+        ("{}", vec![b"{\"predicate\":{}}".to_vec()], false),
+        ("null", vec![gzip(b"{}")], false),
+        ("{}", vec![Vec::new()], false),
+        ("{}", vec![evil(), b"{}".to_vec()], false),
+        ("{}", vec![evil(), vec![0; 100]], false),
+        ("{}", vec![b"PK\x03\x04 a zip file".to_vec()], false),
+        ("{}", vec![b"\x04\x22\x4d\x18 of lz4".to_vec()], false),
+        ("{}", vec![b"BZhello".to_vec()], false),
+        ("{}", vec![ar], false),
+        ("{}", vec![gzip(&evil())[..30].to_vec()], false),
+        ("[]", vec![evil()], false),
+        ("\"x\"", vec![evil()], false),
+        ("", vec![evil()], false),
     ] {
         let mut image = Content::default();
-        let layer = image.add("application/vnd.in-toto+json", layer);
+        let mut add = |layer| image.add("application/vnd.in-toto+json", layer);
+        let what = format!(
+            "{config} {:?}",
+            layers.iter().map(Vec::len).collect::<Vec<_>>()
+        );
+        let layers: Vec<Value> = layers.into_iter().map(&mut add).collect();
         let config = image.add(CONFIG, config.as_bytes().to_vec());
-        let manifest = manifest_of(&config, &[layer]).to_string();
+        let manifest = manifest_of(&config, &layers).to_string();
         let user = new_user();
         pull(&user, image.with_root(MANIFEST, manifest.into_bytes()), &[]).succeeded();
         let told = user.run(&["verify", "out"]).succeeded().stderr;
         assert_eq!(
             told.contains("podman runs it all the same"),
             is_told,
-            "{told}"
+            "{what} {told}"
         );
     }
 
@@ -1952,11 +1981,16 @@ fn what_some_run_is_no_artifact() {
     let docker_config = "application/vnd.docker.container.image.v1+json";
     for config in [docker_config, "application/json", EMPTY, "a/b"] {
         let model = |text: &str| text.replace(LAYER, "application/vnd.ollama.image.model");
-        let (model, _) = content(same, |text| model(text).replace(CONFIG, config));
-        let user = new_user();
-        pull(&user, model, &[]).succeeded();
-        assert_eq!(platforms(&user), Vec::<String>::new());
-        user.run(&["verify", "out"]).succeeded();
+        let (model, manifest) = content(same, |text| model(text).replace(CONFIG, config));
+        let dockers = manifest.replace(MANIFEST, DOCKER_MANIFEST).into_bytes();
+        let dockers = model.clone().with_root(DOCKER_MANIFEST, dockers);
+        for model in [model, dockers] {
+            let user = new_user();
+            pull(&user, model, &[]).succeeded();
+            assert_eq!(platforms(&user), Vec::<String>::new());
+            let told = user.run(&["verify", "out"]).succeeded().stderr;
+            assert!(!told.contains("podman"), "{told}");
+        }
     }
     let nameless = |text: &str| text.replace("\"linux\"", "\"\"");
     let known_by_prefix =
