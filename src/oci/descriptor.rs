@@ -131,7 +131,7 @@ impl MediaType {
         name.is_some_and(|name| ["json", "prettyjws"].contains(&name))
     }
 
-    /// Whether it is of a part of a cache, as BuildKit lists parts in an index of their own.
+    /// Whether it is of a part of a cache, as `BuildKit` lists parts in an index of their own.
     pub(crate) fn is_of_cache(&self) -> bool {
         matches!(self.kind(), Kind::Config | Kind::Layer(_)) || *self == Self::CACHE_CONFIG
     }
