@@ -2,11 +2,11 @@
 //! them: writing where a user says, and reading, but only to files.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::iter;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 /// What the file system refused.
 #[derive(Debug, thiserror::Error)]
@@ -86,14 +86,10 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
-/// Writes what a user wants written, to where [`WholeFile::begin`] finds that it goes. What may be done with a file that is
-/// there stays as it was.
+/// Writes what a user wants written, to where [`WholeFile::begin`] finds that it goes.
 pub fn write_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = WholeFile::begin(path)?;
     file.file().write_all(bytes)?;
-    if let Ok(there) = fs::metadata(path) {
-        file.file().set_permissions(there.permissions())?;
-    }
     file.finish()
 }
 
@@ -159,7 +155,9 @@ impl<'a> Filling<'a> {
 /// A file that has its name once all of it is written, and leaves nothing if it never is.
 #[derive(Debug)]
 pub(crate) struct WholeFile {
-    temporary: NamedTempFile,
+    file: File,
+    /// Its name until then, where the system makes no file without one.
+    name: Option<TempPath>,
     destination: Destination,
 }
 
@@ -168,8 +166,12 @@ pub(crate) struct WholeFile {
 enum Destination {
     /// They are a file of their own, in the place of one that is there.
     File(PathBuf),
-    /// They are written to what is there, which others have open: a pipe, a device, or a process's own output.
+    /// They are written to the file that is there, because nothing can take its place.
+    InPlace(PathBuf),
+    /// They are written to what is there, which others have open: a pipe, a device, or what another process has open.
     Open(PathBuf),
+    /// They are written to the process's own output, where its other output goes on behind them.
+    Own(File),
 }
 
 /// More links than this lead nowhere.
@@ -180,6 +182,9 @@ const PROCESSES: &str = "/proc";
 impl Destination {
     /// Follows the links at `path`, whether or not there is a file where they lead.
     fn of(path: &Path) -> io::Result<Self> {
+        if let Some(own) = own_output(path) {
+            return Ok(Destination::Own(own));
+        }
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
             let Ok(target) = fs::read_link(&path) else {
@@ -201,15 +206,34 @@ impl Destination {
 }
 
 impl WholeFile {
-    /// Begins what a user wants written to `path`.
+    /// Begins what a user wants written to `path`. What may be done with a file that is there stays as it was, and so does
+    /// whose it is.
     pub(crate) fn begin(path: &Path) -> io::Result<Self> {
-        match Destination::of(path)? {
-            Destination::File(path) => Self::beside(path),
-            destination @ Destination::Open(_) => Ok(WholeFile {
-                temporary: temporary_builder().tempfile()?,
-                destination,
-            }),
-        }
+        let destination = match Destination::of(path)? {
+            Destination::File(path) => {
+                let there = fs::metadata(&path).ok();
+                match Self::beside(path.clone()) {
+                    Err(error) if !(is_refused(&error) && is_writable(&path)) => return Err(error),
+                    Ok(whole) => match there {
+                        Some(there) if is_anothers(&there, &whole.file) && is_writable(&path) => {
+                            Destination::InPlace(path)
+                        }
+                        Some(there) => {
+                            whole.file.set_permissions(plain_permissions(&there))?;
+                            return Ok(whole);
+                        }
+                        None => return Ok(whole),
+                    },
+                    Err(_) => Destination::InPlace(path),
+                }
+            }
+            destination => destination,
+        };
+        Ok(WholeFile {
+            file: tempfile::tempfile()?,
+            name: None,
+            destination,
+        })
     }
 
     /// Begins the file that will be at `path`, in the place of a file or a link that is there.
@@ -220,31 +244,162 @@ impl WholeFile {
                 "it is there and is not a regular file, so it cannot be replaced",
             ));
         }
-        let mut builder = temporary_builder();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let directory = directory_of(&path);
+        let (file, name) = match nameless(directory) {
+            Ok(file) => (file, None),
+            Err(_) => {
+                let (file, name) = named_file(directory)?.into_parts();
+                (file, Some(name))
+            }
+        };
         Ok(WholeFile {
-            temporary: builder.tempfile_in(directory_of(&path))?,
+            file,
+            name,
             destination: Destination::File(path),
         })
     }
 
     pub(crate) fn file(&self) -> &File {
-        self.temporary.as_file()
+        &self.file
     }
 
     pub(crate) fn finish(self) -> io::Result<()> {
-        match self.destination {
+        let WholeFile {
+            mut file,
+            name,
+            destination,
+        } = self;
+        let mut there = match destination {
             Destination::File(path) => {
-                self.temporary.persist(path).map_err(|error| error.error)?;
+                let name = match name {
+                    Some(name) => name,
+                    None => give_name(&mut file, directory_of(&path))?,
+                };
+                let Err(kept) = name.persist(&path) else {
+                    return Ok(());
+                };
+                if !is_refused(&kept.error) {
+                    return Err(kept.error);
+                }
+                File::options().write(true).truncate(true).open(path)?
             }
-            Destination::Open(path) => {
-                let mut there = File::options().append(true).open(path)?;
-                io::copy(&mut self.temporary.reopen()?, &mut there)?;
-            }
-        }
-        Ok(())
+            Destination::InPlace(path) => File::options().write(true).truncate(true).open(path)?,
+            Destination::Open(path) => File::options().append(true).open(path)?,
+            Destination::Own(own) => own,
+        };
+        copy_all(&mut file, &mut there)
     }
+}
+
+fn copy_all(file: &mut File, target: &mut File) -> io::Result<()> {
+    file.rewind()?;
+    io::copy(file, target).map(drop)
+}
+
+/// Makes a file in `directory`, with a name of ours.
+fn named_file(directory: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = temporary_builder();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(directory)
+}
+
+/// Makes a file in `directory` that has no name, so that nothing is left of it whenever the process ends.
+#[cfg(target_os = "linux")]
+fn nameless(directory: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666))?;
+    Ok(file.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_directory: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Gives a nameless file a name of ours in `directory`, or else makes a copy with one.
+fn give_name(file: &mut File, directory: &Path) -> io::Result<TempPath> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd as _;
+
+        use rustix::fs::{AtFlags, CWD, linkat};
+
+        let open = format!("{PROCESSES}/self/fd/{}", file.as_raw_fd());
+        let link = |name: &Path| Ok(linkat(CWD, &open, CWD, name, AtFlags::SYMLINK_FOLLOW)?);
+        if let Ok(named) = temporary_builder().make_in(directory, link) {
+            return Ok(named.into_temp_path());
+        }
+    }
+    let (mut copy, name) = named_file(directory)?.into_parts();
+    copy_all(file, &mut copy)?;
+    copy.set_permissions(file.metadata()?.permissions())?;
+    Ok(name)
+}
+
+/// Whether nothing may be put in the place of a file, by the error of trying to: its directory is another's, or is read-only,
+/// or the file is mounted by itself.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::ResourceBusy
+    )
+}
+
+/// Whether there is a file that may be written.
+fn is_writable(path: &Path) -> bool {
+    File::options().write(true).open(path).is_ok()
+}
+
+/// A copy of the process's own output or error output, if it is what is at `path`.
+#[cfg(unix)]
+fn own_output(path: &Path) -> Option<File> {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    let there = fs::metadata(path).ok()?;
+    let own = [
+        io::stdout().as_fd().try_clone_to_owned(),
+        io::stderr().as_fd().try_clone_to_owned(),
+    ];
+    own.into_iter().flatten().map(File::from).find(|own| {
+        own.metadata()
+            .is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+    })
+}
+
+#[cfg(not(unix))]
+fn own_output(_path: &Path) -> Option<File> {
+    None
+}
+
+/// Whether the file that is `there` belongs to somebody else than a new one does.
+#[cfg(unix)]
+fn is_anothers(there: &fs::Metadata, new: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    new.metadata().is_ok_and(|new| new.uid() != there.uid())
+}
+
+#[cfg(not(unix))]
+fn is_anothers(_there: &fs::Metadata, _new: &File) -> bool {
+    false
+}
+
+/// The permissions of a file, but not that it runs as its owner.
+fn plain_permissions(there: &fs::Metadata) -> fs::Permissions {
+    let permissions = there.permissions();
+    #[cfg(unix)]
+    let permissions = {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        fs::Permissions::from_mode(permissions.mode() & 0o777)
+    };
+    permissions
 }
 
 /// The directory that a path is in.

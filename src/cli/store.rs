@@ -186,11 +186,12 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             } else {
                 bundle::export_images(&store, &args.images, &args.platform, &args.output)?
             };
-            say(format_args!(
+            // The archive may be what goes to standard output.
+            tell(format_args!(
                 "exported {} blobs, {}",
                 moved.blobs,
                 HumanBytes(moved.bytes)
-            ))?;
+            ));
         }
         StoreCommand::Import(args) => {
             let store = open(&args.location.path()?, Trust::Seal)?;

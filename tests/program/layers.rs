@@ -1,6 +1,7 @@
 //! Layers of archives that other people's tar wrote.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use oci_pull_all_support::{User, digest};
@@ -1249,9 +1250,69 @@ fn what_is_written_goes_where_a_link_or_a_pipe_leads() {
         user.run_by(shell, &[command, &["/dev/stdout"]].concat())
             .succeeded();
         assert_eq!(read("log"), [b"before\n", &read("plain")[..]].concat());
+        // Others write behind it.
+        for output in ["/dev/stdout", "/dev/stderr"] {
+            let mut shell = Command::new("sh");
+            let script = "exec 3>log; echo before >&3; \"$@\" >&3 2>&3; echo after >&3";
+            shell.args(["-c", script, "sh"]);
+            user.run_by(shell, &[command, &[output]].concat())
+                .succeeded();
+            let expected = [b"before\n", &read("plain")[..], b"after\n"].concat();
+            assert_eq!(read("log"), expected, "{output}");
+        }
     }
     let left: Vec<_> = fs::read_dir(user.path("d")).expect("is there").collect();
     assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn where_nothing_can_take_its_place_a_file_is_written_to() {
+    let user = new_user();
+    layout_of_one_layer(&user);
+    let list = ["mtree", "layer.tar.gz", "--output"];
+    user.run(&[&list[..], &["plain"]].concat()).succeeded();
+    let plain = fs::read(user.path("plain")).expect("is there");
+    prepare(&user, "mkdir d; touch d/out mounted; ln -s d/out link");
+    let within = |mounts: &str| {
+        let mut unshare = Command::new("unshare");
+        let script = format!("{mounts} && exec \"$@\"");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
+        unshare
+    };
+    let write_old = "for i in 1 2 3; do cat plain; done >old";
+    let read_only = "mount --bind d d && mount --bind old d/out && mount -o remount,bind,ro d";
+    let mut probe = within(read_only);
+    probe.arg("true").current_dir(user.home());
+    prepare(&user, write_old);
+    if probe.output().is_ok_and(|ran| ran.status.success()) {
+        for (mounts, output) in [
+            ("mount --bind old mounted", "mounted"),
+            (read_only, "d/out"),
+            (read_only, "link"),
+        ] {
+            prepare(&user, write_old);
+            user.run_by(within(mounts), &[&list[..], &[output]].concat())
+                .succeeded();
+            assert_eq!(fs::read(user.path("old")).expect("is there"), plain);
+            user.run_by(within(read_only), &[&list[..], &["d/new"]].concat())
+                .failed(&["cannot write d/new", "Read-only file system"]);
+        }
+    }
+    // What another has stays theirs.
+    let is_root = fs::metadata("/proc/self").expect("there").uid() == 0;
+    let theirs = if is_root {
+        4242
+    } else {
+        fs::metadata(user.home()).expect("there").uid()
+    };
+    prepare(
+        &user,
+        &format!("{write_old}; chown {theirs} old; chmod 0600 old"),
+    );
+    user.run(&[&list[..], &["old"]].concat()).succeeded();
+    let there = fs::metadata(user.path("old")).expect("is there");
+    assert_eq!((there.uid(), there.mode() & 0o7777), (theirs, 0o600));
+    assert_eq!(fs::read(user.path("old")).expect("is there"), plain);
 }
 
 /// By words of mtree(5), which other programs read.

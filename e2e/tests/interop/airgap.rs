@@ -86,7 +86,7 @@ fn what_was_exported_is_pulled_without_a_registry_and_read_by_others() {
         .split_once(',')
         .expect("a number of blobs and their size");
     assert!(
-        ran.stdout.starts_with(&format!("exported {blobs},")),
+        ran.stderr.contains(&format!("exported {blobs},")),
         "{}{size}",
         ran.stdout
     );
