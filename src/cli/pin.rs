@@ -20,7 +20,7 @@ use oci_pull_all::pins::{
 use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::pull::{self, Dates, DescribedKind, Description, PullError, Selection, Upstream};
 use oci_pull_all::registry::{Client, Keychain};
-use oci_pull_all::scan::database::{self, DatabaseKind, DateError};
+use oci_pull_all::scan::database::{self, DatabaseKind, DateError, OwnDates};
 use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::named;
 use serde::Serialize;
@@ -506,19 +506,26 @@ impl Source {
             selection,
             reporter,
         } = self;
+        let is_database = database::is_called_database(&artifact);
         let mut files = artifact.files;
         files.retain(database::may_say_date);
         let paths = pull::files(upstream, store, &files, selection, reporter).await?;
         let read = move || -> std::result::Result<Option<Dates>, PinsError> {
-            let mut own = Vec::new();
+            let mut own = OwnDates::new(is_database);
+            let mut unreadable = None;
             for (file, path) in files.iter().zip(&paths) {
-                let dates = database::dates(file, path).map_err(|source| PinsError::Database {
-                    file: file.path.clone(),
-                    source,
-                })?;
-                own.extend(dates);
+                if let Err(source) = own.read(file, path) {
+                    unreadable.get_or_insert(PinsError::Database {
+                        file: file.path.clone(),
+                        source,
+                    });
+                }
             }
-            Ok((!own.is_empty()).then(|| own.into_iter().flatten().collect()))
+            // What is no database may have files that are called like one's.
+            match (own.of_database(), unreadable) {
+                (Some(_), Some(error)) => Err(error),
+                (dates, _) => Ok(dates.map(|dates| dates.into_iter().collect())),
+            }
         };
         let own = tokio::task::spawn_blocking(read).await??;
         Ok(match own {

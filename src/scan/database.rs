@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::files::{FileError, io_failed, open_regular, read_at_most};
 use crate::io::write_all_at;
-use crate::oci::artifact::{ArtifactFile, artifact_manifest, titled};
+use crate::oci::artifact::{Artifact, ArtifactFile, artifact_manifest, titled};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, hash_reader};
 use crate::oci::manifest::ImageManifest;
@@ -244,6 +244,10 @@ fn packing(path: &Path) -> Result<Option<Packing>, FileError> {
 
 /// What says of a database of Trivy's, and of older ones of grype's, when it was built.
 const METADATA: &str = "metadata.json";
+/// The databases of Trivy's that it stands beside.
+const TRIVY: [&str; 2] = ["trivy.db", "trivy-java.db"];
+/// How the types begin of what Trivy's people publish: databases.
+const TRIVY_TYPES: &str = "application/vnd.aquasec.trivy.";
 /// The most bytes that it may have.
 const MAX_METADATA: u64 = 1 << 20;
 /// How the files of OSV's end, and how it calls them.
@@ -308,39 +312,106 @@ fn file_name(file: &ArtifactFile) -> &str {
     file.path.rsplit('/').next().unwrap_or_default()
 }
 
-/// When the database in a file of an artifact was built, in all that says so; nothing if it is none.
-pub fn dates(file: &ArtifactFile, path: &Path) -> Result<Option<Vec<Said>>, DateError> {
-    let name = file_name(file);
-    Ok(if name == METADATA {
-        in_metadata(&read_at_most(path, MAX_METADATA)?)?
-    } else if name == grype::DATABASE {
-        Some(in_database(path)?)
-    } else if file.is_archive {
-        in_archive(path)?
-    } else if name == OSV_FILE {
-        Some(in_records(&Records::read(path)?))
-    } else if name.ends_with(ZIP) {
-        // Others' files are called so, too.
-        Records::read(path).ok().map(|records| in_records(&records))
-    } else {
-        Some(vec![Ok(clamav::built(path)?.into())])
-    })
+/// Whether an artifact is a database by its type or by what its files are called. An archive may have one all the same.
+pub fn is_called_database(artifact: &Artifact) -> bool {
+    let mut names = artifact.files.iter().map(file_name);
+    artifact.artifact_type.as_str().starts_with(TRIVY_TYPES)
+        || names.any(|name| is_database(name) || name == OSV_FILE || DAILY.contains(&name))
 }
 
-/// Nothing where it is about something else, whose files are called so, too.
-fn in_metadata(metadata: &[u8]) -> serde_json::Result<Option<Vec<Said>>> {
-    let metadata: Metadata = strict::read(metadata)?;
-    let dates: Vec<String> = [metadata.updated_at, metadata.built]
-        .into_iter()
-        .flatten()
-        .collect();
-    if dates.is_empty() {
-        return Ok(None);
+/// Whether a file of this name is a database of Trivy's or of grype's.
+fn is_database(name: &str) -> bool {
+    name == grype::DATABASE || TRIVY.contains(&name)
+}
+
+/// When an artifact was made, by what is in its files.
+#[derive(Debug)]
+pub struct OwnDates {
+    is_database: bool,
+    dates: Vec<Said>,
+}
+
+impl OwnDates {
+    /// Nothing is read yet of what may be known to be a database.
+    pub fn new(is_database: bool) -> Self {
+        OwnDates {
+            is_database,
+            dates: Vec::new(),
+        }
     }
-    let mut dates = dates.into_iter().map(Time::try_from);
-    // Go writes a time that nobody has set, too.
-    let date = dates.find(|date| date.as_ref().map_or(true, |date| date.real().is_some()));
-    Ok(Some(date.into_iter().collect()))
+
+    /// What was read, if it is of a database or says a date. It may be one that nobody has set, as Go writes it, too.
+    pub fn of_database(mut self) -> Option<Vec<Said>> {
+        if !self.is_database {
+            self.dates.retain(Result::is_ok);
+        }
+        (self.is_database || !self.dates.is_empty()).then_some(self.dates)
+    }
+
+    /// Reads a file for which [`may_say_date`] holds. What cannot be read counts only if it is of a database.
+    pub fn read(&mut self, file: &ArtifactFile, path: &Path) -> Result<(), DateError> {
+        let name = file_name(file);
+        let dates = if name == METADATA {
+            in_metadata(&read_at_most(path, MAX_METADATA)?)?
+        } else if name == grype::DATABASE {
+            in_database(path)?
+        } else if file.is_archive {
+            self.in_archive(path)?
+        } else if name == OSV_FILE {
+            in_records(&Records::read(path)?)
+        } else if name.ends_with(ZIP) {
+            // Others' files are called so, too.
+            let records = Records::read(path).ok();
+            self.is_database |= records.is_some();
+            records.as_ref().map(in_records).unwrap_or_default()
+        } else {
+            vec![Ok(clamav::built(path)?.into())]
+        };
+        self.dates.extend(dates);
+        Ok(())
+    }
+
+    /// By all files in an archive that say it. Of several with one path, the last is the one that is unpacked.
+    fn in_archive(&mut self, path: &Path) -> Result<Vec<Said>, DateError> {
+        let mut archive = Archive::new(open_archive_file(path).map_err(TarError::Read)?);
+        let mut found = BTreeMap::new();
+        while let Some(entry) = archive.next()? {
+            let name = components(&entry.path).next_back().unwrap_or_default();
+            let is_metadata = name == METADATA.as_bytes();
+            let is_directory = matches!(entry.content, Content::Directory);
+            self.is_database |= !is_directory && str::from_utf8(name).is_ok_and(is_database);
+            if is_directory || !is_metadata && name != grype::DATABASE.as_bytes() {
+                continue;
+            }
+            let dates = match entry.content {
+                Content::File { size } if is_metadata && size <= MAX_METADATA => {
+                    let mut metadata = Vec::new();
+                    archive.data(|bytes, _| metadata.write_all(bytes))?;
+                    in_metadata(&metadata).map_err(DateError::from)
+                }
+                Content::File { .. } if is_metadata => Err(DateError::TooLarge),
+                Content::File { size } if size <= MAX_DATABASE => {
+                    let file = tempfile::NamedTempFile::new().map_err(TarError::Write)?;
+                    let target: &File = file.as_file();
+                    archive.data(|bytes, offset| write_all_at(target, bytes, offset))?;
+                    target.set_len(size).map_err(TarError::Write)?;
+                    in_database(file.path()).map_err(DateError::from)
+                }
+                _ => Err(DateError::NoFile(
+                    String::from_utf8_lossy(name).into_owned(),
+                )),
+            };
+            found.insert(entry.path, dates);
+        }
+        let dates: Result<Vec<Vec<Said>>, DateError> = found.into_values().collect();
+        Ok(dates?.concat())
+    }
+}
+
+fn in_metadata(metadata: &[u8]) -> serde_json::Result<Vec<Said>> {
+    let metadata: Metadata = strict::read(metadata)?;
+    let dates = [metadata.updated_at, metadata.built].into_iter().flatten();
+    Ok(dates.map(Time::try_from).collect())
 }
 
 fn in_database(path: &Path) -> Result<Vec<Said>, ImportError> {
@@ -351,40 +422,4 @@ fn in_database(path: &Path) -> Result<Vec<Said>, ImportError> {
 fn in_records(records: &Records) -> Vec<Said> {
     let newest = records.newest.map(|newest| Ok(newest.into()));
     newest.into_iter().collect()
-}
-
-/// By all files in an archive that say it. Of several with one path, the last is the one that is unpacked.
-fn in_archive(path: &Path) -> Result<Option<Vec<Said>>, DateError> {
-    let mut archive = Archive::new(open_archive_file(path).map_err(TarError::Read)?);
-    let mut found = BTreeMap::new();
-    while let Some(entry) = archive.next()? {
-        let name = components(&entry.path).next_back().unwrap_or_default();
-        let is_metadata = name == METADATA.as_bytes();
-        if !is_metadata && name != grype::DATABASE.as_bytes() {
-            continue;
-        }
-        let dates = match entry.content {
-            Content::File { size } if is_metadata && size <= MAX_METADATA => {
-                let mut metadata = Vec::new();
-                archive.data(|bytes, _| metadata.write_all(bytes))?;
-                in_metadata(&metadata).map_err(DateError::from)
-            }
-            Content::File { .. } if is_metadata => Err(DateError::TooLarge),
-            Content::File { size } if size <= MAX_DATABASE => {
-                let file = tempfile::NamedTempFile::new().map_err(TarError::Write)?;
-                let target: &File = file.as_file();
-                archive.data(|bytes, offset| write_all_at(target, bytes, offset))?;
-                target.set_len(size).map_err(TarError::Write)?;
-                in_database(file.path()).map(Some).map_err(DateError::from)
-            }
-            Content::Directory => continue,
-            _ => Err(DateError::NoFile(
-                String::from_utf8_lossy(name).into_owned(),
-            )),
-        };
-        found.insert(entry.path, dates);
-    }
-    let dates: Result<Vec<Option<Vec<Said>>>, DateError> = found.into_values().collect();
-    let dates: Vec<Vec<Said>> = dates?.into_iter().flatten().collect();
-    Ok((!dates.is_empty()).then(|| dates.concat()))
 }

@@ -370,20 +370,34 @@ fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
     let twice = archive(NEW).file("db/metadata.json", OLD);
     let (once, link) = (archive(OLD), Layer::new().symlink("metadata.json", "f"));
     let packed = gzip(&archive(NEW).file("f", &"x".repeat(3000)).0);
-    let cases = [
+    // Of Trivy's type, and of any.
+    let unreadable = [
         ("number", "metadata.json", br#"{"UpdatedAt":15}"#.to_vec()),
-        ("broken", "db.tar", archive("{").0),
+        ("list", "metadata.json", b"[1]".to_vec()),
+        ("words", "db.tar", archive(r#"{"built":"with love"}"#).0),
+        ("broken", "db.tar", archive("{{ toJson .Values }}").0),
+        ("large", "db.tar", archive(&" ".repeat(1 << 21)).0),
         (
             "dup",
             "db.tar",
             archive(r#"{"UpdatedAt":"2026-11-20T00:00:00Z","UpdatedAt":"2020-01-02T00:00:00Z"}"#).0,
         ),
         ("cut", "db.tar.gz", packed[..packed.len() - 20].to_vec()),
+        ("text", "model.tar.gz", b"no gzip".to_vec()),
         ("link", "db.tar", link.0),
+    ];
+    let undated = [
+        ("missing", "db.tar", archive("{}").0),
+        ("null", "db.tar", archive(r#"{"UpdatedAt":null}"#).0),
+        ("nothing", "db.tar", Layer::new().0),
+    ];
+    let cases = [
+        ("cut-db", "db.tar", archive("{").file("db/trivy.db", "").0),
         ("sql", "vulnerability.db", b"SQLite format 3".to_vec()),
         ("osv", "osv-scalibr/PyPI/all.zip", b"PK".to_vec()),
         ("clam", "daily.cvd", b"ClamAV".to_vec()),
-        ("missing", "db.tar", archive("{}").0),
+        ("archived", "db.tar", Layer::new().file("trivy.db", "").0),
+        ("alone", "trivy-java.db", b"x".to_vec()),
         (
             "zero",
             "db.tar",
@@ -393,10 +407,17 @@ fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
         ("capitals", "db.TAR", once.0.clone()),
         ("zip", "other.zip", b"PK".to_vec()),
     ];
-    let mut pins: Vec<(&str, String)> = Vec::new();
-    for (repository, title, bytes) in cases {
-        let blobs = [(Some(title), "a/c", bytes)];
-        pins.push((repository, images.add_artifact(repository, "a/b", &blobs)));
+    const TRIVYS: &str = "application/vnd.aquasec.trivy.config.v1+json";
+    let mut pins: Vec<(String, String)> = Vec::new();
+    let of_trivy = unreadable.iter().chain(&undated);
+    let of_others = of_trivy.clone().map(|case| ("other-", "a/b", case));
+    let of_trivy = of_trivy.map(|case| ("", TRIVYS, case));
+    let cases = cases.iter().map(|case| ("", "a/b", case));
+    for (prefix, kind, (name, title, bytes)) in of_trivy.chain(of_others).chain(cases) {
+        let repository = format!("{prefix}{name}");
+        let blobs = [(Some(*title), "a/c", bytes.clone())];
+        let digest = images.add_artifact(&repository, kind, &blobs);
+        pins.push((repository, digest));
     }
     // A directory, as oras sends it.
     let config = images.add_blob("oras", EMPTY, b"{}".to_vec());
@@ -407,7 +428,7 @@ fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
     let manifest = manifest_of(&config, &[layer]).to_string();
     let manifest = images.add_manifest("oras", MANIFEST, manifest.into_bytes());
     pins.push((
-        "oras",
+        "oras".to_owned(),
         manifest["digest"].as_str().expect("a text").to_owned(),
     ));
     for (repository, digest) in &pins {
@@ -426,15 +447,15 @@ fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
     write(&user, "pins.json", json!(pins).to_string().as_bytes());
     let check = ["pin", "--pins", "pins.json", "--check", "--max-age", "99w"];
     let ran = user.run(&check);
-    for name in [
-        "number", "broken", "dup", "cut", "link", "sql", "osv", "clam",
-    ] {
+    let unreadable = unreadable.iter().map(|(name, ..)| *name);
+    for name in unreadable.chain(["cut-db", "sql", "osv", "clam"]) {
         let told = format!("cannot pin {name}\n");
         assert!(ran.stderr.contains(&told), "{name}: {}", ran.stderr);
     }
+    assert!(!ran.stderr.contains("other-"), "{}", ran.stderr);
     ran.failed(&[
         "its metadata.json may say",
         "error: too old: twice capitals oras\n",
-        "not judged: zero\n",
+        "not judged: missing null nothing archived alone zero\n",
     ]);
 }
