@@ -15,11 +15,11 @@ use crate::layout::{
 use crate::oci::config::MAX_CONFIG_SIZE;
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, choose};
 use crate::oci::reference::Reference;
 use crate::oci::walk::{Walk, WalkError};
-use crate::store::{Ingest, Store, StoreError};
+use crate::store::{Blob, Ingest, Store, StoreError};
 use crate::tar::{Archive, Content, TarError};
 use crate::text::named;
 
@@ -119,7 +119,7 @@ pub fn export_images(
     platforms: &[Platform],
     output: &Path,
 ) -> Result<Moved, BundleError> {
-    with_sources(store, |sources| {
+    with_sources(store, |_, sources| {
         export_from(store, sources, images, platforms, output)
     })
 }
@@ -151,19 +151,27 @@ fn export_from(
                 digest: digest.clone(),
             });
         };
-        let chosen = choose_below(store, image, &root, platforms)?;
-        let wanted = |entry: &Descriptor| {
-            entry.media_type.kind() == Kind::Index || chosen.contains(&entry.digest)
-        };
-        let reachable = sources.reachable_of(&root, &wanted);
-        blobs.extend(reachable.map_err(|error| match error {
+        let lacks = |error| match error {
             MergeError::Missing { role, digest } => BundleError::Lacks {
                 image: image.to_string(),
                 role,
                 digest,
             },
             error => error.into(),
-        })?);
+        };
+        let below = Below::read(store, &root)?;
+        let chosen = below.choose(store, image, platforms)?;
+        let wanted = |entry: &Descriptor| {
+            entry.media_type.kind() == Kind::Index || chosen.contains(&entry.digest)
+        };
+        blobs.extend(sources.reachable_of(&root, &wanted).map_err(lacks)?);
+        if !platforms.is_empty() {
+            // The pull of the archive chooses as well.
+            for (role, blob) in &below.silent {
+                let source = sources.find(role, blob).map_err(lacks)?;
+                blobs.insert(blob.digest.blob_path(), (blob.bare(), source));
+            }
+        }
         let name = (REF_NAME.to_owned(), image.to_string());
         entries.push(entry(&root, [name]));
     }
@@ -172,14 +180,21 @@ fn export_from(
 
 /// Writes all blobs of the store to the file `output`, as a layout of the images that it has whole.
 pub fn export_all(store: &Store, output: &Path) -> Result<Moved, BundleError> {
-    with_sources(store, |sources| export_all_from(store, sources, output))
+    with_sources(store, |all, sources| {
+        export_all_from(store, all, sources, output)
+    })
 }
 
-fn export_all_from(store: &Store, sources: &Sources, output: &Path) -> Result<Moved, BundleError> {
+fn export_all_from(
+    store: &Store,
+    all: &[Blob],
+    sources: &Sources,
+    output: &Path,
+) -> Result<Moved, BundleError> {
     let mut manifests = BTreeMap::new();
     let mut inner = HashSet::new();
     let mut blobs: Reachable<'_> = BTreeMap::new();
-    for blob in store.blobs()? {
+    for blob in all {
         if let Ok(Some((root, manifest))) = manifest(store, &blob.digest) {
             if let Manifest::Index(index) = manifest {
                 inner.extend(index.manifests.into_iter().map(|entry| entry.digest));
@@ -187,7 +202,7 @@ fn export_all_from(store: &Store, sources: &Sources, output: &Path) -> Result<Mo
             manifests.insert(blob.digest.clone(), root);
         }
         let media_type = MediaType::OCTET_STREAM;
-        let descriptor = Descriptor::new(media_type, blob.digest, blob.size);
+        let descriptor = Descriptor::new(media_type, blob.digest.clone(), blob.size);
         let source = sources.find("blob", &descriptor)?;
         blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
     }
@@ -196,7 +211,10 @@ fn export_all_from(store: &Store, sources: &Sources, output: &Path) -> Result<Mo
     }
     // What lacks something goes along, for a pull to complete, but is no image of the layout.
     let whole = manifests.values().filter(|root| {
-        !inner.contains(&root.digest) && sources.reachable_of(root, &|_| true).is_ok()
+        let has_all = |below: Below| below.manifests.iter().all(|entry| has(store, entry));
+        !inner.contains(&root.digest)
+            && Below::read(store, root).is_ok_and(has_all)
+            && sources.reachable_of(root, &|_| true).is_ok()
     });
     write(&blobs, whole.map(|root| entry(root, [])), output)
 }
@@ -275,14 +293,14 @@ impl Moved {
 /// told.
 fn with_sources(
     store: &Store,
-    export: impl FnOnce(&Sources) -> Result<Moved, BundleError>,
+    export: impl FnOnce(&[Blob], &Sources) -> Result<Moved, BundleError>,
 ) -> Result<Moved, BundleError> {
     let mut sources = Sources::default();
     let blobs = store.blobs()?;
     for blob in &blobs {
         sources.add_pulled(store.blob_path(&blob.digest))?;
     }
-    export(&sources).map_err(|error| {
+    export(&blobs, &sources).map_err(|error| {
         let mut digests = blobs.into_iter().map(|blob| blob.digest);
         match digests.find(|digest| !store.blob_path(digest).exists()) {
             Some(lost) => StoreError::Lost(lost).into(),
@@ -310,57 +328,89 @@ fn manifest(store: &Store, digest: &Digest) -> Result<Option<(Descriptor, Manife
     Ok(Some((root, manifest)))
 }
 
-/// What is for these platforms, or for all if there are none: a manifest, or those below an index. All of it is there.
-fn choose_below(
-    store: &Store,
-    image: &Reference,
-    root: &Descriptor,
-    platforms: &[Platform],
-) -> Result<BTreeSet<Digest>, BundleError> {
-    let mut images = Vec::new();
-    let mut walk = Walk::default();
-    walk.add(root.clone(), ())?;
-    while let Some((mut descriptor, ())) = walk.next() {
-        let found = manifest(store, &descriptor.digest).ok().flatten();
-        match found {
-            Some((_, Manifest::Index(index))) => {
-                for entry in manifests_of(index) {
-                    walk.add(entry, ())?;
+/// What is below an index, or a manifest itself.
+#[derive(Default)]
+struct Below {
+    /// The images and artifacts, those that are not there as well, each with the platform that the index, or else its config,
+    /// tells.
+    manifests: Vec<Descriptor>,
+    /// What is read to find the platforms of which the index is silent: manifests and configs.
+    silent: Vec<(&'static str, Descriptor)>,
+    /// Whether it is one manifest by itself, which is no image.
+    is_artifact: bool,
+}
+
+impl Below {
+    fn read(store: &Store, root: &Descriptor) -> Result<Self, BundleError> {
+        let mut below = Below::default();
+        let mut walk = Walk::default();
+        walk.add(root.clone(), ())?;
+        while let Some((mut descriptor, ())) = walk.next() {
+            let found = manifest(store, &descriptor.digest).ok().flatten();
+            let image = match found {
+                Some((_, Manifest::Index(index))) => {
+                    for entry in manifests_of(index) {
+                        walk.add(entry, ())?;
+                    }
+                    continue;
+                }
+                Some((_, Manifest::Image(image))) => Some(image),
+                None => None,
+            };
+            if descriptor.platform.is_none() {
+                below.silent.push(("manifest", descriptor.clone()));
+                if let Some(image) = image.filter(ImageManifest::may_be_image) {
+                    let config = store.read(&image.config.digest, MAX_CONFIG_SIZE)?;
+                    let config = image.image(&config.unwrap_or_default(), None);
+                    descriptor.platform = config.ok().flatten().map(|config| config.platform);
+                    below.silent.push(("config", image.config));
                 }
             }
-            // What the index is silent of, the config tells.
-            Some((_, Manifest::Image(image))) if descriptor.platform.is_none() => {
-                let config = store.read(&image.config.digest, MAX_CONFIG_SIZE)?;
-                let config = image.image(&config.unwrap_or_default(), None);
-                descriptor.platform = config.ok().flatten().map(|config| config.platform);
-                images.push(descriptor);
-            }
-            _ => images.push(descriptor),
+            below.is_artifact = descriptor.digest == root.digest && descriptor.platform.is_none();
+            below.manifests.push(descriptor);
         }
+        Ok(below)
     }
-    let chosen = if platforms.is_empty() {
-        images
-    } else {
-        choose(&images, platforms).map_err(|wanted| BundleError::Platform {
-            image: image.to_string(),
-            wanted: Box::new(wanted.clone()),
-        })?
-    };
-    let is_lacking = |entry: &&Descriptor| !store.blob_path(&entry.digest).exists();
-    let lacking = named(chosen.iter().filter(is_lacking).map(|entry| {
-        let platform = entry
-            .platform
-            .as_ref()
-            .map(|platform| format!(" ({platform})"));
-        format!("{}{}", entry.digest, platform.unwrap_or_default())
-    }));
-    if !lacking.is_empty() {
-        return Err(BundleError::Part {
-            image: image.to_string(),
-            lacking,
-        });
+
+    /// Those for these platforms, as a pull chooses them, or all if there are none. All of them are there.
+    fn choose(
+        &self,
+        store: &Store,
+        image: &Reference,
+        platforms: &[Platform],
+    ) -> Result<BTreeSet<Digest>, BundleError> {
+        let chosen = if platforms.is_empty() || self.is_artifact {
+            self.manifests.clone()
+        } else {
+            choose(&self.manifests, platforms).map_err(|wanted| BundleError::Platform {
+                image: image.to_string(),
+                wanted: Box::new(wanted.clone()),
+            })?
+        };
+        let lacking = named(
+            chosen
+                .iter()
+                .filter(|entry| !has(store, entry))
+                .map(|entry| {
+                    let platform = entry
+                        .platform
+                        .as_ref()
+                        .map(|platform| format!(" ({platform})"));
+                    format!("{}{}", entry.digest, platform.unwrap_or_default())
+                }),
+        );
+        if !lacking.is_empty() {
+            return Err(BundleError::Part {
+                image: image.to_string(),
+                lacking,
+            });
+        }
+        Ok(chosen.into_iter().map(|entry| entry.digest).collect())
     }
-    Ok(chosen.into_iter().map(|entry| entry.digest).collect())
+}
+
+fn has(store: &Store, blob: &Descriptor) -> bool {
+    store.blob_path(&blob.digest).exists()
 }
 
 fn manifests_of(index: ImageIndex) -> impl Iterator<Item = Descriptor> {

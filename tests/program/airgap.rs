@@ -1,8 +1,12 @@
 //! Machines without a registry: what another one pulled, fetched or vendored is all that they need.
 
 use std::fs;
+use std::process::Command;
 
-use oci_pull_all_support::{Content, Faulty, Ran, Registry, User, blobs, noise};
+use oci_pull_all_support::{
+    Content, Faulty, INDEX, Images, MANIFEST, Ran, Registry, User, blobs, noise, text,
+};
+use serde_json::{Value, json};
 use tar::EntryType::{GNUSparse, Regular, Symlink};
 
 use crate::new_user;
@@ -77,6 +81,85 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
     export(&["--all"]).succeeded();
     receiver.run(&["store", "import", "blobs.tar"]).succeeded();
     pull_offline(&receiver, &debian, &["--platform", "linux/amd64"]).failed(&["cannot pull"]);
+}
+
+/// What a pull for a platform reads to choose goes along.
+#[test]
+fn what_was_pulled_for_a_platform_is_exported_for_it() {
+    let mut images = Images::default();
+    let for_platform = |images: &mut Images, architecture: &str| {
+        let layer = noise(u64::from(architecture.as_bytes()[1]), 2000);
+        images.add_image_of("app", layer, |config| {
+            config["architecture"] = architecture.into();
+        })
+    };
+    let [amd64, arm64] = ["amd64", "arm64"].map(|name| for_platform(&mut images, name));
+    let files = [(Some("f"), "a/c", b"file".to_vec())];
+    let artifact = images.add_artifact("app", "a/b", &files);
+    let mut index = |entries: &[(&str, Option<&str>)]| {
+        let entries: Vec<Value> = entries
+            .iter()
+            .map(|(digest, architecture)| {
+                let size = images.manifest(digest).to_string().len();
+                let mut entry = json!({"mediaType": MANIFEST, "digest": digest, "size": size});
+                if let Some(architecture) = architecture {
+                    entry["platform"] = json!({"os": "linux", "architecture": architecture});
+                }
+                entry
+            })
+            .collect();
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        let index = images.add_manifest("app", INDEX, index.to_string().into_bytes());
+        text(&index["digest"]).to_owned()
+    };
+    let roots = [
+        index(&[(&amd64, None), (&arm64, None)]),
+        index(&[(&amd64, Some("amd64")), (&arm64, None)]),
+        index(&[
+            (&amd64, Some("amd64")),
+            (&artifact, None),
+            (&arm64, Some("arm64")),
+        ]),
+        amd64.clone(),
+        artifact.clone(),
+    ];
+    let registry = Registry::with(images);
+    let roots = roots.map(|root| format!("{}/app@{root}", registry.host()));
+    let platform = ["--platform", "linux/amd64"];
+    let mut moved = Vec::new();
+    for root in &roots {
+        let (sender, receiver) = (new_user(), new_user());
+        let pull = [&["pull", root, "--output", "out"], &platform[..]].concat();
+        sender.run(&pull).succeeded();
+        let export = |images: &[&str], output: &str| {
+            let export = ["store", "export", "--output", output];
+            sender.run(&[&export, images].concat())
+        };
+        export(&[&[&**root], &platform[..]].concat(), "blobs.tar").succeeded();
+        export(&["--all"], "all.tar").succeeded();
+        copy(&sender, &receiver);
+        receiver.run(&["store", "import", "blobs.tar"]).succeeded();
+        // An index that is there in part is no image of a layout.
+        let mut tar = Command::new("tar");
+        let read = tar.args(["-xOf", "all.tar", "index.json"]);
+        let read = read
+            .current_dir(sender.home())
+            .output()
+            .expect("can be run");
+        let all: Value = serde_json::from_slice(&read.stdout).expect("an index");
+        let listed = all["manifests"].to_string();
+        let root_digest = root.split_once('@').expect("it has a digest").1;
+        let is_whole = [&amd64, &artifact]
+            .iter()
+            .any(|whole| *whole == root_digest);
+        assert_eq!(listed.contains(root_digest), is_whole, "{listed}");
+        moved.push((receiver, blobs(&sender.path("out"))));
+    }
+    drop(registry);
+    for (root, (receiver, expected)) in roots.iter().zip(&moved) {
+        pull_offline(receiver, root, &platform).succeeded();
+        assert_eq!(blobs(&receiver.path("offline")), *expected);
+    }
 }
 
 #[test]
