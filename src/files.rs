@@ -245,12 +245,11 @@ impl WholeFile {
             ));
         }
         let directory = directory_of(&path);
-        let (file, name) = match nameless(directory) {
-            Ok(file) => (file, None),
-            Err(_) => {
-                let (file, name) = named_file(directory)?.into_parts();
-                (file, Some(name))
-            }
+        let (file, name) = if let Ok(file) = nameless(directory) {
+            (file, None)
+        } else {
+            let (file, name) = named_file(directory)?.into_parts();
+            (file, Some(name))
         };
         Ok(WholeFile {
             file,

@@ -363,6 +363,7 @@ fn the_age_of_a_database_is_what_it_says_itself() {
 
 #[test]
 fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
+    const TRIVYS: &str = "application/vnd.aquasec.trivy.config.v1+json";
     const NEW: &str = r#"{"UpdatedAt":"2026-11-20T00:00:00Z"}"#;
     const OLD: &str = r#"{"UpdatedAt":"2020-01-02T00:00:00Z"}"#;
     let mut images = Images::default();
@@ -407,7 +408,6 @@ fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
         ("capitals", "db.TAR", once.0.clone()),
         ("zip", "other.zip", b"PK".to_vec()),
     ];
-    const TRIVYS: &str = "application/vnd.aquasec.trivy.config.v1+json";
     let mut pins: Vec<(String, String)> = Vec::new();
     let of_trivy = unreadable.iter().chain(&undated);
     let of_others = of_trivy.clone().map(|case| ("other-", "a/b", case));
