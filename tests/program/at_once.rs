@@ -2,7 +2,6 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use oci_pull_all_support::rootfs::{Layer, image};
 use oci_pull_all_support::{Ran, User, digest, dpkg_status};
@@ -13,9 +12,7 @@ use crate::new_user;
 /// Writes a scanner, which runs a script unless it is asked for its version.
 fn write_scanner(user: &User, version: &str, script: &str) {
     let asked = format!("if [ \"$1\" = --version ]; then echo '{version}'; exit; fi");
-    let scanner = user.path("scanner");
-    fs::write(&scanner, format!("#!/bin/sh\n{asked}\n{script}\n")).expect("can be written");
-    fs::set_permissions(&scanner, fs::Permissions::from_mode(0o755)).expect("can be set");
+    user.write_script("scanner", &format!("{asked}\n{script}"));
 }
 
 fn scan(user: &User, kind: &str, more: &[&str]) -> Ran {

@@ -1,7 +1,6 @@
 //! What follows from findings and a policy: verdicts, exceptions, and how they are shown. No scanner is needed.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
@@ -320,10 +319,9 @@ fn package(kind: &str, of_system: bool) -> Value {
 fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
     let user = new_user();
     write_database(&user, "d?b%#.db", GRYPE);
-    let script = "#!/bin/sh\nprintf '{\"matches\": [], \"descriptor\": {\"name\": \"grype\"}}' >\"$OCI_SCAN_REPORT\"\n";
-    let scanner = user.path("scanner");
-    fs::write(&scanner, script).expect("can be written");
-    fs::set_permissions(&scanner, fs::Permissions::from_mode(0o755)).expect("can be set");
+    let script =
+        "printf '{\"matches\": [], \"descriptor\": {\"name\": \"grype\"}}' >\"$OCI_SCAN_REPORT\"";
+    user.write_script("scanner", script);
     let list = nothing_listed();
     fs::write(user.path("l.json"), list.to_string()).expect("can be written");
     let troubles_of = |of_system: &str, family: &str, release: &str, codename: &str, kind: &str| {
@@ -756,11 +754,8 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
 
 /// Writes a script that writes `report` where a scanner's report is wanted.
 fn write_scanner(user: &User, name: &str, script: &str, report: &Value) {
-    let text =
-        format!("#!/bin/sh -e\n{script}\ncat >\"$OCI_SCAN_REPORT\" <<'END'\n{report}\nEND\n");
-    fs::write(user.path(name), text).expect("can be written");
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(user.path(name), mode).expect("can be set");
+    let script = format!("set -e\n{script}\ncat >\"$OCI_SCAN_REPORT\" <<'END'\n{report}\nEND");
+    user.write_script(name, &script);
 }
 
 /// The list of a syft that saw nothing.

@@ -7,7 +7,6 @@
 //! that decides where a login goes. Here that registry challenges, as it should.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use oci_pull_all_support::{Answer, Content, Faulty, Identity, Ran, Seen, User, blobs, noise};
 use serde_json::{Value, json};
@@ -64,11 +63,8 @@ fn pull(config: &Value, hook: impl Fn(&Seen) -> Option<Answer> + Send + Sync + '
 }
 
 fn write_helper(user: &User, name: &str, host: &str, script: &str) {
-    let helper = user.path(&format!("docker-credential-{name}"));
-    let text =
-        format!("#!/bin/sh\nread -r address\n[ \"$address\" = {host} ] || exit 2\n{script}\n");
-    fs::write(&helper, text).expect("can be written");
-    fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+    let script = format!("read -r address\n[ \"$address\" = {host} ] || exit 2\n{script}");
+    user.write_script(&format!("docker-credential-{name}"), &script);
 }
 
 fn shows(header: &'static str) -> impl Fn(&Seen) -> bool {

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -718,17 +717,14 @@ fn a_registry_in_clear_is_one_with_its_port_and_without() {
         let user = new_user();
         let write =
             |name: &str, text: &str| std::fs::write(user.path(name), text).expect("written");
-        write(
+        user.write_script(
             "docker-credential-stored",
             &format!(
-                "#!/bin/sh\nread -r name\nif [ \"$name\" = {filed} ]; then\n{}\nelse\n{}\nfi\n",
+                "read -r name\nif [ \"$name\" = {filed} ]; then\n{}\nelse\n{}\nfi",
                 r#"echo '{"Username": "tester", "Secret": "secret"}'"#,
                 "echo credentials not found in native keychain; exit 1",
             ),
         );
-        let executable = std::fs::Permissions::from_mode(0o755);
-        let helper = user.path("docker-credential-stored");
-        std::fs::set_permissions(helper, executable).expect("can be set");
         let path = format!("{}:/usr/bin:/bin", user.home().display());
         let pull = |config: &str, mirrors: &str| {
             write("config.json", config);
@@ -851,9 +847,7 @@ fn a_credential_helper_that_hangs_is_given_up() {
         Answer::new(401, "{}").header("WWW-Authenticate", "Basic realm=\"tests\"")
     });
     let user = new_user();
-    let helper = user.path("docker-credential-hangs");
-    std::fs::write(&helper, "#!/bin/sh\nexec sleep 1000\n").expect("can be written");
-    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+    user.write_script("docker-credential-hangs", "exec sleep 1000");
     std::fs::write(user.path("config.json"), r#"{"credsStore": "hangs"}"#).expect("can be written");
     let path = format!("{}:/usr/bin:/bin", user.home().display());
     let reference = format!("{}/app@{root}", registry.host());

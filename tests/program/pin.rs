@@ -568,9 +568,7 @@ fn what_repository_rules_pull_is_pinned_whatever_names_bazel_gives() {
             fs::write(case.user.path("show_repo"), printed).expect("can be written");
             let names = format!("{names}{line_end}");
             fs::write(case.user.path("dump_repo_mapping"), names).expect("can be written");
-            let bazel = case.user.path("bazel");
-            fs::write(&bazel, "#!/bin/sh\nexec cat \"$2\"\n").expect("can be written");
-            fs::set_permissions(&bazel, PermissionsExt::from_mode(0o755)).expect("can be set");
+            let bazel = case.user.write_script("bazel", "exec cat \"$2\"");
             let module = format!("include({include})\n");
             fs::write(case.user.path("MODULE.bazel"), module).expect("can be written");
             let file = case.user.path("x.MODULE.bazel");
@@ -586,9 +584,8 @@ fn what_repository_rules_pull_is_pinned_whatever_names_bazel_gives() {
 #[test]
 fn a_command_that_failed_is_shown_as_it_can_be_run() {
     let case = Case::new([OLD, OLD, OLD]);
-    let bazel = case.user.path("bazel");
-    fs::write(&bazel, "#!/bin/sh\necho \"ERROR: no\" >&2\nexit 7\n").expect("can be written");
-    fs::set_permissions(&bazel, PermissionsExt::from_mode(0o755)).expect("can be set");
+    let script = "echo \"ERROR: no\" >&2\nexit 7";
+    let bazel = case.user.write_script("bazel", script);
     let module = case.user.path("MODULE.bazel");
     fs::write(&module, "r = use_repo_rule('//:r.bzl', 'r')\n").expect("can be written");
     let bazel = bazel.display().to_string();

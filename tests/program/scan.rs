@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -79,7 +79,7 @@ impl System {
 
     /// Runs a script on a layout or a file; it may use the network where that cannot be cut off.
     fn scan(self, user: &User, layout: &str, script: &str, more: &[&str]) -> Ran {
-        write_script(&user.path("scanner.sh"), script);
+        write_script(user, "scanner.sh", script);
         let arguments = ["scan", "--layout", layout, "--scanner", "./scanner.sh"];
         let mut arguments = arguments.to_vec();
         if !self.gives_namespaces() {
@@ -90,9 +90,8 @@ impl System {
     }
 }
 
-fn write_script(path: &Path, script: &str) {
-    fs::write(path, format!("#!/bin/sh\nset -eu\n{script}\n")).expect("can be written");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("can be set");
+fn write_script(user: &User, name: &str, script: &str) {
+    user.write_script(name, &format!("set -eu\n{script}"));
 }
 
 /// Makes the layout `layout`, all of whose files are links, as in a sandbox; returns what they lead to.
@@ -287,7 +286,7 @@ fn a_scanner_finds_no_settings_but_those_that_it_is_given() {
     }
     let script = "find . \"$HOME\" \"$TMPDIR\" -mindepth 1; echo \"${XDG_CONFIG_HOME-}\"; \
                   test \"$PWD\" != \"$HOME\"; test \"$TMPDIR\" != \"$HOME\"";
-    write_script(&user.path("scanner.sh"), script);
+    write_script(&user, "scanner.sh", script);
     let scan = ["scan", "--network", "--layout", "layout"];
     let scan = [&scan[..], &["--scanner", "./scanner.sh"]].concat();
     let environment = [("PATH", "/usr/bin:/bin"), ("XDG_CONFIG_HOME", "/etc")];
@@ -295,7 +294,7 @@ fn a_scanner_finds_no_settings_but_those_that_it_is_given() {
     assert_eq!(ran.stdout, "\n");
 
     let set = [&scan[..], &["--env", "HOME=/", "--env", "TMPDIR=/"]].concat();
-    write_script(&user.path("scanner.sh"), "echo \"$HOME$TMPDIR\"");
+    write_script(&user, "scanner.sh", "echo \"$HOME$TMPDIR\"");
     let ran = user.run_with(&environment, &set).succeeded();
     assert_eq!(ran.stdout, "//\n");
 
@@ -303,10 +302,8 @@ fn a_scanner_finds_no_settings_but_those_that_it_is_given() {
     fs::create_dir(user.path("here")).expect("can be made");
     let data = ["settings", "settings/mine.yaml", "../.grype.yaml"];
     let data: Vec<_> = data.iter().flat_map(|path| ["--data", path]).collect();
-    write_script(
-        &user.path("scanner.sh"),
-        "cat settings/mine.yaml ../.grype.yaml; ls -A",
-    );
+    let script = "cat settings/mine.yaml ../.grype.yaml; ls -A";
+    write_script(&user, "scanner.sh", script);
     let mut command = Command::new("env");
     command.arg(format!("--chdir={}", user.path("here").display()));
     let scan = [
@@ -409,7 +406,7 @@ fn of_a_scanner_that_is_killed_the_memory_is_told() {
 fn a_test_that_is_no_link_scans_once() {
     let user = new_user();
     make_image(&user, "linux/amd64", "none");
-    write_script(&user.path("scanner.sh"), "echo scanned");
+    write_script(&user, "scanner.sh", "echo scanned");
     fs::create_dir_all(user.path("test.runfiles/_main")).expect("can be made");
     // What this process has open for writing, others of its tests would hold open when it is to be run.
     let mut copied = Command::new("cp");
@@ -536,7 +533,7 @@ fn who_is_asked_to_end_leaves_no_scanner_behind() {
     assert!(made.is_ok_and(|made| made.success()));
     let script = "(sleep 60; echo late) & echo ready; sleep 60; echo late";
     let script = format!("exec >{}\n{script}", pipe.display());
-    write_script(&user.path("scanner.sh"), &script);
+    write_script(&user, "scanner.sh", &script);
     for signal in ["TERM", "INT", "HUP", "KILL"] {
         let scan = [
             "scan",

@@ -1,7 +1,6 @@
 //! How the program shows a registry, or its token service, who is asking.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -867,9 +866,10 @@ fn a_helper_says_why_on_stderr() {
     write_login(&user, &json!({"credHelpers": {&host: "cloud"}}));
     let path = format!("{}:/usr/bin:/bin", user.home().display());
     let with_helper = |script: &str| {
-        let helper = user.path("docker-credential-cloud");
-        fs::write(&helper, format!("#!/bin/sh\ncat >/dev/null\n{script}\n")).expect("written");
-        fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+        user.write_script(
+            "docker-credential-cloud",
+            &format!("cat >/dev/null\n{script}"),
+        );
         pull_as(&user, &host, &[], &[("PATH", &path)])
     };
     with_helper("printf 'reauthenticate:\\033[2J run: cloud login' >&2; exit 1").failed(&[
@@ -911,13 +911,8 @@ fn a_helper_is_asked_once_for_a_name() {
             "echo credentials not found; exit 1"
         };
         let asked = user.path("asked");
-        let script = format!(
-            "#!/bin/sh\ncat >>{0}\necho >>{0}\n{answer}\n",
-            asked.display()
-        );
-        let helper = user.path("docker-credential-slow");
-        fs::write(&helper, script).expect("written");
-        fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).expect("can be set");
+        let script = format!("cat >>{0}\necho >>{0}\n{answer}", asked.display());
+        user.write_script("docker-credential-slow", &script);
         let path = format!("{}:/usr/bin:/bin", user.home().display());
         let ran = pull_as(&user, &host, &[], &[("PATH", &path)]);
         assert_eq!(ran.success, has_login, "{}", ran.stderr);

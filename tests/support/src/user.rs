@@ -1,6 +1,7 @@
 //! A person who runs the program.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -50,6 +51,27 @@ impl User {
     /// A path below the home.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.home.path().join(relative)
+    }
+
+    /// Writes a program into the home, which runs this script by `sh`; returns its path.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write_script(&self, name: &str, script: &str) -> PathBuf {
+        let path = self.path(name);
+        // Another process writes it. What this one has open, those have open that another test forks meanwhile, and the
+        // kernel runs no file that somebody may write.
+        let mut writer = Command::new("install")
+            .args(["-m", "755", "/dev/stdin"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("install can be run");
+        let mut text = writer.stdin.take().expect("piped");
+        write!(text, "#!/bin/sh\n{script}\n").expect("it reads");
+        drop(text);
+        assert!(writer.wait().expect("it ends").success());
+        path
     }
 
     /// Runs the program in the home with an environment that holds nothing but `HOME`.
