@@ -8,8 +8,9 @@ use crate::files::read_at_most;
 use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
+use crate::oci::listed::Listed;
 use crate::oci::manifest::{
-    BadImage, ImageIndex, ImageManifest, Listed, MAX_MANIFEST_SIZE, Manifest, ManifestError,
+    BadImage, ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError,
 };
 use crate::oci::platform::{Platform, best_for, offered};
 use crate::oci::walk::{Walk, WalkError, check_configs};

@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+pub(crate) mod listed;
 pub mod manifest;
 pub mod platform;
 pub mod reference;

@@ -1,0 +1,277 @@
+//! What indexes list for which platforms (OCI image spec, image-index.md), as other readers choose among it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::oci::descriptor::{Descriptor, Kind};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{BadImage, ImageIndex};
+use crate::oci::platform::Platform;
+
+/// What indexes list, and what that turned out to be. Many readers choose by the platform alone, so what is no image must not
+/// be listed for one that an image is for; go-containerregistry takes the first entry that is for linux/amd64 or for no
+/// platform, whatever it is, for the image for linux/amd64; and some know a platform by one name alone.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    indexes: BTreeMap<Digest, Vec<Entry>>,
+    /// What a layout lists, which is no image as a whole.
+    roots: Vec<Entry>,
+    /// Of what was read, for what its config says that it is an image, if it is one.
+    read: HashMap<Digest, Option<Platform>>,
+}
+
+/// An entry of an index.
+#[derive(Debug)]
+struct Entry {
+    digest: Digest,
+    kind: Kind,
+    /// Whether it is a manifest of Docker's first schema, which go-containerregistry takes for no image.
+    is_schema_1: bool,
+    /// What it is listed for.
+    told: Option<Platform>,
+    /// Whether podman takes it before others for its platform, as what is compressed by zstd.
+    is_preferred: bool,
+}
+
+/// The annotation by which podman knows what is compressed by zstd.
+const ZSTD: &str = "io.github.containers.compression.zstd";
+
+/// What is below an index, for linux/amd64.
+#[derive(Clone, Copy, Default)]
+struct ForDefault<'a> {
+    /// What go-containerregistry takes.
+    taken: Option<&'a Entry>,
+    /// Whether there is an image.
+    is_offered: bool,
+}
+
+impl Listed {
+    /// Adds an index.
+    pub(crate) fn add_index(&mut self, digest: &Digest, index: &ImageIndex) {
+        let entries = entries(&index.manifests);
+        self.indexes.insert(digest.clone(), entries);
+    }
+
+    /// Adds what a layout lists.
+    pub(crate) fn add_roots<'a>(&mut self, listed: impl IntoIterator<Item = &'a Descriptor>) {
+        self.roots.extend(entries(listed));
+    }
+
+    /// Says for what a manifest is an image, if it is one, that was read as this entry lists it; others are what they
+    /// are listed as.
+    pub(crate) fn found(&mut self, entry: &Descriptor, by_config: Option<Platform>) {
+        // What is listed for no platform is for that reason no image.
+        if !entry.platform.as_ref().is_some_and(Platform::is_unknown) {
+            self.read.insert(entry.digest.clone(), by_config);
+        }
+    }
+
+    /// For what platform an entry is an image, if it is one.
+    fn platform_of<'a>(&'a self, entry: &'a Entry) -> Option<&'a Platform> {
+        if entry.kind != Kind::Manifest {
+            return None;
+        }
+        let told = entry.told.as_ref();
+        match self.read.get(&entry.digest) {
+            Some(by_config) => Some(told.unwrap_or(by_config.as_ref()?)),
+            None => told,
+        }
+    }
+
+    /// Whether an entry is known to be no image.
+    fn is_other(&self, entry: &Entry) -> bool {
+        let read = self.read.get(&entry.digest);
+        read.is_some_and(Option::is_none) || !matches!(entry.kind, Kind::Manifest | Kind::Index)
+    }
+
+    /// Those of the entries of an index that are known to be no image. What is listed behind an image for the very same
+    /// platform, as an index of SOCI is, nobody takes for one: all take the first.
+    fn others_of<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
+        let is_behind = |at: usize, entry: &Entry| {
+            let is_before = |image: &Entry| {
+                let told = image.told.as_ref();
+                told.is_some_and(|told| !told.has_other_names())
+                    && image.told == entry.told
+                    && self.platform_of(image).is_some()
+            };
+            !entry.is_preferred && entries[..at].iter().any(is_before)
+        };
+        let entries = entries.iter().enumerate();
+        let others =
+            entries.filter(move |(at, entry)| self.is_other(entry) && !is_behind(*at, entry));
+        others.map(|(_, entry)| entry)
+    }
+
+    fn is_default(&self, entry: &Entry) -> bool {
+        let platform = self.platform_of(entry);
+        platform.is_some_and(Platform::serves_go_default)
+    }
+
+    /// The entries of each index, and of the layout.
+    fn all(&self) -> impl Iterator<Item = &Vec<Entry>> {
+        self.indexes.values().chain([&self.roots])
+    }
+
+    /// The systems for which there are images.
+    fn systems(&self) -> HashSet<(String, String)> {
+        let images = self
+            .all()
+            .flatten()
+            .filter_map(|entry| self.platform_of(entry));
+        images.map(system).collect()
+    }
+
+    /// Manifests of no image that are listed beside images, for these platforms, or by an index for none.
+    pub(crate) fn others(&self) -> Vec<(&Digest, Option<&Platform>)> {
+        if self.systems().is_empty() {
+            return Vec::new();
+        }
+        let roots = self.others_of(&self.roots);
+        let roots = roots.filter(|entry| entry.told.is_some());
+        let indexes = self.indexes.values();
+        let others = indexes.flat_map(|entries| self.others_of(entries));
+        let others = others.chain(roots);
+        others
+            .filter(|entry| entry.kind == Kind::Manifest)
+            .map(|entry| (&entry.digest, entry.told.as_ref()))
+            .collect()
+    }
+
+    /// What others would take for an image, or for another one.
+    pub(crate) fn faults(&self) -> Vec<(&Digest, BadImage)> {
+        let systems = self.systems();
+        let mut faults = Vec::new();
+        for entry in self.all().flat_map(|entries| self.others_of(entries)) {
+            if let Some(told) = &entry.told
+                && systems.contains(&system(told))
+            {
+                let platform = Box::new(told.clone());
+                faults.push((&entry.digest, BadImage::Artifact { platform }));
+            }
+        }
+        for index in self.indexes.values() {
+            self.add_other_names(index, &mut faults);
+        }
+        for below in self.defaults().into_values() {
+            if let ForDefault {
+                taken: Some(taken),
+                is_offered: true,
+            } = below
+                && !self.is_default(taken)
+            {
+                faults.push((&taken.digest, BadImage::NoPlatform));
+            }
+        }
+        faults
+    }
+
+    /// The images below each index that no other one lists, and their platforms, in the order in which they are listed.
+    pub(crate) fn offers(&self) -> Vec<(&Digest, Vec<(&Platform, &Digest)>)> {
+        let all = self.indexes.values().flatten();
+        let nested = all.filter(|entry| entry.kind == Kind::Index);
+        let nested: HashSet<&Digest> = nested.map(|entry| &entry.digest).collect();
+        let tops = self.indexes.keys().filter(|index| !nested.contains(index));
+        tops.map(|top| (top, self.images_below(top))).collect()
+    }
+
+    fn images_below(&self, top: &Digest) -> Vec<(&Platform, &Digest)> {
+        let entries = |index| self.indexes.get(index).into_iter().flatten().rev();
+        let mut images = Vec::new();
+        let mut known = HashSet::new();
+        let mut waiting: Vec<&Entry> = entries(top).collect();
+        while let Some(entry) = waiting.pop() {
+            if let Some(platform) = self.platform_of(entry) {
+                images.push((platform, &entry.digest));
+            } else if entry.kind == Kind::Index && known.insert(&entry.digest) {
+                waiting.extend(entries(&entry.digest));
+            }
+        }
+        images
+    }
+
+    /// The images for a platform for which there is another one, under another name.
+    fn add_other_names<'a>(&'a self, index: &'a [Entry], faults: &mut Vec<(&'a Digest, BadImage)>) {
+        let mut known: HashMap<_, (&Digest, bool)> = HashMap::new();
+        for entry in index {
+            let Some(platform) = self.platform_of(entry) else {
+                continue;
+            };
+            let is_other = platform.has_other_names();
+            let first = known.entry(system(platform));
+            let (first, any_other) = first.or_insert((&entry.digest, false));
+            *any_other |= is_other;
+            if *any_other && **first != entry.digest {
+                let platform = Box::new(platform.clone());
+                faults.push((&entry.digest, BadImage::Names { platform }));
+            }
+        }
+    }
+
+    /// What is below each index for linux/amd64. What a digest does not bind may lead back to itself.
+    fn defaults(&self) -> HashMap<&Digest, ForDefault<'_>> {
+        let mut known: HashMap<&Digest, ForDefault<'_>> = HashMap::new();
+        for root in self.indexes.keys() {
+            let mut waiting = vec![(root, false)];
+            while let Some((index, is_below_known)) = waiting.pop() {
+                let Some(entries) = self.indexes.get(index) else {
+                    continue;
+                };
+                if is_below_known {
+                    let below = self.default_of(entries, &known);
+                    known.insert(index, below);
+                } else if !known.contains_key(index) {
+                    known.insert(index, ForDefault::default());
+                    waiting.push((index, true));
+                    let indexes = entries.iter().filter(|entry| entry.kind == Kind::Index);
+                    waiting.extend(indexes.map(|entry| (&entry.digest, false)));
+                }
+            }
+        }
+        known
+    }
+
+    fn default_of<'a>(
+        &self,
+        entries: &'a [Entry],
+        known: &HashMap<&Digest, ForDefault<'a>>,
+    ) -> ForDefault<'a> {
+        let below = |entry: &Entry| known.get(&entry.digest).copied().unwrap_or_default();
+        let mut would_take = entries.iter().filter(|entry| {
+            let told = entry.told.as_ref();
+            told.is_none_or(Platform::serves_go_default)
+        });
+        let taken = would_take.next().and_then(|entry| match entry.kind {
+            Kind::Index if known.contains_key(&entry.digest) => below(entry).taken,
+            _ => Some(entry).filter(|entry| !entry.is_schema_1),
+        });
+        let is_offered = |entry: &Entry| match entry.kind {
+            Kind::Index => below(entry).is_offered,
+            _ => self.is_default(entry),
+        };
+        ForDefault {
+            taken,
+            is_offered: entries.iter().any(is_offered),
+        }
+    }
+}
+
+/// Entries of an index, but what is for no platform: that says something of others.
+fn entries<'a>(listed: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Entry> {
+    let listed = listed.into_iter().filter(|entry| {
+        let told = entry.platform.as_ref();
+        entry.media_type.kind() == Kind::Index || !told.is_some_and(Platform::is_unknown)
+    });
+    listed
+        .map(|entry| Entry {
+            digest: entry.digest.clone(),
+            kind: entry.media_type.kind(),
+            is_schema_1: entry.media_type.is_schema_1(),
+            told: entry.platform.clone(),
+            is_preferred: entry.annotations.contains_key(ZSTD),
+        })
+        .collect()
+}
+
+/// What most readers look at.
+fn system(platform: &Platform) -> (String, String) {
+    (platform.os.clone(), platform.architecture.clone())
+}
