@@ -214,16 +214,13 @@ impl WholeFile {
                 let there = fs::metadata(&path).ok();
                 match Self::beside(path.clone()) {
                     Err(error) if !(is_refused(&error) && is_writable(&path)) => return Err(error),
-                    Ok(whole) => match there {
-                        Some(there) if is_anothers(&there, &whole.file) && is_writable(&path) => {
-                            Destination::InPlace(path)
-                        }
-                        Some(there) => {
+                    Ok(whole) => {
+                        if let Some(there) = there {
+                            give_to_owner(&whole.file, &there);
                             whole.file.set_permissions(plain_permissions(&there))?;
-                            return Ok(whole);
                         }
-                        None => return Ok(whole),
-                    },
+                        return Ok(whole);
+                    }
                     Err(_) => Destination::InPlace(path),
                 }
             }
@@ -280,14 +277,40 @@ impl WholeFile {
                 if !is_refused(&kept.error) {
                     return Err(kept.error);
                 }
-                File::options().write(true).truncate(true).open(path)?
+                return overwrite(&path, &mut file);
             }
-            Destination::InPlace(path) => File::options().write(true).truncate(true).open(path)?,
+            Destination::InPlace(path) => return overwrite(&path, &mut file),
             Destination::Open(path) => File::options().append(true).open(path)?,
             Destination::Own(own) => own,
         };
         copy_all(&mut file, &mut there)
     }
+}
+
+/// Writes to the file that is there. On a full disk it stays as it is.
+fn overwrite(path: &Path, file: &mut File) -> io::Result<()> {
+    let mut there = File::options().write(true).open(path)?;
+    let length = file.metadata()?.len();
+    reserve(&there, length)?;
+    copy_all(file, &mut there)?;
+    there.set_len(length)
+}
+
+/// Sets room aside for a file, where the system can.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
+        Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_file: &File, _length: u64) -> io::Result<()> {
+    Ok(())
 }
 
 fn copy_all(file: &mut File, target: &mut File) -> io::Result<()> {
@@ -376,18 +399,16 @@ fn own_output(_path: &Path) -> Option<File> {
     None
 }
 
-/// Whether the file that is `there` belongs to somebody else than a new one does.
+/// Gives a new file to whose the one that is `there` is, if this process may.
 #[cfg(unix)]
-fn is_anothers(there: &fs::Metadata, new: &File) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
+fn give_to_owner(new: &File, there: &fs::Metadata) {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
 
-    new.metadata().is_ok_and(|new| new.uid() != there.uid())
+    let _ = fchown(new, Some(there.uid()), Some(there.gid()));
 }
 
 #[cfg(not(unix))]
-fn is_anothers(_there: &fs::Metadata, _new: &File) -> bool {
-    false
-}
+fn give_to_owner(_new: &File, _there: &fs::Metadata) {}
 
 /// The permissions of a file, but not that it runs as its owner.
 fn plain_permissions(there: &fs::Metadata) -> fs::Permissions {

@@ -236,10 +236,11 @@ fn half_written(bytes: u64) -> String {
     }
 }
 
-/// A number and a unit: `500MB`, `20GiB`, or plain bytes.
+/// A number and a unit: `500MB`, `20GiB`, `7B`; or 0. Who forgets a unit would lose what they want to keep.
 fn parse_size(text: &str) -> std::result::Result<u64, String> {
     let bytes = parse_units(text, |unit| match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
+        "" if text == "0" => Some(1),
+        "b" => Some(1),
         "kb" => Some(1000),
         "mb" => Some(1000_u64.pow(2)),
         "gb" => Some(1000_u64.pow(3)),
@@ -283,9 +284,10 @@ mod tests {
     fn reads_sizes_and_ages() {
         assert_eq!(parse_size("20GiB"), Ok(20 << 30));
         assert_eq!(parse_size("500 MB"), Ok(500_000_000));
-        assert_eq!(parse_size("7"), Ok(7));
+        assert_eq!(parse_size("7B"), Ok(7));
+        assert_eq!(parse_size("0"), Ok(0));
         assert_eq!(parse_age("30d"), Ok(Duration::from_secs(30 * 86400)));
-        for bad in ["", "GiB", "1.5GiB", "5 parsecs", "99999999999999TiB"] {
+        for bad in ["", "GiB", "1.5GiB", "5 parsecs", "20", "99999999999999TiB"] {
             assert!(parse_size(bad).is_err(), "{bad:?}");
             assert!(parse_age(bad).is_err(), "{bad:?}");
         }

@@ -1297,6 +1297,16 @@ fn where_nothing_can_take_its_place_a_file_is_written_to() {
             user.run_by(within(read_only), &[&list[..], &["d/new"]].concat())
                 .failed(&["cannot write d/new", "Read-only file system"]);
         }
+        // On a full disk, what is there stays.
+        let full = "mkdir t && mount -t tmpfs -o size=16k none t && echo old >t/out && mount --bind t/out mounted";
+        let mut shell = Command::new("unshare");
+        let script = format!("{full} && \"$@\"; [ \"$(cat t/out)\" = old ] && echo kept && exit 1");
+        shell.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
+        prepare(&user, "head -c 100000 /dev/urandom >big");
+        let layer = ["layer", "--file", "/a", "big", "--descriptor", "plain.json"];
+        let ran = user.run_by(shell, &[&layer[..], &["--output", "mounted"]].concat());
+        assert_eq!(ran.stdout, "kept\n", "{}", ran.stderr);
+        ran.failed(&["cannot write mounted", "No space left"]);
     }
     // What another has stays theirs.
     let is_root = fs::metadata("/proc/self").expect("there").uid() == 0;
@@ -1310,8 +1320,11 @@ fn where_nothing_can_take_its_place_a_file_is_written_to() {
         &format!("{write_old}; chown {theirs} old; chmod 0600 old"),
     );
     user.run(&[&list[..], &["old"]].concat()).succeeded();
+    let replaced = fs::metadata(user.path("old")).expect("is there").ino();
+    user.run(&[&list[..], &["old"]].concat()).succeeded();
     let there = fs::metadata(user.path("old")).expect("is there");
     assert_eq!((there.uid(), there.mode() & 0o7777), (theirs, 0o600));
+    assert_ne!(there.ino(), replaced, "it is written as a whole");
     assert_eq!(fs::read(user.path("old")).expect("is there"), plain);
 }
 
