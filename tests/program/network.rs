@@ -129,12 +129,8 @@ fn every_url_of_a_foreign_layer_is_asked() {
             &layer,
             &[bad_url, format!("http://{}/good", elsewhere.host())],
         );
-        let root = content.digest.clone();
-        let registry = Faulty::good(content);
-        let reference = format!("{}/app@{root}", registry.host());
         let user = new_user();
-        user.run(&["pull", &reference, "--output", "out"])
-            .succeeded();
+        pull_image(&user, content).succeeded();
         assert_eq!(blobs(&user.path("out")).len(), 3, "{bad}");
         assert!(elsewhere.count(&format!("/{bad}")) <= most, "{bad}");
     }
@@ -151,13 +147,7 @@ fn a_url_of_a_foreign_layer_may_be_busy() {
         _ => Answer::new(404, ""),
     });
     let urls = ["busy", "gone"].map(|name| format!("http://{}/{name}", elsewhere.host()));
-    let content = foreign(&layer, &urls);
-    let root = content.digest.clone();
-    let registry = Faulty::good(content);
-    let reference = format!("{}/app@{root}", registry.host());
-    let user = new_user();
-    user.run(&["pull", &reference, "--output", "out"])
-        .succeeded();
+    pull_image(&new_user(), foreign(&layer, &urls)).succeeded();
     assert_eq!(elsewhere.count("/gone"), 1);
 }
 
@@ -177,10 +167,7 @@ fn what_fails_at_a_url_of_a_foreign_layer_is_not_told_as_the_registrys() {
     let layer = noise(3, 5000);
     let nobody = Deaf::new();
     let content = foreign(&layer, &[format!("http://{}/x", nobody.host())]);
-    let root = content.digest.clone();
-    let registry = Faulty::good(content);
-    let reference = format!("{}/app@{root}", registry.host());
-    let ran = new_user().run(&["pull", &reference, "--output", "out"]);
+    let ran = pull_image(&new_user(), content);
     assert!(!ran.stderr.contains("registry's name"), "{}", ran.stderr);
     ran.failed(&[
         "neither in the registry nor at any of its URLs",
@@ -337,6 +324,13 @@ fn pull_by_tls(user: &User, identity: &Identity, environment: &[(&str, &str)]) -
     let root = content.digest.clone();
     let registry = Faulty::start_tls(identity, content, |_, answer| answer);
     pull_from(user, &registry.host(), &root, environment)
+}
+
+/// Pulls an image from a registry that does what it should.
+fn pull_image(user: &User, content: Content) -> Ran {
+    let root = content.digest.clone();
+    let registry = Faulty::good(content);
+    pull_from(user, &registry.host(), &root, &[])
 }
 
 fn pull_from(user: &User, host: &str, root: &str, environment: &[(&str, &str)]) -> Ran {
