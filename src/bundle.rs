@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, WholeFile, io_failed, open_regular};
+use crate::files::{FileError, io_failed, open_regular};
 use crate::layout::{
     INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, write_blobs,
 };
@@ -19,6 +19,7 @@ use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifes
 use crate::oci::platform::{Platform, choose};
 use crate::oci::reference::Reference;
 use crate::oci::walk::{Walk, WalkError};
+use crate::outputs::WholeFile;
 use crate::store::{Blob, Ingest, Store, StoreError};
 use crate::tar::{Archive, Content, TarError};
 use crate::text::named;

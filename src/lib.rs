@@ -78,6 +78,7 @@ pub mod json;
 pub mod layout;
 pub mod load;
 pub mod oci;
+pub mod outputs;
 pub mod pins;
 pub mod progress;
 pub mod pull;

@@ -25,11 +25,12 @@ use std::process::ExitCode;
 
 use clap::error::ContextValue;
 use clap::{Parser, Subcommand};
-use oci_pull_all::files::{open_regular, write_output};
+use oci_pull_all::files::open_regular;
 use oci_pull_all::layout::{
     FaultKind, LayoutImages, Verification, VerifyOptions, verify as verify_layout,
 };
 use oci_pull_all::oci::strict;
+use oci_pull_all::outputs::write_output;
 use oci_pull_all::rootfs::changed_parents;
 use oci_pull_all::tar::UnnamedParent;
 use oci_pull_all::text::{first_of, shown, shown_in_lines};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, WholeFile, io_failed, open_regular};
+use crate::files::{FileError, io_failed, open_regular};
 use crate::io::Tee;
 use crate::json::to_json;
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
@@ -16,6 +16,7 @@ use crate::oci::manifest::MAX_MANIFEST_SIZE;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Tagged;
 use crate::oci::strict;
+use crate::outputs::WholeFile;
 use crate::tar::{
     Archive, Content, Entry, Metadata, TarError, copy_data, headers, read_layer, write_end,
     write_padding,

@@ -21,12 +21,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{FileError, io_failed, make_way, read_at_most, write_whole};
+use crate::files::{FileError, io_failed, make_way, read_at_most};
 use crate::json::to_json;
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 use crate::oci::reference::RefName;
 use crate::oci::strict::{self, Folded};
+use crate::outputs::write_whole;
 
 /// The file that marks a directory as a layout.
 pub const MARKER_FILE: &str = "oci-layout";

@@ -9,9 +9,10 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use crate::files::{FileError, io_failed, write_output};
+use crate::files::{FileError, io_failed};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
+use crate::outputs::write_output;
 use crate::text::named;
 
 use super::declared::Declared;

@@ -11,8 +11,9 @@ use elf::abi::{
 };
 use elf::endian::AnyEndian;
 
-use crate::files::{WholeFile, io_failed, set_plain_mode};
+use crate::files::{io_failed, set_plain_mode};
 use crate::io::write_all_at;
+use crate::outputs::WholeFile;
 use crate::tar::Metadata;
 
 use super::tree::Inode;

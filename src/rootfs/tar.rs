@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
-use crate::files::{WholeFile, io_failed};
+use crate::files::io_failed;
 use crate::io::write_all_at;
+use crate::outputs::WholeFile;
 
 use super::{InodeKind, Item, Rootfs, RootfsError, Thing, by_layer, each};
 use crate::tar::{BLOCK, Content, Entry, Metadata, headers, padding};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::files::{FileError, io_failed, write_output};
+use crate::files::{FileError, io_failed};
+use crate::outputs::write_output;
 use crate::text::quoted;
 
 use super::policy::{Exception, ExceptionFile, Written};

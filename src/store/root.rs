@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use crate::files::{read_at_most, write_whole};
+use crate::files::read_at_most;
+use crate::outputs::write_whole;
 
 use super::lock::{Lock, lock};
 use super::{StoreError, failed, open_for_writing, open_own};

@@ -9,10 +9,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, WholeFile, io_failed, open_regular};
+use crate::files::{FileError, io_failed, open_regular};
 use crate::io::{Tee, drain};
 use crate::oci::descriptor::{Compression, Descriptor, MediaType};
 use crate::oci::digest::{Algorithm, Digest, HashingWriter};
+use crate::outputs::WholeFile;
 use crate::tar::{
     Archive, Compressor, Entry, MAX_PATH, Packing, Parents, TarError, UnnamedParent, list,
     open_archive,
