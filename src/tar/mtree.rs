@@ -78,14 +78,16 @@ impl List {
             });
             self.inodes.len() - 1
         });
-        self.inodes[inode].names += 1;
         self.lines.push(Line {
             path: path(&entry.path),
             inode,
             metadata: metadata(&entry.metadata),
         });
         self.names.extend(target.map(|target| (target, inode)));
-        self.names.insert(entry.path, inode);
+        // An archive may link a file to itself.
+        if self.names.insert(entry.path, inode) != Some(inode) {
+            self.inodes[inode].names += 1;
+        }
         Ok(())
     }
 

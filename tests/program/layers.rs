@@ -1358,6 +1358,16 @@ fn names_of_a_file_have_its_number_in_a_list() {
     );
 }
 
+#[test]
+fn what_an_archive_links_to_itself_has_one_name() {
+    let user = new_user();
+    prepare(&user, "echo w >s; ln s t; tar -cf own.tar s s");
+    user.run(&["mtree", "own.tar", "--output", "list"])
+        .succeeded();
+    let listed = fs::read_to_string(user.path("list")).expect("is there");
+    assert_eq!(listed.matches("./s type=file size=2 mode=").count(), 2);
+}
+
 /// The line of an entry that keeps what its archive says, which has the time at which it was made.
 fn listed_of_archive(listed: &str, start: &str) -> String {
     let line = listed.lines().find(|line| line.starts_with(start));
