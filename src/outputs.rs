@@ -2,8 +2,8 @@
 //!
 //! Where a user names an output, its bytes go to the first of these that it is:
 //!
-//! 1. What the process's own output or error output has open, by whatever name: through that, so that other output goes
-//!    on behind them.
+//! 1. What the process's own output or error output has open, by whatever name, or a file that it was given open and that
+//!    `/dev/fd` names: through that, so that other output goes on behind them.
 //! 2. A pipe, a device, or what another process has open, behind links: they are written to it.
 //! 3. A file, or nothing yet, behind links: a new file beside it takes the name, with the owner and the mode of the one that
 //!    was there. Until then it has no name, where the system can do that.
@@ -12,13 +12,56 @@
 //!
 //! For all but the third, the bytes are in a temporary file until they are whole.
 
+use std::collections::HashMap;
+use std::env;
 use std::fs::{self, File};
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::files::{directory_of, temporary_builder};
+use crate::files::{FileError, directory_of, io_failed, temporary_builder};
+use crate::io::write_all_at;
+
+/// Why what goes elsewhere in the end cannot be kept until then.
+#[derive(Debug, thiserror::Error)]
+#[error("its bytes go to a file in {directory} first", directory = .directory.display())]
+pub struct KeptFirst {
+    /// The directory for temporary files.
+    pub directory: PathBuf,
+    /// What it refused.
+    pub source: io::Error,
+}
+
+/// Two outputs are one file.
+#[derive(Debug, thiserror::Error)]
+#[error("{first} and {second} are one file, of which only what is written last would be left", first = .first.display(), second = .second.display())]
+pub struct OneFile {
+    first: PathBuf,
+    second: PathBuf,
+}
+
+/// Checks that no two of these outputs are one file, before any is written.
+pub fn check_apart<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), OneFile> {
+    let mut known = HashMap::new();
+    for output in outputs {
+        // What cannot be found out is told where it is written.
+        let Ok(Destination::File(path)) = Destination::of(output) else {
+            continue;
+        };
+        let Ok(directory) = fs::canonicalize(directory_of(&path)) else {
+            continue;
+        };
+        let file = directory.join(path.file_name().unwrap_or_default());
+        if let Some(first) = known.insert(file, output) {
+            return Err(OneFile {
+                first: first.clone(),
+                second: output.clone(),
+            });
+        }
+    }
+    Ok(())
+}
 
 /// Writes a file below a directory of ours, as a whole or not at all. What was at `path`, a link too, is replaced.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -28,10 +71,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes what a user wants written, to where [`WholeFile::begin`] finds that it goes.
-pub fn write_output(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = WholeFile::begin(path)?;
-    file.file().write_all(bytes)?;
-    file.finish()
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let written = WholeFile::begin(path).and_then(|file| {
+        (&file).write_all(bytes)?;
+        file.finish()
+    });
+    io_failed("write", path, written)
 }
 
 /// A file that has its name once all of it is written, and leaves nothing if it never is.
@@ -60,6 +105,8 @@ enum Destination {
 const MAX_LINKS: usize = 40;
 /// Where the links are that stand for what a process has open, such as its standard output.
 const PROCESSES: &str = "/proc";
+/// Those of this process.
+const OWN_OPEN: &str = "/proc/self/fd";
 
 impl Destination {
     /// Follows the links at `path`, whether or not there is a file where they lead.
@@ -69,9 +116,10 @@ impl Destination {
         }
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
+            let there = fs::metadata(&path);
             let Ok(target) = fs::read_link(&path) else {
                 let is_open = |there: fs::Metadata| !there.is_file() && !there.is_dir();
-                return Ok(if fs::metadata(&path).is_ok_and(is_open) {
+                return Ok(if there.is_ok_and(is_open) {
                     Destination::Open(path)
                 } else {
                     Destination::File(path)
@@ -79,7 +127,12 @@ impl Destination {
             };
             let directory = fs::canonicalize(directory_of(&path))?;
             if directory.starts_with(PROCESSES) {
-                return Ok(Destination::Open(path));
+                let is_own = fs::canonicalize(OWN_OPEN).is_ok_and(|own| own == directory);
+                return if is_own && there?.is_file() {
+                    given_open(&path).map(Destination::Own)
+                } else {
+                    Ok(Destination::Open(path))
+                };
             }
             path = directory.join(target);
         }
@@ -98,8 +151,7 @@ impl WholeFile {
                     Err(error) if !(is_refused(&error) && is_writable(&path)) => return Err(error),
                     Ok(whole) => {
                         if let Some(there) = there {
-                            give_to_owner(&whole.file, &there);
-                            whole.file.set_permissions(plain_permissions(&there))?;
+                            make_like(&whole.file, &there)?;
                         }
                         return Ok(whole);
                     }
@@ -109,7 +161,7 @@ impl WholeFile {
             destination => destination,
         };
         Ok(WholeFile {
-            file: tempfile::tempfile()?,
+            file: tempfile::tempfile().map_err(kept_first)?,
             name: None,
             destination,
         })
@@ -137,8 +189,27 @@ impl WholeFile {
         })
     }
 
+    /// The file, to be read.
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.done(write_all_at(&self.file, bytes, offset))
+    }
+
+    /// Makes it as long as this; what was not written is zeros.
+    pub(crate) fn set_len(&self, length: u64) -> io::Result<()> {
+        self.done(self.file.set_len(length))
+    }
+
+    /// Tells of a failure where it is.
+    fn done<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        match self.destination {
+            Destination::File(_) => done,
+            _ => done.map_err(kept_first),
+        }
     }
 
     pub(crate) fn finish(self) -> io::Result<()> {
@@ -167,6 +238,21 @@ impl WholeFile {
         };
         copy_all(&mut file, &mut there)
     }
+}
+
+impl Write for &WholeFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.done((&self.file).write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn kept_first(source: io::Error) -> io::Error {
+    let directory = env::temp_dir();
+    io::Error::new(source.kind(), KeptFirst { directory, source })
 }
 
 /// Writes to the file that is there. On a full disk it stays as it is.
@@ -200,12 +286,12 @@ fn copy_all(file: &mut File, target: &mut File) -> io::Result<()> {
     io::copy(file, target).map(drop)
 }
 
-/// Makes a file in `directory`, with a name of ours.
+/// Makes a file in `directory`, with a name of ours, of which errors do not speak.
 fn named_file(directory: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = temporary_builder();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory)
+    temporary_builder().make_in(directory, |path| {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).open(path)
+    })
 }
 
 /// Makes a file in `directory` that has no name, so that nothing is left of it whenever the process ends.
@@ -231,15 +317,20 @@ fn give_name(file: &mut File, directory: &Path) -> io::Result<TempPath> {
 
         use rustix::fs::{AtFlags, CWD, linkat};
 
-        let open = format!("{PROCESSES}/self/fd/{}", file.as_raw_fd());
+        let open = format!("{OWN_OPEN}/{}", file.as_raw_fd());
         let link = |name: &Path| Ok(linkat(CWD, &open, CWD, name, AtFlags::SYMLINK_FOLLOW)?);
         if let Ok(named) = temporary_builder().make_in(directory, link) {
             return Ok(named.into_temp_path());
         }
     }
+    named_copy(file, directory)
+}
+
+/// Makes a copy of a file, with a name of ours in `directory`.
+fn named_copy(file: &mut File, directory: &Path) -> io::Result<TempPath> {
     let (mut copy, name) = named_file(directory)?.into_parts();
     copy_all(file, &mut copy)?;
-    copy.set_permissions(file.metadata()?.permissions())?;
+    make_like(&copy, &file.metadata()?)?;
     Ok(name)
 }
 
@@ -281,27 +372,44 @@ fn own_output(_path: &Path) -> Option<File> {
     None
 }
 
-/// Gives a new file to whose the one that is `there` is, if this process may.
+/// The file that this process was given open by the number that is the name of `path`. What is opened anew by that path would
+/// be written from its beginning.
+#[cfg(target_os = "linux")]
+fn given_open(path: &Path) -> io::Result<File> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+    let number = path
+        .file_name()
+        .and_then(|name| name.to_str()?.parse().ok());
+    let number = number.ok_or(io::ErrorKind::NotFound)?;
+    let file = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|process| pidfd_getfd(process, number, PidfdGetfdFlags::empty()));
+    match file {
+        Ok(file) => Ok(file.into()),
+        Err(_) => Err(io::Error::other(
+            "this system does not let it be written behind what it has: name /dev/stdout",
+        )),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn given_open(_path: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Gives a new file to whose the one that is `there` is, if this process may, and lets the same be done with it, but not that it
+/// runs as its owner.
 #[cfg(unix)]
-fn give_to_owner(new: &File, there: &fs::Metadata) {
-    use std::os::unix::fs::{MetadataExt as _, fchown};
+fn make_like(new: &File, there: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 
     let _ = fchown(new, Some(there.uid()), Some(there.gid()));
+    new.set_permissions(fs::Permissions::from_mode(there.mode() & 0o777))
 }
 
 #[cfg(not(unix))]
-fn give_to_owner(_new: &File, _there: &fs::Metadata) {}
-
-/// The permissions of a file, but not that it runs as its owner.
-fn plain_permissions(there: &fs::Metadata) -> fs::Permissions {
-    let permissions = there.permissions();
-    #[cfg(unix)]
-    let permissions = {
-        use std::os::unix::fs::PermissionsExt as _;
-
-        fs::Permissions::from_mode(permissions.mode() & 0o777)
-    };
-    permissions
+fn make_like(new: &File, there: &fs::Metadata) -> io::Result<()> {
+    new.set_permissions(there.permissions())
 }
 
 #[cfg(all(test, unix))]
@@ -335,6 +443,23 @@ mod tests {
 
         symlink("round", root.join("round")).unwrap();
         let error = write_output(&root.join("round"), b"new").unwrap_err();
-        assert!(error.to_string().contains("no end"), "{error}");
+        assert!(error.source.to_string().contains("no end"), "{error}");
+    }
+
+    /// Where the system gives what has no name none.
+    #[test]
+    fn a_copy_belongs_to_whom_its_file_does() {
+        use std::os::unix::fs::{MetadataExt as _, fchown};
+
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = tempfile::tempfile_in(directory.path()).unwrap();
+        file.write_all(b"theirs").unwrap();
+        // Who may not give it away keeps it.
+        let _ = fchown(&file, Some(4242), Some(4242));
+        let copy = named_copy(&mut file, directory.path()).unwrap();
+        let [file, there] = [file.metadata().unwrap(), fs::metadata(&copy).unwrap()];
+        assert_eq!((there.uid(), there.gid()), (file.uid(), file.gid()));
+        assert_eq!(there.mode(), file.mode());
+        assert_eq!(fs::read(&copy).unwrap(), b"theirs");
     }
 }

@@ -14,6 +14,7 @@ use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Repository;
 use oci_pull_all::oci::strict;
+use oci_pull_all::outputs::check_apart;
 use oci_pull_all::scan::baseline::Baseline;
 use oci_pull_all::scan::findings::{FindingKind, Findings, Severity};
 use oci_pull_all::scan::policy::{ExceptionFile, Policy};
@@ -324,12 +325,14 @@ pub(crate) fn run(command: &FindingsCommand) -> Result<ExitCode> {
 }
 
 fn import(args: &ImportArgs) -> Result<()> {
+    check_apart(&args.output)?;
     let [database, metadata] = pair(&args.output)?;
     let step = args.scanner.begin(isolate)?;
     Ok(step.import(&args.database, [database, metadata])?)
 }
 
 fn inventory(args: &InventoryArgs) -> Result<()> {
+    check_apart([&args.output, &args.list])?;
     let step = args.scanner.begin(isolate)?;
     let image = args.image.find()?;
     let (inventory, list) = step.inventory(args.kind, &image, &args.java_database)?;
@@ -338,6 +341,7 @@ fn inventory(args: &InventoryArgs) -> Result<()> {
 }
 
 fn scan(args: &ScanArgs) -> Result<()> {
+    check_apart([&args.inventory, &args.output])?;
     let step = args.scanner.begin(isolate)?;
     let image = args.image.find()?;
     let base = args.base.as_deref().map(read_json).transpose()?;

@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::iter;
 
 use oci_pull_all::bundle::BundleError;
 use oci_pull_all::image::{Difference, ImageError, LayerError};
 use oci_pull_all::layout::{ArchiveError, Fault, FaultKind, MergeError};
 use oci_pull_all::load::LoadError;
+use oci_pull_all::outputs::KeptFirst;
 use oci_pull_all::pins::{BazelError, PinError};
 use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
@@ -167,6 +168,11 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
                 ": say by metadata (--metadata) which it is to have"
             }
         }
+    } else if find::<io::Error>(error)
+        .and_then(io::Error::get_ref)
+        .is_some_and(<dyn Error + Send + Sync>::is::<KeptFirst>)
+    {
+        "; set TMPDIR to another directory"
     } else if let Some(ImageError::NoPlatform) = find(error) {
         ": pass --platform OS/ARCHITECTURE"
     } else {

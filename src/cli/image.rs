@@ -1,6 +1,7 @@
 //! `image` and `index`: what build actions call.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,6 +15,7 @@ use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Tagged;
 use oci_pull_all::oci::time::Time;
+use oci_pull_all::outputs::check_apart;
 
 use super::arguments::parse_pair;
 use super::{Result, read, write};
@@ -122,6 +124,11 @@ struct Described {
 }
 
 impl Described {
+    /// The files for it.
+    fn outputs(&self) -> impl Iterator<Item = &PathBuf> {
+        iter::once(&self.descriptor).chain(&self.digest)
+    }
+
     fn write(&self, descriptor: &Descriptor) -> Result<()> {
         write(&self.descriptor, &to_json(descriptor))?;
         match &self.digest {
@@ -132,6 +139,11 @@ impl Described {
 }
 
 pub(crate) fn image(args: &ImageArgs) -> Result<()> {
+    check_apart(
+        [&args.manifest, &args.config]
+            .into_iter()
+            .chain(args.described.outputs()),
+    )?;
     let base = match (&args.base_manifest, &args.base_config) {
         (Some(manifest), Some(config)) => Some((read(manifest)?, read(config)?)),
         _ => None,
@@ -207,6 +219,7 @@ pub(crate) struct IndexArgs {
 }
 
 pub(crate) fn index(args: &IndexArgs) -> Result<()> {
+    check_apart(iter::once(&args.output).chain(args.described.outputs()))?;
     let images = read_descriptors(&args.image)?;
     let annotations: BTreeMap<_, _> = args.annotation.iter().cloned().collect();
     let (index, descriptor) = build_index(&images, &annotations)?;

@@ -9,6 +9,7 @@ use oci_pull_all::image::{
 };
 use oci_pull_all::json::to_json;
 use oci_pull_all::oci::descriptor::Compression;
+use oci_pull_all::outputs::check_apart;
 
 use super::arguments::pairs;
 use super::{Result, write};
@@ -122,6 +123,12 @@ impl From<CompressionArg> for Compression {
 }
 
 pub(crate) fn layer(args: &LayerArgs) -> Result<()> {
+    let outputs = [&args.output, &args.descriptor].into_iter();
+    check_apart(
+        outputs
+            .chain(&args.unnamed_parents)
+            .chain(&args.unused_inputs),
+    )?;
     let mut content = LayerContent::default();
     for (path, target) in pairs(&args.base_link) {
         content.add_link_of_base(path, target)?;

@@ -284,6 +284,5 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_output(path, bytes)
-        .map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    Ok(write_output(path, bytes)?)
 }

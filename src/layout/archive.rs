@@ -110,7 +110,7 @@ pub fn archive(
     output: &Path,
 ) -> Result<(), ArchiveError> {
     let whole = io_failed("write", output, WholeFile::begin(output))?;
-    write_archive(layout, platform, format, whole.file(), output)?;
+    write_archive(layout, platform, format, &whole, output)?;
     io_failed("write", output, whole.finish())?;
     Ok(())
 }

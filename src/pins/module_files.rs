@@ -447,7 +447,7 @@ impl ModuleFiles {
             changed.push((path, text));
         }
         for (path, text) in changed {
-            io_failed("write", path, write_output(path, &encoded(&text)))?;
+            write_output(path, &encoded(&text))?;
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use elf::abi::{
 use elf::endian::AnyEndian;
 
 use crate::files::{io_failed, set_plain_mode};
-use crate::io::write_all_at;
 use crate::outputs::WholeFile;
 use crate::tar::Metadata;
 
@@ -118,10 +117,10 @@ pub(super) fn write(
     let whole = io_failed("write", output, WholeFile::begin(output))?;
     let file = whole.file();
     rootfs.layers[source.layer].contents(&[(source.entry, ())], |(), archive| {
-        archive.data(|bytes, offset| write_all_at(file, bytes, offset))
+        archive.data(|bytes, offset| whole.write_all_at(bytes, offset))
     })?;
     // It may end in a hole.
-    io_failed("write", output, file.set_len(size))?;
+    io_failed("write", output, whole.set_len(size))?;
     if let Purpose::Program(architecture) = purpose {
         check_program(file, metadata, architecture).map_err(|fault| match fault {
             Checked::Fault(fault) => failed(fault),

@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use crate::files::io_failed;
-use crate::io::write_all_at;
 use crate::outputs::WholeFile;
 
 use super::{InodeKind, Item, Rootfs, RootfsError, Thing, by_layer, each};
@@ -18,7 +17,6 @@ const IMPLIED: u32 = 0o755;
 pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
     // An archive that lacks contents must not be taken for a whole one.
     let whole = io_failed("write", output, WholeFile::begin(output))?;
-    let file = whole.file();
 
     let items = rootfs.tree.items();
     let mut end = 0;
@@ -29,7 +27,7 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
             continue;
         }
         let headers = headers(&entry(item, &items));
-        io_failed("write", output, write_all_at(file, &headers, end))?;
+        io_failed("write", output, whole.write_all_at(&headers, end))?;
         end += headers.len() as u64;
         if let Thing::Inode(inode) = item.thing
             && let InodeKind::File { size, source } = inode.kind
@@ -40,11 +38,11 @@ pub(super) fn write(rootfs: &Rootfs, output: &Path) -> Result<(), RootfsError> {
         }
     }
     // Two blocks of zeros are the end.
-    io_failed("write", output, file.set_len(end + 2 * BLOCK as u64))?;
+    io_failed("write", output, whole.set_len(end + 2 * BLOCK as u64))?;
     let wanted = by_layer(&rootfs.layers, wanted.into_iter());
     each(&rootfs.layers, |number, layer| {
         layer.contents(&wanted[number], |start, archive| {
-            archive.data(|bytes, offset| write_all_at(file, bytes, start + offset))
+            archive.data(|bytes, offset| whole.write_all_at(bytes, start + offset))
         })
     })?;
     Ok(io_failed("write", output, whole.finish())?)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::files::{FileError, io_failed};
+use crate::files::FileError;
 use crate::outputs::write_output;
 use crate::text::quoted;
 
@@ -75,7 +75,7 @@ impl Baseline {
 
     /// Writes it to a file, which need not be there.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        io_failed("write", path, write_output(path, self.text.as_bytes()))
+        write_output(path, self.text.as_bytes())
     }
 }
 

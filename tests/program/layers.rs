@@ -1251,10 +1251,15 @@ fn what_is_written_goes_where_a_link_or_a_pipe_leads() {
             .succeeded();
         assert_eq!(read("log"), [b"before\n", &read("plain")[..]].concat());
         // Others write behind it.
-        for output in ["/dev/stdout", "/dev/stderr"] {
+        for (output, to) in [
+            ("/dev/stdout", ">&3"),
+            ("/dev/stderr", "2>&3"),
+            ("/dev/fd/3", ""),
+            ("/proc/self/fd/3", ""),
+        ] {
             let mut shell = Command::new("sh");
-            let script = "exec 3>log; echo before >&3; \"$@\" >&3 2>&3; echo after >&3";
-            shell.args(["-c", script, "sh"]);
+            let script = format!("exec 3>log; echo before >&3; \"$@\" {to}; echo after >&3");
+            shell.args(["-c", &script, "sh"]);
             user.run_by(shell, &[command, &[output]].concat())
                 .succeeded();
             let expected = [b"before\n", &read("plain")[..], b"after\n"].concat();
@@ -1263,6 +1268,58 @@ fn what_is_written_goes_where_a_link_or_a_pipe_leads() {
     }
     let left: Vec<_> = fs::read_dir(user.path("d")).expect("is there").collect();
     assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn two_outputs_are_no_one_file() {
+    let user = new_user();
+    prepare(
+        &user,
+        "echo x >x; mkdir d; echo theirs >out; ln -s ../out d/link; ln -s d far",
+    );
+    let outputs = |outputs: &[&str]| user.run(&[&["layer", "--file", "/a", "x"], outputs].concat());
+    for second in ["out", "./out", "d/link", "far/../out"] {
+        outputs(&["--output", "out", "--descriptor", second])
+            .failed(&[&format!("out and {second} are one file")]);
+    }
+    let both = ["--output", "new", "--descriptor", "d/new"];
+    outputs(&[&both[..], &["--unnamed-parents", "far/new"]].concat())
+        .failed(&["d/new and far/new are one file"]);
+    assert_eq!(fs::read(user.path("out")).expect("is there"), b"theirs\n");
+    assert!(!user.path("new").exists());
+    outputs(&both).succeeded();
+    // Nothing is lost there.
+    outputs(&["--output", "/dev/stdout", "--descriptor", "/dev/stdout"]).succeeded();
+}
+
+#[test]
+fn why_an_output_cannot_be_written_is_told_of_what_the_user_knows() {
+    let user = new_user();
+    layout_of_one_layer(&user);
+    let list = |output: &str| {
+        let list = ["mtree", "layer.tar.gz", "--output", output];
+        user.run_with(&[("TMPDIR", "/nonexist")], &list)
+    };
+    let ran = list("none/list");
+    assert!(!ran.stderr.contains(".oci-pull-all-"), "{}", ran.stderr);
+    ran.failed(&["cannot write none/list", "No such file"]);
+    list("list").succeeded();
+    list("/dev/stdout").failed(&[
+        "cannot write /dev/stdout",
+        "in /nonexist first; set TMPDIR",
+        "No such file",
+    ]);
+    let mut full = Command::new("unshare");
+    let script =
+        "mkdir t && mount -t tmpfs -o size=16k none t && TMPDIR=$PWD/t && export TMPDIR && \"$@\"";
+    full.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    prepare(&user, "head -c 100000 /dev/urandom >big");
+    let layer = ["layer", "--file", "/a", "big", "--descriptor", "json"];
+    let ran = user.run_by(full, &[&layer[..], &["--output", "/dev/stdout"]].concat());
+    if user.path("t").exists() && !ran.stderr.contains("mount:") {
+        assert_eq!(ran.stdout, "");
+        ran.failed(&["cannot write /dev/stdout", "set TMPDIR", "No space left"]);
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod writer;
 
 pub use content::{LayerContent, LayerEntry, Owner};
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -157,19 +156,19 @@ pub fn build_layer(
 ) -> Result<BuiltLayer, LayerError> {
     // What is to be replaced may be read for it.
     let whole = io_failed("write", output, WholeFile::begin(output))?;
-    let built = write_layer(content, options, whole.file(), output)?;
+    let built = write_layer(content, options, &whole, output)?;
     io_failed("write", output, whole.finish())?;
     Ok(built)
 }
 
-/// Writes the layer to `file`, which is to be `output`.
+/// Writes the layer to a writer, which errors call `output`.
 fn write_layer(
     content: &LayerContent,
     options: &LayerOptions,
-    file: &File,
+    writer: impl Write,
     output: &Path,
 ) -> Result<BuiltLayer, LayerError> {
-    let blob = HashingWriter::new(Algorithm::Sha256, BufWriter::with_capacity(1 << 20, file));
+    let blob = HashingWriter::new(Algorithm::Sha256, BufWriter::with_capacity(1 << 20, writer));
     if let (Some(archive), None) = (content.lone_archive(), options.compression)
         && let Packing::Layer(compression) = packing_of(archive)?
     {
@@ -291,7 +290,7 @@ fn read_tar<R: Read, W: Write>(
 pub fn list_archive(archive: &Path, output: &Path) -> Result<(), LayerError> {
     let reader = BufReader::with_capacity(256 * 1024, open_tar(archive)?);
     let whole = io_failed("write", output, WholeFile::begin(output))?;
-    let mut writer = BufWriter::new(whole.file());
+    let mut writer = BufWriter::new(&whole);
     list(reader, &mut writer).map_err(not_a_tar(archive))?;
     io_failed("write", output, writer.flush())?;
     drop(writer);
