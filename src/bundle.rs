@@ -16,7 +16,7 @@ use crate::oci::config::MAX_CONFIG_SIZE;
 use crate::oci::descriptor::{Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
-use crate::oci::platform::{Platform, choose};
+use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::reference::Reference;
 use crate::oci::walk::{Walk, WalkError};
 use crate::outputs::WholeFile;
@@ -54,13 +54,15 @@ pub enum BundleError {
     /// The image has no end.
     #[error("the manifests of the image cannot be used")]
     Walk(#[from] WalkError),
-    /// Nothing in the store is for a platform.
-    #[error("the store has no image for {wanted} of {image}: pull it first")]
+    /// Nothing that the store knows of an image is for a platform.
+    #[error("the store knows no image for {wanted} of {image}, which offers {offered}")]
     Platform {
         /// The image.
         image: String,
         /// The platform.
         wanted: Box<Platform>,
+        /// What there is, in words.
+        offered: String,
     },
     /// What was named is not an image.
     #[error("{image} is no image that can be exported")]
@@ -133,54 +135,69 @@ fn export_from(
     output: &Path,
 ) -> Result<Moved, BundleError> {
     let mut blobs = BTreeMap::new();
-    let mut entries = Vec::new();
+    // However often and in whatever order they are named.
+    let mut entries = BTreeMap::new();
     for image in images {
         let digest = image
             .digest()
             .ok_or_else(|| BundleError::NoDigest(image.to_string()))?;
+        let image = image.to_string();
         let Some((root, _)) = manifest(store, digest).map_err(|error| match error {
             Unusable::Store(error) => error.into(),
             Unusable::Manifest(source) => BundleError::Manifest {
-                image: image.to_string(),
+                image: image.clone(),
                 source,
             },
         })?
         else {
             return Err(BundleError::Lacks {
-                image: image.to_string(),
+                image,
                 role: "manifest",
                 digest: digest.clone(),
             });
         };
-        let lacks = |error| match error {
-            MergeError::Missing { role, digest } => BundleError::Lacks {
-                image: image.to_string(),
-                role,
-                digest,
-            },
-            error => error.into(),
-        };
-        let below = Below::read(store, &root)?;
-        let chosen = below.choose(store, image, platforms)?;
-        let wanted = |entry: &Descriptor| {
-            entry.media_type.kind() == Kind::Index || chosen.contains(&entry.digest)
-        };
-        blobs.extend(sources.reachable_of(&root, &wanted).map_err(lacks)?);
-        if !platforms.is_empty() {
-            // The pull of the archive chooses as well.
-            for (role, blob) in &below.silent {
-                let source = sources.find(role, blob).map_err(lacks)?;
-                blobs.insert(blob.digest.blob_path(), (blob.bare(), source));
-            }
-        }
-        let name = (REF_NAME.to_owned(), image.to_string());
-        entries.push(entry(&root, [name]));
+        blobs.extend(blobs_of(store, sources, &root, &image, platforms)?);
+        let name = (REF_NAME.to_owned(), image.clone());
+        entries.insert(image, entry(&root, [name]));
     }
-    write(&blobs, entries, output)
+    write(&blobs, entries.into_values(), output)
 }
 
-/// Writes all blobs of the store to the file `output`, as a layout of the images that it has whole.
-pub fn export_all(store: &Store, output: &Path) -> Result<Moved, BundleError> {
+/// What belongs to an image or artifact, or to its images for these platforms. All of it is there.
+fn blobs_of<'a>(
+    store: &Store,
+    sources: &'a Sources,
+    root: &Descriptor,
+    image: &str,
+    platforms: &[Platform],
+) -> Result<Reachable<'a>, BundleError> {
+    let lacks = |error| match error {
+        MergeError::Missing { role, digest } => BundleError::Lacks {
+            image: image.to_owned(),
+            role,
+            digest,
+        },
+        error => error.into(),
+    };
+    let below = Below::read(store, root)?;
+    let chosen = below.choose(store, image, platforms)?;
+    let wanted = |entry: &Descriptor| {
+        entry.media_type.kind() == Kind::Index || chosen.contains(&entry.digest)
+    };
+    let mut blobs = sources.reachable_of(root, &wanted).map_err(lacks)?;
+    if !platforms.is_empty() {
+        // The pull of the archive chooses as well.
+        for (role, blob) in &below.silent {
+            let source = sources.find(role, blob).map_err(lacks)?;
+            blobs.insert(blob.digest.blob_path(), (blob.bare(), source));
+        }
+    }
+    Ok(blobs)
+}
+
+/// Writes all blobs of the store to the file `output`, as a layout of the images that it has whole. Returns also what it has
+/// only a part of, and of which the layout lists no more than the images that are whole.
+pub fn export_all(store: &Store, output: &Path) -> Result<(Moved, Vec<BundleError>), BundleError> {
     with_sources(store, |all, sources| {
         export_all_from(store, all, sources, output)
     })
@@ -191,16 +208,27 @@ fn export_all_from(
     all: &[Blob],
     sources: &Sources,
     output: &Path,
-) -> Result<Moved, BundleError> {
-    let mut manifests = BTreeMap::new();
-    let mut inner = HashSet::new();
+) -> Result<(Moved, Vec<BundleError>), BundleError> {
+    let mut whole = Vec::new();
+    let mut partial = Vec::new();
+    let mut below_whole = HashSet::new();
+    let mut below_partial = HashSet::new();
     let mut blobs: Reachable<'_> = BTreeMap::new();
     for blob in all {
         if let Ok(Some((root, manifest))) = manifest(store, &blob.digest) {
+            let lacking = blobs_of(store, sources, &root, &root.digest.to_string(), &[]).err();
             if let Manifest::Index(index) = manifest {
-                inner.extend(index.manifests.into_iter().map(|entry| entry.digest));
+                let below = if lacking.is_none() {
+                    &mut below_whole
+                } else {
+                    &mut below_partial
+                };
+                below.extend(index.manifests.into_iter().map(|entry| entry.digest));
             }
-            manifests.insert(blob.digest.clone(), root);
+            match lacking {
+                None => whole.push(root),
+                Some(error) => partial.push((root, error)),
+            }
         }
         let media_type = MediaType::OCTET_STREAM;
         let descriptor = Descriptor::new(media_type, blob.digest.clone(), blob.size);
@@ -210,14 +238,11 @@ fn export_all_from(
     if blobs.is_empty() {
         return Err(BundleError::Empty);
     }
-    // What lacks something goes along, for a pull to complete, but is no image of the layout.
-    let whole = manifests.values().filter(|root| {
-        let has_all = |below: Below| below.manifests.iter().all(|entry| has(store, entry));
-        !inner.contains(&root.digest)
-            && Below::read(store, root).is_ok_and(has_all)
-            && sources.reachable_of(root, &|_| true).is_ok()
-    });
-    write(&blobs, whole.map(|root| entry(root, [])), output)
+    whole.retain(|root| !below_whole.contains(&root.digest));
+    partial.retain(|(root, _)| !below_partial.contains(&root.digest));
+    let moved = write(&blobs, whole.iter().map(|root| entry(root, [])), output)?;
+    let partial = partial.into_iter().map(|(_, error)| error).collect();
+    Ok((moved, partial))
 }
 
 /// Takes the blobs of an archive of a layout into the store.
@@ -292,10 +317,10 @@ impl Moved {
 
 /// Exports what the store has. Where that fails because the store has found a blob altered, and removed it, that is what is
 /// told.
-fn with_sources(
+fn with_sources<T>(
     store: &Store,
-    export: impl FnOnce(&[Blob], &Sources) -> Result<Moved, BundleError>,
-) -> Result<Moved, BundleError> {
+    export: impl FnOnce(&[Blob], &Sources) -> Result<T, BundleError>,
+) -> Result<T, BundleError> {
     let mut sources = Sources::default();
     let blobs = store.blobs()?;
     for blob in &blobs {
@@ -377,15 +402,20 @@ impl Below {
     fn choose(
         &self,
         store: &Store,
-        image: &Reference,
+        image: &str,
         platforms: &[Platform],
     ) -> Result<BTreeSet<Digest>, BundleError> {
         let chosen = if platforms.is_empty() || self.is_artifact {
             self.manifests.clone()
         } else {
             choose(&self.manifests, platforms).map_err(|wanted| BundleError::Platform {
-                image: image.to_string(),
+                image: image.to_owned(),
                 wanted: Box::new(wanted.clone()),
+                offered: offered(
+                    self.manifests
+                        .iter()
+                        .filter_map(|entry| entry.platform.as_ref()),
+                ),
             })?
         };
         let lacking = named(
@@ -402,7 +432,7 @@ impl Below {
         );
         if !lacking.is_empty() {
             return Err(BundleError::Part {
-                image: image.to_string(),
+                image: image.to_owned(),
                 lacking,
             });
         }
@@ -425,7 +455,7 @@ fn write(
 ) -> Result<Moved, BundleError> {
     let files = [(INDEX_FILE, index_of(images))];
     let whole = io_failed("write", output, WholeFile::begin(output))?;
-    write_blobs(blobs, &files, whole.file(), output)?;
+    write_blobs(blobs, &files, &whole, output)?;
     io_failed("write", output, whole.finish())?;
     let mut moved = Moved::default();
     for (descriptor, _) in blobs.values() {

@@ -182,7 +182,13 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
         StoreCommand::Export(args) => {
             let store = open_existing(&args.location.path()?, Trust::Seal)?;
             let moved = if args.all {
-                bundle::export_all(&store, &args.output)?
+                let (moved, partial) = bundle::export_all(&store, &args.output)?;
+                tell_first(
+                    partial
+                        .iter()
+                        .map(|part| format!("warning: index.json does not list it: {part}")),
+                );
+                moved
             } else {
                 bundle::export_images(&store, &args.images, &args.platform, &args.output)?
             };

@@ -57,7 +57,10 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
     export(&[&format!("{}1", &debian[..debian.len() - 1])]).failed(&["lacks the manifest"]);
     pull(&["arm64", "--platform", "linux/arm64"]);
     export(&[&debian]).failed(&["lacks the layer", "--platform"]);
-    export(&[&debian, "--platform", "linux/s390x"]).failed(&["no image for linux/s390x"]);
+    export(&[&debian, "--platform", "linux/s390x"]).failed(&[
+        "no image for linux/s390x of",
+        "which offers linux/amd64, linux/arm64",
+    ]);
     export(&[]).failed(&["--all"]);
     export(&["debian:stable"]).failed(&["debian:stable has no digest"]);
     assert!(!user.path("blobs.tar").exists());
@@ -65,7 +68,8 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
     // An image by itself has a platform too.
     let (registry_of_image, image) = serve(&Content::image(&[noise(1, 1000)]));
     user.run(&["pull", &image, "--output", "image"]).succeeded();
-    export(&[&image, "--platform", "linux/arm64"]).failed(&["no image for linux/arm64"]);
+    export(&[&image, "--platform", "linux/arm64"])
+        .failed(&["no image for linux/arm64 of", "which offers linux/amd64"]);
     export(&[&image, "--platform", "linux/amd64"]).succeeded();
     drop(registry_of_image);
 
@@ -78,7 +82,9 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
     assert_eq!(blobs(&receiver.path("offline")), blobs(&user.path("arm64")));
 
     // What is not whole goes along with all the rest.
-    export(&["--all"]).succeeded();
+    let told = export(&["--all"]).succeeded().stderr;
+    let part = "index.json does not list it: the store lacks the layer sha256:";
+    assert!(told.contains(part) && told.contains(&digest), "{told}");
     receiver.run(&["store", "import", "blobs.tar"]).succeeded();
     pull_offline(&receiver, &debian, &["--platform", "linux/amd64"]).failed(&["cannot pull"]);
 }
@@ -136,7 +142,7 @@ fn what_was_pulled_for_a_platform_is_exported_for_it() {
             sender.run(&[&export, images].concat())
         };
         export(&[&[&**root], &platform[..]].concat(), "blobs.tar").succeeded();
-        export(&["--all"], "all.tar").succeeded();
+        let told = export(&["--all"], "all.tar").succeeded().stderr;
         copy(&sender, &receiver);
         receiver.run(&["store", "import", "blobs.tar"]).succeeded();
         // An index that is there in part is no image of a layout.
@@ -153,6 +159,14 @@ fn what_was_pulled_for_a_platform_is_exported_for_it() {
             .iter()
             .any(|whole| *whole == root_digest);
         assert_eq!(listed.contains(root_digest), is_whole, "{listed}");
+        let is_told = told.contains("does not list it: the store ") && told.contains(root_digest);
+        assert_eq!(is_told, !is_whole, "{told}");
+        // What it lists is an image all the same, where that is whole.
+        assert_eq!(
+            listed.contains(&amd64),
+            *root_digest != artifact,
+            "{listed}"
+        );
         moved.push((receiver, blobs(&sender.path("out"))));
     }
     drop(registry);
@@ -160,6 +174,30 @@ fn what_was_pulled_for_a_platform_is_exported_for_it() {
         pull_offline(receiver, root, &platform).succeeded();
         assert_eq!(blobs(&receiver.path("offline")), *expected);
     }
+}
+
+#[test]
+fn the_same_images_give_the_same_archive_in_whatever_order() {
+    let user = new_user();
+    let [one, other] = [1, 2].map(|seed| {
+        let (registry, reference) = serve(&Content::image(&[noise(seed, 1000)]));
+        user.run(&["pull", &reference, "--output", &format!("out{seed}")])
+            .succeeded();
+        drop(registry);
+        reference
+    });
+    let export = |images: &[&str]| {
+        user.run(&[&["store", "export", "--output", "tar"], images].concat())
+            .succeeded();
+        fs::read(user.path("tar")).expect("is there")
+    };
+    let archive = export(&[&one, &other]);
+    assert!(archive == export(&[&other, &one]), "another order");
+    assert!(
+        archive == export(&[&one, &other, &one]),
+        "one of them twice"
+    );
+    assert!(archive != export(&[&one]), "one of them");
 }
 
 #[test]
