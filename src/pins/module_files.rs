@@ -221,7 +221,7 @@ pub struct ModuleFiles {
     root: PathBuf,
     files: Vec<ModuleFile>,
     /// Where calls that are plainly pulls of this module's have a name and a digest, by both.
-    ours: HashMap<(String, String), Vec<Place>>,
+    ours: HashMap<[String; 2], Vec<Place>>,
 }
 
 #[derive(Debug)]
@@ -310,7 +310,7 @@ impl ModuleFiles {
                 .filter(|call| call.is_ours && file.is_inside)
             {
                 if let (Some(name), Some((digest, range))) = (&call.name, &call.digest) {
-                    let places = workspace.ours.entry((name.clone(), digest.clone()));
+                    let places = workspace.ours.entry([name.clone(), digest.clone()]);
                     places.or_default().push(Place {
                         file: number,
                         range: range.clone(),
@@ -351,12 +351,10 @@ impl ModuleFiles {
         }
     }
 
-    /// The tag that stands alone in a comment behind the digest of `name`, as it did before there was an attribute for it.
-    /// One that is outside of the workspace does not count: the digest before it is not written either.
+    /// The tag that stands alone in a comment behind the digest of `name`, as it did before there was an attribute for it,
+    /// in a call that plainly is this pull. What stands behind the same digest elsewhere is somebody else's.
     pub fn tag_in_comment(&self, name: &str, digest: &str) -> Option<&str> {
-        let places = self.places(name, digest);
-        let inside = places.iter().filter(|place| self.is_inside(place));
-        let comments = inside.filter_map(|place| {
+        let comments = self.of_pull(name, digest).iter().filter_map(|place| {
             let comment = self.files[place.file].source.comment_behind(&place.range)?;
             Some(comment.trim()).filter(|comment| comment.parse::<Tag>().is_ok())
         });
@@ -455,11 +453,17 @@ impl ModuleFiles {
     /// The places of the digest of `name`: all where it stands, but of a word those where a call says that it is this
     /// pull's.
     fn places(&self, name: &str, digest: &str) -> Vec<Place> {
-        if !is_word(digest) {
-            return self.quoted(digest);
+        if is_word(digest) {
+            self.of_pull(name, digest).to_vec()
+        } else {
+            self.quoted(digest)
         }
-        let [name, digest] = [name, digest].map(|text| decoded(text.as_bytes()));
-        self.ours.get(&(name, digest)).cloned().unwrap_or_default()
+    }
+
+    /// Where calls in the workspace say that a text is the digest of `name`.
+    fn of_pull(&self, name: &str, digest: &str) -> &[Place] {
+        let key = [name, digest].map(|text| decoded(text.as_bytes()));
+        self.ours.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// Where a text stands in quotes of either kind. An empty one stands for much: it counts where a name says that it is

@@ -21,7 +21,7 @@ const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000
 /// A module file as nobody formats it, in which each `{KEY}` stands for something.
 const MODULE: &str = r#"include("//third_party:images.MODULE.bazel")
 include("//gone:images.MODULE.bazel")
-
+bazel_dep(name = "oci_pull_all", repo_name = "layers")
 images = use_extension("@layers//oci:extensions.bzl", "oci")
 images.pull(
     name = "debian",
@@ -510,6 +510,28 @@ fn a_number_sign_in_a_string_begins_no_comment() {
     case.run(&[])
         .failed(&["nothing in this workspace says which tag"]);
     assert_eq!(found(), string);
+}
+
+#[test]
+fn a_tag_in_a_comment_is_that_of_the_statement_which_is_the_pulls() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    case.pins(&[pin("debian", &case.image, "", OLD)]);
+    let module = case.user.path("MODULE.bazel");
+    let text = |digest: &str, tag: &str| {
+        format!(
+            "{OURS}theirs.pull(name = \"debian\", digest = \"{digest}\") # 3.19\n\
+             oci.pull(name = \"other\", digest = \"{digest}\") # 3.20\n\
+             oci.pull(name = \"debian\", digest = \"{digest}\"){tag}\n"
+        )
+    };
+    fs::write(&module, text(OLD, "")).expect("can be written");
+    case.run(&[])
+        .failed(&["nothing in this workspace says which tag"]);
+    fs::write(&module, text(OLD, " # stable")).expect("can be written");
+    case.run(&[]).succeeded();
+    let found = fs::read_to_string(&module).expect("can be read");
+    assert_eq!(found, text(&debian, " # stable"));
 }
 
 #[test]
