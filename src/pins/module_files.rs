@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use crate::files::{FileError, io_failed};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
-use crate::outputs::write_output;
+use crate::outputs::WholeFile;
 use crate::text::named;
 
 use super::declared::Declared;
@@ -41,6 +42,14 @@ pub enum PinError {
     /// Somebody else wrote to the file.
     #[error("{path} has changed while its images were asked for, so nothing was written: try again", path = .0.display())]
     Changed(PathBuf),
+    /// Some files have their new digests, and another one cannot be written.
+    #[error("not all files were written, but {written}: pin again once the others can be")]
+    Partly {
+        /// The files that were written.
+        written: String,
+        /// Why another one was not.
+        source: FileError,
+    },
 }
 
 /// Why a digest is not replaced.
@@ -444,8 +453,24 @@ impl ModuleFiles {
             }
             changed.push((path, text));
         }
+        // What can be found out before any of them is another one.
+        let mut begun = Vec::new();
         for (path, text) in changed {
-            write_output(path, &encoded(&text))?;
+            let file = io_failed("write", path, WholeFile::begin(path))?;
+            let all = (&file).write_all(&encoded(&text));
+            io_failed("write", path, all)?;
+            begun.push((path, file));
+        }
+        let mut written = Vec::new();
+        for (path, file) in begun {
+            match io_failed("write", path, file.finish()) {
+                Ok(()) => written.push(path.display()),
+                Err(error) if written.is_empty() => return Err(error.into()),
+                Err(source) => {
+                    let written = named(written);
+                    return Err(PinError::Partly { written, source });
+                }
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -1083,4 +1084,39 @@ fn a_platform_that_the_new_image_lacks_is_told_before_anything_is_pinned() {
     assert!(ran.stdout.contains("; 2.00 KiB"), "{}", ran.stdout);
     assert_eq!(found(), text(&digest));
     assert!(user.path("MODULE.bazel").is_symlink());
+}
+
+#[test]
+fn of_several_files_none_is_changed_unless_all_can_be_or_it_is_told() {
+    let other = OLD.replace('0', "1");
+    let case = Case::new([OLD, &other, OLD]);
+    let debian = case.digest("library/debian");
+    let within = |mounts: &str| {
+        let mut unshare = Command::new("unshare");
+        let script = format!("{mounts} && exec \"$@\"");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
+        unshare.current_dir(case.user.home());
+        unshare
+    };
+    let read_only =
+        |path: &str| format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}");
+    let (directory, file) = ("third_party", "third_party/images.MODULE.bazel");
+    let mut probe = within(&read_only(directory));
+    probe.arg("true");
+    if !probe.output().is_ok_and(|ran| ran.status.success()) {
+        return;
+    }
+    let run = |mounts: &str| {
+        let pin = ["pin", "--pins", "pins.json", "debian", "third"];
+        case.user.run_by(within(mounts), &pin)
+    };
+    run(&read_only(directory)).failed(&["cannot write", file, "Read-only file system"]);
+    case.expect([OLD, &other, OLD]);
+    let module = case.user.path("MODULE.bazel").display().to_string();
+    run(&read_only(file)).failed(&[
+        &format!("not all files were written, but {module}: "),
+        file,
+        "Read-only file system",
+    ]);
+    case.expect([&debian, &other, OLD]);
 }
