@@ -144,8 +144,7 @@ struct Found {
     created: Option<DateTime<Utc>>,
     /// Whether that is too long ago.
     too_old: bool,
-    /// Whether it may be older than that.
-    #[serde(skip)]
+    /// Whether that says only when a database was pushed, so that it may be older.
     only_pushed: bool,
     /// Why not all was found out.
     error: Option<String>,

@@ -808,6 +808,11 @@ fn what_is_pinned_may_be_too_old() {
         "error: too old: db silent other pushed\n",
         "not judged: app\n",
     ]);
+    let ran = case.run(&["--check", "--max-age", "520w", "--json"]);
+    let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+    let found = found.as_array().expect("a list").iter();
+    let pushed: Vec<&Value> = found.map(|found| &found["only_pushed"]).collect();
+    assert_eq!(pushed, [false, false, false, false, true]);
     case.run(&["--max-age", "5d"]).failed(&["--check"]);
     case.run(&["--check", "--max-age", "5"]).failed(&["12h"]);
 }
