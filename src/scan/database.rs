@@ -312,16 +312,12 @@ fn file_name(file: &ArtifactFile) -> &str {
     file.path.rsplit('/').next().unwrap_or_default()
 }
 
-/// Whether an artifact is a database by its type or by what its files are called. An archive may have one all the same.
+/// Whether an artifact is a database by its type or by what its files are called. An archive may have one all the same, and
+/// whether a file is grype's or called so by others, its bytes tell.
 pub fn is_called_database(artifact: &Artifact) -> bool {
     let mut names = artifact.files.iter().map(file_name);
     artifact.artifact_type.as_str().starts_with(TRIVY_TYPES)
-        || names.any(|name| is_database(name) || name == OSV_FILE || DAILY.contains(&name))
-}
-
-/// Whether a file of this name is a database of Trivy's or of grype's.
-fn is_database(name: &str) -> bool {
-    name == grype::DATABASE || TRIVY.contains(&name)
+        || names.any(|name| TRIVY.contains(&name) || name == OSV_FILE || DAILY.contains(&name))
 }
 
 /// When an artifact was made, by what is in its files.
@@ -354,7 +350,7 @@ impl OwnDates {
         let dates = if name == METADATA {
             in_metadata(&read_at_most(path, MAX_METADATA)?)?
         } else if name == grype::DATABASE {
-            in_database(path)?
+            self.in_database(path)?
         } else if file.is_archive {
             self.in_archive(path)?
         } else if name == OSV_FILE {
@@ -379,7 +375,8 @@ impl OwnDates {
             let name = components(&entry.path).next_back().unwrap_or_default();
             let is_metadata = name == METADATA.as_bytes();
             let is_directory = matches!(entry.content, Content::Directory);
-            self.is_database |= !is_directory && str::from_utf8(name).is_ok_and(is_database);
+            let is_trivys = TRIVY.iter().any(|trivys| name == trivys.as_bytes());
+            self.is_database |= !is_directory && is_trivys;
             if is_directory || !is_metadata && name != grype::DATABASE.as_bytes() {
                 continue;
             }
@@ -395,7 +392,7 @@ impl OwnDates {
                     let target: &File = file.as_file();
                     archive.data(|bytes, offset| write_all_at(target, bytes, offset))?;
                     target.set_len(size).map_err(TarError::Write)?;
-                    in_database(file.path()).map_err(DateError::from)
+                    self.in_database(file.path())
                 }
                 _ => Err(DateError::NoFile(
                     String::from_utf8_lossy(name).into_owned(),
@@ -406,17 +403,22 @@ impl OwnDates {
         let dates: Result<Vec<Vec<Said>>, DateError> = found.into_values().collect();
         Ok(dates?.concat())
     }
+
+    /// By what is called as grype's database is.
+    fn in_database(&mut self, path: &Path) -> Result<Vec<Said>, DateError> {
+        if !sqlite::is_database(path)? {
+            return Ok(Vec::new());
+        }
+        self.is_database = true;
+        let built = grype::describe(path, path)?.built;
+        Ok(built.map(|built| Ok(built.into())).into_iter().collect())
+    }
 }
 
 fn in_metadata(metadata: &[u8]) -> serde_json::Result<Vec<Said>> {
     let metadata: Metadata = strict::read(metadata)?;
     let dates = [metadata.updated_at, metadata.built].into_iter().flatten();
     Ok(dates.map(Time::try_from).collect())
-}
-
-fn in_database(path: &Path) -> Result<Vec<Said>, ImportError> {
-    let built = grype::describe(path, path)?.built;
-    Ok(built.map(|built| Ok(built.into())).into_iter().collect())
 }
 
 fn in_records(records: &Records) -> Vec<Said> {

@@ -4,7 +4,7 @@
 //! grype that imported it, so it is imported by the very one that matches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, FixedOffset};
@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::files::{FileError, io_failed, open_regular};
+use crate::files::{FileError, io_failed};
 use crate::json::to_json;
 use crate::oci::artifact::file_path;
 use crate::oci::strict;
@@ -24,7 +24,7 @@ use super::inventory::{Database, JavaArchives, Package, Scanner, System, known};
 use super::preset::{
     Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier, title,
 };
-use super::sqlite::{MAGIC, all, open};
+use super::sqlite::{self, all, open};
 use super::stage::link;
 use super::traces::JAVA_ARCHIVES;
 use super::versions::Versions;
@@ -197,14 +197,7 @@ pub enum ImportError {
 
 /// The file of a database, which may be in an archive, by a name that grype takes for one, in the directory `scratch`.
 pub(super) fn unpacked(database: &Path, scratch: &Path) -> Result<PathBuf, ImportError> {
-    let file = io_failed("read", database, open_regular(database))?;
-    let mut head = Vec::new();
-    io_failed(
-        "read",
-        database,
-        file.take(MAGIC.len() as u64).read_to_end(&mut head),
-    )?;
-    if head == MAGIC {
+    if io_failed("read", database, sqlite::is_database(database))? {
         let place = scratch.join(DATABASE);
         link(database, &place)?;
         return Ok(place);

@@ -1,11 +1,22 @@
 //! Databases of SQLite, read.
 
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row};
 
+use crate::files::open_regular;
+
 /// How a file of SQLite begins.
 pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Whether a file is a database, by how it begins.
+pub(super) fn is_database(file: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    let file = open_regular(file)?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    Ok(head == MAGIC)
+}
 
 /// Opens a database that nobody writes to.
 pub(super) fn open(file: &Path) -> rusqlite::Result<Connection> {

@@ -394,7 +394,7 @@ fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
     ];
     let cases = [
         ("cut-db", "db.tar", archive("{").file("db/trivy.db", "").0),
-        ("sql", "vulnerability.db", b"SQLite format 3".to_vec()),
+        ("sql", "vulnerability.db", b"SQLite format 3\0".to_vec()),
         ("osv", "osv-scalibr/PyPI/all.zip", b"PK".to_vec()),
         ("clam", "daily.cvd", b"ClamAV".to_vec()),
         ("archived", "db.tar", Layer::new().file("trivy.db", "").0),
@@ -407,6 +407,12 @@ fn the_age_of_a_database_that_does_not_tell_it_is_not_when_it_was_pushed() {
         ("twice", "db.tar", twice.0),
         ("capitals", "db.TAR", once.0.clone()),
         ("zip", "other.zip", b"PK".to_vec()),
+        ("other-sql", "vulnerability.db", b"some text".to_vec()),
+        (
+            "other-archived",
+            "db.tar",
+            Layer::new().file("vulnerability.db", "some text").0,
+        ),
     ];
     let mut pins: Vec<(String, String)> = Vec::new();
     let of_trivy = unreadable.iter().chain(&undated);
