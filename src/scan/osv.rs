@@ -67,6 +67,16 @@ pub enum OsvError {
         /// What its records are about.
         found: String,
     },
+    /// It is of several parts of a database.
+    #[error(
+        "the records of {path} have no ecosystem in common: there are {found}; take a file of one, as OSV publishes it", path = .path.display()
+    )]
+    Mixed {
+        /// The file.
+        path: PathBuf,
+        /// What its records are about.
+        found: String,
+    },
 }
 
 /// The records of an ecosystem.
@@ -158,20 +168,23 @@ impl Records {
             all.next(),
         ) {
             (Some(found), ..) | (_, Some(found), None) => Ok(found),
-            _ => {
-                let found = self.common.iter().map(|name| format!("{name:?}"));
-                let found = named(found);
-                Err(OsvError::Ecosystem {
-                    path: path.to_owned(),
-                    found: if found.is_empty() {
-                        "nothing".to_owned()
-                    } else {
-                        found
-                    },
-                })
-            }
+            (None, None, _) => Err(OsvError::Mixed {
+                path: path.to_owned(),
+                found: quoted_names(&self.ecosystems),
+            }),
+            (None, Some(_), Some(_)) => Err(OsvError::Ecosystem {
+                path: path.to_owned(),
+                found: quoted_names(&self.common),
+            }),
         }
     }
+}
+
+fn quoted_names(ecosystems: &BTreeSet<String>) -> String {
+    if ecosystems.is_empty() {
+        return "none".to_owned();
+    }
+    named(ecosystems.iter().map(|name| format!("{name:?}")))
 }
 
 /// The name of the directory of a file, which is called as the ecosystem where OSV publishes it.

@@ -246,6 +246,8 @@ fn what_is_no_database_of_osv_is_told_before_a_byte_is_sent() {
     let two = record("A-1", &["PyPI", "npm"], "2026-11-24T00:00:00Z");
     write(&user, "two.zip", &zip(&[two]));
     write(&user, "good.zip", &packed);
+    let mixed = ["PyPI", "npm"].map(|name| record(name, &[name], "2026-11-24T00:00:00Z"));
+    write(&user, "PyPI/all.zip", &zip(&mixed));
     refused(
         &user,
         "osv",
@@ -261,6 +263,14 @@ fn what_is_no_database_of_osv_is_told_before_a_byte_is_sent() {
             (
                 &["two.zip"],
                 &["which ecosystem", "\"PyPI\", \"npm\"", "PyPI/all.zip"],
+            ),
+            (
+                &["PyPI/all.zip"],
+                &[
+                    "the records of",
+                    "PyPI/all.zip have no ecosystem in common: there are \"PyPI\", \"npm\"",
+                    "take a file of one",
+                ],
             ),
             (
                 &["good.zip", "good.zip"],
