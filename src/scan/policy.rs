@@ -82,12 +82,16 @@ struct Document {
 #[derive(Debug, thiserror::Error)]
 pub enum ExceptionsError {
     /// It is no TOML of exceptions.
-    #[error("{path} has no exceptions that can be read", path = path.display())]
+    #[error("{path}:{line}:{column}: this cannot be read as TOML with tables [[exception]]: {problem}", path = path.display())]
     Toml {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: Box<toml::de::Error>,
+        /// The line.
+        line: usize,
+        /// The character in it.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
     },
     /// An exception is of no use.
     #[error("{path}:{line}: {problem}", path = path.display())]
@@ -105,13 +109,20 @@ impl ExceptionFile {
     /// Reads a file in TOML: tables `[[exception]]` with `id`, `reason`, and perhaps `package`, `until` (the last day on
     /// which it counts), `where` (`local` or `base`) and `owner`.
     pub fn read(path: &Path, text: &str) -> Result<Self, ExceptionsError> {
-        let document: Document = toml::from_str(text).map_err(|source| ExceptionsError::Toml {
-            path: path.to_owned(),
-            source: Box::new(source),
+        let document: Document = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or_default();
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            ExceptionsError::Toml {
+                path: path.to_owned(),
+                line: line_at(text, start),
+                column: line.chars().count() + 1,
+                problem: error.message().lines().collect::<Vec<_>>().join(", "),
+            }
         })?;
         let mut exceptions = Vec::new();
         for spanned in document.exception {
-            let line = text[..spanned.span().start].matches('\n').count() + 1;
+            let line = line_at(text, spanned.span().start);
             let written = spanned.into_inner();
             let problem = |problem: String| ExceptionsError::Exception {
                 path: path.to_owned(),
@@ -160,6 +171,12 @@ impl ExceptionFile {
         }
         Ok(ExceptionFile { exceptions })
     }
+}
+
+/// The number of the line that a place is in.
+fn line_at(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or_default();
+    before.matches('\n').count() + 1
 }
 
 impl Policy {

@@ -169,7 +169,7 @@ fn exceptions_that_are_none_are_named_by_file_and_line() {
     for (exceptions, expected) in [
         (
             "id = \"CVE-1\"\n",
-            &["e.toml", "missing field `reason`"][..],
+            &["e.toml:3:1: ", "missing field `reason`"][..],
         ),
         (
             "id = \"CVE-1\"\nreason = \" \"\n",
@@ -184,11 +184,15 @@ fn exceptions_that_are_none_are_named_by_file_and_line() {
         ),
         (
             "id = \"CVE-1\"\nreason = \"r\"\nuntl = 2026-11-10\n",
-            &["e.toml", "unknown field `untl`"],
+            &["e.toml:6:1: ", "unknown field `untl`, expected one of"],
         ),
-        ("id = \"CVE-1\nreason = 1", &["e.toml"]),
+        ("id = \"CVE-1\nreason = 1", &["e.toml:4:"]),
+        ("id = \"\u{e9}\", = 1", &["e.toml:4:9: "]),
     ] {
-        judge(&user, &found, &format!("{head}{exceptions}"), &[]).failed(expected);
+        let ran = judge(&user, &found, &format!("{head}{exceptions}"), &[]);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        assert!(!ran.stderr.contains("u{a}"), "{}", ran.stderr);
+        ran.failed(expected);
     }
     let unused = format!("{head}id = \"CVE-1\"\nreason = \"r\"\n");
     let ran = judge(&user, &found, &unused, &[]);
