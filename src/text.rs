@@ -37,6 +37,12 @@ pub fn named<T: Display>(things: impl IntoIterator<Item = T>) -> String {
     words.join(", ")
 }
 
+/// A number of things, in words.
+pub fn count<N: Copy + Display + PartialEq + From<u8>>(number: N, thing: &str) -> String {
+    let s = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {thing}{s}")
+}
+
 /// The longest text that is whole in what is said of it, in characters.
 const MAX_WHOLE: usize = 400;
 
@@ -128,6 +134,12 @@ mod tests {
             named(0..3000),
             "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 2990 more"
         );
+    }
+
+    #[test]
+    fn one_thing_is_no_several() {
+        let counted = [0, 1, 2].map(|number: usize| count(number, "blob"));
+        assert_eq!(counted, ["0 blobs", "1 blob", "2 blobs"]);
     }
 
     #[test]

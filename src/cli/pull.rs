@@ -23,6 +23,7 @@ use oci_pull_all::registry::{
     ProxyError, RegistryOptions,
 };
 use oci_pull_all::store::{Store, Trust};
+use oci_pull_all::text::count;
 use tokio::runtime;
 
 use super::hints::error_in_words;
@@ -430,8 +431,8 @@ fn is_same(one: &Path, other: &Path) -> Result<bool> {
 
 fn describe(reference: &Reference, report: &Pulled) -> String {
     format!(
-        "{reference}: {} blobs, {} transferred, {} from the store, {}",
-        report.blobs,
+        "{reference}: {}, {} transferred, {} from the store, {}",
+        count(report.blobs, "blob"),
         HumanBytes(report.transferred),
         HumanBytes(report.from_store),
         time_in_words(report.elapsed)

@@ -18,6 +18,7 @@ use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Client;
 use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
 use oci_pull_all::store::{Store, Trust};
+use oci_pull_all::text::count;
 
 use super::arguments::{pairs, read_arguments};
 use super::findings::{exit_code, read_verdicts, say_verdicts};
@@ -285,13 +286,13 @@ fn origins(args: &PushArgs) -> Result<HashMap<Digest, Arc<Client>>> {
 fn describe(name: &str, tags: &[Tag], report: &Pushed) -> String {
     let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
     format!(
-        "{name}: {}, {} blobs, {} present, {} mounted, {} sent, {}",
+        "{name}: {}, {}, {} present, {} mounted, {} sent, {}",
         if tags.is_empty() {
             "no tag".to_owned()
         } else {
             tags.join(" ")
         },
-        report.blobs,
+        count(report.blobs, "blob"),
         report.present,
         report.mounted,
         HumanBytes(report.sent),

@@ -11,6 +11,7 @@ use oci_pull_all::bundle;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::store::{Placement, Store, StoreOptions, Trust, prune};
+use oci_pull_all::text::count;
 
 use super::progress::other_process;
 use super::{Result, say, tell, tell_first, users_path};
@@ -157,8 +158,8 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             let blobs = store.blobs()?;
             let bytes = blobs.iter().map(|blob| blob.allocated).sum();
             let rest = half_written(store.half_written()?);
-            let count = blobs.len();
-            say(format_args!("{count} blobs, {}{rest}", HumanBytes(bytes)))?;
+            let blobs = count(blobs.len(), "blob");
+            say(format_args!("{blobs}, {}{rest}", HumanBytes(bytes)))?;
         }
         StoreCommand::Verify(location) => {
             let store = open_existing(&location.path()?, Trust::Nothing)?;
@@ -177,7 +178,8 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             if !wrong.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
-            say(format_args!("{} blobs, all right", store.blobs()?.len()))?;
+            let blobs = count(store.blobs()?.len(), "blob");
+            say(format_args!("{blobs}, all right"))?;
         }
         StoreCommand::Export(args) => {
             let store = open_existing(&args.location.path()?, Trust::Seal)?;
@@ -194,8 +196,8 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             };
             // The archive may be what goes to standard output.
             tell(format_args!(
-                "exported {} blobs, {}",
-                moved.blobs,
+                "exported {}, {}",
+                count(moved.blobs, "blob"),
                 HumanBytes(moved.bytes)
             ));
         }
@@ -204,11 +206,12 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             let imported = bundle::import(&store, &args.archive)?;
             let refused = imported.refused.iter();
             tell_first(refused.map(|fault| format!("error: a blob was refused: {fault}")));
+            let present = imported.present.blobs;
+            let were = if present == 1 { "was" } else { "were" };
             say(format_args!(
-                "imported {} blobs, {}; {} were there",
-                imported.added.blobs,
+                "imported {}, {}; {present} {were} there",
+                count(imported.added.blobs, "blob"),
                 HumanBytes(imported.added.bytes),
-                imported.present.blobs
             ))?;
             if !imported.refused.is_empty() {
                 return Ok(ExitCode::FAILURE);
@@ -218,15 +221,15 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             let path = args.location.path()?;
             let pruned = prune(&path, args.max_size, args.older_than, waiting)?;
             say(format_args!(
-                "removed {} blobs, {}{}",
-                pruned.blobs,
+                "removed {}, {}{}",
+                count(pruned.blobs, "blob"),
                 HumanBytes(pruned.bytes),
                 half_written(pruned.half_written)
             ))?;
             if pruned.shared > 0 {
                 say(format_args!(
-                    "kept {} blobs, {}, that layouts share: to remove them would free nothing",
-                    pruned.shared,
+                    "kept {}, {}, shared with layouts: to remove that would free nothing",
+                    count(pruned.shared, "blob"),
                     HumanBytes(pruned.shared_bytes)
                 ))?;
             }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::text::shown;
+use crate::text::{count, shown};
 
 use super::findings::{Finding, FindingKind, Origin};
 use super::inventory::{FILE, Image, Package};
@@ -93,11 +93,6 @@ fn looked_at(image: &Image, scan: &LookedAt) -> String {
         None => lister.name.clone(),
     };
     format!("{} {}: {packages}; {by}", image.platform, image.manifest)
-}
-
-fn count(number: usize, thing: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{s}")
 }
 
 fn in_line(finding: &Finding) -> String {

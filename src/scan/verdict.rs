@@ -269,7 +269,8 @@ impl Verdict {
             ));
         }
         if let (Some(advice), true) = (&bases.advice, in_base > 0) {
-            let note = format!("{in_base} of these are in the base: {advice}");
+            let are = if in_base == 1 { "is" } else { "are" };
+            let note = format!("{in_base} of these {are} in the base: {advice}");
             self.notes.push(note);
         }
     }

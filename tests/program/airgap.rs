@@ -228,7 +228,7 @@ fn a_wrong_blob_is_refused_and_named_and_the_others_stay() {
     let ran = import(&right).succeeded();
     assert!(
         ran.stdout
-            .contains("imported 1 blobs, 4.88 KiB; 4 were there"),
+            .contains("imported 1 blob, 4.88 KiB; 4 were there"),
         "{}",
         ran.stdout
     );
@@ -297,5 +297,5 @@ fn what_a_hostile_archive_says_leads_nowhere() {
     archive(&twice).failed(&["refused", hex, "5 bytes"]);
     user.run(&["store", "verify"]).succeeded();
     let size = user.run(&["store", "size"]).succeeded().stdout;
-    assert!(size.contains("1 blobs"), "{size}");
+    assert!(size.contains("1 blob,"), "{size}");
 }

@@ -348,7 +348,7 @@ fn a_finding_is_the_bases_if_it_is_to_each_who_found_it() {
         &scans,
         &["--base=bt.json", "--base=bg.json", "--base-name=//:base"],
     );
-    let note = "note: 1 of these are in the base: where //:base has a test of its own, bases = [\"//:base\"] in the policy leaves them to it";
+    let note = "note: 1 of these is in the base: where //:base has a test of its own, bases = [\"//:base\"] in the policy leaves them to it";
     says(&ran, &[&format!("found: {FOUND}"), note]);
 }
 
