@@ -514,6 +514,9 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
             }
         }
     }
+    if !unscanned.is_empty() {
+        say(report::outcome(outcome, &verdicts))?;
+    }
     if let Some(file) = &args.junit {
         write(
             file,
@@ -544,13 +547,17 @@ pub(super) fn read_verdicts(files: &[PathBuf]) -> Result<Vec<Verdict>> {
     Ok(verdicts)
 }
 
-/// Prints verdicts; the worst of them is that of all.
+/// Prints verdicts; the worst of them is that of all, and is said last.
 pub(super) fn say_verdicts(verdicts: &[Verdict]) -> Result<Outcome> {
     for verdict in verdicts {
         say(report::text(verdict).trim_end())?;
     }
-    let outcomes = verdicts.iter().map(Verdict::outcome);
-    Ok(outcomes.max().unwrap_or(Outcome::Passed))
+    let mut outcomes = verdicts.iter().map(Verdict::outcome);
+    let outcome = outcomes.clone().max().unwrap_or(Outcome::Passed);
+    if outcomes.next_back().is_some_and(|last| last != outcome) {
+        say(report::outcome(outcome, verdicts))?;
+    }
+    Ok(outcome)
 }
 
 pub(super) fn exit_code(outcome: Outcome) -> ExitCode {

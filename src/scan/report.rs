@@ -2,6 +2,7 @@
 //! named the packages.
 
 use std::fmt::Write as _;
+use std::slice;
 
 use crate::text::{count, shown};
 
@@ -60,18 +61,27 @@ pub fn text(verdict: &Verdict) -> String {
         let looked_at = looked_at(&verdict.image, scan);
         line(said_by(verdict.name_of(&scan.name), looked_at));
     }
-    line(match verdict.outcome() {
+    line(outcome(verdict.outcome(), slice::from_ref(verdict)));
+    lines.join("\n") + "\n"
+}
+
+/// What follows from verdicts, as the last line.
+pub fn outcome(outcome: Outcome, verdicts: &[Verdict]) -> String {
+    match outcome {
         Outcome::Passed => "passed".to_owned(),
-        Outcome::Failed => format!(
-            "FAILED: {}, {}",
-            count(verdict.failing.len(), "finding"),
-            count(verdict.faults.len(), "faulty exception"),
-        ),
+        Outcome::Failed => {
+            let failing = verdicts.iter().map(|verdict| verdict.failing.len());
+            let faults = verdicts.iter().map(|verdict| verdict.faults.len());
+            format!(
+                "FAILED: {}, {}",
+                count(failing.sum::<usize>(), "finding"),
+                count(faults.sum::<usize>(), "faulty exception"),
+            )
+        }
         Outcome::Untrusted => {
             "NOT TRUSTED: the scan cannot say what it should, whatever it found".to_owned()
         }
-    });
-    lines.join("\n") + "\n"
+    }
 }
 
 /// What was looked at, and by what means.

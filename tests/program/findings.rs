@@ -734,6 +734,8 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
         "{}",
         ran.stdout
     );
+    let last = "NOT TRUSTED: the scan cannot say what it should, whatever it found";
+    assert_eq!(ran.stdout.lines().last(), Some(last));
     show(&["--junit=j.xml"]);
     let report = fs::read_to_string(user.path("j.xml")).expect("was written");
     for platform in ["linux/arm64", "linux/s390x"] {
@@ -972,6 +974,11 @@ fn an_exception_is_unused_only_if_no_image_has_a_use_for_it() {
         user.run(&["findings", "show", "--name=a", "amd64.json", "arm64.json"])
     };
     shown(&exceptions[..2].concat(), &[]).succeeded();
+    // What is said last is of all images.
+    let ran = shown(&exceptions[1], &[]);
+    let last = ran.stdout.lines().rev().take(2).collect::<Vec<_>>();
+    assert_eq!(last, ["FAILED: 1 finding, 0 faulty exceptions", "passed"]);
+    ran.failed(&[]);
     let ran = shown(&exceptions.concat(), &[]);
     let fault = |number: u32| {
         format!("exception: e.toml:{number}: CVE-3: nothing that was found is like it: remove it")
