@@ -4,16 +4,15 @@
 //! tools read it too.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, io_failed, open_regular};
+use crate::files::{FileError, io_failed};
 use crate::layout::{
     INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, write_blobs,
 };
 use crate::oci::config::MAX_CONFIG_SIZE;
-use crate::oci::descriptor::{Descriptor, Kind, MediaType};
+use crate::oci::descriptor::{Compression, Descriptor, Kind, MediaType};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, choose, offered};
@@ -21,7 +20,7 @@ use crate::oci::reference::Reference;
 use crate::oci::walk::{Walk, WalkError};
 use crate::outputs::WholeFile;
 use crate::store::{Blob, Ingest, Store, StoreError};
-use crate::tar::{Archive, Content, TarError};
+use crate::tar::{Archive, Content, TarError, open_archive_file};
 use crate::text::named;
 
 /// Why blobs cannot be moved.
@@ -245,7 +244,7 @@ fn export_all_from(
     Ok((moved, partial))
 }
 
-/// Takes the blobs of an archive of a layout into the store.
+/// Takes the blobs of an archive of a layout, compressed or not, into the store.
 ///
 /// Each is verified, and a wrong one keeps nobody from the others. What the store has is passed over,
 /// so an import that broke off is done again.
@@ -254,9 +253,12 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         path: archive.to_owned(),
         source,
     };
-    let file: File = io_failed("open", archive, open_regular(archive))?;
-    let length = io_failed("read", archive, file.metadata())?.len();
-    let mut reader = Archive::new(BufReader::with_capacity(1 << 20, file));
+    // What the archive cannot have, it will not bring.
+    let most = match io_failed("open", archive, Compression::of_file(archive))? {
+        Compression::None => io_failed("read", archive, fs::metadata(archive))?.len(),
+        Compression::Gzip | Compression::Zstd => u64::MAX,
+    };
+    let mut reader = Archive::new(io_failed("open", archive, open_archive_file(archive))?);
     let mut imported = Imported::default();
     while let Some(file) = reader.next().map_err(failed)? {
         let (Content::File { size }, Some(digest)) = (file.content, digest_of(&file.path)) else {
@@ -276,8 +278,7 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         };
         // What was left half-written may be wrong, and these bytes cost little.
         writer.restart()?;
-        // What the archive cannot have, it will not bring.
-        if size <= length {
+        if size <= most {
             writer.reserve()?;
         }
         let mut end = 0;

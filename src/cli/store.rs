@@ -103,7 +103,7 @@ pub(crate) enum StoreCommand {
     ///
     /// The archive is an OCI image layout, which other tools read as well.
     Export(ExportArgs),
-    /// Take the blobs of such an archive, or of any archive of an OCI image layout, into the store.
+    /// Take the blobs of such an archive, or of any archive of an OCI image layout, compressed or not, into the store.
     Import(ImportArgs),
     /// Remove blobs that were not used for long, and what killed pulls left half-written. A blob that is also a file
     /// of a layout stays: to remove it would free nothing.

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use oci_pull_all_support::{
-    Content, Faulty, INDEX, Images, MANIFEST, Ran, Registry, User, blobs, noise, text,
+    Content, Faulty, INDEX, Images, MANIFEST, Ran, Registry, User, blobs, gzip, noise, text,
 };
 use serde_json::{Value, json};
 use tar::EntryType::{GNUSparse, Regular, Symlink};
@@ -244,6 +244,20 @@ fn a_wrong_blob_is_refused_and_named_and_the_others_stay() {
         import(&right).succeeded();
         pull_offline(&receiver, &reference, &[]).succeeded();
     }
+    // As people send it.
+    let packed = [
+        gzip(&right),
+        zstd::encode_all(&right[..], 3).expect("can be compressed"),
+    ];
+    for bytes in packed {
+        receiver
+            .run(&["store", "prune", "--max-size", "0"])
+            .succeeded();
+        import(&bytes[..bytes.len() / 2]).failed(&["cannot read blobs.tar to its end"]);
+        import(&bytes).succeeded();
+        pull_offline(&receiver, &reference, &[]).succeeded();
+    }
+    import(b"BZh9").failed(&["blobs.tar", "compressed by bzip2"]);
     import(b"not an archive").failed(&["cannot read blobs.tar"]);
     import(&[0; 1024]).failed(&["not an archive of an OCI image layout"]);
     receiver
