@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use oci_pull_all::layout::{self, BlobMode, Format, Sources, find_image};
 use oci_pull_all::oci::descriptor::Descriptor;
 use oci_pull_all::oci::platform::Platform;
@@ -51,6 +51,7 @@ pub(crate) fn archive(args: &ArchiveArgs) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("where").args(["tar", "output"]).required(true))]
 pub(crate) struct RootfsArgs {
     /// The layout's directory.
     layout: PathBuf,
@@ -58,11 +59,11 @@ pub(crate) struct RootfsArgs {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
     /// The file for a tar archive, which has owners, devices and extended attributes.
-    #[arg(long, value_name = "FILE", required_unless_present = "output")]
+    #[arg(long, value_name = "FILE")]
     tar: Option<PathBuf>,
     /// The directory to unpack into, which must be empty or not there. All in it belongs to you, who
     /// may read and write it; devices and named pipes are left out.
-    #[arg(long, value_name = "DIR", conflicts_with = "tar")]
+    #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
 

@@ -161,6 +161,8 @@ fn an_unpacked_root_is_for_a_plain_user() {
     );
 
     unpack(&user).failed(&["rootfs", "not empty"]);
+    user.run(&["layout", "rootfs", "layout"])
+        .failed(&["--tar <FILE>", "--output <DIR>"]);
     let to = |flag: &str, path: &str| user.run(&["layout", "rootfs", "layout", flag, path]);
     fs::create_dir(user.path("empty")).expect("can be made");
     to("--output", "empty").succeeded();
