@@ -141,6 +141,9 @@ pub enum LayoutError {
     /// The directory holds another image.
     #[error("{path} already holds another image: name another directory, or remove this one first", path = .0.display())]
     Occupied(PathBuf),
+    /// Something else is there.
+    #[error("{path} is not a directory: name another one", path = .0.display())]
+    NotDirectory(PathBuf),
 }
 
 /// A layout directory that is being filled with one image.
@@ -171,6 +174,9 @@ impl LayoutWriter {
             Ok(present) if present != index => return Err(LayoutError::Occupied(root.to_owned())),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(LayoutError::NotDirectory(root.to_owned()));
+            }
             Err(error) => io_failed("read", &index_path, Err(error))?,
         }
         io_failed("make", root, fs::create_dir_all(root))?;

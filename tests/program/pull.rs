@@ -335,6 +335,17 @@ fn credentials_are_found_where_docker_and_podman_put_them() {
 }
 
 #[test]
+fn an_output_that_is_no_directory_is_told() {
+    let debian = Debian::new(Registry::with_base_images(), "library/debian");
+    let user = new_user();
+    fs::write(user.path("file"), "").expect("can be written");
+    for output in ["file", "file/below"] {
+        user.run(&["pull", &debian.reference(), "--output", output])
+            .failed(&[&format!("cause: {output} is not a directory")]);
+    }
+}
+
+#[test]
 fn the_store_is_looked_after() {
     let debian = Debian::new(Registry::with_base_images(), "library/debian");
     let reference = debian.reference();
