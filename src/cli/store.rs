@@ -18,7 +18,7 @@ use super::{Result, say, tell, tell_first, users_path};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreLocation {
-    /// The store's directory; by default `oci_pull_all` in the user's cache folder.
+    /// The store's directory; by default `oci_pull_all/store` in the user's cache folder.
     #[arg(long, value_name = "DIR", env = "OCI_PULL_ALL_STORE")]
     store: Option<PathBuf>,
 }

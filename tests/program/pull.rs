@@ -354,6 +354,9 @@ fn the_store_is_looked_after() {
         .succeeded();
     let store = user.store();
     assert!(store.starts_with(user.home()));
+    assert!(store.ends_with("oci_pull_all/store"));
+    let help = user.run(&["store", "path", "--help"]).succeeded().stdout;
+    assert!(help.contains("default `oci_pull_all/store`"), "{help}");
     let size = user.run(&["store", "size"]).succeeded().stdout;
     assert!(size.contains("11 blobs"), "{size}");
     user.run(&["store", "verify"]).succeeded();
