@@ -149,7 +149,12 @@ fn expanded(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsStrin
     for argument in arguments.by_ref() {
         let file = argument.to_str().and_then(|text| text.strip_prefix('@'));
         if let Some(file) = file {
-            expanded.extend(read_arguments(Path::new(file))?);
+            let arguments = read_arguments(Path::new(file)).map_err(|error| {
+                format!(
+                    "{error}; @{file} stands for the arguments in that file: a value that begins with @ is written to its flag, as in --FLAG=@{file}"
+                )
+            })?;
+            expanded.extend(arguments);
             continue;
         }
         let ends_options = argument == "--";

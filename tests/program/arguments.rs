@@ -58,3 +58,14 @@ fn what_a_rule_runs_is_run_by_itself_and_by_scripts() {
     let elsewhere = [("RUNFILES_DIR", user.path("script.runfiles"))];
     assert!(run(Command::new("bin/rule").envs(elsewhere)).0);
 }
+
+#[test]
+fn a_label_that_is_taken_for_a_file_of_arguments_is_told_how_to_be_written() {
+    let user = new_user();
+    let verdict = ["findings", "verdict", "--output", "v.json", "--base-name"];
+    user.run(&[&verdict[..], &["@debian"]].concat()).failed(&[
+        "cannot read debian: ",
+        "@debian stands for the arguments in that file",
+        "--FLAG=@debian",
+    ]);
+}
