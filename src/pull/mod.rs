@@ -117,10 +117,12 @@ pub enum PullError {
         artifacts: Vec<Digest>,
     },
     /// Every source of a foreign layer failed; the last one's reason.
-    #[error("the layer {digest} is neither in the registry nor at any of its URLs")]
+    #[error("the layer {digest} is neither in the registry nor at any of its URLs{}", also(.others))]
     Foreign {
         /// The layer.
         digest: Digest,
+        /// Why the other URLs failed, in words.
+        others: Vec<String>,
         /// Why the last URL failed.
         source: Box<RegistryError>,
     },
@@ -180,6 +182,21 @@ pub struct Summary {
     pub artifact: Option<PulledArtifact>,
     /// What refers to the root, to anything below it and to these images, where it was pulled.
     pub referrers: Vec<Referring>,
+}
+
+/// How many of the URLs that failed are told beside the last one.
+const MAX_OTHERS: usize = 2;
+
+/// What else failed, for messages.
+fn also(others: &[String]) -> String {
+    let mut words: Vec<_> = others.iter().take(MAX_OTHERS).cloned().collect();
+    if others.len() > MAX_OTHERS {
+        words.push(format!("and {} more", others.len() - MAX_OTHERS));
+    }
+    match words.join("; ") {
+        words if words.is_empty() => words,
+        words => format!(" ({words})"),
+    }
 }
 
 /// What an index lists beside images, for messages.

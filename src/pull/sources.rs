@@ -1,6 +1,6 @@
 //! Who is asked for one blob: the endpoints of its repository, and then the URLs of its descriptor (descriptor.md, `urls`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,9 +27,11 @@ pub(super) struct Sources {
     upstream: Arc<Upstream>,
     endpoints: Candidates,
     digest: Digest,
-    /// How many URLs there are.
-    count: usize,
+    /// The URLs, each once.
+    places: Vec<String>,
     urls: Mutex<Choice<RegistryError>>,
+    /// What was last said of each URL that failed.
+    said: Mutex<BTreeMap<usize, String>>,
     /// Whether the URLs are asked, because no endpoint has it.
     lacking: AtomicBool,
     /// Who told a length that cannot be.
@@ -43,15 +45,28 @@ impl Sources {
         reporter: &Arc<dyn Reporter>,
         blob: &Descriptor,
     ) -> Self {
+        let mut known = HashSet::new();
+        let places = blob.urls.iter().filter(|url| known.insert(*url));
+        let places: Vec<String> = places.cloned().collect();
         Sources {
             upstream: Arc::clone(upstream),
             endpoints: Candidates::new(upstream, reporter),
             digest: blob.digest.clone(),
-            count: blob.urls.len(),
-            urls: Mutex::new(Choice::new(blob.urls.len().saturating_sub(1))),
+            urls: Mutex::new(Choice::new(places.len().saturating_sub(1))),
+            said: Mutex::default(),
+            places,
             lacking: AtomicBool::new(false),
             mismeasured: Mutex::default(),
         }
+    }
+
+    /// A URL by its number.
+    pub(super) fn place(&self, url: usize) -> &str {
+        &self.places[url]
+    }
+
+    fn said(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn urls(&self) -> MutexGuard<'_, Choice<RegistryError>> {
@@ -92,7 +107,7 @@ impl Sources {
             Source::Endpoint(endpoint) => {
                 let failed = self.endpoints.failed(endpoint, error, backoff, progress);
                 match failed.await {
-                    Err(RegistryError::NotFound { .. }) if self.count > 0 => {
+                    Err(RegistryError::NotFound { .. }) if !self.places.is_empty() => {
                         self.lacking.store(true, Ordering::Relaxed);
                         Ok(())
                     }
@@ -100,6 +115,7 @@ impl Sources {
                 }
             }
             Source::Url(url) => {
+                self.said().insert(url, error.to_string());
                 let is_transient = error.is_transient() && !is_wrong;
                 let failure = Failure {
                     error,
@@ -115,9 +131,16 @@ impl Sources {
                 } else {
                     backoff.wait_after(error, progress).await
                 };
-                waited.map_err(|error| PullError::Foreign {
-                    digest: self.digest.clone(),
-                    source: Box::new(self.urls().verdict().unwrap_or(error)),
+                waited.map_err(|error| {
+                    let source = Box::new(self.urls().verdict().unwrap_or(error));
+                    let told = source.to_string();
+                    let mut others: Vec<String> = self.said().values().cloned().collect();
+                    others.retain(|other| *other != told);
+                    PullError::Foreign {
+                        digest: self.digest.clone(),
+                        others,
+                        source,
+                    }
                 })
             }
         }

@@ -698,20 +698,34 @@ fn detail(text: &str) -> String {
     }
 }
 
+/// The elements of a page whose text nobody is shown.
+const UNREAD: [&str; 2] = ["script", "style"];
+
 /// What a person would read of a page.
 fn text_of_page(body: &[u8]) -> String {
     let Ok(text) = str::from_utf8(body) else {
         return String::new();
     };
-    let mut plain = String::new();
-    for (number, part) in text.split('<').enumerate() {
-        let part = match part.split_once('>') {
-            Some((_, text)) if number > 0 => text,
-            _ if number > 0 => "",
-            _ => part,
-        };
-        plain.push_str(part);
-        plain.push(' ');
+    let mut parts = text.split('<');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    let mut unread = None;
+    for part in parts {
+        let (tag, text) = part.split_once('>').unwrap_or((part, ""));
+        let name = tag.split(|c: char| c.is_whitespace() || c == '>').next();
+        let is = |element: &&&str| name.is_some_and(|name| name.eq_ignore_ascii_case(element));
+        match unread {
+            None => unread = UNREAD.iter().find(is),
+            Some(element) => {
+                let end = tag.strip_prefix('/').map(str::trim_end);
+                if end.is_some_and(|end| end.eq_ignore_ascii_case(element)) {
+                    unread = None;
+                }
+            }
+        }
+        if unread.is_none() {
+            plain.push(' ');
+            plain.push_str(text);
+        }
     }
     let words: Vec<_> = plain.split_whitespace().collect();
     words.join(" ")
@@ -733,6 +747,10 @@ mod tests {
                 ": 403 Forbidden no\\u{1b}[2J way",
             ),
             ("<html>", ""),
+            (
+                "<STYLE media=all>a > b {c: d}</STYLE >no<script>if (a<b) {1>0}</script> way",
+                ": no way",
+            ),
             (
                 r#"{"details":"incorrect username or password"}"#,
                 ": incorrect username or password",

@@ -52,9 +52,8 @@ impl NoAnswer {
 
     /// Whether nobody is there, and nobody was, or a proxy does not connect to them.
     pub(super) fn is_unreachable(&self) -> bool {
-        let is_nobody = || {
-            is_nobody(&self.error) || speaks_no_http(&self.error) || self.failing_proxy().is_some()
-        };
+        let is_nobody =
+            || is_nobody(&self.error) || self.speaks_no_http() || self.failing_proxy().is_some();
         self.is_silent() || !self.asked.answered && is_nobody()
     }
 
@@ -67,6 +66,11 @@ impl NoAnswer {
             .as_deref()
             .filter(|_| self.error.is_connect());
         proxy.filter(|_| !speaks())
+    }
+
+    /// Whether what comes is no HTTP, or nothing where it may be TLS that is spoken there.
+    fn speaks_no_http(&self) -> bool {
+        speaks_no_http(&self.error) || self.asked.is_plain && hangs_up(&self.error)
     }
 
     /// Whether nobody says anything, not even that nobody is there, nor has before.
@@ -82,6 +86,7 @@ impl NoAnswer {
             || speaks_no_tls(&self.error)
             || wants_proxy_login(&self.error)
             || leads_to_local(&self.error)
+            || has_too_large_head(&self.error)
     }
 
     /// What kept the answer from coming, as far as something can be done about it.
@@ -98,7 +103,7 @@ impl NoAnswer {
             Reason::Proxy
         } else if is_tls_error(&self.error) {
             Reason::Tls
-        } else if speaks_no_http(&self.error) && self.asked.is_plain && !self.asked.answered {
+        } else if self.speaks_no_http() && self.asked.is_plain && !self.asked.answered {
             Reason::Plain
         } else if self.error.is_connect() || self.is_silent() {
             if self.asked.is_named {
@@ -163,6 +168,9 @@ fn in_words(error: &reqwest::Error) -> String {
     }
     let root = causes(error).last().map(ToString::to_string);
     let root = root.unwrap_or_default();
+    if root == TOO_LARGE_HEAD {
+        return "the headers of the answer are too large".to_owned();
+    }
     if root.contains("close_notify") {
         return "it closes the connection in the middle".to_owned();
     }
@@ -316,6 +324,31 @@ const NO_HTTP: [&str; 2] = [
     "invalid HTTP version parsed",
     "received unexpected message from connection",
 ];
+
+/// What the HTTP library says of an answer whose headers have no end.
+const TOO_LARGE_HEAD: &str = "message head is too large";
+
+fn has_too_large_head(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| cause.to_string() == TOO_LARGE_HEAD)
+}
+
+/// Whether the connection ends where an answer should begin.
+fn hangs_up(error: &reqwest::Error) -> bool {
+    let is_end = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    };
+    error.is_request()
+        && causes(error)
+            .any(|cause| cause.downcast_ref().is_some_and(is_end) || cause.to_string() == HANGS_UP)
+}
+
+/// What the HTTP library says of a connection that ends so.
+const HANGS_UP: &str = "connection closed before message completed";
 
 // The HTTP library's own type for what happens at a proxy is private.
 const TUNNEL: &str = "tunnel error: ";

@@ -215,7 +215,14 @@ impl Client {
                 host,
                 status,
                 detail,
-                advice: self.login_advice(code).await?,
+                advice: {
+                    let advice = self.login_advice(code).await?;
+                    if codes.is_empty() || codes.iter().any(is_of_access) {
+                        advice
+                    } else {
+                        format!("if that is about who asks: {advice}")
+                    }
+                },
             }
         } else if code == StatusCode::UNAUTHORIZED
             && is_registry
@@ -406,6 +413,11 @@ impl Client {
             why: NoAnswer::new(source, asked),
         }
     }
+}
+
+/// Whether it is said that who asks may not.
+fn is_of_access(code: &OciErrorCode) -> bool {
+    matches!(code, OciErrorCode::Unauthorized | OciErrorCode::Denied)
 }
 
 /// Whether it is a manifest or a blob that is said to be missing, and nothing above it.

@@ -151,6 +151,25 @@ fn a_url_of_a_foreign_layer_may_be_busy() {
     assert_eq!(elsewhere.count("/gone"), 1);
 }
 
+/// However often it is listed; and each tells why.
+#[test]
+fn a_url_of_a_foreign_layer_is_asked_and_told_once() {
+    let layer = noise(3, 5000);
+    let elsewhere = Faulty::start(Content::default(), move |seen, _| match &*seen.path {
+        "/secret" => Answer::new(403, "the bucket is closed"),
+        _ => Answer::new(404, ""),
+    });
+    let url = |name: &str| format!("http://{}/{name}", elsewhere.host());
+    let urls = [vec![url("secret")], vec![url("gone"); 50]].concat();
+    let ran = pull_image(&new_user(), foreign(&layer, &urls));
+    ran.failed(&["the bucket is closed", "/gone", "404 Not Found"]);
+    assert_eq!(elsewhere.count("/gone"), 1);
+    assert_eq!(elsewhere.count("/secret"), 1);
+    let many: Vec<String> = ["a", "b", "c", "d", "e"].map(url).to_vec();
+    let ran = pull_image(&new_user(), foreign(&layer, &many));
+    ran.failed(&["/a: ", "/b: ", "and 2 more)", "/e: "]);
+}
+
 /// An image with this layer, which the registry does not have.
 fn foreign(layer: &[u8], urls: &[String]) -> Content {
     Content::default().finish(&[json!({
@@ -211,6 +230,36 @@ fn a_host_that_is_spoken_to_in_clear_by_mistake_is_told_with_what_to_do() {
         pull(&host, true).failed(&["; leave plain_http = True"]);
         assert_eq!(asked.load(Ordering::Relaxed), 4);
     }
+}
+
+/// Some servers of TLS end the connection without a word.
+#[test]
+fn a_host_that_hangs_up_on_clear_text_is_told_with_what_to_do() {
+    let image = Content::image(&[noise(1, 1000)]);
+    let root = image.digest.clone();
+    for end in [End::Reset, End::Close] {
+        let registry = Faulty::start(image.clone(), move |_, _| Answer::none(end));
+        let reference = format!("{}/app@{root}", registry.host());
+        let pull = ["pull", &reference, "--output", "out"];
+        let clear = ["--plain-http", &registry.host()];
+        new_user()
+            .run(&[&pull[..], &clear].concat())
+            .failed(&["; leave plain_http = True"]);
+        assert_eq!(registry.seen().len(), 4);
+    }
+}
+
+/// It would be the same the next time.
+#[test]
+fn an_answer_whose_headers_have_no_end_is_asked_for_once() {
+    let image = Content::image(&[noise(1, 1000)]);
+    let root = image.digest.clone();
+    let registry = Faulty::start(image, |_, answer| answer.header("X", "x".repeat(1 << 20)));
+    let reference = format!("{}/app@{root}", registry.host());
+    new_user()
+        .run(&["pull", &reference, "--output", "out"])
+        .failed(&["no answer from", "the headers of the answer are too large"]);
+    assert_eq!(registry.seen().len(), 1);
 }
 
 /// Who has a layer at a URL of its own says nothing of the registry.

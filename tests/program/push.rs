@@ -638,6 +638,32 @@ fn a_tag_that_cannot_be_moved_is_told_with_what_it_points_to() {
     ]);
 }
 
+/// Many registries have codes of their own.
+#[test]
+fn a_refusal_that_is_not_about_who_asks_is_not_told_as_that() {
+    let content = Content::image(&[noise(7, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    for (code, is_about_access) in [("DENIED", true), ("TAG_IMMUTABLE", false)] {
+        let refusing = target(move |seen| match &*seen.method {
+            "HEAD" if seen.path.ends_with("/manifests/v1") => Some(Answer::new(404, "")),
+            "HEAD" => Some(Answer::new(200, "")),
+            _ => {
+                let error = json!({"errors": [{"code": code, "message": "no"}]});
+                Some(Answer::new(403, error.to_string()))
+            }
+        });
+        let repository = format!("{}/team/app", refusing.host());
+        let ran = shallow.push(&repository, &["--tag", "v1"]);
+        let doubts = ran
+            .stderr
+            .contains("; if that is about who asks: no credentials were found");
+        assert_eq!(doubts, !is_about_access, "{}", ran.stderr);
+        ran.failed(&[code, "no credentials were found"]);
+    }
+}
+
 #[test]
 fn a_token_is_for_the_push_and_for_what_is_mounted() {
     let content = Content::image(&[noise(8, 100)]);
