@@ -26,6 +26,7 @@ use oci_pull_all::scan::{AtOnceScanner, Isolation, StepwiseScanner, report};
 use serde::de::DeserializeOwned;
 use strum::{VariantArray, VariantNames};
 
+use super::hints::in_one_line;
 use super::scan::{ITSELF, isolate, isolate_from_network};
 use super::{Result, read, say, tell, write};
 
@@ -481,7 +482,8 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
     let mut outcome = say_verdicts(&verdicts)?;
     let mut unscanned = Vec::new();
     if let Some(index) = &args.index {
-        let index = Manifest::parse(&read(index)?, None)?;
+        let index = Manifest::parse(&read(index)?, None)
+            .map_err(|error| format!("{}: {}", index.display(), in_one_line(&error)))?;
         let disguised = index.disguised();
         for Descriptor {
             digest, media_type, ..
@@ -495,11 +497,20 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
         let images = index.manifests().chain(disguised);
         for image in without_verdict(images, &verdicts) {
             let platform = image.platform.as_ref();
-            let name = platform.map_or_else(|| image.digest.to_string(), Platform::to_string);
+            // There may be several for one.
+            let is_one = index
+                .manifests()
+                .filter(|entry| entry.platform.as_ref() == platform)
+                .count()
+                <= 1;
+            let name = match platform {
+                Some(platform) if is_one => platform.to_string(),
+                _ => image.digest.to_string(),
+            };
             if args.pulled {
                 match image.media_type.kind() {
                     Kind::Index => say(format_args!(
-                        "not scanned: what the index {} lists and no line above names",
+                        "not scanned: what the index {} lists and no line above names, if there is any",
                         image.digest
                     ))?,
                     Kind::Manifest => say(format_args!(

@@ -710,6 +710,8 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
         "schemaVersion": 2, "mediaType": INDEX,
         "manifests": [
             entry("1", "linux", "arm64"),
+            entry("0", "linux", "amd64"),
+            entry("6", "linux", "amd64"),
             entry("2", "unknown", "unknown"),
             as_json(entry("3", "unknown", "unknown")),
             as_json(entry("4", "linux", "s390x")),
@@ -746,14 +748,21 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
     }
     assert!(!report.contains("unknown"), "{report}");
     let ran = show(&["--pulled"]).succeeded();
-    let nested = format!("sha256:{}", "5".repeat(64));
+    let [nested, soci] = ["5", "6"].map(|digit| format!("sha256:{}", digit.repeat(64)));
     for line in [
         "not scanned: linux/arm64, which platforms of the pull leaves out, or which is no image",
-        &format!("not scanned: what the index {nested} lists and no line above names"),
+        &format!(
+            "not scanned: what the index {nested} lists and no line above names, if there is any"
+        ),
+        &format!(
+            "not scanned: {soci}, which platforms of the pull leaves out, or which is no image"
+        ),
     ] {
         assert!(lines(&ran).contains(&line), "{}", ran.stdout);
     }
     assert!(!ran.stdout.contains("unknown"), "{}", ran.stdout);
+    fs::write(user.path("index.json"), "no index").expect("can be written");
+    show(&[]).failed(&["index.json: it is not valid JSON of a manifest"]);
     let line = "which is listed as \"application/json\" and no manifest";
     assert_eq!(ran.stdout.matches(line).count(), 2, "{}", ran.stdout);
 }
