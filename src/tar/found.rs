@@ -16,6 +16,9 @@ const AR_HEADER: usize = 60;
 /// How the first block in bzip2 begins, and the end where there is none.
 const BZIP2_BLOCKS: [&[u8]; 2] = [b"1AY&SY", b"\x17rE8P\x90"];
 
+/// How a frame of zstd begins that is not to be skipped.
+const ZSTD_FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// How an archive is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
@@ -77,7 +80,9 @@ fn head_of_layer(mut file: impl BufRead) -> io::Result<Vec<u8>> {
     {
         return Err(invalid("it is compressed by bzip2"));
     }
-    let archive = match Packing::of(head) {
+    let archive: Box<dyn Read> = match Packing::of(head) {
+        // podman knows no zstd that begins with a frame to be skipped.
+        Ok(Packing::Layer(Compression::Zstd)) if !head.starts_with(&ZSTD_FRAME) => Box::new(file),
         Ok(Packing::Layer(compression)) => decompress(file, compression)?,
         Ok(Packing::Xz) => decompress_xz(file),
         Ok(Packing::Debian) | Err(_) => Box::new(file),
