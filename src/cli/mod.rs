@@ -142,8 +142,8 @@ const MISUSED: u8 = 2;
 struct VerifyArgs {
     /// The layout's directory.
     layout: PathBuf,
-    /// Accept an index that lists manifests which the layout does not hold, as a pull with
-    /// --platform leaves it, as long as it holds one of them.
+    /// Accept an index that lists images of which the layout holds nothing, or no layer, as a pull or an export
+    /// with --platform leaves it, as long as it holds one below that index.
     #[arg(long)]
     sparse: bool,
     /// The descriptor of a layer and the list of its directories that nobody named, as `layer` writes them: none of these

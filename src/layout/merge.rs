@@ -221,18 +221,14 @@ impl Sources {
         check_empty(output)?;
         self.add_layout(layout)?;
         let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
-        let mut blobs = BTreeMap::new();
-        let mut walk = Walk::default();
-        self.enter(&Manifest::Index(index), &|_| true, &mut blobs, &mut walk)
-            .and_then(|()| self.follow(walk, &|_| true, &mut blobs))
-            .map_err(|error| match error {
-                MergeError::Missing { role, digest } => MergeError::Incomplete {
-                    role,
-                    digest,
-                    layout: layout.to_owned(),
-                },
-                error => error,
-            })?;
+        let blobs = self.reachable_by(index).map_err(|error| match error {
+            MergeError::Missing { role, digest } => MergeError::Incomplete {
+                role,
+                digest,
+                layout: layout.to_owned(),
+            },
+            error => error,
+        })?;
         place(&blobs, mode, LayoutWriter::begin_with(output, bytes)?)
     }
 
@@ -277,6 +273,21 @@ impl Sources {
         Ok(blobs)
     }
 
+    /// As [`Sources::reachable`], of what an `index.json` lists and is there, which must be some of it.
+    fn reachable_by(&self, index: ImageIndex) -> Result<Reachable<'_>, MergeError> {
+        let mut blobs = BTreeMap::new();
+        let mut walk = Walk::default();
+        let lacking = self.enter(&Manifest::Index(index), &|_| true, &mut blobs, &mut walk)?;
+        match lacking {
+            Some(lacking) if walk.len() == 0 => return Err(lacking),
+            _ => {}
+        }
+        for (root, ()) in walk.level() {
+            blobs.append(&mut self.reachable(&root)?);
+        }
+        Ok(blobs)
+    }
+
     /// Adds the manifests on the way, and what they need, to `blobs`.
     fn follow<'a>(
         &'a self,
@@ -284,6 +295,8 @@ impl Sources {
         wanted: &dyn Fn(&Descriptor) -> bool,
         blobs: &mut Reachable<'a>,
     ) -> Result<(), MergeError> {
+        let mut lacking = None;
+        let mut holds_any = false;
         while let Some((descriptor, ())) = walk.next() {
             let source = self.find("manifest", &descriptor)?;
             let bytes = io_failed(
@@ -301,9 +314,14 @@ impl Sources {
                     }
                 })?;
             blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
-            self.enter(&manifest, wanted, blobs, &mut walk)?;
+            holds_any |= manifest.as_image().is_some();
+            let lacks = self.enter(&manifest, wanted, blobs, &mut walk)?;
+            lacking = lacking.or(lacks);
         }
-        Ok(())
+        match lacking {
+            Some(lacking) if !holds_any => Err(lacking),
+            _ => Ok(()),
+        }
     }
 
     /// A config of another ruleset's image was not looked at by a pull.
@@ -318,14 +336,14 @@ impl Sources {
     }
 
     /// Adds what a manifest needs to `blobs`, and the manifests that it lists to the way, as far as they are
-    /// there.
+    /// there; gives back what is to be said of the first that is not.
     fn enter<'a>(
         &'a self,
         manifest: &Manifest,
         wanted: &dyn Fn(&Descriptor) -> bool,
         blobs: &mut Reachable<'a>,
         walk: &mut Walk,
-    ) -> Result<(), MergeError> {
+    ) -> Result<Option<MergeError>, MergeError> {
         let is_index = manifest.as_image().is_none();
         if let Some(image) = manifest.as_image()
             && image.config.media_type.kind() == Kind::Config
@@ -339,19 +357,14 @@ impl Sources {
                 Err(error) => return Err(error),
             }
         }
-        let manifests: Vec<_> = manifest.manifests().filter(|entry| wanted(entry)).collect();
-        let is_present = |entry: &&&Descriptor| self.blobs.contains_key(&entry.digest);
-        match manifests.first() {
-            Some(first) if !manifests.iter().any(|entry| is_present(&entry)) => {
-                self.find("manifest", first)?;
-            }
-            _ => {
-                for entry in manifests.iter().filter(is_present) {
-                    walk.add(entry.bare(), ())?;
-                }
+        let mut lacking = None;
+        for entry in manifest.manifests().filter(|entry| wanted(entry)) {
+            match self.find("manifest", entry) {
+                Ok(_) => walk.add(entry.bare(), ())?,
+                Err(error) => lacking = lacking.or(Some(error)),
             }
         }
-        Ok(())
+        Ok(lacking)
     }
 
     pub(crate) fn find(

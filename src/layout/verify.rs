@@ -12,13 +12,14 @@ use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Digest, hash_reader};
 use crate::oci::listed::Listed;
-use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, told};
 use crate::oci::platform::Platform;
 use crate::oci::walk::Walk;
 use crate::rootfs::check_entries;
 use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, holds_layer, read_layer};
 use crate::text::chain;
 
+use super::referrers::is_list;
 use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, read_marker};
 
 /// One thing that is wrong with a layout.
@@ -63,8 +64,8 @@ pub struct Verification {
 /// How strictly to judge.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerifyOptions {
-    /// An index may list manifests that the layout does not hold, as long as it holds one of them:
-    /// the layout of a pull for some platforms only.
+    /// An index may list manifests of which the layout holds nothing, or no layer, as long as it holds one of those below:
+    /// the layout of a pull or an export for some platforms only.
     pub sparse: bool,
 }
 
@@ -79,6 +80,8 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
         verification: Verification::default(),
         known: HashSet::new(),
         walk: Walk::default(),
+        lacking: Vec::new(),
+        held: HashSet::new(),
         judged: HashSet::new(),
         read: HashMap::new(),
         entries: HashMap::new(),
@@ -95,11 +98,12 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
         verifier.check_manifest(&parent, &descriptor);
     }
     let listed = std::mem::take(&mut verifier.listed);
+    verifier.check_lacking(&listed);
     for (digest, problem) in listed.faults() {
         verifier.fault(digest, problem.to_string());
     }
     for (digest, platform) in listed.others() {
-        let platform = platform.map_or("no platform".to_owned(), Platform::to_string);
+        let platform = told(platform);
         let problem = format!(
             "it is listed for {platform}, but it is no image: some tools take it for one all the same"
         );
@@ -120,6 +124,10 @@ struct Verifier<'a> {
     known: HashSet<Fault>,
     /// The manifests that are still to be checked, and what points to each.
     walk: Walk<Rc<str>>,
+    /// What may be left out.
+    lacking: Vec<Lacking>,
+    /// The manifests that are there with all that they need, and their layers.
+    held: HashSet<Digest>,
     /// The blobs whose content was compared with their digest, or has a fault already.
     judged: HashSet<Digest>,
     /// The configs and layers that were read, and whether each is what its digest and its `diff_id` say.
@@ -128,6 +136,17 @@ struct Verifier<'a> {
     entries: HashMap<(Digest, Digest), Rc<Vec<Entry>>>,
     memory: u64,
     listed: Listed,
+}
+
+/// What is not there, and is perhaps of an image that was left out.
+struct Lacking {
+    digest: Digest,
+    /// What needs it.
+    needed_by: String,
+    /// The index that lists the image.
+    index: Rc<str>,
+    /// The image's layers that are there.
+    layers: Rc<[Digest]>,
 }
 
 impl Verifier<'_> {
@@ -141,6 +160,25 @@ impl Verifier<'_> {
             digest,
             format!("it is missing, but {parent} needs it"),
         );
+    }
+
+    fn is_there(&self, blob: &Descriptor) -> bool {
+        fs::symlink_metadata(self.root.join(blob.digest.blob_path())).is_ok()
+    }
+
+    /// An image was left out where nothing of its own is there, and another one is below the same index.
+    fn check_lacking(&mut self, listed: &Listed) {
+        let without_any = listed.without_any(&self.held).into_iter();
+        let without_any: HashSet<String> = without_any.map(Digest::to_string).collect();
+        for lacking in std::mem::take(&mut self.lacking) {
+            let is_left_out = !without_any.contains(&*lacking.index)
+                && lacking.layers.iter().all(|layer| self.held.contains(layer));
+            if !is_left_out {
+                self.missing(&lacking.needed_by, &lacking.digest, FaultKind::Wrong);
+            } else if !self.options.sparse {
+                self.missing(&lacking.needed_by, &lacking.digest, FaultKind::LeftOut);
+            }
+        }
     }
 
     /// Whether a blob is a link to nothing, which is a fault then.
@@ -224,6 +262,9 @@ impl Verifier<'_> {
             Ok((index, oddities)) => {
                 self.note(INDEX_FILE, &oddities);
                 self.listed.add_roots(&index.manifests);
+                for list in index.manifests.iter().filter(|entry| is_list(entry)) {
+                    self.listed.add_referrers(&list.digest);
+                }
                 self.check_index(INDEX_FILE, &index, false);
             }
             Err(error) => self.fault(INDEX_FILE, format!("not valid: {}", chain(&error))),
@@ -239,10 +280,6 @@ impl Verifier<'_> {
     /// Puts what an index lists on the way. An index of the layout may be sparse, and artifacts among what it
     /// lists are not part of an image.
     fn check_index(&mut self, subject: &str, index: &ImageIndex, may_be_sparse: bool) {
-        let root = self.root;
-        let is_present =
-            |entry: &Descriptor| fs::symlink_metadata(root.join(entry.digest.blob_path())).is_ok();
-        let sparse = may_be_sparse && index.manifests.iter().any(is_present);
         if index.manifests.is_empty() {
             // An index may be empty, but a layout of nothing is none that somebody wanted.
             let kind = if subject == INDEX_FILE {
@@ -269,15 +306,21 @@ impl Verifier<'_> {
             if let Some(platform) = &entry.platform {
                 self.check_platform(&entry.digest, platform);
             }
-            if !entry.is_manifest() && (is_present(entry) || !may_be_sparse) {
+            let is_needed = self.is_there(entry) || !may_be_sparse;
+            if !entry.is_manifest() && is_needed {
                 // Its digest is checked with those of the unreferenced.
                 self.check_presence(subject, entry);
-            } else if entry.is_manifest() && (is_present(entry) || !sparse) {
+            } else if entry.is_manifest() && is_needed {
                 if let Err(error) = self.walk.add(entry.clone(), parent.clone()) {
                     return self.fault(subject, error.to_string());
                 }
-            } else if entry.is_manifest() && !self.options.sparse {
-                self.missing(subject, &entry.digest, FaultKind::LeftOut);
+            } else if entry.is_manifest() {
+                self.lacking.push(Lacking {
+                    digest: entry.digest.clone(),
+                    needed_by: subject.to_owned(),
+                    index: parent.clone(),
+                    layers: Rc::default(),
+                });
             }
         }
     }
@@ -349,7 +392,7 @@ impl Verifier<'_> {
     }
 
     /// Checks a manifest that `parent` points to, and all that it points to but other manifests.
-    fn check_manifest(&mut self, parent: &str, descriptor: &Descriptor) {
+    fn check_manifest(&mut self, parent: &Rc<str>, descriptor: &Descriptor) {
         if !self.check_presence(parent, descriptor) {
             return;
         }
@@ -372,18 +415,46 @@ impl Verifier<'_> {
                         self.listed.add_index(&descriptor.digest, &index);
                         self.check_index(&subject, &index, true);
                     }
-                    Manifest::Image(image) => self.check_image(&subject, descriptor, &image),
+                    Manifest::Image(image) => {
+                        self.check_blobs(parent, descriptor, &image);
+                        self.check_image(&subject, descriptor, &image);
+                    }
                 }
             }
             Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),
         }
     }
 
+    /// Checks that what an image needs is there, if it was not left out.
+    fn check_blobs(&mut self, parent: &Rc<str>, entry: &Descriptor, image: &ImageManifest) {
+        let subject = entry.digest.to_string();
+        let may_lack = **parent != *INDEX_FILE;
+        let (there, lacking): (Vec<_>, Vec<_>) = image
+            .blobs()
+            .partition(|blob| !may_lack || self.is_there(blob));
+        let layers = image.layers.iter().filter(|layer| self.is_there(layer));
+        let layers: Rc<[Digest]> = layers.map(|layer| layer.digest.clone()).collect();
+        let is_whole = there
+            .into_iter()
+            .fold(lacking.is_empty(), |is_whole, blob| {
+                self.check_presence(&subject, blob) && is_whole
+            });
+        if is_whole {
+            self.held.insert(entry.digest.clone());
+            self.held.extend(layers.iter().cloned());
+        }
+        for blob in lacking {
+            self.lacking.push(Lacking {
+                digest: blob.digest.clone(),
+                needed_by: subject.clone(),
+                index: parent.clone(),
+                layers: layers.clone(),
+            });
+        }
+    }
+
     fn check_image(&mut self, subject: &str, entry: &Descriptor, image: &ImageManifest) {
         let listed = entry.platform.as_ref();
-        for blob in image.blobs() {
-            self.check_presence(subject, blob);
-        }
         let mut config = None;
         if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
             config = self.read_config(subject, listed, image);

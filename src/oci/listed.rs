@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{BadImage, ImageIndex};
+use crate::oci::manifest::{BadImage, ImageIndex, Mistaken, ZSTD};
 use crate::oci::platform::Platform;
 
 /// What indexes list, and what that turned out to be. Many readers choose by the platform alone, so what is no image must not
@@ -15,6 +15,8 @@ pub(crate) struct Listed {
     indexes: BTreeMap<Digest, Vec<Entry>>,
     /// What a layout lists, which is no image as a whole.
     roots: Vec<Entry>,
+    /// The indexes of what refers to a manifest, which are asked for no image.
+    referrers: HashSet<Digest>,
     /// Of what was read, for what its config says that it is an image, if it is one.
     read: HashMap<Digest, Option<Platform>>,
 }
@@ -31,9 +33,6 @@ struct Entry {
     /// Whether podman takes it before others for its platform, as what is compressed by zstd.
     is_preferred: bool,
 }
-
-/// The annotation by which podman knows what is compressed by zstd.
-const ZSTD: &str = "io.github.containers.compression.zstd";
 
 /// What is below an index, for linux/amd64.
 #[derive(Clone, Copy, Default)]
@@ -54,6 +53,11 @@ impl Listed {
     /// Adds what a layout lists.
     pub(crate) fn add_roots<'a>(&mut self, listed: impl IntoIterator<Item = &'a Descriptor>) {
         self.roots.extend(entries(listed));
+    }
+
+    /// Says that an index lists what refers to a manifest.
+    pub(crate) fn add_referrers(&mut self, index: &Digest) {
+        self.referrers.insert(index.clone());
     }
 
     /// Says for what a manifest is an image, if it is one, that was read as this entry lists it; others are what they
@@ -83,9 +87,12 @@ impl Listed {
         read.is_some_and(Option::is_none) || !matches!(entry.kind, Kind::Manifest | Kind::Index)
     }
 
-    /// Those of the entries of an index that are known to be no image. What is listed behind an image for the very same
-    /// platform, as an index of SOCI is, nobody takes for one: all take the first.
-    fn others_of<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
+    /// Those of the entries of an index that are known to be no image, each with those before it. What is listed behind an
+    /// image for the very same platform, as an index of SOCI is, nobody takes for one: all take the first.
+    fn others_of<'a>(
+        &'a self,
+        entries: &'a [Entry],
+    ) -> impl Iterator<Item = (&'a [Entry], &'a Entry)> {
         let is_behind = |at: usize, entry: &Entry| {
             let is_before = |image: &Entry| {
                 let told = image.told.as_ref();
@@ -95,10 +102,26 @@ impl Listed {
             };
             !entry.is_preferred && entries[..at].iter().any(is_before)
         };
-        let entries = entries.iter().enumerate();
+        let others = entries.iter().enumerate();
         let others =
-            entries.filter(move |(at, entry)| self.is_other(entry) && !is_behind(*at, entry));
-        others.map(|(_, entry)| entry)
+            others.filter(move |(at, entry)| self.is_other(entry) && !is_behind(*at, entry));
+        others.map(|(at, entry)| (&entries[..at], entry))
+    }
+
+    /// Why some take an entry that is no image, listed for this, for one.
+    fn mistaken(&self, before: &[Entry], entry: &Entry, told: &Platform) -> Mistaken {
+        let mut images = before.iter().filter(|other| {
+            let platform = self.platform_of(other);
+            platform.is_some_and(|platform| system(platform) == system(told))
+        });
+        let Some(image) = images.next() else {
+            return Mistaken::First;
+        };
+        match &image.told {
+            _ if entry.is_preferred => Mistaken::Zstd,
+            Some(told) if told.has_other_names() => Mistaken::Name,
+            told => Mistaken::Platform(told.clone().map(Box::new)),
+        }
     }
 
     fn is_default(&self, entry: &Entry) -> bool {
@@ -126,10 +149,11 @@ impl Listed {
             return Vec::new();
         }
         let roots = self.others_of(&self.roots);
-        let roots = roots.filter(|entry| entry.told.is_some());
-        let indexes = self.indexes.values();
-        let others = indexes.flat_map(|entries| self.others_of(entries));
-        let others = others.chain(roots);
+        let roots = roots.filter(|(_, entry)| entry.told.is_some());
+        let indexes = self.indexes.iter();
+        let indexes = indexes.filter(|(index, _)| !self.referrers.contains(index));
+        let others = indexes.flat_map(|(_, entries)| self.others_of(entries));
+        let others = others.chain(roots).map(|(_, entry)| entry);
         others
             .filter(|entry| entry.kind == Kind::Manifest)
             .map(|entry| (&entry.digest, entry.told.as_ref()))
@@ -140,12 +164,13 @@ impl Listed {
     pub(crate) fn faults(&self) -> Vec<(&Digest, BadImage)> {
         let systems = self.systems();
         let mut faults = Vec::new();
-        for entry in self.all().flat_map(|entries| self.others_of(entries)) {
+        for (before, entry) in self.all().flat_map(|entries| self.others_of(entries)) {
             if let Some(told) = &entry.told
                 && systems.contains(&system(told))
             {
+                let why = self.mistaken(before, entry, told);
                 let platform = Box::new(told.clone());
-                faults.push((&entry.digest, BadImage::Artifact { platform }));
+                faults.push((&entry.digest, BadImage::Artifact { platform, why }));
             }
         }
         for index in self.indexes.values() {
@@ -174,18 +199,37 @@ impl Listed {
     }
 
     fn images_below(&self, top: &Digest) -> Vec<(&Platform, &Digest)> {
+        let images = self.entries_below(top).into_iter();
+        let images = images.filter_map(|entry| Some((self.platform_of(entry)?, &entry.digest)));
+        images.collect()
+    }
+
+    /// What a layout lists with nothing below that is `held`, and what is below.
+    pub(crate) fn without_any(&self, held: &HashSet<Digest>) -> HashSet<&Digest> {
+        let mut without = HashSet::new();
+        for root in &self.roots {
+            let mut entries = self.entries_below(&root.digest);
+            entries.push(root);
+            if !entries.iter().any(|entry| held.contains(&entry.digest)) {
+                without.extend(entries.into_iter().map(|entry| &entry.digest));
+            }
+        }
+        without
+    }
+
+    /// What is listed below an index, in the order in which it is listed.
+    fn entries_below(&self, top: &Digest) -> Vec<&Entry> {
         let entries = |index| self.indexes.get(index).into_iter().flatten().rev();
-        let mut images = Vec::new();
+        let mut below = Vec::new();
         let mut known = HashSet::new();
         let mut waiting: Vec<&Entry> = entries(top).collect();
         while let Some(entry) = waiting.pop() {
-            if let Some(platform) = self.platform_of(entry) {
-                images.push((platform, &entry.digest));
-            } else if entry.kind == Kind::Index && known.insert(&entry.digest) {
+            below.push(entry);
+            if entry.kind == Kind::Index && known.insert(&entry.digest) {
                 waiting.extend(entries(&entry.digest));
             }
         }
-        images
+        below
     }
 
     /// The images for a platform for which there is another one, under another name.

@@ -305,16 +305,46 @@ impl Manifest {
     }
 }
 
+/// Why what is no image is taken for one that is listed for its platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mistaken {
+    /// The image is not before it.
+    #[error("some tools take the first of both")]
+    First,
+    /// podman prefers it.
+    #[error("podman prefers it to the image before it, for its annotation {ZSTD}")]
+    Zstd,
+    /// The image is listed under another name than Go's.
+    #[error(
+        "the image before it is listed for that under another name, which some tools do not know"
+    )]
+    Name,
+    /// The image is listed for another variant, or for no platform.
+    #[error(
+        "the image before it is listed for {}, and some tools prefer what is listed for the very platform that is asked for",
+        told(.0.as_deref())
+    )]
+    Platform(Option<Box<Platform>>),
+}
+
+/// What something is listed for, in words.
+pub(crate) fn told(platform: Option<&Platform>) -> String {
+    platform.map_or("no platform".to_owned(), Platform::to_string)
+}
+
+/// The annotation by which podman knows what is compressed by zstd.
+pub(crate) const ZSTD: &str = "io.github.containers.compression.zstd";
+
 /// Why a manifest of what should be an image is none.
 #[derive(Debug, thiserror::Error)]
 pub enum BadImage {
     /// It is no image, and there is one for the platform that it is listed for.
-    #[error(
-        "it is no image, but it is listed for {platform}, as an image is: some tools take the first of both"
-    )]
+    #[error("it is no image, but it is listed for {platform}, as an image is: {why}")]
     Artifact {
         /// What it is listed for.
         platform: Box<Platform>,
+        /// Who takes it for the image.
+        why: Mistaken,
     },
     /// It is not for linux/amd64, and an entry without a platform leads to it before the image that is.
     #[error(

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use oci_pull_all_support::rootfs::{Layer, shell};
 use oci_pull_all_support::{
     Content, Faulty, INDEX, Images, MANIFEST, Ran, Registry, User, blobs, gzip, noise, text,
 };
@@ -94,7 +95,7 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
 fn what_was_pulled_for_a_platform_is_exported_for_it() {
     let mut images = Images::default();
     let for_platform = |images: &mut Images, architecture: &str| {
-        let layer = noise(u64::from(architecture.as_bytes()[1]), 2000);
+        let Layer(layer) = Layer::new().file("f", architecture);
         images.add_image_of("app", layer, |config| {
             config["architecture"] = architecture.into();
         })
@@ -106,8 +107,14 @@ fn what_was_pulled_for_a_platform_is_exported_for_it() {
         let entries: Vec<Value> = entries
             .iter()
             .map(|(digest, architecture)| {
-                let size = images.manifest(digest).to_string().len();
-                let mut entry = json!({"mediaType": MANIFEST, "digest": digest, "size": size});
+                let manifest = images.manifest(digest);
+                let size = manifest.to_string().len();
+                let media_type = if manifest["config"].is_null() {
+                    INDEX
+                } else {
+                    MANIFEST
+                };
+                let mut entry = json!({"mediaType": media_type, "digest": digest, "size": size});
                 if let Some(architecture) = architecture {
                     entry["platform"] = json!({"os": "linux", "architecture": architecture});
                 }
@@ -118,7 +125,9 @@ fn what_was_pulled_for_a_platform_is_exported_for_it() {
         let index = images.add_manifest("app", INDEX, index.to_string().into_bytes());
         text(&index["digest"]).to_owned()
     };
+    let nested = index(&[(&arm64, Some("arm64"))]);
     let roots = [
+        index(&[(&amd64, Some("amd64")), (&nested, None)]),
         index(&[(&amd64, None), (&arm64, None)]),
         index(&[(&amd64, Some("amd64")), (&arm64, None)]),
         index(&[
@@ -145,6 +154,9 @@ fn what_was_pulled_for_a_platform_is_exported_for_it() {
         let told = export(&["--all"], "all.tar").succeeded().stderr;
         copy(&sender, &receiver);
         receiver.run(&["store", "import", "blobs.tar"]).succeeded();
+        shell(&receiver, "mkdir layout; tar -xf blobs.tar -C layout");
+        receiver.run(&["verify", "--sparse", "layout"]).succeeded();
+        sender.run(&["verify", "--sparse", "out"]).succeeded();
         // An index that is there in part is no image of a layout.
         let mut tar = Command::new("tar");
         let read = tar.args(["-xOf", "all.tar", "index.json"]);

@@ -698,15 +698,33 @@ fn an_artifact_behind_the_image_of_its_platform_is_taken_by_nobody() {
     // Some ask for the variant first, and podman prefers what is compressed by zstd.
     let variant = json!({"os": "linux", "architecture": "amd64", "variant": "v1"});
     let zstd = json!({"io.github.containers.compression.zstd": "true"});
-    for (is_before, platform, annotations) in [
-        (true, &amd64, &of_image),
-        (false, &variant, &of_image),
-        (false, &amd64, &zstd),
+    for (is_before, platform, annotations, why) in [
+        (true, &amd64, &of_image, "some tools take the first of both"),
+        (
+            false,
+            &variant,
+            &of_image,
+            "the image before it is listed for linux/amd64, and some tools prefer",
+        ),
+        (
+            false,
+            &amd64,
+            &zstd,
+            "podman prefers it to the image before it, for its annotation io.github.containers.compression.zstd",
+        ),
     ] {
         let content = listed(is_before, platform.clone(), annotations.clone());
         pull(&new_user(), content, &[])
-            .failed(&["it is no image, but it is listed for linux/amd64"]);
+            .failed(&["it is no image, but it is listed for linux/amd64", why]);
     }
+    let other_name = Value::from("x86_64");
+    let mut content = listed(false, amd64, of_image);
+    let index = content.answer_to(&content.digest).body;
+    let mut index: Value = serde_json::from_slice(&index).expect("it is JSON");
+    index["manifests"][0]["platform"]["architecture"] = other_name;
+    content = content.with_root(INDEX, index.to_string().into_bytes());
+    pull(&new_user(), content, &[])
+        .failed(&["the image before it is listed for that under another name"]);
 }
 
 /// Another image than that of [`content`], which says that it is for this.
@@ -1769,6 +1787,74 @@ fn index_of(entries: &[Value]) -> Content {
     content.with_root(INDEX, index.to_string().into_bytes())
 }
 
+/// What a pull leaves out may be all of an index that another one lists.
+#[test]
+fn a_nested_index_may_be_left_out() {
+    let (mut content, image) = content(same, same);
+    let layer = digest(&tar_of("f", "good"));
+    let image = content.add(MANIFEST, image.into_bytes());
+    let [arm64, s390x] = ["arm64", "s390x"].map(|architecture| {
+        let image = other_image(&mut content, &json!({"architecture": architecture}));
+        for_platform(&image, architecture)
+    });
+    let inner = nested(&mut content, &[&arm64, &s390x]);
+    let entries = [for_platform(&image, "amd64"), inner];
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    let content = content.with_root(INDEX, index.into_bytes());
+    for (platform, held) in [("linux/amd64", "amd64"), ("linux/arm64", "arm64")] {
+        let user = new_user();
+        pull(&user, content.clone(), &["--platform", platform]).succeeded();
+        assert_eq!(platforms(&user), [held]);
+        user.run(&["verify", "out", "--sparse"]).succeeded();
+        user.run(&["verify", "out"])
+            .failed(&["it is valid with --sparse"]);
+        user.run(&["layout", "complete", "out", "--output", "whole"])
+            .succeeded();
+        user.run(&["verify", "whole", "--sparse"]).succeeded();
+    }
+    let user = new_user();
+    pull(&user, content.clone(), &["--platform", "linux/amd64"]).succeeded();
+    let blob = |digest: &str| user.path(&format!("out/blobs/{}", digest.replace(':', "/")));
+    fs::remove_file(blob(&layer)).expect("it was there");
+    user.run(&["verify", "out", "--sparse"])
+        .failed(&[&layer, "it is missing"]);
+    fs::remove_file(blob(text(&image["digest"]))).expect("it was there");
+    user.run(&["verify", "out", "--sparse"])
+        .failed(&[text(&image["digest"]), "it is missing"]);
+    user.run(&["layout", "complete", "out", "--output", "part"])
+        .failed(&[text(&image["digest"])]);
+}
+
+/// An image of an index that is there with a part of its layers is not one that was left out.
+#[test]
+fn half_an_image_was_not_left_out() {
+    let mut content = Content::default();
+    let [shared, own, lost] =
+        ["shared", "own", "lost"].map(|text| content.add(LAYER, tar_of(text, text)));
+    let image = |content: &mut Content, layers: &[&Value], architecture: &str| {
+        let layers: Vec<Value> = layers.iter().map(|layer| (*layer).clone()).collect();
+        let mut config = config_of(&layers);
+        config["architecture"] = architecture.into();
+        let config = content.add(CONFIG, config.to_string().into_bytes());
+        let manifest = manifest_of(&config, &layers).to_string().into_bytes();
+        for_platform(&content.add(MANIFEST, manifest), architecture)
+    };
+    for (layers, is_left_out) in [([&shared, &lost], true), ([&own, &lost], false)] {
+        let mut content = content.clone();
+        let entries = [
+            image(&mut content, &[&shared], "amd64"),
+            image(&mut content, &layers, "arm64"),
+        ];
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        let user = new_user();
+        pull(&user, content.with_root(INDEX, index.into_bytes()), &[]).succeeded();
+        let lost = text(&lost["digest"]).replace(':', "/");
+        fs::remove_file(user.path(&format!("out/blobs/{lost}"))).expect("it was there");
+        let ran = user.run(&["verify", "out", "--sparse"]);
+        assert_eq!(ran.success, is_left_out, "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn an_image_listed_with_and_without_its_platform_is_one() {
     let platform = json!({"platform": {"os": "linux", "architecture": "amd64"}});
@@ -1901,6 +1987,8 @@ fn an_attestation_that_podman_unpacks_is_told() {
     let evil = || tar_of("f", "evil");
     let unknown = r#"{"os":"unknown","architecture":"unknown"}"#;
     let ar = [b"!<arch>\ndata.tar", &evil()[..]].concat();
+    let zstd = || zstd::encode_all(&evil()[..], 1).expect("it fits in memory");
+    let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, b'x'][..], &zstd()].concat();
     for (config, layers, is_told) in [
         ("{}", vec![evil()], true),
         ("null", vec![gzip(&evil())], true),
@@ -1920,6 +2008,8 @@ fn an_attestation_that_podman_unpacks_is_told() {
         ("{}", vec![b"\x04\x22\x4d\x18 of lz4".to_vec()], false),
         ("{}", vec![b"BZhello".to_vec()], false),
         ("{}", vec![ar], false),
+        ("{}", vec![zstd()], true),
+        ("{}", vec![skipped], false),
         ("{}", vec![gzip(&evil())[..30].to_vec()], false),
         ("[]", vec![evil()], false),
         ("\"x\"", vec![evil()], false),
