@@ -65,12 +65,12 @@ const MAX_SHOWN: usize = 1000;
 /// hides or turns other characters round is escaped, and what is too long is cut.
 pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(MAX_SHOWN));
-    for (count, character) in text.chars().enumerate() {
+    for (count, (place, character)) in text.char_indices().enumerate() {
         if count == MAX_SHOWN {
             shown.push('…');
             break;
         }
-        if acts_on_others(character) {
+        if acts_on_others(character) || is_command(&text[place..]) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);
@@ -82,14 +82,19 @@ pub fn shown(text: &str) -> String {
 /// As [`shown`], of any length and with its lines.
 pub fn shown_in_lines(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character != '\n' && acts_on_others(character) {
+    for (place, character) in text.char_indices() {
+        if character != '\n' && acts_on_others(character) || is_command(&text[place..]) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);
         }
     }
     shown
+}
+
+/// Whether a text begins with what GitHub's or Azure's runners obey anywhere in a line of a log.
+fn is_command(text: &str) -> bool {
+    text.starts_with("##[") || text.starts_with("##vso[")
 }
 
 /// Control characters, line separators, and characters without a width of their own: those that Unicode has ignored
@@ -149,6 +154,11 @@ mod tests {
             "a\\u{1b}[2J\\u{d}\\u{a}b\\u{202e}c\\u{2066}d\\u{9b}é字"
         );
         assert_eq!(shown_in_lines("a\n\u{7f}b"), "a\n\\u{7f}b");
+        for show in [shown, shown_in_lines] {
+            let commands = "a ##[error]b ##vso[task]c #[d] ## e";
+            let harmless = "a \\u{23}#[error]b \\u{23}#vso[task]c #[d] ## e";
+            assert_eq!(show(commands), harmless);
+        }
         let whole = "é".repeat(400);
         assert_eq!(abridged(&whole), whole);
         let long = format!("{}ab{}", "x".repeat(200), "é".repeat(200));
