@@ -122,6 +122,7 @@ pub(super) fn read_database(files: &[PathBuf]) -> Result<impl Advisories, Answer
         database: Database {
             schema: SCHEMA,
             built: None,
+            newest: None,
         },
         has_any: false,
     };

@@ -26,6 +26,7 @@ impl Inventory {
         if !advisories.has_any() {
             troubles.push(Trouble::EmptyDatabase);
         }
+        troubles.extend(advisories.dropped());
         if let Some(system) = &self.system {
             let of_system = self.packages.iter().filter(|package| package.of_system);
             let kinds: BTreeSet<&str> = of_system.map(|package| &*package.kind).collect();

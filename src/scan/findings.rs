@@ -294,7 +294,35 @@ pub struct Finding {
     pub found_by: BTreeSet<String>,
 }
 
+/// How identifiers begin of which each is another vulnerability, the list that counts first. Others may be advisories about
+/// several.
+pub(super) const LISTS: [&str; 2] = ["CVE-", "GHSA-"];
+
 impl Finding {
+    /// Its own identifier and its aliases.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &String> {
+        [&self.id].into_iter().chain(&self.aliases)
+    }
+
+    /// The vulnerabilities that it is about, each by all names that mean it: what is said of one of several says nothing of the
+    /// others, unless it is said of the finding's own identifier.
+    pub(super) fn vulnerabilities(&self) -> Vec<Vec<&str>> {
+        let ids = || self.ids().map(String::as_str);
+        let of_list = |list: &str| -> Vec<&str> {
+            let begins = |id: &&str| {
+                let begin = id.get(..list.len());
+                begin.is_some_and(|begin| begin.eq_ignore_ascii_case(list))
+            };
+            ids().filter(begins).collect()
+        };
+        let mut lists = LISTS.into_iter().map(of_list);
+        let all = lists.find(|all| !all.is_empty()).unwrap_or_default();
+        if all.len() < 2 {
+            return vec![ids().collect()];
+        }
+        all.into_iter().map(|one| vec![one, &*self.id]).collect()
+    }
+
     /// The package as each has it that found this.
     pub fn packages(&self) -> impl Iterator<Item = &Package> {
         [&self.package].into_iter().chain(&self.same_package)

@@ -484,6 +484,7 @@ impl GrypeDatabase {
             database: Database {
                 schema: schema.into(),
                 built: built.map(|built| built.to_utc()).filter(is_real),
+                newest: None,
             },
             has_any: false,
             has_cpes: false,
@@ -647,7 +648,9 @@ impl Advisories for GrypeDatabase {
 
     fn versions(&self, kind: &str) -> Versions {
         match kind {
+            "bitnami" => Versions::like_semantic(),
             "gem" => Versions::ruby_on_platform(),
+            "go-module" => Versions::go(),
             "java-archive" | "jenkins-plugin" => Versions::any(),
             "python" => Versions::python(),
             _ => Versions::numbered(),

@@ -259,8 +259,11 @@ impl Inventory {
 pub struct Database {
     /// The version of its form, as it says.
     pub schema: u64,
-    /// When it was built.
+    /// When it was built, the oldest part of it where they have dates of their own.
     pub built: Option<DateTime<Utc>>,
+    /// When the newest part was built, where they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<DateTime<Utc>>,
 }
 
 impl std::fmt::Display for NoJavaDatabase {

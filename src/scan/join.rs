@@ -7,13 +7,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::findings::{Finding, FindingKind, Findings, Origin};
+use super::findings::{Finding, FindingKind, Findings, LISTS, Origin};
 use super::inventory::Package;
-use super::traces::is_java_archive;
+use super::traces::{NPM_LIST, is_java_archive};
 use super::vex::Purl;
-
-/// How identifiers begin of which each is another vulnerability, the list that counts first. Others may be advisories about several.
-const LISTS: [&str; 2] = ["CVE-", "GHSA-"];
 
 /// Where Python's packages are described, each scanner by another file of the directory.
 const PYTHON: [&str; 2] = [".dist-info/", ".egg-info/"];
@@ -114,6 +111,9 @@ fn place(package: &Package) -> Option<&str> {
         return package.architecture.as_deref();
     }
     let path = package.path.as_deref()?.trim_start_matches('/');
+    if path.ends_with(NPM_LIST) {
+        return None;
+    }
     // Of an archive in an archive, only some say where it is in that.
     let mut ends = path.match_indices('/').map(|(end, _)| &path[..end]);
     if let Some(archive) = ends.find(|path| is_java_archive(path)) {
@@ -149,7 +149,7 @@ fn by_id(all: Vec<Seen<'_>>) -> Vec<Vec<Seen<'_>>> {
     let mut parts = Parts((0..all.len()).collect());
     let mut first = HashMap::new();
     for (number, seen) in all.iter().enumerate() {
-        for id in ids(seen.finding) {
+        for id in seen.finding.ids() {
             let other = *first.entry(in_capitals(id)).or_insert(number);
             parts.unite(number, other);
         }
@@ -192,13 +192,9 @@ fn apart(connected: Vec<Seen<'_>>) -> Vec<Vec<Seen<'_>>> {
     parts.into_values().collect()
 }
 
-fn ids(finding: &Finding) -> impl Iterator<Item = &String> {
-    [&finding.id].into_iter().chain(&finding.aliases)
-}
-
 /// The names that a finding has in a list.
 fn named<'a>(list: &'static str, finding: &'a Finding) -> impl Iterator<Item = Cow<'a, str>> {
-    let ids = ids(finding).map(|id| in_capitals(id));
+    let ids = finding.ids().map(|id| in_capitals(id));
     ids.filter(move |id| id.starts_with(list))
 }
 
@@ -236,7 +232,7 @@ fn one(seen: &[Seen<'_>], scans: &[Findings]) -> Finding {
         if other.origin == Origin::Local {
             finding.origin = Origin::Local;
         }
-        let ids = ids(other).filter(|id| **id != finding.id);
+        let ids = other.ids().filter(|id| **id != finding.id);
         finding.aliases.extend(ids.cloned());
         finding.severity = finding.severity.max(other.severity);
         for (text, other) in [
@@ -278,6 +274,7 @@ mod tests {
             database: Database {
                 schema: 1,
                 built: Some(DateTime::UNIX_EPOCH),
+                newest: None,
             },
             java_database: None,
             image: Image {
@@ -334,7 +331,7 @@ mod tests {
     fn joined(scans: &[Findings]) -> Vec<String> {
         let joined = join(scans).into_iter().map(|joined| joined.finding);
         let line = |finding: Finding| {
-            let ids: Vec<&str> = ids(&finding).map(String::as_str).collect();
+            let ids: Vec<&str> = finding.ids().map(String::as_str).collect();
             let names: Vec<&str> = finding.found_by.iter().map(String::as_str).collect();
             format!("{}: {}", ids.join(" "), names.join(" "))
         };

@@ -16,6 +16,7 @@ mod join;
 mod memory;
 mod osv;
 mod osv_scanner;
+mod osv_schema;
 mod packages;
 pub mod policy;
 mod preset;

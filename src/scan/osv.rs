@@ -15,6 +15,8 @@ use crate::oci::strict;
 use crate::oci::time::Time;
 use crate::text::named;
 
+use super::osv_schema::Readable;
+
 /// The most bytes of a record.
 const MAX_RECORD: u64 = 64 << 20;
 /// How the name of a record ends.
@@ -57,6 +59,16 @@ pub enum OsvError {
     /// There is nothing in it.
     #[error("{path} has no record", path = .0.display())]
     Empty(PathBuf),
+    /// It is where osv-scanner looks for another one.
+    #[error(
+        "the records of {path} are of {found}, and its directory must be called so, such as PyPI/all.zip", path = .path.display()
+    )]
+    Directory {
+        /// The file.
+        path: PathBuf,
+        /// What its records are about.
+        found: String,
+    },
     /// Nothing says which part of a database it is.
     #[error(
         "nothing says which ecosystem {path} is of: its records have {found} in common; put it into a directory that is called as the ecosystem, such as PyPI/all.zip", path = .path.display()
@@ -85,9 +97,22 @@ pub(super) struct Records {
     /// What all of them are about, without a release.
     common: BTreeSet<String>,
     /// All that any of them is about, with its release, such as `Debian:12`, unless it was withdrawn.
-    pub(super) ecosystems: BTreeSet<String>,
+    ecosystems: BTreeSet<String>,
     /// When the newest of them was changed, if there are any: the file has no other date.
     pub(super) newest: Option<DateTime<Utc>>,
+    /// Those that osv-scanner drops, if there are any.
+    pub(super) dropped: Option<Dropped>,
+}
+
+/// Records that osv-scanner drops without a word.
+#[derive(Clone, Debug)]
+pub(super) struct Dropped {
+    /// The first of them.
+    pub(super) record: String,
+    /// Why.
+    pub(super) why: String,
+    /// How many more there are.
+    pub(super) more: u64,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +153,7 @@ impl Records {
         };
         let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(zip)?;
         let mut newest = None;
+        let mut dropped: Option<Dropped> = None;
         let mut all = BTreeSet::new();
         let mut common: Option<BTreeSet<String>> = None;
         for index in 0..archive.len() {
@@ -136,9 +162,20 @@ impl Records {
                 continue;
             }
             let name = part.name().map_err(zip)?.into_owned();
-            let record = read_record(&mut part, &name, path)?;
+            let (record, fault) = read_record(&mut part, &name, path)?;
             newest = newest.max(Some(record.modified.utc()));
-            if record.withdrawn.is_none() {
+            if let Some(fault) = fault {
+                match &mut dropped {
+                    Some(dropped) => dropped.more += 1,
+                    None => {
+                        dropped = Some(Dropped {
+                            record: name,
+                            why: fault.to_string(),
+                            more: 0,
+                        });
+                    }
+                }
+            } else if record.withdrawn.is_none() {
                 all.extend(record.ecosystems().map(str::to_owned));
             }
             let ecosystems: BTreeSet<_> = record.ecosystems().map(without_release).collect();
@@ -155,7 +192,24 @@ impl Records {
             common: common.unwrap_or_default(),
             ecosystems: all,
             newest,
+            dropped,
         })
+    }
+
+    /// All that its records are about of the ecosystem by which its directory is called, with releases: osv-scanner reads no
+    /// more of it. It is an error if they are of another one.
+    pub(super) fn of_directory(self, path: &Path) -> Result<BTreeSet<String>, OsvError> {
+        let directory = directory_name(path);
+        if !self.common.is_empty() && !self.common.contains(directory) {
+            return Err(OsvError::Directory {
+                path: path.to_owned(),
+                found: quoted_names(&self.common),
+            });
+        }
+        let all = self.ecosystems.into_iter();
+        Ok(all
+            .filter(|name| without_release(name) == directory)
+            .collect())
     }
 
     /// The ecosystem that the file at `path` is of. Where the records leave several, its directory tells, as OSV
@@ -199,7 +253,12 @@ pub(super) fn without_release(ecosystem: &str) -> &str {
     ecosystem.split(':').next().unwrap_or_default()
 }
 
-fn read_record(part: &mut impl io::Read, name: &str, path: &Path) -> Result<Record, OsvError> {
+/// Reads a record; returns it with why osv-scanner drops it, if it does.
+fn read_record(
+    part: &mut impl io::Read,
+    name: &str,
+    path: &Path,
+) -> Result<(Record, Option<serde_json::Error>), OsvError> {
     let unreadable = |source| OsvError::Unreadable {
         path: path.to_owned(),
         name: name.to_owned(),
@@ -214,9 +273,10 @@ fn read_record(part: &mut impl io::Read, name: &str, path: &Path) -> Result<Reco
     if read.map_err(unreadable)? as u64 > MAX_RECORD {
         return Err(unreadable(io::Error::other("it has more than 64 MiB")));
     }
-    strict::read(&bytes).map_err(|source| OsvError::Record {
+    let record = strict::read(&bytes).map_err(|source| OsvError::Record {
         path: path.to_owned(),
         name: name.to_owned(),
         source,
-    })
+    })?;
+    Ok((record, strict::read::<Readable>(&bytes).err()))
 }

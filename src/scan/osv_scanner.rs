@@ -9,7 +9,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -18,10 +17,11 @@ use crate::oci::strict;
 
 use super::findings::{FindingKind, Severity};
 use super::inventory::{Database, Package, Scanner, System, known};
-use super::osv::{Records, directory_name, without_release};
+use super::osv::{Dropped, Records, directory_name, without_release};
 use super::preset::{Advisories, AnswerError, AtOnce, Call, Match, PackageList, title};
 use super::stage::link;
 use super::traces::is_java_archive;
+use super::trouble::Trouble;
 
 /// How it is called.
 pub(super) const NAME: &str = "osv-scanner";
@@ -93,8 +93,6 @@ const PLAIN: AsciiSet = NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b':')
     .remove(b'/');
-/// Where npm lists what it installed in a directory, which is all that is read of that.
-const NPM_LIST: &str = "node_modules/.package-lock.json";
 
 /// osv-scanner.
 pub(super) struct OsvScanner;
@@ -180,9 +178,11 @@ impl AtOnce for OsvScanner {
         let wanted: BTreeSet<&str> = list.packages.values().map(|of| &*of.kind).collect();
         let mut database = OsvDatabase {
             ecosystems: BTreeSet::new(),
+            dropped: None,
             database: Database {
                 schema: SCHEMA,
                 built: None,
+                newest: None,
             },
         };
         // One that nothing depends on may be of any age.
@@ -341,8 +341,6 @@ impl PackageInfo {
             architecture: None,
             path: if of_system {
                 None
-            } else if let Some(directory) = path.strip_suffix(NPM_LIST) {
-                Some(format!("{directory}node_modules/{name}/package.json"))
             } else {
                 known(path.to_owned())
             },
@@ -453,21 +451,27 @@ fn severity(groups: &[Group], id: &str) -> Severity {
 /// What the records that matter are about.
 struct OsvDatabase {
     ecosystems: BTreeSet<String>,
+    dropped: Option<Dropped>,
     database: Database,
 }
 
 impl OsvDatabase {
     fn add(&mut self, file: &Path) -> Result<(), AnswerError> {
-        let records = Records::read(file);
-        let records = records.map_err(|error| AnswerError::Database(io::Error::other(error)))?;
-        let earlier = |newest: DateTime<Utc>| match self.database.built {
-            Some(built) => built.min(newest),
-            None => newest,
-        };
-        if let Some(newest) = records.newest {
-            self.database.built = Some(earlier(newest));
+        let unreadable = |error| AnswerError::Database(io::Error::other(error));
+        let records = Records::read(file).map_err(unreadable)?;
+        if let Some(built) = records.newest {
+            let Database {
+                built: oldest,
+                newest,
+                ..
+            } = &mut self.database;
+            *oldest = Some(oldest.map_or(built, |oldest| oldest.min(built)));
+            *newest = Some(newest.map_or(built, |newest| newest.max(built)));
         }
-        self.ecosystems.extend(records.ecosystems);
+        let dropped = records.dropped.clone();
+        self.dropped = self.dropped.take().or(dropped);
+        let ecosystems = records.of_directory(file).map_err(unreadable)?;
+        self.ecosystems.extend(ecosystems);
         Ok(())
     }
 }
@@ -483,6 +487,15 @@ impl Advisories for OsvDatabase {
 
     fn has_any(&self) -> bool {
         !self.ecosystems.is_empty()
+    }
+
+    fn dropped(&self) -> Option<Trouble> {
+        let Dropped { record, why, more } = self.dropped.clone()?;
+        Some(Trouble::AdvisoriesDropped {
+            advisory: record,
+            why,
+            more,
+        })
     }
 
     fn covers_system(&self, system: &System, said: Option<&System>) -> bool {
@@ -536,9 +549,11 @@ mod tests {
     fn a_release_without_a_number_is_no_other() {
         let database = OsvDatabase {
             ecosystems: BTreeSet::from(["Rocky Linux:9".to_owned()]),
+            dropped: None,
             database: Database {
                 schema: SCHEMA,
                 built: None,
+                newest: None,
             },
         };
         let system = |family: &str, release: &str| System {

@@ -16,6 +16,7 @@ use super::inventory::{Database, JavaArchives, Package, Scanner, System, known};
 use super::osv_scanner::OsvScanner;
 use super::stage::link;
 use super::trivy::Trivy;
+use super::trouble::Trouble;
 use super::versions::Versions;
 
 /// How many characters of a description stand for it.
@@ -166,6 +167,11 @@ pub trait Advisories {
 
     /// Whether there is any advisory.
     fn has_any(&self) -> bool;
+
+    /// Why the scanner drops some of the advisories, if it does.
+    fn dropped(&self) -> Option<Trouble> {
+        None
+    }
 
     /// Whether there are advisories of a system, in its very release. What its `os-release` said, counts where the scanner names
     /// none.

@@ -63,6 +63,9 @@ const MIN_PROGRAM: u64 = 200_000;
 /// Behind the name of a database of SQLite, the name of what it has not yet taken over.
 const LOG: &str = "-wal";
 
+/// Where npm lists what it installed in a directory, and below.
+pub(super) const NPM_LIST: &str = "node_modules/.package-lock.json";
+
 /// Where an image says of which system it is (os-release(5)).
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 /// Where Alpine says from where its packages come (apk-repositories(5)).
@@ -347,6 +350,16 @@ impl<'a> Seen<'a> {
             .any(|name| at(&self.with_modules, name).next().is_some())
     }
 
+    /// What was seen in the lists that npm has of a path.
+    fn listed(&self, path: &str) -> impl Iterator<Item = &'a Package> {
+        let directories = path.match_indices("node_modules/");
+        let lists = directories.filter_map(|(place, _)| {
+            let list = format!("{}{NPM_LIST}", &path[..place]);
+            self.packages.get(&*list)
+        });
+        lists.flatten().copied()
+    }
+
     /// Whether what a file says that it is was seen there, by any of its names: a scanner that passes over it may have seen
     /// what a layer below had there.
     fn knows(&self, names: &[String], said: &Said) -> bool {
@@ -354,7 +367,9 @@ impl<'a> Seen<'a> {
             Said::Nothing => true,
             Said::Unreadable => self.has(names),
             Said::Package { name, version } => {
-                let mut seen = names.iter().flat_map(|name| at(&self.packages, name));
+                let mut seen = names
+                    .iter()
+                    .flat_map(|name| at(&self.packages, name).chain(self.listed(name)));
                 seen.any(|seen| {
                     normal_name(&seen.name) == normal_name(name)
                         && seen.version.as_deref().map(normal_version)
@@ -634,6 +649,8 @@ enum Form {
     Json,
     /// A program (Ruby's gemspec).
     Gemspec,
+    /// A zip file (Python's egg).
+    Egg,
     /// A list of JSON, of several (what Composer, for PHP, has installed).
     List,
 }
@@ -649,17 +666,22 @@ impl Form {
         let above = [parts.next(), parts.next()].map(Option::unwrap_or_default);
         match name {
             "installed.json" => (parent == "composer").then_some(Form::List),
-            "METADATA" => parent.ends_with(".dist-info").then_some(Form::Headers),
-            "PKG-INFO" => parent.ends_with(".egg-info").then_some(Form::Headers),
+            "METADATA" => ends_with(parent, ".dist-info").then_some(Form::Headers),
+            "PKG-INFO" => ends_with(parent, "egg-info").then_some(Form::Headers),
             "package.json" => {
                 let is_installed = above[0] == "node_modules"
                     || above[0].starts_with('@') && above[1] == "node_modules";
                 is_installed.then_some(Form::Json)
             }
             _ if name.ends_with(".egg-info") => Some(Form::Headers),
-            _ => {
-                (parent == "specifications" && name.ends_with(".gemspec")).then_some(Form::Gemspec)
+            _ if name.ends_with(".egg") => name.contains("-py").then_some(Form::Egg),
+            _ if name.ends_with(".gemspec") => {
+                let is_installed = parent == "specifications"
+                    // Those that Ruby itself brings.
+                    || parent == "default" && above[0] == "specifications";
+                is_installed.then_some(Form::Gemspec)
             }
+            _ => None,
         }
     }
 
@@ -685,7 +707,7 @@ impl Form {
                 Ok(Manifest { name, version }) => (name, version),
                 Err(_) => return Said::Unreadable,
             },
-            Form::Gemspec => return Said::Unreadable,
+            Form::Gemspec | Form::Egg => return Said::Unreadable,
             Form::List => {
                 #[derive(Deserialize)]
                 struct List {
@@ -707,6 +729,11 @@ impl Form {
             _ => Said::Nothing,
         }
     }
+}
+
+/// Whether a name ends so, in any case.
+fn ends_with(name: &str, ending: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(ending)
 }
 
 /// Reads JSON, which editors may have put a mark before.

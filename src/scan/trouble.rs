@@ -111,6 +111,15 @@ pub enum Trouble {
     },
     /// The database has no advisory at all.
     EmptyDatabase,
+    /// The scanner drops advisories of the database, which have something that it does not know.
+    AdvisoriesDropped {
+        /// One of them.
+        advisory: String,
+        /// What it has.
+        why: String,
+        /// How many more there are.
+        more: u64,
+    },
     /// The database is of another form than the scanner reads.
     DatabaseSchema {
         /// The version that it has.
@@ -307,6 +316,17 @@ impl std::fmt::Display for Trouble {
                 )
             }
             Trouble::EmptyDatabase => f.write_str("the database has no advisory"),
+            Trouble::AdvisoriesDropped {
+                advisory,
+                why,
+                more,
+            } => {
+                write!(
+                    f,
+                    "the scanner drops {advisory}{} of the database, which it cannot read: {why}",
+                    and_more(*more)
+                )
+            }
             Trouble::DatabaseSchema { found, expected } => {
                 write!(
                     f,

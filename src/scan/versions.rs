@@ -8,12 +8,14 @@ const LIKE_SEMANTIC: &str = r"^v?[0-9]+(\.[0-9]+)*(-[0-9]+[0-9A-Za-z\-~]*(\.[0-9
 const SEMANTIC: &str = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$";
 /// Python's (PEP 440, appendix B).
 const PYTHON: &str = r"(?i)^[\t\n\f\r ]*v?([0-9]+!)?[0-9]+(\.[0-9]+)*([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?([0-9]+)?)?(-[0-9]+|[-_.]?(post|rev|r)[-_.]?([0-9]+)?)?([-_.]?dev[-_.]?([0-9]+)?)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?[\t\n\f\r ]*$";
+/// Those of Go, of its modules and of its own, as grype reads them: what comes before a release may follow two or three numbers
+/// at once.
+const GO: &str = r"^(go)?v?([0-9]+\.[0-9]+(\.[0-9]+)?[A-Za-z][0-9A-Za-z\-~]*(\.[0-9A-Za-z\-~]+)*|[0-9]+(\.[0-9]+)*(-[0-9A-Za-z\-~]+(\.[0-9A-Za-z\-~]+)*)?)(\+[0-9A-Za-z\-~]+([.+][0-9A-Za-z\-~]+)*)?$";
 /// Ruby's (`Gem::Version`).
 const RUBY: &str =
     r"^[\t\n\f\r ]*([0-9]+(\.[0-9a-zA-Z]+)*(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)?[\t\n\f\r ]*$";
-/// The same, with the platform of the machine that a gem is for, such as `x86_64-linux`.
-const RUBY_ON_PLATFORM: &str =
-    r"^[\t\n\f\r ]*[0-9]+(\.[0-9a-zA-Z]+)*(-[0-9A-Za-z_.-]+)?[\t\n\f\r ]*$";
+/// The same, with the platform of the machine that a gem is for, such as `x86_64-linux`, of those that grype knows.
+const RUBY_ON_PLATFORM: &str = r"^[\t\n\f\r ]*[0-9][0-9A-Za-z]*([.-][0-9A-Za-z]+)*(-(x86|universal|arm|aarch64|java|dalvik|x64|powerpc|sparc|mswin).*)?[\t\n\f\r ]*$";
 /// What begins with a number. grype compares versions of no form of its own part by part, and anything else is then below all
 /// that do.
 const NUMBERED: &str = r"^([vV]|go)?[0-9]";
@@ -21,7 +23,7 @@ const NUMBERED: &str = r"^([vV]|go)?[0-9]";
 /// Versions that are compared; none of them is empty.
 pub struct Versions {
     pattern: Option<Regex>,
-    /// The part whose numbers must be of 64 bits.
+    /// The part whose numbers must be of 64 bits, one of them the sign's.
     numbers: fn(&str) -> &str,
 }
 
@@ -42,6 +44,11 @@ impl Versions {
     /// Those that are much like them.
     pub(super) fn like_semantic() -> Self {
         Self::new(LIKE_SEMANTIC, release)
+    }
+
+    /// Go's.
+    pub(super) fn go() -> Self {
+        Self::new(GO, release)
     }
 
     /// Python's.
@@ -79,7 +86,7 @@ impl Versions {
         let version = version.filter(|version| !is_none(version));
         version.is_some_and(|version| {
             let mut numbers = (self.numbers)(version).split(|c: char| !c.is_ascii_digit());
-            let is_small = |number: &str| number.is_empty() || number.parse::<u64>().is_ok();
+            let is_small = |number: &str| number.is_empty() || number.parse::<i64>().is_ok();
             let pattern = self.pattern.as_ref();
             pattern.is_none_or(|pattern| pattern.is_match(version)) && numbers.all(is_small)
         })
@@ -93,7 +100,8 @@ pub(super) fn is_none(version: &str) -> bool {
 
 /// What is before the name of what comes before the release.
 fn release(version: &str) -> &str {
-    let end = version.trim_start_matches('v');
+    let end = version.strip_prefix("go").unwrap_or(version);
+    let end = end.trim_start_matches('v');
     let end = end.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
     &version[..version.len() - end.len()]
 }
@@ -115,7 +123,7 @@ mod tests {
                     "1.0.0.1",
                     "01.0.0",
                     "*",
-                    "1.0.18446744073709551616",
+                    "1.0.9223372036854775808",
                 ][..],
             ),
             (
@@ -146,7 +154,50 @@ mod tests {
             (
                 Versions::ruby_on_platform(),
                 &["1.0", "1.16.2-x86_64-linux-gnu"],
-                &["latest", "v1.0", "1.0.0_beta", ""],
+                &[
+                    "latest",
+                    "v1.0",
+                    "1.0.0_beta",
+                    "",
+                    "1.2.3-foo_bar",
+                    "1.0.0-a..b",
+                    "1.0-",
+                    "1.0--a",
+                ],
+            ),
+            (
+                Versions::go(),
+                &[
+                    "v1.2.3",
+                    "1.22",
+                    "1",
+                    "go1.22rc1",
+                    "go1.22-abc",
+                    "9.6.0b1.2",
+                    "v1.2.3+incompatible+dirty",
+                    "1.0.0+a+b",
+                    "v1.2.3-0.20260101000000-0123456789ab+dirty",
+                    "v1.22.3-2-gabcdef~dirty",
+                    "1.2.3.4.5",
+                ],
+                &[
+                    "1.2.3_x",
+                    "2023.8.1 (built x)",
+                    "1.0.0.RELEASE",
+                    "1.x",
+                    "go1.22.1 X:boringcrypto",
+                    "1.0.0 ",
+                    "V1.0.0",
+                    "1.0.0-\u{3b1}",
+                    "99999999999999999999.0.0",
+                    "go1.9223372036854775808",
+                    "1:1.0.0",
+                    "1.0.0-a..b",
+                    "1.0.0-",
+                    "1.0.0+",
+                    "1.2.3.4b1",
+                    "latest",
+                ],
             ),
             (
                 Versions::like_semantic(),

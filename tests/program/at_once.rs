@@ -171,18 +171,29 @@ fn clamav_is_not_believed_where_it_cannot_be_right() {
 
 /// Writes a file of OSV's, for an ecosystem, with a record about each of these.
 fn write_records(user: &User, directory: &str, ecosystems: &[&str], day: &str) {
+    let records = ecosystems.iter().map(|ecosystem| record(&[ecosystem], day));
+    write_zip(user, directory, &records.collect::<Vec<_>>());
+}
+
+/// A record about a package of each of these ecosystems.
+fn record(ecosystems: &[&str], day: &str) -> Value {
+    let affected = ecosystems
+        .iter()
+        .map(|ecosystem| json!({"package": {"ecosystem": ecosystem, "name": "a"}}));
+    json!({
+        "id": "X", "modified": format!("{day}T00:00:00Z"), "affected": affected.collect::<Vec<_>>(),
+    })
+}
+
+fn write_zip(user: &User, directory: &str, records: &[Value]) {
     use std::io::Write as _;
     let file = user.path(directory).join("all.zip");
     fs::create_dir_all(user.path(directory)).expect("can be made");
     let mut writer = zip::ZipWriter::new(fs::File::create(file).expect("can be made"));
-    for (number, ecosystem) in ecosystems.iter().enumerate() {
+    for (number, record) in records.iter().enumerate() {
         let name = format!("X-{number}.json");
         let options = zip::write::SimpleFileOptions::default();
         writer.start_file(name, options).expect("a record");
-        let record = json!({
-            "id": format!("X-{number}"), "modified": format!("{day}T00:00:00Z"),
-            "affected": [{"package": {"ecosystem": ecosystem, "name": "a"}}],
-        });
         let bytes = record.to_string();
         writer.write_all(bytes.as_bytes()).expect("a record");
     }
@@ -330,6 +341,136 @@ fn what_osv_scanner_says_is_read_as_what_it_knows() {
     fs::write(user.path("db/PyPI/all.zip"), "cut").expect("can be written");
     write(&report("Debian:12", &diff_id));
     scan(&user, "osv-scanner", &database).failed(&["the scanner's database cannot be read"]);
+}
+
+/// An image with a wheel and a package of npm's, and osv-scanner, which says that it saw both.
+fn with_wheel_and_module(user: &User) {
+    let path = "lib/python3/site-packages/a-1.dist-info/METADATA";
+    let module = "app/node_modules/a/node_modules/b/package.json";
+    let layer = Layer::new()
+        .file(path, "Name: a\nVersion: 1\n")
+        .file(module, "{\"name\": \"b\", \"version\": \"2\"}");
+    image(user, &[layer]);
+    let of = |path: &str, name: &str, version: &str, ecosystem: &str| {
+        json!({
+            "source": {"path": path, "type": "artifact"},
+            "packages": [{"package": {"name": name, "version": version, "ecosystem": ecosystem}}],
+        })
+    };
+    let list = "app/node_modules/.package-lock.json";
+    let report = json!({"results": [of(path, "a", "1", "PyPI"), of(list, "b", "2", "npm")]});
+    fs::write(user.path("scanner.json"), report.to_string()).expect("can be written");
+    let script = "cp \"$0.json\" \"$OCI_SCAN_REPORT\"; exit 0";
+    write_scanner(user, "osv-scanner version: 2.6.0", script);
+}
+
+/// It looks in the directory of an ecosystem alone.
+#[test]
+fn a_file_of_osv_is_about_its_directorys_ecosystem_alone() {
+    let user = new_user();
+    with_wheel_and_module(&user);
+    let day = "2026-11-10";
+    write_zip(&user, "both/PyPI", &[record(&["PyPI", "npm"], day)]);
+    write_zip(&user, "both/npm", &[record(&["npm", "PyPI"], day)]);
+    let by = |files: &[&str]| {
+        let files = files
+            .iter()
+            .map(|file| format!("--database={file}/all.zip"));
+        let files: Vec<String> = files.collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        scan(&user, "osv-scanner", &files)
+    };
+    by(&["both/PyPI"]).succeeded();
+    assert_eq!(codes(&read(&user, "f.json")), ["language-not-covered"]);
+    // What npm's list has, wherever it lies below that, was seen.
+    by(&["both/PyPI", "both/npm"]).succeeded();
+    assert_eq!(codes(&read(&user, "f.json")), [""; 0]);
+    write_records(&user, "lower/pypi", &["PyPI"], day);
+    by(&["lower/pypi"]).failed(&["lower/pypi/all.zip", "\"PyPI\"", "must be called so"]);
+}
+
+/// Whatever else a record has, osv-scanner drops it, and says nothing.
+#[test]
+fn records_that_osv_scanner_drops_are_told() {
+    let user = new_user();
+    with_wheel_and_module(&user);
+    let day = "2026-11-10";
+    write_records(&user, "db/npm", &["npm"], day);
+    let with = |key: &str, value: Value| {
+        let mut record = record(&["PyPI"], day);
+        record[key] = value;
+        let good = self::record(&["PyPI"], day);
+        write_zip(&user, "db/PyPI", &[good, record.clone(), record]);
+        let files = ["--database=db/PyPI/all.zip", "--database=db/npm/all.zip"];
+        scan(&user, "osv-scanner", &files).succeeded();
+        read(&user, "f.json")["troubles"].clone()
+    };
+    for (key, value) in [
+        (
+            "severity",
+            json!([{"type": "CVSS_V4", "score": "x", "source": "NVD"}]),
+        ),
+        (
+            "references",
+            json!([{"type": "WEB", "url": "https://example.com"}]),
+        ),
+        (
+            "credits",
+            json!([{"name": "x", "type": "FINDER", "contact": ["x"]}]),
+        ),
+        ("published", json!("2026-01-01T00:00:00.123456789Z")),
+        ("database_specific", json!({"any": [1, {"thing": null}]})),
+        ("aliases", json!(null)),
+    ] {
+        assert_eq!(with(key, value), json!([]), "{key}");
+    }
+    for (key, value) in [
+        ("new", json!(1)),
+        ("severity", json!("HIGH")),
+        ("severity", json!([{"type": "CVSS_V5"}])),
+        ("references", json!([{"type": "NEW"}])),
+        ("references", json!([{"new": "x"}])),
+        ("published", json!(5)),
+        ("aliases", json!("CVE-1")),
+        ("summary", json!(1)),
+        ("database_specific", json!([])),
+        (
+            "affected",
+            json!([{"package": {"ecosystem": "PyPI", "name": "a"}, "versions": [1]}]),
+        ),
+        (
+            "affected",
+            json!([{"package": {"ecosystem": "PyPI", "name": "a"}, "ranges": [{"events": [{"new": "1"}]}]}]),
+        ),
+    ] {
+        let told = with(key, value);
+        assert_eq!(told[0]["code"], "advisories-dropped", "{key}: {told}");
+        assert_eq!(told[0]["advisory"], "X-1.json", "{key}: {told}");
+        assert_eq!(told[0]["more"], 1, "{key}: {told}");
+    }
+}
+
+/// Adding what an old database is about makes no exception last longer.
+#[test]
+fn an_exception_runs_out_by_the_newest_file_of_osv() {
+    let user = new_user();
+    with_wheel_and_module(&user);
+    write_records(&user, "db/npm", &["npm"], "2026-03-01");
+    write_records(&user, "db/PyPI", &["PyPI"], "2026-11-10");
+    let files = ["--database=db/PyPI/all.zip", "--database=db/npm/all.zip"];
+    scan(&user, "osv-scanner", &files).succeeded();
+    let database = read(&user, "f.json")["database"].clone();
+    assert_eq!(database["built"], "2026-03-01T00:00:00Z");
+    let exceptions = "[[exception]]\nid = \"CVE-1\"\nreason = \"r\"\nuntil = 2026-06-01\n";
+    fs::write(user.path("e.toml"), exceptions).expect("can be written");
+    let arguments = "findings verdict --findings f.json --exceptions e.toml --output v.json";
+    user.run(&arguments.split(' ').collect::<Vec<_>>())
+        .succeeded();
+    let problem = read(&user, "v.json")["faults"][0]["problem"].clone();
+    assert_eq!(
+        problem,
+        "it ended on 2026-06-01, and the database is of 2026-11-10"
+    );
 }
 
 /// As its program says, where it is built of a release.

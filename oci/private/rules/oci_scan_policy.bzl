@@ -9,6 +9,7 @@ _KINDS = ["license", "malware", "misconfiguration", "secret", "vulnerability"]
 
 # What a scan may lack, as src/scan/trouble.rs names it (TroubleCode).
 _TROUBLES = [
+    "advisories-dropped",
     "database-too-old",
     "database-without-date",
     "empty-database",

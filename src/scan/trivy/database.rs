@@ -42,6 +42,7 @@ pub(super) fn read_metadata(metadata: &[u8]) -> Result<Database, AnswerError> {
     Ok(Database {
         schema: metadata.version,
         built: metadata.updated_at.and_then(Time::real),
+        newest: None,
     })
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::files::FileError;
 
 use super::findings::{Finding, FindingKind};
-use super::inventory::{Database, JavaArchives, NoJavaDatabase, System};
+use super::inventory::{JavaArchives, NoJavaDatabase, System};
 use super::preset::{Advisories, AnswerError, Call, Match, PackageList, Preset, provide};
 
 use database::{TrivyDatabase, has_archives, read_metadata};
@@ -51,16 +51,16 @@ impl Preset for Trivy {
             return Ok(JavaArchives::Nothing(NoJavaDatabase::Missing));
         };
         let metadata = std::fs::read(metadata).map_err(AnswerError::Database)?;
-        let Database { schema, built } = read_metadata(&metadata)?;
-        Ok(if schema != JAVA_DATABASE_SCHEMA {
+        let database = read_metadata(&metadata)?;
+        Ok(if database.schema != JAVA_DATABASE_SCHEMA {
             JavaArchives::Nothing(NoJavaDatabase::Schema {
-                found: schema,
+                found: database.schema,
                 expected: JAVA_DATABASE_SCHEMA,
             })
         } else if has_archives(file)
             .map_err(|error| AnswerError::Database(io::Error::other(error)))?
         {
-            JavaArchives::Database(Database { schema, built })
+            JavaArchives::Database(database)
         } else {
             JavaArchives::Nothing(NoJavaDatabase::Empty)
         })
