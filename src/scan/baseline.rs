@@ -7,7 +7,7 @@ use crate::files::FileError;
 use crate::outputs::write_output;
 use crate::text::quoted;
 
-use super::policy::{Exception, ExceptionFile, Written};
+use super::policy::{Exception, ExceptionFile, Written, excepting};
 use super::verdict::Verdict;
 
 /// A baseline, and how it differs from the one before.
@@ -35,12 +35,13 @@ impl Baseline {
     ) -> Self {
         let old = old.map_or(&[][..], |old| &old.exceptions);
         let gone = verdicts.iter().flat_map(|verdict| &verdict.gone);
-        let gone: BTreeSet<&str> = gone.map(|fault| fault.place.as_str()).collect();
-        let is_kept = |exception: &&Exception| !gone.contains(exception.place.as_str());
+        // There may be several on a line.
+        let gone: BTreeSet<_> = gone.map(|fault| (&*fault.place, &*fault.id)).collect();
+        let is_kept = |exception: &&Exception| !gone.contains(&(&*exception.place, exception.id()));
         let kept: Vec<&Exception> = old.iter().filter(is_kept).collect();
         let mut accepted = Vec::new();
         for finding in verdicts.iter().flat_map(|verdict| &verdict.failing) {
-            if !kept.iter().any(|kept| kept.is_for(finding)) {
+            if excepting(kept.iter().copied(), finding).is_none() {
                 accepted.push(Written {
                     id: finding.id.clone(),
                     package: Some(finding.package.name.clone()),

@@ -191,17 +191,33 @@ impl Policy {
     }
 }
 
+/// Of exceptions, the first of those by which a finding passes: they are for each vulnerability that it is about.
+pub(super) fn excepting<'a>(
+    exceptions: impl Iterator<Item = &'a Exception>,
+    finding: &Finding,
+) -> Option<&'a Exception> {
+    let about: Vec<_> = exceptions.filter(|one| one.is_about(finding)).collect();
+    if about.is_empty() {
+        return None;
+    }
+    let vulnerabilities = finding.vulnerabilities().into_iter().map(|names| {
+        let mut about = about.iter();
+        about.find(|one| names.iter().any(|name| name.eq_ignore_ascii_case(one.id())))
+    });
+    let all: Option<Vec<_>> = vulnerabilities.collect();
+    all?.first().map(|first| **first)
+}
+
 impl Exception {
-    /// Whether it says something about a finding.
-    pub(super) fn is_for(&self, finding: &Finding) -> bool {
+    /// Whether it says something about a finding, or about one of the vulnerabilities that it is of.
+    fn is_about(&self, finding: &Finding) -> bool {
         let Written {
             id,
             package,
             origin,
             ..
         } = &self.written;
-        let is_id = |other: &String| other.eq_ignore_ascii_case(id);
-        let is_named = is_id(&finding.id) || finding.aliases.iter().any(is_id);
+        let is_named = finding.ids().any(|other| other.eq_ignore_ascii_case(id));
         // Scanners do not agree on the case of names.
         let is_of = |name: &String| {
             let mut packages = finding.packages();
@@ -214,7 +230,7 @@ impl Exception {
 
     /// Whether it is for something that was found.
     pub(super) fn is_used<'a>(&self, mut found: impl Iterator<Item = &'a Finding>) -> bool {
-        found.any(|finding| self.is_for(finding))
+        found.any(|finding| self.is_about(finding))
     }
 
     /// Whether it counts no more by a database of a day; it does on its last day.

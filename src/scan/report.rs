@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::slice;
 
-use crate::text::{count, shown};
+use crate::text::{count, named, shown};
 
 use super::findings::{Finding, FindingKind, Origin};
 use super::inventory::{FILE, Image, Package};
@@ -115,14 +115,12 @@ fn in_line(finding: &Finding) -> String {
         FindingKind::Vulnerability => String::new(),
         kind => format!("{kind} "),
     };
-    // Who found it may call it otherwise.
-    let aliases: Vec<&str> = match finding.found_by.len() {
-        0 | 1 => Vec::new(),
-        _ => finding.aliases.iter().map(String::as_str).collect(),
-    };
-    let aliases = match aliases.as_slice() {
-        [] => String::new(),
-        aliases => format!(" ({})", aliases.join(", ")),
+    // Who found it may call it otherwise, and what is about several vulnerabilities names each.
+    let is_told = finding.found_by.len() > 1 || finding.vulnerabilities().len() > 1;
+    let aliases = if is_told && !finding.aliases.is_empty() {
+        format!(" ({})", named(&finding.aliases))
+    } else {
+        String::new()
     };
     let mut line = format!(
         "{kind}{}{aliases} {} {}{origin}",

@@ -15,7 +15,7 @@ use super::Access;
 use super::findings::{BaseContents, Finding, FindingKind, Findings, Severity};
 use super::inventory::{Database, Image, Inventory, SCHEMA, Scanner};
 use super::join::{Joined, Seen, join};
-use super::policy::{Exception, Policy};
+use super::policy::{Exception, Policy, excepting};
 use super::trouble::{DatabaseOf, Trouble};
 use super::vex::{self, Claim, VexDocument};
 
@@ -232,11 +232,9 @@ impl Verdict {
             if severity < policy.fail_on {
                 continue;
             }
-            let excepting = policy
-                .exceptions()
-                .chain(policy.baseline())
-                .find(|exception| exception.is_for(&finding) && !exception.is_over(built));
-            if let Some(exception) = excepting {
+            let exceptions = policy.exceptions().chain(policy.baseline());
+            let exceptions = exceptions.filter(|exception| !exception.is_over(built));
+            if let Some(exception) = excepting(exceptions, &finding) {
                 self.excepted.push(Excepted {
                     finding,
                     reason: exception.reason().to_owned(),
@@ -333,10 +331,11 @@ impl Verdict {
     }
 }
 
-/// The day by which exceptions run out: that of the newest database, so that none counts on because another is older. One
-/// without a date could be newer still.
+/// The day by which exceptions run out: that of the newest database, and of its newest part, so that none counts on because
+/// another is older. One without a date could be newer still.
 fn built(scans: &[Findings]) -> Option<NaiveDate> {
-    let dates: Option<Vec<_>> = scans.iter().map(|scan| scan.database.built).collect();
+    let newest = |database: &Database| database.newest.or(database.built);
+    let dates: Option<Vec<_>> = scans.iter().map(|scan| newest(&scan.database)).collect();
     Some(dates?.into_iter().max()?.date_naive())
 }
 

@@ -214,7 +214,8 @@ impl VexDocument {
     }
 }
 
-/// The statement by which a finding passes: the newest of those about it, unless that says otherwise.
+/// The statement by which a finding passes: the newest of those about it, unless that says otherwise. Of a finding of several
+/// vulnerabilities, that must be so of each.
 pub(super) fn passes<'a>(
     documents: &'a [VexDocument],
     finding: &Finding,
@@ -222,20 +223,22 @@ pub(super) fn passes<'a>(
 ) -> Option<&'a Statement> {
     let statements = documents.iter().flat_map(|document| &document.statements);
     let about = statements.filter(|statement| statement.is_for(finding, image));
-    // Of several of one time, the last.
-    let newest = about.max_by_key(|statement| statement.time)?;
-    newest.lets_pass().then_some(newest)
+    let about: Vec<&Statement> = about.collect();
+    let vulnerabilities = finding.vulnerabilities().into_iter().map(|names| {
+        let of_it = about
+            .iter()
+            .filter(|one| one.names_any(names.iter().copied()));
+        // Of several of one time, the last.
+        let newest = of_it.max_by_key(|statement| statement.time)?;
+        newest.lets_pass().then_some(*newest)
+    });
+    let all: Option<Vec<_>> = vulnerabilities.collect();
+    all?.first().copied()
 }
 
 impl Statement {
     /// Whether it is about a finding in an image.
     pub(super) fn is_for(&self, finding: &Finding, image: &Image) -> bool {
-        let Vulnerability { name, aliases } = &self.written.vulnerability;
-        let mut names = aliases.iter().flatten().chain([name]);
-        let is_named = names.any(|name| {
-            let mut ids = finding.aliases.iter().chain([&finding.id]);
-            ids.any(|id| id.eq_ignore_ascii_case(name))
-        });
         let is_package = |purl: &str| {
             let mut packages = finding.packages();
             packages.any(|package| {
@@ -258,7 +261,17 @@ impl Statement {
                 Some(parts) => products.any(is_image) && parts.iter().any(is_part),
             }
         };
-        is_named && self.written.products.iter().flatten().any(is_in)
+        self.names_any(finding.ids().map(String::as_str))
+            && self.written.products.iter().flatten().any(is_in)
+    }
+
+    /// Whether it is about a vulnerability by one of these names.
+    fn names_any<'a>(&self, mut ids: impl Iterator<Item = &'a str>) -> bool {
+        let Vulnerability { name, aliases } = &self.written.vulnerability;
+        ids.any(|id| {
+            let mut names = aliases.iter().flatten().chain([name]);
+            names.any(|name| name.eq_ignore_ascii_case(id))
+        })
     }
 
     /// The vulnerability.

@@ -161,6 +161,49 @@ fn an_exception_is_for_what_it_says_and_as_long_as_it_says() {
     assert!(passes(None, "id = \"CVE-1\""));
 }
 
+/// An advisory about two vulnerabilities, as `grype` tells of those of distributions, passes if both do.
+#[test]
+fn what_is_about_several_vulnerabilities_passes_by_all_or_by_its_own_name() {
+    let user = new_user();
+    let mut advisory = finding("ELSA-1", "critical", "openssl", "local");
+    advisory["aliases"] = json!(["CVE-1", "CVE-2"]);
+    let found = findings(Some("2026-11-10"), &[advisory]);
+    let exception = |id: &str| format!("[[exception]]\nid = \"{id}\"\nreason = \"r\"\n");
+    for (ids, passes) in [
+        (&["CVE-1"][..], false),
+        (&["cve-2"], false),
+        (&["CVE-1", "CVE-2"], true),
+        (&["elsa-1"], true),
+    ] {
+        let exceptions: String = ids.iter().map(|id| exception(id)).collect();
+        let ran = judge(&user, &found, &exceptions, &[]);
+        assert_eq!(ran.success, passes, "{ids:?}: {}", ran.stdout);
+        assert!(
+            ran.stdout
+                .contains("ELSA-1 (CVE-1, CVE-2) critical openssl"),
+            "{}",
+            ran.stdout
+        );
+        assert!(!ran.stdout.contains("exception: "), "{}", ran.stdout);
+    }
+    let product = json!({"@id": "pkg:deb/debian/openssl"});
+    let time = "2026-11-10T00:00:00Z";
+    for (ids, passes) in [
+        (&["CVE-1"][..], false),
+        (&["CVE-1", "CVE-2"], true),
+        (&["ELSA-1"], true),
+    ] {
+        let statements = ids.iter().map(|id| statement(id, "fixed", &product, time));
+        let document = json!({
+            "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.com/x", "author": "x", "timestamp": time,
+            "version": 1, "statements": statements.collect::<Vec<_>>(),
+        });
+        fs::write(user.path("x.json"), document.to_string()).expect("can be written");
+        let ran = judge(&user, &found, "", &["--exceptions", "x.json"]);
+        assert_eq!(ran.success, passes, "{ids:?}: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
 #[test]
 fn exceptions_that_are_none_are_named_by_file_and_line() {
     let user = new_user();
@@ -516,6 +559,15 @@ fn what_is_accepted_keeps_its_end_and_can_be_read_again() {
     judge(&user, &findings(day, &[one]), "", with);
     let ran = accept(&user, &[]).succeeded();
     let line = "scan.baseline.toml: 0 new, 2 as before, 0 gone";
+    assert!(lines(&ran).contains(&line), "{}", ran.stdout);
+
+    // Of several on one line, each is its own.
+    let line = "exception = [{id = \"CVE-1\", reason = \"r\"}, {id = \"CVE-9\", reason = \"r\"}]\n";
+    fs::write(&file, line).expect("can be written");
+    let one = finding("CVE-1", "high", "a", "local");
+    judge(&user, &findings(day, &[one]), "", with);
+    let ran = accept(&user, &[]).succeeded();
+    let line = "scan.baseline.toml: 0 new, 1 as before, 1 gone";
     assert!(lines(&ran).contains(&line), "{}", ran.stdout);
 
     // What could not be read again is not written.
@@ -1501,6 +1553,19 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
             "",
         ),
         (base().file("opt/b/package.json", module), ""),
+        (
+            base().file("lib/c.DIST-INFO/METADATA", &wheel("c", "1")),
+            "lib/c.DIST-INFO/METADATA",
+        ),
+        (
+            base().file("lib/c-1.egg/EGG-INFO/PKG-INFO", &wheel("c", "1")),
+            "lib/c-1.egg/EGG-INFO/PKG-INFO",
+        ),
+        (base().file("lib/c-1-py3.8.egg", "PK"), "lib/c-1-py3.8.egg"),
+        (
+            base().file("gems/specifications/default/c-1.gemspec", "Gem"),
+            "gems/specifications/default/c-1.gemspec",
+        ),
         (
             base().file("opt/vendor/composer/installed.json", "\u{feff}[]"),
             "",
