@@ -396,6 +396,14 @@ impl ImageArgs {
             )
             .into());
         }
+        if let Some(entry) = images.disguised().next() {
+            return Err(format!(
+                "the layout lists {} as {:?}, which is no manifest: scan it where it is listed as what it is, or with platform one image alone",
+                entry.digest,
+                entry.media_type.as_str()
+            )
+            .into());
+        }
         Ok(found(image))
     }
 }
@@ -484,6 +492,21 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
     if let Some(index) = &args.index {
         let index = Manifest::parse(&read(index)?, None)
             .map_err(|error| format!("{}: {}", index.display(), in_one_line(&error)))?;
+        let is_listed = |verdict: &&Verdict| {
+            let mut entries = index.manifests();
+            // What an index within it lists is not at hand.
+            entries.any(|entry| {
+                entry.media_type.kind() == Kind::Index
+                    || entry.digest.to_string() == verdict.image.manifest
+            })
+        };
+        if let Some(verdict) = verdicts.iter().find(|verdict| !is_listed(verdict)) {
+            return Err(format!(
+                "the verdict on {} is of no image of the index",
+                verdict.image.manifest
+            )
+            .into());
+        }
         let disguised = index.disguised();
         for Descriptor {
             digest, media_type, ..

@@ -147,7 +147,8 @@ fn check_scanned(args: &PushArgs, verdicts: &[Verdict]) -> Result<()> {
         let index = sources.path(&root.digest);
         let index = index.ok_or_else(|| format!("the index {} is not here", root.digest))?;
         let index = Manifest::parse(&read(index)?, Some(&root.media_type))?;
-        index.manifests().cloned().collect()
+        let images = index.manifests().chain(index.disguised());
+        images.cloned().collect()
     } else {
         vec![root]
     };

@@ -132,6 +132,8 @@ pub struct LayoutImages {
     pub held: Vec<FoundImage>,
     /// What its indexes list beside.
     absent: Vec<Descriptor>,
+    /// What they list that is no manifest by its media type, and that some run all the same.
+    disguised: Vec<Descriptor>,
 }
 
 impl LayoutImages {
@@ -145,6 +147,7 @@ impl LayoutImages {
         check_marker(layout)?;
         let mut walk = Walk::default();
         let mut listed = Listed::default();
+        let mut disguised: Vec<Descriptor> = index.disguised().cloned().collect();
         let roots = index.manifests.into_iter();
         for entry in roots.filter(|entry| entry.is_manifest() && !is_list(entry)) {
             listed.add_roots([&entry]);
@@ -164,6 +167,7 @@ impl LayoutImages {
             })?;
             if let Manifest::Index(index) = &manifest {
                 listed.add_index(&descriptor.digest, index);
+                disguised.extend(index.disguised().cloned());
             }
             for entry in manifest.manifests() {
                 if layout.join(entry.digest.blob_path()).exists() {
@@ -204,7 +208,11 @@ impl LayoutImages {
         }
         match artifact {
             Some(artifact) if held.is_empty() => Err(artifact),
-            _ => Ok(LayoutImages { held, absent }),
+            _ => Ok(LayoutImages {
+                held,
+                absent,
+                disguised,
+            }),
         }
     }
 
@@ -236,6 +244,11 @@ impl LayoutImages {
             },
             Some(wanted) => ImageNotFound::Ambiguous { count, wanted },
         })
+    }
+
+    /// What indexes list that is no manifest by its media type, and that some run all the same.
+    pub fn disguised(&self) -> impl Iterator<Item = &Descriptor> {
+        self.disguised.iter()
     }
 
     /// The images that an index lists, and that the layout does not hold.

@@ -674,7 +674,7 @@ impl Form {
                 is_installed.then_some(Form::Json)
             }
             _ if name.ends_with(".egg-info") => Some(Form::Headers),
-            _ if name.ends_with(".egg") => name.contains("-py").then_some(Form::Egg),
+            _ if ends_with(name, ".egg") => name.contains("-py").then_some(Form::Egg),
             _ if name.ends_with(".gemspec") => {
                 let is_installed = parent == "specifications"
                     // Those that Ruby itself brings.
@@ -767,9 +767,12 @@ pub(super) fn is_java_archive(path: &str) -> bool {
 
 /// The branch of Alpine in a line of its repositories, which may begin with a tag.
 fn branch(line: &str) -> Option<&str> {
-    let line = line.trim();
-    let mut parts = line.trim_end_matches('/').rsplit('/').skip(1);
-    let branch = parts.next().filter(|_| !line.starts_with('#'))?;
+    let mut words = line.split_whitespace();
+    let url = words.find(|word| word.starts_with('#') || word.contains('/'));
+    let url = url.filter(|word| !word.starts_with('#'))?;
+    // What a branch has is behind it, or in words of its own.
+    let behind = usize::from(words.next().is_none());
+    let branch = url.trim_end_matches('/').rsplit('/').nth(behind)?;
     let number = branch.strip_prefix('v').unwrap_or_default();
     (branch == "edge" || number.starts_with(|first: char| first.is_ascii_digit())).then_some(branch)
 }

@@ -110,9 +110,21 @@ fn release(version: &str) -> &str {
 mod tests {
     use super::*;
 
+    fn check<const N: usize>(cases: [(Versions, &[&str], &[&str]); N]) {
+        for (versions, compared, not) in cases {
+            for version in compared {
+                assert!(versions.has(Some(version)), "{version}");
+            }
+            for version in not {
+                assert!(!versions.has(Some(version)), "{version}");
+            }
+            assert!(!versions.has(None));
+        }
+    }
+
     #[test]
     fn versions_are_compared_as_the_ecosystem_writes_them() {
-        for (versions, compared, not) in [
+        check([
             (
                 Versions::semantic(),
                 &["1.0.0", "1.0.0-beta.1+build.5"][..],
@@ -166,40 +178,6 @@ mod tests {
                 ],
             ),
             (
-                Versions::go(),
-                &[
-                    "v1.2.3",
-                    "1.22",
-                    "1",
-                    "go1.22rc1",
-                    "go1.22-abc",
-                    "9.6.0b1.2",
-                    "v1.2.3+incompatible+dirty",
-                    "1.0.0+a+b",
-                    "v1.2.3-0.20260101000000-0123456789ab+dirty",
-                    "v1.22.3-2-gabcdef~dirty",
-                    "1.2.3.4.5",
-                ],
-                &[
-                    "1.2.3_x",
-                    "2023.8.1 (built x)",
-                    "1.0.0.RELEASE",
-                    "1.x",
-                    "go1.22.1 X:boringcrypto",
-                    "1.0.0 ",
-                    "V1.0.0",
-                    "1.0.0-\u{3b1}",
-                    "99999999999999999999.0.0",
-                    "go1.9223372036854775808",
-                    "1:1.0.0",
-                    "1.0.0-a..b",
-                    "1.0.0-",
-                    "1.0.0+",
-                    "1.2.3.4b1",
-                    "latest",
-                ],
-            ),
-            (
                 Versions::like_semantic(),
                 &[
                     "v1.2.3",
@@ -215,14 +193,45 @@ mod tests {
                 &["latest", "dev-main", "*", "UNKNOWN"],
             ),
             (Versions::any(), &["latest", "1.0.Final"], &["UNKNOWN"]),
-        ] {
-            for version in compared {
-                assert!(versions.has(Some(version)), "{version}");
-            }
-            for version in not {
-                assert!(!versions.has(Some(version)), "{version}");
-            }
-            assert!(!versions.has(None));
-        }
+        ]);
+    }
+
+    /// As `grype` reads them.
+    #[test]
+    fn versions_of_go_are_compared() {
+        check([(
+            Versions::go(),
+            &[
+                "v1.2.3",
+                "1.22",
+                "1",
+                "go1.22rc1",
+                "go1.22-abc",
+                "9.6.0b1.2",
+                "v1.2.3+incompatible+dirty",
+                "1.0.0+a+b",
+                "v1.2.3-0.20260101000000-0123456789ab+dirty",
+                "v1.22.3-2-gabcdef~dirty",
+                "1.2.3.4.5",
+            ],
+            &[
+                "1.2.3_x",
+                "2023.8.1 (built x)",
+                "1.0.0.RELEASE",
+                "1.x",
+                "go1.22.1 X:boringcrypto",
+                "1.0.0 ",
+                "V1.0.0",
+                "1.0.0-\u{3b1}",
+                "99999999999999999999.0.0",
+                "go1.9223372036854775808",
+                "1:1.0.0",
+                "1.0.0-a..b",
+                "1.0.0-",
+                "1.0.0+",
+                "1.2.3.4b1",
+                "latest",
+            ],
+        )]);
     }
 }

@@ -813,6 +813,10 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
         assert!(lines(&ran).contains(&line), "{}", ran.stdout);
     }
     assert!(!ran.stdout.contains("unknown"), "{}", ran.stdout);
+    // A verdict on another image says nothing of these.
+    let other = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry("1", "linux", "amd64")]});
+    fs::write(user.path("index.json"), other.to_string()).expect("can be written");
+    show(&["--pulled"]).failed(&["the verdict on sha256:0 is of no image of the index"]);
     fs::write(user.path("index.json"), "no index").expect("can be written");
     show(&[]).failed(&["index.json: it is not valid JSON of a manifest"]);
     let line = "which is listed as \"application/json\" and no manifest";
@@ -920,7 +924,7 @@ fn of_a_layout_of_several_images_each_is_listed_for_itself() {
     let user = new_user();
     let [amd64, arm64] =
         ["amd64", "arm64"].map(|name| add_image(&user, "l", name, &[Layer::new().file("a", name)]));
-    write_index(&user.path("l"), &[amd64, arm64.clone()]);
+    write_index(&user.path("l"), &[amd64.clone(), arm64.clone()]);
     list(&user, "l", &[]).failed(&[
         "the layout has 2 images, for linux/amd64, linux/arm64: name a platform to choose one of them",
     ]);
@@ -937,6 +941,21 @@ fn of_a_layout_of_several_images_each_is_listed_for_itself() {
         assert_eq!(image["manifest"], arm64["digest"]);
         assert_eq!(image["platform"], "linux/arm64");
     }
+    // So is one that is listed as something else, which some run by its digest.
+    let disguised =
+        json!({"mediaType": "application/json", "digest": arm64["digest"], "size": arm64["size"]});
+    let index = json!({"schemaVersion": 2, "manifests": [amd64, disguised]});
+    let nested = add_blob(&user.path("l"), INDEX, index.to_string().as_bytes());
+    for entries in [&[amd64.clone(), disguised][..], &[nested]] {
+        write_index(&user.path("l"), entries);
+        list(&user, "l", &[]).failed(&[
+            "the layout lists",
+            text(&arm64["digest"]),
+            "as \"application/json\", which is no manifest",
+        ]);
+        list(&user, "l", &["--platform=linux/amd64"]).succeeded();
+    }
+    write_index(&user.path("l"), &[amd64, arm64.clone()]);
     // One that nobody scans is named.
     list(
         &user,
@@ -1554,19 +1573,6 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         ),
         (base().file("opt/b/package.json", module), ""),
         (
-            base().file("lib/c.DIST-INFO/METADATA", &wheel("c", "1")),
-            "lib/c.DIST-INFO/METADATA",
-        ),
-        (
-            base().file("lib/c-1.egg/EGG-INFO/PKG-INFO", &wheel("c", "1")),
-            "lib/c-1.egg/EGG-INFO/PKG-INFO",
-        ),
-        (base().file("lib/c-1-py3.8.egg", "PK"), "lib/c-1-py3.8.egg"),
-        (
-            base().file("gems/specifications/default/c-1.gemspec", "Gem"),
-            "gems/specifications/default/c-1.gemspec",
-        ),
-        (
             base().file("opt/vendor/composer/installed.json", "\u{feff}[]"),
             "",
         ),
@@ -1620,6 +1626,27 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
     }
 }
 
+/// As languages and their tools lay them out beside the usual way.
+#[test]
+fn unusual_places_of_packages_are_known() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "a", "version": "1", "type": "deb", "purl": "pkg:deb/x/a@1", "locations": [],
+    }]);
+    let wheel = "Name: c\nVersion: 1\n";
+    for (path, content) in [
+        ("lib/c.DIST-INFO/METADATA", wheel),
+        ("lib/c-1.egg/EGG-INFO/PKG-INFO", wheel),
+        ("lib/c-1-py3.8.egg", "PK"),
+        ("gems/specifications/default/c-1.gemspec", "Gem"),
+    ] {
+        let found = troubles_of(&user, Layer::new().file(path, content), &seen);
+        let unseen = json!({"code": "language-packages-unseen", "path": path, "more": 0});
+        assert_eq!(found, json!([unseen]));
+    }
+}
+
 #[test]
 fn packages_of_another_branch_of_alpine_are_told() {
     let user = new_user();
@@ -1647,6 +1674,16 @@ fn packages_of_another_branch_of_alpine_are_told() {
         ),
         ("3.22_alpha20250108", format!("{site}/edge/main\n"), ""),
         ("3.20.1", format!("{site}/edge/main/\n"), "edge"),
+        (
+            "3.20.1",
+            format!("v3 {site}/v3.21 main community\n"),
+            "v3.21",
+        ),
+        (
+            "3.20.1",
+            format!("# v3 {site}/v3.21 main\nv3 {site}/v3.20 main\n"),
+            "",
+        ),
         (
             "3.20.1",
             "/srv/edge/main\n/srv/v3.19/main\n".to_owned(),
