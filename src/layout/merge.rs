@@ -314,7 +314,8 @@ impl Sources {
                     }
                 })?;
             blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
-            holds_any |= manifest.as_image().is_some();
+            let image = manifest.as_image();
+            holds_any |= image.is_some_and(|image| image.other_layer().is_none());
             let lacks = self.enter(&manifest, wanted, blobs, &mut walk)?;
             lacking = lacking.or(lacks);
         }

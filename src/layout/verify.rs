@@ -126,7 +126,7 @@ struct Verifier<'a> {
     walk: Walk<Rc<str>>,
     /// What may be left out.
     lacking: Vec<Lacking>,
-    /// The manifests that are there with all that they need, and their layers.
+    /// The images that are there with all that they need, and their layers.
     held: HashSet<Digest>,
     /// The blobs whose content was compared with their digest, or has a fault already.
     judged: HashSet<Digest>,
@@ -143,8 +143,8 @@ struct Lacking {
     digest: Digest,
     /// What needs it.
     needed_by: String,
-    /// The index that lists the image.
-    index: Rc<str>,
+    /// The index that lists the image, and the image.
+    listed: [Rc<str>; 2],
     /// The image's layers that are there.
     layers: Rc<[Digest]>,
 }
@@ -166,12 +166,15 @@ impl Verifier<'_> {
         fs::symlink_metadata(self.root.join(blob.digest.blob_path())).is_ok()
     }
 
-    /// An image was left out where nothing of its own is there, and another one is below the same index.
+    /// An image was left out where nothing of its own is there, and another one is below each index that leads to it.
     fn check_lacking(&mut self, listed: &Listed) {
         let without_any = listed.without_any(&self.held).into_iter();
         let without_any: HashSet<String> = without_any.map(Digest::to_string).collect();
         for lacking in std::mem::take(&mut self.lacking) {
-            let is_left_out = !without_any.contains(&*lacking.index)
+            let is_left_out = lacking
+                .listed
+                .iter()
+                .all(|name| !without_any.contains(&**name))
                 && lacking.layers.iter().all(|layer| self.held.contains(layer));
             if !is_left_out {
                 self.missing(&lacking.needed_by, &lacking.digest, FaultKind::Wrong);
@@ -262,8 +265,13 @@ impl Verifier<'_> {
             Ok((index, oddities)) => {
                 self.note(INDEX_FILE, &oddities);
                 self.listed.add_roots(&index.manifests);
-                for list in index.manifests.iter().filter(|entry| is_list(entry)) {
-                    self.listed.add_referrers(&list.digest);
+                let (lists, others): (Vec<_>, Vec<_>) =
+                    index.manifests.iter().partition(|entry| is_list(entry));
+                // What has another name, too, may be asked for an image.
+                for list in lists {
+                    if others.iter().all(|other| other.digest != list.digest) {
+                        self.listed.add_referrers(&list.digest);
+                    }
                 }
                 self.check_index(INDEX_FILE, &index, false);
             }
@@ -318,7 +326,7 @@ impl Verifier<'_> {
                 self.lacking.push(Lacking {
                     digest: entry.digest.clone(),
                     needed_by: subject.to_owned(),
-                    index: parent.clone(),
+                    listed: [parent.clone(), entry.digest.to_string().into()],
                     layers: Rc::default(),
                 });
             }
@@ -413,11 +421,16 @@ impl Verifier<'_> {
                 match manifest {
                     Manifest::Index(index) => {
                         self.listed.add_index(&descriptor.digest, &index);
-                        self.check_index(&subject, &index, true);
+                        // Of what refers to an image, nothing is left out.
+                        let may_be_sparse = !self.listed.has_referrers(&descriptor.digest);
+                        self.check_index(&subject, &index, may_be_sparse);
                     }
                     Manifest::Image(image) => {
-                        self.check_blobs(parent, descriptor, &image);
-                        self.check_image(&subject, descriptor, &image);
+                        let is_whole = self.check_blobs(parent, descriptor, &image);
+                        if self.check_image(&subject, descriptor, &image) && is_whole {
+                            let layers = image.layers.iter().map(|layer| layer.digest.clone());
+                            self.held.extend(layers.chain([descriptor.digest.clone()]));
+                        }
                     }
                 }
             }
@@ -425,10 +438,11 @@ impl Verifier<'_> {
         }
     }
 
-    /// Checks that what an image needs is there, if it was not left out.
-    fn check_blobs(&mut self, parent: &Rc<str>, entry: &Descriptor, image: &ImageManifest) {
-        let subject = entry.digest.to_string();
-        let may_lack = **parent != *INDEX_FILE;
+    /// Checks that what an image needs is there, if it was not left out; returns whether it is.
+    fn check_blobs(&mut self, parent: &Rc<str>, entry: &Descriptor, image: &ImageManifest) -> bool {
+        let subject: Rc<str> = entry.digest.to_string().into();
+        let index: Option<Digest> = parent.parse().ok();
+        let may_lack = index.is_some_and(|index| !self.listed.has_referrers(&index));
         let (there, lacking): (Vec<_>, Vec<_>) = image
             .blobs()
             .partition(|blob| !may_lack || self.is_there(blob));
@@ -439,27 +453,26 @@ impl Verifier<'_> {
             .fold(lacking.is_empty(), |is_whole, blob| {
                 self.check_presence(&subject, blob) && is_whole
             });
-        if is_whole {
-            self.held.insert(entry.digest.clone());
-            self.held.extend(layers.iter().cloned());
-        }
         for blob in lacking {
             self.lacking.push(Lacking {
                 digest: blob.digest.clone(),
-                needed_by: subject.clone(),
-                index: parent.clone(),
+                needed_by: subject.to_string(),
+                listed: [parent.clone(), subject.clone()],
                 layers: layers.clone(),
             });
         }
+        is_whole
     }
 
-    fn check_image(&mut self, subject: &str, entry: &Descriptor, image: &ImageManifest) {
+    /// Checks a manifest and what it points to, as far as that is there; returns whether it is an image.
+    fn check_image(&mut self, subject: &str, entry: &Descriptor, image: &ImageManifest) -> bool {
         let listed = entry.platform.as_ref();
         let mut config = None;
         if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
             config = self.read_config(subject, listed, image);
         }
         let platform = config.as_ref().map(|config| config.platform.clone());
+        let is_image = platform.is_some();
         self.listed.found(entry, platform);
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
         let mut entries = Vec::new();
@@ -478,6 +491,7 @@ impl Verifier<'_> {
         {
             self.fault(&image.layers[number].digest, chain(&error));
         }
+        is_image
     }
 
     fn read_config(

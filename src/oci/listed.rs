@@ -60,6 +60,11 @@ impl Listed {
         self.referrers.insert(index.clone());
     }
 
+    /// Whether an index lists what refers to a manifest.
+    pub(crate) fn has_referrers(&self, index: &Digest) -> bool {
+        self.referrers.contains(index)
+    }
+
     /// Says for what a manifest is an image, if it is one, that was read as this entry lists it; others are what they
     /// are listed as.
     pub(crate) fn found(&mut self, entry: &Descriptor, by_config: Option<Platform>) {

@@ -1855,6 +1855,76 @@ fn half_an_image_was_not_left_out() {
     }
 }
 
+/// What is left out is left out beside an image, of each index, and never of what refers to one.
+#[test]
+fn what_is_lost_was_not_left_out() {
+    let user = new_user();
+    let layout = user.path("out");
+    let add_image = |architecture: &str| {
+        let layer = add_blob(&layout, LAYER, &tar_of("f", architecture));
+        let mut config = config_of(std::slice::from_ref(&layer));
+        config["architecture"] = architecture.into();
+        let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
+        let manifest = manifest_of(&config, std::slice::from_ref(&layer)).to_string();
+        let entry = add_blob(&layout, MANIFEST, manifest.as_bytes());
+        (for_platform(&entry, architecture), layer)
+    };
+    let add_artifact = |content: &str| {
+        let layer = add_blob(&layout, "application/x", content.as_bytes());
+        let config = add_blob(&layout, EMPTY, b"{}");
+        let manifest = manifest_of(&config, std::slice::from_ref(&layer)).to_string();
+        (add_blob(&layout, MANIFEST, manifest.as_bytes()), layer)
+    };
+    let add_index = |entries: &[&Value]| {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        add_blob(&layout, INDEX, index.to_string().as_bytes())
+    };
+    let named = |mut entry: Value, name: &str| {
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+        entry
+    };
+    let (amd64, one) = add_image("amd64");
+    let (arm64, other) = add_image("arm64");
+    let (artifact, _) = add_artifact("x");
+    let soci = for_platform(&artifact, "amd64");
+    let (signature, lost) = add_artifact("y");
+    let all = add_index(&[&amd64, &arm64, &soci]);
+    let alone = named(add_index(&[&arm64]), "alone");
+    let list = add_index(&[&artifact, &signature]);
+    let list = named(list, &text(&amd64["digest"]).replace(':', "-"));
+    for (roots, lost, is_valid) in [
+        (&[&all][..], &[&other][..], true),
+        // An artifact is no image.
+        (&[&all], &[&one, &other], false),
+        (&[&all], &[&amd64, &arm64], false),
+        // Who asks for the other index finds nothing.
+        (&[&all, &alone], &[&other], false),
+        (&[&alone, &all], &[&other], false),
+        (&[&all, &list], &[&lost], false),
+        (&[&all, &list], &[&signature], false),
+    ] {
+        let roots: Vec<Value> = roots.iter().map(|root| (*root).clone()).collect();
+        write_index(&layout, &roots);
+        let paths = lost.iter().map(|blob| {
+            layout
+                .join("blobs")
+                .join(text(&blob["digest"]).replace(':', "/"))
+        });
+        let kept: Vec<_> = paths
+            .map(|path| (fs::read(&path).expect("is there"), path))
+            .collect();
+        for (_, path) in &kept {
+            fs::remove_file(path).expect("is there");
+        }
+        let ran = user.run(&["verify", "out", "--sparse"]);
+        assert_eq!(ran.success, is_valid, "{lost:?}: {}", ran.stderr);
+        for (bytes, path) in kept {
+            fs::write(path, bytes).expect("can be written");
+        }
+        user.run(&["verify", "out"]).succeeded();
+    }
+}
+
 #[test]
 fn an_image_listed_with_and_without_its_platform_is_one() {
     let platform = json!({"platform": {"os": "linux", "architecture": "amd64"}});
