@@ -1890,9 +1890,9 @@ fn what_is_lost_was_not_left_out() {
     let (signature, lost) = add_artifact("y");
     let all = add_index(&[&amd64, &arm64, &soci]);
     let alone = named(add_index(&[&arm64]), "alone");
-    let list = add_index(&[&artifact, &signature]);
-    let list = named(list, &text(&amd64["digest"]).replace(':', "-"));
-    for (roots, lost, is_valid) in [
+    let referring = add_index(&[&artifact, &signature]);
+    let referring = named(referring, &text(&amd64["digest"]).replace(':', "-"));
+    for (roots, gone, is_valid) in [
         (&[&all][..], &[&other][..], true),
         // An artifact is no image.
         (&[&all], &[&one, &other], false),
@@ -1900,12 +1900,12 @@ fn what_is_lost_was_not_left_out() {
         // Who asks for the other index finds nothing.
         (&[&all, &alone], &[&other], false),
         (&[&alone, &all], &[&other], false),
-        (&[&all, &list], &[&lost], false),
-        (&[&all, &list], &[&signature], false),
+        (&[&all, &referring], &[&lost], false),
+        (&[&all, &referring], &[&signature], false),
     ] {
         let roots: Vec<Value> = roots.iter().map(|root| (*root).clone()).collect();
         write_index(&layout, &roots);
-        let paths = lost.iter().map(|blob| {
+        let paths = gone.iter().map(|blob| {
             layout
                 .join("blobs")
                 .join(text(&blob["digest"]).replace(':', "/"))
@@ -1917,7 +1917,7 @@ fn what_is_lost_was_not_left_out() {
             fs::remove_file(path).expect("is there");
         }
         let ran = user.run(&["verify", "out", "--sparse"]);
-        assert_eq!(ran.success, is_valid, "{lost:?}: {}", ran.stderr);
+        assert_eq!(ran.success, is_valid, "{gone:?}: {}", ran.stderr);
         for (bytes, path) in kept {
             fs::write(path, bytes).expect("can be written");
         }
