@@ -12,7 +12,6 @@
 //!
 //! For all but the third, the bytes are in a temporary file until they are whole.
 
-use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write};
@@ -43,24 +42,76 @@ pub struct OneFile {
 
 /// Checks that no two of these outputs are one file, before any is written.
 pub fn check_apart<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), OneFile> {
-    let mut known = HashMap::new();
+    let mut known: Vec<(&PathBuf, Place)> = Vec::new();
     for output in outputs {
         // What cannot be found out is told where it is written.
-        let Ok(Destination::File(path)) = Destination::of(output) else {
+        let Some(place) = Destination::of(output).ok().and_then(Place::of) else {
             continue;
         };
-        let Ok(directory) = fs::canonicalize(directory_of(&path)) else {
-            continue;
-        };
-        let file = directory.join(path.file_name().unwrap_or_default());
-        if let Some(first) = known.insert(file, output) {
+        let mut others = known.iter();
+        // By one name, what is open is written to twice, one behind the other.
+        if let Some((first, _)) = others.find(|(first, other)| {
+            place.is_same(other) && !(place.is_open && other.is_open && *first == output)
+        }) {
             return Err(OneFile {
-                first: first.clone(),
+                first: (*first).clone(),
                 second: output.clone(),
             });
         }
+        known.push((output, place));
     }
     Ok(())
+}
+
+/// Which file an output is.
+struct Place {
+    /// Where it is named, if that is where it will be.
+    name: Option<PathBuf>,
+    /// What is there, if it is a regular file, by device and number.
+    file: Option<(u64, u64)>,
+    /// Whether what is there is written to.
+    is_open: bool,
+}
+
+impl Place {
+    fn of(destination: Destination) -> Option<Self> {
+        let (name, there) = match destination {
+            Destination::File(path) => {
+                let directory = fs::canonicalize(directory_of(&path)).ok()?;
+                let name = directory.join(path.file_name().unwrap_or_default());
+                (Some(name), fs::metadata(&path).ok())
+            }
+            Destination::InPlace(path) | Destination::Open(path) => {
+                (None, fs::metadata(&path).ok())
+            }
+            Destination::Own(own) => (None, own.metadata().ok()),
+        };
+        let there = there.filter(fs::Metadata::is_file);
+        Some(Place {
+            is_open: name.is_none(),
+            name,
+            file: there.as_ref().and_then(number_of),
+        })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let is_name = self.name.is_some() && self.name == other.name;
+        let is_file = self.file.is_some() && self.file == other.file;
+        is_name || is_file && (self.is_open || other.is_open)
+    }
+}
+
+/// The device of a file and its number there.
+#[cfg(unix)]
+fn number_of(there: &fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Some((there.dev(), there.ino()))
+}
+
+#[cfg(not(unix))]
+fn number_of(_there: &fs::Metadata) -> Option<(u64, u64)> {
+    None
 }
 
 /// Writes a file below a directory of ours, as a whole or not at all. What was at `path`, a link too, is replaced.
@@ -354,7 +405,6 @@ fn is_writable(path: &Path) -> bool {
 #[cfg(unix)]
 fn own_output(path: &Path) -> Option<File> {
     use std::os::fd::AsFd as _;
-    use std::os::unix::fs::MetadataExt as _;
 
     let there = fs::metadata(path).ok()?;
     let own = [
@@ -363,7 +413,7 @@ fn own_output(path: &Path) -> Option<File> {
     ];
     own.into_iter().flatten().map(File::from).find(|own| {
         own.metadata()
-            .is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+            .is_ok_and(|own| number_of(&own) == number_of(&there))
     })
 }
 

@@ -1288,7 +1288,21 @@ fn two_outputs_are_no_one_file() {
     assert_eq!(fs::read(user.path("out")).expect("is there"), b"theirs\n");
     assert!(!user.path("new").exists());
     outputs(&both).succeeded();
+    let given = |outputs: &str| {
+        let mut shell = Command::new("sh");
+        let script = format!("exec 3>open 4>open; \"$@\" {outputs}");
+        shell.args(["-c", &script, "sh"]);
+        user.run_by(shell, &["layer", "--file", "/a", "x"])
+    };
+    for outputs in [
+        "--output open --descriptor /dev/fd/3",
+        "--output /dev/fd/3 --descriptor d/../open",
+        "--output /dev/fd/3 --descriptor /dev/fd/4",
+    ] {
+        given(outputs).failed(&["are one file"]);
+    }
     // Nothing is lost there.
+    given("--output /dev/fd/3 --descriptor /dev/fd/3").succeeded();
     outputs(&["--output", "/dev/stdout", "--descriptor", "/dev/stdout"]).succeeded();
 }
 
