@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, io_failed};
@@ -22,6 +23,9 @@ use crate::outputs::WholeFile;
 use crate::store::{Blob, Ingest, Store, StoreError};
 use crate::tar::{Archive, Content, TarError, open_archive_file};
 use crate::text::named;
+
+/// The most bytes that are read behind an archive's end, which fill its last record.
+const MAX_PADDING: u64 = 1 << 20;
 
 /// Why blobs cannot be moved.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +91,16 @@ pub enum BundleError {
         path: PathBuf,
         /// What is wrong with it.
         source: TarError,
+    },
+    /// It has links in the place of blobs.
+    #[error("{digest}{} is a link in {path}, and no blob: make the archive with tar --dereference; what else it has is in the store", if *more == 0 { String::new() } else { format!(" and {more} more") }, path = path.display())]
+    Link {
+        /// The archive.
+        path: PathBuf,
+        /// One of the blobs.
+        digest: Digest,
+        /// How many more there are.
+        more: usize,
     },
     /// Some other archive.
     #[error("{path} has no file blobs/ALGORITHM/HEX: it is not an archive of an OCI image layout", path = .0.display())]
@@ -260,9 +274,18 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
     };
     let mut reader = Archive::new(io_failed("open", archive, open_archive_file(archive))?);
     let mut imported = Imported::default();
+    let mut links = Vec::new();
     while let Some(file) = reader.next().map_err(failed)? {
-        let (Content::File { size }, Some(digest)) = (file.content, digest_of(&file.path)) else {
+        let Some(digest) = digest_of(&file.path) else {
             continue;
+        };
+        let size = match file.content {
+            Content::File { size } => size,
+            Content::Symlink { .. } | Content::HardLink { .. } => {
+                links.push(digest);
+                continue;
+            }
+            _ => continue,
         };
         let writer = match store.ingest(&digest, size, store.waiting()) {
             Ok(Ingest::Present) => {
@@ -302,6 +325,16 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    // What is compressed has a checksum at its end.
+    let read = io::copy(&mut reader.into_inner().take(MAX_PADDING), &mut io::sink());
+    read.map_err(|error| failed(error.into()))?;
+    if let Some(digest) = links.first() {
+        return Err(BundleError::Link {
+            path: archive.to_owned(),
+            digest: digest.clone(),
+            more: links.len() - 1,
+        });
     }
     if imported.added.blobs + imported.present.blobs + imported.refused.len() == 0 {
         return Err(BundleError::NoBlobs(archive.to_owned()));

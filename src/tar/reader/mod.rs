@@ -44,6 +44,11 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
+    /// What the archive is read from.
+    pub(crate) fn into_inner(self) -> R {
+        self.reader
+    }
+
     /// The next entry; none at the archive's end.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, TarError> {
         if self.ended {
