@@ -103,6 +103,10 @@ impl Place {
 
 /// The device of a file and its number there.
 #[cfg(unix)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "other systems have no such numbers"
+)]
 fn number_of(there: &fs::Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
 

@@ -70,7 +70,8 @@ impl NoAnswer {
 
     /// Whether what comes is no HTTP, or nothing where it may be TLS that is spoken there.
     fn speaks_no_http(&self) -> bool {
-        speaks_no_http(&self.error) || self.asked.is_plain && hangs_up(&self.error)
+        let is_direct = self.asked.is_plain && self.asked.proxy.is_none();
+        speaks_no_http(&self.error) || is_direct && hangs_up(&self.error)
     }
 
     /// Whether nobody says anything, not even that nobody is there, nor has before.
