@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use directories::ProjectDirs;
 use indicatif::HumanBytes;
@@ -19,7 +20,8 @@ use super::{Result, say, tell, tell_first, users_path};
 #[derive(Debug, Args)]
 pub(crate) struct StoreLocation {
     /// The store's directory; by default `oci_pull_all/store` in the user's cache folder.
-    #[arg(long, value_name = "DIR", env = "OCI_PULL_ALL_STORE")]
+    // A variable that is empty, as CI leaves what it does not know, is as none.
+    #[arg(long, value_name = "DIR", env = "OCI_PULL_ALL_STORE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     store: Option<PathBuf>,
 }
 

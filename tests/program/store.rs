@@ -480,6 +480,19 @@ fn a_store_of_the_version_before_is_taken_over() {
     assert_ne!(sealed.expect("there"), time);
 }
 
+/// As CI leaves a variable that nobody has set.
+#[test]
+fn an_empty_variable_is_as_none() {
+    let user = new_user();
+    let path = |environment: &[(&str, &str)]| {
+        let ran = user.run_with(environment, &["store", "path"]);
+        ran.succeeded().stdout
+    };
+    let usual = path(&[]);
+    assert_eq!(path(&[("OCI_PULL_ALL_STORE", "")]), usual);
+    assert_ne!(path(&[("OCI_PULL_ALL_STORE", "other")]), usual);
+}
+
 #[test]
 fn a_new_store_is_its_users_alone() {
     let (_registry, reference) = serve(&image());
