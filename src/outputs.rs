@@ -432,10 +432,24 @@ fn own_output(_path: &Path) -> Option<File> {
 fn given_open(path: &Path) -> io::Result<File> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
+    /// `O_CLOEXEC`, as the system tells it of what is open.
+    const CLOSED_FOR_OTHERS: u32 = 0o2_000_000;
+
     let number = path
         .file_name()
         .and_then(|name| name.to_str()?.parse().ok());
     let number = number.ok_or(io::ErrorKind::NotFound)?;
+    // What this program opened itself, nobody has named.
+    let flags = fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
+    let mut flags = flags.lines().filter_map(|line| line.strip_prefix("flags:"));
+    let flags = flags
+        .next()
+        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    if flags.is_none_or(|flags| flags & CLOSED_FOR_OTHERS != 0) {
+        return Err(io::Error::other(
+            "nothing that is open was given by that number",
+        ));
+    }
     let file = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|process| pidfd_getfd(process, number, PidfdGetfdFlags::empty()));
     match file {
