@@ -112,9 +112,16 @@ fn is_placed(source: &Path, digest: &Digest, target: &Path) -> io::Result<bool> 
 }
 
 /// Gives `target` what `make` makes at a path beside it, in the place of what is there.
-fn place_at(target: &Path, make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+fn place_at(target: &Path, mut make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     let directory = target.parent().expect("a blob is in a directory");
-    let new = temporary_builder().make_in(directory, make)?;
+    let new = temporary_builder().make_in(directory, |new| {
+        make(new).inspect_err(|error| {
+            // A part of it would be in the way of the next try.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                let _ = fs::remove_file(new);
+            }
+        })
+    })?;
     let name = new.path().to_owned();
     new.persist(target).map_err(|error| error.error)?;
     // Where the two are one file, to rename it does nothing.

@@ -480,6 +480,43 @@ fn a_store_of_the_version_before_is_taken_over() {
     assert_ne!(sealed.expect("there"), time);
 }
 
+/// A part of a blob would be in the way of the next try.
+#[test]
+fn a_full_output_has_no_part_of_a_blob() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let mut full = Command::new("unshare");
+    let script = "mkdir t && mount -t tmpfs -o size=2m none t && { \"$@\"; find t -name '.oci-pull-all-*'; }";
+    full.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    let pull = [
+        "pull",
+        &reference,
+        "--output",
+        "t/out",
+        "--progress",
+        "none",
+    ];
+    let ran = user.run_by(full, &pull);
+    if user.path("t").exists() && !ran.stderr.contains("mount:") {
+        assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
+        assert!(!ran.stdout.contains("oci-pull-all-"), "{}", ran.stdout);
+    }
+}
+
+/// What the program has open itself is no output.
+#[test]
+fn a_descriptor_that_was_not_given_is_no_output() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    for number in 3..9 {
+        let output = format!("/dev/fd/{number}");
+        user.run(&["store", "export", "--all", "--output", &output])
+            .failed(&["cannot write", &output]);
+    }
+}
+
 /// As CI leaves a variable that nobody has set.
 #[test]
 fn an_empty_variable_is_as_none() {
