@@ -30,9 +30,9 @@ pub(super) struct Sources {
     /// The URLs, each once.
     places: Vec<String>,
     urls: Mutex<Choice<RegistryError>>,
-    /// What was last said of each URL that failed.
-    said: Mutex<BTreeMap<usize, String>>,
-    /// Whether the URLs are asked, because no endpoint has it.
+    /// What was last said of each URL that failed, and what else than that it is not there of the endpoints.
+    said: Mutex<BTreeMap<Option<usize>, String>>,
+    /// Whether the URLs are asked, because no endpoint gives it.
     lacking: AtomicBool,
     /// Who told a length that cannot be.
     mismeasured: Mutex<BTreeSet<Source>>,
@@ -65,7 +65,7 @@ impl Sources {
         &self.places[url]
     }
 
-    fn said(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
+    fn said(&self) -> MutexGuard<'_, BTreeMap<Option<usize>, String>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,7 +107,10 @@ impl Sources {
             Source::Endpoint(endpoint) => {
                 let failed = self.endpoints.failed(endpoint, error, backoff, progress);
                 match failed.await {
-                    Err(RegistryError::NotFound { .. }) if !self.places.is_empty() => {
+                    Err(error) if !self.places.is_empty() => {
+                        if !matches!(error, RegistryError::NotFound { .. }) {
+                            self.said().insert(None, error.to_string());
+                        }
                         self.lacking.store(true, Ordering::Relaxed);
                         Ok(())
                     }
@@ -115,7 +118,7 @@ impl Sources {
                 }
             }
             Source::Url(url) => {
-                self.said().insert(url, error.to_string());
+                self.said().insert(Some(url), error.to_string());
                 let is_transient = error.is_transient() && !is_wrong;
                 let failure = Failure {
                     error,

@@ -168,7 +168,8 @@ impl Client {
         }
         // What another host refuses, no login at the registry permits.
         let (asked, answers) = (self.base().await?.origin(), response.url().origin());
-        let is_own = answers == asked;
+        let is_foreign = matches!(what, Subject::ForeignBlob(_));
+        let is_own = answers == asked && !is_foreign;
         let is_plain = self.options.is_plain(response.url());
         // What a blob or an upload is stored at is none.
         let is_registry = response.url().path().starts_with("/v2/");

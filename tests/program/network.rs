@@ -170,6 +170,39 @@ fn a_url_of_a_foreign_layer_is_asked_and_told_once() {
     ran.failed(&["/a: ", "/b: ", "and 2 more)", "/e: "]);
 }
 
+/// What a registry may not give, others may; what it said is told if they do not.
+#[test]
+fn the_urls_of_a_layer_are_asked_whatever_the_registry_says() {
+    let layer = noise(3, 5000);
+    let data = layer.clone();
+    let elsewhere = Faulty::start(Content::default(), move |seen, _| match &*seen.path {
+        "/good" => Answer::new(200, data.clone()),
+        _ => Answer::new(401, "who are you"),
+    });
+    for status in [400, 403, 410, 451, 501] {
+        for (name, is_there) in [("good", true), ("bad", false)] {
+            let url = format!("http://{}/{name}", elsewhere.host());
+            let content = foreign(&layer, &[url]);
+            let root = content.digest.clone();
+            let blob = digest(&layer);
+            let registry = Faulty::start(content, move |seen, answer| {
+                if seen.path.ends_with(&blob) {
+                    Answer::new(status, "not for everybody")
+                } else {
+                    answer
+                }
+            });
+            let reference = format!("{}/app@{root}", registry.host());
+            let ran = new_user().run(&["pull", &reference, "--output", "out"]);
+            if is_there {
+                ran.succeeded();
+            } else {
+                ran.failed(&["not for everybody", "who are you"]);
+            }
+        }
+    }
+}
+
 /// An image with this layer, which the registry does not have.
 fn foreign(layer: &[u8], urls: &[String]) -> Content {
     Content::default().finish(&[json!({
