@@ -148,8 +148,9 @@ impl LayoutImages {
         let mut walk = Walk::default();
         let mut listed = Listed::default();
         let mut disguised: Vec<Descriptor> = index.disguised().cloned().collect();
-        let roots = index.manifests.into_iter();
-        for entry in roots.filter(|entry| entry.is_manifest() && !is_list(entry)) {
+        let manifests = index.manifests.into_iter().filter(Descriptor::is_manifest);
+        let (lists, roots): (Vec<_>, Vec<_>) = manifests.partition(is_list);
+        for entry in roots {
             listed.add_roots([&entry]);
             walk.add(entry, ())?;
         }
@@ -159,12 +160,7 @@ impl LayoutImages {
         // Those of all images are in memory.
         let mut config_bytes = 0u64;
         while let Some((mut descriptor, ())) = walk.next() {
-            let bytes = read_blob(layout, &descriptor.digest, MAX_MANIFEST_SIZE)?;
-            let parsed = Manifest::parse(&bytes, Some(&descriptor.media_type));
-            let manifest = parsed.map_err(|source| ImageNotFound::Manifest {
-                file: descriptor.digest.blob_path(),
-                source,
-            })?;
+            let manifest = read_manifest(layout, &descriptor)?;
             if let Manifest::Index(index) = &manifest {
                 listed.add_index(&descriptor.digest, index);
                 disguised.extend(index.disguised().cloned());
@@ -202,6 +198,10 @@ impl LayoutImages {
                 });
             }
         }
+        for entry in lists {
+            add_there(layout, &mut walk, entry)?;
+        }
+        add_referring(layout, &mut walk, &mut held)?;
         if let Some((digest, source)) = listed.faults().into_iter().next() {
             let digest = digest.clone();
             return Err(ImageNotFound::Image { digest, source });
@@ -258,6 +258,52 @@ impl LayoutImages {
             |entry: &&Descriptor| entry.platform.as_ref().is_some_and(Platform::is_unknown);
         self.absent.iter().filter(move |entry| !is_for_none(entry))
     }
+}
+
+/// Adds the images that are left on the way, which lists of what refers to images lead to: by its name alone nobody knows that
+/// an index is such a list.
+fn add_referring(
+    layout: &Path,
+    walk: &mut Walk,
+    held: &mut Vec<FoundImage>,
+) -> Result<(), ImageNotFound> {
+    while let Some((mut descriptor, ())) = walk.next() {
+        let manifest = read_manifest(layout, &descriptor)?;
+        for entry in manifest.manifests() {
+            add_there(layout, walk, entry.clone())?;
+        }
+        if let Manifest::Image(manifest) = manifest
+            && manifest.other_layer().is_none()
+            && let Some(config) = image_config(layout, &descriptor, &manifest)?
+        {
+            let platform = Some(config.platform.clone());
+            descriptor.platform = descriptor.platform.or(platform);
+            held.push(FoundImage {
+                descriptor,
+                manifest,
+                config,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Puts a manifest on the way, if it is there.
+fn add_there(layout: &Path, walk: &mut Walk, entry: Descriptor) -> Result<(), ImageNotFound> {
+    if layout.join(entry.digest.blob_path()).exists() {
+        walk.add(entry, ())?;
+    }
+    Ok(())
+}
+
+/// Reads a manifest of the layout.
+fn read_manifest(layout: &Path, entry: &Descriptor) -> Result<Manifest, ImageNotFound> {
+    let bytes = read_blob(layout, &entry.digest, MAX_MANIFEST_SIZE)?;
+    let parsed = Manifest::parse(&bytes, Some(&entry.media_type));
+    parsed.map_err(|source| ImageNotFound::Manifest {
+        file: entry.digest.blob_path(),
+        source,
+    })
 }
 
 /// The config of an image; none of an artifact.

@@ -955,6 +955,13 @@ fn of_a_layout_of_several_images_each_is_listed_for_itself() {
         ]);
         list(&user, "l", &["--platform=linux/amd64"]).succeeded();
     }
+    // By its name alone, an index is no list of what refers to an image.
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [arm64]});
+    let mut referring = add_blob(&user.path("l"), INDEX, index.to_string().as_bytes());
+    let name = format!("sha256-{}", "a".repeat(64));
+    referring["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+    write_index(&user.path("l"), &[amd64.clone(), referring]);
+    list(&user, "l", &[]).failed(&["the layout has 2 images, for linux/amd64, linux/arm64"]);
     write_index(&user.path("l"), &[amd64, arm64.clone()]);
     // One that nobody scans is named.
     list(
