@@ -31,9 +31,9 @@ is in it hides a link of the layers below, or has another mode or owner than the
     attrs = {
         "layout": LAYOUT_ATTR,
         "sparse": attr.bool(
-            doc = """Whether an index may list manifests that the layout does not hold, as long as it holds
-one of them: so it is when a base's index was pulled for some `platforms` only, and is itself the image of
-the layout.""",
+            doc = """Whether an index may list images of which the layout holds nothing, or no layer, as long as it
+holds another one below that index: so it is when a base's index was pulled for some `platforms` only, and is itself the
+image of the layout.""",
         ),
     },
     exec_groups = TEST_EXEC_GROUPS,
