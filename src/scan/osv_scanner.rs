@@ -458,7 +458,7 @@ struct OsvDatabase {
 impl OsvDatabase {
     fn add(&mut self, file: &Path) -> Result<(), AnswerError> {
         let unreadable = |error| AnswerError::Database(io::Error::other(error));
-        let records = Records::read(file).map_err(unreadable)?;
+        let mut records = Records::read(file).map_err(unreadable)?;
         if let Some(built) = records.newest {
             let Database {
                 built: oldest,
@@ -468,8 +468,7 @@ impl OsvDatabase {
             *oldest = Some(oldest.map_or(built, |oldest| oldest.min(built)));
             *newest = Some(newest.map_or(built, |newest| newest.max(built)));
         }
-        let dropped = records.dropped.clone();
-        self.dropped = self.dropped.take().or(dropped);
+        self.dropped = self.dropped.take().or(records.dropped.take());
         let ecosystems = records.of_directory(file).map_err(unreadable)?;
         self.ecosystems.extend(ecosystems);
         Ok(())
