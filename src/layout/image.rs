@@ -154,21 +154,17 @@ impl LayoutImages {
             listed.add_roots([&entry]);
             walk.add(entry, ())?;
         }
-        let mut held = Vec::new();
+        let mut held = Held::default();
         let mut absent = Vec::new();
         let mut artifact = None;
-        // Those of all images are in memory.
-        let mut config_bytes = 0u64;
-        while let Some((mut descriptor, ())) = walk.next() {
+        while let Some((descriptor, ())) = walk.next() {
             let manifest = read_manifest(layout, &descriptor)?;
             if let Manifest::Index(index) = &manifest {
                 listed.add_index(&descriptor.digest, index);
                 disguised.extend(index.disguised().cloned());
             }
             for entry in manifest.manifests() {
-                if layout.join(entry.digest.blob_path()).exists() {
-                    walk.add(entry.clone(), ())?;
-                } else {
+                if !add_there(layout, &mut walk, entry)? {
                     absent.push(entry.clone());
                 }
             }
@@ -182,26 +178,14 @@ impl LayoutImages {
                     media_type: layer.media_type.clone(),
                 });
             }
-            if manifest.may_be_image() {
-                config_bytes = config_bytes.saturating_add(manifest.config.size);
-                check_configs(std::iter::once(config_bytes))?;
-            }
-            let config = image_config(layout, &descriptor, &manifest)?;
-            let platform = config.as_ref().map(|config| config.platform.clone());
-            listed.found(&descriptor, platform.clone());
-            if let Some(config) = config {
-                descriptor.platform = descriptor.platform.or(platform);
-                held.push(FoundImage {
-                    descriptor,
-                    manifest,
-                    config,
-                });
-            }
+            let platform = held.add(layout, &descriptor, manifest)?;
+            listed.found(&descriptor, platform);
         }
-        for entry in lists {
+        for entry in &lists {
             add_there(layout, &mut walk, entry)?;
         }
-        add_referring(layout, &mut walk, &mut held)?;
+        held.add_referring(layout, &mut walk)?;
+        let held = held.images;
         if let Some((digest, source)) = listed.faults().into_iter().next() {
             let digest = digest.clone();
             return Err(ImageNotFound::Image { digest, source });
@@ -260,40 +244,64 @@ impl LayoutImages {
     }
 }
 
-/// Adds the images that are left on the way, which lists of what refers to images lead to: by its name alone nobody knows that
-/// an index is such a list.
-fn add_referring(
-    layout: &Path,
-    walk: &mut Walk,
-    held: &mut Vec<FoundImage>,
-) -> Result<(), ImageNotFound> {
-    while let Some((mut descriptor, ())) = walk.next() {
-        let manifest = read_manifest(layout, &descriptor)?;
-        for entry in manifest.manifests() {
-            add_there(layout, walk, entry.clone())?;
-        }
-        if let Manifest::Image(manifest) = manifest
-            && manifest.other_layer().is_none()
-            && let Some(config) = image_config(layout, &descriptor, &manifest)?
-        {
-            let platform = Some(config.platform.clone());
-            descriptor.platform = descriptor.platform.or(platform);
-            held.push(FoundImage {
-                descriptor,
-                manifest,
-                config,
-            });
-        }
-    }
-    Ok(())
+/// The images that were found, whose configs are all in memory.
+#[derive(Default)]
+struct Held {
+    images: Vec<FoundImage>,
+    config_bytes: u64,
 }
 
-/// Puts a manifest on the way, if it is there.
-fn add_there(layout: &Path, walk: &mut Walk, entry: Descriptor) -> Result<(), ImageNotFound> {
-    if layout.join(entry.digest.blob_path()).exists() {
-        walk.add(entry, ())?;
+impl Held {
+    /// Adds a manifest that is there, if it is an image; returns its platform by its config then.
+    fn add(
+        &mut self,
+        layout: &Path,
+        entry: &Descriptor,
+        manifest: ImageManifest,
+    ) -> Result<Option<Platform>, ImageNotFound> {
+        if manifest.may_be_image() {
+            self.config_bytes = self.config_bytes.saturating_add(manifest.config.size);
+            check_configs(std::iter::once(self.config_bytes))?;
+        }
+        let Some(config) = image_config(layout, entry, &manifest)? else {
+            return Ok(None);
+        };
+        let platform = config.platform.clone();
+        let mut descriptor = entry.clone();
+        descriptor.platform.get_or_insert_with(|| platform.clone());
+        self.images.push(FoundImage {
+            descriptor,
+            manifest,
+            config,
+        });
+        Ok(Some(platform))
     }
-    Ok(())
+
+    /// Adds the images that are left on the way, which lists of what refers to images lead to: by its name alone nobody knows
+    /// that an index is such a list.
+    fn add_referring(&mut self, layout: &Path, walk: &mut Walk) -> Result<(), ImageNotFound> {
+        while let Some((entry, ())) = walk.next() {
+            let manifest = read_manifest(layout, &entry)?;
+            for below in manifest.manifests() {
+                add_there(layout, walk, below)?;
+            }
+            if let Manifest::Image(manifest) = manifest
+                && manifest.other_layer().is_none()
+            {
+                self.add(layout, &entry, manifest)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts a manifest on the way, if it is there; returns whether it is.
+fn add_there(layout: &Path, walk: &mut Walk, entry: &Descriptor) -> Result<bool, ImageNotFound> {
+    let is_there = layout.join(entry.digest.blob_path()).exists();
+    if is_there {
+        walk.add(entry.clone(), ())?;
+    }
+    Ok(is_there)
 }
 
 /// Reads a manifest of the layout.
