@@ -1,6 +1,7 @@
 //! Ways below a directory of ours, in which others may have put symlinks: none is followed. And reading, which follows
 //! them, but only to files.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::iter;
@@ -89,6 +90,11 @@ pub(crate) fn temporary_builder() -> tempfile::Builder<'static, 'static> {
     builder
 }
 
+/// Whether a file that has this name is being written, or was.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
 /// A file beside `path`, to be written and then to be given that name.
 pub(crate) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     temporary_builder().tempfile_in(directory_of(path))
@@ -128,8 +134,7 @@ impl<'a> Filling<'a> {
             };
             for entry in entries {
                 let entry = entry?;
-                let name = entry.file_name();
-                if name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+                if is_temporary(&entry.file_name()) {
                     fs::remove_file(entry.path())?;
                 }
             }

@@ -125,6 +125,18 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
+/// As [`write_whole`], so that no power loss takes it or leaves a part of it.
+pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = directory_of(path);
+    let (mut file, name) = named_file(directory)?.into_parts();
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    name.persist(path)?;
+    // Its name; not every system lets a directory be synced.
+    let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    Ok(())
+}
+
 /// Writes what a user wants written, to where [`WholeFile::begin`] finds that it goes.
 pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let written = WholeFile::begin(path).and_then(|file| {

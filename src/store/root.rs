@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use crate::files::read_at_most;
-use crate::outputs::write_whole;
+use crate::files::{is_temporary, read_at_most};
+use crate::outputs::write_durable;
 
 use super::lock::{Lock, lock};
 use super::{StoreError, failed, open_for_writing, open_own};
@@ -13,6 +13,10 @@ use super::{StoreError, failed, open_for_writing, open_own};
 pub(super) const VERSION: &str = "2";
 /// As version 2 but for the seals, which are made anew when a blob is used.
 const VERSION_BEFORE: &str = "1";
+/// What a program that did not make it durable left, where a power loss took it.
+const VERSION_LOST: &str = "";
+/// What is in a store.
+const OWN: [&str; 6] = ["blobs", "ingest", "lock", "sealed", "used", "version"];
 
 /// Makes a directory a store, unless it is one.
 pub(super) fn make_root(root: &Path) -> Result<(), StoreError> {
@@ -27,8 +31,13 @@ pub(super) fn make_root(root: &Path) -> Result<(), StoreError> {
             path: root.to_owned(),
         });
     }
+    write_version(root)
+}
+
+fn write_version(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("version");
     let version = format!("{VERSION}\n");
-    failed("write", &path, write_whole(&path, version.as_bytes()))
+    failed("write", &path, write_durable(&path, version.as_bytes()))
 }
 
 /// Makes a directory for nobody else: what is in it may come from a registry that asks who it is.
@@ -64,12 +73,10 @@ pub(super) fn open_root(root: &Path, waiting: fn(Option<u32>)) -> Result<File, S
     let file = failed("open", &path, file)?;
     match version.as_str() {
         VERSION => {}
-        VERSION_BEFORE => {
+        VERSION_BEFORE | VERSION_LOST => {
             // Programs that know only that version may use the store.
             failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
-            let path = root.join("version");
-            let version = format!("{VERSION}\n");
-            failed("write", &path, write_whole(&path, version.as_bytes()))?;
+            write_version(root)?;
         }
         _ => {
             return Err(StoreError::Version {
@@ -83,11 +90,32 @@ pub(super) fn open_root(root: &Path, waiting: fn(Option<u32>)) -> Result<File, S
 
 fn read_version(root: &Path) -> Result<String, StoreError> {
     let path = root.join("version");
-    match read_at_most(&path, 1 << 20) {
-        Ok(found) => Ok(String::from_utf8_lossy(&found).trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotAStore {
+    let found = match read_at_most(&path, 1 << 20) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StoreError::NotAStore {
+                path: root.to_owned(),
+            });
+        }
+        found => failed("read", &path, found)?,
+    };
+    let found = String::from_utf8_lossy(&found);
+    // The bytes of a file are zeros, where a power loss took them and left its length.
+    let found = found.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+    if found == VERSION_LOST && !failed("list", root, has_own_alone(root))? {
+        return Err(StoreError::NotAStore {
             path: root.to_owned(),
-        }),
-        Err(error) => failed("read", &path, Err(error)),
+        });
     }
+    Ok(found.to_owned())
+}
+
+/// Whether nothing in a directory is anybody else's.
+fn has_own_alone(root: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(root)? {
+        let name = entry?.file_name();
+        if !OWN.iter().any(|own| name == *own) && !is_temporary(&name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

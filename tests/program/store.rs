@@ -480,6 +480,41 @@ fn a_store_of_the_version_before_is_taken_over() {
     assert_ne!(sealed.expect("there"), time);
 }
 
+/// As a power loss leaves it.
+#[test]
+fn a_store_that_has_lost_its_version_is_one() {
+    let content = image();
+    let (registry, reference) = serve(&content);
+    let user = new_user();
+    let version = user.path("store/version");
+    let pull = |output: &str| {
+        let pull = ["pull", &reference, "--output", output, "--store", "store"];
+        user.run(&pull).succeeded();
+    };
+    fs::create_dir(user.path("store")).expect("can be made");
+    fs::write(&version, "").expect("can be written");
+    pull("one");
+    let written = fs::read(&version).expect("there");
+    for lost in [&b""[..], b"\0\0"] {
+        fs::write(&version, lost).expect("can be written");
+        let size = user.run(&["store", "size", "--store", "store"]);
+        assert!(size.succeeded().stdout.contains("4 blobs"));
+        assert_eq!(fs::read(&version).expect("there"), written);
+    }
+    fs::write(&version, "").expect("can be written");
+    pull("two");
+    assert_eq!(registry.count(&content.layers[0]), 1);
+
+    // A file of that name makes nothing else a store.
+    fs::write(&version, "").expect("can be written");
+    fs::write(user.path("store/index.json"), "{}").expect("can be written");
+    for command in [&["size"][..], &["prune", "--max-size", "0"]] {
+        let command = [&["store"], command, &["--store", "store"]].concat();
+        user.run(&command).failed(&["is not a store of blobs"]);
+    }
+    assert_eq!(fs::read(&version).expect("there"), b"");
+}
+
 /// A part of a blob would be in the way of the next try.
 #[test]
 fn a_full_output_has_no_part_of_a_blob() {
