@@ -6,11 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use clap::Parser;
+
 use super::Result;
 
-/// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user. Where it is empty,
-/// the program has started itself, and what it was given is all: what a rule made would else do all its work again.
+/// Names the file with a rule's arguments: Bazel gives a test, and what it runs, only those of the user.
 pub(super) const ARGUMENTS_VARIABLE: &str = "OCI_PULL_ALL_ARGUMENTS";
+/// What is there instead of a file's name where the program has started itself, and what it was given is all: what a rule made
+/// would else do all its work again.
+pub(super) const NO_ARGUMENTS: &str = "-";
 
 /// Where the user is under `bazel run`, which is not where Bazel starts the program.
 const WORKING_DIRECTORY_VARIABLE: &str = "BUILD_WORKING_DIRECTORY";
@@ -42,22 +46,46 @@ pub(super) fn arguments() -> Result<Vec<OsString>> {
     let Some(name) = given.next() else {
         return Ok(Vec::new());
     };
-    if env::var_os(ARGUMENTS_VARIABLE).is_some_and(|file| file.is_empty()) {
+    if variable(ARGUMENTS_VARIABLE).is_some_and(|file| file == NO_ARGUMENTS) {
         return Ok([name].into_iter().chain(given).collect());
     }
     if let Some(file) = rule_file(Path::new(&name))? {
         let of_rule = read_arguments(&file)?;
         return Ok([name].into_iter().chain(of_rule).chain(given).collect());
     }
-    if let Some(directory) = env::var_os(WORKING_DIRECTORY_VARIABLE) {
+    if let Some(directory) = variable(WORKING_DIRECTORY_VARIABLE) {
         enter(Path::new(&directory))?;
     }
     Ok([name].into_iter().chain(expanded(given)?).collect())
 }
 
+/// A variable of the environment. One that is empty, as CI leaves what it does not know, is as none.
+pub(super) fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Parses arguments by the same rule of variables.
+pub(super) fn parse<P: Parser>(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> std::result::Result<P, clap::Error> {
+    let mut command = with_variables(P::command());
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// A command whose flags ask for no variable that is empty.
+fn with_variables(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|flag| {
+        let value = flag.get_env().and_then(env::var_os);
+        let is_empty = value.is_some_and(|value| value.is_empty());
+        if is_empty { flag.env(None) } else { flag }
+    });
+    command.mut_subcommands(with_variables)
+}
+
 /// The file with the rule's arguments, if a rule made what is run. The rule's paths then hold.
 fn rule_file(program: &Path) -> Result<Option<PathBuf>> {
-    let named = env::var_os(ARGUMENTS_VARIABLE).map(PathBuf::from);
+    let named = variable(ARGUMENTS_VARIABLE).map(PathBuf::from);
     if let Some(file) = named.as_ref().filter(|file| file.exists()) {
         return Ok(Some(file.clone()));
     }
@@ -72,7 +100,7 @@ fn rule_file(program: &Path) -> Result<Option<PathBuf>> {
         let name = directory.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.ends_with(".runfiles"))
     });
-    let told = env::var_os(RUNFILES_VARIABLE).map(PathBuf::from);
+    let told = variable(RUNFILES_VARIABLE).map(PathBuf::from);
     let own = with_ending(&program, ".runfiles");
     let roots = [Some(own), around.map(Path::to_owned), told];
     let mut roots = roots.into_iter().flatten().map(|root| root.join(MAIN));
@@ -136,7 +164,7 @@ fn enter(directory: &Path) -> Result<()> {
 /// A path that only users write: relative to where they are, even where the paths of a rule are among the
 /// arguments.
 pub(super) fn users_path(path: &Path) -> PathBuf {
-    let directory = env::var_os(WORKING_DIRECTORY_VARIABLE).map(PathBuf::from);
+    let directory = variable(WORKING_DIRECTORY_VARIABLE).map(PathBuf::from);
     match directory.as_ref().or(LEFT.get()) {
         Some(directory) => directory.join(path),
         None => path.to_owned(),

@@ -35,7 +35,7 @@ use oci_pull_all::rootfs::changed_parents;
 use oci_pull_all::tar::UnnamedParent;
 use oci_pull_all::text::{first_of, shown, shown_in_lines};
 
-use arguments::{ARGUMENTS_VARIABLE, users_path};
+use arguments::users_path;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -153,7 +153,7 @@ struct VerifyArgs {
 }
 
 pub(crate) fn run() -> Result<ExitCode> {
-    let cli = match Cli::try_parse_from(arguments::arguments()?) {
+    let cli = match arguments::parse::<Cli>(arguments::arguments()?) {
         Ok(cli) => cli,
         // It shows arguments, whoever wrote them.
         Err(mut error) if error.use_stderr() => {

@@ -25,7 +25,7 @@ use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::named;
 use serde::Serialize;
 
-use super::arguments::OF_THIS_RUN;
+use super::arguments::{OF_THIS_RUN, variable};
 use super::hints::in_one_line;
 use super::pull::RegistryArgs;
 use super::resolve::description_in_words;
@@ -251,7 +251,7 @@ fn module(args: &PinArgs) -> Result<PathBuf> {
     if let Some(file) = &args.module {
         return Ok(users_path(file));
     }
-    if let Some(workspace) = env::var_os("BUILD_WORKSPACE_DIRECTORY") {
+    if let Some(workspace) = variable("BUILD_WORKSPACE_DIRECTORY") {
         return Ok(Path::new(&workspace).join(MODULE_FILE));
     }
     Ok(ModuleFiles::find(&users_path(&env::current_dir()?))?)

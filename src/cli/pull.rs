@@ -26,6 +26,7 @@ use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::count;
 use tokio::runtime;
 
+use super::arguments::variable;
 use super::hints::error_in_words;
 use super::progress::{Progress, ProgressMode};
 use super::store::{PlacementMode, StoreLocation, store_options};
@@ -70,10 +71,7 @@ impl RegistryArgs {
 /// or else `~/.docker/config.json`, `$XDG_RUNTIME_DIR/containers/auth.json` or else that of
 /// `/run/containers/UID`, and `$XDG_CONFIG_HOME/containers/auth.json` or else that of `~/.config`.
 fn credential_files() -> impl Iterator<Item = PathBuf> {
-    let variable = |name| {
-        let value = env::var_os(name).filter(|value| !value.is_empty());
-        value.map(PathBuf::from)
-    };
+    let variable = |name| variable(name).map(PathBuf::from);
     let at_home = |name| BaseDirs::new().map(|dirs| dirs.home_dir().join(name));
     let docker = variable("DOCKER_CONFIG").or_else(|| at_home(".docker"));
     let runtime = variable("XDG_RUNTIME_DIR").map(|directory| directory.join("containers"));
@@ -104,14 +102,12 @@ fn run_containers() -> Option<PathBuf> {
 
 /// The proxies that the environment names.
 fn proxies() -> Result<Proxies> {
-    let variable = |names: [&'static str; 2]| {
-        let set = names.map(|name| env::var_os(name).filter(|value| !value.is_empty()));
-        let mut named = names.into_iter().zip(set);
-        named.find_map(|(name, value)| Some((name, value?)))
+    let set = |names: [&'static str; 2]| {
+        let mut named = names.into_iter();
+        named.find_map(|name| Some((name, variable(name)?)))
     };
     let url = |names| {
-        let Some((name, value)) = variable(names).or_else(|| variable(["ALL_PROXY", "all_proxy"]))
-        else {
+        let Some((name, value)) = set(names).or_else(|| set(["ALL_PROXY", "all_proxy"])) else {
             return Ok(None);
         };
         let failed = |source| BadProxy { name, source };
@@ -121,7 +117,7 @@ fn proxies() -> Result<Proxies> {
     };
     let http = url(["HTTP_PROXY", "http_proxy"])?;
     let https = url(["HTTPS_PROXY", "https_proxy"])?;
-    let direct = variable(["NO_PROXY", "no_proxy"]).map(|(_, value)| value);
+    let direct = set(["NO_PROXY", "no_proxy"]).map(|(_, value)| value);
     let direct = direct.unwrap_or_default();
     let direct = direct.to_string_lossy();
     Ok(Proxies::new(http.as_deref(), https.as_deref(), &direct)?)
@@ -129,7 +125,6 @@ fn proxies() -> Result<Proxies> {
 
 /// The authorities that the environment names.
 fn certificates() -> Result<Certificates> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let failed = |name| move |source| BadCertificates { name, source };
     let mut certificates = Certificates::default();
     if let Some(file) = variable("SSL_CERT_FILE") {
@@ -148,7 +143,7 @@ fn certificates() -> Result<Certificates> {
 
 /// Where Docker and podman have the certificates of registries.
 fn certificate_directories() -> Vec<PathBuf> {
-    let config = env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty());
+    let config = variable("XDG_CONFIG_HOME");
     let home = || BaseDirs::new().map(|dirs| dirs.home_dir().join(".config"));
     let config = config.map(PathBuf::from).or_else(home);
     let users = config.into_iter().flat_map(|config| {

@@ -20,7 +20,7 @@ use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
 use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::count;
 
-use super::arguments::{pairs, read_arguments};
+use super::arguments::{pairs, parse, read_arguments};
 use super::findings::{exit_code, read_verdicts, say_verdicts};
 use super::layout::{LocalBlobs, read_descriptor};
 use super::progress::Progress;
@@ -99,7 +99,7 @@ pub(crate) fn push_all(args: &PushAllArgs) -> Result<ExitCode> {
         let arguments = read_arguments(file)?.chain(args.arguments.iter().cloned());
         let PushOfFile {
             command: PushCommand::Push(push),
-        } = PushOfFile::parse_from(arguments);
+        } = parse(arguments).unwrap_or_else(|error| error.exit());
         listed.push(push);
     }
     let files = args.push.iter().map(|file| Some(file.as_path()));

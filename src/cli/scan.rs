@@ -10,9 +10,9 @@ use oci_pull_all::layout::{Format, LayoutImages, archive, find_image};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::scan::{self, Isolation, Itself, Network, Scan, ScanError, Scanned, sbom};
 
-use super::arguments::parse_pair;
+use super::arguments::{ARGUMENTS_VARIABLE, NO_ARGUMENTS, parse_pair};
 use super::layout::unpack;
-use super::{ARGUMENTS_VARIABLE, Failed, Result, print_error, read};
+use super::{Failed, Result, print_error, read};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
@@ -167,6 +167,7 @@ pub(crate) fn scan(args: ScanArgs) -> Result<ExitCode> {
 pub(super) const ITSELF: Itself = Itself {
     command: super::SUPERVISE,
     variable: ARGUMENTS_VARIABLE,
+    value: NO_ARGUMENTS,
 };
 
 #[derive(Debug, Args)]
@@ -206,7 +207,7 @@ fn access(network: bool) -> Network {
 pub(super) fn isolate(network: bool) -> Result<Isolation> {
     let network = access(network);
     let tried = Command::new("/proc/self/exe")
-        .env(ARGUMENTS_VARIABLE, "")
+        .env(ARGUMENTS_VARIABLE, NO_ARGUMENTS)
         .arg(super::TRY_NAMESPACES)
         .stdin(Stdio::null())
         .stderr(Stdio::null())

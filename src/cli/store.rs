@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use directories::ProjectDirs;
 use indicatif::HumanBytes;
@@ -20,18 +19,15 @@ use super::{Result, say, tell, tell_first, users_path};
 #[derive(Debug, Args)]
 pub(crate) struct StoreLocation {
     /// The store's directory; by default `oci_pull_all/store` in the user's cache folder.
-    // A variable that is empty, as CI leaves what it does not know, is as none.
-    #[arg(long, value_name = "DIR", env = "OCI_PULL_ALL_STORE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    #[arg(long, value_name = "DIR", env = "OCI_PULL_ALL_STORE")]
     store: Option<PathBuf>,
 }
 
 impl StoreLocation {
     pub(crate) fn path(&self) -> Result<PathBuf> {
         match &self.store {
-            Some(path) if !path.as_os_str().is_empty() => {
-                Ok(std::path::absolute(users_path(path))?)
-            }
-            _ => ProjectDirs::from("", "", "oci_pull_all")
+            Some(path) => Ok(std::path::absolute(users_path(path))?),
+            None => ProjectDirs::from("", "", "oci_pull_all")
                 .map(|dirs| dirs.cache_dir().join("store"))
                 .ok_or_else(|| {
                     "there is no home directory to keep the store in: name a directory with --store or OCI_PULL_ALL_STORE, or use --no-store".into()

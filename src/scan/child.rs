@@ -13,9 +13,10 @@ pub struct Itself {
     /// The argument that has it call [`supervise`]. The number of this process, a file for how the scanner ended, and the
     /// scanner with its arguments follow.
     pub command: &'static str,
-    /// A variable that is empty for the program that is started so, and that the scanner, which may be this program too,
-    /// does not have.
+    /// A variable that the scanner, which may be this program too, does not have.
     pub variable: &'static str,
+    /// What the program that is started so finds in it.
+    pub value: &'static str,
 }
 
 /// A command that runs a scanner, without arguments yet, and leaves in the file `status` how that ended.
@@ -92,7 +93,7 @@ mod linux {
         let mut command = Command::new(ITSELF);
         command.arg(itself.command).arg(process::id().to_string());
         command.arg(status).arg("--").arg(scanner);
-        command.env(itself.variable, "");
+        command.env(itself.variable, itself.value);
         command
     }
 

@@ -563,6 +563,24 @@ fn an_empty_variable_is_as_none() {
     let usual = path(&[]);
     assert_eq!(path(&[("OCI_PULL_ALL_STORE", "")]), usual);
     assert_ne!(path(&[("OCI_PULL_ALL_STORE", "other")]), usual);
+
+    let (_registry, reference) = serve(&image());
+    let empty = [
+        "OCI_PULL_ALL_ARGUMENTS",
+        "OCI_PULL_ALL_MIRRORS",
+        "OCI_PULL_ALL_PLACEMENT",
+        "OCI_PULL_ALL_STORE",
+        "OCI_PULL_ALL_VERIFY",
+        "BUILD_WORKING_DIRECTORY",
+    ];
+    let empty = empty.map(|name| (name, ""));
+    let pull = |environment: &[(&str, &str)]| {
+        user.run_with(environment, &["pull", &reference, "--output", "out"])
+    };
+    pull(&empty).succeeded();
+    pull(&[("OCI_PULL_ALL_PLACEMENT", "other")]).failed(&["other"]);
+    let absent = ["store", "size", "--store", ""];
+    user.run(&absent).failed(&["a value is required"]);
 }
 
 #[test]
