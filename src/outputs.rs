@@ -15,7 +15,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
@@ -32,28 +32,40 @@ pub struct KeptFirst {
     pub source: io::Error,
 }
 
-/// Two outputs are one file.
+/// Two outputs are in each other's way.
 #[derive(Debug, thiserror::Error)]
-#[error("{first} and {second} are one file, of which only what is written last would be left", first = .first.display(), second = .second.display())]
-pub struct OneFile {
-    first: PathBuf,
-    second: PathBuf,
+pub enum NotApart {
+    /// They are one file.
+    #[error("{first} and {second} are one file, of which only what is written last would be left", first = .first.display(), second = .second.display())]
+    OneFile {
+        /// The output that was named first.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+    },
+    /// A file is among others that are written as well.
+    #[error("{file} is in {directory}, which is an output itself: name a file elsewhere", file = .file.display(), directory = .directory.display())]
+    Within {
+        /// The file.
+        file: PathBuf,
+        /// The directory.
+        directory: PathBuf,
+    },
 }
 
 /// Checks that no two of these outputs are one file, before any is written.
-pub fn check_apart<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), OneFile> {
+pub fn check_apart<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), NotApart> {
     let mut known: Vec<(&PathBuf, Place)> = Vec::new();
     for output in outputs {
-        // What cannot be found out is told where it is written.
-        let Some(place) = Destination::of(output).ok().and_then(Place::of) else {
+        let Some(place) = Place::of(output) else {
             continue;
         };
         let mut others = known.iter();
         // By one name, what is open is written to twice, one behind the other.
         if let Some((first, _)) = others.find(|(first, other)| {
-            place.is_same(other) && !(place.is_open && other.is_open && *first == output)
+            place.is_same(other) && !(place.is_open() && other.is_open() && *first == output)
         }) {
-            return Err(OneFile {
+            return Err(NotApart::OneFile {
                 first: (*first).clone(),
                 second: output.clone(),
             });
@@ -63,42 +75,112 @@ pub fn check_apart<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result
     Ok(())
 }
 
+/// Checks that an output is in none of these directories, whose other files are written as well.
+pub fn check_outside(file: &Path, directories: &[PathBuf]) -> Result<(), NotApart> {
+    let Some(name) = Place::of(file).and_then(|place| place.name) else {
+        return Ok(());
+    };
+    let is_in = |directory: &&PathBuf| {
+        let way = way_to(directory);
+        way.is_some_and(|way| name.ancestors().any(|parent| is_one(parent, &way)))
+    };
+    match directories.iter().find(is_in) {
+        None => Ok(()),
+        Some(directory) => Err(NotApart::Within {
+            file: file.to_owned(),
+            directory: directory.clone(),
+        }),
+    }
+}
+
 /// Which file an output is.
 struct Place {
     /// Where it is named, if that is where it will be.
     name: Option<PathBuf>,
     /// What is there, if it is a regular file, by device and number.
     file: Option<(u64, u64)>,
-    /// Whether what is there is written to.
-    is_open: bool,
+    /// Whether what is there is written to, and not replaced.
+    stays: bool,
 }
 
 impl Place {
-    fn of(destination: Destination) -> Option<Self> {
-        let (name, there) = match destination {
+    /// None if that cannot be found out, which is told where it is written.
+    fn of(path: &Path) -> Option<Self> {
+        let (name, there, stays) = match Destination::of(path).ok()? {
             Destination::File(path) => {
-                let directory = fs::canonicalize(directory_of(&path)).ok()?;
-                let name = directory.join(path.file_name().unwrap_or_default());
-                (Some(name), fs::metadata(&path).ok())
+                let name = way_to(directory_of(&path))?;
+                let name = name.join(path.file_name().unwrap_or_default());
+                (Some(name), fs::metadata(&path).ok(), is_kept(&path))
             }
             Destination::InPlace(path) | Destination::Open(path) => {
-                (None, fs::metadata(&path).ok())
+                (None, fs::metadata(&path).ok(), true)
             }
-            Destination::Own(own) => (None, own.metadata().ok()),
+            Destination::Own(own) => (None, own.metadata().ok(), true),
         };
         let there = there.filter(fs::Metadata::is_file);
         Some(Place {
-            is_open: name.is_none(),
             name,
             file: there.as_ref().and_then(number_of),
+            stays,
         })
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        let is_name = self.name.is_some() && self.name == other.name;
-        let is_file = self.file.is_some() && self.file == other.file;
-        is_name || is_file && (self.is_open || other.is_open)
+    fn is_open(&self) -> bool {
+        self.name.is_none()
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let names = self.name.as_ref().zip(other.name.as_ref());
+        let is_name = names.is_some_and(|(name, other)| is_same_name(name, other));
+        let is_file = self.file.is_some() && self.file == other.file;
+        is_name || is_file && (self.stays || other.stays)
+    }
+}
+
+/// A path behind all links, of what need not be there, nor the directories that it is in.
+fn way_to(path: &Path) -> Option<PathBuf> {
+    let (there, mut way) = path.ancestors().find_map(|there| {
+        let path = if there == "" { Path::new(".") } else { there };
+        Some((there, fs::canonicalize(path).ok()?))
+    })?;
+    for component in path.strip_prefix(there).ok()?.components() {
+        match component {
+            Component::ParentDir => drop(way.pop()),
+            component => way.push(component),
+        }
+    }
+    Some(way)
+}
+
+/// Whether two directories are one, which may be mounted at two places.
+fn is_one(directory: &Path, other: &Path) -> bool {
+    // What is not there yet will be one where that is which it is in.
+    same_file::is_same_file(directory, other).unwrap_or_else(|_| is_same_name(directory, other))
+}
+
+fn is_same_name(path: &Path, other: &Path) -> bool {
+    let parents = path.parent().zip(other.parent());
+    path.file_name() == other.file_name()
+        && parents.is_some_and(|(parent, other)| is_one(parent, other))
+}
+
+/// Whether nothing can take the place of a file that is there.
+fn is_kept(path: &Path) -> bool {
+    is_mounted(path) || WholeFile::beside(path.to_owned()).is_err_and(|error| is_refused(&error))
+}
+
+/// Whether a file is mounted by itself.
+#[cfg(target_os = "linux")]
+fn is_mounted(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+
+    statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
+        .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_mounted(_path: &Path) -> bool {
+    false
 }
 
 /// The device of a file and its number there.

@@ -3,6 +3,7 @@
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::iter;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,10 @@ use clap::builder::FalseyValueParser;
 use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
 use oci_pull_all::json::to_json;
+use oci_pull_all::layout::{INDEX_FILE, MARKER_FILE};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::{Reference, Registry, Tag};
+use oci_pull_all::outputs::{check_apart, check_outside};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::pull::{self, DescribedKind, Pulled, PulledFile, Selection, Upstream};
 use oci_pull_all::registry::{
@@ -340,7 +343,20 @@ fn allow_open_files(needed: u64) -> Result<()> {
     Err(format!("{needed} open files are needed, and this process may have {may}: raise the limit (ulimit -n), or use fewer connections with --concurrency").into())
 }
 
+/// Checks that the summary would take the place of nothing else that is pulled; it may lie beside that.
+fn check_summary(args: &PullArgs) -> Result<()> {
+    let Some(summary) = &args.summary else {
+        return Ok(());
+    };
+    let [marker, index, blobs] =
+        [MARKER_FILE, INDEX_FILE, "blobs"].map(|name| args.output.join(name));
+    check_apart([&marker, &index, summary])?;
+    let directories: Vec<_> = iter::once(blobs).chain(args.files.clone()).collect();
+    Ok(check_outside(summary, &directories)?)
+}
+
 async fn pull_with(args: &PullArgs) -> Result<()> {
+    check_summary(args)?;
     let upstream = Arc::new(args.upstream()?);
     let Some(digest) = args.reference.digest() else {
         return Err(refuse_tag(upstream.origin(), &args.reference).await);

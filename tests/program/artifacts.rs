@@ -1,7 +1,7 @@
 //! Artifacts, whose blobs are files.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use oci_pull_all_support::rootfs::Layer;
@@ -277,6 +277,43 @@ fn an_image_has_no_files_which_is_told_to_who_reads_no_summary() {
     assert!(!user.path("o/index.json").exists() && !user.path("f").exists());
     pull(&["--summary=s"]).succeeded();
     assert!(!user.path("f").exists());
+}
+
+#[test]
+fn a_summary_takes_the_place_of_nothing_that_is_pulled() {
+    let (_registry, reference) = serve(&[(Some("a"), "text/plain", b"x".to_vec())]);
+    let user = new_user();
+    fs::create_dir_all(user.path("there/deep")).expect("can be made");
+    symlink("there", user.path("link")).expect("can be made");
+    symlink("there/index.json", user.path("leads")).expect("can be made");
+    let pull = |summary: &str, more: &[&str]| {
+        let pull = ["pull", &reference, "--summary", summary];
+        user.run(&[&pull, more].concat())
+    };
+    for (output, summary) in [
+        ("out", "out/index.json"),
+        ("out", "there/../out/oci-layout"),
+        ("out/new", "./out/none/../new/index.json"),
+        ("there", "leads"),
+        ("link", "there/deep/../index.json"),
+    ] {
+        pull(summary, &["--output", output]).failed(&[summary, "are one file"]);
+    }
+    for (output, files, summary) in [
+        ("out", "f", "out/blobs/summary.json"),
+        ("out", "f", "f/summary.json"),
+        ("out", "f", "f"),
+        ("out", "there", "there"),
+        ("out", "there", "link/summary.json"),
+        ("there", "f", "there/blobs"),
+    ] {
+        pull(summary, &["--output", output, "--files", files])
+            .failed(&[summary, "which is an output itself"]);
+    }
+    assert!(!user.path("out").exists() && !user.path("f").exists());
+    // As a repository has it.
+    pull("there/s", &["--output=there", "--files=there/f"]).succeeded();
+    user.verify(&user.path("there"));
 }
 
 #[test]

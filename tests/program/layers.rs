@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
-use oci_pull_all_support::{User, digest};
+use oci_pull_all_support::{User, digest, skip};
 
 use crate::new_user;
 
@@ -1300,6 +1300,31 @@ fn two_outputs_are_no_one_file() {
         "--output /dev/fd/3 --descriptor /dev/fd/4",
     ] {
         given(outputs).failed(&["are one file"]);
+    }
+    // What is replaced, what nothing can replace, and what is not there yet.
+    prepare(&user, "ln out d/hard; mkdir e; touch one other");
+    outputs(&["--output", "out", "--descriptor", "d/hard"]).succeeded();
+    prepare(&user, "ln -f out d/hard; ln -f out d/soft");
+    let mounted = |mounts: &str, outputs: &str| {
+        let mut unshare = Command::new("unshare");
+        let script = format!("{mounts} && exec \"$@\" {outputs}");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
+        user.run_by(unshare, &["layer", "--file", "/a", "x"])
+    };
+    let linked = "mount --bind d/hard one && mount --bind d/soft other";
+    let twice = "mount --bind out one && mount --bind out other";
+    for (mounts, outputs) in [
+        (linked, "--output one --descriptor other"),
+        (twice, "--output one --descriptor other"),
+        (twice, "--output out --descriptor other"),
+        ("mount --bind d e", "--output d/none --descriptor e/none"),
+    ] {
+        let ran = mounted(mounts, outputs);
+        if ran.stderr.contains("unshare:") || ran.stderr.contains("mount:") {
+            skip("it may mount nothing");
+            break;
+        }
+        ran.failed(&["are one file"]);
     }
     // Nothing is lost there.
     given("--output /dev/fd/3 --descriptor /dev/fd/3").succeeded();
