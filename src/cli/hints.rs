@@ -23,6 +23,16 @@ use oci_pull_all::text::quoted;
 
 type Dyn = dyn Error + 'static;
 
+/// What a pull has met, which has flags that no other command has.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OfPull {
+    #[error(transparent)]
+    WithStore(Box<Dyn>),
+    /// What would be the store is in the output.
+    #[error(transparent)]
+    WithoutStore(Box<Dyn>),
+}
+
 /// An error, and what to do about it.
 pub(super) fn error_in_words(error: &Dyn) -> String {
     format!("{error}{}", hint(error))
@@ -88,6 +98,11 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             ""
         };
         return format!("; set platforms to some of what it offers: {offered}{advice}").into();
+    }
+    match error.downcast_ref() {
+        Some(OfPull::WithStore(error)) => return of_pull(&**error),
+        Some(OfPull::WithoutStore(error)) => return of_output(&**error),
+        None => {}
     }
     Cow::Borrowed(if let Some(error) = find::<RegistryError>(error) {
         of_registry(error)
@@ -227,7 +242,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
             "; leave plain_http = True (--plain-http) away if that host has TLS, else who runs it knows why"
         }
         // The library's own last word is about logging in.
-        error if error.limits_rate() => ", or name a mirror in OCI_PULL_ALL_MIRRORS",
+        error if error.limits_rate() => "",
         RegistryError::Proxy { .. } => {
             "; correct HTTP_PROXY, or name the registry's host in NO_PROXY"
         }
@@ -313,7 +328,7 @@ fn of_store(error: &StoreError) -> &'static str {
             }
         },
         StoreError::Room { .. } => {
-            ": make room there, or set OCI_PULL_ALL_STORE (--store) to another directory; with --no-store, --output"
+            ": make room there, or set OCI_PULL_ALL_STORE (--store) to another directory"
         }
         StoreError::Lost(_) => {
             ". Pull its image again; oci-pull-all store verify tells what else was altered"
@@ -321,6 +336,35 @@ fn of_store(error: &StoreError) -> &'static str {
         StoreError::Version { .. } => ": use another one with --store or OCI_PULL_ALL_STORE",
         StoreError::NotAStore { .. } => ", with --store or OCI_PULL_ALL_STORE",
         _ => "",
+    }
+}
+
+/// As [`hint`], where there may be mirrors.
+fn of_pull(error: &Dyn) -> Cow<'static, str> {
+    let of_registry = match find(error) {
+        Some(PullError::Registry(error)) => Some(error),
+        _ => find(error),
+    };
+    match of_registry {
+        Some(error) if error.limits_rate() => ", or name a mirror in OCI_PULL_ALL_MIRRORS".into(),
+        _ => hint(error),
+    }
+}
+
+/// As [`of_pull`], where what would be a store is in the output.
+fn of_output(error: &Dyn) -> Cow<'static, str> {
+    let of_store = match find(error) {
+        Some(PullError::Store(error)) => Some(error),
+        _ => find(error),
+    };
+    match of_store {
+        Some(StoreError::Room { .. }) => {
+            ": make room there, or name another directory by --output".into()
+        }
+        Some(StoreError::Io(_)) => {
+            ": put right what is there, or name another directory by --output".into()
+        }
+        _ => of_pull(error),
     }
 }
 

@@ -30,7 +30,7 @@ use oci_pull_all::text::count;
 use tokio::runtime;
 
 use super::arguments::variable;
-use super::hints::error_in_words;
+use super::hints::{OfPull, error_in_words};
 use super::progress::{Progress, ProgressMode};
 use super::store::{PlacementMode, StoreLocation, store_options};
 use super::{Failed, Result, tell_first, users_path, write};
@@ -370,15 +370,19 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     let root = if args.no_store {
         private_store.clone()
     } else {
-        args.store.path()?
+        let path = args.store.path();
+        path.map_err(|error| format!("{error}, or use --no-store"))?
     };
     if is_same(&root, &args.output)? {
         return Err(format!("{} is the store itself, where nothing of an image would stay: name another directory by --output", root.display()).into());
     }
-    let store = Arc::new(Store::open(
-        &root,
-        store_options(trust, args.placement.into()),
-    )?);
+    let of_pull = if args.no_store {
+        OfPull::WithoutStore
+    } else {
+        OfPull::WithStore
+    };
+    let store = Store::open(&root, store_options(trust, args.placement.into()));
+    let store = Arc::new(store.map_err(|error| of_pull(error.into()))?);
     let selection = Selection {
         platforms: args.selection.platform.clone(),
         shallow: args.selection.shallow,
@@ -413,7 +417,8 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         Ok(())
     };
-    let report = pulled.map_err(|error| Failed("pull", args.reference.to_string(), error))?;
+    let report = pulled
+        .map_err(|error| Failed("pull", args.reference.to_string(), of_pull(error).into()))?;
     removed.map_err(|error| format!("cannot remove {}: {error}", private_store.display()))?;
     progress.finish(&describe(&args.reference, &report));
     let files = report

@@ -30,7 +30,7 @@ impl StoreLocation {
             None => ProjectDirs::from("", "", "oci_pull_all")
                 .map(|dirs| dirs.cache_dir().join("store"))
                 .ok_or_else(|| {
-                    "there is no home directory to keep the store in: name a directory with --store or OCI_PULL_ALL_STORE, or use --no-store".into()
+                    "there is no home directory to keep the store in: name a directory with --store or OCI_PULL_ALL_STORE".into()
                 }),
         }
     }

@@ -167,7 +167,15 @@ fn who_answers_wrongly_is_named() {
         });
         let ran = pull.run_with(&[]);
         assert!(!ran.stderr.contains("docker login"), "{}", ran.stderr);
+        // Mirrors are for pulls alone.
+        let mirror = "name a mirror in OCI_PULL_ALL_MIRRORS";
+        let advises = ran.stderr.contains(mirror);
+        assert_eq!(advises, says.starts_with("429"), "{}", ran.stderr);
         ran.failed(&[&elsewhere.host(), says]);
+        let reference = format!("{}/app:1", pull.registry.host());
+        let ran = new_user().run(&["resolve", &reference]);
+        assert!(!ran.stderr.contains(mirror), "{}", ran.stderr);
+        ran.failed(&["cannot resolve"]);
     }
 }
 
