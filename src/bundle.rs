@@ -20,8 +20,8 @@ use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::reference::Reference;
 use crate::oci::walk::{Walk, WalkError};
 use crate::outputs::WholeFile;
-use crate::store::{Blob, Ingest, Store, StoreError};
-use crate::tar::{Archive, Content, TarError, open_archive_file};
+use crate::store::{Blob, Ingest, Store, StoreError, Writer};
+use crate::tar::{Archive, Content, TarError, copy_data, open_archive_file};
 use crate::text::named;
 
 /// The most bytes that are read behind an archive's end, which fill its last record.
@@ -101,6 +101,14 @@ pub enum BundleError {
         digest: Digest,
         /// How many more there are.
         more: usize,
+    },
+    /// It was cut between two entries.
+    #[error("{path} breaks off, and lacks {lacking}; the blobs before stay in the store", path = path.display())]
+    Cut {
+        /// The archive.
+        path: PathBuf,
+        /// What it lacks, in words.
+        lacking: String,
     },
     /// Some other archive.
     #[error("{path} has no file blobs/ALGORITHM/HEX: it is not an archive of an OCI image layout", path = .0.display())]
@@ -275,7 +283,17 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
     let mut reader = Archive::new(io_failed("open", archive, open_archive_file(archive))?);
     let mut imported = Imported::default();
     let mut links = Vec::new();
+    let mut index = None;
     while let Some(file) = reader.next().map_err(failed)? {
+        if let Content::File { size } = file.content
+            && file.path == INDEX_FILE.as_bytes()
+            && size <= MAX_MANIFEST_SIZE
+        {
+            let mut bytes = Vec::new();
+            copy_data(&mut reader, size, &mut bytes).map_err(failed)?;
+            index = ImageIndex::parse(&bytes).ok();
+            continue;
+        }
         let Some(digest) = digest_of(&file.path) else {
             continue;
         };
@@ -304,19 +322,10 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         if size <= most {
             writer.reserve()?;
         }
-        let mut end = 0;
-        let mut stored = Ok(());
-        reader
-            .data(|bytes, offset| {
-                // A file with holes is none that anybody makes of a blob: it ends up too short.
-                if stored.is_ok() && offset == end {
-                    stored = writer.write(offset, bytes);
-                    end += bytes.len() as u64;
-                }
-                Ok(())
-            })
-            .map_err(failed)?;
-        stored?;
+        let mut coming = Coming::to(&writer);
+        let read = copy_data(&mut reader, size, &mut coming);
+        coming.stored?;
+        read.map_err(failed)?;
         match writer.finish() {
             Ok(()) => imported.added.add(size),
             Err(error @ (StoreError::Size { .. } | StoreError::Digest { .. })) => {
@@ -326,6 +335,7 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
             Err(error) => return Err(error.into()),
         }
     }
+    let has_end = reader.has_end();
     // What is compressed has a checksum at its end.
     let read = io::copy(&mut reader.into_inner().take(MAX_PADDING), &mut io::sink());
     read.map_err(|error| failed(error.into()))?;
@@ -339,7 +349,63 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
     if imported.added.blobs + imported.present.blobs + imported.refused.len() == 0 {
         return Err(BundleError::NoBlobs(archive.to_owned()));
     }
+    if !has_end && let Some(lacking) = lacking(store, index)? {
+        let path = archive.to_owned();
+        return Err(BundleError::Cut { path, lacking });
+    }
     Ok(imported)
+}
+
+/// What the store lacks of an archive with this index, in words.
+fn lacking(store: &Store, index: Option<ImageIndex>) -> Result<Option<String>, BundleError> {
+    let Some(index) = index else {
+        return Ok(Some(INDEX_FILE.to_owned()));
+    };
+    with_sources(store, |_, sources| {
+        let mut lacking = Vec::new();
+        for root in manifests_of(index) {
+            match blobs_of(store, sources, &root, &root.digest.to_string(), &[]) {
+                Err(BundleError::Lacks { role, digest, .. }) => {
+                    lacking.push(format!("the {role} {digest}"));
+                }
+                Err(BundleError::Part { lacking: part, .. }) => lacking.push(part),
+                other => drop(other?),
+            }
+        }
+        Ok((!lacking.is_empty()).then(|| named(lacking)))
+    })
+}
+
+/// A blob that comes in its order.
+struct Coming<'a> {
+    writer: &'a Writer,
+    end: u64,
+    stored: Result<(), StoreError>,
+}
+
+impl<'a> Coming<'a> {
+    fn to(writer: &'a Writer) -> Self {
+        Coming {
+            writer,
+            end: 0,
+            stored: Ok(()),
+        }
+    }
+}
+
+impl io::Write for Coming<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stored = self.writer.write(self.end, bytes);
+        if self.stored.is_err() {
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.end += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Moved {

@@ -279,6 +279,86 @@ fn a_wrong_blob_is_refused_and_named_and_the_others_stay() {
         .failed(&["cannot open no-such.tar"]);
 }
 
+/// A copy that broke off, or an archive of a part of the files.
+#[test]
+fn what_an_archive_lacks_that_was_cut_between_two_entries_is_told() {
+    let content = Content::image(&[noise(60, 3000), noise(61, 5000)]);
+    let (registry, reference) = serve(&content);
+    let sender = new_user();
+    sender
+        .run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    sender
+        .run(&["store", "export", "--output", "blobs.tar", &reference])
+        .succeeded();
+    drop(registry);
+    let index_last =
+        "mkdir l; tar -xf blobs.tar -C l; tar -cf blobs.tar -C l oci-layout blobs index.json";
+    for script in ["true", index_last] {
+        shell(&sender, script);
+        let whole = fs::read(sender.path("blobs.tar")).expect("is there");
+        let mut archive = tar::Archive::new(&*whole);
+        let entries = archive.entries().expect("an archive");
+        let cuts = entries.map(|entry| {
+            let entry = entry.expect("can be read");
+            usize::try_from(entry.raw_header_position()).expect("fits")
+        });
+        let mut cuts: Vec<usize> = cuts.collect();
+        let end = whole.chunks(512).rposition(|block| block != [0; 512]);
+        let end = 512 * (end.expect("it has something") + 1);
+        let first_blob = whole.windows(8).position(|name| name == b"blobs/sh");
+        cuts.retain(|cut| *cut > first_blob.expect("it has blobs") + 512);
+        for cut in &cuts {
+            for bytes in [whole[..*cut].to_vec(), gzip(&whole[..*cut])] {
+                let receiver = new_user();
+                fs::write(receiver.path("blobs.tar"), bytes).expect("can be written");
+                let ran = receiver.run(&["store", "import", "blobs.tar"]);
+                let lacks = if script == index_last {
+                    "index.json"
+                } else {
+                    ""
+                };
+                ran.failed(&[&format!("blobs.tar breaks off, and lacks {lacks}")]);
+            }
+        }
+        // Nothing is lost with the end alone.
+        let receiver = new_user();
+        fs::write(receiver.path("blobs.tar"), &whole[..end]).expect("can be written");
+        receiver.run(&["store", "import", "blobs.tar"]).succeeded();
+        pull_offline(&receiver, &reference, &[]).succeeded();
+    }
+}
+
+/// As `tar --sparse` has them.
+#[test]
+fn blobs_with_holes_are_taken() {
+    let layer = [
+        noise(70, 8192),
+        vec![0; 1 << 20],
+        noise(71, 8192),
+        vec![0; 1 << 20],
+    ];
+    let (registry, reference) = serve(&Content::image(&[layer.concat()]));
+    let sender = new_user();
+    sender
+        .run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    drop(registry);
+    shell(&sender, "cp -r --sparse=always out holes");
+    for format in ["gnu", "pax --sparse-version=0.1", "pax"] {
+        let receiver = new_user();
+        shell(
+            &sender,
+            &format!("tar --format={format} --sparse -cf blobs.tar -C holes ."),
+        );
+        let packed = fs::metadata(sender.path("blobs.tar")).expect("is there");
+        assert!(packed.len() < 1 << 20, "it has no holes");
+        copy(&sender, &receiver);
+        receiver.run(&["store", "import", "blobs.tar"]).succeeded();
+        pull_offline(&receiver, &reference, &[]).succeeded();
+    }
+}
+
 #[test]
 fn what_a_hostile_archive_says_leads_nowhere() {
     let user = new_user();

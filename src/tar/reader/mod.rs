@@ -31,6 +31,8 @@ pub(crate) struct Archive<R> {
     /// Where the current entry's data belongs in its file.
     pieces: Vec<Piece>,
     ended: bool,
+    /// Whether blocks of zeros say where it ends.
+    has_end: bool,
 }
 
 impl<R: BufRead> Archive<R> {
@@ -41,12 +43,18 @@ impl<R: BufRead> Archive<R> {
             padding: 0,
             pieces: Vec::new(),
             ended: false,
+            has_end: false,
         }
     }
 
     /// What the archive is read from.
     pub(crate) fn into_inner(self) -> R {
         self.reader
+    }
+
+    /// Whether the archive says itself that nothing follows what was read: else it may have been cut between two entries.
+    pub(crate) fn has_end(&self) -> bool {
+        self.has_end
     }
 
     /// The next entry; none at the archive's end.
@@ -195,6 +203,7 @@ impl<R: BufRead> Archive<R> {
             return Ok(None);
         };
         if block == [0; BLOCK] {
+            self.has_end = true;
             return match self.block()? {
                 Some(block) if block != [0; BLOCK] => Err(TarError::Form(
                     "a single block of zeros is followed by more",
