@@ -226,9 +226,18 @@ async fn pin_all(args: &PinArgs, all: &mut Vec<Found>) -> Result<bool> {
     let is_current = if args.check {
         check(args, all)
     } else {
-        for refusal in files.replace(&moves)? {
+        let (refusals, written) = files.replace(&moves);
+        for refusal in refusals {
             refuse(all, refusal);
         }
+        if let Err(error) = &written {
+            let is_left = |found: &Found| files.is_left(&found.name, &found.digest, error);
+            let left = all.iter_mut().filter(|found| found.moves && is_left(found));
+            for found in left.filter(|found| found.error.is_none()) {
+                found.error = Some(in_one_line(error));
+            }
+        }
+        written?;
         true
     };
     Ok(knows_all && is_current && all.iter().all(|found| found.error.is_none()))

@@ -43,10 +43,10 @@ pub enum PinError {
     #[error("{path} has changed while its images were asked for, so nothing was written: try again", path = .0.display())]
     Changed(PathBuf),
     /// Some files have their new digests, and another one cannot be written.
-    #[error("not all files were written, but {written}: pin again once the others can be")]
+    #[error("new digests were written to {}, and to no other file: pin again once what follows is put right", named(.written.iter().map(|path| path.display())))]
     Partly {
         /// The files that were written.
-        written: String,
+        written: Vec<PathBuf>,
         /// Why another one was not.
         source: FileError,
     },
@@ -373,8 +373,8 @@ impl ModuleFiles {
 
     /// Replaces digests, and nothing else.
     ///
-    /// Returns why some are left as they are; the others are written.
-    pub fn replace(&self, moves: &[Move]) -> Result<Vec<Refusal>, PinError> {
+    /// Returns why some are left as they are, and whether the others are written.
+    pub fn replace(&self, moves: &[Move]) -> (Vec<Refusal>, Result<(), PinError>) {
         let mut pins: BTreeMap<(&str, &str), Vec<&Move>> = BTreeMap::new();
         for one in moves {
             // Pulls of one digest move together, and a word means another one in each of them.
@@ -431,8 +431,18 @@ impl ModuleFiles {
                 });
             }
         }
-        self.write(edits)?;
-        Ok(refusals)
+        (refusals, self.write(edits))
+    }
+
+    /// Whether a digest still stands where it stood, after an error of [`ModuleFiles::replace`].
+    pub fn is_left(&self, name: &str, digest: &str, error: &PinError) -> bool {
+        let PinError::Partly { written, .. } = error else {
+            return true;
+        };
+        let places = self.places(name, digest);
+        places
+            .iter()
+            .any(|place| !written.contains(&self.files[place.file].path))
     }
 
     fn write(&self, mut edits: Vec<(Place, String)>) -> Result<(), PinError> {
@@ -464,12 +474,9 @@ impl ModuleFiles {
         let mut written = Vec::new();
         for (path, file) in begun {
             match io_failed("write", path, file.finish()) {
-                Ok(()) => written.push(path.display()),
+                Ok(()) => written.push(path.clone()),
                 Err(error) if written.is_empty() => return Err(error.into()),
-                Err(source) => {
-                    let written = named(written);
-                    return Err(PinError::Partly { written, source });
-                }
+                Err(source) => return Err(PinError::Partly { written, source }),
             }
         }
         Ok(())
@@ -721,7 +728,7 @@ mod tests {
         fs::write(&other, "changed").unwrap();
         let target = Target::New(new.parse().unwrap());
         let (name, digest) = ("a".to_owned(), old);
-        let moved = files.replace(&[Move {
+        let (_, moved) = files.replace(&[Move {
             name,
             digest,
             target,

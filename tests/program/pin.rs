@@ -1119,9 +1119,28 @@ fn of_several_files_none_is_changed_unless_all_can_be_or_it_is_told() {
     case.expect([OLD, &other, OLD]);
     let module = case.user.path("MODULE.bazel").display().to_string();
     run(&read_only(file)).failed(&[
-        &format!("not all files were written, but {module}: "),
+        &format!("new digests were written to {module}, and to no other file: "),
         file,
         "Read-only file system",
     ]);
     case.expect([&debian, &other, OLD]);
+    let errors = |mounts: &str| {
+        let pin = ["pin", "--pins", "pins.json", "--json", "debian", "third"];
+        let ran = case.user.run_by(within(mounts), &pin);
+        let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+        let found = found.as_array().expect("a list").iter();
+        let errors = found.map(|found| found["error"].as_str().map(str::to_owned));
+        errors.collect::<Vec<_>>()
+    };
+    let third = OLD.replace('0', "2");
+    for (place, is_written) in [(directory, false), (file, true)] {
+        case.write([OLD, &other, &third]);
+        let errors = errors(&read_only(place));
+        let [first, second] = &errors[..] else {
+            panic!("{errors:?}");
+        };
+        assert_eq!(first.is_none(), is_written, "{errors:?}");
+        let second = second.as_ref().expect("it was not written");
+        assert!(second.contains("Read-only file system"), "{second}");
+    }
 }
