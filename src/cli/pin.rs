@@ -514,7 +514,7 @@ impl Source {
             selection,
             reporter,
         } = self;
-        let is_database = database::is_called_database(&artifact);
+        let is_database = database::is_of_database(&artifact);
         let mut files = artifact.files;
         files.retain(database::may_say_date);
         let paths = pull::files(upstream, store, &files, selection, reporter).await?;

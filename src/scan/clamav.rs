@@ -48,6 +48,14 @@ pub enum ClamavError {
     Empty(PathBuf),
 }
 
+/// Whether a file is a database, by how it begins.
+pub(super) fn is_database(file: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    let file = open_regular(file)?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    Ok(head == MAGIC.as_bytes())
+}
+
 /// When a database was built, by its header.
 pub(super) fn built(path: &Path) -> Result<DateTime<Utc>, ClamavError> {
     open(path).map(|(built, _)| built)

@@ -20,7 +20,7 @@ use crate::tar::{Archive, Content, Packing, TarError, components, open_archive_f
 
 use super::clamav::{self, ClamavError};
 use super::grype::{self, ImportError};
-use super::osv::{OsvError, Records};
+use super::osv::{self, OsvError, Records};
 use super::sqlite;
 
 /// A kind of databases that are published as files.
@@ -244,15 +244,12 @@ fn packing(path: &Path) -> Result<Option<Packing>, FileError> {
 
 /// What says of a database of Trivy's, and of older ones of grype's, when it was built.
 const METADATA: &str = "metadata.json";
-/// The databases of Trivy's that it stands beside.
-const TRIVY: [&str; 2] = ["trivy.db", "trivy-java.db"];
 /// How the types begin of what Trivy's people publish: databases.
 const TRIVY_TYPES: &str = "application/vnd.aquasec.trivy.";
 /// The most bytes that it may have.
 const MAX_METADATA: u64 = 1 << 20;
-/// How the files of OSV's end, and how it calls them.
+/// How the files of OSV's end.
 const ZIP: &str = ".zip";
-const OSV_FILE: &str = "all.zip";
 /// The file of ClamAV's that says how new a database is: the others stay for years.
 const DAILY: [&str; 3] = ["daily.cvd", "daily.cld", "daily.cud"];
 /// The most bytes of a database in an archive.
@@ -299,7 +296,8 @@ pub enum DateError {
 /// A date that a database says, which may be none.
 type Said = Result<Time, BadTime>;
 
-/// Whether a file of an artifact may say when a database was built: by its name, or because it is an archive.
+/// Whether a file of an artifact is to be asked when a database was built: by its name, or because it is an archive. Others'
+/// files are called so, too: whether it is one of a database, its bytes tell.
 pub fn may_say_date(file: &ArtifactFile) -> bool {
     let name = file_name(file);
     file.is_archive
@@ -312,12 +310,11 @@ fn file_name(file: &ArtifactFile) -> &str {
     file.path.rsplit('/').next().unwrap_or_default()
 }
 
-/// Whether an artifact is a database by its type or by what its files are called. An archive may have one all the same, and
-/// whether a file is grype's or called so by others, its bytes tell.
-pub fn is_called_database(artifact: &Artifact) -> bool {
-    let mut names = artifact.files.iter().map(file_name);
-    artifact.artifact_type.as_str().starts_with(TRIVY_TYPES)
-        || names.any(|name| TRIVY.contains(&name) || name == OSV_FILE || DAILY.contains(&name))
+/// Whether an artifact is a database by its type or by that of a file. Any other may have one all the same.
+pub fn is_of_database(artifact: &Artifact) -> bool {
+    let of_files = artifact.files.iter().map(|file| &file.blob.media_type);
+    let mut types = of_files.chain([&artifact.artifact_type]);
+    types.any(|kind| kind.as_str().starts_with(TRIVY_TYPES))
 }
 
 /// When an artifact was made, by what is in its files.
@@ -353,15 +350,15 @@ impl OwnDates {
             self.in_database(path)?
         } else if file.is_archive {
             self.in_archive(path)?
-        } else if name == OSV_FILE {
-            in_records(&Records::read(path)?)
-        } else if name.ends_with(ZIP) {
-            // Others' files are called so, too.
-            let records = Records::read(path).ok();
-            self.is_database |= records.is_some();
-            records.as_ref().map(in_records).unwrap_or_default()
-        } else {
+        } else if name.ends_with(ZIP) && osv::is_database(path)? {
+            self.is_database = true;
+            let newest = Records::read(path)?.newest;
+            newest.map(|newest| Ok(newest.into())).into_iter().collect()
+        } else if DAILY.contains(&name) && clamav::is_database(path)? {
+            self.is_database = true;
             vec![Ok(clamav::built(path)?.into())]
+        } else {
+            Vec::new()
         };
         self.dates.extend(dates);
         Ok(())
@@ -375,8 +372,6 @@ impl OwnDates {
             let name = components(&entry.path).next_back().unwrap_or_default();
             let is_metadata = name == METADATA.as_bytes();
             let is_directory = matches!(entry.content, Content::Directory);
-            let is_trivys = TRIVY.iter().any(|trivys| name == trivys.as_bytes());
-            self.is_database |= !is_directory && is_trivys;
             if is_directory || !is_metadata && name != grype::DATABASE.as_bytes() {
                 continue;
             }
@@ -406,7 +401,7 @@ impl OwnDates {
 
     /// By what is called as grype's database is.
     fn in_database(&mut self, path: &Path) -> Result<Vec<Said>, DateError> {
-        if !sqlite::is_database(path)? {
+        if !grype::is_database(path)? {
             return Ok(Vec::new());
         }
         self.is_database = true;
@@ -419,9 +414,4 @@ fn in_metadata(metadata: &[u8]) -> serde_json::Result<Vec<Said>> {
     let metadata: Metadata = strict::read(metadata)?;
     let dates = [metadata.updated_at, metadata.built].into_iter().flatten();
     Ok(dates.map(Time::try_from).collect())
-}
-
-fn in_records(records: &Records) -> Vec<Said> {
-    let newest = records.newest.map(|newest| Ok(newest.into()));
-    newest.into_iter().collect()
 }

@@ -31,6 +31,9 @@ use super::versions::Versions;
 
 /// The file of a database, as grype calls it.
 pub const DATABASE: &str = "vulnerability.db";
+/// The table in which it says when it was built, and one of those that older ones have instead.
+const METADATA: &str = "db_metadata";
+const METADATA_BEFORE: &str = "vulnerability_metadata";
 /// What an import writes beside it.
 pub(super) const IMPORT: &str = "import.json";
 /// The form of databases that grype reads, and the directory for it.
@@ -243,6 +246,19 @@ pub(super) fn describe(database: &Path, given: &Path) -> Result<Database, Import
         source: AnswerError::Database(io::Error::other(error)),
     })?;
     Ok(read.database)
+}
+
+/// Whether a file is a database of grype's, by a table that others have not.
+pub(super) fn is_database(file: &Path) -> io::Result<bool> {
+    let has_one = |connection| {
+        Ok(has_table(&connection, METADATA)? || has_table(&connection, METADATA_BEFORE)?)
+    };
+    Ok(sqlite::is_database(file)? && open(file).and_then(has_one).unwrap_or(false))
+}
+
+fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)";
+    connection.query_row(query, [name], |row| row.get(0))
 }
 
 /// A call of the words of a command, and of what all commands have.
@@ -465,13 +481,9 @@ struct Override {
 impl GrypeDatabase {
     fn read(file: &Path) -> rusqlite::Result<Self> {
         let connection = open(file)?;
-        let table = |name: &str| -> rusqlite::Result<bool> {
-            let query =
-                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)";
-            connection.query_row(query, [name], |row| row.get(0))
-        };
+        let table = |name| has_table(&connection, name);
         // Older ones tell their form elsewhere.
-        let query = if table("db_metadata")? {
+        let query = if table(METADATA)? {
             "SELECT model, build_timestamp FROM db_metadata"
         } else {
             "SELECT schema_version, build_timestamp FROM id"

@@ -1,5 +1,6 @@
 //! Databases of OSV: for each ecosystem a zip file of records (OSV schema 1.7), as osv-scanner reads them offline.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -232,6 +233,23 @@ impl Records {
             }),
         }
     }
+}
+
+/// Whether a zip file is one of records, by the first that it has.
+pub(super) fn is_database(path: &Path) -> io::Result<bool> {
+    let Ok(mut archive) = ZipArchive::new(io::BufReader::new(open_regular(path)?)) else {
+        return Ok(false);
+    };
+    for index in 0..archive.len() {
+        let Ok(mut part) = archive.by_index(index) else {
+            return Ok(false);
+        };
+        if !part.is_dir() {
+            let name = part.name().map(Cow::into_owned).unwrap_or_default();
+            return Ok(read_record(&mut part, &name, path).is_ok());
+        }
+    }
+    Ok(false)
 }
 
 fn quoted_names(ecosystems: &BTreeSet<String>) -> String {
