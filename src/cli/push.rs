@@ -8,15 +8,13 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::HumanBytes;
-use oci_pull_all::oci::descriptor::Kind;
 use oci_pull_all::oci::digest::Digest;
-use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::reference::{Repository, Tag, Tagged};
-use oci_pull_all::progress::Reporter;
+use oci_pull_all::progress::{Reporter, Silent};
 use oci_pull_all::push::stamp::Status;
 use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Client;
-use oci_pull_all::scan::verdict::{Outcome, Verdict, without_verdict};
+use oci_pull_all::scan::verdict::{Outcome, Verdict};
 use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::count;
 
@@ -112,10 +110,16 @@ fn push_each(pushes: &[(Option<&Path>, &PushArgs)]) -> Result<ExitCode> {
     let mut outcome = Outcome::Passed;
     let mut prepared = Vec::new();
     for (file, args) in pushes {
-        if args.require_scan {
-            outcome = outcome.max(check_scan(args)?);
-        }
-        prepared.push(Prepared::new(args).map_err(|error| match file {
+        let verdicts = read_verdicts(&args.verdict)?;
+        let passes = say_verdicts(&verdicts)?;
+        let push = Prepared::new(args).and_then(|push| {
+            if args.require_scan && passes == Outcome::Passed {
+                push.check_scanned(&verdicts)?;
+            }
+            Ok(push)
+        });
+        outcome = outcome.max(passes);
+        prepared.push(push.map_err(|error| match file {
             Some(file) => Failed("push what is said in", file.display().to_string(), error).into(),
             None => error,
         })?);
@@ -128,41 +132,6 @@ fn push_each(pushes: &[(Option<&Path>, &PushArgs)]) -> Result<ExitCode> {
         push.send()?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn check_scan(args: &PushArgs) -> Result<Outcome> {
-    let verdicts = read_verdicts(&args.verdict)?;
-    let outcome = say_verdicts(&verdicts)?;
-    if outcome == Outcome::Passed {
-        check_scanned(args, &verdicts)?;
-    }
-    Ok(outcome)
-}
-
-/// Each image that is pushed must be one that was scanned.
-fn check_scanned(args: &PushArgs, verdicts: &[Verdict]) -> Result<()> {
-    let root = read_descriptor(&args.root)?;
-    let images = if root.media_type.kind() == Kind::Index {
-        let sources = args.local.sources()?;
-        let index = sources.path(&root.digest);
-        let index = index.ok_or_else(|| format!("the index {} is not here", root.digest))?;
-        let index = Manifest::parse(&read(index)?, Some(&root.media_type))?;
-        let images = index.manifests().chain(index.disguised());
-        images.cloned().collect()
-    } else {
-        vec![root]
-    };
-    let Some(image) = without_verdict(images.iter(), verdicts).into_iter().next() else {
-        return Ok(());
-    };
-    let platform = image.platform.as_ref();
-    let platform = platform.map(|platform| format!(" for {platform}"));
-    Err(format!(
-        "nothing is pushed, because the image {}{} was not scanned",
-        image.digest,
-        platform.unwrap_or_default()
-    )
-    .into())
 }
 
 /// A push of which all is there that this machine can have.
@@ -220,6 +189,27 @@ impl<'a> Prepared<'a> {
             target: Arc::new(client),
             store: None,
         })
+    }
+
+    /// Each image that is pushed must be one that was scanned.
+    fn check_scanned(&self, verdicts: &[Verdict]) -> Result<()> {
+        let scanned = verdicts.iter().map(|verdict| &verdict.image.manifest);
+        let scanned = scanned
+            .filter_map(|manifest| manifest.parse().ok())
+            .collect();
+        let found = transfer(self.transfer.concurrency, async {
+            Ok(push::unscanned(&self.image, &scanned, &Silent).await?)
+        });
+        let Some(image) = found? else {
+            return Ok(());
+        };
+        let platform = image.platform.map(|platform| format!(" for {platform}"));
+        Err(format!(
+            "nothing is pushed, because the image {}{} was not scanned",
+            image.digest,
+            platform.unwrap_or_default()
+        )
+        .into())
     }
 
     pub(super) fn send(self) -> Result<()> {

@@ -7,6 +7,9 @@
 
 mod body;
 pub mod stamp;
+mod unscanned;
+
+pub use unscanned::unscanned;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -263,12 +266,7 @@ impl Planner<'_> {
         let image = self.image;
         let origin = image.origins.get(&descriptor.digest).cloned().or(above);
         let bytes = read_manifest(image, descriptor, origin.as_ref(), self.reporter).await?;
-        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
-            PushError::Manifest {
-                digest: descriptor.digest.clone(),
-                source,
-            }
-        })?;
+        let manifest = parse(descriptor, &bytes)?;
         let entries = manifest.manifests().map(Descriptor::bare);
         let mut below: Vec<_> = entries
             .map(|entry| Step::Enter(entry, origin.clone()))
@@ -291,6 +289,14 @@ impl Planner<'_> {
         }
         Ok((bytes, below))
     }
+}
+
+fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Manifest, PushError> {
+    let parsed = Manifest::parse(bytes, Some(&descriptor.media_type));
+    parsed.map_err(|source| PushError::Manifest {
+        digest: descriptor.digest.clone(),
+        source,
+    })
 }
 
 /// The bytes of a manifest, which lies here or where the base was pulled from.

@@ -5,7 +5,8 @@ use std::fs;
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
-    CONFIG, INDEX, LAYER, MANIFEST, Ran, User, digest, dpkg_status, rpm, text,
+    CONFIG, INDEX, Images, LAYER, MANIFEST, Ran, Registry, User, digest, dpkg_status, manifest_of,
+    rpm, text,
 };
 use serde_json::{Value, json};
 use tar::EntryType;
@@ -739,6 +740,90 @@ fn a_database_of_a_day_to_come_is_an_error() {
     fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
     matched(&user, "grype", "scanner", ["d.db", "import.json"], &[])
         .failed(&["the database says that it was built on 2999-11-10, which is not yet"]);
+}
+
+#[test]
+fn an_image_without_a_verdict_is_not_pushed_whatever_it_is_listed_for() {
+    let user = new_user();
+    let mut images = Images::default();
+    let image = |images: &mut Images, text: &str| {
+        images.add_image_of("base", Layer::new().file("f", text).0, |_| {})
+    };
+    let [judged, other] = ["judged", "other"].map(|text| image(&mut images, text));
+    let statement = images.add_blob("base", "application/vnd.in-toto+json", b"{}".to_vec());
+    let config = json!({
+        "os": "unknown", "architecture": "unknown",
+        "rootfs": {"type": "layers", "diff_ids": [statement["digest"]]},
+    });
+    let config = images.add_blob("base", CONFIG, config.to_string().into_bytes());
+    let statement = manifest_of(&config, &[statement]).to_string();
+    let statement = images.add_manifest("base", MANIFEST, statement.into_bytes());
+    let statement = text(&statement["digest"]).to_owned();
+    let artifact = images.add_artifact("base", "a/b", &[(None, "a/c", b"x".to_vec())]);
+    let mut index = |entries: &[(&str, Value)]| {
+        let manifests = entries.iter().map(|(digest, platform)| {
+            let size = images.manifest(digest).to_string().len();
+            let mut entry = json!({"mediaType": MANIFEST, "digest": digest, "size": size});
+            if !platform.is_null() {
+                entry["platform"] = platform.clone();
+            }
+            entry
+        });
+        let manifests: Vec<Value> = manifests.collect();
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+        images.add_manifest("base", INDEX, index.to_string().into_bytes())
+    };
+    let linux = json!({"os": "linux", "architecture": "amd64"});
+    let unknown = json!({"os": "unknown", "architecture": "unknown"});
+    let empty = json!({"os": "", "architecture": ""});
+    let first = (&*judged, linux.clone());
+    let of_others = [
+        first.clone(),
+        (&*statement, unknown.clone()),
+        (&*artifact, Value::Null),
+        (&*artifact, unknown.clone()),
+    ];
+    let good = index(&of_others);
+    let bad: Vec<Value> = [linux, unknown, empty, Value::Null]
+        .into_iter()
+        .map(|told| index(&[first.clone(), (&other, told)]))
+        .collect();
+    let registry = Registry::with(images);
+    let target = Registry::empty();
+    let mut found = findings(Some("2026-11-10"), &[]);
+    found["image"]["manifest"] = json!(judged);
+    judge(&user, &found, "", &[]).succeeded();
+    let repository = format!("{}/base", registry.host());
+    let push = |root: &Value, tag: &str| {
+        fs::write(user.path("root.json"), root.to_string()).expect("can be written");
+        let index = registry.manifest(text(&root["digest"])).to_string();
+        fs::write(user.path("index.json"), index).expect("can be written");
+        let to = format!("{}/to", target.host());
+        let push = [
+            "push",
+            "--repository",
+            &to,
+            "--root",
+            "root.json",
+            "--tag",
+            tag,
+        ];
+        let verdict = ["--require-scan", "--verdict", "v.json"];
+        let from = [
+            "--local-file",
+            "index.json",
+            "--from",
+            "root.json",
+            &repository,
+        ];
+        user.run(&[&push[..], &verdict, &from].concat())
+    };
+    for root in &bad {
+        push(root, "bad").failed(&[&other, "was not scanned"]);
+    }
+    assert!(target.requests().is_empty(), "nothing is asked of it");
+    push(&good, "good").succeeded();
+    assert_eq!(target.digest("to", "good"), text(&good["digest"]));
 }
 
 #[test]
