@@ -193,6 +193,85 @@ fn one_digest_of_several_pulls_moves_with_all_of_them_or_not_at_all() {
     case.expect([&debian, &other, &debian]);
 }
 
+/// The table of docs/pins.md. What is `{D}` is the old digest and then the new one, and what is `{K}` stays the old one.
+#[test]
+fn a_digest_is_replaced_where_it_stands_as_the_page_says() {
+    let case = Case::new([OLD, OLD, OLD]);
+    let debian = case.digest("library/debian");
+    let write = |file: &str, text: &str| {
+        fs::write(case.user.path(file), text).expect("can be written");
+    };
+    let read = |file: &str| fs::read_to_string(case.user.path(file)).expect("there");
+    case.pins(&[pin("debian", &case.image, "stable", OLD)]);
+    let include = "include(\"//:i.MODULE.bazel\")\n";
+    for (module, included) in [
+        // Once, in whatever way.
+        ("pull(digest = \"{D}\")", ""),
+        ("pull(digest = r'{D}')", ""),
+        ("pull(digest = \"\"\"{D}\"\"\")", ""),
+        (
+            "ALL = {\"debian\": \"{D}\"}\npull(digest = ALL[\"debian\"])",
+            "",
+        ),
+        ("[pull(digest = d) for d in [\\\n'{D}']]", ""),
+        ("pull(digest = D)", "D = '{D}'\r\n"),
+        // Several times.
+        (
+            "# \"{D}\", and {K}\npull(digest = \"{D}\") # '{D}'",
+            "# \"{D}\"",
+        ),
+        (
+            "rules_oci.pull(digest = \"{D}\")\npull(digest = \"{D}\")",
+            "",
+        ),
+        (
+            "print('''a \"{D}\"''')\npull(digest = \"{D}\")",
+            "D = \"{D}\"",
+        ),
+        ("X = \"app@{K}\"\npull(digest = \"{D}\")", "X = '{K} '"),
+    ] {
+        let text = |text: &str, new: &str| text.replace("{D}", new).replace("{K}", OLD);
+        write("MODULE.bazel", &text(&format!("{include}{module}"), OLD));
+        write("i.MODULE.bazel", &text(included, OLD));
+        let ran = case.run(&[]);
+        assert!(ran.success, "{module}: {}", ran.stderr);
+        let expected = text(&format!("{include}{module}"), &debian);
+        assert_eq!(read("MODULE.bazel"), expected);
+        assert_eq!(read("i.MODULE.bazel"), text(included, &debian));
+    }
+    // Nowhere.
+    let (half, rest) = OLD.split_at(40);
+    for module in [
+        format!("pull(digest = \"{half}\" + \"{rest}\")"),
+        format!("pull(digest = \"{half}%s\" % \"{rest}\")"),
+        format!("pull(digest = \"{half}\\\n{rest}\")"),
+        format!("# \"{OLD}\"\npull(digest = D)"),
+        format!("print(\"\"\"it is \"{OLD}\".\"\"\")\npull(digest = D)"),
+        format!("X = \"app@{OLD}\"\npull(digest = X.split(\"@\")[1])"),
+    ] {
+        write("MODULE.bazel", &module);
+        let advice = format!("write \"{debian}\" where debian has its digest from");
+        case.run(&[]).failed(&["cannot pin debian", &advice]);
+        assert_eq!(read("MODULE.bazel"), module);
+    }
+    // Beyond a link.
+    let outside = new_user();
+    fs::remove_file(case.user.path("i.MODULE.bazel")).expect("there");
+    symlink(outside.path("i"), case.user.path("i.MODULE.bazel")).expect("can be made");
+    let module = format!("{include}pull(digest = \"{{D}}\")\n");
+    for (there, new) in [("D = \"{D}\"\n", OLD), ("# \"{D}\"\n", &*debian)] {
+        let there = there.replace("{D}", OLD);
+        fs::write(outside.path("i"), &there).expect("can be written");
+        write("MODULE.bazel", &module.replace("{D}", OLD));
+        let ran = case.run(&[]);
+        assert_eq!(ran.success, new != OLD, "{}", ran.stderr);
+        let told = ran.stderr.contains("i.MODULE.bazel:1");
+        assert_eq!(told, new == OLD, "{}", ran.stderr);
+        assert_eq!(read("MODULE.bazel"), module.replace("{D}", new));
+        assert_eq!(read("i.MODULE.bazel"), there);
+    }
+}
+
 #[test]
 fn a_word_is_a_digest_where_an_attribute_says_so() {
     let case = Case::new([OLD, OLD, OLD]);
