@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::findings::FindingKind;
 use super::inventory::{Database, Inventory, JavaArchives, Package, System};
-use super::preset::{Advisories, AnswerError};
+use super::preset::{Advisories, AnswerError, Match, PackageList};
 use super::traces::{PackageDatabase, is_java_archive};
 use super::trouble::{DatabaseOf, Trouble, and_more};
 use super::versions::is_none;
@@ -73,13 +74,9 @@ impl Inventory {
             path: package.path.clone(),
             more: named.len() as u64 - 1,
         });
-        let note = unnamed.first().map(|package| {
-            let path = package.path.as_deref();
+        let note = first_of(&unnamed).map(|packages| {
             format!(
-                "nothing was compared with what is known against {}{}{}, because no version is told",
-                package.name,
-                path.map(|path| format!(" in {path}")).unwrap_or_default(),
-                and_more(unnamed.len() as u64 - 1)
+                "nothing was compared with what is known against {packages}, because no version is told"
             )
         });
         Ok((trouble, note))
@@ -247,6 +244,31 @@ impl Inventory {
         });
         unknown.into_iter().collect()
     }
+}
+
+/// What is to be said of the packages of which a scanner that was asked for licenses tells none.
+pub(super) fn unlicensed(list: &PackageList, matches: &[Match]) -> Option<String> {
+    let licenses = matches
+        .iter()
+        .filter(|found| found.kind == FindingKind::License);
+    let licensed: BTreeSet<&str> = licenses.map(|found| &*found.package).collect();
+    let packages = list.packages.iter();
+    let others = packages.filter(|(reference, _)| !licensed.contains(&***reference));
+    let mut others: Vec<&Package> = others.map(|(_, package)| package).collect();
+    others.sort();
+    first_of(&others).map(|packages| format!("no license is known of {packages}"))
+}
+
+/// Several packages by the first of them, and how many more there are.
+fn first_of(packages: &[&Package]) -> Option<String> {
+    let package = packages.first()?;
+    let path = package.path.iter().map(|path| format!(" in {path}"));
+    let more = and_more(packages.len() as u64 - 1);
+    Some(format!(
+        "{}{}{more}",
+        package.name,
+        path.collect::<String>()
+    ))
 }
 
 /// Whether a scanner takes an image that says that it is `said` for another system.

@@ -18,7 +18,7 @@ use crate::rootfs::{Rootfs, RootfsError};
 
 use super::child::Itself;
 use super::clamscan;
-use super::coverage::summary;
+use super::coverage::{summary, unlicensed};
 use super::findings::{FileFindings, Finding, FindingKind, Findings};
 use super::go_program;
 use super::grype::{self, ImportError};
@@ -293,10 +293,13 @@ impl Step {
             Vec::new()
         };
         let list = preset.read_list(&read(list)?)?;
+        let asked = is_readable && kinds.contains(&FindingKind::License);
+        let unlicensed = asked.then(|| unlicensed(&list, &matches)).flatten();
         let mut findings = Findings::new(matches, &list, inventory, base, advisories.as_ref())?;
         findings.scanner.created = findings.scanner.created.max(self.scanner_created()?);
         findings.network = findings.network.max(self.isolation.access());
         findings.kinds.extend(kinds);
+        findings.notes.extend(unlicensed);
         let name = kind.to_string();
         findings.matcher = (name != findings.scanner.name).then_some(name);
         Ok(findings)

@@ -1210,6 +1210,10 @@ fn secrets_and_licenses_are_found_where_they_are_looked_for() {
         .file(
             "usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA",
             metadata,
+        )
+        .file(
+            "usr/lib/python3/dist-packages/plain-1.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: plain\nVersion: 1\n\n",
         );
     add_package(&workspace, "further", FURTHER, vec![("app.tar", app)]);
 
@@ -1222,7 +1226,8 @@ fn secrets_and_licenses_are_found_where_they_are_looked_for() {
     ];
     has(&scan, &found, &["found: CVE"]);
     assert!(
-        scan.contains("note: of the kind vulnerability, ")
+        scan.contains("note: no license is known of ")
+            && scan.contains("note: of the kind vulnerability, ")
             && scan.contains("note: of the kind misconfiguration, "),
         "{scan}"
     );
