@@ -573,6 +573,10 @@ impl GrypeDatabase {
     /// The releases whose advisories are a system's: grype's own choice, but never that of another release of the system,
     /// which it falls back on.
     fn releases_of(&self, system: &System) -> Vec<&Release> {
+        // It knows an ID as os-release(5) spells it alone: of any other it finds nothing.
+        if system.family.contains(|c: char| c.is_ascii_uppercase()) {
+            return Vec::new();
+        }
         let is =
             |one: Option<&str>, other: &str| one.is_some_and(|one| one.eq_ignore_ascii_case(other));
         let mut name = system.family.as_str();

@@ -68,8 +68,13 @@ pub(super) const NPM_LIST: &str = "node_modules/.package-lock.json";
 
 /// Where an image says of which system it is (os-release(5)).
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
-/// Where Alpine says from where its packages come (apk-repositories(5)).
+/// Where Alpine says from where its packages come, and where it has more such lists (apk-repositories(5)).
 const REPOSITORIES: &str = "etc/apk/repositories";
+const MORE_REPOSITORIES: [&str; 3] = [
+    "etc/apk/repositories.d/",
+    "lib/apk/repositories.d/",
+    "usr/lib/apk/repositories.d/",
+];
 
 /// The largest file that is read as a whole, in bytes.
 const MAX_TEXT: u64 = 256 << 20;
@@ -185,7 +190,8 @@ impl Traces {
                     BTreeSet::new()
                 }
                 Text::Repositories => {
-                    traces.branches = lines(bytes.as_deref(), branch);
+                    let branches = lines(bytes.as_deref(), branch);
+                    traces.branches.extend(branches);
                     BTreeSet::new()
                 }
                 Text::Language(form) => {
@@ -440,6 +446,10 @@ impl Text {
             // Behind a colon is its architecture.
             let name = package.split(':').next().unwrap_or_default();
             return Some(Text::Files(Owner::Package(name.to_owned())));
+        }
+        let is_below = |directory: &&str| path.starts_with(*directory);
+        if path.ends_with(".list") && MORE_REPOSITORIES.iter().any(is_below) {
+            return Some(Text::Repositories);
         }
         let mut directories = DIRECTORIES.iter();
         let Some((kind, _)) = directories.find(|(_, directory)| path.starts_with(directory)) else {

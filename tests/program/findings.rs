@@ -424,6 +424,8 @@ fn a_database_of_grype_covers_a_release_that_it_has_and_no_other() {
         // There is the release, but nothing about it.
         ("debian", "11", "bullseye"),
         ("kali", "2026.1", ""),
+        // It knows an ID as os-release(5) spells it.
+        ("Debian", "12", "bookworm"),
     ] {
         let release_name = if release.is_empty() {
             codename
@@ -1813,6 +1815,35 @@ fn packages_of_another_branch_of_alpine_are_told() {
     }
 }
 
+#[test]
+fn further_lists_of_alpine_s_repositories_count() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "seen", "version": "2.0-r1", "type": "apk",
+        "purl": "pkg:apk/alpine/seen@2.0-r1", "locations": [],
+    }]);
+    let site = "https://dl-cdn.alpinelinux.org/alpine";
+    for (path, own, is_told) in [
+        ("etc/apk/repositories.d/a.list", "", true),
+        ("lib/apk/repositories.d/a.list", "", true),
+        ("etc/apk/repositories.d/a.list", "v3.20", false),
+        // apk reads no other names.
+        ("etc/apk/repositories.d/a.off", "", false),
+    ] {
+        let mut layer = Layer::new().file(path, &format!("{site}/edge/main\n"));
+        if !own.is_empty() {
+            layer = layer.file("etc/apk/repositories", &format!("{site}/{own}/main\n"));
+        }
+        let found = troubles_of_release(&user, ["alpine", "3.20.1"], layer, &seen);
+        let trouble = json!({
+            "code": "system-of-other-branch", "said": "alpine 3.20.1", "branches": "edge",
+        });
+        let expected = if is_told { json!([trouble]) } else { json!([]) };
+        assert_eq!(found, expected, "{path} {own}");
+    }
+}
+
 /// A leaf of bbolt's: keys, values, and whether they are buckets.
 fn bbolt_leaf(items: &[(&str, Vec<u8>, u32)]) -> Vec<u8> {
     let mut leaf = vec![0; 16];
@@ -1902,6 +1933,62 @@ fn a_release_of_red_hat_at_which_trivy_stops_is_known_beforehand() {
             json!([not_covered])
         };
         assert_eq!(read(&user, "f.json")["troubles"], expected, "{release}");
+    }
+}
+
+#[test]
+fn packages_without_a_known_license_are_told_where_licenses_are_looked_for() {
+    let user = new_user();
+    write_trivy_database(&user, &["rhel-9-for-x86_64-baseos-rpms"]);
+    let component = |name: &str| {
+        json!({
+            "bom-ref": name, "type": "library", "name": name, "version": "1",
+            "properties": [
+                {"name": "aquasecurity:trivy:PkgType", "value": "python-pkg"},
+                {"name": "aquasecurity:trivy:FilePath", "value": format!("lib/{name}/METADATA")},
+            ],
+        })
+    };
+    let components = ["a", "b", "c"].map(component);
+    let list = json!({"metadata": {"tools": {"components": []}}, "components": components});
+    fs::write(user.path("l.json"), list.to_string()).expect("can be written");
+    let none = Value::Null;
+    let inventory = inventory(&none, &none, &json!([package("python-pkg", false)]));
+    fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
+    let license = |name: &str| {
+        json!({
+            "PkgName": name, "FilePath": format!("lib/{name}/METADATA"), "Name": "MIT",
+            "Category": "notice", "Severity": "LOW",
+        })
+    };
+    let listed = |name: &str| {
+        json!({
+            "Name": name, "Identifier": {"BOMRef": name}, "FilePath": format!("lib/{name}/METADATA"),
+        })
+    };
+    let database = ["trivy.db", "metadata.json"];
+    for (licensed, note) in [
+        (
+            vec!["a"],
+            Some("no license is known of b in lib/b/METADATA and 1 more"),
+        ),
+        (vec!["a", "b", "c"], None),
+    ] {
+        let licenses: Vec<_> = licensed.into_iter().map(license).collect();
+        let packages = ["a", "b", "c"].map(listed);
+        let results = json!([
+            {"Target": "Python", "Class": "lang-pkgs", "Packages": packages},
+            {"Target": "Python", "Class": "license", "Licenses": licenses},
+        ]);
+        let report = json!({"SchemaVersion": 2, "ArtifactName": "a", "Results": results});
+        write_scanner(&user, "matcher", "", &report);
+        let notes = |more: &[&str]| {
+            matched(&user, "trivy", "matcher", database, more).succeeded();
+            read(&user, "f.json").get("notes").cloned()
+        };
+        let expected = note.map(|note| json!([note]));
+        assert_eq!(notes(&["--look-for=license"]), expected);
+        assert_eq!(notes(&[]), None);
     }
 }
 
