@@ -248,10 +248,10 @@ impl Inventory {
 
 /// What is to be said of the packages of which a scanner that was asked for licenses tells none.
 pub(super) fn unlicensed(list: &PackageList, matches: &[Match]) -> Option<String> {
-    let licenses = matches
+    let found = matches
         .iter()
         .filter(|found| found.kind == FindingKind::License);
-    let licensed: BTreeSet<&str> = licenses.map(|found| &*found.package).collect();
+    let licensed: BTreeSet<&str> = found.map(|found| &*found.package).collect();
     let packages = list.packages.iter();
     let others = packages.filter(|(reference, _)| !licensed.contains(&***reference));
     let mut others: Vec<&Package> = others.map(|(_, package)| package).collect();

@@ -70,11 +70,14 @@ pub(super) const NPM_LIST: &str = "node_modules/.package-lock.json";
 const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 /// Where Alpine says from where its packages come, and where it has more such lists (apk-repositories(5)).
 const REPOSITORIES: &str = "etc/apk/repositories";
-const MORE_REPOSITORIES: [&str; 3] = [
-    "etc/apk/repositories.d/",
-    "lib/apk/repositories.d/",
-    "usr/lib/apk/repositories.d/",
-];
+const MORE_REPOSITORIES: ([&str; 3], &str) = (
+    [
+        "etc/apk/repositories.d/",
+        "lib/apk/repositories.d/",
+        "usr/lib/apk/repositories.d/",
+    ],
+    ".list",
+);
 
 /// The largest file that is read as a whole, in bytes.
 const MAX_TEXT: u64 = 256 << 20;
@@ -447,9 +450,9 @@ impl Text {
             let name = package.split(':').next().unwrap_or_default();
             return Some(Text::Files(Owner::Package(name.to_owned())));
         }
-        let is_below = |directory: &&str| path.starts_with(*directory);
-        if path.ends_with(".list") && MORE_REPOSITORIES.iter().any(is_below) {
-            return Some(Text::Repositories);
+        let (directories, ending) = MORE_REPOSITORIES;
+        if directories.iter().any(|below| path.starts_with(below)) {
+            return path.ends_with(ending).then_some(Text::Repositories);
         }
         let mut directories = DIRECTORIES.iter();
         let Some((kind, _)) = directories.find(|(_, directory)| path.starts_with(directory)) else {

@@ -1,7 +1,7 @@
 //! A person who runs the program.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -13,6 +13,22 @@ use tempfile::TempDir;
 pub struct User {
     program: PathBuf,
     home: TempDir,
+}
+
+/// Where Linux has files in memory, and how many bytes must be free there.
+const MEMORY: (&str, u64) = ("/dev/shm", 4 << 30);
+
+/// A directory for a test: in memory where there is room, because some kernels take long to make a file soon after many were
+/// removed.
+fn scratch() -> io::Result<TempDir> {
+    let (memory, wanted) = MEMORY;
+    let is_room = rustix::fs::statvfs(memory)
+        .is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) >= wanted);
+    let in_memory = is_room.then(|| tempfile::tempdir_in(memory));
+    match in_memory {
+        Some(Ok(directory)) => Ok(directory),
+        _ => tempfile::tempdir(),
+    }
 }
 
 /// How a command ended, and what it wrote.
@@ -34,7 +50,7 @@ impl User {
     pub fn of(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
-            home: tempfile::tempdir().expect("a home can be made"),
+            home: scratch().expect("a home can be made"),
         }
     }
 
