@@ -201,6 +201,9 @@ const WRONG_ANSWER: &str =
 /// Of a size that is another one by the manifest.
 const WRONG_SIZE: &str = "; who pushed the image, or who runs that host, has to mend it";
 
+/// Of who speaks TLS, and was spoken to without because the user wants that.
+const IN_CLEAR: &str = "; leave plain_http = True (--plain-http) away, or the http:// of a mirror";
+
 fn of_registry(error: &RegistryError) -> &'static str {
     match error {
         RegistryError::Transport { why, .. } => match why.reason() {
@@ -225,9 +228,8 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::ConnectElsewhere => {
                 "; check the network; if only a proxy leads there, set HTTPS_PROXY"
             }
-            Reason::Plain => {
-                "; leave plain_http = True (--plain-http) away if it has TLS, else check its port"
-            }
+            Reason::Plain => IN_CLEAR,
+            Reason::NoHttp => "; check its port, else who runs that host has to mend it",
             Reason::Tls => {
                 "; check the host's name and this machine's clock, else who runs the host has to mend it"
             }
@@ -238,16 +240,16 @@ fn of_registry(error: &RegistryError) -> &'static str {
         {
             "; by that, the network on the way wants a login: log in there first"
         }
-        RegistryError::Plain { .. } => {
-            "; leave plain_http = True (--plain-http) away if that host has TLS, else who runs it knows why"
-        }
+        RegistryError::Plain { .. } => IN_CLEAR,
         // The library's own last word is about logging in.
         error if error.limits_rate() => "",
         RegistryError::Proxy { .. } => {
             "; correct HTTP_PROXY, or name the registry's host in NO_PROXY"
         }
         RegistryError::Url { .. } => " with --plain-http",
-        RegistryError::AccessElsewhere { from, .. } if from.starts_with("http:") => {
+        RegistryError::AccessElsewhere { from, to, .. }
+            if from.starts_with("http:") && to.starts_with("https:") =>
+        {
             ", without plain_http = True (--plain-http) if that has TLS"
         }
         RegistryError::Length { .. } | RegistryError::Short { .. } | RegistryError::Long { .. } => {

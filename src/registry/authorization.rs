@@ -10,7 +10,7 @@ use crate::text::chain;
 use super::challenge::{Challenge, Challenges};
 use super::connection::Connection;
 use super::token::Asked;
-use super::{Backoff, Client, Credential, RegistryError, Retry, Subject};
+use super::{Backoff, Client, Credential, RegistryError, Retry, Subject, redirect};
 
 /// How often one request is authorized anew: a challenge may tell more than the one before.
 const MAX_AUTHORIZATIONS: usize = 2;
@@ -73,7 +73,7 @@ impl Client {
         let mut met: Option<Challenges> = None;
         for _ in 0..MAX_AUTHORIZATIONS {
             let response = self.send(what, request(), &auth).await?;
-            if response.url().origin() != url.origin() {
+            if !self.is_own_answer(&response).await? {
                 return Ok(response);
             }
             let Some(challenges) = self.challenges(&response, &auth).await? else {
@@ -165,7 +165,7 @@ impl Client {
         let support = loop {
             let request = what.read(None, http.get(url.clone()));
             let retry = match self.send(&what, request, &RegistryAuth::Anonymous).await {
-                Ok(answer) if answer.url().origin() != url.origin() => Retry::Never,
+                Ok(answer) if redirect::is_elsewhere(&answer) => Retry::Never,
                 Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
                     break Challenges::of(answer.headers());
                 }

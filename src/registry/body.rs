@@ -132,7 +132,7 @@ impl Body {
                     patience: self.patience,
                     proxy: None,
                     is_named: true,
-                    is_plain: false,
+                    speaks_tls: false,
                 },
             ),
         })?;

@@ -15,6 +15,8 @@ use super::{Certificates, RegistryError, RegistryOptions, Subject};
 /// It has four packets until then that may each be lost: TCP sends them after 1, 3 and 7 seconds again. A name service
 /// that is silent itself, before another one is asked, takes 5.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// As many as nobody sends in good faith; 100, if nothing is said.
+pub(super) const MAX_HEADERS: usize = 1000;
 const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
 
 /// Made at the first request: a pull that finds all in the store needs none.
@@ -22,6 +24,10 @@ const USER_AGENT: &str = concat!("oci-pull-all/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Connection {
     /// The registry's `/v2/`, by plain HTTP where that was asked for or nothing else is spoken.
     pub(super) base: Url,
+    /// The same by HTTPS.
+    secure: Url,
+    /// Whether TLS is spoken there, if that was asked.
+    speaks_tls: OnceCell<bool>,
     pub(super) guard: Guard,
     options: RegistryOptions,
     requests: Clients,
@@ -61,7 +67,9 @@ impl Connection {
             _ => !speaks_tls(&http, &secure).await,
         };
         Ok(Connection {
-            base: if is_plain { plain } else { secure },
+            base: if is_plain { plain } else { secure.clone() },
+            secure,
+            speaks_tls: OnceCell::new(),
             guard,
             options,
             requests: Clients {
@@ -83,6 +91,22 @@ impl Connection {
             || headers.contains_key(header::WWW_AUTHENTICATE);
         let proxy = self.options.proxies.forwarding(response.url())?;
         (may_be && !is_registrys).then_some(proxy)
+    }
+
+    /// Whether a registry that is spoken to in clear, because the user wants that, and answers with this, speaks TLS: it is
+    /// asked, once.
+    pub(super) async fn speaks_tls_instead(&self, error: &reqwest::Error) -> bool {
+        let is_own = |url: &Url| url.origin() == self.base.origin();
+        let may = error.url().is_some_and(is_own)
+            && self.options.is_plain(&self.base)
+            && self.options.proxies.of(&self.base).is_none()
+            && !error.is_connect()
+            && !error.is_timeout();
+        let Ok(http) = self.requests(&self.secure).await else {
+            return false;
+        };
+        let ask = async || speaks_tls(http, &self.secure).await;
+        may && *self.speaks_tls.get_or_init(ask).await
     }
 
     /// For a URL to which the registry leads, or its own.
@@ -126,6 +150,7 @@ fn client_with(
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT.min(options.idle_timeout))
         .redirect(redirect::Policy::none())
+        .http1_max_headers(MAX_HEADERS)
         .dns_resolver(guard.clone())
         .proxy(reqwest::Proxy::custom(move |url| proxies.of(url).cloned()));
     let builder = certificates

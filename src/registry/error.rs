@@ -79,7 +79,7 @@ pub enum RegistryError {
         /// Whether to ask again.
         retry: Retry,
     },
-    /// What is not encrypted is not understood, where the user has it so: those answer so that want TLS, among others.
+    /// What is not encrypted is not understood, where the user has it so: who answers says that TLS is spoken there.
     #[error("{what}: {host} answered {status}{detail}")]
     Plain {
         /// What was asked for.
@@ -107,7 +107,9 @@ pub enum RegistryError {
     },
     /// Not without logging in, where nobody is shown a login: another server has what the registry was asked for.
     #[error(
-        "{what}: {from} redirects to {to}, which refused access ({status}){detail}; no login is shown where a redirect leads: name the image by the registry that it leads to"
+        "{what}: {from} redirects {way}, which refused access ({status}){detail}; no login is shown where a redirect leads: {advice}",
+        way = if from == to { format!("elsewhere and back to {to}") } else { format!("to {to}") },
+        advice = if from == to { "who runs that host has to mend it" } else { "name the image by the registry that it leads to" },
     )]
     AccessElsewhere {
         /// What was asked for.
@@ -445,8 +447,7 @@ impl RegistryError {
             | RegistryError::Coding { .. }
             | RegistryError::Access { .. }
             | RegistryError::AccessElsewhere { .. }
-            | RegistryError::NotFound { .. }
-            | RegistryError::Plain { .. } => true,
+            | RegistryError::NotFound { .. } => true,
             RegistryError::Status { retry, .. } => *retry == Retry::Never,
             _ => false,
         }
@@ -617,6 +618,15 @@ impl NoObject {
     }
 }
 
+/// How servers say, in a page or a line, that they were spoken to in clear where TLS is spoken: Go's and nginx, Apache
+/// and Tomcat.
+const WANTS_TLS: [&str; 4] = [
+    "to an HTTPS server",
+    "to HTTPS port",
+    "to an SSL-enabled server port",
+    "host and port requires TLS",
+];
+
 /// The longest text of an error's body that is shown, in characters.
 const MAX_DETAIL: usize = 300;
 /// How many of its errors are.
@@ -632,6 +642,11 @@ pub(super) struct ErrorBody {
 }
 
 impl ErrorBody {
+    /// Whether it says that TLS is spoken where it comes from.
+    pub(super) fn wants_tls(&self) -> bool {
+        WANTS_TLS.iter().any(|words| self.detail.contains(words))
+    }
+
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     pub(super) fn of(body: &[u8]) -> Self {
         let Ok(said) = serde_json::from_slice::<Value>(body) else {
@@ -708,21 +723,26 @@ fn text_of_page(body: &[u8]) -> String {
     };
     let mut parts = text.split('<');
     let mut plain = parts.next().unwrap_or_default().to_owned();
+    let parts: Vec<_> = parts
+        .map(|part| part.split_once('>').unwrap_or((part, "")))
+        .collect();
+    let ends = |tag: &str, element: &str| {
+        let name = tag.strip_prefix('/').map(str::trim_end);
+        name.is_some_and(|name| name.eq_ignore_ascii_case(element))
+    };
+    // What has no end hides no more than what follows it at once, or it would be the rest of the page.
+    let last_ends = UNREAD.map(|element| parts.iter().rposition(|(tag, _)| ends(tag, element)));
     let mut unread = None;
-    for part in parts {
-        let (tag, text) = part.split_once('>').unwrap_or((part, ""));
-        let name = tag.split(|c: char| c.is_whitespace() || c == '>').next();
-        let is = |element: &&&str| name.is_some_and(|name| name.eq_ignore_ascii_case(element));
-        match unread {
-            None => unread = UNREAD.iter().find(is),
-            Some(element) => {
-                let end = tag.strip_prefix('/').map(str::trim_end);
-                if end.is_some_and(|end| end.eq_ignore_ascii_case(element)) {
-                    unread = None;
-                }
-            }
-        }
-        if unread.is_none() {
+    for (at, (tag, text)) in parts.iter().enumerate() {
+        let name = tag.split(char::is_whitespace).next().unwrap_or_default();
+        let begun = UNREAD
+            .iter()
+            .position(|element| name.eq_ignore_ascii_case(element));
+        unread = match unread {
+            None => begun.filter(|element| last_ends[*element] > Some(at)),
+            Some(element) => Some(element).filter(|element| !ends(tag, UNREAD[*element])),
+        };
+        if unread.is_none() && begun.is_none() {
             plain.push(' ');
             plain.push_str(text);
         }
@@ -751,6 +771,9 @@ mod tests {
                 "<STYLE media=all>a > b {c: d}</STYLE >no<script>if (a<b) {1>0}</script> way",
                 ": no way",
             ),
+            ("<style>a {b: c}<h1>no</h1> way", ": no way"),
+            ("no<script>if (a<b) {1>0}<p>way<style>x", ": no 0} way"),
+            ("<style>a</style>no<style>b<b>way", ": no way"),
             (
                 r#"{"details":"incorrect username or password"}"#,
                 ": incorrect username or password",

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use super::connection::MAX_HEADERS;
 use super::local::LeadsToLocal;
 
 /// Names of a certificate that are shown; some have hundreds.
@@ -32,8 +33,8 @@ pub(super) struct Asked {
     pub(super) proxy: Option<String>,
     /// Whether the user has named them: who others lead to, they may not know.
     pub(super) is_named: bool,
-    /// Whether the user wants them to be spoken to in clear.
-    pub(super) is_plain: bool,
+    /// Whether they were spoken to in clear, and are found to speak TLS.
+    pub(super) speaks_tls: bool,
 }
 
 impl NoAnswer {
@@ -52,26 +53,21 @@ impl NoAnswer {
 
     /// Whether nobody is there, and nobody was, or a proxy does not connect to them.
     pub(super) fn is_unreachable(&self) -> bool {
-        let is_nobody =
-            || is_nobody(&self.error) || self.speaks_no_http() || self.failing_proxy().is_some();
+        let is_nobody = || is_nobody(&self.error) || self.failing_proxy().is_some();
         self.is_silent() || !self.asked.answered && is_nobody()
     }
 
     /// The proxy that does not connect to who was asked, or is not there.
     fn failing_proxy(&self) -> Option<&str> {
-        let speaks = || is_tls_error(&self.error) || speaks_no_tls(&self.error);
+        // Behind a tunnel it is who was asked.
+        let is_proxys = || causes(&self.error).any(|cause| cause.to_string() == NO_TUNNEL);
+        let speaks = || (is_tls_error(&self.error) || speaks_no_tls(&self.error)) && !is_proxys();
         let proxy = self
             .asked
             .proxy
             .as_deref()
             .filter(|_| self.error.is_connect());
         proxy.filter(|_| !speaks())
-    }
-
-    /// Whether what comes is no HTTP, or nothing where it may be TLS that is spoken there.
-    fn speaks_no_http(&self) -> bool {
-        let is_direct = self.asked.is_plain && self.asked.proxy.is_none();
-        speaks_no_http(&self.error) || is_direct && hangs_up(&self.error)
     }
 
     /// Whether nobody says anything, not even that nobody is there, nor has before.
@@ -87,7 +83,8 @@ impl NoAnswer {
             || speaks_no_tls(&self.error)
             || wants_proxy_login(&self.error)
             || leads_to_local(&self.error)
-            || has_too_large_head(&self.error)
+            || is_no_http(&self.error)
+            || self.asked.speaks_tls
     }
 
     /// What kept the answer from coming, as far as something can be done about it.
@@ -104,8 +101,10 @@ impl NoAnswer {
             Reason::Proxy
         } else if is_tls_error(&self.error) {
             Reason::Tls
-        } else if self.speaks_no_http() && self.asked.is_plain && !self.asked.answered {
+        } else if self.asked.speaks_tls {
             Reason::Plain
+        } else if is_no_http(&self.error) && !has_too_large_head(&self.error) {
+            Reason::NoHttp
         } else if self.error.is_connect() || self.is_silent() {
             if self.asked.is_named {
                 Reason::Connect
@@ -133,8 +132,10 @@ pub enum Reason {
     ProxyLogin,
     /// The proxy on the way failed.
     Proxy,
-    /// The host, to which the user wants plain HTTP to be spoken, speaks none.
+    /// The host, to which the user wants plain HTTP to be spoken, speaks TLS.
     Plain,
+    /// What the host speaks is no HTTP.
+    NoHttp,
     /// There was no connection to the host that the user has named.
     Connect,
     /// There was no connection to where the registry or a manifest leads.
@@ -155,6 +156,8 @@ impl fmt::Display for NoAnswer {
         }
         if self.is_silent() || self.error.is_connect() && self.error.is_timeout() {
             f.write_str("nobody answers there")
+        } else if self.asked.speaks_tls {
+            f.write_str("it speaks TLS, and was spoken to without")
         } else {
             f.write_str(root.trim_start_matches(TUNNEL))
         }
@@ -169,8 +172,13 @@ fn in_words(error: &reqwest::Error) -> String {
     }
     let root = causes(error).last().map(ToString::to_string);
     let root = root.unwrap_or_default();
-    if root == TOO_LARGE_HEAD {
-        return "the headers of the answer are too large".to_owned();
+    if has_too_large_head(error) {
+        return format!(
+            "the headers of the answer are too many, more than {MAX_HEADERS}, or too large"
+        );
+    }
+    if is_no_http(error) {
+        return format!("what comes is no HTTP: {root}");
     }
     if root.contains("close_notify") {
         return "it closes the connection in the middle".to_owned();
@@ -315,16 +323,16 @@ fn speaks_no_tls(error: &reqwest::Error) -> bool {
     })
 }
 
-/// Whether what came is no HTTP.
-fn speaks_no_http(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| NO_HTTP.contains(&&*cause.to_string()))
+/// Whether what came is no HTTP, or more of it than is read: it would be the same the next time.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let parsed: Option<&hyper::Error> = cause.downcast_ref();
+        parsed.is_some_and(hyper::Error::is_parse) || cause.to_string() == UNASKED
+    })
 }
 
-/// What the HTTP library says of what does not begin as HTTP does, or does before it was asked anything.
-const NO_HTTP: [&str; 2] = [
-    "invalid HTTP version parsed",
-    "received unexpected message from connection",
-];
+/// What the HTTP library says of who speaks before being asked, as in many other protocols.
+const UNASKED: &str = "received unexpected message from connection";
 
 /// What the HTTP library says of an answer whose headers have no end.
 const TOO_LARGE_HEAD: &str = "message head is too large";
@@ -333,28 +341,13 @@ fn has_too_large_head(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| cause.to_string() == TOO_LARGE_HEAD)
 }
 
-/// Whether the connection ends where an answer should begin.
-fn hangs_up(error: &reqwest::Error) -> bool {
-    let is_end = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-        )
-    };
-    error.is_request()
-        && causes(error)
-            .any(|cause| cause.downcast_ref().is_some_and(is_end) || cause.to_string() == HANGS_UP)
-}
-
-/// What the HTTP library says of a connection that ends so.
-const HANGS_UP: &str = "connection closed before message completed";
-
 // The HTTP library's own type for what happens at a proxy is private.
 const TUNNEL: &str = "tunnel error: ";
 
-/// A proxy answers with an error.
+/// There is no connection to a proxy.
+const NO_TUNNEL: &str = "tunnel error: failed to create underlying connection";
+
+/// A proxy answers with an error: with which one, the HTTP library does not say.
 const REFUSED: &str = "tunnel error: unsuccessful";
 
 /// A proxy wants a login, or another one.
@@ -492,7 +485,7 @@ mod tests {
                 patience: Duration::from_secs(60),
                 proxy: None,
                 is_named: true,
-                is_plain: true,
+                speaks_tls: false,
             },
         );
         assert!(error.is_silent() && !error.is_final(), "{error}");

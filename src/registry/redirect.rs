@@ -41,6 +41,21 @@ pub(super) fn shown_without_login(text: &str) -> String {
     }
 }
 
+/// Of an answer that nobody was shown a login for: a URL that others name was asked, or a redirect led there.
+#[derive(Clone, Copy, Debug)]
+struct Elsewhere;
+
+/// Notes of an answer that no login of ours is shown to who gave it, though it may be the registry.
+pub(super) fn led_elsewhere(mut response: Response) -> Response {
+    response.extensions_mut().insert(Elsewhere);
+    response
+}
+
+/// Whether [`led_elsewhere`] noted that.
+pub(super) fn is_elsewhere(response: &Response) -> bool {
+    response.extensions().get::<Elsewhere>().is_some()
+}
+
 /// The request that an answer to `sent` leads to, if it is the same one elsewhere. What shows who is asking stays with
 /// its host.
 pub(super) fn elsewhere(mut sent: Request, response: &Response) -> Option<Request> {

@@ -91,7 +91,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(!is_index(response.headers()));
         }
-        let is_registrys = self.is_own(response.url()).await?
+        let is_registrys = self.is_own_answer(response).await?
             && self.connection().await?.answering_proxy(response).is_none();
         Ok(is_registrys
             && matches!(

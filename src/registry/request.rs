@@ -5,7 +5,6 @@ use std::io::{self, Read as _};
 use std::ops::Range;
 use std::sync::{MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use oci_client::errors::OciErrorCode;
 use oci_client::secrets::RegistryAuth;
@@ -36,6 +35,8 @@ pub(super) struct Refusal {
     pub(super) detail: String,
     /// The same in the words of the distribution spec ("Error Codes").
     codes: Vec<OciErrorCode>,
+    /// Whether it says that TLS is spoken there.
+    wants_tls: bool,
     pub(super) retry: Retry,
 }
 
@@ -96,6 +97,12 @@ impl Client {
         Ok(self.connection().await?.base.clone())
     }
 
+    /// Whether who answers is the registry, asked as who may be shown a login: not where a redirect leads, be it back to
+    /// the registry, nor at a URL that others name.
+    pub(super) async fn is_own_answer(&self, response: &Response) -> Result<bool, RegistryError> {
+        Ok(!redirect::is_elsewhere(response) && self.is_own(response.url()).await?)
+    }
+
     /// Whether a URL is of the registry itself, and not of where it leads to.
     pub(super) async fn is_own(&self, url: &Url) -> Result<bool, RegistryError> {
         Ok(url.origin() == self.base().await?.origin())
@@ -111,14 +118,21 @@ impl Client {
         let (first, request) = authorized(request, auth).build_split();
         let mut request = request.map_err(|source| self.transport(what, source))?;
         let connection = self.connection().await?;
+        let mut is_own =
+            !matches!(what, Subject::ForeignBlob(_)) && self.is_own(request.url()).await?;
         let mut http = &first;
         let mut host = self.host();
         for _ in 0..=MAX_REDIRECTS {
             let again = request.try_clone();
             let response = self.exchange(what, http, request).await?;
             let Some(next) = again.and_then(|sent| redirect::elsewhere(sent, &response)) else {
-                return Ok(response);
+                return Ok(if is_own {
+                    response
+                } else {
+                    redirect::led_elsewhere(response)
+                });
             };
+            is_own &= next.url().origin() == response.url().origin();
             host = authority(response.url());
             if response.url().scheme() == "https" && next.url().scheme() != "https" {
                 return Err(RegistryError::Unencrypted {
@@ -146,10 +160,16 @@ impl Client {
         http: &reqwest::Client,
         request: Request,
     ) -> Result<Response, RegistryError> {
-        let sent = http.execute(request).await;
-        let response = sent.map_err(|source| self.transport(what, source))?;
-        self.answered().insert(authority(response.url()));
-        Ok(response)
+        match http.execute(request).await {
+            Ok(response) => {
+                self.answered().insert(authority(response.url()));
+                Ok(response)
+            }
+            Err(source) => {
+                let speaks_tls = self.connection().await?.speaks_tls_instead(&source).await;
+                Err(self.no_answer(what, source, speaks_tls))
+            }
+        }
     }
 
     fn answered(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -168,9 +188,8 @@ impl Client {
         }
         // What another host refuses, no login at the registry permits.
         let (asked, answers) = (self.base().await?.origin(), response.url().origin());
-        let is_foreign = matches!(what, Subject::ForeignBlob(_));
-        let is_own = answers == asked && !is_foreign;
-        let is_plain = self.options.is_plain(response.url());
+        let is_own = self.is_own_answer(&response).await?;
+        let is_plain = code == StatusCode::BAD_REQUEST && self.options.is_plain(response.url());
         // What a blob or an upload is stored at is none.
         let is_registry = response.url().path().starts_with("/v2/");
         let proxy = self.connection().await?.answering_proxy(&response);
@@ -179,6 +198,7 @@ impl Client {
             status,
             detail,
             codes,
+            wants_tls,
             retry,
         } = self.refusal(what, response).await;
         let is_upload = matches!(what, Subject::Upload(_));
@@ -193,7 +213,7 @@ impl Client {
                 detail,
                 retry,
             }
-        } else if is_plain && code == StatusCode::BAD_REQUEST {
+        } else if is_plain && wants_tls {
             RegistryError::Plain {
                 what,
                 host,
@@ -253,10 +273,14 @@ impl Client {
     pub(super) async fn refusal(&self, what: &Subject, response: Response) -> Refusal {
         let status = response.status();
         let host = authority(response.url());
-        let is_own = self.is_own(response.url()).await.unwrap_or(false);
+        let is_own = self.is_own_answer(&response).await.unwrap_or(false);
         let retry = Retry::of(status, response.headers());
-        let body = self.read(what, response, MAX_SMALL).await;
-        let ErrorBody { codes, mut detail } = ErrorBody::of(&body.unwrap_or_default());
+        let mut body = Vec::new();
+        // What came of it may say enough.
+        let _ = self.read_into(&mut body, what, response, MAX_SMALL).await;
+        let body = ErrorBody::of(&body);
+        let wants_tls = body.wants_tls();
+        let ErrorBody { codes, mut detail } = body;
         if status == StatusCode::TOO_MANY_REQUESTS {
             detail.push_str("; wait");
             if is_own {
@@ -272,23 +296,12 @@ impl Client {
             status: HttpStatus(status),
             detail,
             codes,
+            wants_tls,
             retry,
         }
     }
 
-    /// Reads what is small.
-    pub(super) async fn read(
-        &self,
-        what: &Subject,
-        response: Response,
-        limit: u64,
-    ) -> Result<Bytes, RegistryError> {
-        let mut bytes = Vec::new();
-        self.read_into(&mut bytes, what, response, limit).await?;
-        Ok(bytes.into())
-    }
-
-    /// As [`Client::read`], of what tells whether it is whole, however long it was said to be.
+    /// Reads what is small, and tells itself whether it is whole, however long it was said to be.
     pub(super) async fn read_as<T, E>(
         &self,
         what: &Subject,
@@ -397,6 +410,10 @@ impl Client {
     }
 
     pub(super) fn transport(&self, what: &Subject, source: reqwest::Error) -> RegistryError {
+        self.no_answer(what, source, false)
+    }
+
+    fn no_answer(&self, what: &Subject, source: reqwest::Error, speaks_tls: bool) -> RegistryError {
         let host = source.url().map_or_else(|| self.host(), authority);
         let url = source.url();
         let asked = Asked {
@@ -406,7 +423,7 @@ impl Client {
                 .and_then(|url| self.options.proxies.of(url))
                 .map(authority),
             is_named: url.is_none_or(|url| self.is_named(url)),
-            is_plain: url.is_some_and(|url| self.options.is_plain(url)),
+            speaks_tls,
         };
         RegistryError::Transport {
             what: what.clone(),

@@ -73,7 +73,7 @@ impl Client {
         let response = self.ask(&what, Method::HEAD, &path, shape).await?;
         match response.status() {
             // A storage service may answer to nothing but GET, and somebody's page may answer to all.
-            status if !self.is_own(response.url()).await? => {
+            status if !self.is_own_answer(&response).await? => {
                 let length = response.headers().get(header::CONTENT_LENGTH);
                 let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
                 Ok(status.is_success() && length == Some(blob.size))
@@ -363,7 +363,7 @@ impl Client {
         };
         // The bytes are gone, but what is sent next shows what this one was asked for.
         if is_own
-            && self.is_own(response.url()).await?
+            && self.is_own_answer(&response).await?
             && let Some(challenges) = self.challenges(&response, &auth).await?
         {
             // Who is refused with a token has no right, and is not to be told that the token service was busy.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -227,7 +227,7 @@ fn what_fails_at_a_url_of_a_foreign_layer_is_not_told_as_the_registrys() {
     ]);
 }
 
-/// As Go's servers, nginx and others answer, or as a TLS server's alert or another protocol comes.
+/// As Go's servers, nginx and others answer, and as those do that answer nothing, or by TLS.
 #[test]
 fn a_host_that_is_spoken_to_in_clear_by_mistake_is_told_with_what_to_do() {
     let image = Content::image(&[noise(1, 1000)]);
@@ -238,61 +238,156 @@ fn a_host_that_is_spoken_to_in_clear_by_mistake_is_told_with_what_to_do() {
         let clear = ["--plain-http", host];
         new_user().run(&[&pull[..], &clear[..if plain { 2 } else { 0 }]].concat())
     };
-    let said = "Client sent an HTTP request to an HTTPS server";
-    let registry = Faulty::start(image.clone(), move |_, _| Answer::new(400, said));
-    pull(&registry.host(), true).failed(&[said, "; leave plain_http = True"]);
-    // Where that was nobody's word.
-    let ran = pull(&registry.host(), false);
-    assert!(!ran.stderr.contains("plain_http"), "{}", ran.stderr);
-    ran.failed(&["who runs that host knows why"]);
+    let instead = "; leave plain_http = True (--plain-http) away";
+    for said in [
+        "Client sent an HTTP request to an HTTPS server.",
+        "<html><h1>400</h1>The plain HTTP request was sent to HTTPS port</html>",
+        "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+    ] {
+        let registry = Faulty::start(image.clone(), move |_, _| Answer::new(400, said));
+        pull(&registry.host(), true).failed(&[instead]);
+        assert_eq!(registry.seen().len(), 1);
+        // Where that was nobody's word.
+        let ran = pull(&registry.host(), false);
+        assert!(!ran.stderr.contains("plain_http"), "{}", ran.stderr);
+        ran.failed(&["who runs that host knows why"]);
+    }
+    let secure = Faulty::start_tls(&Identity::new(), image.clone(), |_, answer| answer);
+    pull(&secure.host(), true).failed(&["it speaks TLS, and was spoken to without", instead]);
+    let (alert, asked) = listener(&[21, 3, 1, 0, 2, 2, 10]);
+    pull(&alert, true).failed(&["it speaks TLS, and was spoken to without", instead]);
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        2,
+        "once in clear, and once by TLS"
+    );
+}
 
-    for first in [&b"SSH-2.0-x\r\n"[..], &[21, 3, 1, 0, 2, 2, 10]] {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let host = listener.local_addr().expect("bound").to_string();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&asked);
-        // It ends with the program.
-        thread::spawn(move || {
-            for connection in listener.incoming() {
-                let mut connection = connection.expect("a connection");
-                counter.fetch_add(1, Ordering::Relaxed);
-                let _ = connection.write_all(first);
-                let _ = connection.read(&mut [0; 1000]);
-            }
-        });
-        pull(&host, true).failed(&["; leave plain_http = True"]);
-        assert_eq!(asked.load(Ordering::Relaxed), 4);
+/// What does not show that TLS is spoken is not told as if it did.
+#[test]
+fn who_fails_in_clear_may_do_so_for_other_reasons() {
+    let image = Content::image(&[noise(1, 1000)]);
+    let root = image.digest.clone();
+    let (ssh, asked) = listener(b"SSH-2.0-x\r\n");
+    let busy = Faulty::start(image.clone(), |_, _| Answer::new(400, "no such API"));
+    for (host, told) in [
+        (&ssh, "what comes is no HTTP"),
+        (&busy.host(), "who runs that host knows why"),
+    ] {
+        let reference = format!("{host}/app@{root}");
+        let pull = ["pull", &reference, "--output", "out", "--plain-http", host];
+        let ran = new_user().run(&pull);
+        assert!(!ran.stderr.contains("plain_http"), "{}", ran.stderr);
+        ran.failed(&[told]);
+    }
+    assert_eq!(
+        asked.load(Ordering::Relaxed),
+        2,
+        "once in clear, and once by TLS"
+    );
+    // A mirror is named with its scheme.
+    for end in [End::Reset, End::Close] {
+        let mirror = Faulty::start(image.clone(), move |_, _| Answer::none(end));
+        let origin = Faulty::good(image.clone());
+        let reference = format!("{}/app@{root}", origin.host());
+        let mirror = format!("http://{}", mirror.host());
+        let pull = ["pull", &reference, "--output", "out", "--mirror", &mirror];
+        let ran = new_user().run(&pull).succeeded();
+        assert!(!ran.stderr.contains("plain_http"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("the mirror "), "{}", ran.stderr);
     }
 }
 
-/// Some servers of TLS end the connection without a word.
-#[test]
-fn a_host_that_hangs_up_on_clear_text_is_told_with_what_to_do() {
-    let image = Content::image(&[noise(1, 1000)]);
-    let root = image.digest.clone();
-    for end in [End::Reset, End::Close] {
-        let registry = Faulty::start(image.clone(), move |_, _| Answer::none(end));
-        let reference = format!("{}/app@{root}", registry.host());
-        let pull = ["pull", &reference, "--output", "out"];
-        let clear = ["--plain-http", &registry.host()];
-        new_user()
-            .run(&[&pull[..], &clear].concat())
-            .failed(&["; leave plain_http = True"]);
-        assert_eq!(registry.seen().len(), 4);
-    }
+/// Who speaks before being asked, and how often somebody was there. It ends with the program.
+fn listener(first: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("bound").to_string();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.expect("a connection");
+            counter.fetch_add(1, Ordering::Relaxed);
+            let _ = connection.write_all(first);
+            let _ = connection.read(&mut [0; 1000]);
+        }
+    });
+    (host, asked)
 }
 
 /// It would be the same the next time.
 #[test]
-fn an_answer_whose_headers_have_no_end_is_asked_for_once() {
+fn an_answer_that_is_no_http_is_asked_for_once() {
+    type Spoil = Box<dyn Fn(Answer) -> Answer + Send + Sync>;
     let image = Content::image(&[noise(1, 1000)]);
     let root = image.digest.clone();
-    let registry = Faulty::start(image, |_, answer| answer.header("X", "x".repeat(1 << 20)));
-    let reference = format!("{}/app@{root}", registry.host());
-    new_user()
-        .run(&["pull", &reference, "--output", "out"])
-        .failed(&["no answer from", "the headers of the answer are too large"]);
-    assert_eq!(registry.seen().len(), 1);
+    let pull = |registry: &Faulty| {
+        let reference = format!("{}/app@{root}", registry.host());
+        new_user().run(&["pull", &reference, "--output", "out"])
+    };
+    let many = |mut answer: Answer, count: usize| {
+        let headers = (0..count).map(|n| (format!("X-{n}"), "y".to_owned()));
+        answer.headers.extend(headers);
+        answer
+    };
+    let large = |answer: Answer| answer.header("X", "x".repeat(1 << 20));
+    let differing = |mut answer: Answer| {
+        let other = ("Content-Length".to_owned(), "5".to_owned());
+        answer.headers.push(other);
+        answer
+    };
+    let too_many = "the headers of the answer are too many, more than 1000, or too large";
+    let spoils: [(Spoil, &str); 4] = [
+        (Box::new(large), too_many),
+        (Box::new(move |answer| many(answer, 2000)), too_many),
+        (
+            Box::new(differing),
+            "what comes is no HTTP: invalid content-length",
+        ),
+        (
+            Box::new(|answer| answer.header("X y", "z")),
+            "what comes is no HTTP: invalid HTTP header",
+        ),
+    ];
+    for (spoil, told) in spoils {
+        let registry = Faulty::start(image.clone(), move |_, answer| spoil(answer));
+        pull(&registry).failed(&["no answer from", told]);
+        assert_eq!(registry.seen().len(), 1, "{told}");
+    }
+    let chatty = Faulty::start(image.clone(), move |_, answer| many(answer, 500));
+    pull(&chatty).succeeded();
+}
+
+/// The rest of it may come the next time.
+#[test]
+fn a_head_that_breaks_off_is_asked_for_again() {
+    let image = Content::image(&[noise(1, 1000)]);
+    let root = image.digest.clone();
+    let registry = Faulty::good(image);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("bound").to_string();
+    let upstream = registry.host();
+    let cut = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&cut);
+    // It ends with the program.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a connection");
+            let mut request = [0; 4000];
+            let length = client.read(&mut request).expect("a request");
+            if request.starts_with(b"GET") && counter.fetch_add(1, Ordering::Relaxed) < 2 {
+                let _ = client.write_all(b"HTTP/1.1 200 OK\r\nContent-Le");
+                continue;
+            }
+            let mut server = TcpStream::connect(&upstream).expect("it listens");
+            server.write_all(&request[..length]).expect("it reads");
+            let _ = std::io::copy(&mut server, &mut client);
+        }
+    });
+    let reference = format!("{host}/app@{root}");
+    let pull = ["pull", &reference, "--output", "out", "--concurrency", "1"];
+    new_user().run(&pull).succeeded();
+    assert!(cut.load(Ordering::Relaxed) > 2);
 }
 
 /// Who has a layer at a URL of its own says nothing of the registry.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -524,6 +525,88 @@ fn a_login_is_not_shown_where_a_redirect_leads() {
     let seen = [plain.seen(), secure.seen()].concat();
     assert!(seen.iter().all(|seen| shown(seen).is_empty()));
     assert!(seen.iter().all(|seen| !seen.path.starts_with("/token")));
+}
+
+/// Who is led out and back is nobody to the registry, as who comes from a URL of the image.
+#[test]
+fn a_login_is_not_shown_nor_told_of_behind_a_redirect_out_and_back() {
+    let home: Arc<OnceLock<String>> = Arc::default();
+    let out = Faulty::start(Content::default(), {
+        let home = Arc::clone(&home);
+        move |_, _| {
+            let home = home.get().expect("set before any request");
+            Answer::new(307, "").header("Location", format!("http://{home}/v2/back"))
+        }
+    });
+    let there = out.host();
+    let layer = noise(3, 1000);
+    let foreign = json!({
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(&layer), "size": layer.len(), "urls": [format!("http://{there}/layer")],
+    });
+    let content = Content::default().finish(&[foreign]);
+    let root = content.digest.clone();
+    let status = Arc::new(AtomicU16::new(0));
+    let answers = Arc::clone(&status);
+    let own = Arc::new(AtomicBool::new(false));
+    let leads = Arc::clone(&own);
+    let registry = Faulty::start(content, move |seen, answer| {
+        if seen.path == "/v2/back" {
+            let challenge = "Basic realm=\"tests\"";
+            return Answer::new(answers.load(Ordering::Relaxed), "not so")
+                .header("Retry-After", "9999")
+                .header("WWW-Authenticate", challenge);
+        }
+        if shown(seen).is_empty() {
+            return refusal(401, &["Basic realm=\"tests\"".to_owned()]);
+        }
+        if leads.load(Ordering::Relaxed) {
+            return Answer::new(307, "").header("Location", format!("http://{there}/"));
+        }
+        answer
+    });
+    home.set(registry.host()).expect("set once");
+    let host = registry.host();
+    for (from_registry, code, told) in [
+        (
+            false,
+            401,
+            format!("{host} answered 401 Unauthorized: not so"),
+        ),
+        (false, 403, format!("{host} answered 403 Forbidden: not so")),
+        (false, 404, format!("{host} answered 404 Not Found: not so")),
+        (
+            false,
+            429,
+            format!("{host} answered 429 Too Many Requests: not so; wait"),
+        ),
+        (
+            true,
+            401,
+            format!(
+                "http://{host} redirects elsewhere and back to http://{host}, which refused access (401"
+            ),
+        ),
+        (true, 403, format!("{host} answered 403 Forbidden: not so")),
+        (true, 404, format!("{host} answered 404 Not Found: not so")),
+        (
+            true,
+            429,
+            format!("{host} answered 429 Too Many Requests: not so; wait"),
+        ),
+    ] {
+        own.store(from_registry, Ordering::Relaxed);
+        status.store(code, Ordering::Relaxed);
+        let reference = format!("{host}/team/app@{root}");
+        let ran = with_login(&host).run(&["pull", &reference, "--output", "out"]);
+        assert!(!ran.stderr.contains("log in"), "{}", ran.stderr);
+        ran.failed(&[&told]);
+    }
+    let seen = registry.seen();
+    let mut back = seen.iter().filter(|seen| seen.path == "/v2/back");
+    assert!(back.all(|seen| shown(seen).is_empty()));
+    assert_eq!(registry.count("/v2/back"), 8, "each is final");
+    assert!(out.seen().iter().all(|seen| shown(seen).is_empty()));
 }
 
 /// A storage service whose signature does not hold any more is no registry.
