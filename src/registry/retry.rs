@@ -37,9 +37,13 @@ impl Retry {
     pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Self {
         let passes = match status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
-            // What it cannot do now it cannot do later.
+            // What it cannot do now, or has no room for, it cannot do later.
             StatusCode::NOT_IMPLEMENTED
             | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+            | StatusCode::VARIANT_ALSO_NEGOTIATES
+            | StatusCode::INSUFFICIENT_STORAGE
+            | StatusCode::LOOP_DETECTED
+            | StatusCode::NOT_EXTENDED
             | StatusCode::NETWORK_AUTHENTICATION_REQUIRED => false,
             status => status.is_server_error(),
         };
@@ -167,6 +171,19 @@ mod tests {
             backoff.after_failure(Retry::After(Duration::MAX), MAX_ATTEMPTS),
             None
         );
+    }
+
+    #[test]
+    fn what_does_not_pass_is_not_waited_for() {
+        let retry = |status| Retry::of(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+        for status in [408, 429, 500, 502, 503, 504, 520, 599] {
+            assert_eq!(retry(status), Retry::Backoff, "{status}");
+        }
+        for status in [
+            302, 400, 401, 403, 404, 416, 451, 501, 505, 506, 507, 508, 510, 511,
+        ] {
+            assert_eq!(retry(status), Retry::Never, "{status}");
+        }
     }
 
     #[test]

@@ -352,6 +352,11 @@ fn what_cannot_succeed_is_not_tried_again() {
         (404, "so the image is not whole there: push it again"),
         (501, "501 Not Implemented; who runs that host knows why"),
         (
+            507,
+            "507 Insufficient Storage; who runs that host knows why",
+        ),
+        (508, "508 Loop Detected; who runs that host knows why"),
+        (
             511,
             "the network on the way wants a login: log in there first",
         ),

@@ -288,6 +288,38 @@ fn a_mount_is_permitted_by_one_token_for_both_repositories() {
     }
 }
 
+/// A registry that has no room now has none later, be it for a manifest or for a blob.
+#[test]
+fn what_a_registry_cannot_take_is_sent_once() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    for status in [501, 505, 507, 508] {
+        for (method, place) in [
+            ("PUT", "/manifests/"),
+            ("POST", "/uploads/"),
+            ("PUT", "digest="),
+        ] {
+            let images = Mutex::new(Images::default());
+            let refused = move |seen: &Seen| seen.method == method && seen.path.contains(place);
+            let target = Faulty::start(Content::default(), move |seen, _| {
+                if refused(seen) {
+                    return Answer::new(status, "no room");
+                }
+                images.lock().expect("no thread panicked").answer(seen)
+            });
+            let repository = format!("{}/team/app", target.host());
+            let one = ["--concurrency", "1"];
+            let ran = shallow.push(&repository, &one);
+            ran.failed(&[&format!("answered {status}"), "no room"]);
+            let seen = target.seen();
+            let sent = seen.iter().filter(|seen| refused(seen)).count();
+            assert_eq!(sent, 1, "{status} {method} {place}");
+        }
+    }
+}
+
 /// A registry whose tokens expire: each is good for so many requests, the POST that begins an upload included.
 /// Only reading needs none. Its token service is busy every other time.
 fn forgetful(requests: usize, limit: usize) -> Faulty {
