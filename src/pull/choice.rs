@@ -1,22 +1,22 @@
 //! Which endpoint is asked for a content.
 //!
-//! What no mirror gives, the origin gives; and who failed is asked after who did not, so that where one of
+//! What no mirror gives, the origin gives, and what that does not, a URL of the content's own; and who failed is asked after who did not, so that where one of
 //! them cannot be reached at all, not every content waits for it.
 
 use std::collections::BTreeSet;
 
-/// What is known of the endpoints that may have one content. They are numbered: the mirrors in their order,
-/// and the origin last.
+/// What is known of the endpoints that may have one content. They are numbered: the mirrors in their order, the origin,
+/// and URLs. The last one's word counts.
 #[derive(Debug)]
 pub(super) struct Choice<E> {
-    origin: usize,
+    last: usize,
     /// Those that failed since all were asked anew.
     failed: BTreeSet<usize>,
     /// Those that sent wrong bytes.
     blamed: BTreeSet<usize>,
     /// Those that it is of no use to ask again.
     gone: BTreeSet<usize>,
-    /// What the origin said.
+    /// What the last one said.
     verdict: Option<Failure<E>>,
 }
 
@@ -29,10 +29,10 @@ pub(super) struct Failure<E> {
 }
 
 impl<E> Choice<E> {
-    /// Nothing is known of the mirrors before the endpoint `origin`, nor of that.
-    pub(super) fn new(origin: usize) -> Self {
+    /// Nothing is known of the endpoints before `last`, nor of that.
+    pub(super) fn new(last: usize) -> Self {
         Choice {
-            origin,
+            last,
             failed: BTreeSet::new(),
             blamed: BTreeSet::new(),
             gone: BTreeSet::new(),
@@ -42,10 +42,10 @@ impl<E> Choice<E> {
 
     /// Who is to be asked now, where each endpoint has failed so often, for whatever content.
     pub(super) fn endpoint(&self, failures: impl Fn(usize) -> usize) -> usize {
-        (0..=self.origin)
+        (0..=self.last)
             .filter(|endpoint| !self.failed.contains(endpoint) && !self.gone.contains(endpoint))
             .min_by_key(|endpoint| (failures(*endpoint), *endpoint))
-            .unwrap_or(self.origin)
+            .unwrap_or(self.last)
     }
 
     /// An endpoint does not have the content, which says nothing of the others.
@@ -62,16 +62,16 @@ impl<E> Choice<E> {
             self.gone.insert(endpoint);
         }
         let mut failure = Some(failure);
-        if endpoint == self.origin {
+        if endpoint == self.last {
             self.verdict = failure.take();
         }
-        if self.failed.union(&self.gone).count() <= self.origin {
+        if !self.all_were_asked() {
             return None;
         }
         let hopeful = !self.failed.is_empty();
         self.failed.clear();
         let failure = match self.verdict.take() {
-            // The origin's word counts, unless it is final and a mirror's is not.
+            // Its word counts, unless it is final and another's is not.
             Some(verdict) if hopeful && !verdict.is_transient => {
                 self.verdict = Some(verdict);
                 failure
@@ -83,10 +83,10 @@ impl<E> Choice<E> {
 
     /// Whether it is of no use to ask any of them again.
     pub(super) fn is_over(&self) -> bool {
-        self.gone.len() > self.origin
+        self.gone.len() > self.last
     }
 
-    /// What the origin has said, if that is final and others were waited for.
+    /// What the last one has said, if that is final and others were waited for.
     pub(super) fn verdict(&mut self) -> Option<E> {
         self.verdict.take().map(|failure| failure.error)
     }
@@ -94,18 +94,25 @@ impl<E> Choice<E> {
     /// The bytes that these endpoints sent together are wrong. Whether it is of use to ask again: a second
     /// try may find better ones; a third would not.
     pub(super) fn wrong(&mut self, senders: &BTreeSet<usize>) -> bool {
-        let mut mirrors = senders.range(..self.origin).peekable();
-        if mirrors.peek().is_none() {
-            return self.blamed.insert(self.origin);
+        let mut others: Vec<_> = senders.range(..self.last).copied().collect();
+        if others.is_empty() {
+            others.push(self.last);
         }
-        for &mirror in mirrors {
-            if self.blamed.insert(mirror) {
-                self.failed.insert(mirror);
+        for endpoint in others {
+            if self.blamed.insert(endpoint) {
+                self.failed.insert(endpoint);
             } else {
-                self.gone.insert(mirror);
+                self.gone.insert(endpoint);
             }
         }
-        true
+        if self.all_were_asked() {
+            self.failed.clear();
+        }
+        !self.is_over()
+    }
+
+    fn all_were_asked(&self) -> bool {
+        self.failed.union(&self.gone).count() > self.last
     }
 }
 
@@ -182,9 +189,16 @@ mod tests {
 
     #[test]
     fn wrong_bytes_are_asked_for_once_more() {
-        let mut origin: Choice<()> = Choice::new(1);
-        assert!(origin.wrong(&BTreeSet::from([1])));
-        assert!(!origin.wrong(&BTreeSet::from([1])));
+        let mut alone: Choice<()> = Choice::new(0);
+        assert!(alone.wrong(&BTreeSet::from([0])));
+        assert_eq!(alone.endpoint(|_| 0), 0);
+        assert!(!alone.wrong(&BTreeSet::from([0])));
+
+        // Another one may do better.
+        let mut choice: Choice<()> = Choice::new(1);
+        assert!(choice.wrong(&BTreeSet::from([1])));
+        assert!(choice.wrong(&BTreeSet::from([1])));
+        assert_eq!(choice.endpoint(|_| 0), 0);
 
         // A mirror among the senders is blamed first, and left alone after the second time.
         let mut choice: Choice<()> = Choice::new(1);

@@ -379,7 +379,7 @@ impl BlobFetch {
         let upstream = &self.fetcher.upstream;
         let (registry, url) = match source {
             Source::Endpoint(endpoint) => (upstream.registry(endpoint), None),
-            Source::Url(url) => (upstream.origin(), Some(self.sources.place(url))),
+            Source::Url(url) => (upstream.origin(), Some(self.sources.url(url))),
         };
         registry.blob(&self.blob, url, range).await
     }

@@ -117,12 +117,14 @@ pub enum PullError {
         artifacts: Vec<Digest>,
     },
     /// Every source of a foreign layer failed; the last one's reason.
-    #[error("the layer {digest} is neither in the registry nor at any of its URLs{}", also(.others))]
+    #[error("the layer {digest} is neither in the registry nor at any of its URLs{}", also(.others, *.unasked))]
     Foreign {
         /// The layer.
         digest: Digest,
         /// Why the other URLs failed, in words.
         others: Vec<String>,
+        /// How many URLs were not asked: there are too many of them, or too little time.
+        unasked: usize,
         /// Why the last URL failed.
         source: Box<RegistryError>,
     },
@@ -188,10 +190,15 @@ pub struct Summary {
 const MAX_OTHERS: usize = 2;
 
 /// What else failed, for messages.
-fn also(others: &[String]) -> String {
+fn also(others: &[String], unasked: usize) -> String {
     let mut words: Vec<_> = others.iter().take(MAX_OTHERS).cloned().collect();
     if others.len() > MAX_OTHERS {
         words.push(format!("and {} more", others.len() - MAX_OTHERS));
+    }
+    match unasked {
+        0 => {}
+        1 => words.push("1 URL was not asked".to_owned()),
+        unasked => words.push(format!("{unasked} URLs were not asked")),
     }
     match words.join("; ") {
         words if words.is_empty() => words,

@@ -457,7 +457,7 @@ impl<'a> Planner<'a> {
     async fn fetch_manifest(&self, digest: &Digest, is_listed: bool) -> Result<Bytes, PullError> {
         let progress = self.reporter.blob(digest, 0);
         let mut backoff = Backoff::default();
-        let candidates = Candidates::new(self.upstream, self.reporter);
+        let candidates = Candidates::new(self.upstream, self.reporter, 0);
         loop {
             let endpoint = candidates.endpoint();
             let registry = self.upstream.registry(endpoint);

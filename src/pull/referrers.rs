@@ -252,7 +252,7 @@ impl Planner<'_> {
     async fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>, PullError> {
         let progress = self.reporter.blob(subject, 0);
         let mut backoff = Backoff::default();
-        let candidates = Candidates::new(self.upstream, self.reporter);
+        let candidates = Candidates::new(self.upstream, self.reporter, 0);
         let mut lacking = false;
         let mut list = loop {
             let endpoint = candidates.endpoint();

@@ -55,7 +55,13 @@ impl Upstream {
     }
 
     pub(super) fn registry(&self, endpoint: usize) -> &Client {
-        &self.endpoint(endpoint).registry
+        let endpoint = self.endpoint(endpoint);
+        &endpoint.unwrap_or(&self.origin).registry
+    }
+
+    /// The number of endpoints.
+    pub(super) fn endpoints(&self) -> usize {
+        self.mirrors.len() + 1
     }
 
     pub(super) fn is_mirror(&self, endpoint: usize) -> bool {
@@ -63,8 +69,9 @@ impl Upstream {
     }
 
     /// An endpoint by its number: the mirrors in their order, and then the origin.
-    fn endpoint(&self, endpoint: usize) -> &Endpoint {
-        self.mirrors.get(endpoint).unwrap_or(&self.origin)
+    fn endpoint(&self, endpoint: usize) -> Option<&Endpoint> {
+        let origin = std::iter::once(&self.origin);
+        self.mirrors.iter().chain(origin).nth(endpoint)
     }
 
     /// Whether only mirrors can be asked what refers to a manifest.
@@ -80,20 +87,23 @@ impl Upstream {
     }
 }
 
-/// The endpoints where one content may be.
+/// Where one content may be: the endpoints, and URLs of its own, whose numbers go on behind them.
 #[derive(Debug)]
 pub(super) struct Candidates {
     upstream: Arc<Upstream>,
     reporter: Arc<dyn Reporter>,
     choice: Mutex<Choice<RegistryError>>,
+    /// Who told a length that cannot be.
+    mismeasured: Mutex<BTreeSet<usize>>,
 }
 
 impl Candidates {
-    pub(super) fn new(upstream: &Arc<Upstream>, reporter: &Arc<dyn Reporter>) -> Self {
+    pub(super) fn new(upstream: &Arc<Upstream>, reporter: &Arc<dyn Reporter>, urls: usize) -> Self {
         Candidates {
             upstream: Arc::clone(upstream),
             reporter: Arc::clone(reporter),
-            choice: Mutex::new(Choice::new(upstream.mirrors.len())),
+            choice: Mutex::new(Choice::new(upstream.mirrors.len() + urls)),
+            mismeasured: Mutex::default(),
         }
     }
 
@@ -103,9 +113,12 @@ impl Candidates {
 
     /// Who is to be asked now.
     pub(super) fn endpoint(&self) -> usize {
-        let failures = |endpoint| &self.upstream.endpoint(endpoint).failures;
-        self.choice()
-            .endpoint(|endpoint| failures(endpoint).load(Ordering::Relaxed))
+        let failures = |endpoint| match self.upstream.endpoint(endpoint) {
+            Some(endpoint) => endpoint.failures.load(Ordering::Relaxed),
+            // Who is not asked by name comes last.
+            None => usize::MAX,
+        };
+        self.choice().endpoint(failures)
     }
 
     /// A mirror does not have the content, which says nothing of the others.
@@ -124,19 +137,34 @@ impl Candidates {
     ) -> Result<(), RegistryError> {
         let counts = !matches!(error, RegistryError::NotFound { .. });
         self.tell(endpoint, Some(&error), counts);
+        if !backoff.has_time() {
+            return Err(self.choice().verdict().unwrap_or(error));
+        }
         let failure = Failure {
-            is_transient: error.is_transient(),
+            is_transient: error.is_transient() && !self.is_wrong_again(endpoint, &error),
             error,
         };
-        let stop = self.choice().failed(endpoint, failure);
-        match stop {
-            Some(error) => {
-                let waited = backoff.wait_after(error, progress).await;
-                // In the end, what the origin said is what is told.
-                waited.map_err(|error| self.choice().verdict().unwrap_or(error))
-            }
-            None => Ok(()),
-        }
+        let Some(error) = self.choice().failed(endpoint, failure) else {
+            return Ok(());
+        };
+        let waited = if self.choice().is_over() {
+            Err(error)
+        } else {
+            backoff.wait_after(error, progress).await
+        };
+        // In the end, what the last one said is what is told.
+        waited.map_err(|error| self.choice().verdict().unwrap_or(error))
+    }
+
+    /// Whether it is the second time that somebody tells a wrong length. As with wrong bytes, a second try may find better
+    /// ones; a third would not.
+    fn is_wrong_again(&self, endpoint: usize, error: &RegistryError) -> bool {
+        let known = || {
+            self.mismeasured
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        matches!(error, RegistryError::Length { .. }) && !known().insert(endpoint)
     }
 
     /// The bytes that these endpoints sent together are wrong. Whether it is of use to ask again.
@@ -150,7 +178,9 @@ impl Candidates {
 
     /// Counts a failure if it `counts`, and tells of a mirror's first one.
     fn tell(&self, number: usize, error: Option<&RegistryError>, counts: bool) {
-        let endpoint = self.upstream.endpoint(number);
+        let Some(endpoint) = self.upstream.endpoint(number) else {
+            return;
+        };
         if counts {
             endpoint.failures.fetch_add(1, Ordering::Relaxed);
         }

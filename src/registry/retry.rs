@@ -62,6 +62,8 @@ impl Retry {
 pub(crate) struct Backoff {
     failures: u32,
     since: Instant,
+    /// When the first failure was, be it that nobody was waited for.
+    first: Option<Instant>,
 }
 
 impl Default for Backoff {
@@ -69,6 +71,7 @@ impl Default for Backoff {
         Backoff {
             failures: 0,
             since: Instant::now(),
+            first: None,
         }
     }
 }
@@ -92,6 +95,11 @@ impl Backoff {
             _ => full.mul_f64(0.5 + 0.5 * fastrand::f64()),
         };
         (self.since.elapsed().saturating_add(delay) <= MAX_TOTAL).then_some(delay)
+    }
+
+    /// Notes a failure after which others are asked at once. Whether there is time for them.
+    pub(crate) fn has_time(&mut self) -> bool {
+        self.first.get_or_insert_with(Instant::now).elapsed() <= MAX_TOTAL
     }
 
     /// Waits after a failure until it is time for the next try, or gives the error back when there should be
@@ -125,7 +133,7 @@ impl Backoff {
 
     /// Progress was made: the next failure is the first again.
     pub(crate) fn reset(&mut self) {
-        self.failures = 0;
+        *self = Backoff::default();
     }
 }
 
@@ -171,6 +179,16 @@ mod tests {
             backoff.after_failure(Retry::After(Duration::MAX), MAX_ATTEMPTS),
             None
         );
+    }
+
+    #[test]
+    fn others_are_asked_for_no_longer_than_who_is_waited_for() {
+        let mut backoff = Backoff::default();
+        assert!(backoff.has_time() && backoff.has_time());
+        backoff.first = Instant::now().checked_sub(MAX_TOTAL + FIRST_DELAY);
+        assert!(!backoff.has_time());
+        backoff.reset();
+        assert!(backoff.has_time());
     }
 
     #[test]

@@ -170,6 +170,51 @@ fn a_url_of_a_foreign_layer_is_asked_and_told_once() {
     ran.failed(&["/a: ", "/b: ", "and 2 more)", "/e: "]);
 }
 
+/// Who made the image may name any number.
+#[test]
+fn only_some_of_many_urls_of_a_foreign_layer_are_asked() {
+    let layer = noise(3, 5000);
+    let elsewhere = Faulty::start(Content::default(), |_, _| Answer::new(404, ""));
+    let urls: Vec<_> = (0..1000)
+        .map(|n| format!("http://{}/{n}", elsewhere.host()))
+        .collect();
+    let ran = pull_image(&new_user(), foreign(&layer, &urls));
+    ran.failed(&["/0: ", "and 5 more; 992 URLs were not asked)", "/7: "]);
+    assert_eq!(elsewhere.seen().len(), 8);
+}
+
+/// All are asked once before anybody is waited for: the URLs, too.
+#[test]
+fn a_url_of_a_foreign_layer_is_asked_before_a_busy_mirror_is_asked_again() {
+    let layer = noise(3, 5000);
+    let blob = digest(&layer);
+    let data = layer.clone();
+    let elsewhere = Faulty::start(Content::default(), move |_, _| {
+        Answer::new(200, data.clone())
+    });
+    for (mirrors, origins) in [(503, 404), (429, 503), (404, 503), (503, 403)] {
+        let content = foreign(&layer, &[format!("http://{}/layer", elsewhere.host())]);
+        let root = content.digest.clone();
+        let spoiled = |status| {
+            let blob = blob.clone();
+            Faulty::start(content.clone(), move |seen, answer| {
+                if seen.path.ends_with(&blob) {
+                    Answer::new(status, "").header("Retry-After", "1")
+                } else {
+                    answer
+                }
+            })
+        };
+        let (mirror, origin) = (spoiled(mirrors), spoiled(origins));
+        let reference = format!("{}/app@{root}", origin.host());
+        let pull = ["pull", &reference, "--output", "out"];
+        let mirrored = ["--mirror", &mirror.host()];
+        new_user().run(&[&pull[..], &mirrored].concat()).succeeded();
+        assert_eq!(mirror.count(&blob), 1, "{mirrors}");
+        assert_eq!(origin.count(&blob), 1, "{origins}");
+    }
+}
+
 /// What a registry may not give, others may; what it said is told if they do not.
 #[test]
 fn the_urls_of_a_layer_are_asked_whatever_the_registry_says() {
