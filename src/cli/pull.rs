@@ -1,5 +1,6 @@
 //! `pull`, and what all commands that speak to a registry take.
 
+use std::collections::HashSet;
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -253,7 +254,11 @@ impl PullArgs {
         let repository = self.reference.repository();
         let registry = repository.registry();
         let mirrors = site.of(registry, options.schemes_of(registry));
-        let mirrors = mirrors.chain(&self.mirror);
+        // Who fails is not asked again under the same name.
+        let mut known = HashSet::new();
+        let mirrors = mirrors
+            .chain(&self.mirror)
+            .filter(|mirror| known.insert(mirror.to_string()));
         let mirrors = mirrors.map(|mirror| {
             let mut options = options.clone();
             if mirror.plain_http() {

@@ -223,6 +223,19 @@ fn a_site_has_mirrors_for_all_of_its_pulls() {
     pull(&new_user(), NOWHERE, &["ftp://mirror.test"], &[]).failed(&["ftp://mirror.test"]);
 }
 
+/// By a site and by a project, or in another form.
+#[test]
+fn a_mirror_that_is_named_twice_is_asked_once() {
+    let mirror = Faulty::start(image(), |_, _| Answer::new(404, "{}"));
+    let origin = Faulty::good(image());
+    let below = below_hub(&mirror);
+    let entries = format!("{}={below}", origin.host());
+    let other = format!("https://{}/v2/hub/", mirror.host());
+    let site = [("OCI_PULL_ALL_MIRRORS", &*entries)];
+    completes_with(&new_user(), &origin.host(), &[&below, &other], &site);
+    assert_eq!(mirror.count(&image().digest), 1);
+}
+
 #[test]
 fn plain_http_is_spoken_to_a_mirror_that_is_named_so() {
     let origin = Faulty::good(image());
