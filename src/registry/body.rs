@@ -200,14 +200,17 @@ pub(super) fn told_digest(response: &Response) -> Option<Digest> {
 /// The range that a partial answer brings, and the size of all, if it is told (RFC 9110, 14.4).
 fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, Option<u64>)> {
     let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+    // Case does not matter (RFC 9110, 14.1).
+    let (unit, value) = value.split_once(' ')?;
+    let (range, total) = value.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
     let total = match total {
         "*" => None,
         total => Some(total.parse().ok()?),
     };
-    (first <= last).then_some((first..last.checked_add(1)?, total))
+    (unit.eq_ignore_ascii_case("bytes") && first <= last)
+        .then_some((first..last.checked_add(1)?, total))
 }
 
 #[cfg(test)]
@@ -223,6 +226,7 @@ mod tests {
         };
         assert_eq!(range("bytes 5-9/10"), Some((5..10, Some(10))));
         assert_eq!(range("bytes 5-9/*"), Some((5..10, None)));
+        assert_eq!(range("Bytes 5-9/10"), Some((5..10, Some(10))));
         for bad in [
             "bytes 9-5/10",
             "bytes */10",

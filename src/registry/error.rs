@@ -16,7 +16,7 @@ use crate::text::shown;
 
 use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
 
-/// The status of an answer (RFC 9110, 15), which shows its number and its name.
+/// The status of an answer (RFC 9110, 15), which shows its number and its name, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpStatus(pub(super) StatusCode);
 
@@ -34,7 +34,10 @@ impl HttpStatus {
 
 impl fmt::Display for HttpStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.0.canonical_reason() {
+            Some(_) => self.0.fmt(f),
+            None => self.0.as_str().fmt(f),
+        }
     }
 }
 

@@ -103,7 +103,10 @@ impl NoAnswer {
             Reason::Tls
         } else if self.asked.speaks_tls {
             Reason::Plain
-        } else if is_no_http(&self.error) && !has_too_large_head(&self.error) {
+        } else if !self.asked.answered
+            && is_no_http(&self.error)
+            && !has_too_large_head(&self.error)
+        {
             Reason::NoHttp
         } else if self.error.is_connect() || self.is_silent() {
             if self.asked.is_named {
@@ -134,7 +137,7 @@ pub enum Reason {
     Proxy,
     /// The host, to which the user wants plain HTTP to be spoken, speaks TLS.
     Plain,
-    /// What the host speaks is no HTTP.
+    /// What the host speaks is no HTTP, nor was before.
     NoHttp,
     /// There was no connection to the host that the user has named.
     Connect,
@@ -325,9 +328,13 @@ fn speaks_no_tls(error: &reqwest::Error) -> bool {
 
 /// Whether what came is no HTTP, or more of it than is read: it would be the same the next time.
 fn is_no_http(error: &reqwest::Error) -> bool {
+    // Of the chunks of a body (RFC 9112, 7.1) the HTTP library says so.
+    let is_no_chunk = |error: &io::Error| error.kind() == io::ErrorKind::InvalidInput;
     causes(error).any(|cause| {
         let parsed: Option<&hyper::Error> = cause.downcast_ref();
-        parsed.is_some_and(hyper::Error::is_parse) || cause.to_string() == UNASKED
+        parsed.is_some_and(hyper::Error::is_parse)
+            || cause.to_string() == UNASKED
+            || !error.is_connect() && cause.downcast_ref().is_some_and(is_no_chunk)
     })
 }
 

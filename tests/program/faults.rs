@@ -350,6 +350,7 @@ fn what_cannot_succeed_is_not_tried_again() {
     for (status, advice) in [
         (403, "docker login"),
         (404, "so the image is not whole there: push it again"),
+        (499, "answered 499; who runs that host knows why"),
         (501, "501 Not Implemented; who runs that host knows why"),
         (
             507,

@@ -399,6 +399,18 @@ fn an_answer_that_is_no_http_is_asked_for_once() {
         pull(&registry).failed(&["no answer from", told]);
         assert_eq!(registry.seen().len(), 1, "{told}");
     }
+    // Behind answers that are.
+    let registry = Faulty::start(image.clone(), |seen, mut answer| {
+        if seen.path.contains("/blobs/") {
+            answer.headers.retain(|(name, _)| name != "Content-Length");
+            answer = answer.header("Transfer-Encoding", "chunked");
+        }
+        answer
+    });
+    let ran = pull(&registry);
+    assert!(!ran.stderr.contains("its port"), "{}", ran.stderr);
+    ran.failed(&["what comes is no HTTP: Invalid chunk size"]);
+    assert!(registry.seen().iter().all(|seen| seen.earlier == 0));
     let chatty = Faulty::start(image.clone(), move |_, answer| many(answer, 500));
     pull(&chatty).succeeded();
 }
@@ -797,6 +809,29 @@ fn a_refusal_of_a_proxy_is_named_as_such() {
     let refuses = format!("the proxy {} refuses to connect there", proxy.host());
     ran.failed(&["registry.test", &refuses, "HTTPS_PROXY"]);
     assert_eq!(proxy.seen().len(), 4);
+    // Which status it is, is known of that one alone.
+    let proxy = Faulty::start(Content::default(), |_, _| Answer::new(407, "no"));
+    let url = format!("http://{}", proxy.host());
+    let pull = ["pull", &reference, "--output", "out"];
+    let ran = new_user().run_with(&[("HTTPS_PROXY", &url)], &pull);
+    let wants = format!("through the proxy {}: proxy authorization", proxy.host());
+    ran.failed(&["registry.test", &wants, "write the login into HTTPS_PROXY"]);
+    assert_eq!(proxy.seen().len(), 1);
+}
+
+/// The certificate is not the registry's.
+#[test]
+fn a_proxy_whose_certificate_nobody_trusts_is_named() {
+    let proxy = Faulty::start_tls(&Identity::new(), Content::default(), |_, answer| answer);
+    let reference = format!("registry.test/app@{}", digest(b""));
+    let url = format!("https://{}", proxy.host());
+    let pull = ["pull", &reference, "--output", "out"];
+    let ran = new_user().run_with(&[("HTTPS_PROXY", &url)], &pull);
+    let named = format!(
+        "through the proxy {}: its certificate is signed",
+        proxy.host()
+    );
+    ran.failed(&["no answer from registry.test", &named, "SSL_CERT_FILE"]);
 }
 
 /// What is not encrypted passes through no tunnel: the proxy's answer comes as if it were the registry's.
