@@ -18,6 +18,8 @@ pub(super) struct Choice<E> {
     gone: BTreeSet<usize>,
     /// What the last one said.
     verdict: Option<Failure<E>>,
+    /// What another one said since all were asked anew: of several, what may pass.
+    other: Option<Failure<E>>,
 }
 
 /// Why an endpoint gave no answer that can be used.
@@ -37,6 +39,7 @@ impl<E> Choice<E> {
             blamed: BTreeSet::new(),
             gone: BTreeSet::new(),
             verdict: None,
+            other: None,
         }
     }
 
@@ -61,22 +64,25 @@ impl<E> Choice<E> {
         } else {
             self.gone.insert(endpoint);
         }
-        let mut failure = Some(failure);
+        let is_hoped_for = |failure: &Failure<E>| failure.is_transient;
         if endpoint == self.last {
-            self.verdict = failure.take();
+            self.verdict = Some(failure);
+        } else if failure.is_transient || !self.other.as_ref().is_some_and(is_hoped_for) {
+            self.other = Some(failure);
         }
         if !self.all_were_asked() {
             return None;
         }
         let hopeful = !self.failed.is_empty();
         self.failed.clear();
+        let other = self.other.take();
         let failure = match self.verdict.take() {
             // Its word counts, unless it is final and another's is not.
             Some(verdict) if hopeful && !verdict.is_transient => {
                 self.verdict = Some(verdict);
-                failure
+                other
             }
-            verdict => verdict.or(failure),
+            verdict => verdict.or(other),
         };
         failure.map(|failure| failure.error)
     }
@@ -144,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_is_asked_before_one_is_asked_again() {
-        let table: [(&[Step], usize, Option<&str>); 8] = [
+        let table: [(&[Step], usize, Option<&str>); 9] = [
             (&[], 0, None),
             (&[(0, true)], 1, None),
             (&[(0, true), (1, false)], 2, None),
@@ -154,6 +160,8 @@ mod tests {
             (&[(0, false), (1, false), (2, false)], 2, Some("2")),
             // The origin's is final, a mirror's is not: the mirror's is waited after.
             (&[(0, false), (2, false), (1, true)], 1, Some("1")),
+            // In whatever order they were asked.
+            (&[(0, true), (1, false), (2, false)], 0, Some("0")),
             // In the end, what the origin said is what is told.
             (
                 &[(0, false), (2, false), (1, true), (1, false)],

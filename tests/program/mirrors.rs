@@ -194,6 +194,13 @@ fn where_nobody_serves_the_origin_is_what_the_error_is_about() {
     // Also where the mirror is waited for.
     let ran = pull(&user, &origin.host(), &[NOWHERE], &[]);
     ran.failed(&[&origin.host(), "403", "docker login"]);
+    // And who asks for a longer time than there is, is not asked before that.
+    let busy = Faulty::start(image(), |_, _| {
+        Answer::new(503, "").header("Retry-After", "9999")
+    });
+    let ran = pull(&user, &origin.host(), &[&below_hub(&busy)], &[]);
+    ran.failed(&[&origin.host(), "403", "docker login"]);
+    assert_eq!(busy.count(&image().digest), 1);
 }
 
 #[test]
