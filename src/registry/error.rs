@@ -721,9 +721,11 @@ const UNREAD: [&str; 2] = ["script", "style"];
 
 /// What a person would read of a page.
 fn text_of_page(body: &[u8]) -> String {
-    let Ok(text) = str::from_utf8(body) else {
+    // Text may be in any encoding, most of which are alike in most letters.
+    if body.contains(&0) {
         return String::new();
-    };
+    }
+    let text = String::from_utf8_lossy(body);
     let mut parts = text.split('<');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     let parts: Vec<_> = parts
@@ -807,6 +809,10 @@ mod tests {
         ] {
             assert_eq!(ErrorBody::of(body.as_bytes()).detail, told, "{body}");
         }
+        let latin = b"<h1>Zugriff verweigert</h1> f\xfcr G\xe4ste";
+        let told = ErrorBody::of(latin).detail;
+        assert!(told.starts_with(": Zugriff verweigert f"), "{told}");
+        assert_eq!(ErrorBody::of(b"\x89PNG\0\xff<b>x").detail, "");
         let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":null},{"code":"X"}]}"#;
         let codes = ErrorBody::of(body).codes;
         let other = OciErrorCode::Other("X".to_owned());
