@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use reqwest::Url;
+
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::progress::{BlobReporter, Reporter};
@@ -13,6 +15,17 @@ use super::upstream::{Candidates, Upstream};
 
 /// How many different URLs of a blob are asked: who made the image may name any number.
 const MAX_URLS: usize = 8;
+
+/// The same for all forms of a URL, as far as is known.
+fn normal(url: &str) -> String {
+    Url::parse(url).map_or_else(
+        |_| url.to_owned(),
+        |mut url| {
+            url.set_fragment(None);
+            url.into()
+        },
+    )
+}
 
 /// Who is asked for a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +55,7 @@ impl Sources {
         blob: &Descriptor,
     ) -> Self {
         let mut known = HashSet::new();
-        let urls = blob.urls.iter().filter(|url| known.insert(*url));
+        let urls = blob.urls.iter().filter(|url| known.insert(normal(url)));
         let urls: Vec<String> = urls.cloned().collect();
         Sources {
             upstream: Arc::clone(upstream),

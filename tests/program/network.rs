@@ -165,6 +165,13 @@ fn a_url_of_a_foreign_layer_is_asked_and_told_once() {
     ran.failed(&["the bucket is closed", "/gone", "404 Not Found"]);
     assert_eq!(elsewhere.count("/gone"), 1);
     assert_eq!(elsewhere.count("/secret"), 1);
+    let forms = [
+        url("form"),
+        url("form").replace("http:", "HTTP:"),
+        url("./x/../form#x"),
+    ];
+    pull_image(&new_user(), foreign(&layer, &forms)).failed(&["/form"]);
+    assert_eq!(elsewhere.count("/form"), 1);
     let many: Vec<String> = ["a", "b", "c", "d", "e"].map(url).to_vec();
     let ran = pull_image(&new_user(), foreign(&layer, &many));
     ran.failed(&["/a: ", "/b: ", "and 2 more)", "/e: "]);
