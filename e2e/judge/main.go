@@ -96,7 +96,7 @@ func descriptor(d *v1.Descriptor) any {
 	return map[string]any{
 		"mediaType": d.MediaType, "digest": d.Digest.String(), "size": d.Size, "urls": texts(d.URLs),
 		"annotations": pairs(d.Annotations), "platform": platform(d.Platform), "artifactType": d.ArtifactType,
-		"data": base64.StdEncoding.EncodeToString(d.Data),
+		"data": d.Data,
 	}
 }
 

@@ -335,18 +335,16 @@ pub struct Descriptor {
         skip_serializing_if = "Option::is_none"
     )]
     pub artifact_type: Option<MediaType>,
-    /// The content itself, which has the digest and the size.
-    #[serde(default, with = "base64_text", skip_serializing_if = "Vec::is_empty")]
-    pub data: Vec<u8>,
+    /// The content itself, which has the digest and the size. An empty one is a content of no bytes.
+    #[serde(default, with = "base64_text", skip_serializing_if = "Option::is_none")]
+    pub data: Option<Vec<u8>>,
 }
 
 impl<'de> Deserialize<'de> for Descriptor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let descriptor = Self::deserialize(deserializer)?;
-        let Descriptor {
-            digest, size, data, ..
-        } = &descriptor;
-        if !data.is_empty() {
+        let Descriptor { digest, size, .. } = &descriptor;
+        if let Some(data) = &descriptor.data {
             let found = Digest::of(digest.algorithm(), data);
             let length = data.len() as u64;
             if found != *digest || length != *size {
@@ -374,23 +372,31 @@ mod base64_text {
     use base64::prelude::BASE64_STANDARD;
     use serde::de::Error as _;
 
-    use super::{Deserialize as _, Deserializer, Serializer};
+    use super::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     const GO: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
         PAD.with_decode_allow_trailing_bits(true),
     );
 
-    pub(super) fn serialize<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64_STANDARD.encode(data))
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(
+        data: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = data.as_ref().map(|data| BASE64_STANDARD.encode(data));
+        text.serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Vec<u8>, D::Error> {
-        let mut text = String::deserialize(deserializer)?;
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let Some(mut text) = Option::<String>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
         text.retain(|c| !matches!(c, '\r' | '\n'));
         GO.decode(text)
+            .map(Some)
             .map_err(|_| D::Error::custom("data is not base64"))
     }
 }
@@ -411,7 +417,7 @@ impl Descriptor {
             annotations: BTreeMap::new(),
             platform: None,
             artifact_type: None,
-            data: Vec::new(),
+            data: None,
         }
     }
 
@@ -489,11 +495,19 @@ mod tests {
         };
         for data in ["YWI=", r"Y\r\nWI=\n", r"YWI\n=", "YWJ="] {
             let read = json(&format!("\"{data}\""), 2).unwrap();
-            assert_eq!(read.data, b"ab", "{data}");
+            assert_eq!(read.data.unwrap(), b"ab", "{data}");
         }
-        assert!(json(r#""""#, 2).unwrap().data.is_empty());
-        assert!(json("null", 2).unwrap().data.is_empty());
+        assert_eq!(json("null", 2).unwrap().data, None);
+        let nothing = serde_json::json!({
+            "mediaType": "a/b", "digest": Digest::of(Algorithm::Sha256, b""), "size": 0, "data": "",
+        });
+        let empty = read::<Descriptor>(nothing.to_string().as_bytes()).unwrap();
+        assert_eq!(empty.data.as_deref(), Some(&b""[..]));
+        assert_eq!(serde_json::to_value(&empty).unwrap(), nothing);
         for (data, size) in [
+            (r#""""#, 2),
+            (r#""""#, 0),
+            (r#""\n""#, 2),
             (r#""YWM=""#, 2),
             (r#""YWI=""#, 3),
             (r#""?""#, 2),

@@ -392,8 +392,10 @@ impl<'a> Planner<'a> {
 
     /// What a descriptor has embedded, no registry needs to have.
     pub(super) async fn take_embedded(&self, blobs: &[Descriptor]) -> Result<(), StoreError> {
-        for blob in blobs.iter().filter(|blob| !blob.data.is_empty()) {
-            self.insert(&blob.digest, blob.data.clone().into()).await?;
+        for blob in blobs {
+            if let Some(data) = &blob.data {
+                self.insert(&blob.digest, data.clone().into()).await?;
+            }
         }
         Ok(())
     }
@@ -410,12 +412,12 @@ impl<'a> Planner<'a> {
     ) -> Result<Vec<ReadManifest>, PullError> {
         stream::iter(descriptors.into_iter().map(|descriptor| async move {
             let digest = &descriptor.digest;
-            let (bytes, came) = if descriptor.data.is_empty() {
-                self.manifest(digest, Some(descriptor.size)).await?
-            } else {
-                let bytes = Bytes::from(descriptor.data.clone());
+            let (bytes, came) = if let Some(data) = &descriptor.data {
+                let bytes = Bytes::from(data.clone());
                 self.insert(digest, bytes.clone()).await?;
                 (bytes, false)
+            } else {
+                self.manifest(digest, Some(descriptor.size)).await?
             };
             let manifest = parse(digest, &bytes, Some(&descriptor))?;
             Ok(ReadManifest {

@@ -49,7 +49,8 @@ const TIMES: [&str; 12] = [
 ];
 
 /// The first layer's content, in ways that are right or not.
-const DATA: [&str; 5] = [
+const DATA: [&str; 6] = [
+    "",
     "bGF5ZXI=",
     r"bGF5\r\nZXI\n=",
     "bGF5ZXJ=",
@@ -286,7 +287,7 @@ fn descriptor(descriptor: &Descriptor) -> Value {
         "urls": descriptor.urls, "annotations": descriptor.annotations,
         "platform": descriptor.platform.as_ref().map(platform),
         "artifactType": descriptor.artifact_type.as_ref().map_or("", |name| name.as_str()),
-        "data": BASE64_STANDARD.encode(&descriptor.data),
+        "data": descriptor.data.as_ref().map(|data| BASE64_STANDARD.encode(data)),
     })
 }
 
