@@ -193,7 +193,7 @@ fn blobs_of<'a>(
     platforms: &[Platform],
 ) -> Result<Reachable<'a>, BundleError> {
     let lacks = |error| match error {
-        MergeError::Missing { role, digest } => BundleError::Lacks {
+        MergeError::Missing { role, digest, .. } => BundleError::Lacks {
             image: image.to_owned(),
             role,
             digest,
@@ -209,7 +209,7 @@ fn blobs_of<'a>(
     if !platforms.is_empty() {
         // The pull of the archive chooses as well.
         for (role, blob) in &below.silent {
-            let source = sources.find(role, blob).map_err(lacks)?;
+            let source = sources.find(role, blob, &root.digest).map_err(lacks)?;
             blobs.insert(blob.digest.blob_path(), (blob.bare(), source));
         }
     }
@@ -253,7 +253,7 @@ fn export_all_from(
         }
         let media_type = MediaType::OCTET_STREAM;
         let descriptor = Descriptor::new(media_type, blob.digest.clone(), blob.size);
-        let source = sources.find("blob", &descriptor)?;
+        let source = sources.find("blob", &descriptor, &descriptor.digest)?;
         blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
     }
     if blobs.is_empty() {

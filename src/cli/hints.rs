@@ -110,6 +110,8 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         of_store(error)
     } else if let Some(error) = find::<ArchiveError>(error) {
         of_archive(error)
+    } else if let Some(MergeError::Incomplete { .. }) = find(error) {
+        "; if that is its base's, give the blobs of the base with the same digest and for the same platform by pulled_base (--blob), else pull or export all of the layout again"
     } else if let Some(error) = find::<PullError>(error) {
         match error {
             PullError::Registry(error) => of_registry(error),
@@ -373,7 +375,7 @@ fn of_output(error: &Dyn) -> Cow<'static, str> {
 fn of_archive(error: &ArchiveError) -> &'static str {
     match error {
         ArchiveError::Lacks { .. } => {
-            "; if that is a layout without its base's layers, make it whole with oci_complete_layout"
+            "; if that is a layout without its base's layers, make it whole with oci_complete_layout, else pull or export all of it again, or name an image that is whole by platform (--platform)"
         }
         _ => "",
     }

@@ -1,6 +1,6 @@
 //! Layouts as tar archives (OCI image spec, image-layout.md), and as those that `docker save` writes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use crate::tar::{
 };
 
 use super::merge::{Reachable, check_digest, check_size, read_index};
+use super::sparse::Need;
 use super::{
     DOCKER_FILE, FoundImage, INDEX_FILE, ImageNotFound, MARKER_FILE, MergeError, REF_NAME, Sources,
     entry, find_image, index_of, marker_json,
@@ -49,12 +50,14 @@ pub enum ArchiveError {
     #[error(transparent)]
     Merge(#[from] MergeError),
     /// It lacks a blob.
-    #[error("the {role} {digest} is not in {layout}", layout = layout.display())]
+    #[error("the {role} {digest} is not in {layout}, but {need}", layout = layout.display())]
     Lacks {
         /// What it is in the image.
         role: &'static str,
         /// Its digest.
         digest: Digest,
+        /// What needs it.
+        need: Need,
         /// The layout.
         layout: PathBuf,
     },
@@ -82,11 +85,14 @@ impl ArchiveError {
     /// A blob that was not found is one that the layout lacks.
     fn of(self, layout: &Path) -> Self {
         match self {
-            ArchiveError::Merge(MergeError::Missing { role, digest }) => ArchiveError::Lacks {
-                role,
-                digest,
-                layout: layout.to_owned(),
-            },
+            ArchiveError::Merge(MergeError::Missing { role, digest, need }) => {
+                ArchiveError::Lacks {
+                    role,
+                    digest,
+                    need,
+                    layout: layout.to_owned(),
+                }
+            }
             error => error,
         }
     }
@@ -164,8 +170,9 @@ fn write_format(
 /// alone, and pushes the others as what they are not.
 fn is_compressed_differently(sources: &Sources, image: &FoundImage) -> Result<bool, ArchiveError> {
     let mut found = HashSet::new();
+    let manifest = &image.descriptor.digest;
     for layer in &image.manifest.layers {
-        let path = &sources.find("layer", layer)?.path;
+        let path = &sources.find("layer", layer, manifest)?.path;
         let compression = Compression::of_file(path);
         found.insert(io_failed("read", path, compression)?);
     }
@@ -178,9 +185,10 @@ fn uncompress(
     image: &mut FoundImage,
     directory: &Path,
 ) -> Result<(), ArchiveError> {
+    let manifest = &image.descriptor.digest;
     let layers = image.manifest.layers.iter_mut();
     for (layer, diff_id) in layers.zip(&image.config.diff_ids) {
-        let path = sources.find("layer", layer)?.path.clone();
+        let path = sources.find("layer", layer, manifest)?.path.clone();
         let target = directory.join(diff_id.hex());
         let write =
             |mut reader: Box<dyn io::Read + '_>| io::copy(&mut reader, &mut File::create(&target)?);
@@ -282,15 +290,7 @@ fn write(
     writer: impl io::Write,
     output: &Path,
 ) -> Result<(), ArchiveError> {
-    let mut blobs: Reachable<'_> = BTreeMap::new();
-    for root in roots {
-        if root.is_manifest() {
-            blobs.extend(sources.reachable(root)?);
-        } else {
-            let source = sources.find("artifact", root)?;
-            blobs.insert(root.digest.blob_path(), (root.clone(), source));
-        }
-    }
+    let blobs = sources.reachable(roots)?;
     Ok(write_blobs(&blobs, files, writer, output)?)
 }
 

@@ -1,6 +1,7 @@
 //! Which images a layout holds, and which one is for a platform (OCI image spec, image-layout.md,
 //! "index.json", and image-index.md).
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use crate::oci::platform::{Platform, best_for, offered};
 use crate::oci::walk::{Walk, WalkError, check_configs};
 
 use super::referrers::is_list;
+use super::sparse::{Lacked, Presence, is_there, may_be_image};
 use super::{INDEX_FILE, NotLayout, check_marker};
 
 /// An image of a layout.
@@ -83,6 +85,16 @@ pub enum ImageNotFound {
         wanted: Box<Platform>,
         /// The platforms that it has.
         offered: String,
+    },
+    /// The image for the platform was left out.
+    #[error(
+        "the layout has no image for {wanted}: it lists {digest}, which was left out; pull or export that, too"
+    )]
+    LeftOut {
+        /// The platform asked for.
+        wanted: Box<Platform>,
+        /// The image's manifest.
+        digest: Digest,
     },
     /// It holds something else.
     #[error(
@@ -152,19 +164,19 @@ impl LayoutImages {
         let (lists, roots): (Vec<_>, Vec<_>) = manifests.partition(is_list);
         for entry in roots {
             listed.add_roots([&entry]);
-            walk.add(entry, ())?;
+            walk.add(entry, None)?;
         }
         let mut held = Held::default();
         let mut absent = Vec::new();
         let mut artifact = None;
-        while let Some((descriptor, ())) = walk.next() {
+        while let Some((descriptor, parent)) = walk.next() {
             let manifest = read_manifest(layout, &descriptor)?;
             if let Manifest::Index(index) = &manifest {
                 listed.add_index(&descriptor.digest, index);
                 disguised.extend(index.disguised().cloned());
             }
             for entry in manifest.manifests() {
-                if !add_there(layout, &mut walk, entry)? {
+                if !add_there(layout, &mut walk, entry, Some(&descriptor.digest))? {
                     absent.push(entry.clone());
                 }
             }
@@ -178,11 +190,16 @@ impl LayoutImages {
                     media_type: layer.media_type.clone(),
                 });
             }
-            let platform = held.add(layout, &descriptor, manifest)?;
-            listed.found(&descriptor, platform);
+            held.add_listed(
+                layout,
+                &mut listed,
+                parent.as_ref(),
+                (&descriptor, manifest),
+            )?;
         }
+        held.part_with_left_out(layout, &listed, &mut absent)?;
         for entry in &lists {
-            add_there(layout, &mut walk, entry)?;
+            add_there(layout, &mut walk, entry, None)?;
         }
         held.add_referring(layout, &mut walk)?;
         let held = held.images;
@@ -215,6 +232,10 @@ impl LayoutImages {
             return Ok(first);
         }
         let count = fitting.len();
+        let left_out = |wanted: &Platform| {
+            let absent = best_for(&self.absent, |entry| entry.platform.as_ref(), wanted);
+            absent.first().map(|entry| entry.digest.clone())
+        };
         let offered = || offered(self.held.iter().filter_map(FoundImage::platform));
         Err(match platform.cloned().map(Box::new) {
             None if count == 0 => ImageNotFound::None,
@@ -222,9 +243,12 @@ impl LayoutImages {
                 count,
                 offered: offered(),
             },
-            Some(wanted) if count == 0 => ImageNotFound::Platform {
-                wanted,
-                offered: offered(),
+            Some(wanted) if count == 0 => match left_out(&wanted) {
+                Some(digest) => ImageNotFound::LeftOut { wanted, digest },
+                None => ImageNotFound::Platform {
+                    wanted,
+                    offered: offered(),
+                },
             },
             Some(wanted) => ImageNotFound::Ambiguous { count, wanted },
         })
@@ -249,9 +273,57 @@ impl LayoutImages {
 struct Held {
     images: Vec<FoundImage>,
     config_bytes: u64,
+    presence: Presence,
+    /// What may be an image, and has no config.
+    unread: Vec<Descriptor>,
 }
 
 impl Held {
+    /// Adds a manifest that is there, which an index lists, or else the layout itself.
+    fn add_listed(
+        &mut self,
+        layout: &Path,
+        listed: &mut Listed,
+        index: Option<&Digest>,
+        (entry, manifest): (&Descriptor, ImageManifest),
+    ) -> Result<(), ImageNotFound> {
+        let is_there = |blob: &Descriptor| is_there(layout, blob);
+        let is_unclear =
+            index.is_some() && !is_there(&manifest.config) && may_be_image(entry, &manifest);
+        let mut is_image = is_unclear;
+        if is_unclear {
+            self.unread.push(entry.clone());
+        } else {
+            let platform = self.add(layout, entry, manifest.clone())?;
+            is_image = platform.is_some();
+            listed.found(entry, platform);
+        }
+        let manifest = (entry, &manifest);
+        self.presence
+            .add(listed, index, manifest, is_image, is_there);
+        Ok(())
+    }
+
+    /// Moves the images that were left out, but for their manifests and perhaps their configs, to those that are not there.
+    fn part_with_left_out(
+        &mut self,
+        layout: &Path,
+        listed: &Listed,
+        absent: &mut Vec<Descriptor>,
+    ) -> Result<(), ImageNotFound> {
+        let presence = std::mem::take(&mut self.presence);
+        let (left_out, lost) = presence.into_left_out_and_lost(listed);
+        if let Some(config) = lost.iter().find(|lost| lost.role == "config") {
+            read_blob(layout, &config.digest, MAX_CONFIG_SIZE)?;
+        }
+        let left_out: HashSet<_> = left_out.iter().filter_map(Lacked::needed_by).collect();
+        let is_left_out = |image: &mut FoundImage| left_out.contains(&image.descriptor.digest);
+        let images = self.images.extract_if(.., is_left_out);
+        absent.extend(images.map(|image| image.descriptor));
+        absent.append(&mut self.unread);
+        Ok(())
+    }
+
     /// Adds a manifest that is there, if it is an image; returns its platform by its config then.
     fn add(
         &mut self,
@@ -279,11 +351,15 @@ impl Held {
 
     /// Adds the images that are left on the way, which lists of what refers to images lead to: by its name alone nobody knows
     /// that an index is such a list.
-    fn add_referring(&mut self, layout: &Path, walk: &mut Walk) -> Result<(), ImageNotFound> {
-        while let Some((entry, ())) = walk.next() {
+    fn add_referring(
+        &mut self,
+        layout: &Path,
+        walk: &mut Walk<Option<Digest>>,
+    ) -> Result<(), ImageNotFound> {
+        while let Some((entry, _)) = walk.next() {
             let manifest = read_manifest(layout, &entry)?;
             for below in manifest.manifests() {
-                add_there(layout, walk, below)?;
+                add_there(layout, walk, below, None)?;
             }
             if let Manifest::Image(manifest) = manifest
                 && manifest.other_layer().is_none()
@@ -295,11 +371,16 @@ impl Held {
     }
 }
 
-/// Puts a manifest on the way, if it is there; returns whether it is.
-fn add_there(layout: &Path, walk: &mut Walk, entry: &Descriptor) -> Result<bool, ImageNotFound> {
+/// Puts a manifest on the way, which an index lists, or else the layout itself, if it is there; returns whether it is.
+fn add_there(
+    layout: &Path,
+    walk: &mut Walk<Option<Digest>>,
+    entry: &Descriptor,
+    index: Option<&Digest>,
+) -> Result<bool, ImageNotFound> {
     let is_there = layout.join(entry.digest.blob_path()).exists();
     if is_there {
-        walk.add(entry.clone(), ())?;
+        walk.add(entry.clone(), index.cloned())?;
     }
     Ok(is_there)
 }

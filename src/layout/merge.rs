@@ -9,10 +9,12 @@ use crate::files::{FileError, io_failed, read_at_most, symlink_file};
 use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
-use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE, Manifest, ManifestError};
+use crate::oci::listed::Listed;
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::reference::RefName;
 use crate::oci::walk::{Walk, WalkError};
 
+use super::sparse::{Lacked, Need, Presence, add_roots, may_be_image};
 use super::{INDEX_FILE, LayoutError, LayoutWriter, NotLayout, ReferrersIndexes, check_marker};
 
 /// How a pulled blob gets into the layout.
@@ -34,12 +36,14 @@ pub enum MergeError {
     #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]
     Occupied(PathBuf),
     /// A blob was not given.
-    #[error("the {role} {digest} of the image is not among the blobs given")]
+    #[error("the {role} {digest} is not among the blobs given, but {need}")]
     Missing {
         /// What it is in the image.
         role: &'static str,
         /// Its digest.
         digest: Digest,
+        /// What needs it.
+        need: Need,
     },
     /// A file is not what it was given as.
     #[error("{path} was given as {expected}, but it has {found}", path = path.display())]
@@ -58,12 +62,14 @@ pub enum MergeError {
     #[error("{path} does not end in blobs/ALGORITHM/HEX", path = .0.display())]
     Name(PathBuf),
     /// Neither a layout nor the pulled base has a blob.
-    #[error("the {role} {digest} is neither in {layout} nor among the blobs of the pulled base: is that the base of the layout's image, with the same digest and for the same platform?", layout = layout.display())]
+    #[error("the {role} {digest} is neither in {layout} nor among the blobs of the pulled base, but {need}", layout = layout.display())]
     Incomplete {
         /// What it is in the image.
         role: &'static str,
         /// Its digest.
         digest: Digest,
+        /// What needs it.
+        need: Need,
         /// The layout.
         layout: PathBuf,
     },
@@ -204,7 +210,7 @@ impl Sources {
         output: &Path,
     ) -> Result<Merged, MergeError> {
         check_empty(output)?;
-        let mut blobs = self.reachable(root)?;
+        let mut blobs = self.reachable(std::slice::from_ref(root))?;
         let referrers = self.add_referring(&mut blobs)?;
         let writer = LayoutWriter::begin(output, root, ref_name, &referrers)?;
         place(&blobs, mode, writer)
@@ -221,10 +227,12 @@ impl Sources {
         check_empty(output)?;
         self.add_layout(layout)?;
         let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
-        let blobs = self.reachable_by(index).map_err(|error| match error {
-            MergeError::Missing { role, digest } => MergeError::Incomplete {
+        let blobs = self.reachable(&index.manifests);
+        let blobs = blobs.map_err(|error| match error {
+            MergeError::Missing { role, digest, need } => MergeError::Incomplete {
                 role,
                 digest,
+                need,
                 layout: layout.to_owned(),
             },
             error => error,
@@ -243,7 +251,7 @@ impl Sources {
             let Some(index) = self.referrers.of(&subject) else {
                 continue;
             };
-            let mut referring = self.reachable(index)?;
+            let mut referring = self.reachable_of(index, &|_| true)?;
             found.add(&subject, index.clone());
             referring.retain(|path, _| !blobs.contains_key(path));
             subjects.extend(digests(&referring));
@@ -252,134 +260,149 @@ impl Sources {
         Ok(found)
     }
 
-    /// The blobs that `root` needs, by their path in a layout.
-    ///
-    /// An index may list manifests that were not pulled, because only some platforms were asked for
-    /// (image-layout.md lets a layout miss blobs); at least one of them must be there.
-    pub(super) fn reachable(&self, root: &Descriptor) -> Result<Reachable<'_>, MergeError> {
-        self.reachable_of(root, &|_| true)
+    /// The blobs of a layout that lists these, by their path in it, but what it may lack, and does.
+    pub(super) fn reachable(&self, roots: &[Descriptor]) -> Result<Reachable<'_>, MergeError> {
+        let found = self.follow(roots, &|_| true)?;
+        let (_, lost) = found.presence.into_left_out_and_lost(&found.listed);
+        none_of(lost)?;
+        Ok(found.blobs)
     }
 
-    /// As [`Sources::reachable`], without the manifests of an index that are not `wanted`.
+    /// The blobs that `root` needs, by their path in a layout, all of them, without the manifests of an index that are not
+    /// `wanted`.
     pub(crate) fn reachable_of(
         &self,
         root: &Descriptor,
         wanted: &dyn Fn(&Descriptor) -> bool,
     ) -> Result<Reachable<'_>, MergeError> {
-        let mut blobs = BTreeMap::new();
-        let mut walk = Walk::default();
-        walk.add(root.bare(), ())?;
-        self.follow(walk, wanted, &mut blobs)?;
-        Ok(blobs)
+        let found = self.follow(std::slice::from_ref(root), wanted)?;
+        none_of(found.presence.into_lacked())?;
+        Ok(found.blobs)
     }
 
-    /// As [`Sources::reachable`], of what an `index.json` lists and is there, which must be some of it.
-    fn reachable_by(&self, index: ImageIndex) -> Result<Reachable<'_>, MergeError> {
-        let mut blobs = BTreeMap::new();
-        let mut walk = Walk::default();
-        let lacking = self.enter(&Manifest::Index(index), &|_| true, &mut blobs, &mut walk)?;
-        match lacking {
-            Some(lacking) if walk.len() == 0 => return Err(lacking),
-            _ => {}
-        }
-        for (root, ()) in walk.level() {
-            blobs.append(&mut self.reachable(&root)?);
-        }
-        Ok(blobs)
-    }
-
-    /// Adds the manifests on the way, and what they need, to `blobs`.
-    fn follow<'a>(
-        &'a self,
-        mut walk: Walk,
+    /// Finds what `roots` lead to, as far as it is there.
+    fn follow(
+        &self,
+        roots: &[Descriptor],
         wanted: &dyn Fn(&Descriptor) -> bool,
-        blobs: &mut Reachable<'a>,
-    ) -> Result<(), MergeError> {
-        let mut lacking = None;
-        let mut holds_any = false;
-        while let Some((descriptor, ())) = walk.next() {
-            let source = self.find("manifest", &descriptor)?;
-            let bytes = io_failed(
-                "read",
-                &source.path,
-                read_at_most(&source.path, MAX_MANIFEST_SIZE),
-            )?;
-            let found = Digest::of(descriptor.digest.algorithm(), &bytes);
-            check_digest(&descriptor, &source.path, &found)?;
-            let manifest =
-                Manifest::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| {
-                    MergeError::Manifest {
-                        digest: descriptor.digest.clone(),
-                        source,
+    ) -> Result<Found<'_>, MergeError> {
+        let mut found = Found::default();
+        add_roots(&mut found.listed, roots);
+        for root in roots {
+            found.add(self, None, root)?;
+        }
+        while let Some((entry, parent)) = found.walk.next() {
+            match self.read_manifest(&entry)? {
+                Manifest::Index(index) => {
+                    found.listed.add_index(&entry.digest, &index);
+                    for below in index.manifests.iter().filter(|below| wanted(below)) {
+                        found.add(self, Some(&entry.digest), below)?;
                     }
-                })?;
-            blobs.insert(descriptor.digest.blob_path(), (descriptor, source));
-            let image = manifest.as_image();
-            holds_any |= image.is_some_and(|image| image.other_layer().is_none());
-            let lacks = self.enter(&manifest, wanted, blobs, &mut walk)?;
-            lacking = lacking.or(lacks);
+                }
+                Manifest::Image(image) => {
+                    let is_image = self.is_image(&entry, &image)?;
+                    let sources = image.blobs().filter_map(|blob| {
+                        let source = self.blobs.get(&blob.digest)?;
+                        Some((blob.digest.blob_path(), (blob.bare(), source)))
+                    });
+                    found.blobs.extend(sources);
+                    let is_there = |blob: &Descriptor| self.blobs.contains_key(&blob.digest);
+                    let listed = &found.listed;
+                    let manifest = (&entry, &image);
+                    let index = parent.as_ref();
+                    found
+                        .presence
+                        .add(listed, index, manifest, is_image, is_there);
+                }
+            }
         }
-        match lacking {
-            Some(lacking) if !holds_any => Err(lacking),
-            _ => Ok(()),
-        }
+        Ok(found)
     }
 
-    /// A config of another ruleset's image was not looked at by a pull.
-    fn check_config(&self, config: &Descriptor) -> Result<(), MergeError> {
-        let path = &self.find("config", config)?.path;
-        let bytes = io_failed("read", path, read_at_most(path, MAX_CONFIG_SIZE))?;
-        let parsed = ImageConfig::parse(&bytes).map_err(|source| MergeError::Config {
-            digest: config.digest.clone(),
+    fn read_manifest(&self, entry: &Descriptor) -> Result<Manifest, MergeError> {
+        let path = &self.find("manifest", entry, &entry.digest)?.path;
+        let bytes = io_failed("read", path, read_at_most(path, MAX_MANIFEST_SIZE))?;
+        let found = Digest::of(entry.digest.algorithm(), &bytes);
+        check_digest(entry, path, &found)?;
+        Manifest::parse(&bytes, Some(&entry.media_type)).map_err(|source| MergeError::Manifest {
+            digest: entry.digest.clone(),
             source,
-        });
-        parsed.map(drop)
+        })
     }
 
-    /// Adds what a manifest needs to `blobs`, and the manifests that it lists to the way, as far as they are
-    /// there; gives back what is to be said of the first that is not.
-    fn enter<'a>(
-        &'a self,
-        manifest: &Manifest,
-        wanted: &dyn Fn(&Descriptor) -> bool,
-        blobs: &mut Reachable<'a>,
-        walk: &mut Walk,
-    ) -> Result<Option<MergeError>, MergeError> {
-        let is_index = manifest.as_image().is_none();
-        if let Some(image) = manifest.as_image()
-            && image.config.media_type.kind() == Kind::Config
-        {
-            self.check_config(&image.config)?;
+    /// Whether a manifest is an image's. A config of another ruleset's image was not looked at by a pull.
+    fn is_image(&self, entry: &Descriptor, image: &ImageManifest) -> Result<bool, MergeError> {
+        let Some(BlobSource { path, .. }) = self.blobs.get(&image.config.digest) else {
+            return Ok(may_be_image(entry, image));
+        };
+        let bytes = io_failed("read", path, read_at_most(path, MAX_CONFIG_SIZE));
+        let bytes = match bytes {
+            Err(_) if image.config.media_type.kind() != Kind::Config => return Ok(false),
+            bytes => bytes?,
+        };
+        if image.config.media_type.kind() == Kind::Config {
+            ImageConfig::parse(&bytes).map_err(|source| MergeError::Config {
+                digest: image.config.digest.clone(),
+                source,
+            })?;
         }
-        for (role, blob) in manifest.blobs() {
-            match self.find(role, blob) {
-                Ok(source) => drop(blobs.insert(blob.digest.blob_path(), (blob.bare(), source))),
-                Err(_) if is_index => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let mut lacking = None;
-        for entry in manifest.manifests().filter(|entry| wanted(entry)) {
-            match self.find("manifest", entry) {
-                Ok(_) => walk.add(entry.bare(), ())?,
-                Err(error) => lacking = lacking.or(Some(error)),
-            }
-        }
-        Ok(lacking)
+        let config = image.image(&bytes, entry.platform.as_ref());
+        Ok(config.is_ok_and(|config| config.is_some()))
     }
 
+    /// A blob that a manifest needs.
     pub(crate) fn find(
         &self,
         role: &'static str,
         descriptor: &Descriptor,
+        manifest: &Digest,
     ) -> Result<&BlobSource, MergeError> {
         self.blobs
             .get(&descriptor.digest)
             .ok_or_else(|| MergeError::Missing {
                 role,
                 digest: descriptor.digest.clone(),
+                need: Need::of(manifest),
             })
     }
+}
+
+/// What is found on the way over a layout.
+#[derive(Default)]
+struct Found<'a> {
+    blobs: Reachable<'a>,
+    listed: Listed,
+    presence: Presence,
+    /// The manifests that are still to be read, and the index that lists each.
+    walk: Walk<Option<Digest>>,
+}
+
+impl<'a> Found<'a> {
+    /// Adds what an index lists, or else the layout itself.
+    fn add(
+        &mut self,
+        sources: &'a Sources,
+        index: Option<&Digest>,
+        entry: &Descriptor,
+    ) -> Result<(), WalkError> {
+        let Some(source) = sources.blobs.get(&entry.digest) else {
+            self.presence.add_absent(&self.listed, index, entry);
+            return Ok(());
+        };
+        let path = entry.digest.blob_path();
+        self.blobs.insert(path, (entry.bare(), source));
+        if entry.is_manifest() {
+            self.walk.add(entry.clone(), index.cloned())?;
+        }
+        Ok(())
+    }
+}
+
+fn none_of(lacked: impl IntoIterator<Item = Lacked>) -> Result<(), MergeError> {
+    let first = lacked.into_iter().next();
+    first.map_or(Ok(()), |Lacked { role, digest, need }| {
+        Err(MergeError::Missing { role, digest, need })
+    })
 }
 
 /// The digest that a path which ends in blobs/ALGORITHM/HEX says.

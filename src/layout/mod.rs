@@ -4,6 +4,7 @@ mod archive;
 mod image;
 mod merge;
 mod referrers;
+mod sparse;
 mod verify;
 
 pub(crate) use archive::write_blobs;
@@ -13,6 +14,7 @@ pub use image::{FoundImage, ImageNotFound, LayoutImages, find_image};
 pub(crate) use merge::Reachable;
 pub use merge::{BlobMode, MergeError, Merged, Sources};
 pub(crate) use referrers::{ReferrersIndexes, referrers_index};
+pub use sparse::Need;
 pub use verify::{Fault, FaultKind, Verification, VerifyOptions, verify};
 
 use std::fs;

@@ -19,7 +19,7 @@ use crate::rootfs::check_entries;
 use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, holds_layer, read_layer};
 use crate::text::chain;
 
-use super::referrers::is_list;
+use super::sparse::{Lacked, Presence, add_roots, is_there, may_be_image};
 use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, read_marker};
 
 /// One thing that is wrong with a layout.
@@ -80,8 +80,7 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
         verification: Verification::default(),
         known: HashSet::new(),
         walk: Walk::default(),
-        lacking: Vec::new(),
-        held: HashSet::new(),
+        presence: Presence::default(),
         judged: HashSet::new(),
         read: HashMap::new(),
         entries: HashMap::new(),
@@ -95,10 +94,10 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
     verifier.check_marker();
     verifier.check_entry_point();
     while let Some((descriptor, parent)) = verifier.walk.next() {
-        verifier.check_manifest(&parent, &descriptor);
+        verifier.check_manifest(parent.as_ref(), &descriptor);
     }
     let listed = std::mem::take(&mut verifier.listed);
-    verifier.check_lacking(&listed);
+    verifier.check_lacked(&listed);
     for (digest, problem) in listed.faults() {
         verifier.fault(digest, problem.to_string());
     }
@@ -122,12 +121,9 @@ struct Verifier<'a> {
     verification: Verification,
     /// The same, so that none is told twice.
     known: HashSet<Fault>,
-    /// The manifests that are still to be checked, and what points to each.
-    walk: Walk<Rc<str>>,
-    /// What may be left out.
-    lacking: Vec<Lacking>,
-    /// The images that are there with all that they need, and their layers.
-    held: HashSet<Digest>,
+    /// The manifests that are still to be checked, and the index that lists each.
+    walk: Walk<Option<Digest>>,
+    presence: Presence,
     /// The blobs whose content was compared with their digest, or has a fault already.
     judged: HashSet<Digest>,
     /// The configs and layers that were read, and whether each is what its digest and its `diff_id` say.
@@ -138,48 +134,26 @@ struct Verifier<'a> {
     listed: Listed,
 }
 
-/// What is not there, and is perhaps of an image that was left out.
-struct Lacking {
-    digest: Digest,
-    /// What needs it.
-    needed_by: String,
-    /// The index that lists the image, and the image.
-    listed: [Rc<str>; 2],
-    /// The image's layers that are there.
-    layers: Rc<[Digest]>,
-}
-
 impl Verifier<'_> {
     fn fault(&mut self, subject: impl fmt::Display, problem: impl Into<String>) {
         self.add(FaultKind::Wrong, subject, problem);
     }
 
-    fn missing(&mut self, parent: &str, digest: &Digest, kind: FaultKind) {
-        self.add(
-            kind,
-            digest,
-            format!("it is missing, but {parent} needs it"),
-        );
-    }
-
     fn is_there(&self, blob: &Descriptor) -> bool {
-        fs::symlink_metadata(self.root.join(blob.digest.blob_path())).is_ok()
+        is_there(self.root, blob)
     }
 
-    /// An image was left out where nothing of its own is there, and another one is below each index that leads to it.
-    fn check_lacking(&mut self, listed: &Listed) {
-        let without_any = listed.without_any(&self.held).into_iter();
-        let without_any: HashSet<String> = without_any.map(Digest::to_string).collect();
-        for lacking in std::mem::take(&mut self.lacking) {
-            let is_left_out = lacking
-                .listed
-                .iter()
-                .all(|name| !without_any.contains(&**name))
-                && lacking.layers.iter().all(|layer| self.held.contains(layer));
-            if !is_left_out {
-                self.missing(&lacking.needed_by, &lacking.digest, FaultKind::Wrong);
-            } else if !self.options.sparse {
-                self.missing(&lacking.needed_by, &lacking.digest, FaultKind::LeftOut);
+    fn check_lacked(&mut self, listed: &Listed) {
+        let presence = std::mem::take(&mut self.presence);
+        let (left_out, lost) = presence.into_left_out_and_lost(listed);
+        let left_out = if self.options.sparse {
+            Vec::new()
+        } else {
+            left_out
+        };
+        for (kind, lacked) in [(FaultKind::Wrong, lost), (FaultKind::LeftOut, left_out)] {
+            for Lacked { digest, need, .. } in lacked {
+                self.add(kind, digest, format!("it is missing, but {need}"));
             }
         }
     }
@@ -264,16 +238,8 @@ impl Verifier<'_> {
         match ImageIndex::parse_noting(&bytes) {
             Ok((index, oddities)) => {
                 self.note(INDEX_FILE, &oddities);
-                self.listed.add_roots(&index.manifests);
-                let (lists, others): (Vec<_>, Vec<_>) =
-                    index.manifests.iter().partition(|entry| is_list(entry));
-                // What has another name, too, may be asked for an image.
-                for list in lists {
-                    if others.iter().all(|other| other.digest != list.digest) {
-                        self.listed.add_referrers(&list.digest);
-                    }
-                }
-                self.check_index(INDEX_FILE, &index, false);
+                add_roots(&mut self.listed, &index.manifests);
+                self.check_index(None, &index);
             }
             Err(error) => self.fault(INDEX_FILE, format!("not valid: {}", chain(&error))),
         }
@@ -285,22 +251,21 @@ impl Verifier<'_> {
         }
     }
 
-    /// Puts what an index lists on the way. An index of the layout may be sparse, and artifacts among what it
-    /// lists are not part of an image.
-    fn check_index(&mut self, subject: &str, index: &ImageIndex, may_be_sparse: bool) {
+    /// Puts what an index lists, or else the layout itself, on the way.
+    fn check_index(&mut self, parent: Option<&Digest>, index: &ImageIndex) {
+        let subject = &*name_of(parent);
         if index.manifests.is_empty() {
             // An index may be empty, but a layout of nothing is none that somebody wanted.
-            let kind = if subject == INDEX_FILE {
-                FaultKind::Wrong
-            } else {
-                FaultKind::Odd
+            let kind = match parent {
+                None => FaultKind::Wrong,
+                Some(_) => FaultKind::Odd,
             };
             self.add(kind, subject, "it lists no manifests");
         }
         for entry in index.disguised() {
             // Of what a layout lists besides, as image-layout.md does, nobody takes anything for an image.
             let is_besides = entry.platform.is_none() && !entry.media_type.is_empty();
-            if subject == INDEX_FILE && is_besides {
+            if parent.is_none() && is_besides {
                 continue;
             }
             let media_type = entry.media_type.as_str();
@@ -309,26 +274,17 @@ impl Verifier<'_> {
             );
             self.add(FaultKind::Odd, &entry.digest, problem);
         }
-        let parent: Rc<str> = subject.into();
         for entry in &index.manifests {
             if let Some(platform) = &entry.platform {
                 self.check_platform(&entry.digest, platform);
             }
-            let is_needed = self.is_there(entry) || !may_be_sparse;
-            if !entry.is_manifest() && is_needed {
+            if !self.is_there(entry) {
+                self.presence.add_absent(&self.listed, parent, entry);
+            } else if !entry.is_manifest() {
                 // Its digest is checked with those of the unreferenced.
                 self.check_presence(subject, entry);
-            } else if entry.is_manifest() && is_needed {
-                if let Err(error) = self.walk.add(entry.clone(), parent.clone()) {
-                    return self.fault(subject, error.to_string());
-                }
-            } else if entry.is_manifest() {
-                self.lacking.push(Lacking {
-                    digest: entry.digest.clone(),
-                    needed_by: subject.to_owned(),
-                    listed: [parent.clone(), entry.digest.to_string().into()],
-                    layers: Rc::default(),
-                });
+            } else if let Err(error) = self.walk.add(entry.clone(), parent.cloned()) {
+                return self.fault(subject, error.to_string());
             }
         }
     }
@@ -375,7 +331,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Checks that a content which `parent` points to is there, with its size.
+    /// Checks that a content which `parent` points to, and which is there, is a file with its size.
     fn check_presence(&mut self, parent: &str, descriptor: &Descriptor) -> bool {
         let path = self.root.join(descriptor.digest.blob_path());
         if self.dangles(&descriptor.digest, &path) {
@@ -388,10 +344,6 @@ impl Verifier<'_> {
                 format!("it has {found} bytes, but {parent} says {expected}")
             }
             Ok(_) => return true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.missing(parent, &descriptor.digest, FaultKind::Wrong);
-                return false;
-            }
             Err(error) => format!("cannot be read: {error}"),
         };
         self.fault(&descriptor.digest, problem);
@@ -400,8 +352,8 @@ impl Verifier<'_> {
     }
 
     /// Checks a manifest that `parent` points to, and all that it points to but other manifests.
-    fn check_manifest(&mut self, parent: &Rc<str>, descriptor: &Descriptor) {
-        if !self.check_presence(parent, descriptor) {
+    fn check_manifest(&mut self, parent: Option<&Digest>, descriptor: &Descriptor) {
+        if !self.check_presence(&name_of(parent), descriptor) {
             return;
         }
         self.judged.insert(descriptor.digest.clone());
@@ -421,47 +373,23 @@ impl Verifier<'_> {
                 match manifest {
                     Manifest::Index(index) => {
                         self.listed.add_index(&descriptor.digest, &index);
-                        // Of what refers to an image, nothing is left out.
-                        let may_be_sparse = !self.listed.has_referrers(&descriptor.digest);
-                        self.check_index(&subject, &index, may_be_sparse);
+                        self.check_index(Some(&descriptor.digest), &index);
                     }
                     Manifest::Image(image) => {
-                        let is_whole = self.check_blobs(parent, descriptor, &image);
-                        if self.check_image(&subject, descriptor, &image) && is_whole {
-                            let layers = image.layers.iter().map(|layer| layer.digest.clone());
-                            self.held.extend(layers.chain([descriptor.digest.clone()]));
+                        let root = self.root;
+                        for blob in image.blobs().filter(|blob| is_there(root, blob)) {
+                            self.check_presence(&subject, blob);
                         }
+                        let is_image = self.check_image(&subject, descriptor, &image);
+                        let manifest = (descriptor, &image);
+                        let is_there = |blob: &Descriptor| is_there(root, blob);
+                        self.presence
+                            .add(&self.listed, parent, manifest, is_image, is_there);
                     }
                 }
             }
             Err(error) => self.fault(subject, format!("not valid: {}", chain(&error))),
         }
-    }
-
-    /// Checks that what an image needs is there, if it was not left out; returns whether it is.
-    fn check_blobs(&mut self, parent: &Rc<str>, entry: &Descriptor, image: &ImageManifest) -> bool {
-        let subject: Rc<str> = entry.digest.to_string().into();
-        let index: Option<Digest> = parent.parse().ok();
-        let may_lack = index.is_some_and(|index| !self.listed.has_referrers(&index));
-        let (there, lacking): (Vec<_>, Vec<_>) = image
-            .blobs()
-            .partition(|blob| !may_lack || self.is_there(blob));
-        let layers = image.layers.iter().filter(|layer| self.is_there(layer));
-        let layers: Rc<[Digest]> = layers.map(|layer| layer.digest.clone()).collect();
-        let is_whole = there
-            .into_iter()
-            .fold(lacking.is_empty(), |is_whole, blob| {
-                self.check_presence(&subject, blob) && is_whole
-            });
-        for blob in lacking {
-            self.lacking.push(Lacking {
-                digest: blob.digest.clone(),
-                needed_by: subject.to_string(),
-                listed: [parent.clone(), subject.clone()],
-                layers: layers.clone(),
-            });
-        }
-        is_whole
     }
 
     /// Checks a manifest and what it points to, as far as that is there; returns whether it is an image.
@@ -471,9 +399,13 @@ impl Verifier<'_> {
         if self.check_bytes(subject, &image.config, None) && image.may_be_image() {
             config = self.read_config(subject, listed, image);
         }
-        let platform = config.as_ref().map(|config| config.platform.clone());
-        let is_image = platform.is_some();
-        self.listed.found(entry, platform);
+        // Without its config, it is what it is listed as.
+        let is_unclear = !self.is_there(&image.config) && may_be_image(entry, image);
+        let is_image = config.is_some() || is_unclear;
+        if !is_unclear {
+            let platform = config.as_ref().map(|config| config.platform.clone());
+            self.listed.found(entry, platform);
+        }
         let mut diff_ids = config.iter().flat_map(|config| &config.diff_ids);
         let mut entries = Vec::new();
         for layer in &image.layers {
@@ -653,6 +585,11 @@ impl Verifier<'_> {
         }
         None
     }
+}
+
+/// What messages call an index, or else the layout's own list.
+fn name_of(index: Option<&Digest>) -> String {
+    index.map_or(INDEX_FILE.to_owned(), Digest::to_string)
 }
 
 /// All entries of a layer's archive, as those read it who unpack it.

@@ -90,6 +90,17 @@ fn what_a_store_lacks_is_told_before_anything_is_written() {
     pull_offline(&receiver, &debian, &["--platform", "linux/amd64"]).failed(&["cannot pull"]);
 }
 
+/// Whatever reads a layout takes what `verify --sparse` takes.
+fn read_layout(user: &User, has_image: bool) {
+    user.run(&["layout", "complete", "layout", "--output", "whole"])
+        .succeeded();
+    let archive = ["layout", "archive", "layout", "--format", "oci"];
+    user.run(&[&archive[..], &["--output", "image.tar"]].concat())
+        .succeeded();
+    let ran = user.run(&["layout", "rootfs", "layout", "--output", "root"]);
+    assert_eq!(ran.success, has_image, "{}", ran.stderr);
+}
+
 /// What a pull for a platform reads to choose goes along.
 #[test]
 fn what_was_pulled_for_a_platform_is_exported_for_it() {
@@ -156,6 +167,7 @@ fn what_was_pulled_for_a_platform_is_exported_for_it() {
         receiver.run(&["store", "import", "blobs.tar"]).succeeded();
         shell(&receiver, "mkdir layout; tar -xf blobs.tar -C layout");
         receiver.run(&["verify", "--sparse", "layout"]).succeeded();
+        read_layout(&receiver, !root.ends_with(&artifact));
         sender.run(&["verify", "--sparse", "out"]).succeeded();
         // An index that is there in part is no image of a layout.
         let mut tar = Command::new("tar");

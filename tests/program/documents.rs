@@ -1855,6 +1855,40 @@ fn half_an_image_was_not_left_out() {
     }
 }
 
+/// Whether each command takes the layout `out`, which lacks these; all say which of them they need.
+fn is_taken_by_all(user: &User, gone: &[&Value]) -> bool {
+    let archive = [
+        "layout", "archive", "out", "--format", "oci", "--output", "tar",
+    ];
+    let commands = [
+        &["verify", "out", "--sparse"][..],
+        &["layout", "complete", "out", "--output", "whole"],
+        &archive,
+    ];
+    let taken = commands.map(|command| {
+        let ran = user.run(command);
+        let is_named = |gone: &&Value| ran.stderr.contains(text(&gone["digest"]));
+        assert!(
+            ran.success || (gone.iter().any(is_named) && ran.stderr.contains("needs it")),
+            "{}",
+            ran.stderr
+        );
+        ran.success
+    });
+    assert!(
+        taken.iter().all(|is_taken| *is_taken == taken[0]),
+        "{taken:?}: {gone:?}"
+    );
+    if taken[0] {
+        user.run(&["verify", "whole", "--sparse"]).succeeded();
+        let archive = |platform| user.run(&[&archive[..], &["--platform", platform]].concat());
+        archive("linux/amd64").succeeded();
+        archive("linux/arm64").failed(&["the layout has no image for linux/arm64: it "]);
+        fs::remove_dir_all(user.path("whole")).expect("is there");
+    }
+    taken[0]
+}
+
 /// What is left out is left out beside an image, of each index, and never of what refers to one.
 #[test]
 fn what_is_lost_was_not_left_out() {
@@ -1867,7 +1901,7 @@ fn what_is_lost_was_not_left_out() {
         let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
         let manifest = manifest_of(&config, std::slice::from_ref(&layer)).to_string();
         let entry = add_blob(&layout, MANIFEST, manifest.as_bytes());
-        (for_platform(&entry, architecture), layer)
+        (for_platform(&entry, architecture), layer, config)
     };
     let add_artifact = |content: &str| {
         let layer = add_blob(&layout, "application/x", content.as_bytes());
@@ -1883,11 +1917,15 @@ fn what_is_lost_was_not_left_out() {
         entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
         entry
     };
-    let (amd64, one) = add_image("amd64");
-    let (arm64, other) = add_image("arm64");
+    let (amd64, one, _) = add_image("amd64");
+    let (arm64, other, config) = add_image("arm64");
     let (artifact, _) = add_artifact("x");
     let soci = for_platform(&artifact, "amd64");
     let (signature, lost) = add_artifact("y");
+    let mut attestation = signature.clone();
+    attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+    let attested = add_index(&[&amd64, &attestation]);
+    let silent = add_index(&[&amd64, &signature]);
     let all = add_index(&[&amd64, &arm64, &soci]);
     let alone = named(add_index(&[&arm64]), "alone");
     let referring = add_index(&[&artifact, &signature]);
@@ -1902,6 +1940,17 @@ fn what_is_lost_was_not_left_out() {
         (&[&alone, &all], &[&other], false),
         (&[&all, &referring], &[&lost], false),
         (&[&all, &referring], &[&signature], false),
+        // An export takes along what tells for which platform an image is.
+        (&[&all], &[&other, &config], true),
+        (&[&all], &[&config], false),
+        (&[&silent], &[&lost], true),
+        // Of what is for no platform, nobody asks that.
+        (&[&attested], &[&lost], false),
+        (&[&attested], &[&attestation], true),
+        // What the layout itself lists is what somebody wanted.
+        (&[&all, &alone], &[&alone], false),
+        (&[&amd64, &all], &[&amd64], false),
+        (&[&amd64], &[&one], false),
     ] {
         let roots: Vec<Value> = roots.iter().map(|root| (*root).clone()).collect();
         write_index(&layout, &roots);
@@ -1916,8 +1965,7 @@ fn what_is_lost_was_not_left_out() {
         for (_, path) in &kept {
             fs::remove_file(path).expect("is there");
         }
-        let ran = user.run(&["verify", "out", "--sparse"]);
-        assert_eq!(ran.success, is_valid, "{gone:?}: {}", ran.stderr);
+        assert_eq!(is_taken_by_all(&user, gone), is_valid, "{gone:?}");
         for (bytes, path) in kept {
             fs::write(path, bytes).expect("can be written");
         }
