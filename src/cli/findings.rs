@@ -1,6 +1,6 @@
 //! `findings`: what the actions and tests of a scan with a policy call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{FoundImage, LayoutImages};
 use oci_pull_all::oci::descriptor::{Descriptor, Kind};
+use oci_pull_all::oci::digest::{Algorithm, Digest};
 use oci_pull_all::oci::manifest::Manifest;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Repository;
@@ -276,9 +277,9 @@ pub(crate) struct ShowArgs {
         hide = true
     )]
     workspace: Option<PathBuf>,
-    /// The index that the images are of: each must have a verdict.
+    /// The index that the images are of: each must have a verdict. May be repeated, for the indexes that it lists.
     #[arg(long, value_name = "FILE")]
-    index: Option<PathBuf>,
+    index: Vec<PathBuf>,
     /// It was pulled, and perhaps not all of its images.
     #[arg(long, requires = "index")]
     pulled: bool,
@@ -488,67 +489,9 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
 fn show(args: &ShowArgs) -> Result<ExitCode> {
     let verdicts = read_verdicts(&args.verdicts)?;
     let mut outcome = say_verdicts(&verdicts)?;
-    let mut unscanned = Vec::new();
-    if let Some(index) = &args.index {
-        let index = Manifest::parse(&read(index)?, None)
-            .map_err(|error| format!("{}: {}", index.display(), in_one_line(&error)))?;
-        let is_listed = |verdict: &&Verdict| {
-            let mut entries = index.manifests();
-            // What an index within it lists is not at hand.
-            entries.any(|entry| {
-                entry.media_type.kind() == Kind::Index
-                    || entry.digest.to_string() == verdict.image.manifest
-            })
-        };
-        if let Some(verdict) = verdicts.iter().find(|verdict| !is_listed(verdict)) {
-            return Err(format!(
-                "the verdict on {} is of no image of the index",
-                verdict.image.manifest
-            )
-            .into());
-        }
-        let disguised = index.disguised();
-        for Descriptor {
-            digest, media_type, ..
-        } in &disguised
-        {
-            let media_type = media_type.as_str();
-            say(format_args!(
-                "not scanned: {digest}, which is listed as {media_type:?} and no manifest"
-            ))?;
-        }
-        let images = index.manifests().chain(disguised);
-        for image in without_verdict(images, &verdicts) {
-            let platform = image.platform.as_ref();
-            // There may be several for one.
-            let is_one = index
-                .manifests()
-                .filter(|entry| entry.platform.as_ref() == platform)
-                .count()
-                <= 1;
-            let name = match platform {
-                Some(platform) if is_one => platform.to_string(),
-                _ => image.digest.to_string(),
-            };
-            if args.pulled {
-                match image.media_type.kind() {
-                    Kind::Index => say(format_args!(
-                        "not scanned: what the index {} lists and no line above names, if there is any",
-                        image.digest
-                    ))?,
-                    Kind::Manifest => say(format_args!(
-                        "not scanned: {name}, which platforms of the pull leaves out, or which is no image"
-                    ))?,
-                    _ => {}
-                }
-            } else {
-                say(format_args!("cannot be trusted: {name} was not scanned"))?;
-                outcome = Outcome::Untrusted;
-                unscanned.push(name);
-            }
-        }
-    }
+    let unscanned = tell_unscanned(args, &verdicts)?;
     if !unscanned.is_empty() {
+        outcome = Outcome::Untrusted;
         say(report::outcome(outcome, &verdicts))?;
     }
     if let Some(file) = &args.junit {
@@ -572,6 +515,85 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(exit_code(outcome))
+}
+
+/// Tells of the images of the indexes that have no verdict; returns the names of those that must have one.
+fn tell_unscanned(args: &ShowArgs, verdicts: &[Verdict]) -> Result<Vec<String>> {
+    let mut given = HashSet::new();
+    let mut indexes = Vec::new();
+    for path in &args.index {
+        let bytes = read(path)?;
+        let index = Manifest::parse(&bytes, None)
+            .map_err(|error| format!("{}: {}", path.display(), in_one_line(&error)))?;
+        given.extend(
+            [Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| Digest::of(algorithm, &bytes)),
+        );
+        indexes.push(index);
+    }
+    let entries = indexes.iter().flat_map(Manifest::manifests);
+    let entries: Vec<&Descriptor> = entries
+        .filter(|entry| !given.contains(&entry.digest))
+        .collect();
+    let is_open = |entry: &&Descriptor| entry.media_type.kind() == Kind::Index;
+    let listed: HashSet<String> = entries
+        .iter()
+        .map(|entry| entry.digest.to_string())
+        .collect();
+    // What an index within it lists is not at hand.
+    if !indexes.is_empty()
+        && !entries.iter().any(is_open)
+        && let Some(verdict) = verdicts
+            .iter()
+            .find(|verdict| !listed.contains(&verdict.image.manifest))
+    {
+        let manifest = &verdict.image.manifest;
+        return Err(format!("the verdict on {manifest} is of no image of the index").into());
+    }
+    let disguised: Vec<&Descriptor> = indexes.iter().flat_map(Manifest::disguised).collect();
+    for Descriptor {
+        digest, media_type, ..
+    } in &disguised
+    {
+        let media_type = media_type.as_str();
+        say(format_args!(
+            "not scanned: {digest}, which is listed as {media_type:?} and no manifest"
+        ))?;
+    }
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    for entry in &entries {
+        *counts.entry(&entry.platform).or_default() += 1;
+    }
+    let mut unscanned = Vec::new();
+    for image in without_verdict(entries.iter().copied().chain(disguised), verdicts) {
+        let digest = &image.digest;
+        // There may be several for one.
+        let name = match &image.platform {
+            Some(platform) if counts.get(&image.platform).is_none_or(|count| *count <= 1) => {
+                platform.to_string()
+            }
+            _ => digest.to_string(),
+        };
+        match (args.pulled, image.media_type.kind()) {
+            (true, Kind::Index) => say(format_args!(
+                "not scanned: what the index {digest} lists and no line above names, if there is any"
+            ))?,
+            (true, Kind::Manifest) => say(format_args!(
+                "not scanned: {name}, which platforms of the pull leaves out, or which is no image"
+            ))?,
+            (true, _) => {}
+            (false, kind) => {
+                if kind == Kind::Index {
+                    say(format_args!(
+                        "cannot be trusted: nobody knows what the index {digest} lists; give it by --index, too"
+                    ))?;
+                } else {
+                    say(format_args!("cannot be trusted: {name} was not scanned"))?;
+                }
+                unscanned.push(name);
+            }
+        }
+    }
+    Ok(unscanned)
 }
 
 /// Reads the verdicts on the images of one target.

@@ -910,6 +910,58 @@ fn an_image_of_an_index_without_a_verdict_is_named() {
     assert_eq!(ran.stdout.matches(line).count(), 2, "{}", ran.stdout);
 }
 
+/// An index in an index is no image, and what it lists is to be looked at.
+#[test]
+fn what_an_index_in_an_index_lists_must_have_a_verdict() {
+    let user = new_user();
+    judge(&user, &findings(Some("2026-11-10"), &[]), "", &[]).succeeded();
+    let entry = |digit: &str, architecture: &str| {
+        json!({
+            "mediaType": MANIFEST, "size": 2, "digest": format!("sha256:{}", digit.repeat(64)),
+            "platform": {"os": "linux", "architecture": architecture},
+        })
+    };
+    let verdict = fs::read_to_string(user.path("v.json")).expect("can be read");
+    let verdict = verdict.replace("sha256:0", text(&entry("0", "amd64")["digest"]));
+    fs::write(user.path("v.json"), verdict).expect("can be written");
+    let write = |name: &str, entry: Value| {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
+        let index = index.to_string();
+        fs::write(user.path(name), &index).expect("can be written");
+        digest(index.as_bytes())
+    };
+    let inner = write("inner.json", entry("0", "amd64"));
+    write(
+        "outer.json",
+        json!({"mediaType": INDEX, "digest": inner, "size": 2}),
+    );
+    write("other.json", entry("1", "arm64"));
+    let show = |indexes: &[&str]| {
+        let show = ["findings", "show", "--name=a", "v.json"];
+        user.run(&[&show[..], indexes].concat())
+    };
+    let unknown = format!(
+        "cannot be trusted: nobody knows what the index {inner} lists; give it by --index, too"
+    );
+    let outer = "--index=outer.json";
+    for (indexes, line) in [
+        (&[outer][..], unknown.as_str()),
+        (
+            &[outer, "--index=inner.json", "--index=other.json"],
+            "cannot be trusted: linux/arm64 was not scanned",
+        ),
+    ] {
+        let ran = show(indexes);
+        assert!(
+            !ran.success && lines(&ran).contains(&line),
+            "{}",
+            ran.stdout
+        );
+    }
+    show(&[outer, "--index=inner.json"]).succeeded();
+    show(&[outer, "--index=other.json"]).failed(&[]);
+}
+
 /// Writes a script that writes `report` where a scanner's report is wanted.
 fn write_scanner(user: &User, name: &str, script: &str, report: &Value) {
     let script = format!("set -e\n{script}\ncat >\"$OCI_SCAN_REPORT\" <<'END'\n{report}\nEND");
