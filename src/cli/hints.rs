@@ -120,6 +120,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             PullError::Store(error) => of_store(error),
             PullError::Manifest { .. }
             | PullError::Image { .. }
+            | PullError::Entry { .. }
             | PullError::Artifact { .. }
             | PullError::Walk(_) => ": have it made and pushed anew, or pull another image",
             PullError::Referrers(_) => {

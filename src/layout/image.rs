@@ -9,10 +9,9 @@ use crate::files::read_at_most;
 use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, MediaType};
 use crate::oci::digest::Digest;
-use crate::oci::listed::Listed;
-use crate::oci::manifest::{
-    BadImage, ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError,
-};
+use crate::oci::image::BadImage;
+use crate::oci::listed::{BadEntry, Listed};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, best_for, offered};
 use crate::oci::walk::{Walk, WalkError, check_configs};
 
@@ -74,6 +73,14 @@ pub enum ImageNotFound {
         digest: Digest,
         /// What is wrong with it.
         source: BadImage,
+    },
+    /// What an index lists is of no use.
+    #[error("the image {digest} of the layout cannot be used")]
+    Entry {
+        /// What it lists.
+        digest: Digest,
+        /// What is wrong with it.
+        source: BadEntry,
     },
     /// The layout has no end.
     #[error("the manifests of the layout cannot be used")]
@@ -205,7 +212,7 @@ impl LayoutImages {
         let held = held.images;
         if let Some((digest, source)) = listed.faults().into_iter().next() {
             let digest = digest.clone();
-            return Err(ImageNotFound::Image { digest, source });
+            return Err(ImageNotFound::Entry { digest, source });
         }
         match artifact {
             Some(artifact) if held.is_empty() => Err(artifact),

@@ -11,8 +11,8 @@ use crate::files::{open_regular, read_at_most};
 use crate::oci::config::{ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Digest, hash_reader};
-use crate::oci::listed::Listed;
-use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, told};
+use crate::oci::listed::{Listed, told};
+use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::platform::Platform;
 use crate::oci::walk::Walk;
 use crate::rootfs::check_entries;
@@ -98,10 +98,14 @@ pub fn verify(root: &Path, options: VerifyOptions) -> Verification {
     }
     let listed = std::mem::take(&mut verifier.listed);
     verifier.check_lacked(&listed);
-    for (digest, problem) in listed.faults() {
+    let faults = listed.faults();
+    for (digest, problem) in &faults {
         verifier.fault(digest, problem.to_string());
     }
-    for (digest, platform) in listed.others() {
+    let refused: HashSet<&Digest> = faults.into_iter().map(|(digest, _)| digest).collect();
+    let others = listed.others().into_iter();
+    // What is refused is told of.
+    for (digest, platform) in others.filter(|(digest, _)| !refused.contains(digest)) {
         let platform = told(platform);
         let problem = format!(
             "it is listed for {platform}, but it is no image: some tools take it for one all the same"
@@ -308,8 +312,11 @@ impl Verifier<'_> {
     /// Whoever asks an index for a platform is to get one image.
     fn check_platforms(&mut self, subject: &Digest, images: &[(&Platform, &Digest)]) {
         let mut known = HashMap::new();
+        let mut told = HashSet::new();
         for (platform, digest) in images {
-            if *known.entry(platform.machine()).or_insert(*digest) != *digest {
+            let machine = platform.machine();
+            let first = *known.entry(machine.clone()).or_insert(*digest);
+            if first != *digest && told.insert(machine) {
                 let problem = format!(
                     "it lists several manifests for {platform}: some tools take the first of them"
                 );

@@ -4,8 +4,62 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::{BadImage, ImageIndex, Mistaken, ZSTD};
+use crate::oci::manifest::ImageIndex;
 use crate::oci::platform::Platform;
+
+/// The annotation by which podman knows what is compressed by zstd.
+pub(crate) const ZSTD: &str = "io.github.containers.compression.zstd";
+
+/// Why an entry of an index cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BadEntry {
+    /// It is no image, and there is one for the platform that it is listed for.
+    #[error("it is no image, but it is listed for {platform}, as an image is: {why}")]
+    Artifact {
+        /// What it is listed for.
+        platform: Box<Platform>,
+        /// Who takes it for the image.
+        why: Mistaken,
+    },
+    /// It is not for linux/amd64, and an entry without a platform leads to it before the image that is.
+    #[error(
+        "it, or an index that leads to it, is listed without a platform before the image for linux/amd64, which it is not: some tools take it for that"
+    )]
+    NoPlatform,
+    /// It is listed under another name than Go's, and there is another image for the platform.
+    #[error(
+        "it is listed for {platform} beside another image, one of them under another name of that: some tools take the one, and some the other"
+    )]
+    Names {
+        /// What both are for.
+        platform: Box<Platform>,
+    },
+}
+
+/// Why what is no image is taken for one that is listed for its platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mistaken {
+    /// The image is not before it.
+    #[error("some tools take the first of both")]
+    First,
+    /// The image is listed elsewhere.
+    #[error("some tools take it by its own index, which lists no image for that")]
+    Alone,
+    /// podman prefers it.
+    #[error("podman prefers it to the image before it, for its annotation {ZSTD}")]
+    Zstd,
+    /// The image is listed under another name than Go's.
+    #[error(
+        "the image before it is listed for that under another name, which some tools do not know"
+    )]
+    Name,
+    /// The image is listed for another variant, or for no platform.
+    #[error(
+        "the image before it is listed for {}, and some tools prefer what is listed for the very platform that is asked for",
+        told(.0.as_deref())
+    )]
+    Platform(Option<Box<Platform>>),
+}
 
 /// What indexes list, and what that turned out to be. Many readers choose by the platform alone, so what is no image must not
 /// be listed for one that an image is for; go-containerregistry takes the first entry that is for linux/amd64 or for no
@@ -92,41 +146,39 @@ impl Listed {
         read.is_some_and(Option::is_none) || !matches!(entry.kind, Kind::Manifest | Kind::Index)
     }
 
-    /// Those of the entries of an index that are known to be no image, each with those before it. What is listed behind an
-    /// image for the very same platform, as an index of SOCI is, nobody takes for one: all take the first.
+    /// Those of the entries of an index that are known to be no image, each with why some take it for one. What is listed
+    /// behind an image for the very same platform, as an index of SOCI is, nobody takes for one: all take the first.
     fn others_of<'a>(
         &'a self,
         entries: &'a [Entry],
-    ) -> impl Iterator<Item = (&'a [Entry], &'a Entry)> {
-        let is_behind = |at: usize, entry: &Entry| {
-            let is_before = |image: &Entry| {
-                let told = image.told.as_ref();
-                told.is_some_and(|told| !told.has_other_names())
-                    && image.told == entry.told
-                    && self.platform_of(image).is_some()
+    ) -> impl Iterator<Item = (&'a Entry, Mistaken)> {
+        let images = entries.iter().filter_map(|entry| self.platform_of(entry));
+        let offered: HashSet<_> = images.map(system).collect();
+        // The first image for each system, and for what images are listed by Go's names, up to an entry.
+        let mut first: HashMap<_, &Entry> = HashMap::new();
+        let mut named = HashSet::new();
+        entries.iter().filter_map(move |entry| {
+            if let Some(platform) = self.platform_of(entry) {
+                first.entry(system(platform)).or_insert(entry);
+                named.extend(entry.told.as_ref().filter(|told| !told.has_other_names()));
+                return None;
+            }
+            let told = entry.told.as_ref();
+            let is_behind = told.is_some_and(|told| named.contains(told));
+            if !self.is_other(entry) || (is_behind && !entry.is_preferred) {
+                return None;
+            }
+            let system = told.map(system);
+            let image = system.and_then(|system| first.get(&system));
+            let why = match image.map(|image| &image.told) {
+                None if system.is_some_and(|system| offered.contains(&system)) => Mistaken::First,
+                None => Mistaken::Alone,
+                Some(_) if entry.is_preferred => Mistaken::Zstd,
+                Some(Some(told)) if told.has_other_names() => Mistaken::Name,
+                Some(told) => Mistaken::Platform(told.clone().map(Box::new)),
             };
-            !entry.is_preferred && entries[..at].iter().any(is_before)
-        };
-        let others = entries.iter().enumerate();
-        let others =
-            others.filter(move |(at, entry)| self.is_other(entry) && !is_behind(*at, entry));
-        others.map(|(at, entry)| (&entries[..at], entry))
-    }
-
-    /// Why some take an entry that is no image, listed for this, for one.
-    fn mistaken(&self, before: &[Entry], entry: &Entry, told: &Platform) -> Mistaken {
-        let mut images = before.iter().filter(|other| {
-            let platform = self.platform_of(other);
-            platform.is_some_and(|platform| system(platform) == system(told))
-        });
-        let Some(image) = images.next() else {
-            return Mistaken::First;
-        };
-        match &image.told {
-            _ if entry.is_preferred => Mistaken::Zstd,
-            Some(told) if told.has_other_names() => Mistaken::Name,
-            told => Mistaken::Platform(told.clone().map(Box::new)),
-        }
+            Some((entry, why))
+        })
     }
 
     fn is_default(&self, entry: &Entry) -> bool {
@@ -140,7 +192,7 @@ impl Listed {
     }
 
     /// The systems for which there are images.
-    fn systems(&self) -> HashSet<(String, String)> {
+    fn systems(&self) -> HashSet<(&str, &str)> {
         let images = self
             .all()
             .flatten()
@@ -154,11 +206,11 @@ impl Listed {
             return Vec::new();
         }
         let roots = self.others_of(&self.roots);
-        let roots = roots.filter(|(_, entry)| entry.told.is_some());
+        let roots = roots.filter(|(entry, _)| entry.told.is_some());
         let indexes = self.indexes.iter();
         let indexes = indexes.filter(|(index, _)| !self.referrers.contains(index));
         let others = indexes.flat_map(|(_, entries)| self.others_of(entries));
-        let others = others.chain(roots).map(|(_, entry)| entry);
+        let others = others.chain(roots).map(|(entry, _)| entry);
         others
             .filter(|entry| entry.kind == Kind::Manifest)
             .map(|entry| (&entry.digest, entry.told.as_ref()))
@@ -166,29 +218,33 @@ impl Listed {
     }
 
     /// What others would take for an image, or for another one.
-    pub(crate) fn faults(&self) -> Vec<(&Digest, BadImage)> {
+    pub(crate) fn faults(&self) -> Vec<(&Digest, BadEntry)> {
         let systems = self.systems();
         let mut faults = Vec::new();
-        for (before, entry) in self.all().flat_map(|entries| self.others_of(entries)) {
+        let mut known = HashSet::new();
+        for (entry, why) in self.all().flat_map(|entries| self.others_of(entries)) {
             if let Some(told) = &entry.told
                 && systems.contains(&system(told))
+                && known.insert((&entry.digest, told))
             {
-                let why = self.mistaken(before, entry, told);
                 let platform = Box::new(told.clone());
-                faults.push((&entry.digest, BadImage::Artifact { platform, why }));
+                faults.push((&entry.digest, BadEntry::Artifact { platform, why }));
             }
         }
         for index in self.indexes.values() {
             self.add_other_names(index, &mut faults);
         }
+        // One reason is enough.
+        let mut known: HashSet<&Digest> = faults.iter().map(|(digest, _)| *digest).collect();
         for below in self.defaults().into_values() {
             if let ForDefault {
                 taken: Some(taken),
                 is_offered: true,
             } = below
                 && !self.is_default(taken)
+                && known.insert(&taken.digest)
             {
-                faults.push((&taken.digest, BadImage::NoPlatform));
+                faults.push((&taken.digest, BadEntry::NoPlatform));
             }
         }
         faults
@@ -238,7 +294,7 @@ impl Listed {
     }
 
     /// The images for a platform for which there is another one, under another name.
-    fn add_other_names<'a>(&'a self, index: &'a [Entry], faults: &mut Vec<(&'a Digest, BadImage)>) {
+    fn add_other_names<'a>(&'a self, index: &'a [Entry], faults: &mut Vec<(&'a Digest, BadEntry)>) {
         let mut known: HashMap<_, (&Digest, bool)> = HashMap::new();
         for entry in index {
             let Some(platform) = self.platform_of(entry) else {
@@ -250,7 +306,7 @@ impl Listed {
             *any_other |= is_other;
             if *any_other && **first != entry.digest {
                 let platform = Box::new(platform.clone());
-                faults.push((&entry.digest, BadImage::Names { platform }));
+                faults.push((&entry.digest, BadEntry::Names { platform }));
             }
         }
     }
@@ -320,7 +376,12 @@ fn entries<'a>(listed: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Entry> {
         .collect()
 }
 
+/// What something is listed for, in words.
+pub(crate) fn told(platform: Option<&Platform>) -> String {
+    platform.map_or("no platform".to_owned(), Platform::to_string)
+}
+
 /// What most readers look at.
-fn system(platform: &Platform) -> (String, String) {
-    (platform.os.clone(), platform.architecture.clone())
+fn system(platform: &Platform) -> (&str, &str) {
+    (&platform.os, &platform.architecture)
 }

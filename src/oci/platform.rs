@@ -410,9 +410,12 @@ pub(crate) fn choose<'a>(
     Ok(manifests.iter().filter(is_chosen).cloned().collect())
 }
 
-/// The names of what an index or a layout has images for, for messages.
+/// The names of what an index or a layout has images for, each once, for messages.
 pub(crate) fn offered<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
-    let names = named(platforms.filter(|platform| !platform.is_unknown()));
+    let platforms = platforms.filter(|platform| !platform.is_unknown());
+    let mut known = HashSet::new();
+    let names = platforms.map(Platform::to_string);
+    let names = named(names.filter(|name| known.insert(name.clone())));
     if names.is_empty() {
         "no platforms at all".to_owned()
     } else {

@@ -29,7 +29,9 @@ use crate::layout::{LayoutError, LayoutWriter};
 use crate::oci::artifact::{ArtifactFile, BadArtifact};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Algorithm, Digest};
-use crate::oci::manifest::{BadImage, ManifestError};
+use crate::oci::image::BadImage;
+use crate::oci::listed::BadEntry;
+use crate::oci::manifest::ManifestError;
 use crate::oci::platform::Platform;
 use crate::oci::reference::Tag;
 use crate::oci::walk::WalkError;
@@ -67,6 +69,14 @@ pub enum PullError {
         digest: Digest,
         /// What is wrong with it.
         source: BadImage,
+    },
+    /// What an index lists is of no use.
+    #[error("the image {digest} cannot be used")]
+    Entry {
+        /// What it lists.
+        digest: Digest,
+        /// What is wrong with it.
+        source: BadEntry,
     },
     /// What is in the directory for an artifact's files may be somebody's.
     #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]

@@ -10,8 +10,9 @@ use crate::oci::artifact::Artifact;
 use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::Digest;
+use crate::oci::image::BadImage;
 use crate::oci::listed::Listed;
-use crate::oci::manifest::{BadImage, ImageManifest, MAX_MANIFEST_SIZE, Manifest};
+use crate::oci::manifest::{ImageManifest, MAX_MANIFEST_SIZE, Manifest};
 use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::time::{BadTime, Time};
 use crate::oci::walk::{Walk, check_configs};
@@ -133,7 +134,7 @@ impl PullPlan {
         }
         match listed.faults().into_iter().next() {
             None => Ok(()),
-            Some((digest, source)) => Err(PullError::Image {
+            Some((digest, source)) => Err(PullError::Entry {
                 digest: digest.clone(),
                 source,
             }),

@@ -1973,6 +1973,73 @@ fn what_is_lost_was_not_left_out() {
     }
 }
 
+/// The lines that `verify` says of the layout `out` with this in them.
+fn verified(user: &User, part: &str) -> Vec<String> {
+    let said = user.run(&["verify", "out"]).stderr;
+    let lines = said.lines().filter(|line| line.contains(part));
+    lines.map(str::to_owned).collect()
+}
+
+/// The reason is that of the index that lists it, and is said once.
+#[test]
+fn what_is_refused_is_told_once() {
+    let user = new_user();
+    let layout = user.path("out");
+    let image = |more: Value| {
+        let layer = add_blob(&layout, LAYER, &tar_of("f", "good"));
+        let mut config = config_of(std::slice::from_ref(&layer));
+        config["author"] = more;
+        let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
+        let manifest = manifest_of(&config, &[layer]).to_string();
+        for_platform(&add_blob(&layout, MANIFEST, manifest.as_bytes()), "amd64")
+    };
+    let good = image(json!("a"));
+    let config = add_blob(&layout, EMPTY, b"{}");
+    let layer = add_blob(&layout, "application/x", b"x");
+    let manifest = manifest_of(&config, &[layer]).to_string();
+    let artifact = add_blob(&layout, MANIFEST, manifest.as_bytes());
+    let artifact = for_platform(&artifact, "amd64");
+    let index = |entries: &[&Value]| {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+        add_blob(&layout, INDEX, index.to_string().as_bytes())
+    };
+    let inner = index(&[&artifact]);
+    for (root, why) in [
+        (index(&[&artifact, &good]), "the first of both"),
+        (index(&[&good, &inner]), "which lists no image for that"),
+        (index(&[&inner, &good]), "which lists no image for that"),
+    ] {
+        write_index(&layout, &[root]);
+        let lines = verified(&user, text(&artifact["digest"]));
+        assert!(
+            lines.len() == 1 && lines[0].contains("error") && lines[0].contains(why),
+            "{lines:?}"
+        );
+    }
+    // Nobody looks at features.
+    let images: Vec<Value> = ["a", "b", "c"]
+        .iter()
+        .map(|feature| {
+            let mut image = image(json!(feature));
+            image["platform"]["os.features"] = json!([feature]);
+            image["platform"]["os.version"] = json!(feature);
+            image
+        })
+        .collect();
+    let all: Vec<&Value> = images.iter().collect();
+    write_index(&layout, &[index(&all)]);
+    let lines = verified(&user, "it lists several manifests for linux/amd64");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let images = images.iter().map(|image| {
+        let mut image = image.clone();
+        image["platform"]["os.version"] = Value::Null;
+        image
+    });
+    write_index(&layout, &images.collect::<Vec<_>>());
+    user.run(&["layout", "rootfs", "out", "--output", "root"])
+        .failed(&["the layout has 3 images, for linux/amd64: "]);
+}
+
 #[test]
 fn an_image_listed_with_and_without_its_platform_is_one() {
     let platform = json!({"platform": {"os": "linux", "architecture": "amd64"}});
