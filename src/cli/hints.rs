@@ -8,7 +8,7 @@ use std::iter;
 
 use oci_pull_all::bundle::BundleError;
 use oci_pull_all::image::{Difference, ImageError, LayerError};
-use oci_pull_all::layout::{ArchiveError, Fault, FaultKind, MergeError};
+use oci_pull_all::layout::{ArchiveError, Fault, FaultKind, ImageNotFound, MergeError};
 use oci_pull_all::load::LoadError;
 use oci_pull_all::outputs::KeptFirst;
 use oci_pull_all::pins::{BazelError, PinError};
@@ -110,6 +110,8 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
         of_store(error)
     } else if let Some(error) = find::<ArchiveError>(error) {
         of_archive(error)
+    } else if let Some(ImageNotFound::Lacks { .. }) = find(error) {
+        LACKS
     } else if let Some(MergeError::Incomplete { .. }) = find(error) {
         "; if that is its base's, give the blobs of the base with the same digest and for the same platform by pulled_base (--blob), else pull or export all of the layout again"
     } else if let Some(error) = find::<PullError>(error) {
@@ -375,12 +377,13 @@ fn of_output(error: &Dyn) -> Cow<'static, str> {
 
 fn of_archive(error: &ArchiveError) -> &'static str {
     match error {
-        ArchiveError::Lacks { .. } => {
-            "; if that is a layout without its base's layers, make it whole with oci_complete_layout, else pull or export all of it again, or name an image that is whole by platform (--platform)"
-        }
+        ArchiveError::Lacks { .. } | ArchiveError::Image(ImageNotFound::Lacks { .. }) => LACKS,
         _ => "",
     }
 }
+
+/// Of a layout that lacks what it needs.
+const LACKS: &str = "; if that is a layout without its base's layers, make it whole with oci_complete_layout, else pull or export all of it again";
 
 /// The error itself, in a box or not.
 fn find<T: Error + 'static>(error: &Dyn) -> Option<&T> {

@@ -110,8 +110,7 @@ fn subject(
         Some(Input::Layout | Input::Registry) => {
             let images = LayoutImages::read(&layout)?;
             Ok(match (platform, &images.held[..]) {
-                (None, [image]) => Scanned::Image(layout, Box::new(image.clone())),
-                (None, _) => Scanned::Given(layout),
+                (None, [] | [_, _, ..]) => Scanned::Given(layout),
                 _ => Scanned::Image(layout, Box::new(images.find(platform)?.clone())),
             })
         }

@@ -16,7 +16,7 @@ use crate::oci::platform::{Platform, best_for, offered};
 use crate::oci::walk::{Walk, WalkError, check_configs};
 
 use super::referrers::is_list;
-use super::sparse::{Lacked, Presence, is_there, may_be_image};
+use super::sparse::{Lacked, Need, Presence, is_there, may_be_image};
 use super::{INDEX_FILE, NotLayout, check_marker};
 
 /// An image of a layout.
@@ -85,6 +85,16 @@ pub enum ImageNotFound {
     /// The layout has no end.
     #[error("the manifests of the layout cannot be used")]
     Walk(#[from] WalkError),
+    /// The image lacks a blob.
+    #[error("the {role} {digest} is not in the layout, but {need}")]
+    Lacks {
+        /// What it is in the image.
+        role: &'static str,
+        /// Its digest.
+        digest: Digest,
+        /// What needs it.
+        need: Need,
+    },
     /// There is no image for the platform.
     #[error("the layout has no image for {wanted}: it has {offered}")]
     Platform {
@@ -144,6 +154,12 @@ pub fn find_image(layout: &Path, platform: Option<&Platform>) -> Result<FoundIma
     LayoutImages::read(layout)?.find(platform).cloned()
 }
 
+impl From<Lacked> for ImageNotFound {
+    fn from(Lacked { role, digest, need }: Lacked) -> Self {
+        ImageNotFound::Lacks { role, digest, need }
+    }
+}
+
 /// The images of a layout.
 #[derive(Clone, Debug)]
 pub struct LayoutImages {
@@ -153,6 +169,8 @@ pub struct LayoutImages {
     absent: Vec<Descriptor>,
     /// What they list that is no manifest by its media type, and that some run all the same.
     disguised: Vec<Descriptor>,
+    /// Layers that images lack which nobody left out.
+    lost: Vec<Lacked>,
 }
 
 impl LayoutImages {
@@ -204,7 +222,7 @@ impl LayoutImages {
                 (&descriptor, manifest),
             )?;
         }
-        held.part_with_left_out(layout, &listed, &mut absent)?;
+        let lost = held.part_with_left_out(&listed, &mut absent)?;
         for entry in &lists {
             add_there(layout, &mut walk, entry, None)?;
         }
@@ -220,6 +238,7 @@ impl LayoutImages {
                 held,
                 absent,
                 disguised,
+                lost,
             }),
         }
     }
@@ -236,7 +255,10 @@ impl LayoutImages {
                 .iter()
                 .all(|image| image.descriptor.digest == first.descriptor.digest)
         {
-            return Ok(first);
+            let digest = Some(&first.descriptor.digest);
+            let mut lost = self.lost.iter();
+            let lost = lost.find(|lost| lost.needed_by() == digest);
+            return lost.cloned().map_or(Ok(first), |lost| Err(lost.into()));
         }
         let count = fitting.len();
         let left_out = |wanted: &Platform| {
@@ -295,8 +317,7 @@ impl Held {
         (entry, manifest): (&Descriptor, ImageManifest),
     ) -> Result<(), ImageNotFound> {
         let is_there = |blob: &Descriptor| is_there(layout, blob);
-        let is_unclear =
-            index.is_some() && !is_there(&manifest.config) && may_be_image(entry, &manifest);
+        let is_unclear = !is_there(&manifest.config) && may_be_image(entry, &manifest);
         let mut is_image = is_unclear;
         if is_unclear {
             self.unread.push(entry.clone());
@@ -311,24 +332,24 @@ impl Held {
         Ok(())
     }
 
-    /// Moves the images that were left out, but for their manifests and perhaps their configs, to those that are not there.
+    /// Moves the images that were left out, but for their manifests and perhaps their configs, to those that are not there;
+    /// returns what others lack.
     fn part_with_left_out(
         &mut self,
-        layout: &Path,
         listed: &Listed,
         absent: &mut Vec<Descriptor>,
-    ) -> Result<(), ImageNotFound> {
+    ) -> Result<Vec<Lacked>, ImageNotFound> {
         let presence = std::mem::take(&mut self.presence);
         let (left_out, lost) = presence.into_left_out_and_lost(listed);
         if let Some(config) = lost.iter().find(|lost| lost.role == "config") {
-            read_blob(layout, &config.digest, MAX_CONFIG_SIZE)?;
+            return Err(config.clone().into());
         }
         let left_out: HashSet<_> = left_out.iter().filter_map(Lacked::needed_by).collect();
         let is_left_out = |image: &mut FoundImage| left_out.contains(&image.descriptor.digest);
         let images = self.images.extract_if(.., is_left_out);
         absent.extend(images.map(|image| image.descriptor));
         absent.append(&mut self.unread);
-        Ok(())
+        Ok(lost)
     }
 
     /// Adds a manifest that is there, if it is an image; returns its platform by its config then.

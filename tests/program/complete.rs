@@ -3,7 +3,7 @@
 use std::fs;
 
 use oci_pull_all_support::layout::{add_blob, write_index};
-use oci_pull_all_support::{CONFIG, LAYER, MANIFEST, User};
+use oci_pull_all_support::{CONFIG, LAYER, MANIFEST, User, text};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -38,7 +38,7 @@ fn a_layout_is_completed_with_what_it_lacks() {
     let user = new_user();
     let empty = vec![0; 1024];
     let (manifest, layer) = image(&user, &empty);
-    write_index(&user.path("layout"), &[manifest]);
+    write_index(&user.path("layout"), std::slice::from_ref(&manifest));
     // No part of a layout, as a desktop leaves it.
     fs::write(user.path("layout/blobs/.DS_Store"), "").expect("can be written");
     let complete = ["layout", "complete", "layout", "--output", "whole"];
@@ -49,6 +49,18 @@ fn a_layout_is_completed_with_what_it_lacks() {
         ),
         "the same digest",
     ]);
+    // Whoever reads layers says as much.
+    for command in [
+        "layout archive layout --format oci --output image.tar",
+        "layout archive layout --format docker --output image.tar",
+        "layout rootfs layout --output root",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let lacks = format!("the layer {} is not in ", text(&layer["digest"]));
+        let needs = format!(", but {} needs it", text(&manifest["digest"]));
+        user.run(&arguments)
+            .failed(&[&lacks, &needs, "make it whole with oci_complete_layout"]);
+    }
     let given = blob("base", &layer);
     let with_blob = [&complete[..], &["--blob", &given]].concat();
     user.run(&with_blob).succeeded();

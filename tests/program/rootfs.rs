@@ -263,7 +263,7 @@ fn a_layer_that_is_another_is_not_read() {
     fs::write(&blob, &data[1..]).expect("can be written");
     unpack(&user).failed(&[&digest, "1023 bytes", "1024"]);
     fs::remove_file(&blob).expect("there");
-    unpack(&user).failed(&[&digest, "cannot be read"]);
+    unpack(&user).failed(&[&digest, "is not in the layout"]);
 
     let layout = user.path("layout");
     let note = add_blob(&layout, "text/plain", b"a note");
