@@ -14,7 +14,7 @@ use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifes
 use crate::oci::reference::RefName;
 use crate::oci::walk::{Walk, WalkError};
 
-use super::sparse::{Lacked, Need, Presence, add_roots, may_be_image};
+use super::sparse::{self, Lacked, Need, Presence, add_roots, may_be_image};
 use super::{INDEX_FILE, LayoutError, LayoutWriter, NotLayout, ReferrersIndexes, check_marker};
 
 /// How a pulled blob gets into the layout.
@@ -210,7 +210,7 @@ impl Sources {
         output: &Path,
     ) -> Result<Merged, MergeError> {
         check_empty(output)?;
-        let mut blobs = self.reachable(std::slice::from_ref(root))?;
+        let mut blobs = self.reachable_whole(root)?;
         let referrers = self.add_referring(&mut blobs)?;
         let writer = LayoutWriter::begin(output, root, ref_name, &referrers)?;
         place(&blobs, mode, writer)
@@ -227,7 +227,8 @@ impl Sources {
         check_empty(output)?;
         self.add_layout(layout)?;
         let (index, bytes) = read_index(&layout.join(INDEX_FILE))?;
-        let blobs = self.reachable(&index.manifests);
+        // What is whole by its base alone says nothing of what was left out.
+        let blobs = self.reachable_within(&index.manifests, Some(layout));
         let blobs = blobs.map_err(|error| match error {
             MergeError::Missing { role, digest, need } => MergeError::Incomplete {
                 role,
@@ -262,9 +263,31 @@ impl Sources {
 
     /// The blobs of a layout that lists these, by their path in it, but what it may lack, and does.
     pub(super) fn reachable(&self, roots: &[Descriptor]) -> Result<Reachable<'_>, MergeError> {
-        let found = self.follow(roots, &|_| true)?;
+        self.reachable_within(roots, None)
+    }
+
+    /// As [`Sources::reachable`], where an image is whole if this layout has all of it.
+    fn reachable_within(
+        &self,
+        roots: &[Descriptor],
+        layout: Option<&Path>,
+    ) -> Result<Reachable<'_>, MergeError> {
+        let found = self.follow(roots, &|_| true, layout)?;
         let (_, lost) = found.presence.into_left_out_and_lost(&found.listed);
         none_of(lost)?;
+        Ok(found.blobs)
+    }
+
+    /// As [`Sources::reachable`], where all of a manifest that was given must be there.
+    fn reachable_whole(&self, root: &Descriptor) -> Result<Reachable<'_>, MergeError> {
+        let found = self.follow(std::slice::from_ref(root), &|_| true, None)?;
+        let (left_out, lost) = found.presence.into_left_out_and_lost(&found.listed);
+        none_of(lost)?;
+        none_of(
+            left_out
+                .into_iter()
+                .filter(|lacked| lacked.role != "manifest"),
+        )?;
         Ok(found.blobs)
     }
 
@@ -275,16 +298,17 @@ impl Sources {
         root: &Descriptor,
         wanted: &dyn Fn(&Descriptor) -> bool,
     ) -> Result<Reachable<'_>, MergeError> {
-        let found = self.follow(std::slice::from_ref(root), wanted)?;
+        let found = self.follow(std::slice::from_ref(root), wanted, None)?;
         none_of(found.presence.into_lacked())?;
         Ok(found.blobs)
     }
 
-    /// Finds what `roots` lead to, as far as it is there.
+    /// Finds what `roots` lead to, as far as it is there, and of what is whole what the layout, if any, has itself.
     fn follow(
         &self,
         roots: &[Descriptor],
         wanted: &dyn Fn(&Descriptor) -> bool,
+        layout: Option<&Path>,
     ) -> Result<Found<'_>, MergeError> {
         let mut found = Found::default();
         add_roots(&mut found.listed, roots);
@@ -307,6 +331,10 @@ impl Sources {
                     });
                     found.blobs.extend(sources);
                     let is_there = |blob: &Descriptor| self.blobs.contains_key(&blob.digest);
+                    let is_own = |layout| image.blobs().all(|blob| sparse::is_there(layout, blob));
+                    if image.blobs().all(is_there) && !layout.is_none_or(is_own) {
+                        continue;
+                    }
                     let listed = &found.listed;
                     let manifest = (&entry, &image);
                     let index = parent.as_ref();

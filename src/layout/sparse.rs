@@ -87,7 +87,7 @@ impl fmt::Display for Need {
             Why::Refers => ", which is or lists what refers to an image",
             Why::Artifact => ", which is no image: of that, platforms leave out all or nothing",
             Why::Parts => ", of which other layers are there",
-            Why::Only => ", and no other image that its index leads to is whole",
+            Why::Only => ", and no other image that its index leads to is whole by itself",
         })
     }
 }
@@ -239,15 +239,17 @@ impl Presence {
         };
         let (mut left_out, mut lost) = (Vec::new(), Vec::new());
         for Lacking { mut blobs, image } in self.lacking {
-            match image.as_ref().map(why) {
-                Some(None) => {
-                    left_out.append(&mut blobs);
-                    continue;
+            let why = image.as_ref().map(why);
+            if let Some(why) = why {
+                for blob in &mut blobs {
+                    blob.need.why = why.unwrap_or(Why::Alone);
                 }
-                Some(Some(why)) => blobs.iter_mut().for_each(|blob| blob.need.why = why),
-                None => {}
             }
-            lost.append(&mut blobs);
+            let lacked = match why {
+                Some(None) => &mut left_out,
+                _ => &mut lost,
+            };
+            lacked.append(&mut blobs);
         }
         (left_out, lost)
     }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use oci_pull_all_support::layout::{add_blob, write_index};
-use oci_pull_all_support::{CONFIG, LAYER, MANIFEST, User, text};
+use oci_pull_all_support::{CONFIG, INDEX, LAYER, MANIFEST, User, text};
 use serde_json::{Value, json};
 
 use crate::new_user;
@@ -84,4 +84,48 @@ fn a_layout_is_completed_with_what_it_lacks() {
     let wrong = ["layout", "complete", "layout", "--output", "wrong"];
     user.run(&wrong).failed(&["was given as"]);
     assert!(!user.path("wrong/index.json").exists());
+}
+
+/// A base for one platform does not make the layers of another one's image superfluous.
+#[test]
+fn an_index_is_completed_for_each_of_its_images() {
+    let user = new_user();
+    let (amd64, layer) = image(&user, &[0; 1024]);
+    let layout = user.path("layout");
+    let other = add_blob(&user.path("base"), LAYER, &[0; 2048]);
+    let config = json!({
+        "architecture": "arm64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [other["digest"]]},
+    });
+    let config = add_blob(&layout, CONFIG, config.to_string().as_bytes());
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [other],
+    });
+    let arm64 = add_blob(&layout, MANIFEST, manifest.to_string().as_bytes());
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [amd64, arm64]});
+    let index = add_blob(&layout, INDEX, index.to_string().as_bytes());
+    write_index(&layout, std::slice::from_ref(&index));
+    let complete = ["layout", "complete", "layout", "--output", "whole"];
+    let [one, other_blob] = [&layer, &other].map(|layer| blob("base", layer));
+    user.run(&[&complete[..], &["--blob", &one]].concat())
+        .failed(&[text(&other["digest"]), text(&arm64["digest"])]);
+    // So it is where an image is made of its parts.
+    fs::write(user.path("index"), index.to_string()).expect("can be written");
+    let mut merge = vec![
+        "layout".to_owned(),
+        "merge".to_owned(),
+        "--root=index".to_owned(),
+        "--output=merged".to_owned(),
+        format!("--blob={one}"),
+    ];
+    for entry in fs::read_dir(layout.join("blobs/sha256")).expect("is there") {
+        let path = entry.expect("can be read").path();
+        merge.push(format!("--local-file={}", path.display()));
+    }
+    let arguments: Vec<&str> = merge.iter().map(String::as_str).collect();
+    user.run(&arguments)
+        .failed(&[text(&other["digest"]), text(&arm64["digest"])]);
+    user.run(&[&complete[..], &["--blob", &one, "--blob", &other_blob]].concat())
+        .succeeded();
 }
