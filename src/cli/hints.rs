@@ -164,15 +164,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
             _ => "",
         }
     } else if let Some(error) = find::<StampError>(error) {
-        match error {
-            StampError::Unknown { .. } => {
-                ". A program that --workspace_status_command names can add it"
-            }
-            StampError::Empty { name, .. } if name == "BUILD_EMBED_LABEL" => {
-                ": --embed_label sets it"
-            }
-            _ => "",
-        }
+        of_stamp(error)
     } else if let Some(ScanError::NoReportName { .. }) = find(error) {
         ": set report = \"NAME\", or --report"
     } else if let Some(ScanError::Network(NetworkIsOpen::Interfaces(_))) = find(error) {
@@ -372,6 +364,16 @@ fn of_output(error: &Dyn) -> Cow<'static, str> {
             ": put right what is there, or name another directory by --output".into()
         }
         _ => of_pull(error),
+    }
+}
+
+fn of_stamp(error: &StampError) -> &'static str {
+    match error {
+        StampError::Unknown { .. } => {
+            ". A program that --workspace_status_command names can add it"
+        }
+        StampError::Empty { name, .. } if name == "BUILD_EMBED_LABEL" => ": --embed_label sets it",
+        _ => "",
     }
 }
 
