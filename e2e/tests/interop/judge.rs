@@ -440,9 +440,8 @@ fn layout(random: &mut Random, root: &Path) -> bool {
         fs::write(root.join(digest.blob_path()), &text).expect("written");
         (pointer, text)
     };
-    let diff_ids: Vec<String> = ["layer", "another"]
-        .map(|layer| Digest::of(Algorithm::Sha256, layer.as_bytes()).to_string())
-        .into();
+    let layers = ["layer", "another"].map(|layer| add(root, LAYER, layer.as_bytes()));
+    let diff_ids = layers.map(|layer| layer["digest"].as_str().expect("a digest").to_owned());
     let (config, _) = write(random, &plain_config(&diff_ids), CONFIG);
     let (mut entry, _) = write(random, &plain_manifest(&config), MANIFEST);
     for _ in 0..random.below(3) {
