@@ -1793,15 +1793,22 @@ fn unusual_places_of_packages_are_known() {
     }
 }
 
-#[test]
-fn packages_of_another_branch_of_alpine_are_told() {
-    let user = new_user();
-    write_database(&user, "d.db", GRYPE);
+/// Where Alpine's packages are.
+const ALPINE_SITE: &str = "https://dl-cdn.alpinelinux.org/alpine";
+
+/// The troubles of an image of this layer that says that it is this release of Alpine, and has a package of its.
+fn troubles_of_alpine(user: &User, release: &str, layer: Layer) -> Value {
     let seen = json!([{
         "id": "1", "name": "seen", "version": "2.0-r1", "type": "apk",
         "purl": "pkg:apk/alpine/seen@2.0-r1", "locations": [],
     }]);
-    let site = "https://dl-cdn.alpinelinux.org/alpine";
+    troubles_of_release(user, ["alpine", release], layer, &seen)
+}
+
+#[test]
+fn packages_of_another_branch_of_alpine_are_told() {
+    let (user, site) = (new_user(), ALPINE_SITE);
+    write_database(&user, "d.db", GRYPE);
     for (release, repositories, elsewhere) in [
         (
             "3.20.1",
@@ -1842,7 +1849,7 @@ fn packages_of_another_branch_of_alpine_are_told() {
         ),
     ] {
         let layer = Layer::new().file("etc/apk/repositories", &repositories);
-        let found = troubles_of_release(&user, ["alpine", release], layer, &seen);
+        let found = troubles_of_alpine(&user, release, layer);
         let said = format!("alpine {release}");
         let trouble = json!({
             "code": "system-of-other-branch", "said": said, "branches": elsewhere,
@@ -1869,13 +1876,8 @@ fn packages_of_another_branch_of_alpine_are_told() {
 
 #[test]
 fn further_lists_of_alpine_s_repositories_count() {
-    let user = new_user();
+    let (user, site) = (new_user(), ALPINE_SITE);
     write_database(&user, "d.db", GRYPE);
-    let seen = json!([{
-        "id": "1", "name": "seen", "version": "2.0-r1", "type": "apk",
-        "purl": "pkg:apk/alpine/seen@2.0-r1", "locations": [],
-    }]);
-    let site = "https://dl-cdn.alpinelinux.org/alpine";
     for (path, own, is_told) in [
         ("etc/apk/repositories.d/a.list", "", true),
         ("lib/apk/repositories.d/a.list", "", true),
@@ -1887,7 +1889,7 @@ fn further_lists_of_alpine_s_repositories_count() {
         if !own.is_empty() {
             layer = layer.file("etc/apk/repositories", &format!("{site}/{own}/main\n"));
         }
-        let found = troubles_of_release(&user, ["alpine", "3.20.1"], layer, &seen);
+        let found = troubles_of_alpine(&user, "3.20.1", layer);
         let trouble = json!({
             "code": "system-of-other-branch", "said": "alpine 3.20.1", "branches": "edge",
         });
