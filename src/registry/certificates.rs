@@ -5,13 +5,15 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use memchr::memmem;
 use reqwest::ClientBuilder;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -146,39 +148,16 @@ impl Certificates {
     }
 
     fn configuration(&self) -> Result<ClientConfig, rustls::Error> {
-        let mut trusted = of_system();
-        trusted.extend(self.named.iter().cloned());
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(trusted.iter().filter(|one| may_sign(one)).cloned());
-        if roots.is_empty() && !trusted.is_empty() {
-            // The library wants one: this signs nothing.
-            roots.roots.push(TrustAnchor {
-                subject: Der::from_slice(&[]),
-                subject_public_key_info: Der::from_slice(&[]),
-                name_constraints: None,
-            });
-        }
-        let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let builder = if roots.is_empty() {
-            builder.with_root_certificates(roots)
-        } else {
-            let algorithms = provider.signature_verification_algorithms;
-            let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider);
-            let usual = usual
-                .build()
-                .map_err(|error| rustls::Error::General(error.to_string()))?;
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Verifier {
-                    usual,
-                    trusted,
-                    authorities: roots,
-                    algorithms,
-                }))
+        let verifier = Verifier {
+            named: self.named.clone(),
+            trust: OnceLock::new(),
+            provider: Arc::clone(&provider),
         };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         Ok(builder.with_client_cert_resolver(Arc::new(Own(self.own.clone()))))
     }
 }
@@ -276,26 +255,64 @@ impl ResolvesClientCert for Own {
 /// authority, as what `openssl req -x509` makes does, where one of the trusted that may sign signed it: as Go and curl do.
 #[derive(Debug)]
 struct Verifier {
+    named: Vec<CertificateDer<'static>>,
+    /// Read when somebody shows a certificate: most of what is on this machine speaks no TLS.
+    trust: OnceLock<Result<Trust, rustls::Error>>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Who is trusted.
+#[derive(Debug)]
+struct Trust {
     usual: Arc<WebPkiServerVerifier>,
     trusted: Vec<CertificateDer<'static>>,
     /// Those of the same that may sign others.
     authorities: Arc<RootCertStore>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Verifier {
+impl Trust {
+    /// Those of the system, and these.
+    fn read(
+        named: &[CertificateDer<'static>],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, rustls::Error> {
+        let mut trusted = of_system();
+        trusted.extend(named.iter().cloned());
+        let mut authorities = RootCertStore::empty();
+        authorities.add_parsable_certificates(trusted.iter().filter(|one| may_sign(one)).cloned());
+        if authorities.is_empty() {
+            // The library wants one: this signs nothing.
+            authorities.roots.push(TrustAnchor {
+                subject: Der::from_slice(&[]),
+                subject_public_key_info: Der::from_slice(&[]),
+                name_constraints: None,
+            });
+        }
+        let authorities = Arc::new(authorities);
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&authorities), provider);
+        let usual = usual
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        Ok(Trust {
+            usual,
+            trusted,
+            authorities,
+        })
+    }
+
     /// What to say of a certificate whose time is right, and whose authority is not known, or which is one itself.
     fn judge(
         &self,
         end_entity: &CertificateDer<'_>,
         server_name: &ServerName<'_>,
         usual: CertificateError,
+        algorithms: WebPkiSupportedAlgorithms,
     ) -> Result<(), rustls::Error> {
         let certificate = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
         let is_authority = certificate.is_authority();
         let is_signed = || {
             let mut authorities = self.authorities.roots.iter();
-            authorities.any(|one| certificate.is_signed_by(one, self.algorithms.all))
+            authorities.any(|one| certificate.is_signed_by(one, algorithms.all))
         };
         if self.trusted.iter().any(|one| one == end_entity) || is_authority && is_signed() {
             if !certificate.is_for_servers() {
@@ -311,6 +328,12 @@ impl Verifier {
     }
 }
 
+impl Verifier {
+    fn algorithms(&self) -> WebPkiSupportedAlgorithms {
+        self.provider.signature_verification_algorithms
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -320,7 +343,13 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let usual = self.usual.verify_server_cert(
+        let read = || Trust::read(&self.named, Arc::clone(&self.provider));
+        let trust = self
+            .trust
+            .get_or_init(read)
+            .as_ref()
+            .map_err(Clone::clone)?;
+        let usual = trust.usual.verify_server_cert(
             end_entity,
             intermediates,
             server_name,
@@ -334,7 +363,7 @@ impl ServerCertVerifier for Verifier {
                 | CertificateError::UnknownIssuer
                 | CertificateError::BadSignature),
             )) => {
-                self.judge(end_entity, server_name, usual)?;
+                trust.judge(end_entity, server_name, usual, self.algorithms())?;
                 Ok(ServerCertVerified::assertion())
             }
             judged => judged,
@@ -347,8 +376,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual
-            .verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms())
     }
 
     fn verify_tls13_signature(
@@ -357,12 +385,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual
-            .verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+        self.algorithms().supported_schemes()
     }
 }
 
