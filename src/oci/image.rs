@@ -114,8 +114,7 @@ impl ImageManifest {
     /// than what the config says: one image may be listed for several platforms. What others may take for an
     /// image, and is none by this, is an error: what calls its config an image's, and has another; what has an image's
     /// config, and other layers, of which a runtime unpacks some; what says nowhere for which platform the layers are that a
-    /// runtime unpacks; and an image that is listed for no platform, by a name for that, which no scan of the index's platforms
-    /// would see.
+    /// runtime unpacks; and an image that is listed for what no machine is, which no scan of the index's platforms would see.
     pub fn image(
         &self,
         config: &[u8],
@@ -123,7 +122,7 @@ impl ImageManifest {
     ) -> Result<Option<ImageConfig>, BadImage> {
         let told = listed.filter(|listed| !listed.is_unknown());
         let is_hidden = listed.is_some() && told.is_none();
-        if !self.may_be_image() || (is_hidden && !listed.is_some_and(Platform::is_called_unknown)) {
+        if !self.may_be_image() {
             return Ok(None);
         }
         let other_layer = self.other_layer();

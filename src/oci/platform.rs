@@ -238,11 +238,6 @@ impl Platform {
             .any(|name| name.is_empty() || name == "unknown")
     }
 
-    /// As [`Platform::is_unknown`], by that word.
-    pub(crate) fn is_called_unknown(&self) -> bool {
-        self.os == "unknown" || self.architecture == "unknown"
-    }
-
     /// The variant's level, with containerd's defaults filled in, for processors whose variants are levels.
     fn level(&self) -> Option<Level> {
         let default = match self.architecture.as_str() {

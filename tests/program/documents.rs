@@ -785,19 +785,39 @@ fn a_platform_is_what_containerd_takes_it_for() {
         let index = index(entries, &json!({"schemaVersion": 2}));
         pull(&new_user(), index, &[]).failed(&["without an os"]);
     }
-    // Of no platform at all is what no machine runs.
-    for platform in [json!({"os": "", "architecture": ""}), json!({})] {
+    // No machine is of no platform, or of half of one: an image there nobody would scan.
+    for (platform, told) in [
+        (
+            json!({"os": "", "architecture": ""}),
+            "its platform is empty",
+        ),
+        (json!({}), "its platform is empty"),
+        (json!({"os": "linux"}), "an os and no architecture"),
+    ] {
         let entries = |entry: &Value| {
             let mut nothing = entry.clone();
             nothing["platform"] = platform.clone();
             vec![nothing, for_platform(entry, "amd64")]
         };
-        let index = index(entries, &json!({"schemaVersion": 2}));
+        let index_of_image = index(entries, &json!({"schemaVersion": 2}));
+        let hidden = ["is an image for linux/amd64", "lists it for an unknown one"];
+        pull(&new_user(), index_of_image, &[]).failed(&hidden);
+
+        let (mut content, image) = content(same, same);
+        let image = content.add(MANIFEST, image.into_bytes());
+        let config = content.add(EMPTY, b"{}".to_vec());
+        let statement = content.add("application/vnd.in-toto+json", b"{}".to_vec());
+        let other = manifest_of(&config, &[statement]).to_string();
+        let mut other = content.add(MANIFEST, other.into_bytes());
+        other["platform"] = platform;
+        let entries = [other, for_platform(&image, "amd64")];
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
         let user = new_user();
-        pull(&user, index, &[]).succeeded();
+        let content = content.with_root(INDEX, index.into_bytes());
+        pull(&user, content, &[]).succeeded();
         assert_eq!(platforms(&user), ["amd64"]);
-        let told = user.run(&["verify", "out"]).succeeded().stderr;
-        assert!(told.contains("its platform is empty"), "{told}");
+        let ran = user.run(&["verify", "out"]).succeeded();
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
 }
 
