@@ -582,11 +582,7 @@ fn serve<S: Read + Write>(
     let mut stream = reader.into_inner();
     if answer.status != 0 {
         write_head(&mut stream, &answer)?;
-        let bodies = log.bodies.fetch_add(1, Ordering::SeqCst) + 1;
-        log.most_bodies.fetch_max(bodies, Ordering::SeqCst);
-        let sent = send(&mut stream, socket, &answer, log);
-        log.bodies.fetch_sub(1, Ordering::SeqCst);
-        let bytes = sent?;
+        let bytes = send(&mut stream, socket, &answer, log)?;
         log.requests().answered.push(Request {
             method: request.method,
             path: request.path,
@@ -620,11 +616,16 @@ fn send(
     answer: &Answer,
     log: &Log,
 ) -> std::io::Result<u64> {
+    let mut going = Some(Going::count(log));
     let mut sent = 0;
     for piece in answer.body.chunks(PIECE) {
         if !(answer.flow.0)(piece.len()) {
             wait_for_end(socket)?;
             break;
+        }
+        // Who has all of it may ask for more before this thread goes on.
+        if sent + piece.len() as u64 == answer.body.len() as u64 {
+            going.take();
         }
         stream.write_all(piece)?;
         sent += piece.len() as u64;
@@ -632,6 +633,23 @@ fn send(
     }
     stream.flush()?;
     Ok(sent)
+}
+
+/// A body that goes out.
+struct Going<'a>(&'a Log);
+
+impl<'a> Going<'a> {
+    fn count(log: &'a Log) -> Self {
+        let bodies = log.bodies.fetch_add(1, Ordering::SeqCst) + 1;
+        log.most_bodies.fetch_max(bodies, Ordering::SeqCst);
+        Going(log)
+    }
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        self.0.bodies.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Waits until the other side gives up.
