@@ -187,14 +187,15 @@ pub enum RegistryError {
         /// To whom.
         host: String,
     },
-    /// An upload or a list goes on where everybody may listen, as what takes TLS away before a registry makes it say.
+    /// An upload, a list or a login goes on where everybody may listen, as what takes TLS away before a registry makes it
+    /// say.
     #[error(
         "{what}: {host} has it go on at {url:?}, which is no https URL: what stands before the registry must tell it that it is reached by https (X-Forwarded-Proto)"
     )]
     Location {
         /// What was pushed or asked for.
         what: Subject,
-        /// Whom.
+        /// Whom, who named that.
         host: String,
         /// Where it goes on.
         url: String,

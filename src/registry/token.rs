@@ -29,9 +29,17 @@ impl Client {
         };
         url.set_fragment(None);
         let connection = self.connection().await?;
+        // Who shows itself by TLS has nobody shown a login without, whatever the user permits elsewhere.
+        if url.scheme() != "https" && connection.base.scheme() == "https" {
+            return Err(RegistryError::Location {
+                what: Subject::Token,
+                host: self.host(),
+                url: realm.to_owned(),
+            });
+        }
         // A registry that is not on this machine is spoken to in clear because the user wants that.
-        let may_be_plain = connection.base.scheme() == "http"
-            && (!is_loopback(&connection.base) || is_loopback(&url))
+        let may_be_plain = !is_loopback(&connection.base)
+            || is_loopback(&url)
             || connection.guard.may_be_plain(&url);
         if url.scheme() != "https" && !may_be_plain {
             return Err(RegistryError::Url {

@@ -390,13 +390,14 @@ fn a_token_service_that_is_busy_is_asked_again() {
     }
 }
 
-/// Over TLS, with a login; what a token service in clear saw, and what was said.
+/// Over TLS, with a login; what a token service in clear, to which the user has clear text spoken, saw, and what was said.
 fn tls_with_realm(config: &Value, hook: fn(&str, &str) -> Answer) -> (Vec<Seen>, Ran) {
     let plain = Faulty::start(Content::default(), |_, _| {
         Answer::new(200, r#"{"token": "good"}"#)
     });
     let identity = Identity::new();
     let elsewhere = plain.host();
+    let named = elsewhere.clone();
     let name: Arc<OnceLock<String>> = Arc::default();
     let own = Arc::clone(&name);
     let registry = Faulty::start_tls(&identity, image(), move |seen, _| {
@@ -415,9 +416,13 @@ fn tls_with_realm(config: &Value, hook: fn(&str, &str) -> Answer) -> (Vec<Seen>,
     let ran = pull_as(
         &user,
         &registry.host(),
-        &["--docker-config", "config.json"],
+        &["--docker-config", "config.json", "--plain-http", &named],
         &[("SSL_CERT_FILE", &certificate)],
     );
+    assert!(!ran.stderr.contains("--plain-http"), "{}", ran.stderr);
+    let own = format!("token: {} has it go on", registry.host());
+    let by_whom = ran.stderr.contains(&own) || ran.stderr.contains("redirects to");
+    assert!(by_whom, "{}", ran.stderr);
     (plain.seen(), ran)
 }
 
@@ -425,12 +430,13 @@ fn tls_with_realm(config: &Value, hook: fn(&str, &str) -> Answer) -> (Vec<Seen>,
 fn a_login_goes_out_in_clear_to_nobody() {
     for config in [
         json!({"auths": {"HOST": {"auth": &BASIC["Basic ".len()..]}}}),
+        json!({"auths": {"https://HOST": {"auth": &BASIC["Basic ".len()..]}}}),
         json!({"auths": {"HOST": {"identitytoken": "identity"}}}),
     ] {
         let (seen, ran) =
             tls_with_realm(&config, |_, elsewhere| refusal(401, &[bearer(elsewhere)]));
         assert!(seen.is_empty(), "{seen:?}");
-        ran.failed(&["token", "is not an https URL"]);
+        ran.failed(&["token", "which is no https URL"]);
 
         let (seen, ran) = tls_with_realm(&config, |own, _| {
             refusal(401, &[format!("Bearer realm=\"https://{own}/token\"")])
