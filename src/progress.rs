@@ -46,8 +46,8 @@ pub enum Note<'a> {
     MirrorFailed {
         /// The repository at the mirror.
         mirror: &'a Repository,
-        /// What it was; nothing where it sent bytes of another digest.
-        error: Option<&'a (dyn Error + 'static)>,
+        /// What it was.
+        error: &'a (dyn Error + 'static),
     },
     /// Another process has been writing a blob to the store for a while, so this one waits for it.
     Waiting {

@@ -117,7 +117,6 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
     } else if let Some(error) = find::<PullError>(error) {
         match error {
             PullError::Registry(error) => of_registry(error),
-            PullError::Store(StoreError::Digest { .. }) => WRONG_ANSWER,
             PullError::Store(StoreError::Size { .. }) | PullError::Sizes { .. } => WRONG_SIZE,
             PullError::Store(error) => of_store(error),
             PullError::Manifest { .. }

@@ -216,7 +216,7 @@ fn note_in_words(note: &Note<'_>) -> String {
     match note {
         Note::MirrorFailed { mirror, error } => format!(
             "the mirror {mirror} did not serve, so others are asked: {}",
-            error.map_or("what it sent has another digest".to_owned(), in_one_line)
+            in_one_line(*error)
         ),
         Note::Waiting { blob, process } => {
             format!(

@@ -6,7 +6,6 @@
 //! itself help with the parts of others.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +21,7 @@ use crate::registry::{Backoff, Body, RegistryError};
 use crate::store::{Ingest, Store, StoreError, Writer};
 
 use super::schedule::{Clock, Schedule, share};
-use super::sources::{Source, Sources};
+use super::sources::{Senders, Source, Sources};
 use super::upstream::Upstream;
 use super::{PullError, blocking};
 
@@ -127,7 +126,7 @@ impl Fetcher {
             match fetch.writer.finish() {
                 Ok(()) => return Ok(transferred),
                 // The bytes are forgotten.
-                Err(StoreError::Digest { .. }) if sources.wrong(&fetch.senders()) => {}
+                Err(StoreError::Digest { found, .. }) => sources.wrong(&fetch.senders(), found)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -163,8 +162,8 @@ struct BlobFetch {
     writer: Writer,
     progress: Arc<dyn BlobReporter>,
     sources: Arc<Sources>,
-    /// Who sent bytes of it.
-    senders: Mutex<BTreeSet<Source>>,
+    /// Who sent bytes of it: what was asked of them, and the hosts that answered.
+    senders: Mutex<Senders>,
     received: AtomicU64,
     /// What no connection has begun with yet.
     schedule: Mutex<Schedule>,
@@ -243,7 +242,7 @@ impl BlobFetch {
     /// Asks for what has a size of nothing, and a digest of something, so that who has it tells the size.
     async fn ask_what_it_is(&self) -> Result<(), PullError> {
         let Opened { mut body, source } = self.open(&(0..0), &mut Backoff::default()).await?;
-        self.senders().insert(source);
+        self.senders().note(source, &body);
         Ok(self.receive(&mut body).await?.result?)
     }
 
@@ -304,7 +303,7 @@ impl BlobFetch {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn senders(&self) -> MutexGuard<'_, BTreeSet<Source>> {
+    fn senders(&self) -> MutexGuard<'_, Senders> {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -326,7 +325,7 @@ impl BlobFetch {
             if body.is_whole() && answers == Answers::Ranges {
                 return Err(Stop::NoRanges);
             }
-            self.senders().insert(source);
+            self.senders().note(source, &body);
             let before = at;
             let Received { end, mut result } =
                 self.receive(&mut body).await.map_err(PullError::from)?;

@@ -8,7 +8,8 @@ use reqwest::Url;
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::progress::{BlobReporter, Reporter};
-use crate::registry::{Backoff, RegistryError};
+use crate::registry::{Backoff, Body, RegistryError, Subject};
+use crate::text::named;
 
 use super::PullError;
 use super::upstream::{Candidates, Upstream};
@@ -34,6 +35,43 @@ pub(super) enum Source {
     Endpoint(usize),
     /// A URL of the descriptor, by its number.
     Url(usize),
+}
+
+/// Who sent bytes of a blob.
+#[derive(Debug, Default)]
+pub(super) struct Senders(BTreeMap<Source, Sent>);
+
+/// What was asked of one, and the hosts that answered.
+#[derive(Debug)]
+struct Sent {
+    what: Subject,
+    hosts: BTreeSet<String>,
+}
+
+impl Senders {
+    /// Notes who sends a body.
+    pub(super) fn note(&mut self, source: Source, body: &Body) {
+        let sent = self.0.entry(source).or_insert_with(|| Sent {
+            what: body.what().clone(),
+            hosts: BTreeSet::new(),
+        });
+        sent.hosts.insert(body.host().to_owned());
+    }
+
+    /// The error that what they sent together has the digest `found`, and not that of the blob.
+    fn wrong(&self, digest: &Digest, found: Digest) -> RegistryError {
+        let hosts: BTreeSet<_> = self.0.values().flat_map(|sent| &sent.hosts).collect();
+        let mut all = self.0.values();
+        let what = match (all.next(), all.next()) {
+            (Some(one), None) => one.what.clone(),
+            _ => Subject::Blob(digest.clone()),
+        };
+        RegistryError::Digest {
+            what,
+            host: named(hosts),
+            found,
+        }
+    }
 }
 
 /// Who may have a blob, as far as is known.
@@ -111,6 +149,14 @@ impl Sources {
         backoff: &mut Backoff,
         progress: &dyn BlobReporter,
     ) -> Result<(), PullError> {
+        self.tell(source, &error);
+        let number = self.number(source);
+        let failed = self.candidates.failed(number, error, backoff, progress);
+        failed.await.map_err(|error| self.verdict(error))
+    }
+
+    /// Keeps what is told of a source in the end.
+    fn tell(&self, source: Source, error: &RegistryError) {
         let is_told = match source {
             // Of a mirror it is told at once.
             Source::Endpoint(endpoint) => {
@@ -122,9 +168,6 @@ impl Sources {
         if is_told {
             self.said().insert(source, error.to_string());
         }
-        let number = self.number(source);
-        let failed = self.candidates.failed(number, error, backoff, progress);
-        failed.await.map_err(|error| self.verdict(error))
     }
 
     fn verdict(&self, error: RegistryError) -> PullError {
@@ -134,27 +177,26 @@ impl Sources {
         let said = self.said();
         let asked = said.keys().filter(|said| matches!(said, Source::Url(_)));
         let told = error.to_string();
+        // What several sent together is told once.
+        let mut others: Vec<_> = said.values().cloned().collect();
+        others.retain(|said| *said != told);
+        others.dedup();
         PullError::Foreign {
             digest: self.digest.clone(),
             unasked: self.urls.len() - asked.count(),
-            others: said
-                .values()
-                .filter(|said| **said != told)
-                .cloned()
-                .collect(),
+            others,
             source: Box::new(error),
         }
     }
 
-    /// The bytes that these sent together are wrong. Whether it is of use to ask again.
-    pub(super) fn wrong(&self, senders: &BTreeSet<Source>) -> bool {
-        for sender in senders {
-            if let Source::Url(url) = sender {
-                let told = format!("what came from its URL {} has another digest", url + 1);
-                self.said().insert(*sender, told);
-            }
-        }
-        let senders = senders.iter().map(|sender| self.number(*sender));
-        self.candidates.wrong(&senders.collect())
+    /// The bytes that these sent together are wrong. Gives an error back if it is of no use to ask again.
+    pub(super) fn wrong(&self, senders: &Senders, found: Digest) -> Result<(), PullError> {
+        let error = senders.wrong(&self.digest, found);
+        let senders = senders.0.keys().map(|sender| {
+            self.tell(*sender, &error);
+            self.number(*sender)
+        });
+        let wrong = self.candidates.wrong(&senders.collect(), error);
+        wrong.map_err(|error| self.verdict(error))
     }
 }

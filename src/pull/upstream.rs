@@ -136,7 +136,7 @@ impl Candidates {
         progress: &dyn BlobReporter,
     ) -> Result<(), RegistryError> {
         let counts = !matches!(error, RegistryError::NotFound { .. });
-        self.tell(endpoint, Some(&error), counts);
+        self.tell(endpoint, &error, counts);
         if !backoff.has_time() {
             return Err(self.choice().verdict().unwrap_or(error));
         }
@@ -167,17 +167,26 @@ impl Candidates {
         matches!(error, RegistryError::Length { .. }) && !known().insert(endpoint)
     }
 
-    /// The bytes that these endpoints sent together are wrong. Whether it is of use to ask again.
-    pub(super) fn wrong(&self, senders: &BTreeSet<usize>) -> bool {
+    /// The bytes that these endpoints sent together are wrong, as `error` says. Gives an error back if it is of no use to
+    /// ask again.
+    pub(super) fn wrong(
+        &self,
+        senders: &BTreeSet<usize>,
+        error: RegistryError,
+    ) -> Result<(), RegistryError> {
         let mirrors = senders
             .iter()
             .filter(|sender| self.upstream.is_mirror(**sender));
-        mirrors.for_each(|mirror| self.tell(*mirror, None, true));
-        self.choice().wrong(senders)
+        mirrors.for_each(|mirror| self.tell(*mirror, &error, true));
+        let mut choice = self.choice();
+        if choice.wrong(senders) {
+            return Ok(());
+        }
+        Err(choice.verdict().unwrap_or(error))
     }
 
     /// Counts a failure if it `counts`, and tells of a mirror's first one.
-    fn tell(&self, number: usize, error: Option<&RegistryError>, counts: bool) {
+    fn tell(&self, number: usize, error: &RegistryError, counts: bool) {
         let Some(endpoint) = self.upstream.endpoint(number) else {
             return;
         };
@@ -187,7 +196,7 @@ impl Candidates {
         if self.upstream.is_mirror(number) && !endpoint.told.swap(true, Ordering::Relaxed) {
             self.reporter.note(&Note::MirrorFailed {
                 mirror: endpoint.registry.repository(),
-                error: error.map(|error| error as _),
+                error,
             });
         }
     }

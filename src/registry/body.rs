@@ -104,6 +104,16 @@ impl Body {
         }
     }
 
+    /// What was asked for.
+    pub(crate) fn what(&self) -> &Subject {
+        &self.what
+    }
+
+    /// Who sends it.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Which bytes of the blob these are.
     pub(crate) fn range(&self) -> Range<u64> {
         self.range.clone()

@@ -436,12 +436,44 @@ fn wrong_bytes_of_the_right_length_are_never_kept() {
     };
     Pull::new(image(), first(1, spoil)).completes();
     let pull = Pull::new(image(), always(spoil));
-    pull.fails(&[&pull.layers[0], "digest"]);
+    let sent = |host: &str| {
+        format!(
+            "{}: what {host} sent has the digest sha256:",
+            pull.layers[0]
+        )
+    };
+    pull.fails(&[&sent(&pull.registry.host())]);
     assert_eq!(
         pull.registry.count(&pull.layers[0]),
         2,
         "twice wrong is wrong"
     );
+    // Who sent them is not always the registry, nor one alone.
+    let storage = [1, 2].map(|_| {
+        let data = noise(3, 3 * MEGABYTE);
+        Faulty::start(Content::default(), move |seen, _| {
+            match seen.range(data.len()) {
+                Some(range) => {
+                    let of = format!("bytes {}-{}/{}", range.start, range.end - 1, data.len());
+                    Answer::new(206, &data[range]).header("Content-Range", of)
+                }
+                None => Answer::new(200, data.clone()).cut(MEGABYTE, End::Reset),
+            }
+        })
+    });
+    let mut hosts = storage.each_ref().map(|storage| storage.host());
+    hosts.sort();
+    for number in [1, 2] {
+        let there = hosts.clone();
+        let pull = Pull::new(
+            image(),
+            always(move |seen, _| {
+                let location = format!("http://{}/", there[seen.earlier % number]);
+                Answer::new(307, "").header("Location", location)
+            }),
+        );
+        pull.fails(&[&sent(&hosts[..number].join(", "))]);
+    }
 }
 
 #[test]

@@ -201,6 +201,24 @@ fn where_nobody_serves_the_origin_is_what_the_error_is_about() {
     let ran = pull(&user, &origin.host(), &[&below_hub(&busy)], &[]);
     ran.failed(&[&origin.host(), "403", "docker login"]);
     assert_eq!(busy.count(&image().digest), 1);
+    // Nor do wrong bytes of a mirror take the place of what the registry says.
+    let spoil = |seen: &Seen, mut answer: Answer| {
+        answer.body[0] ^= u8::from(seen.path.contains("/blobs/"));
+        answer
+    };
+    let wrong = Faulty::start(image(), spoil);
+    let origin = Faulty::start(image(), |seen, answer| {
+        if seen.path.contains("/blobs/") {
+            Answer::new(403, "{}")
+        } else {
+            answer
+        }
+    });
+    let ran = pull(&user, &origin.host(), &[&below_hub(&wrong)], &[]);
+    ran.failed(&[
+        &format!("what {} sent has the digest", wrong.host()),
+        &format!("{} refused access (403", origin.host()),
+    ]);
 }
 
 #[test]

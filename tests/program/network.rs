@@ -222,17 +222,23 @@ fn a_url_of_a_foreign_layer_is_asked_before_a_busy_mirror_is_asked_again() {
     }
 }
 
-/// What a registry may not give, others may; what it said is told if they do not.
+/// What a registry may not give, others may; what it said is told if they do not, beside what they said or sent.
 #[test]
 fn the_urls_of_a_layer_are_asked_whatever_the_registry_says() {
     let layer = noise(3, 5000);
     let data = layer.clone();
     let elsewhere = Faulty::start(Content::default(), move |seen, _| match &*seen.path {
         "/good" => Answer::new(200, data.clone()),
+        "/wrong" => Answer::new(200, noise(4, 5000)),
         _ => Answer::new(401, "who are you"),
     });
-    for status in [400, 403, 410, 451, 501] {
-        for (name, is_there) in [("good", true), ("bad", false)] {
+    let sent = format!("/wrong: what {} sent has the digest", elsewhere.host());
+    for status in [400, 403, 404, 410, 451, 501] {
+        for (name, says) in [
+            ("good", None),
+            ("bad", Some("who are you")),
+            ("wrong", Some(&*sent)),
+        ] {
             let url = format!("http://{}/{name}", elsewhere.host());
             let content = foreign(&layer, &[url]);
             let root = content.digest.clone();
@@ -246,10 +252,10 @@ fn the_urls_of_a_layer_are_asked_whatever_the_registry_says() {
             });
             let reference = format!("{}/app@{root}", registry.host());
             let ran = new_user().run(&["pull", &reference, "--output", "out"]);
-            if is_there {
-                ran.succeeded();
-            } else {
-                ran.failed(&["not for everybody", "who are you"]);
+            match (says, status) {
+                (None, _) => drop(ran.succeeded()),
+                (Some(says), 404) => ran.failed(&["neither in the registry", says]),
+                (Some(says), _) => ran.failed(&["not for everybody", says]),
             }
         }
     }
