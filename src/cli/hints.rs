@@ -212,6 +212,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::NoTls => {
                 "; if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
             }
+            Reason::NoTlsElsewhere => "; who does so has to mend it",
             Reason::ProxyLogin => {
                 "; write the login into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
             }

@@ -141,7 +141,7 @@ impl Body {
                     answered: true,
                     patience: self.patience,
                     proxy: None,
-                    is_named: true,
+                    named_by: None,
                     speaks_tls: false,
                 },
             ),

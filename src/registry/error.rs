@@ -389,12 +389,12 @@ pub enum RegistryError {
         host: String,
     },
     /// Redirects without end.
-    #[error("{what}: {host} redirects more than {limit} times")]
+    #[error("{what}: {way} redirects more than {limit} times")]
     Redirects {
         /// What was asked for.
         what: Subject,
-        /// Whom.
-        host: String,
+        /// Whom, and through which proxy if that may have answered.
+        way: String,
         /// The limit.
         limit: usize,
     },

@@ -19,7 +19,7 @@ const MAX_NAMES: usize = 5;
 #[derive(Debug)]
 pub struct NoAnswer {
     error: reqwest::Error,
-    asked: Asked,
+    asked: Box<Asked>,
 }
 
 /// Who was asked.
@@ -31,8 +31,8 @@ pub(super) struct Asked {
     pub(super) patience: Duration,
     /// The proxy on the way, if there is one.
     pub(super) proxy: Option<String>,
-    /// Whether the user has named them: who others lead to, they may not know.
-    pub(super) is_named: bool,
+    /// Who has named them, in words, if not the user, who may not know them.
+    pub(super) named_by: Option<String>,
     /// Whether they were spoken to in clear, and are found to speak TLS.
     pub(super) speaks_tls: bool,
 }
@@ -42,7 +42,7 @@ impl NoAnswer {
     pub(super) fn new(error: reqwest::Error, asked: Asked) -> Self {
         NoAnswer {
             error: error.without_url(),
-            asked,
+            asked: Box::new(asked),
         }
     }
 
@@ -66,7 +66,7 @@ impl NoAnswer {
             .asked
             .proxy
             .as_deref()
-            .filter(|_| self.error.is_connect());
+            .filter(|_| self.error.is_connect() || self.is_silent());
         proxy.filter(|_| !speaks())
     }
 
@@ -93,12 +93,16 @@ impl NoAnswer {
             Reason::UnknownAuthority
         } else if find(&self.error, is_refusal) {
             Reason::OwnCertificate
-        } else if speaks_no_tls(&self.error) {
-            Reason::NoTls
         } else if wants_proxy_login(&self.error) {
             Reason::ProxyLogin
         } else if self.failing_proxy().is_some() {
             Reason::Proxy
+        } else if speaks_no_tls(&self.error) {
+            if self.asked.named_by.is_none() {
+                Reason::NoTls
+            } else {
+                Reason::NoTlsElsewhere
+            }
         } else if is_tls_error(&self.error) {
             Reason::Tls
         } else if self.asked.speaks_tls {
@@ -109,7 +113,7 @@ impl NoAnswer {
         {
             Reason::NoHttp
         } else if self.error.is_connect() || self.is_silent() {
-            if self.asked.is_named {
+            if self.asked.named_by.is_none() {
                 Reason::Connect
             } else {
                 Reason::ConnectElsewhere
@@ -129,8 +133,10 @@ pub enum Reason {
     OwnCertificate,
     /// The host's certificate does not hold, or the two sides have no way to encrypt in common.
     Tls,
-    /// The host speaks no TLS.
+    /// The host that the user has named speaks no TLS.
     NoTls,
+    /// The host speaks no TLS, though who leads there says so.
+    NoTlsElsewhere,
     /// The proxy on the way wants a login.
     ProxyLogin,
     /// The proxy on the way failed.
@@ -157,8 +163,13 @@ impl fmt::Display for NoAnswer {
         if let Some(proxy) = proxy {
             write!(f, "through the proxy {proxy}: ")?;
         }
-        if self.is_silent() || self.error.is_connect() && self.error.is_timeout() {
+        if self.error.is_connect() && self.error.is_timeout() {
             f.write_str("nobody answers there")
+        } else if self.is_silent() {
+            // Who says that an answer comes, and says so on and on, is somebody (RFC 9110, 15.2).
+            write!(f, "none came in {} s", self.asked.patience.as_secs())
+        } else if let (Reason::NoTlsElsewhere, Some(by)) = (self.reason(), &self.asked.named_by) {
+            write!(f, "{root}, and {by} names it by an https URL")
         } else if self.asked.speaks_tls {
             f.write_str("it speaks TLS, and was spoken to without")
         } else {
@@ -491,7 +502,7 @@ mod tests {
                 answered: false,
                 patience: Duration::from_secs(60),
                 proxy: None,
-                is_named: true,
+                named_by: None,
                 speaks_tls: false,
             },
         );

@@ -11,8 +11,6 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 
-use crate::oci::reference::Scheme;
-
 use super::authorization::authorized;
 use super::body::authority;
 use super::connection::Connection;
@@ -121,10 +119,11 @@ impl Client {
         let mut is_own =
             !matches!(what, Subject::ForeignBlob(_)) && self.is_own(request.url()).await?;
         let mut http = &first;
-        let mut host = self.host();
+        let mut named_by = self.names(what);
+        let mut way = self.host();
         for _ in 0..=MAX_REDIRECTS {
             let again = request.try_clone();
-            let response = self.exchange(what, http, request).await?;
+            let response = self.exchange(what, http, request, named_by).await?;
             let Some(next) = again.and_then(|sent| redirect::elsewhere(sent, &response)) else {
                 return Ok(if is_own {
                     response
@@ -133,11 +132,12 @@ impl Client {
                 });
             };
             is_own &= next.url().origin() == response.url().origin();
-            host = authority(response.url());
+            named_by = authority(response.url());
+            way = self.way(response.url());
             if response.url().scheme() == "https" && next.url().scheme() != "https" {
                 return Err(RegistryError::Unencrypted {
                     what: what.clone(),
-                    host: authority(response.url()),
+                    host: named_by,
                 });
             }
             if !connection.guard.permits(next.url()).await {
@@ -148,7 +148,7 @@ impl Client {
         }
         Err(RegistryError::Redirects {
             what: what.clone(),
-            host,
+            way,
             limit: MAX_REDIRECTS,
         })
     }
@@ -159,6 +159,7 @@ impl Client {
         what: &Subject,
         http: &reqwest::Client,
         request: Request,
+        named_by: String,
     ) -> Result<Response, RegistryError> {
         match http.execute(request).await {
             Ok(response) => {
@@ -166,8 +167,11 @@ impl Client {
                 Ok(response)
             }
             Err(source) => {
-                let speaks_tls = self.connection().await?.speaks_tls_instead(&source).await;
-                Err(self.no_answer(what, source, speaks_tls))
+                let connection = self.connection().await?;
+                let is_own = |url: &Url| url.origin() == connection.base.origin();
+                let named_by = Some(named_by).filter(|_| !source.url().is_some_and(is_own));
+                let speaks_tls = connection.speaks_tls_instead(&source).await;
+                Err(self.no_answer(what, source, named_by, speaks_tls))
             }
         }
     }
@@ -208,7 +212,7 @@ impl Client {
         Err(if let Some(proxy) = proxy {
             RegistryError::Proxy {
                 what,
-                way: format!("{host} through the proxy {proxy}"),
+                way: through(&host, &proxy),
                 status,
                 detail,
                 retry,
@@ -389,13 +393,21 @@ impl Client {
         self.repository.registry().to_string()
     }
 
-    /// Whether a URL is of the registry that the user has named, in clear or not.
-    fn is_named(&self, url: &Url) -> bool {
-        let registry = self.repository.registry();
-        let mut own = [Scheme::Https, Scheme::Http]
-            .into_iter()
-            .filter_map(|scheme| registry.api_url(scheme));
-        own.any(|own| own.origin() == url.origin())
+    /// Who names the URLs for this, in words.
+    fn names(&self, what: &Subject) -> String {
+        match what {
+            Subject::ForeignBlob(_) => "the image".to_owned(),
+            _ => self.host(),
+        }
+    }
+
+    /// Who answers at a URL, and through which proxy if that may have answered itself.
+    fn way(&self, url: &Url) -> String {
+        let host = authority(url);
+        match self.options.proxies.forwarding(url) {
+            Some(proxy) => through(&host, &proxy),
+            None => host,
+        }
     }
 
     pub(super) fn local(&self, what: &Subject, url: &Url) -> RegistryError {
@@ -410,10 +422,16 @@ impl Client {
     }
 
     pub(super) fn transport(&self, what: &Subject, source: reqwest::Error) -> RegistryError {
-        self.no_answer(what, source, false)
+        self.no_answer(what, source, None, false)
     }
 
-    fn no_answer(&self, what: &Subject, source: reqwest::Error, speaks_tls: bool) -> RegistryError {
+    fn no_answer(
+        &self,
+        what: &Subject,
+        source: reqwest::Error,
+        named_by: Option<String>,
+        speaks_tls: bool,
+    ) -> RegistryError {
         let host = source.url().map_or_else(|| self.host(), authority);
         let url = source.url();
         let asked = Asked {
@@ -422,7 +440,7 @@ impl Client {
             proxy: url
                 .and_then(|url| self.options.proxies.of(url))
                 .map(authority),
-            is_named: url.is_none_or(|url| self.is_named(url)),
+            named_by,
             speaks_tls,
         };
         RegistryError::Transport {
@@ -431,6 +449,10 @@ impl Client {
             why: NoAnswer::new(source, asked),
         }
     }
+}
+
+fn through(host: &str, proxy: &str) -> String {
+    format!("{host} through the proxy {proxy}")
 }
 
 /// Whether it is said that who asks may not.

@@ -149,7 +149,7 @@ impl Client {
         let what = Subject::Token;
         let (http, request) = what.read(None, request).build_split();
         let request = request.map_err(|source| self.transport(&what, source))?;
-        self.exchange(&what, &http, request).await
+        self.exchange(&what, &http, request, self.host()).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]

@@ -1,5 +1,6 @@
 //! What a bad network or a bad registry does, and how a pull ends: docs/reliability.md has the table.
 
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, SystemTime};
 
 use oci_pull_all_support::{
@@ -188,10 +189,35 @@ fn nobody_says_anything() {
     let user = new_user();
     let hasty = ["pull", &reference, "--output", "out", "--idle-timeout", "1"];
     user.run(&hasty)
-        .failed(&[&reference, &host, "nobody answers there", "the network"]);
+        .failed(&[&reference, &host, "none came in 1 s", "the network"]);
     silent.set_nonblocking(true).expect("can be set");
     let tried = std::iter::from_fn(|| silent.accept().ok()).count();
     assert_eq!(tried, 3, "once by TLS, and twice without");
+}
+
+/// Somebody does, on and on, but never with an answer (RFC 9110, 15.2).
+#[test]
+fn who_has_an_answer_announced_without_end_is_given_up() {
+    for status in ["100 Continue", "103 Early Hints"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let host = listener.local_addr().expect("bound").to_string();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let head = format!("HTTP/1.1 {status}\r\n\r\n");
+                std::thread::spawn(move || {
+                    let _asked = stream.read(&mut [0; 1000]);
+                    while stream.write_all(head.as_bytes()).is_ok() {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                });
+            }
+        });
+        let reference = format!("{host}/app@{}", image().digest);
+        let pull = ["pull", &reference, "--output", "out", "--idle-timeout", "1"];
+        let ran = new_user().run(&[&pull[..], &["--plain-http", &host]].concat());
+        assert!(!ran.stderr.contains("nobody"), "{}", ran.stderr);
+        ran.failed(&[&host, "none came in 1 s"]);
+    }
 }
 
 #[test]

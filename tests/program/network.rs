@@ -832,6 +832,81 @@ fn a_refusal_of_a_proxy_is_named_as_such() {
     assert_eq!(proxy.seen().len(), 1);
 }
 
+/// Whether it is the proxy that says nothing, or who is behind it, nobody can tell.
+#[test]
+fn a_proxy_that_says_nothing_is_named() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let host = silent.local_addr().expect("bound").to_string();
+    let url = format!("http://{host}");
+    let reference = format!("registry.test/app@{}", digest(b""));
+    let pull = ["pull", &reference, "--output", "out", "--idle-timeout", "1"];
+    let plain = ["--plain-http", "registry.test"];
+    for (variable, plain) in [("HTTPS_PROXY", &[][..]), ("HTTP_PROXY", &plain)] {
+        let ran = new_user().run_with(&[(variable, &*url)], &[&pull[..], plain].concat());
+        let named = format!("no answer from registry.test: through the proxy {host}: ");
+        ran.failed(&[&named, "; correct HTTPS_PROXY"]);
+    }
+}
+
+/// As that of a network where one has to log in first.
+#[test]
+fn a_proxy_that_redirects_to_a_portal_is_named() {
+    let proxy = Faulty::start(Content::default(), |_, _| {
+        Answer::new(302, "").header("Location", "http://portal.test/login")
+    });
+    let url = format!("http://{}", proxy.host());
+    let reference = format!("registry.test/app@{}", digest(b""));
+    let pull = ["pull", &reference, "--output", "out"];
+    let plain = ["--plain-http", "registry.test"];
+    let ran = new_user().run_with(&[("HTTP_PROXY", &*url)], &[&pull[..], &plain].concat());
+    let named = format!("portal.test through the proxy {} redirects", proxy.host());
+    ran.failed(&[&named, "a proxy before it"]);
+}
+
+/// The user has named neither the host nor the scheme, and no flag changes what a URL says.
+#[test]
+fn who_names_a_host_without_tls_by_https_is_named() {
+    let layer = noise(3, 5000);
+    let (clear, _) = listener(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let there = format!("https://{clear}/x");
+    let between = there.clone();
+    let storage = Faulty::start(Content::default(), move |_, _| {
+        Answer::new(307, "").header("Location", &*between)
+    });
+    let storages = format!("http://{}/x", storage.host());
+    let foreign = foreign(&layer, std::slice::from_ref(&there));
+    let image = Content::image(&[layer]);
+    for (kind, content, location) in [
+        ("token", &image, &there),
+        ("/blobs/", &image, &there),
+        ("storage", &image, &storages),
+        ("urls", &foreign, &there),
+    ] {
+        let (root, location) = (content.digest.clone(), location.clone());
+        let registry = Faulty::start(content.clone(), move |seen, answer| match kind {
+            "token" => {
+                let realm = format!("Bearer realm=\"{location}\"");
+                Answer::new(401, "{}").header("WWW-Authenticate", realm)
+            }
+            "/blobs/" | "storage" if seen.path.contains("/blobs/") => {
+                Answer::new(307, "").header("Location", &*location)
+            }
+            _ => answer,
+        });
+        let by = match kind {
+            "storage" => storage.host(),
+            "urls" => "the image".to_owned(),
+            _ => registry.host(),
+        };
+        let ran = pull_from(&new_user(), &registry.host(), &root, &[]);
+        assert!(!ran.stderr.contains("plain_http"), "{}", ran.stderr);
+        let named = format!(
+            "no answer from {clear}: it speaks no TLS, and {by} names it by an https URL; who does so has to mend it"
+        );
+        ran.failed(&[&named]);
+    }
+}
+
 /// The certificate is not the registry's.
 #[test]
 fn a_proxy_whose_certificate_nobody_trusts_is_named() {
