@@ -276,6 +276,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
         | RegistryError::Coding { .. }
         | RegistryError::Damaged { .. }
         | RegistryError::Range { .. }
+        | RegistryError::Part { .. }
         | RegistryError::List { .. }
         | RegistryError::NextPage { .. }
         | RegistryError::PageAgain { .. }

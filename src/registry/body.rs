@@ -60,20 +60,24 @@ impl Body {
         patience: Duration,
     ) -> Result<Self, RegistryError> {
         let host = authority(response.url());
-        let whole = response.status() != StatusCode::PARTIAL_CONTENT;
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
         let length = response.content_length();
-        let sent = if whole {
+        let sent = if is_part {
+            // It may be shorter than what was asked for; the rest is asked for again.
+            let asked = wanted.cloned().unwrap_or(0..size);
+            content_range(response.headers())
+                .filter(|(sent, _)| sent.start == asked.start && sent.end <= asked.end)
+                .filter(|(sent, _)| wanted.is_some() || *sent == asked)
+        } else {
             // Some send a part as if it were all; its length tells.
             let is_plain = wanted.is_none() || length.is_some();
             is_plain.then_some((0..size, length))
-        } else {
-            // It may be shorter than what was asked for; the rest is asked for again.
-            let wanted = wanted.cloned().unwrap_or(0..size);
-            content_range(response.headers())
-                .filter(|(sent, _)| sent.start == wanted.start && sent.end <= wanted.end)
         };
         let Some((range, total)) = sent else {
-            return Err(RegistryError::Range { what, host });
+            return Err(match wanted {
+                Some(_) => RegistryError::Range { what, host },
+                None => RegistryError::Part { what, host },
+            });
         };
         let left = range.end - range.start;
         let wrong = |said: Option<u64>, right| said.filter(|said| *said != right);
@@ -91,8 +95,8 @@ impl Body {
                 },
             }),
             None => Ok(Body {
+                whole: !is_part || wanted.is_none(),
                 range,
-                whole,
                 tells_size: total.is_some(),
                 what,
                 host,

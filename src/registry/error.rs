@@ -296,6 +296,14 @@ pub enum RegistryError {
         /// Whom.
         host: String,
     },
+    /// A partial answer where no part was asked for.
+    #[error("{what}: {host} sent a part (206) where all was asked for")]
+    Part {
+        /// What was asked for.
+        what: Subject,
+        /// Whom.
+        host: String,
+    },
     /// An answer that says that it is longer or shorter than what is asked for.
     #[error(
         "{what}: {host} announces {said} bytes where there should be {left}, by the size that the manifest says"

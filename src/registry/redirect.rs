@@ -5,6 +5,8 @@ use std::str;
 use reqwest::header;
 use reqwest::{Request, Response, StatusCode, Url};
 
+use crate::text::abridged;
+
 /// Where an answer redirects to.
 pub(super) fn location(response: &Response) -> Option<Url> {
     if !response.status().is_redirection() {
@@ -14,6 +16,24 @@ pub(super) fn location(response: &Response) -> Option<Url> {
     let location = str::from_utf8(location.as_bytes()).ok()?;
     let url = named(response, location)?;
     matches!(url.scheme(), "https" | "http").then_some(url)
+}
+
+/// What is wrong with where an answer redirects to, with a separator before it, if it should be followed and cannot be
+/// (RFC 9110, 15.4).
+pub(super) fn lost(response: &Response) -> Option<String> {
+    let leads = matches!(response.status().as_u16(), 301..=303 | 307 | 308);
+    if !leads || location(response).is_some() {
+        return None;
+    }
+    let Some(location) = response.headers().get(header::LOCATION) else {
+        return Some("; it does not say where to".to_owned());
+    };
+    let text = String::from_utf8_lossy(location.as_bytes());
+    // It may hold a signature.
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let text = shown_without_login(text);
+    let text = abridged(&text);
+    Some(format!("; it leads to {text:?}, which cannot be followed"))
 }
 
 /// The URL that an answer names, as far as it is sent.

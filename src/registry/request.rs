@@ -153,7 +153,7 @@ impl Client {
         })
     }
 
-    /// One request and its answer.
+    /// One request, to a URL that somebody has named, and its answer.
     pub(super) async fn exchange(
         &self,
         what: &Subject,
@@ -279,21 +279,27 @@ impl Client {
         let host = authority(response.url());
         let is_own = self.is_own_answer(&response).await.unwrap_or(false);
         let retry = Retry::of(status, response.headers());
+        let lost = redirect::lost(&response);
         let mut body = Vec::new();
         // What came of it may say enough.
         let _ = self.read_into(&mut body, what, response, MAX_SMALL).await;
         let body = ErrorBody::of(&body);
         let wants_tls = body.wants_tls();
         let ErrorBody { codes, mut detail } = body;
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            detail.push_str("; wait");
-            if is_own {
-                let login = format!(
-                    ", or log in with `docker login {}` if you are not",
-                    self.host()
-                );
-                detail.push_str(&login);
+        let limits_rate = status == StatusCode::TOO_MANY_REQUESTS;
+        let wait = match retry {
+            Retry::After(time) if !time.is_zero() => {
+                Some(format!("; wait {} s, as it asks", time.as_secs()))
             }
+            _ => limits_rate.then(|| "; wait".to_owned()),
+        };
+        detail.extend(lost.into_iter().chain(wait));
+        if limits_rate && is_own {
+            let login = format!(
+                ", or log in with `docker login {}` if you are not",
+                self.host()
+            );
+            detail.push_str(&login);
         }
         Refusal {
             host,

@@ -158,7 +158,7 @@ fn who_answers_wrongly_is_named() {
         (Answer::new(200, "{}"), "has the digest"),
         (
             Answer::new(429, "").header("Retry-After", "9999"),
-            "429 Too Many Requests; wait",
+            "429 Too Many Requests; wait 9999 s, as it asks",
         ),
     ] {
         let elsewhere = Faulty::start(Content::default(), move |_, _| answer.clone());
@@ -357,7 +357,8 @@ fn a_wait_that_is_too_long_is_not_waited_for() {
             Answer::new(503, "busy").header("Retry-After", wait)
         }),
     );
-    pull.fails(&[&pull.layers[0], "503"]);
+    let asked = "503 Service Unavailable: busy; wait 18446744073709551615 s, as it asks";
+    pull.fails(&[&pull.layers[0], asked]);
     assert_eq!(pull.registry.count(&pull.layers[0]), 2);
 }
 
@@ -387,7 +388,10 @@ fn what_cannot_succeed_is_not_tried_again() {
             511,
             "the network on the way wants a login: log in there first",
         ),
-        (302, "302 Found; if that comes again, who runs that host"),
+        (
+            302,
+            "302 Found; it does not say where to; if that comes again, who runs that host",
+        ),
     ] {
         let pull = Pull::new(image(), always(move |_, _| Answer::new(status, "{}")));
         pull.fails(&[&pull.layers[0], advice]);
@@ -887,6 +891,60 @@ fn a_redirect_loop_ends() {
     pull.fails(&[&pull.layers[0], "redirect"]);
     // It follows 10.
     assert_eq!(pull.registry.count(&pull.layers[0]), 1 + 10);
+}
+
+/// It is shown as far as it holds nobody's login or signature, and moves nothing on a terminal.
+#[test]
+fn a_redirect_that_cannot_be_followed_is_shown() {
+    for (location, shown) in [
+        ("file:///etc/passwd", "\"file:///etc/passwd\""),
+        ("http://[::1/", "\"http://[::1/\""),
+        ("http://a b/", "\"http://a b/\""),
+        ("ftp://me:hunter2@a/?s=ignature", "\"ftp://…@a/\""),
+        ("ftp://a/\u{202e}", "\"ftp://a/\\u{202e}\""),
+    ] {
+        let told = format!("Redirect; it leads to {shown}, which cannot be followed");
+        let pull = Pull::new(
+            image(),
+            always(move |_, _| Answer::new(307, "").header("Location", location)),
+        );
+        let ran = pull.run_with(&[]);
+        for hidden in ["hunter2", "ignature", "\u{202e}"] {
+            assert!(!ran.stderr.contains(hidden), "{}", ran.stderr);
+        }
+        ran.failed(&[&pull.registry.host(), &told, " has to mend it"]);
+        assert_eq!(pull.registry.count(&pull.layers[0]), 1);
+    }
+}
+
+/// Nobody may send a part unasked (RFC 9110, 15.3.7), be it one that never ends.
+#[test]
+fn a_part_where_all_was_asked_for_is_not_taken() {
+    for range in [None, Some("bytes 0-99/3145728"), Some("bytes 5-99/3145728")] {
+        let pull = Pull::new(
+            image(),
+            always(move |_, answer| {
+                let part = Answer::new(206, &answer.body[..100]);
+                match range {
+                    Some(range) => part.header("Content-Range", range),
+                    None => part,
+                }
+            }),
+        );
+        pull.fails(&["sent a part (206) where all was asked for"]);
+        assert_eq!(pull.registry.count(&pull.layers[0]), 1);
+    }
+    // All of it is no part, whatever it is called.
+    Pull::new(
+        image(),
+        always(|_, mut answer| {
+            answer.status = 206;
+            let last = answer.body.len() - 1;
+            let range = format!("bytes 0-{last}/{}", last + 1);
+            answer.header("Content-Range", range)
+        }),
+    )
+    .completes();
 }
 
 fn with_root(media_type: &str, data: impl Into<Vec<u8>>) -> Pull {
