@@ -65,6 +65,35 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Whether two paths lead to one file or directory. Neither is opened: to open a named pipe would be to wait.
+#[cfg(unix)]
+pub fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    Ok(number_of(&fs::metadata(one)?) == number_of(&fs::metadata(other)?))
+}
+
+/// Whether two paths lead to one file or directory.
+#[cfg(not(unix))]
+pub fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    same_file::is_same_file(one, other)
+}
+
+/// The device of a file and its number there.
+#[cfg(unix)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "other systems have no such numbers"
+)]
+pub(crate) fn number_of(there: &fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Some((there.dev(), there.ino()))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn number_of(_there: &fs::Metadata) -> Option<(u64, u64)> {
+    None
+}
+
 /// Reads a file as a whole; one of more than `limit` bytes, which are whole MiB, is an error.
 pub(crate) fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut file = open_regular(path)?;

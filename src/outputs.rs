@@ -19,7 +19,9 @@ use std::path::{Component, Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::files::{FileError, directory_of, io_failed, temporary_builder};
+use crate::files::{
+    FileError, directory_of, io_failed, is_same_file, number_of, temporary_builder,
+};
 use crate::io::write_all_at;
 
 /// Why what goes elsewhere in the end cannot be kept until then.
@@ -155,7 +157,7 @@ fn way_to(path: &Path) -> Option<PathBuf> {
 /// Whether two directories are one, which may be mounted at two places.
 fn is_one(directory: &Path, other: &Path) -> bool {
     // What is not there yet will be one where that is which it is in.
-    same_file::is_same_file(directory, other).unwrap_or_else(|_| is_same_name(directory, other))
+    is_same_file(directory, other).unwrap_or_else(|_| is_same_name(directory, other))
 }
 
 fn is_same_name(path: &Path, other: &Path) -> bool {
@@ -181,23 +183,6 @@ fn is_mounted(path: &Path) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn is_mounted(_path: &Path) -> bool {
     false
-}
-
-/// The device of a file and its number there.
-#[cfg(unix)]
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "other systems have no such numbers"
-)]
-fn number_of(there: &fs::Metadata) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    Some((there.dev(), there.ino()))
-}
-
-#[cfg(not(unix))]
-fn number_of(_there: &fs::Metadata) -> Option<(u64, u64)> {
-    None
 }
 
 /// Writes a file below a directory of ours, as a whole or not at all. What was at `path`, a link too, is replaced.

@@ -3,10 +3,12 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::Parser;
+use oci_pull_all::files::open_regular;
 
 use super::Result;
 
@@ -196,7 +198,8 @@ fn expanded(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsStrin
 }
 
 pub(super) fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {
-    let text = fs::read_to_string(file)
+    let text = open_regular(file)
+        .and_then(io::read_to_string)
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let words = shlex::split(&text)
         .ok_or_else(|| format!("{} has a quote that does not end", file.display()))?;

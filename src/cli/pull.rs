@@ -15,6 +15,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
+use oci_pull_all::files::is_same_file;
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{INDEX_FILE, MARKER_FILE};
 use oci_pull_all::oci::platform::Platform;
@@ -443,7 +444,7 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
 
 /// Whether two directories, which need not be there, are one.
 fn is_same(one: &Path, other: &Path) -> Result<bool> {
-    Ok(match same_file::is_same_file(one, other) {
+    Ok(match is_same_file(one, other) {
         Ok(is_same) => is_same,
         // Where one is not there, they are no more one than their names are.
         Err(_) => std::path::absolute(one)? == std::path::absolute(other)?,

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, io_failed};
+use crate::files::{FileError, io_failed, open_regular};
 
 use super::layer::{LayerContent, LayerEntry, LayerError};
 
@@ -111,7 +111,7 @@ fn is_shown_by(text: &Path, path: &Path) -> bool {
 /// have it.
 fn is_program(file: &Path) -> bool {
     let mut head = [0; 4];
-    let read = fs::File::open(file).and_then(|mut file| file.read(&mut head));
+    let read = open_regular(file).and_then(|mut file| file.read(&mut head));
     may_be_executed(file)
         && read.is_ok_and(|count| head[..count].starts_with(b"#!") || head == *b"\x7fELF")
 }

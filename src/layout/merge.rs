@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, io_failed, read_at_most, symlink_file};
+use crate::files::{FileError, io_failed, open_regular, read_at_most, symlink_file};
 use crate::oci::config::{ConfigError, ImageConfig, MAX_CONFIG_SIZE};
 use crate::oci::descriptor::{Descriptor, Kind};
 use crate::oci::digest::{Algorithm, Digest, hash_reader};
@@ -145,7 +145,7 @@ impl Sources {
 
     /// Adds a small file, whose digest is computed.
     pub fn add_local_file(&mut self, path: PathBuf) -> Result<(), MergeError> {
-        let file = io_failed("open", &path, File::open(&path))?;
+        let file = io_failed("open", &path, open_regular(&path))?;
         let (digest, _) = io_failed("read", &path, hash_reader(Algorithm::Sha256, file))?;
         let source = BlobSource {
             path,

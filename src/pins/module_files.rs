@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use crate::files::{FileError, io_failed};
+use crate::files::{FileError, io_failed, read_at_most};
 use crate::oci::digest::Digest;
 use crate::oci::reference::Tag;
 use crate::outputs::WholeFile;
@@ -23,6 +23,8 @@ use super::starlark::{Call, Source, Statement};
 /// The file that makes a directory a module.
 pub const MODULE_FILE: &str = "MODULE.bazel";
 
+/// The most bytes that a module file may have.
+const MAX_FILE: u64 = 16 << 20;
 /// What this module calls itself.
 const THIS_MODULE: &str = "oci_pull_all";
 /// The function by which a module file names an extension.
@@ -297,7 +299,11 @@ impl ModuleFiles {
             if !seen.insert(place) {
                 continue;
             }
-            let source = Source::new(decoded(&io_failed("read", &path, fs::read(&path))?));
+            let source = Source::new(decoded(&io_failed(
+                "read",
+                &path,
+                read_at_most(&path, MAX_FILE),
+            )?));
             let included = included(&source).into_iter().rev();
             let included = included.filter_map(|label| String::from_utf8(encoded(label)).ok());
             let included = included.filter_map(|label| workspace.file(&label));
@@ -458,7 +464,7 @@ impl ModuleFiles {
             if text == *old {
                 continue;
             }
-            if io_failed("read", path, fs::read(path))? != encoded(old) {
+            if io_failed("read", path, read_at_most(path, MAX_FILE))? != encoded(old) {
                 return Err(PinError::Changed(path.clone()));
             }
             changed.push((path, text));

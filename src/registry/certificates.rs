@@ -22,7 +22,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use crate::files::{FileError, io_failed};
+use crate::files::{FileError, io_failed, read_at_most};
 use crate::oci::reference::{Registry, Scheme};
 
 use super::x509::Certificate;
@@ -61,6 +61,8 @@ pub enum CertificatesError {
     Pair(PathBuf, #[source] rustls::Error),
 }
 
+/// The most bytes that a file of certificates may have: those of systems have a quarter of a MiB.
+const MAX_FILE: u64 = 16 << 20;
 /// Where systems have their authorities in one file.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -196,7 +198,7 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
-    let bytes = io_failed("read", path, fs::read(path))?;
+    let bytes = io_failed("read", path, read_at_most(path, MAX_FILE))?;
     let read = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, pem::Error>>();
     match read {
         Ok(certificates) if certificates.is_empty() => {
@@ -214,7 +216,7 @@ fn read_pair(path: &Path) -> Result<CertifiedKey, CertificatesError> {
     if !beside.exists() {
         return Err(CertificatesError::NoKey(path.to_owned()));
     }
-    let pem = io_failed("read", &beside, fs::read(&beside))?;
+    let pem = io_failed("read", &beside, read_at_most(&beside, MAX_FILE))?;
     let key = PrivateKeyDer::from_pem_slice(&pem);
     let key = key.map_err(|_| CertificatesError::Key(beside.clone()))?;
     let provider = rustls::crypto::ring::default_provider();

@@ -15,7 +15,7 @@ use base64::engine::general_purpose;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::files::{FileError, io_failed};
+use crate::files::{FileError, io_failed, is_same_file, read_at_most};
 use crate::oci::reference::{Registry, Repository, Scheme};
 use crate::text::shown;
 
@@ -23,6 +23,10 @@ use crate::text::shown;
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 const READ: &str = "read the credentials file";
+/// Whoever wants no credentials names this file.
+const NOTHING: &str = "/dev/null";
+/// The most bytes that a file of credentials may have.
+const MAX_FILE: u64 = 4 << 20;
 
 /// How long a credential helper may take; some ask a cloud's login service.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -130,6 +134,13 @@ pub struct Keychain {
     files: Vec<PathBuf>,
 }
 
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if is_same_file(path, Path::new(NOTHING)).unwrap_or(false) {
+        return Ok(Vec::new());
+    }
+    read_at_most(path, MAX_FILE)
+}
+
 impl Keychain {
     /// A keychain with the one file `path`, which must exist.
     pub fn of_file(path: &Path) -> Result<Self, CredentialError> {
@@ -155,7 +166,7 @@ impl Keychain {
     ) -> Result<Option<Credential>, CredentialError> {
         let mut asked = HashSet::new();
         for path in &self.files {
-            let text = match fs::read(path) {
+            let text = match read_file(path) {
                 Ok(text) => text,
                 // Where a file is the directory, as with DOCKER_CONFIG=/dev/null, there is none in it.
                 Err(error)
@@ -192,7 +203,7 @@ impl Keychain {
     /// Whether a file has a login for a repository of a registry that is spoken to with TLS. No helper is asked.
     pub(super) fn has_for_tls(&self, repository: &Repository) -> bool {
         let has = |path: &PathBuf| {
-            let file = AuthFile::parse(path, &fs::read(path).ok()?).ok()?;
+            let file = AuthFile::parse(path, &read_file(path).ok()?).ok()?;
             file.find(repository, Scheme::Https).ok()?
         };
         let mut found = self.files.iter().filter_map(has);

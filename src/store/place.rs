@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use crate::files::{io_failed, temporary_builder};
+use crate::files::{io_failed, is_same_file, temporary_builder};
 use crate::oci::digest::{Digest, hash_reader};
 
 use super::contents::links;
@@ -105,7 +105,7 @@ fn is_placed(source: &Path, digest: &Digest, target: &Path) -> io::Result<bool> 
     if !there.is_file() || there.len() != fs::symlink_metadata(source)?.len() {
         return Ok(false);
     }
-    if same_file::is_same_file(source, target)? {
+    if is_same_file(source, target)? {
         return Ok(true);
     }
     Ok(hash_reader(digest.algorithm(), File::open(target)?)?.0 == *digest)

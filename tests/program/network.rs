@@ -616,6 +616,17 @@ fn certificates_are_trusted_that_the_environment_names() {
     for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
         pull_by_tls(&user, &one, &[(name, "/nowhere")]).failed(&[name, "/nowhere"]);
     }
+    // Nobody writes into it.
+    let pipe = user.path("certs/pipe.crt").display().to_string();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("can be run").success());
+    let path = user.path("certs").display().to_string();
+    pull_by_tls(&user, &other, &[("SSL_CERT_DIR", &path)]).succeeded();
+    pull_by_tls(&user, &one, &[("SSL_CERT_FILE", &pipe)]).failed(&[
+        "SSL_CERT_FILE",
+        &pipe,
+        "not a regular file",
+    ]);
     // It has the armour of a certificate, and none in it.
     std::fs::create_dir(user.path("none")).expect("can be made");
     let none = user.path("none").display().to_string();
@@ -754,7 +765,14 @@ fn certificates_of_a_registry_are_found_where_docker_and_podman_have_them() {
         let of_registry = user.path(&format!(".config/{directory}/certs.d/{host}"));
         std::fs::create_dir_all(&of_registry).expect("can be made");
         pull_from(&user, &host, &root, &[]).failed(&["an authority that is not known"]);
-        std::fs::copy(server.certificate(), of_registry.join("ca.crt")).expect("can be copied");
+        let authority = of_registry.join("ca.crt");
+        let made = std::process::Command::new("mkfifo")
+            .arg(&authority)
+            .status();
+        assert!(made.expect("can be run").success());
+        pull_from(&user, &host, &root, &[]).failed(&["ca.crt", "not a regular file"]);
+        std::fs::remove_file(&authority).expect("there");
+        std::fs::copy(server.certificate(), authority).expect("can be copied");
         pull_from(&user, &host, &root, &[]).failed(&["certs.d", "certificate"]);
         std::fs::copy(client.certificate(), of_registry.join("client.cert")).expect("copied");
         pull_from(&user, &host, &root, &[]).failed(&["client.cert", "client.key"]);

@@ -868,6 +868,22 @@ fn a_named_pipe_where_a_file_is_to_be_is_an_error() {
 }
 
 #[test]
+fn a_named_pipe_where_a_directory_is_to_be_is_an_error() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let pull = |options: &[&str]| user.run(&[&["pull", &reference], options].concat());
+    pull(&["--output", "out", "--store", "store"]).succeeded();
+    let made = Command::new("mkfifo").arg(user.path("pipe")).status();
+    assert!(made.expect("can be run").success());
+    pull(&["--output", "pipe", "--store", "store"]).failed(&["pipe is not a directory"]);
+    pull(&["--output", "out", "--store", "pipe"]).failed(&["pipe", "not a directory"]);
+    let files = ["--output", "out", "--files", "pipe", "--store", "store"];
+    pull(&[&files[..], &["--summary", "summary"]].concat()).succeeded();
+    user.run(&["store", "size", "--store", "pipe"])
+        .failed(&["pipe", "ot a directory"]);
+}
+
+#[test]
 fn an_edit_that_hides_is_found_by_who_verifies() {
     let content = image();
     let (registry, reference) = serve(&content);

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::FileError;
+use crate::files::{FileError, read_at_most};
 
 use super::findings::{Finding, FindingKind};
 use super::inventory::{JavaArchives, NoJavaDatabase, System};
@@ -38,6 +38,9 @@ const JAVA_ARCHIVES: [&str; 4] = [".jar", ".war", ".ear", ".par"];
 /// The form of databases of Java archives that it reads.
 const JAVA_DATABASE_SCHEMA: u64 = 1;
 
+/// The most bytes that what a database says of itself may have.
+const MAX_METADATA: u64 = 1 << 20;
+
 /// Trivy.
 pub(super) struct Trivy;
 
@@ -50,7 +53,7 @@ impl Preset for Trivy {
         let [file, metadata] = database else {
             return Ok(JavaArchives::Nothing(NoJavaDatabase::Missing));
         };
-        let metadata = std::fs::read(metadata).map_err(AnswerError::Database)?;
+        let metadata = read_at_most(metadata, MAX_METADATA).map_err(AnswerError::Database)?;
         let database = read_metadata(&metadata)?;
         Ok(if database.schema != JAVA_DATABASE_SCHEMA {
             JavaArchives::Nothing(NoJavaDatabase::Schema {
