@@ -1,8 +1,9 @@
 //! Layers as they are compressed (OCI image spec, layer.md).
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
+use flate2::bufread::GzDecoder;
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::{
     ZSTD_error_dictionary_wrong as OTHER_DICTIONARY,
     ZSTD_error_frameParameter_windowTooLarge as WINDOW_TOO_LARGE,
@@ -54,7 +55,7 @@ pub(crate) fn read_layer<T, E: From<io::Error>>(
     let is_blob = compression == Compression::None && diff_id.algorithm() == blob.algorithm();
     let mut found = None;
     let mut can_be_read = true;
-    let done = match open(buffered, compression) {
+    let done = match open(buffered, compression, Padding::Refused) {
         Err(error) => {
             can_be_read = false;
             Err(error.into())
@@ -94,6 +95,7 @@ const OTHERS: [(&[u8], &str); 2] = [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
 pub(super) fn open<'a>(
     mut reader: impl io::BufRead + 'a,
     compression: Compression,
+    padding: Padding,
 ) -> io::Result<Box<dyn Read + 'a>> {
     let head = reader.fill_buf()?;
     let other = OTHERS.iter().find(|(magic, _)| head.starts_with(magic));
@@ -111,7 +113,7 @@ pub(super) fn open<'a>(
                 "it is compressed by {name}, for which layers have no media type: take gzip or zstd"
             )
         }
-        _ => return decompress(reader, compression),
+        _ => return decompress(reader, compression, padding),
     };
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
@@ -138,11 +140,13 @@ impl Compression {
 pub(super) fn decompress<'a>(
     reader: impl io::BufRead + 'a,
     compression: Compression,
+    padding: Padding,
 ) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(reader),
         Compression::Gzip => {
-            Decompressed::boxed("gzip", flate2::bufread::MultiGzDecoder::new(reader))
+            let member = Some(GzDecoder::new(reader));
+            Decompressed::boxed("gzip", Members { member, padding })
         }
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
@@ -150,6 +154,57 @@ pub(super) fn decompress<'a>(
             Decompressed::boxed("zstd", decoder)
         }
     })
+}
+
+/// Whether a file of gzip may end in zeros, which fill its last record. Not what is a layer: runtimes take none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Padding {
+    Taken,
+    Refused,
+}
+
+/// Reads the members of a file of gzip, one after the other (RFC 1952, 2.2).
+struct Members<R> {
+    /// None behind the last one.
+    member: Option<GzDecoder<R>>,
+    padding: Padding,
+}
+
+/// What is no gzip follows what is.
+#[derive(Debug, thiserror::Error)]
+#[error("something follows the end of its gzip that is no gzip")]
+struct Trailing;
+
+/// Whether another member follows; an error where something else does.
+fn has_member(rest: &mut impl BufRead, padding: Padding) -> io::Result<bool> {
+    let mut is_padding = false;
+    loop {
+        let head = rest.fill_buf()?;
+        match head {
+            [] => return Ok(false),
+            [0x1f] | [0x1f, 0x8b, ..] if !is_padding => return Ok(true),
+            [0, ..] if padding == Padding::Taken => {}
+            _ => return Err(io::Error::other(Trailing)),
+        }
+        is_padding = true;
+        let zeros = head.iter().take_while(|byte| **byte == 0).count();
+        rest.consume(zeros);
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(buf)?;
+            if read > 0 || buf.is_empty() {
+                return Ok(read);
+            }
+            let has_next = has_member(member.get_mut(), self.padding)?;
+            let ended = self.member.take().filter(|_| has_next);
+            self.member = ended.map(|ended| GzDecoder::new(ended.into_inner()));
+        }
+        Ok(0)
+    }
 }
 
 /// The largest file of xz that is read, by the memory that it needs, in KiB: `xz -9` takes 64 MiB.
@@ -190,7 +245,9 @@ impl<R> Decompressed<R> {
                 "it is compressed by {name} with a {what} that needs more than the limit of {limit} MiB: compress it again with a smaller one"
             )
         };
+        let trailing: Option<&Trailing> = error.get_ref().and_then(|error| error.downcast_ref());
         match error.kind() {
+            _ if trailing.is_some() => format!("{Trailing}: compress it again"),
             _ if is(WINDOW_TOO_LARGE) => limit("window", (1 << ZSTD_WINDOW) >> 20),
             _ if is(OTHER_DICTIONARY) => format!(
                 "it is compressed by {name} with a dictionary, which is not in it: compress it again without"
@@ -306,8 +363,12 @@ mod tests {
             let read = |bytes: Vec<u8>| {
                 let reader = io::Cursor::new(bytes);
                 match name {
-                    "gzip" => failure(decompress(reader, Compression::Gzip).unwrap()),
-                    "zstd" => failure(decompress(reader, Compression::Zstd).unwrap()),
+                    "gzip" => {
+                        failure(decompress(reader, Compression::Gzip, Padding::Refused).unwrap())
+                    }
+                    "zstd" => {
+                        failure(decompress(reader, Compression::Zstd, Padding::Refused).unwrap())
+                    }
                     _ => failure(decompress_xz(reader)),
                 }
             };
@@ -326,7 +387,7 @@ mod tests {
         }
         // A frame of one byte that needs the dictionary 5 (RFC 8878, 3.1.1.1).
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x21, 5, 1, 9, 0, 0, b'a'];
-        let error = failure(decompress(&frame[..], Compression::Zstd).unwrap());
+        let error = failure(decompress(&frame[..], Compression::Zstd, Padding::Refused).unwrap());
         assert!(
             error.contains("a dictionary, which is not in it"),
             "{error}"
@@ -334,14 +395,45 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_end_of_gzip_is_told() {
+        let gzip = |content: &[u8]| {
+            let mut compressor = Compressor::new(Compression::Gzip, Vec::new()).unwrap();
+            compressor.write_all(content).unwrap();
+            compressor.finish().unwrap()
+        };
+        let read = |behind: &[u8], padding| {
+            let bytes = [&gzip(b"one")[..], &gzip(b"two"), behind].concat();
+            // Wherever what is read at once ends.
+            let reader = BufReader::with_capacity(1, &bytes[..]);
+            io::read_to_string(decompress(reader, Compression::Gzip, padding).unwrap())
+                .map_err(|error| error.to_string())
+        };
+        let whole = || Ok("onetwo".to_owned());
+        assert_eq!(read(b"", Padding::Refused), whole());
+        assert_eq!(read(&[0; 512], Padding::Taken), whole());
+        let junk = [&[0; 512][..], b"junk"].concat();
+        let member = [&[0; 512][..], &gzip(b"three")].concat();
+        for (behind, padding) in [
+            (&[0; 512][..], Padding::Refused),
+            (b"junk", Padding::Refused),
+            (b"junk", Padding::Taken),
+            (&junk, Padding::Taken),
+            (&member, Padding::Taken),
+        ] {
+            let error = read(behind, padding).unwrap_err();
+            assert!(error.contains("follows the end of its gzip"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_takes_too_much_memory_is_told() {
         // A frame with a window and one empty block (RFC 8878, 3.1.1).
         let zstd = |window_log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, (window_log - 10) << 3, 1, 0, 0];
         let fits = zstd(27);
-        let mut fits = decompress(&fits[..], Compression::Zstd).unwrap();
+        let mut fits = decompress(&fits[..], Compression::Zstd, Padding::Refused).unwrap();
         assert_eq!(io::copy(&mut fits, &mut io::sink()).unwrap(), 0);
         let larger = zstd(28);
-        let error = failure(decompress(&larger[..], Compression::Zstd).unwrap());
+        let error = failure(decompress(&larger[..], Compression::Zstd, Padding::Refused).unwrap());
         assert!(error.contains("limit of 128 MiB: compress it"), "{error}");
 
         // The header of a block with one filter, LZMA2 (the .xz file format 1.2, 3.1), and its CRC32.

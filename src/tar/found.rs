@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::files::open_regular;
 use crate::oci::descriptor::Compression;
 
-use super::compression::{decompress, decompress_xz, open};
+use super::compression::{Padding, decompress, decompress_xz, open};
 use super::reader::{Archive, BLOCK, is_archive};
 
 /// What files are read through.
@@ -45,19 +45,29 @@ impl Packing {
 }
 
 /// Reads the archive that `reader` has, unpacked.
-pub(crate) fn open_archive<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub(crate) fn open_archive<'a>(reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    open_padded(reader, Padding::Refused)
+}
+
+fn open_padded<'a>(
+    mut reader: impl BufRead + 'a,
+    padding: Padding,
+) -> io::Result<Box<dyn Read + 'a>> {
     let head = reader.fill_buf()?;
     match Packing::of(head)? {
-        Packing::Layer(compression) => open(reader, compression),
+        Packing::Layer(compression) => open(reader, compression, padding),
         Packing::Xz => Ok(decompress_xz(reader)),
-        Packing::Debian => open_archive(BufReader::new(debian_data(reader)?)),
+        Packing::Debian => open_padded(BufReader::new(debian_data(reader)?), padding),
     }
 }
 
-/// Opens the archive in a file, unpacked.
+/// Opens the archive in a file, unpacked. It is no layer.
 pub(crate) fn open_archive_file(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
     let file = BufReader::with_capacity(BUFFER, open_regular(path)?);
-    Ok(BufReader::with_capacity(BUFFER, open_archive(file)?))
+    Ok(BufReader::with_capacity(
+        BUFFER,
+        open_padded(file, Padding::Taken)?,
+    ))
 }
 
 /// Whether a file holds anything to podman, which unpacks it as a layer; none if it can unpack no such file.
@@ -83,7 +93,7 @@ fn head_of_layer(mut file: impl BufRead) -> io::Result<Vec<u8>> {
     let archive: Box<dyn Read> = match Packing::of(head) {
         // podman knows no zstd that begins with a frame to be skipped.
         Ok(Packing::Layer(Compression::Zstd)) if !head.starts_with(&ZSTD_FRAME) => Box::new(file),
-        Ok(Packing::Layer(compression)) => decompress(file, compression)?,
+        Ok(Packing::Layer(compression)) => decompress(file, compression, Padding::Refused)?,
         Ok(Packing::Xz) => decompress_xz(file),
         Ok(Packing::Debian) | Err(_) => Box::new(file),
     };
