@@ -92,21 +92,25 @@ pub enum BundleError {
         /// What is wrong with it.
         source: TarError,
     },
-    /// It has links in the place of blobs.
-    #[error("{digest}{} is a link in {path}, and no blob: make the archive with tar --dereference; what else it has is in the store", if *more == 0 { String::new() } else { format!(" and {more} more") }, path = path.display())]
-    Link {
+    /// It has something else than files in the place of blobs.
+    #[error("{digest}{} is {what} in {path}, and no blob; what else it has is in the store", if *more == 0 { String::new() } else { format!(" and {more} more") }, path = path.display())]
+    NoFile {
         /// The archive.
         path: PathBuf,
         /// One of the blobs.
         digest: Digest,
+        /// What is in its place.
+        what: &'static str,
         /// How many more there are.
         more: usize,
     },
-    /// It was cut between two entries.
-    #[error("{path} breaks off, and lacks {lacking}; the blobs before stay in the store", path = path.display())]
-    Cut {
+    /// It was cut between two entries, or made without some.
+    #[error("{path} {}lacks {lacking}; the blobs that came stay in the store", if *cut { "breaks off, and " } else { "" }, path = path.display())]
+    Incomplete {
         /// The archive.
         path: PathBuf,
+        /// Whether it has no end.
+        cut: bool,
         /// What it lacks, in words.
         lacking: String,
     },
@@ -282,7 +286,8 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
     };
     let mut reader = Archive::new(io_failed("open", archive, open_archive_file(archive))?);
     let mut imported = Imported::default();
-    let mut links = Vec::new();
+    let mut others = Vec::new();
+    let mut came = HashSet::new();
     let mut index = None;
     while let Some(file) = reader.next().map_err(failed)? {
         if let Content::File { size } = file.content
@@ -299,12 +304,12 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
         };
         let size = match file.content {
             Content::File { size } => size,
-            Content::Symlink { .. } | Content::HardLink { .. } => {
-                links.push(digest);
+            other => {
+                others.push((digest, in_words(&other)));
                 continue;
             }
-            _ => continue,
         };
+        came.insert(digest.clone());
         let writer = match store.ingest(&digest, size, store.waiting()) {
             Ok(Ingest::Present) => {
                 imported.present.add(size);
@@ -339,40 +344,65 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
     // What is compressed has a checksum at its end.
     let read = io::copy(&mut reader.into_inner().take(MAX_PADDING), &mut io::sink());
     read.map_err(|error| failed(error.into()))?;
-    if let Some(digest) = links.first() {
-        return Err(BundleError::Link {
+    if let Some((digest, what)) = others.first() {
+        return Err(BundleError::NoFile {
             path: archive.to_owned(),
             digest: digest.clone(),
-            more: links.len() - 1,
+            what,
+            more: others.len() - 1,
         });
     }
     if imported.added.blobs + imported.present.blobs + imported.refused.len() == 0 {
         return Err(BundleError::NoBlobs(archive.to_owned()));
     }
-    if !has_end && let Some(lacking) = lacking(store, index)? {
-        let path = archive.to_owned();
-        return Err(BundleError::Cut { path, lacking });
+    // What was refused is told by itself.
+    if imported.refused.is_empty() {
+        let lacking = match index {
+            Some(index) => lacking(store, &index, &came)?,
+            None => (!has_end).then(|| INDEX_FILE.to_owned()),
+        };
+        if let Some(lacking) = lacking {
+            return Err(BundleError::Incomplete {
+                path: archive.to_owned(),
+                cut: !has_end,
+                lacking,
+            });
+        }
     }
     Ok(imported)
 }
 
-/// What the store lacks of an archive with this index, in words.
-fn lacking(store: &Store, index: Option<ImageIndex>) -> Result<Option<String>, BundleError> {
-    let Some(index) = index else {
-        return Ok(Some(INDEX_FILE.to_owned()));
-    };
-    with_sources(store, |_, sources| {
-        let mut lacking = Vec::new();
-        for root in manifests_of(index) {
-            match blobs_of(store, sources, &root, &root.digest.to_string(), &[]) {
-                Err(BundleError::Lacks { role, digest, .. }) => {
-                    lacking.push(format!("the {role} {digest}"));
-                }
-                Err(BundleError::Part { lacking: part, .. }) => lacking.push(part),
-                other => drop(other?),
-            }
+/// What is in the place of a file.
+fn in_words(content: &Content) -> &'static str {
+    match content {
+        Content::File { .. } => "a file",
+        Content::Directory => "a directory",
+        Content::Symlink { .. } | Content::HardLink { .. } => {
+            "a link (tar --dereference makes none)"
         }
-        Ok((!lacking.is_empty()).then(|| named(lacking)))
+        Content::Device { .. } => "a device",
+        Content::Fifo => "a named pipe",
+    }
+}
+
+/// What of an archive with this index neither the archive has, of which these blobs came, nor the store.
+fn lacking(
+    store: &Store,
+    index: &ImageIndex,
+    came: &HashSet<Digest>,
+) -> Result<Option<String>, BundleError> {
+    with_sources(store, |blobs, all| {
+        let mut own = Sources::default();
+        for blob in blobs.iter().filter(|blob| came.contains(&blob.digest)) {
+            own.add_pulled(store.blob_path(&blob.digest))?;
+        }
+        // What was left out of it, the store may have in part, which says nothing.
+        // What cannot be used, whoever pulls it is told.
+        let lacked = |sources: &Sources| match sources.reachable(&index.manifests) {
+            Err(MergeError::Missing { role, digest, .. }) => Some(format!("the {role} {digest}")),
+            _ => None,
+        };
+        Ok(lacked(&own).and_then(|_| lacked(all)))
     })
 }
 

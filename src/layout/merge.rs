@@ -262,7 +262,7 @@ impl Sources {
     }
 
     /// The blobs of a layout that lists these, by their path in it, but what it may lack, and does.
-    pub(super) fn reachable(&self, roots: &[Descriptor]) -> Result<Reachable<'_>, MergeError> {
+    pub(crate) fn reachable(&self, roots: &[Descriptor]) -> Result<Reachable<'_>, MergeError> {
         self.reachable_within(roots, None)
     }
 

@@ -341,6 +341,75 @@ fn what_an_archive_lacks_that_was_cut_between_two_entries_is_told() {
     }
 }
 
+/// Whatever it is that took them away.
+#[test]
+fn what_an_archive_was_made_without_is_told() {
+    let content = Content::image(&[noise(62, 3000), noise(63, 5000)]);
+    let (registry, reference) = serve(&content);
+    let sender = new_user();
+    sender
+        .run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    sender
+        .run(&["store", "export", "--output", "blobs.tar", &reference])
+        .succeeded();
+    drop(registry);
+    shell(&sender, "mkdir l; tar -xf blobs.tar -C l");
+    let import = |receiver: &User| {
+        copy(&sender, receiver);
+        receiver.run(&["store", "import", "blobs.tar"])
+    };
+    for digest in [&content.digest, &content.layers[1]] {
+        let blob = format!("l/blobs/{}", digest.replace(':', "/"));
+        let make = |script: &str| {
+            let tar = "tar -cf blobs.tar -C l oci-layout blobs index.json";
+            shell(&sender, &format!("{script} {blob}; {tar}"));
+        };
+        let lacks = format!("{digest}; the blobs that came stay in the store");
+        make("mv -t .");
+        let receiver = new_user();
+        import(&receiver).failed(&["blobs.tar lacks the ", &lacks]);
+        receiver.run(&["store", "verify"]).succeeded();
+        for (script, what) in [
+            ("mkfifo", "a named pipe"),
+            ("rm -f {}; mkdir", "a directory"),
+            ("rmdir {}; ln -s nothing", "a link"),
+        ] {
+            make(&script.replace("{}", &blob));
+            import(&receiver).failed(&[digest, what]);
+        }
+        let hex = digest.split_once(':').expect("a digest").1;
+        make(&format!("rm {blob}; cp {hex}"));
+        import(&receiver).succeeded();
+        // The store has what the archive lacks.
+        make("rm");
+        import(&receiver).succeeded();
+        make(&format!("cp {hex}"));
+    }
+}
+
+/// As people send it, who had it on a tape.
+#[test]
+fn what_follows_the_end_of_a_compressed_archive_is_told() {
+    let (registry, reference) = serve(&Content::image(&[noise(64, 3000)]));
+    let sender = new_user();
+    sender
+        .run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    sender
+        .run(&["store", "export", "--output", "blobs.tar", &reference])
+        .succeeded();
+    drop(registry);
+    let whole = fs::read(sender.path("blobs.tar")).expect("is there");
+    let import = |behind: &[u8]| {
+        let bytes = [&gzip(&whole)[..], behind].concat();
+        fs::write(sender.path("packed"), bytes).expect("can be written");
+        sender.run(&["store", "import", "packed"])
+    };
+    import(&[0; 512]).succeeded();
+    import(b"junk").failed(&["something follows the end of its gzip that is no gzip"]);
+}
+
 /// As `tar --sparse` has them.
 #[test]
 fn blobs_with_holes_are_taken() {
