@@ -467,11 +467,26 @@ fn check_empty(output: &Path) -> Result<(), MergeError> {
     Ok(())
 }
 
-/// Writes `blobs` into the layout.
+/// Writes the layout of `blobs`, or nothing.
 fn place(
     blobs: &Reachable<'_>,
     mode: BlobMode,
     writer: LayoutWriter,
+) -> Result<Merged, MergeError> {
+    let placed = place_blobs(blobs, mode, &writer).and_then(|merged| {
+        writer.finish()?;
+        Ok(merged)
+    });
+    if placed.is_err() {
+        writer.abandon();
+    }
+    placed
+}
+
+fn place_blobs(
+    blobs: &Reachable<'_>,
+    mode: BlobMode,
+    writer: &LayoutWriter,
 ) -> Result<Merged, MergeError> {
     let mut merged = Merged {
         blobs: blobs.len(),
@@ -490,7 +505,6 @@ fn place(
             merged.copied += descriptor.size;
         }
     }
-    writer.finish()?;
     Ok(merged)
 }
 

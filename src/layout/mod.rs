@@ -152,6 +152,8 @@ pub enum LayoutError {
 #[derive(Debug)]
 pub(crate) struct LayoutWriter {
     root: PathBuf,
+    /// Whether the directory was not there.
+    is_new: bool,
     index: Vec<u8>,
 }
 
@@ -181,9 +183,11 @@ impl LayoutWriter {
             }
             Err(error) => io_failed("read", &index_path, Err(error))?,
         }
+        let is_new = !root.exists();
         io_failed("make", root, fs::create_dir_all(root))?;
         Ok(LayoutWriter {
             root: root.to_owned(),
+            is_new,
             index,
         })
     }
@@ -205,12 +209,23 @@ impl LayoutWriter {
     }
 
     /// Makes the directory a layout: `index.json` is written last.
-    pub(crate) fn finish(self) -> Result<(), LayoutError> {
+    pub(crate) fn finish(&self) -> Result<(), LayoutError> {
         let write = |name: &str, bytes: &[u8]| {
             let path = self.root.join(name);
             io_failed("write", &path, write_whole(&path, bytes))
         };
         write(MARKER_FILE, &marker_json())?;
         Ok(write(INDEX_FILE, &self.index)?)
+    }
+
+    /// Removes what was written into a directory that held nothing.
+    pub(crate) fn abandon(self) {
+        let _ = fs::remove_dir_all(self.root.join("blobs"));
+        for name in [MARKER_FILE, INDEX_FILE] {
+            let _ = fs::remove_file(self.root.join(name));
+        }
+        if self.is_new {
+            let _ = fs::remove_dir(&self.root);
+        }
     }
 }

@@ -83,7 +83,23 @@ fn a_layout_is_completed_with_what_it_lacks() {
     fs::write(user.path(&blob("layout", &layer)), spoilt).expect("can be written");
     let wrong = ["layout", "complete", "layout", "--output", "wrong"];
     user.run(&wrong).failed(&["was given as"]);
-    assert!(!user.path("wrong/index.json").exists());
+    assert!(!user.path("wrong").exists());
+    // A directory of the user's stays.
+    fs::create_dir(user.path("wrong")).expect("can be made");
+    user.run(&wrong).failed(&["was given as"]);
+    let left = fs::read_dir(user.path("wrong")).expect("there").count();
+    assert_eq!(left, 0);
+
+    // What a link leads to was verified when it was pulled.
+    fs::write(user.path(&given), vec![2; 1024]).expect("can be written");
+    let base = |mode: &'static str| {
+        let complete = ["layout", "complete", "layout", "--output", mode];
+        user.run(&[&complete[..], &["--blob", &given, "--blobs", mode]].concat())
+    };
+    base("link").succeeded();
+    user.run(&["verify", "link"])
+        .failed(&[text(&layer["digest"]), "its content has the digest"]);
+    base("file").failed(&["was given as"]);
 }
 
 /// A base for one platform does not make the layers of another one's image superfluous.

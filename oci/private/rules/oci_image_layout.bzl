@@ -53,7 +53,8 @@ too, for rules that look for it there. Provides OCILayoutInfo.""",
     attrs = {
         "blobs": attr.string(
             doc = """How a pulled base's blobs get into the directory: `link`, as relative symlinks, so that
-nothing is copied; or `file`, for consumers that cannot follow links out of the directory.
+nothing is copied, and nothing but their size read: they were verified when they were pulled; or `file`, which
+verifies them again, for consumers that cannot follow links out of the directory.
 
 Bazel's caches get a layout with links whatever `cache_base` says: of the base, they hold the links' targets alone.""",
             default = "link",
