@@ -167,11 +167,19 @@ impl Verifier<'_> {
         let Ok(target) = fs::read_link(path) else {
             return false;
         };
-        if path.exists() {
-            return false;
-        }
-        let problem = format!("it is a link to {}, which is not there", target.display());
-        self.add(FaultKind::Dangling, digest, problem);
+        let target = target.display();
+        let (kind, problem) = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (
+                FaultKind::Dangling,
+                format!("it is a link to {target}, which is not there"),
+            ),
+            Err(error) => (
+                FaultKind::Wrong,
+                format!("it is a link to {target}, which leads nowhere: {error}"),
+            ),
+            Ok(_) => return false,
+        };
+        self.add(kind, digest, problem);
         true
     }
 

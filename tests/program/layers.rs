@@ -1082,6 +1082,10 @@ fn a_blob_that_is_no_file_is_a_fault() {
             "ln -s ../nothing",
             "it is a link to ../nothing, which is not there",
         ),
+        (
+            "ln -s loop layout/blobs/sha256/loop; ln -s loop",
+            "it is a link to loop, which leads nowhere",
+        ),
     ] {
         prepare(&user, &format!("rm {blob}; {script} {blob}"));
         user.run(&["verify", "layout"]).failed(&[&layer, problem]);
