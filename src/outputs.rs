@@ -53,6 +53,14 @@ pub enum NotApart {
         /// The directory.
         directory: PathBuf,
     },
+    /// An output is among the files of a store.
+    #[error("{output} is in the store {store}, where nothing but its own files stay: name a place elsewhere", output = .output.display(), store = .store.display())]
+    InStore {
+        /// The output.
+        output: PathBuf,
+        /// The store.
+        store: PathBuf,
+    },
 }
 
 /// Checks that no two of these outputs are one file, before any is written.
@@ -79,20 +87,34 @@ pub fn check_apart<'a>(outputs: impl IntoIterator<Item = &'a PathBuf>) -> Result
 
 /// Checks that an output is in none of these directories, whose other files are written as well.
 pub fn check_outside(file: &Path, directories: &[PathBuf]) -> Result<(), NotApart> {
-    let Some(name) = Place::of(file).and_then(|place| place.name) else {
-        return Ok(());
-    };
-    let is_in = |directory: &&PathBuf| {
-        let way = way_to(directory);
-        way.is_some_and(|way| name.ancestors().any(|parent| is_one(parent, &way)))
-    };
-    match directories.iter().find(is_in) {
+    match directories
+        .iter()
+        .find(|directory| is_within(file, directory))
+    {
         None => Ok(()),
         Some(directory) => Err(NotApart::Within {
             file: file.to_owned(),
             directory: directory.clone(),
         }),
     }
+}
+
+/// Checks that an output, a file or a directory, is not in the store in `store`, nor the store itself.
+pub fn check_outside_store(output: &Path, store: &Path) -> Result<(), NotApart> {
+    if !is_within(output, store) {
+        return Ok(());
+    }
+    Err(NotApart::InStore {
+        output: output.to_owned(),
+        store: store.to_owned(),
+    })
+}
+
+/// Whether an output is a directory, or below it.
+fn is_within(output: &Path, directory: &Path) -> bool {
+    let name = Place::of(output).and_then(|place| place.name);
+    let names = name.zip(way_to(directory));
+    names.is_some_and(|(name, way)| name.ancestors().any(|parent| is_one(parent, &way)))
 }
 
 /// Which file an output is.
@@ -110,8 +132,10 @@ impl Place {
     fn of(path: &Path) -> Option<Self> {
         let (name, there, stays) = match Destination::of(path).ok()? {
             Destination::File(path) => {
-                let name = way_to(directory_of(&path))?;
-                let name = name.join(path.file_name().unwrap_or_default());
+                let name = match path.file_name() {
+                    Some(name) => way_to(directory_of(&path))?.join(name),
+                    None => way_to(&path)?,
+                };
                 (Some(name), fs::metadata(&path).ok(), is_kept(&path))
             }
             Destination::InPlace(path) | Destination::Open(path) => {

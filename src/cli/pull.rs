@@ -7,6 +7,7 @@ use std::fs;
 use std::iter;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,12 +16,11 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
-use oci_pull_all::files::is_same_file;
 use oci_pull_all::json::to_json;
 use oci_pull_all::layout::{INDEX_FILE, MARKER_FILE};
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::{Reference, Registry, Tag};
-use oci_pull_all::outputs::{check_apart, check_outside};
+use oci_pull_all::outputs::{check_apart, check_outside, check_outside_store};
 use oci_pull_all::progress::Reporter;
 use oci_pull_all::pull::{self, DescribedKind, Pulled, PulledFile, Selection, Upstream};
 use oci_pull_all::registry::{
@@ -349,20 +349,37 @@ fn allow_open_files(needed: u64) -> Result<()> {
     Err(format!("{needed} open files are needed, and this process may have {may}: raise the limit (ulimit -n), or use fewer connections with --concurrency").into())
 }
 
-/// Checks that the summary would take the place of nothing else that is pulled; it may lie beside that.
-fn check_summary(args: &PullArgs) -> Result<()> {
+/// Checks that nothing would take the place of the store's files, nor the summary of what else is pulled; it may lie beside
+/// that.
+fn check_outputs(args: &PullArgs, store: &Path) -> Result<()> {
+    let outputs = [
+        Some(&args.output),
+        args.files.as_ref(),
+        args.summary.as_ref(),
+    ];
+    for output in outputs.into_iter().flatten() {
+        check_outside_store(output, store)?;
+    }
     let Some(summary) = &args.summary else {
         return Ok(());
     };
     let [marker, index, blobs] =
         [MARKER_FILE, INDEX_FILE, "blobs"].map(|name| args.output.join(name));
-    check_apart([&marker, &index, summary])?;
+    check_apart([&args.output, &marker, &index, summary])?;
+    check_outside(&args.output, slice::from_ref(summary))?;
     let directories: Vec<_> = iter::once(blobs).chain(args.files.clone()).collect();
     Ok(check_outside(summary, &directories)?)
 }
 
 async fn pull_with(args: &PullArgs) -> Result<()> {
-    check_summary(args)?;
+    let private_store = args.output.join(".store");
+    let root = if args.no_store {
+        private_store.clone()
+    } else {
+        let path = args.store.path();
+        path.map_err(|error| format!("{error}, or use --no-store"))?
+    };
+    check_outputs(args, &root)?;
     let upstream = Arc::new(args.upstream()?);
     let Some(digest) = args.reference.digest() else {
         return Err(refuse_tag(upstream.origin(), &args.reference).await);
@@ -372,16 +389,6 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
     } else {
         Trust::Seal
     };
-    let private_store = args.output.join(".store");
-    let root = if args.no_store {
-        private_store.clone()
-    } else {
-        let path = args.store.path();
-        path.map_err(|error| format!("{error}, or use --no-store"))?
-    };
-    if is_same(&root, &args.output)? {
-        return Err(format!("{} is the store itself, where nothing of an image would stay: name another directory by --output", root.display()).into());
-    }
     let of_pull = if args.no_store {
         OfPull::WithoutStore
     } else {
@@ -440,15 +447,6 @@ async fn pull_with(args: &PullArgs) -> Result<()> {
         write(file, &to_json(&report.summary))?;
     }
     Ok(())
-}
-
-/// Whether two directories, which need not be there, are one.
-fn is_same(one: &Path, other: &Path) -> Result<bool> {
-    Ok(match is_same_file(one, other) {
-        Ok(is_same) => is_same,
-        // Where one is not there, they are no more one than their names are.
-        Err(_) => std::path::absolute(one)? == std::path::absolute(other)?,
-    })
 }
 
 fn describe(reference: &Reference, report: &Pulled) -> String {

@@ -10,6 +10,7 @@ use indicatif::HumanBytes;
 use oci_pull_all::bundle;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
+use oci_pull_all::outputs::check_outside_store;
 use oci_pull_all::store::{Placement, Store, StoreOptions, Trust, prune};
 use oci_pull_all::text::count;
 
@@ -180,7 +181,9 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
             say(format_args!("{blobs}, all right"))?;
         }
         StoreCommand::Export(args) => {
-            let store = open_existing(&args.location.path()?, Trust::Seal)?;
+            let path = args.location.path()?;
+            check_outside_store(&args.output, &path)?;
+            let store = open_existing(&path, Trust::Seal)?;
             let moved = if args.all {
                 let (moved, partial) = bundle::export_all(&store, &args.output)?;
                 tell_first(

@@ -881,6 +881,8 @@ fn a_named_pipe_where_a_directory_is_to_be_is_an_error() {
     pull(&[&files[..], &["--summary", "summary"]].concat()).succeeded();
     user.run(&["store", "size", "--store", "pipe"])
         .failed(&["pipe", "ot a directory"]);
+    user.run(&["@pipe"])
+        .failed(&["cannot read pipe", "not a regular file"]);
 }
 
 #[test]
@@ -1058,12 +1060,46 @@ fn a_store_on_a_medium_that_is_read_only_is_read() {
 fn a_store_is_no_output() {
     let (_registry, reference) = serve(&image());
     let user = new_user();
-    let pull = |output: &str| user.run(&["pull", &reference, "--output", output, "--store", "s"]);
-    pull("./s/").failed(&["is the store itself", "--output"]);
+    let pull = |options: &[&str]| {
+        let pull = ["pull", &reference, "--store", "s"];
+        user.run(&[&pull, options].concat())
+    };
+    let told = ["is in the store ", "name a place elsewhere"];
+    pull(&["--output", "./s/"]).failed(&told);
     assert!(!user.path("s").exists());
-    pull("out").succeeded();
+    pull(&["--output", "out"]).succeeded();
     symlink("s", user.path("link")).expect("can be made");
-    pull("link").failed(&["is the store itself"]);
+    symlink("s/version", user.path("file")).expect("can be made");
+    let digest = reference.split_once('@').expect("it has a digest").1;
+    let root = format!("s/blobs/{}", digest.replace(':', "/"));
+    for place in ["link", "s/blobs", "s/new/layout", "link/blobs/../new"] {
+        pull(&["--output", place]).failed(&told);
+        pull(&["--output", "more", "--files", place]).failed(&told);
+    }
+    for place in ["s/version", "file", "s/new", &root] {
+        pull(&["--output", "more", "--summary", place]).failed(&told);
+        let export = ["store", "export", &reference, "--store", "s", "--output"];
+        user.run(&[&export[..], &[place]].concat()).failed(&told);
+    }
+    assert!(!user.path("more").exists());
+    user.run(&["store", "verify", "--store", "s"]).succeeded();
+    pull(&["--output", "more"]).succeeded();
+}
+
+#[test]
+fn a_summary_that_is_the_output_is_told_before_anything_is_fetched() {
+    let (registry, reference) = serve(&image());
+    let user = new_user();
+    for (output, summary, told) in [
+        ("one", "one", "one and one are one file"),
+        ("one", "./one", "one and ./one are one file"),
+        ("one/below", "one", "one/below is in one"),
+    ] {
+        user.run(&["pull", &reference, "--output", output, "--summary", summary])
+            .failed(&[told]);
+        assert!(!user.path("one").exists());
+    }
+    assert!(registry.seen().is_empty());
 }
 
 #[test]
