@@ -75,6 +75,19 @@ pub(super) fn parse<P: Parser>(
     P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
+/// Parses what a variable says of a flag without a value.
+pub(super) fn switch(
+    variable: &'static str,
+) -> impl Fn(&str) -> std::result::Result<bool, String> + Clone {
+    move |text| match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "t" | "yes" | "y" | "on" => Ok(true),
+        "0" | "false" | "f" | "no" | "n" | "off" => Ok(false),
+        _ => Err(format!(
+            "{variable} is 1, true, yes or on, or else 0, false, no or off"
+        )),
+    }
+}
+
 /// A command whose flags ask for no variable that is empty.
 fn with_variables(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|flag| {

@@ -13,7 +13,6 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 use directories::BaseDirs;
 use indicatif::{HumanBytes, HumanDuration};
 use oci_pull_all::json::to_json;
@@ -31,7 +30,7 @@ use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::count;
 use tokio::runtime;
 
-use super::arguments::variable;
+use super::arguments::{switch, variable};
 use super::hints::{OfPull, error_in_words};
 use super::progress::{Progress, ProgressMode};
 use super::store::{PlacementMode, StoreLocation, store_options};
@@ -226,7 +225,7 @@ pub(crate) struct PullArgs {
     #[arg(long, value_enum, default_value_t = PlacementMode::Auto, env = "OCI_PULL_ALL_PLACEMENT")]
     placement: PlacementMode,
     /// Hash again what the store has, instead of trusting its time stamps.
-    #[arg(long, env = "OCI_PULL_ALL_VERIFY", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = VERIFY_VARIABLE, value_parser = switch(VERIFY_VARIABLE))]
     verify: bool,
     #[command(flatten)]
     transfer: TransferArgs,
@@ -242,6 +241,8 @@ pub(crate) struct PullArgs {
     site_mirrors: Option<String>,
 }
 
+/// Has each pull hash what it takes.
+const VERIFY_VARIABLE: &str = "OCI_PULL_ALL_VERIFY";
 /// What holds a site's mirrors.
 const MIRRORS_VARIABLE: &str = "OCI_PULL_ALL_MIRRORS";
 

@@ -1103,6 +1103,22 @@ fn a_summary_that_is_the_output_is_told_before_anything_is_fetched() {
 }
 
 #[test]
+fn a_variable_that_turns_something_on_says_so_or_is_an_error() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let pull = |value: &str| {
+        let pull = ["pull", &reference, "--output", "out"];
+        user.run_with(&[("OCI_PULL_ALL_VERIFY", value)], &pull)
+    };
+    for value in ["", "0", "No", "false", "off", "1", "yes", "TRUE", "on"] {
+        pull(value).succeeded();
+    }
+    for value in ["banana", "2", " "] {
+        pull(value).failed(&["OCI_PULL_ALL_VERIFY is 1, true, yes or on"]);
+    }
+}
+
+#[test]
 fn a_document_that_rotted_is_told_as_that() {
     let content = image();
     let (registry, reference) = serve(&content);
