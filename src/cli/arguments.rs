@@ -41,8 +41,9 @@ const MAX_LINKS: usize = 40;
 /// Where the user was before the program went where a rule's files are.
 static LEFT: OnceLock<PathBuf> = OnceLock::new();
 
-/// The program's name and its arguments: those of the rule that made it, if one did, and then the user's, which are taken as
-/// they are.
+/// The program's name and its arguments: those of the rule that made it, if one did, or of the file `@FILE` that is the first
+/// word, and then the others, which are taken as they are. No other word is a file: a command comes first, so that none can be
+/// that someone else has chosen.
 pub(super) fn arguments() -> Result<Vec<OsString>> {
     let mut given = env::args_os();
     let Some(name) = given.next() else {
@@ -58,7 +59,15 @@ pub(super) fn arguments() -> Result<Vec<OsString>> {
     if let Some(directory) = variable(WORKING_DIRECTORY_VARIABLE) {
         enter(Path::new(&directory))?;
     }
-    Ok([name].into_iter().chain(expanded(given)?).collect())
+    let mut words = vec![name];
+    if let Some(first) = given.next() {
+        match first.to_str().and_then(|word| word.strip_prefix('@')) {
+            Some(file) => words.extend(read_arguments(Path::new(file))?),
+            None => words.push(first),
+        }
+    }
+    words.extend(given);
+    Ok(words)
 }
 
 /// A variable of the environment. One that is empty, as CI leaves what it does not know, is as none.
@@ -184,30 +193,6 @@ pub(super) fn users_path(path: &Path) -> PathBuf {
         Some(directory) => directory.join(path),
         None => path.to_owned(),
     }
-}
-
-/// Replaces each argument `@FILE` before a `--` by those in the file.
-fn expanded(mut arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
-    let mut expanded = Vec::new();
-    for argument in arguments.by_ref() {
-        let file = argument.to_str().and_then(|text| text.strip_prefix('@'));
-        if let Some(file) = file {
-            let arguments = read_arguments(Path::new(file)).map_err(|error| {
-                format!(
-                    "{error}; @{file} stands for the arguments in that file: a value that begins with @ is written to its flag, as in --FLAG=@{file}"
-                )
-            })?;
-            expanded.extend(arguments);
-            continue;
-        }
-        let ends_options = argument == "--";
-        expanded.push(argument);
-        if ends_options {
-            break;
-        }
-    }
-    expanded.extend(arguments);
-    Ok(expanded)
 }
 
 pub(super) fn read_arguments(file: &Path) -> Result<impl Iterator<Item = OsString>> {

@@ -67,7 +67,7 @@ fn say(line: impl Display) -> Result<()> {
 
 /// Pull whole container images as OCI image layouts, and build and merge such layouts.
 ///
-/// An argument @FILE stands for the arguments in FILE, which are written as for a POSIX shell.
+/// A first argument @FILE stands for the arguments in FILE, which are written as for a POSIX shell.
 #[derive(Debug, Parser)]
 #[command(name = "oci-pull-all", version, max_term_width = 100)]
 struct Cli {

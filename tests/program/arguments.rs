@@ -60,12 +60,26 @@ fn what_a_rule_runs_is_run_by_itself_and_by_scripts() {
 }
 
 #[test]
-fn a_label_that_is_taken_for_a_file_of_arguments_is_told_how_to_be_written() {
+fn a_file_of_arguments_is_only_what_comes_first() {
     let user = new_user();
-    let verdict = ["findings", "verdict", "--output", "v.json", "--base-name"];
-    user.run(&[&verdict[..], &["@debian"]].concat()).failed(&[
-        "cannot read debian: ",
-        "@debian stands for the arguments in that file",
-        "--FLAG=@debian",
-    ]);
+    fs::write(user.path("words"), "/passwd --symlink /extra evil").expect("can be written");
+    fs::write(
+        user.path("layer"),
+        "layer '--output=a layer' --descriptor descriptor --compression none --symlink '/one' '@words'",
+    )
+    .expect("can be written");
+    user.run(&["@layer", "--symlink", "@words", "@words"])
+        .succeeded();
+    user.run(&["mtree", "a layer", "--output", "list"])
+        .succeeded();
+    let listed = fs::read_to_string(user.path("list")).expect("can be read");
+    assert!(listed.contains("./one type=link link=@words"), "{listed}");
+    assert!(
+        listed.contains("./@words type=link link=@words"),
+        "{listed}"
+    );
+    assert!(!listed.contains("extra"), "{listed}");
+
+    user.run(&["@none", "mtree"])
+        .failed(&["cannot read none: "]);
 }

@@ -67,6 +67,29 @@ fn files_are_what_bazel_says_they_are() {
 }
 
 #[test]
+fn words_of_attributes_are_no_flags_and_no_files_of_arguments() {
+    let case = case();
+    case.succeed(&["build", "//:words"]);
+    assert_eq!(
+        listed(&case.output("words.tar.gz")),
+        [
+            "drwxr-xr-x 0/0 -directory/",
+            "-r-------- 0/0 -file",
+            "lrwxrwxrwx 0/0 -link -> -owner=1:1",
+            "drwxr-xr-x 0/0 @directory/",
+            "-rw------- 0/0 @file",
+            "lrwxrwxrwx 0/0 @link -> @plain.txt",
+            "lrwxrwxrwx 0/0 link -> @none",
+        ]
+    );
+    let errors = case.fail(&["build", "//:negative_owner"]);
+    assert!(
+        errors.contains("'-1:0' for '--owner <UID:GID>'"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn attributes_may_be_selected() {
     let case = case();
     case.succeed(&["build", "//:selected"]);

@@ -1,6 +1,7 @@
 """The layout of an image that the build makes or that was pulled."""
 
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
+load(":arguments.bzl", "tool_arguments")
 load(":layout_directory.bzl", "layout_directory")
 
 def image_layout(ctx, target, found, name, mode = "link", requirements = {}, ref_name = "", referrers = False):
@@ -35,10 +36,10 @@ def image_layout(ctx, target, found, name, mode = "link", requirements = {}, ref
     if pulled and referrers:
         blobs = depset(transitive = [blobs] + pulled.referrers.values())
         referrers_indexes = pulled.referrers_indexes
-    sources = ctx.actions.args()
+    sources = tool_arguments(ctx, "layout", "merge")
     sources.add("--root", found.root.descriptor)
     if ref_name:
-        sources.add("--ref-name", ref_name)
+        sources.add(ref_name, format = "--ref-name=%s")
     sources.add_all(found.documents, before_each = "--local-file", uniquify = True)
     for layer in layers:
         sources.add_all("--local", [layer.descriptor, layer.blob])
@@ -47,7 +48,6 @@ def image_layout(ctx, target, found, name, mode = "link", requirements = {}, ref
     return layout_directory(
         ctx,
         name,
-        "merge",
         sources,
         inputs = depset(
             [found.root.descriptor] + found.documents +

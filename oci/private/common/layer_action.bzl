@@ -1,6 +1,7 @@
 """The action that makes a layer, and what all layers can be told."""
 
 load("//oci/private/providers:image.bzl", "OCIDescriptorInfo")
+load(":arguments.bzl", "tool_arguments")
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
 COMPRESSION_ATTR = attr.string(
@@ -29,13 +30,11 @@ def layer_arguments(ctx):
     """
     if ctx.attr.mtime < 0:
         fail("{}: mtime is {}, but it counts seconds since 1970".format(ctx.label, ctx.attr.mtime))
-    arguments = ctx.actions.args()
-    arguments.use_param_file("@%s")
-    arguments.set_param_file_format("shell")
-    arguments.add("--owner", ctx.attr.owner)
+    arguments = tool_arguments(ctx, "layer")
+    arguments.add(ctx.attr.owner, format = "--owner=%s")
     arguments.add("--mtime", ctx.attr.mtime)
     if ctx.attr.mode:
-        arguments.add("--mode", ctx.attr.mode)
+        arguments.add(ctx.attr.mode, format = "--mode=%s")
     links = dict(_USR_MERGE if ctx.attr.usr_merge else {})
     links.update(ctx.attr.links)
     add_pairs(arguments, "--base-link", links)
@@ -63,7 +62,7 @@ def layer_action(ctx, name, arguments, inputs, compression, archive = None, pick
     Args:
       ctx: the rule's context.
       name: the stem of the outputs' names.
-      arguments: an Args with the layer's content.
+      arguments: the Args of the tool's command `layer`, with the layer's content.
       inputs: a depset of the files that `arguments` names.
       compression: `gzip`, `zstd` or `none`; empty for that of `archive`, or gzip.
       archive: a File, the archive that is all of the layer, or None.
@@ -76,7 +75,6 @@ def layer_action(ctx, name, arguments, inputs, compression, archive = None, pick
     descriptor = ctx.actions.declare_file(name + ".descriptor.json")
     unnamed_parents = ctx.actions.declare_file(name + ".unnamed_parents.json")
     outputs = ctx.actions.args()
-    outputs.add("layer")
     outputs.add("--output", blob)
     outputs.add("--descriptor", descriptor)
     outputs.add("--unnamed-parents", unnamed_parents)
@@ -88,7 +86,7 @@ def layer_action(ctx, name, arguments, inputs, compression, archive = None, pick
         outputs.add("--unused-inputs", unused_inputs)
     ctx.actions.run(
         executable = get_tool(ctx),
-        arguments = [outputs, arguments] + ([picks] if picks else []),
+        arguments = [arguments, outputs] + ([picks] if picks else []),
         inputs = inputs,
         outputs = [blob, descriptor, unnamed_parents] + ([unused_inputs] if picks else []),
         unused_inputs_list = unused_inputs,

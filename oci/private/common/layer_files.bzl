@@ -80,7 +80,7 @@ def add_program(arguments, info, executable, path, root = None):
         # Where runfiles have other repositories in two places, the names are those of the old one.
         if name.startswith("external/"):
             name = "../" + name.removeprefix("external/")
-        arguments.add("--empty-file", root + "/" + _below(name))
+        arguments.add(root + "/" + _below(name), format = "--empty-file=%s")
     mapping = getattr(info.files_to_run, "repo_mapping_manifest", None)
     if mapping:
         arguments.add("--file")

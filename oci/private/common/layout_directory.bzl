@@ -2,14 +2,13 @@
 
 load(":toolchain.bzl", "TOOLCHAIN_TYPE", "get_tool")
 
-def layout_directory(ctx, name, command, sources, inputs, blobs, mode, requirements, mnemonic, progress_message):
+def layout_directory(ctx, name, sources, inputs, blobs, mode, requirements, mnemonic, progress_message):
     """Makes a layout, a directory.
 
     Args:
       ctx: the context of a rule with the toolchain.
       name: the directory's name.
-      command: the command of `oci-pull-all layout`.
-      sources: an Args with what the layout is made of. It goes into a parameter file, because it names every blob.
+      sources: the Args of a command of `oci-pull-all layout`, with what the layout is made of.
       inputs: a depset of the files that `sources` names, but for `blobs`.
       blobs: a depset of the pulled base's blobs, which `sources` names.
       mode: how they get into the directory, `link` or `file`.
@@ -22,13 +21,11 @@ def layout_directory(ctx, name, command, sources, inputs, blobs, mode, requireme
     """
     layout = ctx.actions.declare_directory(name)
     directory = ctx.actions.args()
-    directory.add_all(["layout", command, "--blobs", mode])
+    directory.add("--blobs", mode)
     directory.add_all("--output", [layout], expand_directories = False)
-    sources.use_param_file("@%s")
-    sources.set_param_file_format("shell")
     ctx.actions.run(
         executable = get_tool(ctx),
-        arguments = [directory, sources],
+        arguments = [sources, directory],
         inputs = depset(transitive = [inputs, blobs]),
         outputs = [layout],
         execution_requirements = requirements if blobs and mode == "file" else {},

@@ -1,5 +1,6 @@
 """The layers that an image makes of its attribute `tars`."""
 
+load("//oci/private/common:arguments.bzl", "tool_arguments")
 load("//oci/private/common:layer_action.bzl", "COMPRESSION_ATTR", "layer_action")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/providers:layers.bzl", "OCILayersInfo")
@@ -7,8 +8,8 @@ load("//oci/private/providers:layers.bzl", "OCILayersInfo")
 def _image_tars_impl(ctx):
     layers = []
     for index, archive in enumerate(ctx.files.tars):
-        content = ctx.actions.args()
-        content.add("--tar", archive)
+        content = tool_arguments(ctx, "layer")
+        content.add(archive, format = "--tar=%s")
         layers.append(layer_action(
             ctx,
             name = "{}.{}".format(ctx.label.name, index),

@@ -1,5 +1,6 @@
 """The rule that makes a layout of another ruleset whole."""
 
+load("//oci/private/common:arguments.bzl", "tool_arguments")
 load("//oci/private/common:caching.bzl", "CACHE_BASE", "caching_of_base")
 load("//oci/private/common:layout_directory.bzl", "layout_directory")
 load("//oci/private/common:layout_input.bzl", "LAYOUT_ATTR", "layout_input")
@@ -15,13 +16,12 @@ def _oci_complete_layout_impl(ctx):
         fail("{}: {} has no layers: name a base of oci.pull of the module extension @oci_pull_all//oci:extensions.bzl, an oci_pull_all repository, or an oci_image on one of these".format(ctx.label, base.label))
     blobs = base[OCIPulledImageInfo].blobs
 
-    sources = ctx.actions.args()
+    sources = tool_arguments(ctx, "layout", "complete")
     sources.add_all([found.path], expand_directories = False)
     sources.add_all(blobs, before_each = "--blob")
     layout = layout_directory(
         ctx,
         ctx.label.name,
-        "complete",
         sources,
         inputs = found.inputs,
         blobs = blobs,

@@ -1,5 +1,6 @@
 """The rule for an image."""
 
+load("//oci/private/common:arguments.bzl", "tool_arguments")
 load("//oci/private/common:image_input.bzl", "CHOICE_PROVIDERS", "choose_image")
 load("//oci/private/common:pairs.bzl", "pairs")
 load("//oci/private/common:platforms.bzl", "platform_to_string")
@@ -31,9 +32,7 @@ def _oci_image_impl(ctx):
     descriptor = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
     digest = ctx.actions.declare_file(ctx.label.name + ".digest")
     inputs = [layer.descriptor for layer in layers]
-    arguments = ctx.actions.args()
-    arguments.use_param_file("@%s")
-    arguments.set_param_file_format("shell")
+    arguments = tool_arguments(ctx, "image")
     if base:
         arguments.add("--base-manifest", base.manifest)
         arguments.add("--base-config", base.config)
@@ -60,11 +59,11 @@ def _oci_image_impl(ctx):
     arguments.add_all(ctx.attr.healthcheck, format_each = "--healthcheck=%s")
     arguments.add_all(pairs(ctx, "healthcheck_options"), format_each = "--healthcheck-option=%s")
     for flag, files in [
-        ("--env-file", ctx.files.env_files),
-        ("--label-file", ctx.files.label_files),
-        ("--annotation-file", ctx.files.annotation_files),
+        ("--env-file=%s", ctx.files.env_files),
+        ("--label-file=%s", ctx.files.label_files),
+        ("--annotation-file=%s", ctx.files.annotation_files),
     ]:
-        arguments.add_all(files, before_each = flag)
+        arguments.add_all(files, format_each = flag)
         inputs += files
     for flag, value in [
         ("--user=%s", ctx.attr.user),
@@ -81,7 +80,7 @@ def _oci_image_impl(ctx):
     arguments.add("--digest", digest)
     ctx.actions.run(
         executable = get_tool(ctx),
-        arguments = ["image", arguments],
+        arguments = [arguments],
         inputs = inputs,
         outputs = [manifest, config, descriptor, digest],
         mnemonic = "OCIImage",

@@ -11,7 +11,7 @@ def _oci_image_archive_impl(ctx):
             fail("{}: repo_tags has {}, but a name and a tag are wanted, such as \"example.com/app:latest\"".format(ctx.label, repr(tag)))
     options = ctx.actions.args()
     options.add("--format", ctx.attr.format)
-    options.add_all(ctx.attr.repo_tags, before_each = "--tag")
+    options.add_all(ctx.attr.repo_tags, format_each = "--tag=%s")
     archive = layout_archive(
         ctx,
         command = "archive",

@@ -27,7 +27,7 @@ def _oci_image_file_impl(ctx):
     arguments = ctx.actions.args()
     arguments.add_all(["layout", "file"])
     arguments.add_all(layout.files, expand_directories = False)
-    arguments.add("--path", ctx.attr.path)
+    arguments.add(ctx.attr.path, format = "--path=%s")
     if _is_tool(ctx):
         arguments.add("--program")
         if not ctx.target_platform_has_constraint(ctx.attr._linux[platform_common.ConstraintValueInfo]):

@@ -11,11 +11,10 @@ def _oci_image_layer_impl(ctx):
     inputs = []
     for path, target in ctx.attr.files.items():
         inputs += add_target(arguments, target, path)
-    for path in ctx.attr.directories:
-        arguments.add("--empty-directory", path)
+    arguments.add_all(ctx.attr.directories, format_each = "--empty-directory=%s")
     add_pairs(arguments, "--symlink", ctx.attr.symlinks)
     archives = ctx.files.tars
-    arguments.add_all(archives, before_each = "--tar")
+    arguments.add_all(archives, format_each = "--tar=%s")
     added = [ctx.attr.files, ctx.attr.directories, ctx.attr.symlinks, ctx.attr.links, ctx.attr.usr_merge, ctx.attr.metadata, ctx.attr.modes]
     is_archive = len(archives) == 1 and not any(added)
     layer = layer_action(

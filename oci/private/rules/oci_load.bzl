@@ -16,7 +16,7 @@ def _oci_load_impl(ctx):
     arguments.add("load")
     arguments.add_all([found.path], map_each = runfiles_path, expand_directories = False)
     add_platform(ctx, arguments)
-    arguments.add_all(ctx.attr.repo_tags, before_each = "--tag")
+    arguments.add_all(ctx.attr.repo_tags, format_each = "--tag=%s")
     if ctx.attr.loader:
         arguments.add("--loader", ctx.attr.loader)
     return run_host_tool(ctx, write_arguments(ctx, arguments), ctx.runfiles(transitive_files = found.inputs))

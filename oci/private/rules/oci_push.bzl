@@ -17,7 +17,7 @@ def _oci_push_impl(ctx):
 
     arguments = ctx.actions.args()
     arguments.add("push")
-    arguments.add("--repository", ctx.attr.repository)
+    arguments.add(ctx.attr.repository, format = "--repository=%s")
     if ctx.attr.plain_http:
         arguments.add(ctx.attr.repository.split("/")[0], format = "--plain-http=%s")
     _add_files(arguments, "--root", [found.root.descriptor])

@@ -82,7 +82,7 @@ def _scan_layout(ctx):
                 ctx.label,
                 repr(ctx.attr.report),
             ))
-        arguments.add("--report", ctx.attr.report)
+        arguments.add(ctx.attr.report, format = "--report=%s")
     if ctx.attr.expected_exit < 0 or ctx.attr.expected_exit > 255:
         fail("{}: expected_exit is {}, but exit codes are 0 to 255".format(ctx.label, ctx.attr.expected_exit))
     arguments.add(ctx.attr.expected_exit, format = "--expected-exit=%s")
