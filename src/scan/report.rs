@@ -149,7 +149,14 @@ pub fn junit(name: &str, verdicts: &[Verdict], unscanned: &[String]) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
     for verdict in verdicts {
         let mut cases = String::new();
-        let suite = format!("{name} {}", verdict.image.platform);
+        let image = &verdict.image;
+        let of_platform = verdicts
+            .iter()
+            .filter(|of| of.image.platform == image.platform);
+        let suite = match of_platform.count() {
+            1 => format!("{name} {}", image.platform),
+            _ => format!("{name} {} {}", image.platform, image.manifest),
+        };
         let mut case = |title: &str, result: &str| {
             let _ = writeln!(
                 cases,

@@ -66,6 +66,25 @@ fn judge(user: &User, findings: &Value, exceptions: &str, policy: &[&str]) -> Ra
     ])
 }
 
+#[test]
+fn images_for_one_platform_are_told_apart() {
+    let user = new_user();
+    for image in ["1", "2"] {
+        let mut found = findings(None, &[]);
+        found["image"]["manifest"] = format!("sha256:{image}").into();
+        assert!(judge(&user, &found, "", &["--offline"]).success);
+        fs::rename(user.path("v.json"), user.path(image)).expect("can be renamed");
+    }
+    let shown = ["findings", "show", "--name=//:scan", "--junit=j.xml"];
+    let ran = user.run(&[&shown[..], &["1", "2"]].concat()).succeeded();
+    let report = fs::read_to_string(user.path("j.xml")).expect("was written");
+    for image in ["linux/amd64 sha256:1", "linux/amd64 sha256:2"] {
+        assert!(ran.stdout.contains(image), "{}", ran.stdout);
+        let suite = format!("<testsuite name=\"//:scan {image}\"");
+        assert!(report.contains(&suite), "{report}");
+    }
+}
+
 /// The lines of a verdict that are not about what was looked at.
 fn lines(ran: &Ran) -> Vec<&str> {
     ran.stdout

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use oci_pull_all_e2e::bazel::Workspace;
-use oci_pull_all_support::{Registry, text};
+use oci_pull_all_support::{INDEX, Images, MANIFEST, Registry, text};
 use serde_json::{Value, json};
 
 fn blob(layout: &Path, digest: &Value) -> Value {
@@ -80,4 +80,59 @@ fn an_index_has_an_image_for_each_platform() {
             assert!(messages.contains(text), "{messages}");
         }
     }
+}
+
+#[test]
+fn several_images_for_one_platform_are_all_scanned_and_a_base_is_the_first() {
+    let mut images = Images::default();
+    let entries = [2000, 1000].map(|size| {
+        let digest = images.add_image("app", &[size]);
+        let size = images.manifest(&digest).to_string().len();
+        json!({
+            "mediaType": MANIFEST, "digest": digest, "size": size,
+            "platform": {"os": "linux", "architecture": "amd64"},
+        })
+    });
+    let first = images.manifest(text(&entries[0]["digest"]));
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries});
+    let index = images.add_manifest("app", INDEX, index.to_string().into_bytes());
+    let registry = Registry::with(images);
+
+    let workspace = Workspace::new("no_linux", &[]);
+    let append = |name: &str, text: &str| {
+        let path = workspace.path(name);
+        let before = fs::read_to_string(&path).expect("can be read");
+        fs::write(path, before + text).expect("can be written");
+    };
+    append(
+        "MODULE.bazel",
+        &format!(
+            "oci = use_extension(\"@oci_pull_all//oci:extensions.bzl\", \"oci\")\n\
+             oci.pull(name = \"twins\", image = \"{}/app\", digest = {})\n\
+             use_repo(oci, \"twins\")\n",
+            registry.host(),
+            index["digest"],
+        ),
+    );
+    append(
+        "BUILD.bazel",
+        "oci_scan_test(name = \"scan_of_twins\", image = \"@twins\")\n\
+         oci_image_layout(name = \"twins_layout\", image = \"@twins\")\n\
+         oci_scan_test(name = \"scan_of_layout\", layout = \":twins_layout\")\n\
+         oci_image(name = \"on_twins\", architecture = \"amd64\", base = \"@twins\", os = \"linux\")\n",
+    );
+
+    let scanner = "--@oci_pull_all//oci:scanner=//:trivy_of_an_image";
+    workspace.succeed(&["build", "--nobuild", "//:scan_of_twins", scanner]);
+    let verdicts = "mnemonic('OCIVerdict', //:scan_of_twins)";
+    let ran = workspace.succeed(&["aquery", verdicts, scanner]);
+    assert_eq!(ran.stdout.matches("Mnemonic: OCIVerdict").count(), 2);
+    let errors = workspace.fail(&["build", "--nobuild", "//:scan_of_layout", scanner]);
+    let said = "linux/amd64 is twice among the platforms of @@//:twins_layout";
+    assert!(errors.contains(said), "{errors}");
+
+    workspace.succeed(&["build", "//:on_twins"]);
+    let manifest = fs::read(workspace.output("on_twins.manifest.json")).expect("can be read");
+    let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+    assert_eq!(manifest["layers"], first["layers"]);
 }

@@ -22,7 +22,10 @@ def verdict_test(ctx, image, policy, exceptions, baseline):
     scans = _scans(ctx, image)
     policy = policy[OCIScanPolicyInfo]
     tool = get_tool(ctx.exec_groups["test"])
-    verdicts = [_verdict(ctx, scans, policy, exceptions, baseline, tool, exec_group = "test") for scans in _by_image(scans)]
+    verdicts = [
+        _verdict(ctx, name, scans, policy, exceptions, baseline, tool, exec_group = "test")
+        for name, scans in _by_image(scans)
+    ]
     arguments = ctx.actions.args()
     arguments.add_all(["findings", "show"])
     arguments.add(str(ctx.label), format = "--name=%s")
@@ -55,7 +58,10 @@ def verdicts_of(ctx, image, policy, exceptions = []):
       A list of File, the verdicts.
     """
     policy = policy[OCIScanPolicyInfo]
-    return [_verdict(ctx, scans, policy, exceptions, None, get_tool(ctx), toolchain = TOOLCHAIN_TYPE) for scans in _by_image(_scans(ctx, image))]
+    return [
+        _verdict(ctx, name, scans, policy, exceptions, None, get_tool(ctx), toolchain = TOOLCHAIN_TYPE)
+        for name, scans in _by_image(_scans(ctx, image))
+    ]
 
 def _scans(ctx, image):
     scans = image[OCIScanInfo].images
@@ -74,12 +80,18 @@ def _scans(ctx, image):
     return scans
 
 def _by_image(scans):
-    """Lists of the scans of one image each, by several scanners."""
+    """Lists of the scans of one image each, by several scanners, with a name for it: an index may have several for a platform."""
     images = {}
     for scan in scans:
         platform = platform_to_string(scan.platform) if scan.platform else ""
         images.setdefault((scan.label, platform), []).append(scan)
-    return images.values()
+    counts = {}
+    named = []
+    for (_, platform), scans in images.items():
+        name = _file_name(platform) if platform else "image"
+        counts[name] = counts.get(name, 0) + 1
+        named.append((name if counts[name] == 1 else "{}.{}".format(name, counts[name]), scans))
+    return named
 
 def baseline_name(name):
     """The name of the file in a test's package that has what was found and accepted.
@@ -98,9 +110,8 @@ def _file_name(platform):
     safe = "".join([c if c.isalnum() or c in "._-" else "-" for c in plain.elems()])
     return safe if safe == plain else "{}-{}".format(safe, abs(hash(platform)))
 
-def _verdict(ctx, scans, policy, exceptions, baseline, tool, **kwargs):
-    platform = _file_name(platform_to_string(scans[0].platform)) if scans[0].platform else "image"
-    verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, platform))
+def _verdict(ctx, name, scans, policy, exceptions, baseline, tool, **kwargs):
+    verdict = ctx.actions.declare_file("{}.{}.verdict.json".format(ctx.label.name, name))
     kinds = [kind for scan in scans for kind in scan.scanner.kinds]
     missing = [kind for kind in policy.kinds if kind not in kinds]
     if missing:
@@ -128,9 +139,9 @@ def _verdict(ctx, scans, policy, exceptions, baseline, tool, **kwargs):
     if bases:
         arguments.add(str(bases[0].labels[0]), format = "--base-name=%s")
     arguments.add_all(tested, before_each = "--tested-base")
-    arguments.add_all(exceptions, before_each = "--exceptions")
+    arguments.add_all(exceptions, format_each = "--exceptions=%s")
     accepted = [baseline] if baseline else []
-    arguments.add_all(accepted, before_each = "--baseline")
+    arguments.add_all(accepted, format_each = "--baseline=%s")
     arguments.add("--output", verdict)
     ctx.actions.run(
         executable = tool,

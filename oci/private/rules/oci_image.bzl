@@ -200,8 +200,8 @@ def oci_image(
 
     Args:
       name: the target's name.
-      base: the label of a pulled base (`@NAME`), or of another `oci_image` or `oci_image_index`. Without
-        it the image has only its own layers.
+      base: the label of a pulled base (`@NAME`), or of another `oci_image` or `oci_image_index`: its image that
+        fits the platform best, and of several that fit alike the first. Without it the image has only its own layers.
       pulled_base: the label of an `oci_pull_all` repository of the same image as `base`, when `base` was
         pulled by the repository rule `oci_pull`. It is fetched only for what needs layers. A base that
         the module extension's `oci.pull` declared needs none.

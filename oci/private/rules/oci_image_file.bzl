@@ -68,7 +68,8 @@ what they need.""",
     executable = True,
     attrs = {
         "image": attr.label(
-            doc = "The image or image index: `@NAME` of an `oci.pull`, an `oci_image` or an `oci_image_index`.",
+            doc = """The image or image index: `@NAME` of an `oci.pull`, an `oci_image` or an `oci_image_index`. Of several images it
+is the one that fits the platform best, and of several that fit alike the first.""",
             mandatory = True,
             providers = CHOICE_PROVIDERS,
             cfg = pull_all_on,

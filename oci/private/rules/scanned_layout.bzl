@@ -23,6 +23,13 @@ def _scanned_layout_impl(ctx):
     platforms = ctx.attr.platforms
     if not platforms and not ctx.attr.platform and OCILayoutInfo in ctx.attr.layout:
         platforms = [platform_to_string(image.platform) for image in ctx.attr.layout[OCILayoutInfo].images]
+    twice = [platform for place, platform in enumerate(platforms) if platform in platforms[:place]]
+    if twice:
+        fail("{}: {} is twice among the platforms of {}, and nothing tells which image is meant: if they are of an index, name it as image of the test, which then is of each".format(
+            ctx.label,
+            twice[0],
+            ctx.attr.layout.label,
+        ))
     all = [argument for platform in platforms for argument in ("--scanned-platform", platform)]
     images = []
     for platform in platforms or [ctx.attr.platform]:
