@@ -437,7 +437,10 @@ fn verdict(args: &VerdictArgs) -> Result<()> {
     let mut exceptions = Vec::new();
     let mut documents = Vec::new();
     for path in &args.exceptions {
-        if path.extension().is_some_and(|ending| ending == "json") {
+        if path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
+        {
             documents.push(VexDocument::read(path, &read(path)?)?);
         } else {
             exceptions.push(read_exceptions(path)?);
