@@ -380,7 +380,7 @@ fn of_stamp(error: &StampError) -> &'static str {
 
 fn of_archive(error: &ArchiveError) -> &'static str {
     match error {
-        ArchiveError::Lacks { .. } | ArchiveError::Image(ImageNotFound::Lacks { .. }) => LACKS,
+        ArchiveError::Lacks { .. } => LACKS,
         _ => "",
     }
 }

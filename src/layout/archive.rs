@@ -85,7 +85,8 @@ impl ArchiveError {
     /// A blob that was not found is one that the layout lacks.
     fn of(self, layout: &Path) -> Self {
         match self {
-            ArchiveError::Merge(MergeError::Missing { role, digest, need }) => {
+            ArchiveError::Merge(MergeError::Missing { role, digest, need })
+            | ArchiveError::Image(ImageNotFound::Lacks { role, digest, need }) => {
                 ArchiveError::Lacks {
                     role,
                     digest,
