@@ -306,7 +306,19 @@ impl Store {
         };
         make_way(&digest.blob_path())?;
         let path = make_way(&Self::below("ingest", digest))?;
-        let file = failed("open", &path, open_for_writing(&path))?;
+        let file = match open_for_writing(&path) {
+            // Somebody is about to give it its name, or was: the lock tells.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                match open_own(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        open_for_writing(&path)
+                    }
+                    opened => opened,
+                }
+            }
+            opened => opened,
+        };
+        let file = failed("open", &path, file)?;
         Ok((path, file))
     }
 
@@ -325,6 +337,10 @@ impl Store {
         let copy = failed("open", &path, file.try_clone())?;
         let locked = failed("open", &path, same_file::Handle::from_file(copy))?;
         if same_file::Handle::from_path(&path).ok() != Some(locked) {
+            return Ok(None);
+        }
+        // Who made it read-only ended before it had its name.
+        if failed("make writable", &path, make_writable(&file))? {
             return Ok(None);
         }
         let writer = Writer::open(
@@ -382,6 +398,23 @@ fn open_for_writing(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Makes a file writable; returns whether it was not.
+fn make_writable(file: &File) -> io::Result<bool> {
+    let mut permissions = file.metadata()?.permissions();
+    if !permissions.readonly() {
+        return Ok(false);
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        permissions.set_mode(permissions.mode() | 0o200);
+    }
+    #[cfg(not(unix))]
+    permissions.set_readonly(false);
+    file.set_permissions(permissions)?;
+    Ok(true)
+}
+
 /// Opens a file of the store.
 fn open_own(path: &Path) -> io::Result<File> {
     refuse_non_files(path)?;
@@ -436,6 +469,26 @@ mod tests {
             store.ingest(&digest, 11, |_| {}).unwrap(),
             Ingest::Present
         ));
+    }
+
+    /// As a process leaves it that is killed right before it gives a blob its name. Root may write to it all the same.
+    #[test]
+    fn what_was_read_only_before_it_had_its_name_is_taken_up() {
+        let (_directory, store) = store(Trust::Seal);
+        let (digest, bytes) = blob("hello world");
+        let killed = writer(&store, &digest, 11);
+        killed.write(0, bytes).unwrap();
+        drop(killed);
+        let path = store.root.join(Store::below("ingest", &digest));
+        let mut permissions = fs::metadata(&path).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&path, permissions).unwrap();
+
+        let next = writer(&store, &digest, 11);
+        assert!(!fs::metadata(&path).unwrap().permissions().readonly());
+        assert_eq!(next.written(), 11);
+        next.finish().unwrap();
+        assert_eq!(store.read(&digest, 11).unwrap().unwrap(), bytes);
     }
 
     #[test]
