@@ -120,6 +120,7 @@ fn a_failure_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "it is a fifth of the work of all tests; e2e/test runs it"]
 fn memory_is_bounded_whatever_links_make_of_names() {
     let user = new_user();
     let target = record("linkpath", &format!("{}/", "d".repeat(255)).repeat(15));
