@@ -11,7 +11,7 @@ use std::thread;
 
 use oci_pull_all_support::{
     Answer, Content, Deaf, End, Faulty, Identity, LAYER, Proxy, Ran, Registry, User, blobs, digest,
-    noise, skip,
+    noise, side_by_side, skip,
 };
 use serde_json::json;
 
@@ -1002,7 +1002,7 @@ fn a_proxys_login_is_shown_behind_a_redirect() {
 fn a_registry_is_one_however_it_is_written() {
     let content = Content::image(&[noise(1, 1000)]);
     let root = content.digest.clone();
-    for (image, plain, login, site) in [
+    let cases = [
         (
             "registry.test",
             "registry.test:80",
@@ -1033,7 +1033,8 @@ fn a_registry_is_one_however_it_is_written() {
             "[2001:0db8::1]:5000",
             "r.test",
         ),
-    ] {
+    ];
+    side_by_side(cases, |(image, plain, login, site)| {
         let registry = Faulty::guarded(content.clone());
         let proxy = format!("http://{}", registry.host());
         let user = new_user();
@@ -1052,7 +1053,7 @@ fn a_registry_is_one_however_it_is_written() {
         let seen = registry.seen().len();
         pull(image, &[through, ("NO_PROXY", image)]).failed(&["no answer from"]);
         assert_eq!(registry.seen().len(), seen, "{image}");
-    }
+    });
     for name in ["localhost.", "localhost.:5000", "registry.test."] {
         let reference = format!("{name}/app@{root}");
         let pull = ["pull", &reference, "--output", "out"];

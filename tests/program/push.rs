@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use oci_pull_all_support::{
     Answer, CREDENTIALS, Content, Cutting, End, Faulty, Flow, Identity, Images, PIECE, Ran,
-    Registry, Request, Seen, User, about, digest, hex, noise, pushed, text,
+    Registry, Request, Seen, User, about, digest, hex, noise, pushed, side_by_side, text,
 };
 use serde_json::{Value, json};
 
@@ -919,7 +919,7 @@ fn an_upload_that_is_gone_begins_anew() {
     let image = content.digest.clone();
     let origin = Faulty::good(content);
     let unknown = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"no such upload"}]}"#;
-    for (gone, body) in [
+    let cases = [
         (1, unknown),
         (1, ""),
         (1, "<html>not here</html>"),
@@ -930,7 +930,8 @@ fn an_upload_that_is_gone_begins_anew() {
             r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"invalid secret"}]}"#,
         ),
         (usize::MAX, unknown),
-    ] {
+    ];
+    side_by_side(cases, |(gone, body)| {
         let shallow = Shallow::pull(&origin.host(), &image);
         let (images, asked) = (Mutex::new(Images::default()), AtomicUsize::new(0));
         let registry = Faulty::start(Content::default(), move |seen, _| {
@@ -948,7 +949,7 @@ fn an_upload_that_is_gone_begins_anew() {
         } else {
             ran.failed(&["does not know the upload any more", "BLOB_UPLOAD_UNKNOWN"]);
         }
-    }
+    });
 }
 
 /// What the bytes of an upload are sent to may be another host, which does not know it any more either.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cases;
 mod content;
 mod cutting;
 mod debian;
@@ -21,6 +22,7 @@ pub mod rpm;
 mod skip;
 mod user;
 
+pub use cases::side_by_side;
 pub use content::{
     CONFIG, Content, EMPTY, INDEX, LAYER, MANIFEST, config_of, digest, gzip, hex, manifest_of,
     noise, text,
