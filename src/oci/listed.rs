@@ -268,7 +268,8 @@ impl Listed {
     /// What a layout lists with nothing below that is `held`, and what is below.
     pub(crate) fn without_any(&self, held: &HashSet<Digest>) -> HashSet<&Digest> {
         let mut without = HashSet::new();
-        for root in &self.roots {
+        let mut known = HashSet::new();
+        for root in self.roots.iter().filter(|root| known.insert(&root.digest)) {
             let mut entries = self.entries_below(&root.digest);
             entries.push(root);
             if !entries.iter().any(|entry| held.contains(&entry.digest)) {
