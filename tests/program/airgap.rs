@@ -18,6 +18,17 @@ fn serve(content: &Content) -> (Faulty, String) {
     (registry, reference)
 }
 
+/// A user with an archive `blobs.tar` of an image, and the reference of the image, which nobody serves any more.
+fn exported(content: &Content) -> (User, String) {
+    let (_registry, reference) = serve(content);
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "out"])
+        .succeeded();
+    user.run(&["store", "export", "--output", "blobs.tar", &reference])
+        .succeeded();
+    (user, reference)
+}
+
 /// A pull that asks nobody.
 fn pull_offline(user: &User, reference: &str, options: &[&str]) -> Ran {
     let arguments = [&["pull", reference, "--output", "offline"], options].concat();
@@ -227,15 +238,8 @@ fn the_same_images_give_the_same_archive_in_whatever_order() {
 #[test]
 fn a_wrong_blob_is_refused_and_named_and_the_others_stay() {
     let content = Content::image(&[noise(40, 3 << 20), noise(41, 5000), noise(42, 9000)]);
-    let (registry, reference) = serve(&content);
-    let (sender, receiver) = (new_user(), new_user());
-    sender
-        .run(&["pull", &reference, "--output", "out"])
-        .succeeded();
-    sender
-        .run(&["store", "export", "--output", "blobs.tar", &reference])
-        .succeeded();
-    drop(registry);
+    let (sender, reference) = exported(&content);
+    let receiver = new_user();
     let right = fs::read(sender.path("blobs.tar")).expect("is there");
     let import = |bytes: &[u8]| {
         fs::write(receiver.path("blobs.tar"), bytes).expect("can be written");
@@ -295,15 +299,7 @@ fn a_wrong_blob_is_refused_and_named_and_the_others_stay() {
 #[test]
 fn what_an_archive_lacks_that_was_cut_between_two_entries_is_told() {
     let content = Content::image(&[noise(60, 3000), noise(61, 5000)]);
-    let (registry, reference) = serve(&content);
-    let sender = new_user();
-    sender
-        .run(&["pull", &reference, "--output", "out"])
-        .succeeded();
-    sender
-        .run(&["store", "export", "--output", "blobs.tar", &reference])
-        .succeeded();
-    drop(registry);
+    let (sender, reference) = exported(&content);
     let index_last =
         "mkdir l; tar -xf blobs.tar -C l; tar -cf blobs.tar -C l oci-layout blobs index.json";
     for script in ["true", index_last] {
@@ -345,15 +341,7 @@ fn what_an_archive_lacks_that_was_cut_between_two_entries_is_told() {
 #[test]
 fn what_an_archive_was_made_without_is_told() {
     let content = Content::image(&[noise(62, 3000), noise(63, 5000)]);
-    let (registry, reference) = serve(&content);
-    let sender = new_user();
-    sender
-        .run(&["pull", &reference, "--output", "out"])
-        .succeeded();
-    sender
-        .run(&["store", "export", "--output", "blobs.tar", &reference])
-        .succeeded();
-    drop(registry);
+    let (sender, _) = exported(&content);
     shell(&sender, "mkdir l; tar -xf blobs.tar -C l");
     let import = |receiver: &User| {
         copy(&sender, receiver);
@@ -391,15 +379,7 @@ fn what_an_archive_was_made_without_is_told() {
 /// As people send it, who had it on a tape.
 #[test]
 fn what_follows_the_end_of_a_compressed_archive_is_told() {
-    let (registry, reference) = serve(&Content::image(&[noise(64, 3000)]));
-    let sender = new_user();
-    sender
-        .run(&["pull", &reference, "--output", "out"])
-        .succeeded();
-    sender
-        .run(&["store", "export", "--output", "blobs.tar", &reference])
-        .succeeded();
-    drop(registry);
+    let (sender, _) = exported(&Content::image(&[noise(64, 3000)]));
     let whole = fs::read(sender.path("blobs.tar")).expect("is there");
     let import = |behind: &[u8]| {
         let bytes = [&gzip(&whole)[..], behind].concat();
