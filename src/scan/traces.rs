@@ -662,8 +662,8 @@ enum Form {
     Json,
     /// A program (Ruby's gemspec).
     Gemspec,
-    /// A zip file (Python's egg).
-    Egg,
+    /// A zip file (Python's egg, pex and zipapp, what Yarn runs packages from).
+    Zip,
     /// A list of JSON, of several (what Composer, for PHP, has installed).
     List,
 }
@@ -687,7 +687,12 @@ impl Form {
                 is_installed.then_some(Form::Json)
             }
             _ if name.ends_with(".egg-info") => Some(Form::Headers),
-            _ if ends_with(name, ".egg") => name.contains("-py").then_some(Form::Egg),
+            _ if ends_with(name, ".egg") => name.contains("-py").then_some(Form::Zip),
+            _ if name.ends_with(".pex") || name.ends_with(".pyz") => Some(Form::Zip),
+            _ if name.ends_with(".zip") && parent == "cache" => {
+                let is_of_yarn = above[0] == ".yarn" || above == ["berry", ".yarn"];
+                is_of_yarn.then_some(Form::Zip)
+            }
             _ if name.ends_with(".gemspec") => {
                 let is_installed = parent == "specifications"
                     // Those that Ruby itself brings.
@@ -720,7 +725,7 @@ impl Form {
                 Ok(Manifest { name, version }) => (name, version),
                 Err(_) => return Said::Unreadable,
             },
-            Form::Gemspec | Form::Egg => return Said::Unreadable,
+            Form::Gemspec | Form::Zip => return Said::Unreadable,
             Form::List => {
                 #[derive(Deserialize)]
                 struct List {

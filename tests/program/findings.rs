@@ -1806,6 +1806,10 @@ fn unusual_places_of_packages_are_known() {
         ("lib/c.DIST-INFO/METADATA", wheel),
         ("lib/c-1.egg/EGG-INFO/PKG-INFO", wheel),
         ("lib/c-1-py3.8.egg", "PK"),
+        ("app/c.pex", "#!/usr/bin/env python3\nPK"),
+        ("app/c.pyz", "PK"),
+        ("app/.yarn/cache/c-npm-1-0.zip", "PK"),
+        ("root/.yarn/berry/cache/c-npm-1-0.zip", "PK"),
         ("gems/specifications/default/c-1.gemspec", "Gem"),
     ] {
         let found = troubles_of(&user, Layer::new().file(path, content), &seen);
