@@ -161,7 +161,9 @@ impl Inventory {
         if let Some(base) = base
             && has_system(base)
         {
-            if !has_system(self) {
+            // A scanner may list what a layer has replaced with something else.
+            let has_database = |inventory: &Inventory| !inventory.traces.databases.is_empty();
+            if !has_system(self) || has_database(base) && !has_database(self) {
                 troubles.push(Trouble::SystemPackagesGone);
             }
             if !advisories.is_same_system(self.traces.system.as_ref(), base.traces.system.as_ref())

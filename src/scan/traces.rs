@@ -688,7 +688,12 @@ impl Form {
             }
             _ if name.ends_with(".egg-info") => Some(Form::Headers),
             _ if ends_with(name, ".egg") => name.contains("-py").then_some(Form::Zip),
-            _ if name.ends_with(".pex") || name.ends_with(".pyz") => Some(Form::Zip),
+            _ if [".pex", ".pyz", ".pyzw"]
+                .iter()
+                .any(|ending| ends_with(name, ending)) =>
+            {
+                Some(Form::Zip)
+            }
             _ if name.ends_with(".zip") && parent == "cache" => {
                 let is_of_yarn = above[0] == ".yarn" || above == ["berry", ".yarn"];
                 is_of_yarn.then_some(Form::Zip)

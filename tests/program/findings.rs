@@ -1489,7 +1489,7 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
             "descriptor": {"name": "syft", "version": "1"},
         });
         write_scanner(&user, "lister", "", &seen);
-        list_and_match(&user, kind);
+        list_and_match(&user, kind, &[]);
         let found = read(&user, "f.json");
         let troubles = found["troubles"].as_array().expect("troubles");
         let missing = json!({
@@ -1592,7 +1592,7 @@ fn what_exceptions_let_pass_is_said_as_vex() {
 }
 
 /// Runs the first two steps on a layout, by the programs `lister` and `matcher`.
-fn list_and_match(user: &User, layout: &str) {
+fn list_and_match(user: &User, layout: &str, more: &[&str]) {
     let common = [
         "--kind=grype",
         "--scanner-name=a",
@@ -1608,7 +1608,50 @@ fn list_and_match(user: &User, layout: &str) {
         layout,
     ];
     user.run(&[&inventory[..], &common].concat()).succeeded();
-    matched(user, "grype", "matcher", ["d.db", "import.json"], &[]).succeeded();
+    matched(user, "grype", "matcher", ["d.db", "import.json"], more).succeeded();
+}
+
+/// Scanners go on to list what was in a directory that a layer has replaced with something else.
+#[test]
+fn packages_of_a_system_whose_database_is_replaced_are_gone() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let list = json!({
+        "artifacts": [{
+            "id": "1", "name": "a", "version": "1", "type": "deb", "purl": "pkg:deb/x/a@1", "locations": [],
+        }],
+        "distro": {"id": "debian", "versionID": "12"}, "source": {"metadata": {}},
+        "descriptor": {"name": "syft", "version": "1"},
+    });
+    write_scanner(&user, "lister", "", &list);
+    write_scanner(&user, "matcher", "", &nothing_found());
+    let base = || {
+        Layer::new()
+            .file("etc/os-release", "ID=debian\nVERSION_ID=12\n")
+            .file("var/lib/dpkg/status", &dpkg_status(&[("a", "1")]))
+    };
+    let scanned = |layers: &[Layer], more: &[&str]| {
+        let _ = fs::remove_dir_all(user.path("l"));
+        let image = add_image(&user, "l", "amd64", layers);
+        write_index(&user.path("l"), &[image]);
+        list_and_match(&user, "l", more);
+        read(&user, "f.json")["troubles"].clone()
+    };
+    assert_eq!(scanned(&[base()], &[]), json!([]));
+    fs::rename(user.path("i.json"), user.path("b.json")).expect("can be renamed");
+    for (layer, troubles) in [
+        (Layer::new().file("app", "x"), json!([])),
+        (
+            Layer::new().file("var/lib/dpkg", "x"),
+            json!([{"code": "system-packages-gone"}]),
+        ),
+        (
+            Layer::new().symlink("var", "nowhere"),
+            json!([{"code": "system-packages-gone"}]),
+        ),
+    ] {
+        assert_eq!(scanned(&[base(), layer], &["--base", "b.json"]), troubles);
+    }
 }
 
 /// The troubles of an image of this layer by a lister that answers with these packages of Fedora 40.
@@ -1637,7 +1680,7 @@ fn troubles_of_release(
     });
     write_scanner(user, "lister", "", &list);
     write_scanner(user, "matcher", "", &nothing_found());
-    list_and_match(user, "l");
+    list_and_match(user, "l", &[]);
     let mut troubles = read(user, "f.json")["troubles"].clone();
     // No database of these tests knows the system, and not every image has packages of it.
     let troubles = troubles.as_array_mut().expect("a list");
@@ -1807,7 +1850,8 @@ fn unusual_places_of_packages_are_known() {
         ("lib/c-1.egg/EGG-INFO/PKG-INFO", wheel),
         ("lib/c-1-py3.8.egg", "PK"),
         ("app/c.pex", "#!/usr/bin/env python3\nPK"),
-        ("app/c.pyz", "PK"),
+        ("app/C.PYZ", "PK"),
+        ("app/c.pyzw", "PK"),
         ("app/.yarn/cache/c-npm-1-0.zip", "PK"),
         ("root/.yarn/berry/cache/c-npm-1-0.zip", "PK"),
         ("gems/specifications/default/c-1.gemspec", "Gem"),
