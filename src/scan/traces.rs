@@ -694,7 +694,7 @@ impl Form {
             {
                 Some(Form::Zip)
             }
-            _ if name.ends_with(".zip") && parent == "cache" => {
+            _ if ends_with(name, ".zip") && parent == "cache" => {
                 let is_of_yarn = above[0] == ".yarn" || above == ["berry", ".yarn"];
                 is_of_yarn.then_some(Form::Zip)
             }
