@@ -24,6 +24,9 @@ pub const JAVA_ARCHIVES: [&str; 10] = [
     ".ear", ".hpi", ".jar", ".jpi", ".kar", ".lpkg", ".nar", ".par", ".sar", ".war",
 ];
 
+/// The endings of programs of Python that bring their packages in a zip file, in any case.
+const ZIPAPPS: [&str; 3] = [".pex", ".pyz", ".pyzw"];
+
 /// Where package managers keep their databases, by the type that their packages have in a package URL.
 const DATABASES: [(&str, &str); 14] = [
     ("apk", "lib/apk/db/installed"),
@@ -688,12 +691,7 @@ impl Form {
             }
             _ if name.ends_with(".egg-info") => Some(Form::Headers),
             _ if ends_with(name, ".egg") => name.contains("-py").then_some(Form::Zip),
-            _ if [".pex", ".pyz", ".pyzw"]
-                .iter()
-                .any(|ending| ends_with(name, ending)) =>
-            {
-                Some(Form::Zip)
-            }
+            _ if ZIPAPPS.iter().any(|ending| ends_with(name, ending)) => Some(Form::Zip),
             _ if ends_with(name, ".zip") && parent == "cache" => {
                 let is_of_yarn = above[0] == ".yarn" || above == ["berry", ".yarn"];
                 is_of_yarn.then_some(Form::Zip)
