@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::oci::descriptor::Descriptor;
@@ -124,7 +125,14 @@ pub(super) fn add_roots(listed: &mut Listed, roots: &[Descriptor]) {
 
 /// Whether a blob is there, or a link to nothing in its place.
 pub(super) fn is_there(layout: &Path, blob: &Descriptor) -> bool {
-    fs::symlink_metadata(layout.join(blob.digest.blob_path())).is_ok()
+    let there = fs::symlink_metadata(layout.join(blob.digest.blob_path()));
+    // What may not be looked at is not missing: who reads it says why.
+    !there.is_err_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    })
 }
 
 /// Whether a manifest whose config is not there may be an image's.

@@ -201,12 +201,13 @@ impl Verifier<'_> {
     fn check_unreferenced(&mut self) {
         const NO_BLOB: &str = "its path is not that of a blob, blobs/ALGORITHM/HEX";
         let name = |path: &Path| path.file_name().map(|name| name.display().to_string());
-        for directory in list(&self.root.join("blobs")) {
+        for directory in self.list(&self.root.join("blobs")) {
             let algorithm = name(&directory).unwrap_or_default();
             if !directory.is_dir() {
                 self.fault(format!("blobs/{algorithm}"), NO_BLOB);
+                continue;
             }
-            for file in list(&directory) {
+            for file in self.list(&directory) {
                 let hex = name(&file).unwrap_or_default();
                 let subject = format!("blobs/{algorithm}/{hex}");
                 let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>() else {
@@ -225,6 +226,26 @@ impl Verifier<'_> {
                 }
             }
         }
+    }
+
+    /// The paths in a directory, in order. One that is there and cannot be read is a fault.
+    fn list(&mut self, directory: &Path) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        let listed = fs::read_dir(directory).and_then(|entries| {
+            for entry in entries {
+                paths.push(entry?.path());
+            }
+            Ok(())
+        });
+        match listed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let subject = directory.strip_prefix(self.root).unwrap_or(directory);
+                self.fault(subject.display(), format!("cannot be read: {error}"));
+            }
+            _ => {}
+        }
+        paths.sort();
+        paths
     }
 
     fn check_marker(&mut self) {
@@ -620,14 +641,6 @@ fn look_through(reader: Box<dyn Read + '_>) -> Result<Vec<Entry>, TarError> {
         entries.push(entry);
     }
     Ok(entries)
-}
-
-/// The paths in a directory, in order; none if it cannot be read.
-fn list(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
 }
 
 #[cfg(test)]
