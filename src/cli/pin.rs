@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use super::arguments::{OF_THIS_RUN, variable};
 use super::hints::in_one_line;
-use super::pull::RegistryArgs;
+use super::pull::{RegistryArgs, transfer};
 use super::resolve::description_in_words;
 use super::store::{self, StoreLocation};
 use super::{Failed, Result, print_error, read, say, tell, users_path};
@@ -150,10 +150,9 @@ struct Found {
     error: Option<String>,
 }
 
-#[tokio::main(worker_threads = 2)]
-pub(crate) async fn pin(args: &PinArgs) -> Result<ExitCode> {
+pub(crate) fn pin(args: &PinArgs) -> Result<ExitCode> {
     let mut all = Vec::new();
-    let is_good = pin_all(args, &mut all).await;
+    let is_good = transfer(2, pin_all(args, &mut all));
     // Who reads it is told what was found out before an error, too.
     if args.json {
         say(String::from_utf8_lossy(&to_json(&all)).trim_end())?;

@@ -15,7 +15,7 @@ use oci_pull_all::store::{Store, Trust};
 use oci_pull_all::text::{named, quoted, shown};
 
 use super::hints::in_one_line;
-use super::pull::RegistryArgs;
+use super::pull::{RegistryArgs, transfer};
 use super::store::{self, StoreLocation};
 use super::{Failed, Result, print_error, say, tell};
 
@@ -50,8 +50,11 @@ struct Resolved<'a> {
     description: Description,
 }
 
-#[tokio::main(worker_threads = 2)]
-pub(crate) async fn resolve(args: &ResolveArgs) -> Result<()> {
+pub(crate) fn resolve(args: &ResolveArgs) -> Result<()> {
+    transfer(2, resolve_all(args))
+}
+
+async fn resolve_all(args: &ResolveArgs) -> Result<()> {
     let store = Arc::new(store::open(&args.store.path()?, Trust::Seal)?);
     let mut all: Vec<Resolved<'_>> = Vec::new();
     let mut failures = Vec::new();

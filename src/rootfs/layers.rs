@@ -151,7 +151,10 @@ pub(super) fn each<T: Send>(
     let processors = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 1..processors.min(layers.len()) {
-            scope.spawn(worker);
+            // Where there can be no other thread, this one reads them all.
+            if thread::Builder::new().spawn_scoped(scope, worker).is_err() {
+                break;
+            }
         }
         worker();
     });

@@ -28,13 +28,14 @@ pub(super) fn serve(layout: &Path) -> Result<String, FileError> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listener = io_failed("serve on loopback", layout, bound)?;
     let address = io_failed("serve", layout, listener.local_addr())?;
-    thread::spawn(move || {
+    let serving = thread::Builder::new().spawn(move || {
         for connection in listener.incoming().flatten() {
             let images = Arc::clone(&images);
-            // Whoever hangs up has what it wanted.
-            thread::spawn(move || images.answer_all(&connection));
+            // Whoever hangs up has what it wanted, and whoever is hung up on says so.
+            drop(thread::Builder::new().spawn(move || images.answer_all(&connection)));
         }
     });
+    io_failed("serve", layout, serving)?;
     Ok(format!("{address}/{REPOSITORY}:{TAG}"))
 }
 
