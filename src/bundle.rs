@@ -5,16 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::files::{FileError, io_failed};
+use crate::files::{FileError, io_failed, open_regular};
 use crate::layout::{
     INDEX_FILE, MergeError, REF_NAME, Reachable, Sources, entry, index_of, write_blobs,
 };
 use crate::oci::config::MAX_CONFIG_SIZE;
 use crate::oci::descriptor::{Compression, Descriptor, Kind, MediaType};
-use crate::oci::digest::Digest;
+use crate::oci::digest::{Digest, HashingWriter};
 use crate::oci::manifest::{ImageIndex, ImageManifest, MAX_MANIFEST_SIZE, Manifest, ManifestError};
 use crate::oci::platform::{Platform, choose, offered};
 use crate::oci::reference::Reference;
@@ -78,6 +78,9 @@ pub enum BundleError {
     /// The archive cannot be written, or a blob is wrong.
     #[error(transparent)]
     Write(#[from] MergeError),
+    /// Some of what is to be exported cannot be read.
+    #[error("cannot read {0}")]
+    Unreadable(String),
     /// There is nothing to export.
     #[error("the store has no blobs")]
     Empty,
@@ -92,17 +95,33 @@ pub enum BundleError {
         /// What is wrong with it.
         source: TarError,
     },
-    /// It has something else than files in the place of blobs.
-    #[error("{digest}{} is {what} in {path}, and no blob; what else it has is in the store", if *more == 0 { String::new() } else { format!(" and {more} more") }, path = path.display())]
+    /// It has other bytes than a blob's.
+    #[error("{path} has other bytes as {digest}: they {found}", path = path.display())]
+    Wrong {
+        /// The archive.
+        path: PathBuf,
+        /// The blob.
+        digest: Digest,
+        /// How they differ, in words.
+        found: String,
+    },
+    /// It has something else than a file in the place of a blob.
+    #[error("{digest} is {what} in {path}, and no blob", path = path.display())]
     NoFile {
         /// The archive.
         path: PathBuf,
-        /// One of the blobs.
+        /// The blob.
         digest: Digest,
         /// What is in its place.
         what: &'static str,
-        /// How many more there are.
-        more: usize,
+    },
+    /// Its `index.json` is of no use.
+    #[error("the index.json of {path} cannot be used; the blobs that came stay in the store", path = path.display())]
+    Index {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ManifestError,
     },
     /// It was cut between two entries, or made without some.
     #[error("{path} {}lacks {lacking}; the blobs that came stay in the store", if *cut { "breaks off, and " } else { "" }, path = path.display())]
@@ -129,14 +148,12 @@ pub struct Moved {
 }
 
 /// What an import found.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     /// What the store did not have.
     pub added: Moved,
     /// What it had.
     pub present: Moved,
-    /// The blobs that are not what their names say, which the store did not take, and how they differ.
-    pub refused: Vec<StoreError>,
 }
 
 /// Writes `images`, which must be whole in the store, to the file `output`; with platforms, only the images for
@@ -272,9 +289,13 @@ fn export_all_from(
 
 /// Takes the blobs of an archive of a layout, compressed or not, into the store.
 ///
-/// Each is verified, and a wrong one keeps nobody from the others. What the store has is passed over,
-/// so an import that broke off is done again.
-pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
+/// Each is verified, those that the store has as well. A wrong one keeps nobody from the others, and is added to `refused`; so is
+/// one in whose place the store has what cannot be used. An import that broke off is done again.
+pub fn import(
+    store: &Store,
+    archive: &Path,
+    refused: &mut Vec<BundleError>,
+) -> Result<Imported, BundleError> {
     let failed = |source| BundleError::Read {
         path: archive.to_owned(),
         source,
@@ -286,90 +307,143 @@ pub fn import(store: &Store, archive: &Path) -> Result<Imported, BundleError> {
     };
     let mut reader = Archive::new(io_failed("open", archive, open_archive_file(archive))?);
     let mut imported = Imported::default();
-    let mut others = Vec::new();
     let mut came = HashSet::new();
     let mut index = None;
     while let Some(file) = reader.next().map_err(failed)? {
         if let Content::File { size } = file.content
             && file.path == INDEX_FILE.as_bytes()
-            && size <= MAX_MANIFEST_SIZE
         {
             let mut bytes = Vec::new();
-            copy_data(&mut reader, size, &mut bytes).map_err(failed)?;
-            index = ImageIndex::parse(&bytes).ok();
+            index = Some(if size > MAX_MANIFEST_SIZE {
+                Err(ManifestError::Size(size))
+            } else {
+                copy_data(&mut reader, size, &mut bytes).map_err(failed)?;
+                ImageIndex::parse(&bytes)
+            });
             continue;
         }
         let Some(digest) = digest_of(&file.path) else {
             continue;
         };
-        let size = match file.content {
-            Content::File { size } => size,
-            other => {
-                others.push((digest, in_words(&other)));
-                continue;
-            }
+        let Content::File { size } = file.content else {
+            refused.push(BundleError::NoFile {
+                path: archive.to_owned(),
+                digest,
+                what: in_words(&file.content),
+            });
+            continue;
         };
-        came.insert(digest.clone());
-        let writer = match store.ingest(&digest, size, store.waiting()) {
-            Ok(Ingest::Present) => {
-                imported.present.add(size);
-                continue;
-            }
-            Ok(Ingest::Writer(writer)) => writer,
-            Err(error @ StoreError::Size { .. }) => {
-                imported.refused.push(error);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        // What was left half-written may be wrong, and these bytes cost little.
-        writer.restart()?;
-        if size <= most {
-            writer.reserve()?;
+        match take(store, &mut reader, (&digest, size), most).map_err(|error| match error {
+            NotTaken::Read(source) => failed(source),
+            NotTaken::Store(error) => error.into(),
+        })? {
+            Taken::Added => imported.added.add(size),
+            Taken::Present => imported.present.add(size),
+            Taken::Unusable(error) => refused.push(error.into()),
+            Taken::Wrong(found) => refused.push(BundleError::Wrong {
+                path: archive.to_owned(),
+                digest: digest.clone(),
+                found,
+            }),
         }
-        let mut coming = Coming::to(&writer);
-        let read = copy_data(&mut reader, size, &mut coming);
-        coming.stored?;
-        read.map_err(failed)?;
-        match writer.finish() {
-            Ok(()) => imported.added.add(size),
-            Err(error @ (StoreError::Size { .. } | StoreError::Digest { .. })) => {
-                writer.restart()?;
-                imported.refused.push(error);
-            }
-            Err(error) => return Err(error.into()),
-        }
+        came.insert(digest);
     }
     let has_end = reader.has_end();
     // What is compressed has a checksum at its end.
     let read = io::copy(&mut reader.into_inner().take(MAX_PADDING), &mut io::sink());
     read.map_err(|error| failed(error.into()))?;
-    if let Some((digest, what)) = others.first() {
-        return Err(BundleError::NoFile {
-            path: archive.to_owned(),
-            digest: digest.clone(),
-            what,
-            more: others.len() - 1,
-        });
+    // What was refused is told by itself.
+    if !refused.is_empty() {
+        return Ok(imported);
     }
-    if imported.added.blobs + imported.present.blobs + imported.refused.len() == 0 {
+    if came.is_empty() {
         return Err(BundleError::NoBlobs(archive.to_owned()));
     }
-    // What was refused is told by itself.
-    if imported.refused.is_empty() {
-        let lacking = match index {
-            Some(index) => lacking(store, &index, &came)?,
-            None => (!has_end).then(|| INDEX_FILE.to_owned()),
-        };
-        if let Some(lacking) = lacking {
-            return Err(BundleError::Incomplete {
+    let lacking = match index.transpose() {
+        Ok(Some(index)) => lacking(store, &index, &came)?,
+        Ok(None) => Some(INDEX_FILE.to_owned()),
+        Err(source) => {
+            return Err(BundleError::Index {
                 path: archive.to_owned(),
-                cut: !has_end,
-                lacking,
+                source,
             });
         }
+    };
+    match lacking {
+        None => Ok(imported),
+        Some(lacking) => Err(BundleError::Incomplete {
+            path: archive.to_owned(),
+            cut: !has_end,
+            lacking,
+        }),
     }
-    Ok(imported)
+}
+
+/// What became of a blob of an archive.
+enum Taken {
+    Added,
+    Present,
+    /// Its bytes are others, in these words.
+    Wrong(String),
+    /// What the store has in its place cannot be used.
+    Unusable(StoreError),
+}
+
+enum NotTaken {
+    Read(TarError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        NotTaken::Store(error)
+    }
+}
+
+/// Takes the blob that an archive is at into the store. One of more than `most` bytes is not there, whatever it says.
+fn take(
+    store: &Store,
+    reader: &mut Archive<impl BufRead>,
+    (digest, size): (&Digest, u64),
+    most: u64,
+) -> Result<Taken, NotTaken> {
+    let writer = match store.ingest(digest, size, store.waiting()) {
+        Ok(Ingest::Writer(writer)) => writer,
+        // That the store's is right says nothing of the archive's.
+        Ok(Ingest::Present) => {
+            let mut hashing = HashingWriter::new(digest.algorithm(), io::sink());
+            copy_data(reader, size, &mut hashing).map_err(NotTaken::Read)?;
+            let found = hashing.finish().digest;
+            return Ok(if found == *digest {
+                Taken::Present
+            } else {
+                Taken::Wrong(format!("have the digest {found}"))
+            });
+        }
+        Err(StoreError::Size { found, .. }) => {
+            return Ok(Taken::Wrong(format!("are {size}, not {found}")));
+        }
+        Err(error) if error.path() == Some(&store.blob_path(digest)) => {
+            return Ok(Taken::Unusable(error));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // What was left half-written may be wrong, and these bytes cost little.
+    writer.restart()?;
+    if size <= most {
+        writer.reserve()?;
+    }
+    let mut coming = Coming::to(&writer);
+    let read = copy_data(reader, size, &mut coming);
+    coming.stored?;
+    read.map_err(NotTaken::Read)?;
+    match writer.finish() {
+        Ok(()) => Ok(Taken::Added),
+        Err(StoreError::Digest { found, .. }) => {
+            Ok(Taken::Wrong(format!("have the digest {found}")))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What is in the place of a file.
@@ -452,7 +526,11 @@ fn with_sources<T>(
     export: impl FnOnce(&[Blob], &Sources) -> Result<T, BundleError>,
 ) -> Result<T, BundleError> {
     let mut sources = Sources::default();
-    let blobs = store.blobs()?;
+    let mut failures = Vec::new();
+    let blobs = store.blobs(&mut failures);
+    if let Some(error) = failures.pop() {
+        return Err(error.into());
+    }
     for blob in &blobs {
         sources.add_pulled(store.blob_path(&blob.digest))?;
     }
@@ -583,6 +661,14 @@ fn write(
     images: impl IntoIterator<Item = Descriptor>,
     output: &Path,
 ) -> Result<Moved, BundleError> {
+    // All of them are named, before anything is written.
+    let unreadable = named(blobs.values().filter_map(|(_, source)| {
+        let error = open_regular(source.path()).err()?;
+        Some(format!("{} ({error})", source.path().display()))
+    }));
+    if !unreadable.is_empty() {
+        return Err(BundleError::Unreadable(unreadable));
+    }
     let files = [(INDEX_FILE, index_of(images))];
     let whole = io_failed("write", output, WholeFile::begin(output))?;
     write_blobs(blobs, &files, &whole, output)?;

@@ -2,7 +2,7 @@
 //! them, but only to files.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -36,33 +36,75 @@ pub(crate) fn io_failed<T>(
 
 /// The path of the file `relative` below `root`, whose directories are made. It is an error if something
 /// else than a directory is in the way.
-pub(crate) fn make_way(root: &Path, relative: &str) -> io::Result<PathBuf> {
+pub(crate) fn make_way(root: &Path, relative: &str) -> Result<PathBuf, FileError> {
     let mut path = root.to_owned();
     let (directories, name) = relative.rsplit_once('/').unwrap_or(("", relative));
     for directory in Path::new(directories) {
         path.push(directory);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !fs::symlink_metadata(&path)?.is_dir() {
-                    let message = format!(
-                        "{} is not a directory, nor may it be a link to one",
-                        path.display()
-                    );
-                    return Err(io::Error::other(message));
-                }
-            }
-            made => made?,
-        }
+        let made = match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_directory(&path),
+            made => made,
+        };
+        io_failed("make", &path, made)?;
     }
     Ok(path.join(name))
 }
 
+/// What is in the directory `relative` below `root`. It is an error if a link leads there.
+pub(crate) fn list_below(root: &Path, relative: &str) -> Result<fs::ReadDir, FileError> {
+    let mut path = root.to_owned();
+    for directory in Path::new(relative) {
+        path.push(directory);
+        io_failed("list", &path, check_directory(&path))?;
+    }
+    io_failed("list", &path, fs::read_dir(&path))
+}
+
+fn check_directory(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "it is not a directory, nor may it be a link to one",
+    ))
+}
+
 /// Opens a file to read it: not a named pipe, which would be to wait, nor a device, which may have no end.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+    check_regular(&fs::metadata(path)?)?;
+    open_checked(path, OpenOptions::new().read(true))
+}
+
+/// As [`open_regular`], of a file of ours, which no link stands for. It is made if the options say so.
+pub(crate) fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    match fs::symlink_metadata(path) {
+        Ok(there) => check_regular(&there)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    File::open(path)
+    open_checked(path, options)
+}
+
+/// Opens what was a regular file, or was not there, and may have become something else since.
+fn open_checked(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        // Not to wait; of a regular file it says nothing.
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    check_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn check_regular(there: &fs::Metadata) -> io::Result<()> {
+    if there.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::other("it is not a regular file"))
 }
 
 /// Whether two paths lead to one file or directory. Neither is opened: to open a named pipe would be to wait.
@@ -222,8 +264,10 @@ mod tests {
         assert!(root.join("a/b").is_dir());
         assert!(make_way(root, "a/b/d").is_ok());
         symlink("elsewhere", root.join("link")).unwrap();
-        let error = make_way(root, "link/b/c").unwrap_err().to_string();
-        assert!(error.contains("link is not a directory"), "{error}");
+        let error = make_way(root, "link/b/c").unwrap_err();
+        assert_eq!(error.path, root.join("link"));
+        let cause = error.source.to_string();
+        assert!(cause.contains("is not a directory"), "{cause}");
         assert!(!root.join("elsewhere/b").exists());
     }
 }

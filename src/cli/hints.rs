@@ -145,6 +145,7 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
     } else if let Some(error) = find::<BundleError>(error) {
         match error {
             BundleError::Store(error) => of_store(error),
+            BundleError::Unreadable(_) => LET_READ,
             BundleError::Write(MergeError::Wrong { .. }) => {
                 ": oci-pull-all store verify removes it, and what else was altered; then pull its image again"
             }
@@ -179,11 +180,11 @@ fn hint(error: &Dyn) -> Cow<'static, str> {
                 ": say by metadata (--metadata) which it is to have"
             }
         }
-    } else if find::<io::Error>(error)
-        .and_then(io::Error::get_ref)
-        .is_some_and(<dyn Error + Send + Sync>::is::<KeptFirst>)
-    {
-        "; set TMPDIR to another directory"
+    } else if let Some(error) = find::<io::Error>(error) {
+        match error.get_ref() {
+            Some(inner) if inner.is::<KeptFirst>() => "; set TMPDIR to another directory",
+            _ => of_limit(error).unwrap_or_default(),
+        }
     } else if let Some(ImageError::NoPlatform) = find(error) {
         ": pass --platform OS/ARCHITECTURE"
     } else {
@@ -316,17 +317,10 @@ fn of_credential(error: &CredentialError) -> &'static str {
 
 fn of_store(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Io(error) => match error.source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                ", which the store needs: make room there, or set OCI_PULL_ALL_STORE (--store) to another directory"
-            }
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                ", which the store needs: let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory"
-            }
-            _ => {
-                ", which the store needs: put right what is there, or set OCI_PULL_ALL_STORE (--store) to another directory"
-            }
-        },
+        StoreError::Read(failure) | StoreError::Write(failure) | StoreError::Remove(failure) => {
+            of_file_in_store(error, &failure.source)
+        }
+        StoreError::Room { source, .. } if of_limit(source).is_some() => "",
         StoreError::Room { .. } => {
             ": make room there, or set OCI_PULL_ALL_STORE (--store) to another directory"
         }
@@ -337,6 +331,87 @@ fn of_store(error: &StoreError) -> &'static str {
         StoreError::NotAStore { .. } => ", with --store or OCI_PULL_ALL_STORE",
         _ => "",
     }
+}
+
+/// Of what a store has and nobody may read.
+const LET_READ: &str = ", which the store needs: let it be read, or set OCI_PULL_ALL_STORE (--store) to another directory";
+
+/// What must be allowed for what was tried in a store.
+fn of_file_in_store(error: &StoreError, refusal: &io::Error) -> &'static str {
+    if of_limit(refusal).is_some() {
+        return ", which the store needs";
+    }
+    match (error, refusal.kind()) {
+        (_, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            ", which the store needs: make room there, or set OCI_PULL_ALL_STORE (--store) to another directory"
+        }
+        (StoreError::Remove(_), ErrorKind::DirectoryNotEmpty) => ": move away what is in it",
+        (StoreError::Remove(_), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            ": let the directory that it is in be written, or set OCI_PULL_ALL_STORE (--store) to another store"
+        }
+        (StoreError::Read(_), ErrorKind::PermissionDenied) => LET_READ,
+        (_, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            ", which the store needs: let it be written, or set OCI_PULL_ALL_STORE (--store) to another directory"
+        }
+        _ => {
+            ", which the store needs: put right what is there, or set OCI_PULL_ALL_STORE (--store) to another directory"
+        }
+    }
+}
+
+/// Which of this process's limits an error of the system is about.
+#[cfg(target_os = "linux")]
+fn of_limit(error: &io::Error) -> Option<&'static str> {
+    use rustix::io::Errno;
+    use rustix::process::Resource;
+
+    Some(match Errno::from_io_error(error)? {
+        Errno::FBIG if is_limited(Resource::Fsize) => {
+            "; raise the limit of the size of a file (ulimit -f)"
+        }
+        Errno::FBIG => "; no file of that file system may be so large: name a place on another one",
+        Errno::MFILE => "; raise the limit of open files (ulimit -n)",
+        Errno::NOMEM if is_limited(Resource::As) || is_limited(Resource::Data) => {
+            "; raise the limit of memory (ulimit -v, ulimit -d)"
+        }
+        Errno::NOMEM => {
+            "; free memory, or raise the limit of memory of the container or the service"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn of_limit(_: &io::Error) -> Option<&'static str> {
+    None
+}
+
+/// What may keep this process from having another thread: the system answers all of it alike.
+#[cfg(target_os = "linux")]
+pub(super) fn limits_of_threads() -> String {
+    use rustix::process::Resource;
+
+    let known = [
+        (Resource::Nproc, "ulimit -u"),
+        (Resource::As, "ulimit -v"),
+        (Resource::Data, "ulimit -d"),
+    ];
+    let set = known.into_iter().filter(|(which, _)| is_limited(*which));
+    let words: Vec<&str> = set
+        .map(|(_, word)| word)
+        .chain(["that of the container or the service (pids)"])
+        .collect();
+    words.join(", ")
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn limits_of_threads() -> String {
+    "ulimit -u".to_owned()
+}
+
+#[cfg(target_os = "linux")]
+fn is_limited(which: rustix::process::Resource) -> bool {
+    rustix::process::getrlimit(which).current.is_some()
 }
 
 /// As [`hint`], where there may be mirrors.
@@ -361,7 +436,7 @@ fn of_output(error: &Dyn) -> Cow<'static, str> {
         Some(StoreError::Room { .. }) => {
             ": make room there, or name another directory by --output".into()
         }
-        Some(StoreError::Io(_)) => {
+        Some(StoreError::Read(_) | StoreError::Write(_) | StoreError::Remove(_)) => {
             ": put right what is there, or name another directory by --output".into()
         }
         _ => of_pull(error),

@@ -31,7 +31,7 @@ use oci_pull_all::text::count;
 use tokio::runtime;
 
 use super::arguments::{switch, variable};
-use super::hints::{OfPull, error_in_words};
+use super::hints::{OfPull, error_in_words, limits_of_threads};
 use super::progress::{Progress, ProgressMode};
 use super::store::{PlacementMode, StoreLocation, store_options};
 use super::{Failed, Result, tell_first, users_path, write};
@@ -316,7 +316,7 @@ fn check_limits(workers: usize, connections: u64) -> Result<()> {
         let mut stopped = stop.subscribe();
         let thread = thread::Builder::new().spawn(move || drop(stopped.blocking_recv()));
         let thread = thread.map_err(|error| {
-            format!("{threads} threads are needed, and the system gives no more than {}: {error}; raise the limit (ulimit -u)", tried.len())
+            format!("{threads} threads are needed, and the system gives no more than {}: {error}; raise the limit that keeps it from more: {}", tried.len(), limits_of_threads())
         });
         match thread {
             Ok(thread) => tried.push(thread),

@@ -11,9 +11,10 @@ use oci_pull_all::bundle;
 use oci_pull_all::oci::platform::Platform;
 use oci_pull_all::oci::reference::Reference;
 use oci_pull_all::outputs::check_outside_store;
-use oci_pull_all::store::{Placement, Store, StoreOptions, Trust, prune};
+use oci_pull_all::store::{Placement, Removed, Store, StoreError, StoreOptions, Trust, prune};
 use oci_pull_all::text::count;
 
+use super::hints::in_one_line;
 use super::progress::other_process;
 use super::{Result, say, tell, tell_first, users_path};
 
@@ -154,31 +155,17 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
         StoreCommand::Path(location) => say(format_args!("{}", location.path()?.display()))?,
         StoreCommand::Size(location) => {
             let store = open_existing(&location.path()?, Trust::Seal)?;
-            let blobs = store.blobs()?;
+            let mut failures = Vec::new();
+            let blobs = store.blobs(&mut failures);
             let bytes = blobs.iter().map(|blob| blob.allocated).sum();
-            let rest = half_written(store.half_written()?);
+            let rest = half_written(store.half_written(&mut failures));
             let blobs = count(blobs.len(), "blob");
             say(format_args!("{blobs}, {}{rest}", HumanBytes(bytes)))?;
+            return Ok(told(&failures));
         }
         StoreCommand::Verify(location) => {
             let store = open_existing(&location.path()?, Trust::Nothing)?;
-            let wrong = store.verify()?;
-            tell_first(wrong.iter().map(|blob| {
-                let elsewhere = if blob.shared {
-                    "; it is also a file of a layout that was pulled, which must be pulled again (in Bazel, bazel clean --expunge)"
-                } else {
-                    ""
-                };
-                format!(
-                    "error: {}: its content was altered, so it was removed{elsewhere}",
-                    blob.digest
-                )
-            }));
-            if !wrong.is_empty() {
-                return Ok(ExitCode::FAILURE);
-            }
-            let blobs = count(store.blobs()?.len(), "blob");
-            say(format_args!("{blobs}, all right"))?;
+            return verify(&store);
         }
         StoreCommand::Export(args) => {
             let path = args.location.path()?;
@@ -204,9 +191,13 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
         }
         StoreCommand::Import(args) => {
             let store = open(&args.location.path()?, Trust::Seal)?;
-            let imported = bundle::import(&store, &args.archive)?;
-            let refused = imported.refused.iter();
-            tell_first(refused.map(|fault| format!("error: a blob was refused: {fault}")));
+            let mut refused = Vec::new();
+            let imported = bundle::import(&store, &args.archive, &mut refused);
+            tell_first(refused.iter().map(|fault| {
+                let fault = in_one_line(fault);
+                format!("error: a blob was refused: {fault}")
+            }));
+            let imported = imported?;
             let present = imported.present.blobs;
             let were = if present == 1 { "was" } else { "were" };
             say(format_args!(
@@ -214,13 +205,13 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
                 count(imported.added.blobs, "blob"),
                 HumanBytes(imported.added.bytes),
             ))?;
-            if !imported.refused.is_empty() {
+            if !refused.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
         }
         StoreCommand::Prune(args) => {
             let path = args.location.path()?;
-            let pruned = prune(&path, args.max_size, args.older_than, waiting)?;
+            let (pruned, failures) = prune(&path, args.max_size, args.older_than, waiting)?;
             say(format_args!(
                 "removed {}, {}{}",
                 count(pruned.blobs, "blob"),
@@ -234,9 +225,55 @@ pub(crate) fn run(command: &StoreCommand) -> Result<ExitCode> {
                     HumanBytes(pruned.shared_bytes)
                 ))?;
             }
+            return Ok(told(&failures));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names everything that is wrong, so that who puts it right has not to come again for each.
+fn verify(store: &Store) -> Result<ExitCode> {
+    let verified = store.verify();
+    for Removed {
+        digest,
+        what,
+        shared,
+    } in &verified.removed
+    {
+        let elsewhere = if *shared {
+            "; it is also a file of a layout that was pulled, which must be pulled again (in Bazel, bazel clean --expunge)"
+        } else {
+            ""
+        };
+        tell(format_args!(
+            "error: {digest}: {what}, so it was removed{elsewhere}"
+        ));
+    }
+    for failure in &verified.failures {
+        tell(format_args!("error: {}", in_one_line(failure)));
+    }
+    let blobs = count(verified.right, "blob");
+    let bad = verified.removed.len() + verified.failures.len();
+    if bad == 0 {
+        say(format_args!("{blobs}, all right"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell(format_args!("right: {blobs}, faults: {bad}"));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Tells what could not be done, and how that ends.
+fn told(failures: &[StoreError]) -> ExitCode {
+    tell_first(
+        failures
+            .iter()
+            .map(|failure| format!("error: {}", in_one_line(failure))),
+    );
+    if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn half_written(bytes: u64) -> String {

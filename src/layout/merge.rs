@@ -121,6 +121,13 @@ pub(crate) struct BlobSource {
     pulled: bool,
 }
 
+impl BlobSource {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Blobs by their path in a layout.
 pub(crate) type Reachable<'a> = BTreeMap<String, (Descriptor, &'a BlobSource)>;
 

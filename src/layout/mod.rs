@@ -194,8 +194,7 @@ impl LayoutWriter {
 
     /// The path for the blob of `descriptor`; its directory exists.
     pub(crate) fn blob_path(&self, descriptor: &Descriptor) -> Result<PathBuf, LayoutError> {
-        let made = make_way(&self.root, &descriptor.digest.blob_path());
-        Ok(io_failed("make a directory in", &self.root, made)?)
+        Ok(make_way(&self.root, &descriptor.digest.blob_path())?)
     }
 
     /// Writes a small blob.

@@ -81,8 +81,7 @@ pub(super) fn write_files(
     let mut pulled = PulledArtifact::of(artifact);
     let mut limits = limits(artifact);
     for (file, pulled) in artifact.files.iter().zip(&mut pulled.files) {
-        let made = make_way(output, &file.path);
-        let path = io_failed("make a directory in", output, made)?;
+        let path = make_way(output, &file.path)?;
         store.place_again(&file.blob.digest, &placed(&file.blob)?, &path)?;
         let Some(directory) = &file.directory else {
             continue;
@@ -125,8 +124,7 @@ fn unpack_file(
     directory: &str,
     limits: &mut Limits,
 ) -> Result<Result<Vec<String>, String>, FileError> {
-    let made = make_way(output, directory);
-    let target = io_failed("make a directory in", output, made)?;
+    let target = make_way(output, directory)?;
     let check = |name: &str| file_path(name).map(drop);
     let unpacked = open_archive_file(path)
         .map_err(TarError::from)

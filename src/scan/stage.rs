@@ -95,7 +95,7 @@ impl Stage {
         let files: BTreeSet<_> = blobs.map(|blob| blob.digest.blob_path()).collect();
         for file in files {
             let source = layout.join(&file);
-            let target = io_failed("stage", &source, make_way(&self.path, &file))?;
+            let target = make_way(&self.path, &file)?;
             self.add(&source, &target, 0)?;
         }
         let index = index_of([entry(&image.descriptor, [])]);

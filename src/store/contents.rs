@@ -1,16 +1,17 @@
 //! What a store holds: listed, verified and pruned.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::files::{io_failed, list_below};
 use crate::oci::digest::{Algorithm, Digest};
 
 use super::lock::{Lock, lock};
 use super::root::open_root;
 use super::seal::{Held, Trust};
-use super::{Store, StoreError, failed};
+use super::{Store, StoreError, open_to_read, reading, remove, writing};
 
 /// One blob of a store.
 #[derive(Clone, Debug)]
@@ -27,31 +28,61 @@ pub struct Blob {
     pub last_used: SystemTime,
 }
 
+/// What [`Store::verify`] found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// How many blobs are right.
+    pub right: usize,
+    /// What is not there any more.
+    pub removed: Vec<Removed>,
+    /// What could not be judged, or is wrong and could not be removed.
+    pub failures: Vec<StoreError>,
+}
+
+/// What stood in a blob's place.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    /// The blob.
+    pub digest: Digest,
+    /// What was wrong.
+    pub what: Spoilt,
+    /// Whether it was also a file of an output.
+    pub shared: bool,
+}
+
+/// Why something in a blob's place is not the blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Spoilt {
+    /// It has other bytes.
+    #[error("its content was altered")]
+    Altered,
+    /// It is a directory, a link, a pipe or the like.
+    #[error("it is no file")]
+    NoFile,
+}
+
 impl Store {
-    /// Every blob.
-    pub fn blobs(&self) -> Result<Vec<Blob>, StoreError> {
-        let entries = self.entries()?.into_iter();
+    /// Every blob. What keeps some from being listed is added to `failures`.
+    pub fn blobs(&self, failures: &mut Vec<StoreError>) -> Vec<Blob> {
+        let entries = self.entries(failures).into_iter();
         let files = entries.filter(|(_, metadata)| metadata.is_file());
-        Ok(files
+        files
             .map(|(digest, metadata)| self.blob(digest, &metadata))
-            .collect())
+            .collect()
     }
 
     /// What stands where blobs are, files or not.
-    fn entries(&self) -> Result<Vec<(Digest, fs::Metadata)>, StoreError> {
+    fn entries(&self, failures: &mut Vec<StoreError>) -> Vec<(Digest, fs::Metadata)> {
         let mut entries = Vec::new();
         for algorithm in Algorithm::ALL {
-            let directory = self.root.join("blobs").join(algorithm.as_str());
-            entries.extend(
-                list(&directory)?
-                    .into_iter()
-                    .filter_map(|(name, metadata)| {
-                        let digest = format!("{}:{name}", algorithm.as_str()).parse().ok()?;
-                        Some((digest, metadata))
-                    }),
-            );
+            let listed = self.list("blobs", algorithm, failures).into_iter();
+            entries.extend(listed.filter_map(|(path, metadata)| {
+                let name = path.file_name()?.to_str()?;
+                let digest = format!("{}:{name}", algorithm.as_str()).parse().ok()?;
+                Some((digest, metadata))
+            }));
         }
-        Ok(entries)
+        entries
     }
 
     fn blob(&self, digest: Digest, metadata: &fs::Metadata) -> Blob {
@@ -63,55 +94,116 @@ impl Store {
         Blob {
             size: metadata.len(),
             allocated: allocated(metadata),
-            shared: links(metadata).is_some_and(|links| metadata.is_file() && links > 1),
+            shared: is_shared(metadata),
             last_used: last_used.unwrap_or(SystemTime::UNIX_EPOCH),
             digest,
         }
     }
 
-    /// The bytes that are allocated for what is half-written.
-    pub fn half_written(&self) -> Result<u64, StoreError> {
-        let files = self.ingest_files()?;
-        Ok(files.iter().map(|(_, metadata)| allocated(metadata)).sum())
+    /// The bytes that are allocated for what is half-written. What keeps some of it from being listed is added to
+    /// `failures`.
+    pub fn half_written(&self, failures: &mut Vec<StoreError>) -> u64 {
+        let files = self.ingest_files(failures);
+        files.iter().map(|(_, metadata)| allocated(metadata)).sum()
     }
 
-    fn ingest_files(&self) -> Result<Vec<(PathBuf, fs::Metadata)>, StoreError> {
+    fn ingest_files(&self, failures: &mut Vec<StoreError>) -> Vec<(PathBuf, fs::Metadata)> {
         let mut files = Vec::new();
         for algorithm in Algorithm::ALL {
-            let directory = self.root.join("ingest").join(algorithm.as_str());
-            let listed = list(&directory)?.into_iter();
-            let listed = listed.filter(|(_, metadata)| metadata.is_file());
-            files.extend(listed.map(|(name, metadata)| (directory.join(name), metadata)));
+            files.extend(self.list("ingest", algorithm, failures));
         }
-        Ok(files)
+        files.retain(|(_, metadata)| metadata.is_file());
+        files
     }
 
-    /// Hashes every blob, removes those whose bytes are wrong or that are no files, and returns these.
-    pub fn verify(&self) -> Result<Vec<Blob>, StoreError> {
-        let mut wrong = Vec::new();
-        for (digest, metadata) in self.entries()? {
-            let path = self.blob_path(&digest);
-            let blob = self.blob(digest, &metadata);
-            if !metadata.is_file() {
-                let removed = if metadata.is_dir() {
-                    fs::remove_dir_all(&path)
-                } else {
-                    fs::remove_file(&path)
-                };
-                failed("remove", &path, removed)?;
-                wrong.push(blob);
-                continue;
+    /// What is in a directory of the store, which need not exist, but for what other processes take away meanwhile.
+    fn list(
+        &self,
+        directory: &str,
+        algorithm: Algorithm,
+        failures: &mut Vec<StoreError>,
+    ) -> Vec<(PathBuf, fs::Metadata)> {
+        let directory = format!("{directory}/{}", algorithm.as_str());
+        let path = self.root.join(&directory);
+        let mut there = Vec::new();
+        let mut add = |entry: io::Result<fs::DirEntry>| {
+            let entry = reading("list", &path, entry)?;
+            match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                metadata => {
+                    there.push((entry.path(), reading("read", &entry.path(), metadata)?));
+                }
             }
-            let file = failed("open", &path, File::open(&path))?;
-            let held = self
-                .seals
-                .check(&file, &blob.digest, blob.size, Trust::Nothing);
-            if !matches!(failed("read", &path, held)?, Held::Blob | Held::Unsealed) {
-                failed("remove", &path, fs::remove_file(&path))?;
-                wrong.push(blob);
+            Ok(())
+        };
+        match list_below(&self.root, &directory) {
+            Ok(entries) => failures.extend(entries.filter_map(|entry| add(entry).err())),
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => failures.push(StoreError::Read(error)),
+        }
+        there
+    }
+
+    /// Hashes every blob, and removes what is wrong: files with other bytes, and what is no file, unless something is in it.
+    /// What cannot be read keeps nobody from the rest.
+    pub fn verify(&self) -> Verified {
+        let mut verified = Verified::default();
+        for (digest, metadata) in self.entries(&mut verified.failures) {
+            let what = match self.judge(&digest, &metadata) {
+                Ok(None) => {
+                    verified.right += 1;
+                    continue;
+                }
+                Ok(Some(what)) => what,
+                // Another process has removed it meanwhile.
+                Err(StoreError::Read(error)) if error.source.kind() == io::ErrorKind::NotFound => {
+                    continue;
+                }
+                Err(error) => {
+                    verified.failures.push(error);
+                    continue;
+                }
+            };
+            let path = self.blob_path(&digest);
+            let removed = if metadata.is_dir() {
+                io_failed("remove", &path, fs::remove_dir(&path)).map_err(StoreError::Remove)
+            } else {
+                remove(&path)
+            };
+            match removed.map_err(Box::new) {
+                Ok(()) => verified.removed.push(Removed {
+                    digest,
+                    what,
+                    shared: is_shared(&metadata),
+                }),
+                Err(source) => verified.failures.push(StoreError::Spoilt {
+                    digest,
+                    what,
+                    source,
+                }),
             }
         }
-        Ok(wrong)
+        verified
+    }
+
+    /// What is wrong with what stands in a blob's place.
+    fn judge(
+        &self,
+        digest: &Digest,
+        metadata: &fs::Metadata,
+    ) -> Result<Option<Spoilt>, StoreError> {
+        if !metadata.is_file() {
+            return Ok(Some(Spoilt::NoFile));
+        }
+        let path = self.blob_path(digest);
+        let file = reading("open", &path, open_to_read(&path))?;
+        let held = self
+            .seals
+            .check(&file, digest, metadata.len(), Trust::Nothing);
+        Ok(match reading("read", &path, held)? {
+            Held::Blob | Held::Unsealed => None,
+            Held::OtherSize(_) | Held::Nothing => Some(Spoilt::Altered),
+        })
     }
 }
 
@@ -131,7 +223,8 @@ pub struct Pruned {
 }
 
 /// Removes the blobs of the store in `root` that were last used before `older_than` ago, then the
-/// longest unused until no more than `max_size` bytes are allocated, and everything half-written.
+/// longest unused until no more than `max_size` bytes are allocated, and everything half-written. Returns also what
+/// could not be listed or removed.
 ///
 /// A blob whose file an output has as well stays: to remove it frees nothing, and changes the status of that output's
 /// file.
@@ -142,18 +235,19 @@ pub fn prune(
     max_size: Option<u64>,
     older_than: Option<Duration>,
     waiting: fn(Option<u32>),
-) -> Result<Pruned, StoreError> {
+) -> Result<(Pruned, Vec<StoreError>), StoreError> {
     let file = open_root(root, waiting)?;
-    failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
+    writing("lock", root, lock(&file, Lock::Exclusive, waiting))?;
     let store = Store::locked(root, Trust::Seal.into(), file);
-    let mut pruned = Pruned {
-        half_written: store.half_written()?,
-        ..Pruned::default()
-    };
-    for (path, _) in store.ingest_files()? {
-        failed("remove", &path, fs::remove_file(&path))?;
+    let mut pruned = Pruned::default();
+    let mut failures = Vec::new();
+    for (path, metadata) in store.ingest_files(&mut failures) {
+        match remove(&path) {
+            Ok(()) => pruned.half_written += allocated(&metadata),
+            Err(error) => failures.push(error),
+        }
     }
-    let mut blobs = store.blobs()?;
+    let mut blobs = store.blobs(&mut failures);
     blobs.sort_by_key(|blob| blob.last_used);
     let mut left: u64 = blobs.iter().map(|blob| blob.allocated).sum();
     let now = SystemTime::now();
@@ -169,14 +263,21 @@ pub fn prune(
             pruned.shared_bytes += blob.allocated;
             continue;
         }
-        let path = store.blob_path(&blob.digest);
-        failed("remove", &path, fs::remove_file(&path))?;
+        if let Err(error) = remove(&store.blob_path(&blob.digest)) {
+            failures.push(error);
+            continue;
+        }
         let _ = fs::remove_file(root.join(Store::below("used", &blob.digest)));
         left -= blob.allocated;
         pruned.blobs += 1;
         pruned.bytes += blob.allocated;
     }
-    Ok(pruned)
+    Ok((pruned, failures))
+}
+
+/// Whether an output has the same file.
+fn is_shared(metadata: &fs::Metadata) -> bool {
+    metadata.is_file() && links(metadata).is_some_and(|links| links > 1)
 }
 
 /// How many names the file has, where that can be known.
@@ -200,25 +301,4 @@ fn allocated(metadata: &fs::Metadata) -> u64 {
 #[cfg(not(unix))]
 fn allocated(metadata: &fs::Metadata) -> u64 {
     metadata.len()
-}
-
-/// What is in a directory, which need not exist, but for what other processes take away meanwhile.
-fn list(directory: &Path) -> Result<Vec<(String, fs::Metadata)>, StoreError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return failed("list", directory, Err(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = failed("list", directory, entry)?;
-        let metadata = match entry.metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            metadata => failed("read", &entry.path(), metadata)?,
-        };
-        if let Ok(name) = entry.file_name().into_string() {
-            files.push((name, metadata));
-        }
-    }
-    Ok(files)
 }

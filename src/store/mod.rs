@@ -22,7 +22,7 @@ mod root;
 mod seal;
 mod writer;
 
-pub use contents::{Blob, Pruned, prune};
+pub use contents::{Blob, Pruned, Removed, Spoilt, Verified, prune};
 pub use place::Placement;
 pub use seal::Trust;
 pub(crate) use writer::Writer;
@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use crate::files::{FileError, io_failed, make_way, temporary};
+use crate::files::{FileError, io_failed, make_way, open_own, read_at_most, temporary};
 use crate::io::Tee;
 use crate::oci::digest::{Digest, hash_reader};
 
@@ -47,9 +47,25 @@ const USED_AGAIN: Duration = Duration::from_secs(600);
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file system refused to do something in the store.
+    /// The file system refused to read something of the store.
     #[error(transparent)]
-    Io(#[from] FileError),
+    Read(FileError),
+    /// The file system refused to write something of the store.
+    #[error(transparent)]
+    Write(FileError),
+    /// The file system refused to take something out of the store.
+    #[error(transparent)]
+    Remove(FileError),
+    /// What stands in a blob's place is not the blob, and stays there.
+    #[error("{digest}: {what}")]
+    Spoilt {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong.
+        what: Spoilt,
+        /// Why it stays.
+        source: Box<StoreError>,
+    },
     /// The file system refused to put a blob into an output.
     #[error(transparent)]
     Output(FileError),
@@ -102,8 +118,29 @@ pub enum StoreError {
     Lost(Digest),
 }
 
-fn failed<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StoreError> {
-    Ok(io_failed(action, path, result)?)
+impl StoreError {
+    /// The path that the file system refused, if it did.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        match self {
+            StoreError::Read(error) | StoreError::Write(error) | StoreError::Remove(error) => {
+                Some(&error.path)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn reading<T>(action: &'static str, path: &Path, done: io::Result<T>) -> Result<T, StoreError> {
+    io_failed(action, path, done).map_err(StoreError::Read)
+}
+
+fn writing<T>(action: &'static str, path: &Path, done: io::Result<T>) -> Result<T, StoreError> {
+    io_failed(action, path, done).map_err(StoreError::Write)
+}
+
+/// Removes a file or a link, and not what it leads to.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    io_failed("remove", path, fs::remove_file(path)).map_err(StoreError::Remove)
 }
 
 /// How a store is used.
@@ -165,7 +202,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let options = options.into();
         let file = open_root(root, options.waiting)?;
-        failed("lock", root, lock(&file, Lock::Shared, options.waiting))?;
+        reading("lock", root, lock(&file, Lock::Shared, options.waiting))?;
         Ok(Self::locked(root, options, file))
     }
 
@@ -196,13 +233,13 @@ impl Store {
     /// A file that is not what its name says is removed.
     pub(crate) fn find(&self, digest: &Digest, size: u64) -> Result<Option<PathBuf>, StoreError> {
         let path = self.blob_path(digest);
-        let file = match open_own(&path) {
+        let file = match open_to_read(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return failed("open", &path, Err(error)),
+            Err(error) => return reading("open", &path, Err(error)),
         };
         let held = self.seals.check(&file, digest, size, self.trust);
-        match failed("read", &path, held)? {
+        match reading("read", &path, held)? {
             held @ (Held::Blob | Held::Unsealed) => {
                 // A store that belongs to someone else is still readable.
                 if held == Held::Unsealed {
@@ -217,7 +254,7 @@ impl Store {
                 found,
             }),
             Held::Nothing => {
-                failed("remove", &path, fs::remove_file(&path))?;
+                remove(&path)?;
                 Ok(None)
             }
         }
@@ -227,7 +264,8 @@ impl Store {
     fn renew(&self, path: &Path, mut file: &File, digest: &Digest) -> io::Result<()> {
         use std::io::Seek as _;
 
-        let new = make_way(&self.root, &Self::below("ingest", digest))?;
+        let new = make_way(&self.root, &Self::below("ingest", digest));
+        let new = new.map_err(|error| error.source)?;
         let new = temporary(&new)?;
         file.rewind()?;
         let copying = Tee::new(file, new.as_file());
@@ -242,7 +280,8 @@ impl Store {
 
     /// Notes for pruning that the blob was used.
     fn note_use(&self, digest: &Digest) -> io::Result<()> {
-        let path = make_way(&self.root, &Self::below("used", digest))?;
+        let path = make_way(&self.root, &Self::below("used", digest));
+        let path = path.map_err(|error| error.source)?;
         let file = open_for_writing(&path)?;
         let age = file.metadata()?.modified()?.elapsed();
         // One that was just made has the time of now.
@@ -275,7 +314,7 @@ impl Store {
         }
         loop {
             let (path, file) = self.open_ingest(digest)?;
-            failed("lock", &path, lock(&file, Lock::Exclusive, &waiting))?;
+            writing("lock", &path, lock(&file, Lock::Exclusive, &waiting))?;
             if let Some(ingest) = self.ingest_locked(digest, size, path, file)? {
                 return Ok(ingest);
             }
@@ -295,21 +334,18 @@ impl Store {
         match file.try_lock() {
             Ok(()) => self.ingest_locked(digest, size, path, file),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => failed("lock", &path, Err(error)),
+            Err(TryLockError::Error(error)) => writing("lock", &path, Err(error)),
         }
     }
 
     fn open_ingest(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
-        let make_way = |relative: &str| {
-            let made = make_way(&self.root, relative);
-            failed("make a directory in", &self.root, made)
-        };
+        let make_way = |relative: &str| make_way(&self.root, relative).map_err(StoreError::Write);
         make_way(&digest.blob_path())?;
         let path = make_way(&Self::below("ingest", digest))?;
         let file = match open_for_writing(&path) {
             // Somebody is about to give it its name, or was: the lock tells.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                match open_own(&path) {
+                match open_to_read(&path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         open_for_writing(&path)
                     }
@@ -318,7 +354,7 @@ impl Store {
             }
             opened => opened,
         };
-        let file = failed("open", &path, file)?;
+        let file = writing("open", &path, file)?;
         Ok((path, file))
     }
 
@@ -334,13 +370,13 @@ impl Store {
         if self.find(digest, size)?.is_some() {
             return Ok(Some(Ingest::Present));
         }
-        let copy = failed("open", &path, file.try_clone())?;
-        let locked = failed("open", &path, same_file::Handle::from_file(copy))?;
+        let copy = writing("open", &path, file.try_clone())?;
+        let locked = writing("open", &path, same_file::Handle::from_file(copy))?;
         if same_file::Handle::from_path(&path).ok() != Some(locked) {
             return Ok(None);
         }
         // Who made it read-only ended before it had its name.
-        if failed("make writable", &path, make_writable(&file))? {
+        if writing("make writable", &path, make_writable(&file))? {
             return Ok(None);
         }
         let writer = Writer::open(
@@ -370,17 +406,18 @@ impl Store {
     pub(crate) fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.blob_path(digest);
         let size = match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.len() <= limit => metadata.len(),
-            _ => return Ok(None),
+            Ok(metadata) if metadata.len() > limit => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => reading("read", &path, metadata)?.len(),
         };
         match self.find(digest, size)? {
             // Manifests are small, so they are hashed at each use.
             Some(path) => {
-                let bytes = failed("read", &path, fs::read(&path))?;
+                let bytes = reading("read", &path, read_at_most(&path, limit))?;
                 if Digest::of(digest.algorithm(), &bytes) == *digest {
                     return Ok(Some(bytes));
                 }
-                failed("remove", &path, fs::remove_file(&path))?;
+                remove(&path)?;
                 Ok(None)
             }
             None => Ok(None),
@@ -389,13 +426,12 @@ impl Store {
 }
 
 fn open_for_writing(path: &Path) -> io::Result<File> {
-    refuse_non_files(path)?;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+    let mut options = OpenOptions::new();
+    open_own(path, options.read(true).write(true).create(true))
+}
+
+fn open_to_read(path: &Path) -> io::Result<File> {
+    open_own(path, OpenOptions::new().read(true))
 }
 
 /// Makes a file writable; returns whether it was not.
@@ -413,20 +449,6 @@ fn make_writable(file: &File) -> io::Result<bool> {
     permissions.set_readonly(false);
     file.set_permissions(permissions)?;
     Ok(true)
-}
-
-/// Opens a file of the store.
-fn open_own(path: &Path) -> io::Result<File> {
-    refuse_non_files(path)?;
-    File::open(path)
-}
-
-/// Nothing in a store is a symlink, a pipe or a device: one that is there was put there by someone else.
-fn refuse_non_files(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -566,19 +588,19 @@ mod tests {
                 .set_modified(used)
                 .unwrap();
         }
-        let each = store.blobs().unwrap()[0].allocated;
+        let each = store.blobs(&mut Vec::new())[0].allocated;
         drop(store);
         let one = Pruned {
             blobs: 1,
             bytes: each,
             ..Pruned::default()
         };
-        let pruned = prune(directory.path(), Some(2 * each), None, |_| {}).unwrap();
+        let (pruned, _) = prune(directory.path(), Some(2 * each), None, |_| {}).unwrap();
         assert_eq!(pruned, one);
-        let pruned = prune(directory.path(), None, Some(hour * 17 / 2), |_| {}).unwrap();
+        let (pruned, _) = prune(directory.path(), None, Some(hour * 17 / 2), |_| {}).unwrap();
         assert_eq!(pruned, one);
         let store = Store::open(directory.path(), Trust::Seal).unwrap();
-        assert_eq!(store.blobs().unwrap()[0].digest, blob("cccc").0);
+        assert_eq!(store.blobs(&mut Vec::new())[0].digest, blob("cccc").0);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! How blobs get into outputs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use crate::files::{io_failed, is_same_file, temporary_builder};
+use crate::files::{io_failed, is_same_file, open_regular, temporary_builder};
 use crate::oci::digest::{Digest, hash_reader};
 
 use super::contents::links;
@@ -82,7 +82,7 @@ impl Store {
             return Ok(false);
         }
         // While this is locked, nobody else makes a link.
-        let file = File::open(source)?;
+        let file = open_regular(source)?;
         file.lock()?;
         let metadata = file.metadata()?;
         let shares = match self.placement {
@@ -108,7 +108,7 @@ fn is_placed(source: &Path, digest: &Digest, target: &Path) -> io::Result<bool> 
     if is_same_file(source, target)? {
         return Ok(true);
     }
-    Ok(hash_reader(digest.algorithm(), File::open(target)?)?.0 == *digest)
+    Ok(hash_reader(digest.algorithm(), open_regular(target)?)?.0 == *digest)
 }
 
 /// Gives `target` what `make` makes at a path beside it, in the place of what is there.

@@ -8,7 +8,7 @@ use crate::files::{is_temporary, read_at_most};
 use crate::outputs::write_durable;
 
 use super::lock::{Lock, lock};
-use super::{StoreError, failed, open_for_writing, open_own};
+use super::{StoreError, open_for_writing, open_to_read, reading, writing};
 
 pub(super) const VERSION: &str = "2";
 /// As version 2 but for the seals, which are made anew when a blob is used.
@@ -21,10 +21,15 @@ const OWN: [&str; 6] = ["blobs", "ingest", "lock", "sealed", "used", "version"];
 /// Makes a directory a store, unless it is one.
 pub(super) fn make_root(root: &Path) -> Result<(), StoreError> {
     let path = root.join("version");
-    if path.exists() {
-        return Ok(());
+    match path.try_exists() {
+        Ok(true) => return Ok(()),
+        // What nobody may look at is not to be made.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return reading("find", &path, Err(error));
+        }
+        _ => {}
     }
-    failed("make", root, make_private(root))?;
+    writing("make", root, make_private(root))?;
     // A store has its version before it has blobs, so blobs without a version are somebody else's.
     if root.join("blobs").exists() && !path.exists() {
         return Err(StoreError::NotAStore {
@@ -37,7 +42,7 @@ pub(super) fn make_root(root: &Path) -> Result<(), StoreError> {
 fn write_version(root: &Path) -> Result<(), StoreError> {
     let path = root.join("version");
     let version = format!("{VERSION}\n");
-    failed("write", &path, write_durable(&path, version.as_bytes()))
+    writing("write", &path, write_durable(&path, version.as_bytes()))
 }
 
 /// Makes a directory for nobody else: what is in it may come from a registry that asks who it is.
@@ -69,16 +74,21 @@ pub(super) fn open_root(root: &Path, waiting: fn(Option<u32>)) -> Result<File, S
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
             ) =>
         {
-            open_own(&path).map_err(|_| error)
+            match open_to_read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return reading("open", &path, Err(error));
+                }
+                opened => opened.map_err(|_| error),
+            }
         }
         opened => opened,
     };
-    let file = failed("open", &path, file)?;
+    let file = writing("open", &path, file)?;
     match version.as_str() {
         VERSION => {}
         VERSION_BEFORE | VERSION_LOST => {
             // Programs that know only that version may use the store.
-            failed("lock", root, lock(&file, Lock::Exclusive, waiting))?;
+            writing("lock", root, lock(&file, Lock::Exclusive, waiting))?;
             write_version(root)?;
         }
         _ => {
@@ -99,12 +109,12 @@ fn read_version(root: &Path) -> Result<String, StoreError> {
                 path: root.to_owned(),
             });
         }
-        found => failed("read", &path, found)?,
+        found => reading("read", &path, found)?,
     };
     let found = String::from_utf8_lossy(&found);
     // The bytes of a file are zeros, where a power loss took them and left its length.
     let found = found.trim_matches(|c: char| c == '\0' || c.is_whitespace());
-    if found == VERSION_LOST && !failed("list", root, has_own_alone(root))? {
+    if found == VERSION_LOST && !reading("list", root, has_own_alone(root))? {
         return Err(StoreError::NotAStore {
             path: root.to_owned(),
         });

@@ -16,10 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::files::{FileError, io_failed, make_way, read_at_most};
+use crate::files::{FileError, io_failed, make_way, open_own, read_at_most};
 use crate::oci::digest::{Digest, hash_reader};
-
-use super::refuse_non_files;
 
 /// How far a file that is found on disk is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,14 +143,10 @@ impl Seals {
 
     /// Adds a line to a list.
     fn list(&self, name: &str, digest: &Digest) -> Result<(), FileError> {
-        let lists = self.root.join(LISTS);
-        let made = make_way(&self.root, &format!("{LISTS}/{name}"));
-        let path = io_failed("make", &lists, made)?;
+        let path = make_way(&self.root, &format!("{LISTS}/{name}"))?;
         let is_new = !path.exists();
-        let written = refuse_non_files(&path).and_then(|()| {
-            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
-            file.write_all(format!("{digest}\n").as_bytes())
-        });
+        let opened = open_own(&path, OpenOptions::new().append(true).create(true));
+        let written = opened.and_then(|mut list| list.write_all(format!("{digest}\n").as_bytes()));
         io_failed("write", &path, written)?;
         if is_new && name != DURABLE {
             self.forget_other_boots(name);
@@ -178,7 +172,7 @@ impl Seals {
     fn read(&self) -> std::sync::MutexGuard<'_, VerifiedLists> {
         let digests = |name: &str| -> HashSet<Digest> {
             let path = self.root.join(LISTS).join(name);
-            let bytes = refuse_non_files(&path).and_then(|()| read_at_most(&path, MAX_LIST));
+            let bytes = read_at_most(&path, MAX_LIST);
             // What a power loss made of a line is no digest.
             let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
             text.lines().filter_map(|line| line.parse().ok()).collect()

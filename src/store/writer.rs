@@ -11,7 +11,7 @@ use crate::io::{read_exact_at, write_all_at};
 use crate::oci::digest::{Digest, Hasher};
 
 use super::seal::Seals;
-use super::{StoreError, failed, open_for_writing};
+use super::{StoreError, open_for_writing, reading, writing};
 
 /// A blob has at most so many parts.
 const PARTS: u64 = 256;
@@ -69,7 +69,7 @@ impl Writer {
         let count = in_memory(size.div_ceil(part_size));
         let record = if count > 1 {
             let path = path.with_extension("parts");
-            let file = failed("open", &path, open_for_writing(&path))?;
+            let file = writing("open", &path, open_for_writing(&path))?;
             Some((path, file))
         } else {
             None
@@ -144,7 +144,7 @@ impl Writer {
         assert!(offset <= front, "a part is written from its beginning");
         let new = bytes.get(in_memory(front - offset)..).unwrap_or_default();
         if !new.is_empty() {
-            failed("write", &self.path, write_all_at(&self.file, new, front))?;
+            writing("write", &self.path, write_all_at(&self.file, new, front))?;
             *have += new.len() as u64;
             self.written.fetch_add(new.len() as u64, Ordering::Relaxed);
             self.record(part, *have)?;
@@ -172,7 +172,7 @@ impl Writer {
         match &self.record {
             Some((path, file)) => {
                 let noted = write_all_at(file, &have.to_le_bytes(), (part + 1) * 8);
-                failed("write", path, noted)
+                writing("write", path, noted)
             }
             None => Ok(()),
         }
@@ -195,7 +195,7 @@ impl Writer {
             }
             block.resize(length, 0);
             let read = read_exact_at(&self.file, &mut block, hashed.offset);
-            failed("read", &self.path, read)?;
+            reading("read", &self.path, read)?;
             hashed.hasher.update(&block);
             hashed.offset += length as u64;
         }
@@ -204,14 +204,14 @@ impl Writer {
 
     /// Takes what a former process left.
     fn resume(&self) -> Result<(), StoreError> {
-        let length = failed("read", &self.path, self.file.metadata())?.len();
+        let length = reading("read", &self.path, self.file.metadata())?.len();
         let mut left = vec![0; self.parts.len()];
         if let Some((path, file)) = &self.record {
             let mut bytes = vec![0; 8 * (1 + left.len())];
             match read_exact_at(file, &mut bytes, 0) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => return failed("read", path, Err(error)),
+                Err(error) => return reading("read", path, Err(error)),
             }
             let mut numbers = bytes
                 .chunks_exact(8)
@@ -237,7 +237,7 @@ impl Writer {
 
     /// Forgets everything written.
     pub(crate) fn restart(&self) -> Result<(), StoreError> {
-        failed("truncate", &self.path, self.file.set_len(0))?;
+        writing("truncate", &self.path, self.file.set_len(0))?;
         let hasher = self.digest.algorithm().hasher();
         *lock(&self.hashed) = Hashed { hasher, offset: 0 };
         self.set(&vec![0; self.parts.len()])
@@ -254,7 +254,7 @@ impl Writer {
                 .chain(numbers)
                 .flat_map(|number| number.to_le_bytes())
                 .collect();
-            failed("write", path, write_all_at(file, &record, 0))?;
+            writing("write", path, write_all_at(file, &record, 0))?;
         }
         Ok(())
     }
@@ -279,9 +279,10 @@ impl Writer {
                 found,
             });
         }
-        self.seals.seal_new(&self.path, &self.file, &self.digest)?;
+        let sealed = self.seals.seal_new(&self.path, &self.file, &self.digest);
+        sealed.map_err(StoreError::Write)?;
         // While the lock is held: the next one to get it finds the blob under its name.
-        failed("name", &self.target, fs::rename(&self.path, &self.target))?;
+        writing("name", &self.target, fs::rename(&self.path, &self.target))?;
         self.is_named.store(true, Ordering::Relaxed);
         if let Some((path, _)) = &self.record {
             // What stays of it does no harm: it says more than the next file has.

@@ -374,6 +374,18 @@ fn what_an_archive_was_made_without_is_told() {
         import(&receiver).succeeded();
         make(&format!("cp {hex}"));
     }
+    // Without it nobody knows whether the rest is all.
+    shell(&sender, "tar -cf blobs.tar -C l oci-layout blobs");
+    let receiver = new_user();
+    import(&receiver).failed(&["blobs.tar lacks index.json; the blobs that came stay"]);
+    receiver.run(&["store", "verify"]).succeeded();
+    for script in ["echo {", "head -c 5000000 /dev/zero"] {
+        shell(
+            &sender,
+            &format!("{script} > l/index.json; tar -cf blobs.tar -C l oci-layout blobs index.json"),
+        );
+        import(&receiver).failed(&["the index.json of blobs.tar cannot be used"]);
+    }
 }
 
 /// As people send it, who had it on a tape.
@@ -462,10 +474,18 @@ fn what_a_hostile_archive_says_leads_nowhere() {
     archive(&[(&good, Regular, b"")]).failed(&["refused", hex]);
     let size = user.run(&["store", "size"]).succeeded().stdout;
     assert!(size.contains("0 blobs"), "{size}");
-    // The first one counts.
-    let twice: [(&str, _, &[u8]); 2] = [(&good, Regular, &data), (&good, Regular, b"other")];
-    archive(&twice).failed(&["refused", hex, "5 bytes"]);
-    user.run(&["store", "verify"]).succeeded();
+    // All are looked at, and the right one counts.
+    let wrong = noise(51, 3000);
+    for other in [&b"other"[..], &wrong] {
+        for entries in [[&data[..], other], [other, &data[..]], [other, other]] {
+            archive(&entries.map(|bytes| (&*good, Regular, bytes))).failed(&[
+                "refused",
+                "blobs.tar has other bytes as",
+                hex,
+            ]);
+            user.run(&["store", "verify"]).succeeded();
+        }
+    }
     let size = user.run(&["store", "size"]).succeeded().stdout;
     assert!(size.contains("1 blob,"), "{size}");
 }

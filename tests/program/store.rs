@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use oci_pull_all_support::{
-    Answer, Content, End, Faulty, Flow, Seen, User, blobs, digest, noise, skip, text,
+    Answer, Content, End, Faulty, Flow, Ran, Seen, User, blobs, digest, noise, skip, text,
 };
 use serde_json::{Value, json};
 
@@ -793,11 +794,8 @@ fn a_killed_copy_leaves_nothing_in_the_next_layout() {
         ran.failed(&["cannot place a blob at", "File too large"]);
     }
     fs::remove_dir_all(user.path("store")).expect("there");
-    user.run_by(limited(), &arguments).failed(&[
-        "store/ingest",
-        "make room there",
-        "File too large",
-    ]);
+    user.run_by(limited(), &arguments)
+        .failed(&["store/ingest", "File too large", "ulimit -f"]);
     user.run(&arguments).succeeded();
     fs::write(user.path("out/.oci-pull-all-1"), "").expect("can be written");
     fs::write(user.path("out/blobs/sha256/.oci-pull-all-2"), "cut").expect("can be written");
@@ -924,17 +922,163 @@ fn an_edit_that_hides_is_found_by_who_verifies() {
     user.run(&["store", "verify", "--store", "store"])
         .succeeded();
     // What is no file is no blob, and in the way of the next pull.
-    let no_files: [fn(&Path); 2] = [
-        |path| std::os::unix::fs::symlink("nowhere", path).expect("can be made"),
-        |path| fs::create_dir_all(path.join("d")).expect("can be made"),
+    let theirs = user.path("theirs");
+    fs::write(&theirs, "theirs").expect("can be written");
+    let no_files: [fn(&Path); 4] = [
+        |path| symlink("nowhere", path).expect("can be made"),
+        |path| symlink("../../../theirs", path).expect("can be made"),
+        |path| fs::create_dir(path).expect("can be made"),
+        |path| drop(UnixListener::bind(path).expect("can be made")),
     ];
     for make in no_files {
         make(&path);
         user.run(&["store", "verify", "--store", "store"])
-            .failed(&[&layer, "removed"]);
+            .failed(&[&layer, "it is no file, so it was removed"]);
         user.run(&["store", "verify", "--store", "store"])
             .succeeded();
     }
+    assert_eq!(fs::read_to_string(theirs).expect("there"), "theirs");
+}
+
+/// Somebody whom the system refuses what root may do.
+struct Ordinary {
+    _program: tempfile::TempDir,
+    user: User,
+}
+
+impl Ordinary {
+    fn new() -> Self {
+        let program = tempfile::tempdir().expect("can be made");
+        let user = User::of(copy_into(program.path(), new_user().program()));
+        for directory in [program.path(), user.home()] {
+            set_mode(directory, 0o777);
+        }
+        Ordinary {
+            _program: program,
+            user,
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        if fs::metadata("/proc/self").expect("there").uid() != 0 {
+            return self.user.run(arguments);
+        }
+        let mut by = Command::new("setpriv");
+        by.args(["--reuid=4242", "--regid=4242", "--clear-groups"]);
+        self.user.run_by(by, arguments)
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("there");
+}
+
+#[test]
+fn what_cannot_be_read_keeps_nobody_from_the_rest() {
+    let layers: Vec<_> = (0..6).map(|n| noise(20 + n, 2000)).collect();
+    let content = Content::image(&layers);
+    let (_registry, reference) = serve(&content);
+    let other = Ordinary::new();
+    let run = |arguments: &[&str]| other.run(&[arguments, &["--store", "s"]].concat());
+    let pull = || run(&["pull", &reference, "--output", "out"]);
+    pull().succeeded();
+    let layers = &content.layers;
+    let path = |digest: &str| blob(&other.user, "s", digest);
+    let spoil = |digest: &str| {
+        fs::remove_file(path(digest)).expect("there");
+        fs::write(path(digest), "spoilt").expect("can be written");
+    };
+    let unreadable = [&*layers[0], &*layers[1]];
+    for digest in unreadable {
+        set_mode(&path(digest), 0);
+    }
+    run(&["store", "size"]).succeeded();
+    let export = ["store", "export", "--all", "--output", "all.tar"];
+    let told = [unreadable[0], unreadable[1], "let it be read"];
+    run(&export).failed(&told.map(|told| told.trim_start_matches("sha256:")));
+    pull().failed(&["cannot open", "let it be read", "Permission denied"]);
+
+    spoil(&layers[2]);
+    spoil(&layers[3]);
+    let pipe = path(&layers[4]);
+    fs::remove_file(&pipe).expect("there");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("can be run").success());
+    let directory = path(&layers[5]);
+    fs::remove_file(&directory).expect("there");
+    fs::create_dir(&directory).expect("can be made");
+    fs::write(directory.join("theirs"), "theirs").expect("can be written");
+    let names = layers.iter().map(|digest| &digest["sha256:".len()..]);
+    let names: Vec<&str> = names.chain(["let it be read", "move away"]).collect();
+    run(&["store", "verify"]).failed(&names);
+    assert!([&layers[2], &layers[3], &layers[4]].iter().all(|digest| {
+        // A link or a pipe too.
+        fs::symlink_metadata(path(digest)).is_err()
+    }));
+    assert!(directory.join("theirs").exists());
+    let ran = run(&["store", "verify"]);
+    assert!(!ran.stderr.contains("removed"), "{}", ran.stderr);
+    ran.failed(
+        &[unreadable[0], unreadable[1], &layers[5]].map(|digest| &digest["sha256:".len()..]),
+    );
+
+    fs::remove_dir_all(&directory).expect("ours");
+    for digest in unreadable {
+        set_mode(&path(digest), 0o444);
+    }
+    let blobs = other.user.path("s/blobs/sha256");
+    set_mode(&blobs, 0o555);
+    run(&["store", "prune", "--max-size", "0"]).failed(&[
+        &unreadable[0]["sha256:".len()..],
+        &unreadable[1]["sha256:".len()..],
+        "let the directory that it is in be written",
+    ]);
+    set_mode(&blobs, 0);
+    for command in [&["store", "size"][..], &["store", "verify"], &export] {
+        run(command).failed(&["cannot list", "s/blobs/sha256", "let it be read"]);
+    }
+    set_mode(&blobs, 0o755);
+    pull().succeeded();
+    set_mode(&other.user.path("s/lock"), 0);
+    run(&["store", "size"]).failed(&["s/lock", "let it be read"]);
+    set_mode(&other.user.path("s"), 0);
+    pull().failed(&["s/version", "let it be read"]);
+    run(&["store", "size"]).failed(&["s/version", "let it be read"]);
+
+    let more = other.user.path("out/blobs/sha512");
+    fs::create_dir(&more).expect("can be made");
+    other.run(&["verify", "out"]).succeeded();
+    set_mode(&more, 0);
+    other
+        .run(&["verify", "out"])
+        .failed(&["blobs/sha512: cannot be read: Permission denied"]);
+}
+
+#[test]
+fn what_a_link_leads_to_is_not_removed() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    user.run(&["pull", &reference, "--output", "out", "--store", "s"])
+        .succeeded();
+    let name = "a".repeat(64);
+    fs::create_dir(user.path("theirs")).expect("can be made");
+    fs::write(user.path("theirs").join(&name), "theirs").expect("can be written");
+    for directory in ["blobs", "ingest"] {
+        let directory = user.path("s").join(directory);
+        fs::create_dir_all(&directory).expect("can be made");
+        let _ = fs::remove_dir_all(directory.join("sha256"));
+        symlink("../../theirs", directory.join("sha256")).expect("can be made");
+    }
+    for command in [
+        &["store", "verify"][..],
+        &["store", "prune", "--max-size", "0"],
+    ] {
+        user.run(&[command, &["--store", "s"]].concat()).failed(&[
+            "s/blobs/sha256",
+            "is not a directory, nor may it be a link to one",
+        ]);
+    }
+    assert!(user.path("theirs").join(&name).exists());
 }
 
 /// Copies the program. Another process does: a child that some other test starts just then holds open what this process writes,
@@ -967,16 +1111,22 @@ fn few_open_files_or_threads_are_an_error_that_says_so() {
     for directory in [program.path(), user.home()] {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("ours");
     }
-    let mut limited = Command::new("prlimit");
-    limited.arg("--nproc=1");
-    if fs::metadata("/proc/self").expect("there").uid() == 0 {
-        // Of whom no other test has a process, which would count.
-        let user = 10_000 + std::process::id() % 50_000;
-        let [user, group] = ["reuid", "regid"].map(|what| format!("--{what}={user}"));
-        limited.args(["setpriv", &user, &group, "--clear-groups"]);
+    for arguments in [&arguments[..], &["resolve", "localhost:1/app:tag"]] {
+        let mut limited = Command::new("prlimit");
+        // Threads need memory, too: the system does not tell which of the two it is that lacks.
+        limited.args(["--nproc=1", "--as=17179869184"]);
+        if fs::metadata("/proc/self").expect("there").uid() == 0 {
+            // Of whom no other test has a process, which would count.
+            let user = 10_000 + std::process::id() % 50_000;
+            let [user, group] = ["reuid", "regid"].map(|what| format!("--{what}={user}"));
+            limited.args(["setpriv", &user, &group, "--clear-groups"]);
+        }
+        user.run_by(limited, arguments).failed(&[
+            "threads are needed",
+            "ulimit -u, ulimit -v",
+            "container",
+        ]);
     }
-    user.run_by(limited, &arguments)
-        .failed(&["threads are needed", "ulimit -u"]);
 }
 
 #[test]
@@ -1045,14 +1195,17 @@ fn a_store_on_a_medium_that_is_read_only_is_read() {
     assert_eq!(blobs(&user.path("other")).len(), 4);
     let more = Content::image(&[noise(7, 2000)]);
     let (_registry, reference) = serve(&more);
-    for arguments in [
-        &["pull", &reference, "--output", "more"][..],
-        &["store", "prune", "--max-size", "0"],
-    ] {
-        run(arguments).failed(&[
+    for (arguments, told) in [
+        (
+            &["pull", &reference, "--output", "more"][..],
             "which the store needs: let it be written",
-            "Read-only file system",
-        ]);
+        ),
+        (
+            &["store", "prune", "--max-size", "0"],
+            "let the directory that it is in be written",
+        ),
+    ] {
+        run(arguments).failed(&[told, "Read-only file system"]);
     }
 }
 
