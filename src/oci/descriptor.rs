@@ -480,9 +480,28 @@ mod tests {
         };
         assert!(json(r#","size":0"#).is_ok());
         assert!(json(r#","size":9223372036854775807"#).is_ok());
-        assert!(json(r#","size":9223372036854775808"#).is_err());
-        assert!(json(r#","size":-1"#).is_err());
-        assert!(json(r#","size":1e30"#).is_err());
+        // To Go, this is a whole number as well.
+        let negative = json(r#","size" :-0,"other":[-0,"-0"]"#);
+        assert_eq!(negative.ok().map(|descriptor| descriptor.size), Some(0));
+        for size in [
+            "9223372036854775808",
+            "-1",
+            "1e30",
+            "1e3",
+            "1.0",
+            "0.0",
+            "-0.0",
+            "-0e0",
+            "0e0",
+            "00",
+            "-00",
+            "-",
+            "+0",
+            "\"0\"",
+            "null",
+        ] {
+            assert!(json(&format!(r#","size":{size}"#)).is_err(), "{size}");
+        }
         assert!(json("").is_err());
     }
 

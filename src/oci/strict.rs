@@ -78,7 +78,7 @@ impl fmt::Display for Folded {
 ///
 /// The error has the key that is wrong, with its line and column; its document is for the caller to name.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    let (document, _) = parse(bytes).map_err(|error| in_words(error, bytes))?;
+    let (document, _) = parse_with(bytes, without_sign)?;
     Ok(document)
 }
 
@@ -87,22 +87,45 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
 pub(crate) fn read_noting<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> serde_json::Result<(T, Vec<Folded>)> {
-    let read = parse(bytes).or_else(|error| match without_overflow(bytes) {
-        Some(document) if error.is_syntax() => parse(&document),
-        _ => Err(error),
+    parse_with(bytes, |number| {
+        without_sign(number).or_else(|| without_overflow(number))
+    })
+}
+
+/// Parses a document, with other numbers in place of those that serde cannot read.
+fn parse_with<T: DeserializeOwned>(
+    bytes: &[u8],
+    other: impl Fn(&str) -> Option<&'static str>,
+) -> serde_json::Result<(T, Vec<Folded>)> {
+    let read = parse(bytes).or_else(|error| match with_other_numbers(bytes, other) {
+        Some(document) => parse(&document),
+        None => Err(error),
     });
     read.map_err(|error| in_words(error, bytes))
+}
+
+/// The number 0 in place of that below it, which is a whole number to Go and none to serde.
+fn without_sign(number: &str) -> Option<&'static str> {
+    (number == "-0").then_some("0")
+}
+
+/// Another number, which is no integer either, in place of one that no `f64` holds.
+#[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
+fn without_overflow(number: &str) -> Option<&'static str> {
+    let is_number = || serde_json::from_str::<IgnoredAny>(number).is_ok();
+    let is_too_large = number.parse().is_ok_and(f64::is_infinite);
+    (is_too_large && is_number()).then_some("1e308")
 }
 
 fn of_number(byte: u8) -> bool {
     byte.is_ascii_digit() || b"+-.eE".contains(&byte)
 }
 
-/// The same document with another number, which is no integer either, in place of each that no `f64` holds; nothing if
-/// there is none.
-#[expect(clippy::disallowed_methods, reason = "this is the one way to read")]
-fn without_overflow(bytes: &[u8]) -> Option<Vec<u8>> {
-    const LARGE: &[u8] = b"1e308";
+/// The same document with other numbers, which are no longer; nothing if there are none.
+fn with_other_numbers(
+    bytes: &[u8],
+    other: impl Fn(&str) -> Option<&'static str>,
+) -> Option<Vec<u8>> {
     let mut document = None;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -120,12 +143,13 @@ fn without_overflow(bytes: &[u8]) -> Option<Vec<u8>> {
             byte if of_number(*byte) => {
                 let length = rest.iter().take_while(|byte| of_number(**byte)).count();
                 let number = std::str::from_utf8(&rest[..length]).unwrap_or_default();
-                if number.parse().is_ok_and(f64::is_infinite)
-                    && serde_json::from_str::<IgnoredAny>(number).is_ok()
-                {
+                if let Some(other) = other(number) {
                     let document = document.get_or_insert_with(|| bytes.to_vec());
-                    document[at..at + length].fill(b' ');
-                    document[at..at + LARGE.len()].copy_from_slice(LARGE);
+                    // What is wrong with it has the same place then.
+                    let (before, number) =
+                        document[at..at + length].split_at_mut(length - other.len());
+                    before.fill(b' ');
+                    number.copy_from_slice(other.as_bytes());
                 }
                 length
             }
@@ -759,6 +783,14 @@ mod tests {
             (
                 "{\n\"size\" : 99999999999999999999999 }",
                 "there is the number 99999999999999999999999 where a whole number, not below 0, should be at line 2 column 32",
+            ),
+            (
+                r#"{"size":-0.0}"#,
+                "there is the number -0.0 where a whole number",
+            ),
+            (
+                r#"{"workKind":-0}"#,
+                "there is the number -0 where text should be",
             ),
             (
                 r#"{"size":1.50}"#,
