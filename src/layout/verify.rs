@@ -328,12 +328,15 @@ impl Verifier<'_> {
             format!(
                 "it has another name for the platform {platform}, by which some tools do not know it"
             )
-        } else if !platform.architecture.is_empty() {
-            return;
-        } else if platform.os.is_empty() {
-            "its platform is empty: nobody can choose it".to_owned()
+        } else if platform.is_unknown() && !platform.is_placeholder() {
+            let Platform {
+                os, architecture, ..
+            } = platform;
+            format!(
+                "it is listed for the os {os:?} and the architecture {architecture:?}, which are no platform: nobody can choose it, and a pull for some platforms leaves it out"
+            )
         } else {
-            "its platform has an os and no architecture: nobody can choose it".to_owned()
+            return;
         };
         self.add(FaultKind::Odd, subject, problem);
     }

@@ -230,12 +230,19 @@ impl Platform {
         self.os == "linux" && self.architecture == "amd64" && is_lowest
     }
 
-    /// Whether this is no platform: the placeholder under which build tools file attestations in an
-    /// index, or the empty one in the config of a signature.
+    /// Whether this is no platform, or half of one, which no machine is of: the placeholder under which build tools file
+    /// attestations in an index, the empty one in the config of a signature, or a system or a processor alone.
     pub(crate) fn is_unknown(&self) -> bool {
         [&self.os, &self.architecture]
             .into_iter()
             .any(|name| name.is_empty() || name == "unknown")
+    }
+
+    /// Whether this is the placeholder `unknown/unknown`, which says on purpose that something is no image.
+    pub(crate) fn is_placeholder(&self) -> bool {
+        [&self.os, &self.architecture]
+            .into_iter()
+            .all(|name| name == "unknown")
     }
 
     /// The variant's level, with containerd's defaults filled in, for processors whose variants are levels.

@@ -787,12 +787,18 @@ fn a_platform_is_what_containerd_takes_it_for() {
     }
     // No machine is of no platform, or of half of one: an image there nobody would scan.
     for (platform, told) in [
+        (json!({"os": "", "architecture": ""}), r#"the os "" and"#),
+        (json!({}), r#"the architecture "","#),
+        (json!({"os": "linux"}), r#"the os "linux" and"#),
         (
-            json!({"os": "", "architecture": ""}),
-            "its platform is empty",
+            json!({"os": "linux", "architecture": "unknown"}),
+            r#"the architecture "unknown","#,
         ),
-        (json!({}), "its platform is empty"),
-        (json!({"os": "linux"}), "an os and no architecture"),
+        (
+            json!({"os": "unknown", "architecture": "amd64"}),
+            r#"the os "unknown" and"#,
+        ),
+        (json!({"os": "unknown", "architecture": "unknown"}), ""),
     ] {
         let entries = |entry: &Value| {
             let mut nothing = entry.clone();
@@ -802,6 +808,15 @@ fn a_platform_is_what_containerd_takes_it_for() {
         let index_of_image = index(entries, &json!({"schemaVersion": 2}));
         let hidden = ["is an image for linux/amd64", "lists it for an unknown one"];
         pull(&new_user(), index_of_image, &[]).failed(&hidden);
+
+        // What is not asked for is not read.
+        let user = new_user();
+        let amd64 = ["--platform", "linux/amd64"];
+        pull(&user, index_of_another(&platform), &amd64).succeeded();
+        assert_eq!(platforms(&user), ["amd64"]);
+        let warned = user.run(&["verify", "--sparse", "out"]).succeeded().stderr;
+        assert_eq!(warned.contains("nobody can choose it"), !told.is_empty());
+        assert!(warned.contains(told), "{warned}");
 
         let (mut content, image) = content(same, same);
         let image = content.add(MANIFEST, image.into_bytes());
@@ -819,6 +834,17 @@ fn a_platform_is_what_containerd_takes_it_for() {
         let ran = user.run(&["verify", "out"]).succeeded();
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
     }
+}
+
+/// An image for linux/amd64, and another one, which is listed for this.
+fn index_of_another(platform: &Value) -> Content {
+    let (mut content, image) = content(same, same);
+    let image = content.add(MANIFEST, image.into_bytes());
+    let mut other = other_image(&mut content, &json!({}));
+    other["platform"] = platform.clone();
+    let entries = [other, for_platform(&image, "amd64")];
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    content.with_root(INDEX, index.into_bytes())
 }
 
 /// Some know one of the two names, and some both.
@@ -2375,12 +2401,12 @@ fn two_images_of_one_platform_are_told() {
         ),
         (
             |platform| platform["architecture"] = json!(""),
-            Some("its platform has an os and no architecture"),
+            Some("which are no platform"),
         ),
     ] {
         let warnings = listed(change);
         assert_eq!(
-            warnings.contains("several") || warnings.contains("its platform"),
+            warnings.contains("several") || warnings.contains("no platform"),
             told.is_some(),
             "{warnings}"
         );
