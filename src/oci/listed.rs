@@ -10,6 +10,9 @@ use crate::oci::platform::Platform;
 /// The annotation by which podman knows what is compressed by zstd.
 pub(crate) const ZSTD: &str = "io.github.containers.compression.zstd";
 
+/// Images for variants of one processor that are listed for no platform or for another one: each is compared with all.
+const MAX_UNNAMED: usize = 100;
+
 /// Why an entry of an index cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum BadEntry {
@@ -26,6 +29,21 @@ pub enum BadEntry {
         "it, or an index that leads to it, is listed without a platform before the image for linux/amd64, which it is not: some tools take it for that"
     )]
     NoPlatform,
+    /// Some prefer another image, for how its platform is written in the entries that lead to it.
+    #[error(
+        "for {platform} some tools take it, which is listed first, and some {other}: what lists the two does not name one platform in one way"
+    )]
+    Before {
+        /// What both are for.
+        platform: Box<Platform>,
+        /// The other one.
+        other: Digest,
+    },
+    /// There are too many like it to compare each with each.
+    #[error(
+        "it is one of more than {MAX_UNNAMED} images for variants of one processor that not all entries which lead to them name"
+    )]
+    Unnamed,
     /// It is listed under another name than Go's, and there is another image for the platform.
     #[error(
         "it is listed for {platform} beside another image, one of them under another name of that: some tools take the one, and some the other"
@@ -86,6 +104,42 @@ struct Entry {
     told: Option<Platform>,
     /// Whether podman takes it before others for its platform, as what is compressed by zstd.
     is_preferred: bool,
+}
+
+/// An entry that is below an index, and the way to it.
+struct Below<'a> {
+    entry: &'a Entry,
+    /// The entry of the index that lists it, if that is below too, among all that are below.
+    parent: Option<usize>,
+    depth: usize,
+}
+
+/// How well an entry leads to an image for a platform: most readers take the first of those that name the nearest one, or
+/// else of those that name none; go-containerregistry takes the latter for linux/amd64.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Lead {
+    Near(u32),
+    ToAny,
+    /// To what another machine with such a processor runs.
+    Beyond,
+    Elsewhere,
+}
+
+impl Lead {
+    /// To what is listed for the very platform, whether it is written in the same way or not.
+    const THERE: Self = Lead::Near(0);
+
+    fn of(entry: &Entry, platform: &Platform) -> Self {
+        match &entry.told {
+            None => Lead::ToAny,
+            Some(told) if told.machine() == platform.machine() => Self::THERE,
+            Some(told) => match told.rank_for(platform) {
+                Some(rank) => Lead::Near(rank),
+                None if system(told) == system(platform) => Lead::Beyond,
+                None => Lead::Elsewhere,
+            },
+        }
+    }
 }
 
 /// What is below an index, for linux/amd64.
@@ -247,21 +301,34 @@ impl Listed {
                 faults.push((&taken.digest, BadEntry::NoPlatform));
             }
         }
+        for top in self.tops() {
+            let others = self.not_preferred(top).into_iter();
+            faults.extend(others.filter(|(digest, _)| known.insert(digest)));
+        }
         faults
+    }
+
+    /// The indexes that no other one lists.
+    fn tops(&self) -> impl Iterator<Item = &Digest> {
+        let all = self.indexes.values().flatten();
+        let nested = all.filter(|entry| entry.kind == Kind::Index);
+        let nested: HashSet<&Digest> = nested.map(|entry| &entry.digest).collect();
+        let indexes = self.indexes.keys();
+        indexes.filter(move |index| !nested.contains(index))
     }
 
     /// The images below each index that no other one lists, and their platforms, in the order in which they are listed.
     pub(crate) fn offers(&self) -> Vec<(&Digest, Vec<(&Platform, &Digest)>)> {
-        let all = self.indexes.values().flatten();
-        let nested = all.filter(|entry| entry.kind == Kind::Index);
-        let nested: HashSet<&Digest> = nested.map(|entry| &entry.digest).collect();
-        let tops = self.indexes.keys().filter(|index| !nested.contains(index));
+        let tops = self.tops();
         tops.map(|top| (top, self.images_below(top))).collect()
     }
 
-    fn images_below(&self, top: &Digest) -> Vec<(&Platform, &Digest)> {
+    /// The images below an index, and their platforms, in the order in which they are listed, as runtimes read it: what a
+    /// nested index lists is in that one's place.
+    pub(crate) fn images_below(&self, top: &Digest) -> Vec<(&Platform, &Digest)> {
         let images = self.entries_below(top).into_iter();
-        let images = images.filter_map(|entry| Some((self.platform_of(entry)?, &entry.digest)));
+        let images = images
+            .filter_map(|Below { entry, .. }| Some((self.platform_of(entry)?, &entry.digest)));
         images.collect()
     }
 
@@ -270,7 +337,8 @@ impl Listed {
         let mut without = HashSet::new();
         let mut known = HashSet::new();
         for root in self.roots.iter().filter(|root| known.insert(&root.digest)) {
-            let mut entries = self.entries_below(&root.digest);
+            let below = self.entries_below(&root.digest).into_iter();
+            let mut entries: Vec<&Entry> = below.map(|below| below.entry).collect();
             entries.push(root);
             if !entries.iter().any(|entry| held.contains(&entry.digest)) {
                 without.extend(entries.into_iter().map(|entry| &entry.digest));
@@ -280,18 +348,82 @@ impl Listed {
     }
 
     /// What is listed below an index, in the order in which it is listed.
-    fn entries_below(&self, top: &Digest) -> Vec<&Entry> {
-        let entries = |index| self.indexes.get(index).into_iter().flatten().rev();
+    fn entries_below(&self, top: &Digest) -> Vec<Below<'_>> {
+        let entries = |index, parent: Option<usize>, depth| {
+            let entries = self.indexes.get(index).into_iter().flatten().rev();
+            entries.map(move |entry| Below {
+                entry,
+                parent,
+                depth,
+            })
+        };
         let mut below = Vec::new();
         let mut known = HashSet::new();
-        let mut waiting: Vec<&Entry> = entries(top).collect();
-        while let Some(entry) = waiting.pop() {
-            below.push(entry);
+        let mut waiting: Vec<Below> = entries(top, None, 0).collect();
+        while let Some(next) = waiting.pop() {
+            let Below { entry, depth, .. } = next;
             if entry.kind == Kind::Index && known.insert(&entry.digest) {
-                waiting.extend(entries(&entry.digest));
+                waiting.extend(entries(&entry.digest, Some(below.len()), depth + 1));
             }
+            below.push(next);
         }
         below
+    }
+
+    /// The images below an index that are first for their machines, and to which some prefer others.
+    fn not_preferred(&self, top: &Digest) -> Vec<(&Digest, BadEntry)> {
+        let below = self.entries_below(top);
+        let judge = |image, other| self.not_taken_by_all(&below, image, other);
+        let mut faults = Vec::new();
+        let mut firsts = HashMap::new();
+        // The first images for the machines of each system: those that all entries on the way name so, and others.
+        let mut systems: HashMap<_, [Vec<usize>; 2]> = HashMap::new();
+        for (at, Below { entry, .. }) in below.iter().enumerate() {
+            if let Some(platform) = self.platform_of(entry) {
+                let first = *firsts.entry(platform.machine()).or_insert(at);
+                if first == at {
+                    let is_plain = is_named_all_the_way(&below, at, platform);
+                    systems.entry(system(platform)).or_default()[usize::from(!is_plain)].push(at);
+                } else {
+                    faults.extend(judge(first, at));
+                }
+            }
+        }
+        // What some do not find, they take others for whose processor is of another variant.
+        for [plain, others] in systems.values() {
+            if let Some(more) = others.get(MAX_UNNAMED) {
+                faults.push((&below[*more].entry.digest, BadEntry::Unnamed));
+                continue;
+            }
+            for one in others {
+                for other in plain.iter().chain(others) {
+                    faults.extend(judge(*one, *other));
+                    faults.extend(judge(*other, *one));
+                }
+            }
+        }
+        faults
+    }
+
+    /// An image that is the first for its machine, if some prefer another one to it, and one of both was read.
+    fn not_taken_by_all<'a>(
+        &'a self,
+        below: &[Below<'a>],
+        image: usize,
+        other: usize,
+    ) -> Option<(&'a Digest, BadEntry)> {
+        let [one, two] = [image, other].map(|at| below[at].entry);
+        let platform = self.platform_of(one)?;
+        let serves = self.platform_of(two)?.rank_for(platform).is_some();
+        let is_read = |entry: &&Entry| self.read.contains_key(&entry.digest);
+        if one.digest == two.digest
+            || ![one, two].iter().any(is_read)
+            || is_taken_by_all(below, platform, image, (other, serves))
+        {
+            return None;
+        }
+        let (platform, other) = (Box::new(platform.clone()), two.digest.clone());
+        Some((&one.digest, BadEntry::Before { platform, other }))
     }
 
     /// The images for a platform for which there is another one, under another name.
@@ -301,7 +433,7 @@ impl Listed {
             let Some(platform) = self.platform_of(entry) else {
                 continue;
             };
-            let is_other = platform.has_other_names();
+            let is_other = platform.has_other_system_names();
             let first = known.entry(system(platform));
             let (first, any_other) = first.or_insert((&entry.digest, false));
             *any_other |= is_other;
@@ -357,6 +489,54 @@ impl Listed {
             taken,
             is_offered: entries.iter().any(is_offered),
         }
+    }
+}
+
+/// The entries of one index by which the ways to two part.
+fn parting<'a>(below: &[Below<'a>], mut one: usize, mut other: usize) -> (&'a Entry, &'a Entry) {
+    while below[one].parent != below[other].parent {
+        let up = if below[one].depth > below[other].depth {
+            &mut one
+        } else {
+            &mut other
+        };
+        let Some(parent) = below[*up].parent else {
+            break;
+        };
+        *up = parent;
+    }
+    (below[one].entry, below[other].entry)
+}
+
+/// Whether all entries on the way to an image name its platform.
+fn is_named_all_the_way(below: &[Below], image: usize, platform: &Platform) -> bool {
+    let mut way = std::iter::successors(Some(image), |at| below[*at].parent);
+    way.all(|at| Lead::of(below[at].entry, platform) == Lead::THERE)
+}
+
+/// Whether all take an image, which is the first for its platform, and not another one, which serves that, or is for another
+/// variant: crane takes that, too, if no variant is asked for. podman prefers a variant's own name, and crane the one that it is
+/// asked for.
+fn is_taken_by_all(
+    below: &[Below],
+    platform: &Platform,
+    image: usize,
+    (other, serves): (usize, bool),
+) -> bool {
+    let is_before = image < other;
+    let (one, two) = parting(below, image, other);
+    let name = |entry: &Entry| {
+        let told = entry.told.as_ref();
+        told.map(|told| (told.variant.clone(), told.has_other_names()))
+    };
+    match [one, two].map(|entry| Lead::of(entry, platform)) {
+        [Lead::Elsewhere, Lead::Elsewhere] => true,
+        [of_image, _] if !serves => of_image != Lead::Elsewhere,
+        [Lead::THERE, Lead::THERE] | [Lead::Beyond, Lead::Beyond] if is_before => {
+            name(one) == name(two)
+        }
+        [_, Lead::Beyond] => false,
+        [of_image, of_other] => of_image < of_other || (of_image == of_other && is_before),
     }
 }
 

@@ -56,10 +56,13 @@ pub struct Platform {
     pub(super) spelling: Spelling,
 }
 
-/// Whether a document has other names than Go's for a platform, which says nothing of what it is: all are equal.
+/// What of a platform has another name than Go's in a document, which says nothing of what it is: all are equal.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spelling {
-    is_other: bool,
+pub(super) enum Spelling {
+    #[default]
+    Gos,
+    OtherVariant,
+    OtherName,
 }
 
 impl PartialEq for Spelling {
@@ -117,6 +120,19 @@ const ARCHITECTURES: [(&str, &str, Option<&str>); 6] = [
     ("i386", "386", Some("")),
     ("x86-64", "amd64", None),
     ("x86_64", "amd64", None),
+];
+
+/// Other names of variants, by processor, and those that containerd makes of them.
+const VARIANTS: [(&str, &str, &str); 9] = [
+    ("arm", "5", "v5"),
+    ("arm", "6", "v6"),
+    ("arm", "7", "v7"),
+    ("arm", "8", "v8"),
+    ("arm64", "8", "v8"),
+    ("arm64", "9", "v9"),
+    ("arm64", "9.0", "v9"),
+    ("arm64", "v8.0", "v8"),
+    ("arm64", "v9.0", "v9"),
 ];
 
 /// Why a string is not a platform.
@@ -208,20 +224,37 @@ impl Platform {
             architecture = (*known).to_owned();
             variant = its.map_or(variant, |its| not_empty(its.to_owned()));
         }
-        let is_other =
-            (&os, &architecture, &variant) != (&self.os, &self.architecture, &self.variant);
+        let mut others = VARIANTS.iter();
+        let is_it = |(of, other, _): &&(&str, &str, &str)| {
+            *of == architecture && Some(*other) == variant.as_deref()
+        };
+        if let Some((.., known)) = others.find(is_it) {
+            variant = Some((*known).to_owned());
+        }
+        let spelling = if (&os, &architecture) != (&self.os, &self.architecture) {
+            Spelling::OtherName
+        } else if variant != self.variant {
+            Spelling::OtherVariant
+        } else {
+            Spelling::Gos
+        };
         Platform {
             os,
             architecture,
             variant,
-            spelling: Spelling { is_other },
+            spelling,
             ..self
         }
     }
 
     /// Whether the document that has it has other names than Go's, which are those that all readers know.
     pub(crate) fn has_other_names(&self) -> bool {
-        self.spelling.is_other
+        !matches!(self.spelling, Spelling::Gos)
+    }
+
+    /// Whether that is so of the system or the processor, by which alone some choose.
+    pub(crate) fn has_other_system_names(&self) -> bool {
+        matches!(self.spelling, Spelling::OtherName)
     }
 
     /// Whether it serves the machine for which go-containerregistry takes an image whose platform nothing tells.
@@ -254,7 +287,7 @@ impl Platform {
             _ => return None,
         };
         let variant = self.variant.as_deref().unwrap_or(default);
-        let digits = variant.strip_prefix('v').unwrap_or(variant);
+        let digits = variant.strip_prefix('v')?;
         let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
         Some(Level {
             major: major.parse().ok()?,
@@ -447,7 +480,11 @@ mod tests {
             let have: Platform = image.parse().unwrap();
             let found = have.rank_for(&machine.parse().unwrap());
             assert_eq!(found, rank, "{image} on {machine}");
-            assert_eq!(have.to_string(), image);
+            assert_eq!(
+                have.to_string() == image,
+                !have.has_other_names(),
+                "{image}"
+            );
         }
     }
 
@@ -460,6 +497,9 @@ mod tests {
             ("linux", "armhf", "v6", "linux/arm/v7"),
             ("linux", "armel", "", "linux/arm/v6"),
             ("linux", "i386", "sse2", "linux/386"),
+            ("linux", "arm", "7", "linux/arm/v7"),
+            ("linux", "arm64", "8", "linux/arm64/v8"),
+            ("linux", "arm64", "9.0", "linux/arm64/v9"),
             ("macos", "arm64", "", "darwin/arm64"),
             ("linux", "amd64", "", "linux/amd64"),
         ] {

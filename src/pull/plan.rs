@@ -38,7 +38,7 @@ pub(super) struct PullPlan {
     pub(super) root: Descriptor,
     /// Every manifest, each once for each platform that it is listed for, those nearest to the root first.
     pub(super) manifests: Vec<(Descriptor, Manifest)>,
-    /// The images, in the index's order, each once for each of its platforms, and when each was made; known
+    /// The images, in the order in which the indexes list them, each once for each of its platforms, and when each was made; known
     /// once their configs are.
     pub(super) images: Vec<(PulledImage, Option<Result<Time, BadTime>>)>,
     /// The bytes of the manifests that came over the network.
@@ -122,18 +122,28 @@ impl PullPlan {
                 }
             }
         }
-        self.check_listed(listed)
+        let listed = self.check_listed(listed)?;
+        let below = listed.images_below(&self.root.digest).into_iter();
+        let mut places = HashMap::new();
+        for (place, (platform, digest)) in below.enumerate() {
+            places.entry((digest, platform)).or_insert(place);
+        }
+        self.images.sort_by_cached_key(|(image, _)| {
+            let image = (&image.manifest.digest, &image.platform);
+            places.get(&image).copied()
+        });
+        Ok(())
     }
 
     /// Whether none of what the indexes list is one image to some readers and another to others.
-    fn check_listed(&self, mut listed: Listed) -> Result<(), PullError> {
+    fn check_listed(&self, mut listed: Listed) -> Result<Listed, PullError> {
         for (descriptor, manifest) in &self.manifests {
             if let Manifest::Index(index) = manifest {
                 listed.add_index(&descriptor.digest, index);
             }
         }
         match listed.faults().into_iter().next() {
-            None => Ok(()),
+            None => Ok(listed),
             Some((digest, source)) => Err(PullError::Entry {
                 digest: digest.clone(),
                 source,

@@ -873,6 +873,60 @@ fn a_platform_under_two_names_is_one_image() {
         )
         .failed(&["under another name", "linux/"]);
     }
+    // A variant's other name is that of its own machine alone.
+    for (architecture, one, other, is_one) in [
+        ("arm", "7", "v7", true),
+        ("arm", "v7", "7", true),
+        ("arm", "7", "", true),
+        ("arm", "", "v7", true),
+        ("arm64", "v8", "", true),
+        ("arm64", "8", "v8", true),
+        ("amd64", "", "v1", true),
+        ("arm", "7", "v6", false),
+        ("arm", "6", "7", false),
+        ("arm64", "8", "8", false),
+    ] {
+        let (mut content, _) = content(same, same);
+        let mut number = 0;
+        let entries = [one, other].map(|variant| {
+            number += 1;
+            let mut platform =
+                json!({"os": "linux", "architecture": architecture, "variant": variant});
+            platform["author"] = json!(format!("{number}"));
+            let mut entry = other_image(&mut content, &platform);
+            entry["platform"] = platform;
+            entry
+        });
+        let user = new_user();
+        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+        let content = content.with_root(INDEX, index.into_bytes());
+        let ran = pull(&user, content, &[]);
+        if is_one {
+            let [one, other] = [0, 1].map(|at| text(&entries[at]["digest"]));
+            ran.failed(&[one, "some tools take it", other, "one platform in one way"]);
+        } else {
+            ran.succeeded();
+            assert_eq!(platforms(&user), [architecture, architecture]);
+            let told = user.run(&["verify", "out"]).succeeded().stderr;
+            assert!(told.contains("another name for the platform"), "{told}");
+        }
+    }
+    // Nobody asked for them.
+    let (mut content, image) = content(same, same);
+    let image = content.add(MANIFEST, image.into_bytes());
+    let mut entries = ["v8", ""]
+        .map(|variant| {
+            let platform = json!({"os": "linux", "architecture": "arm64", "variant": variant});
+            let mut entry = other_image(&mut content, &platform);
+            entry["platform"] = platform;
+            entry
+        })
+        .to_vec();
+    entries.push(for_platform(&image, "amd64"));
+    let index_of_all = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    let content = content.with_root(INDEX, index_of_all.into_bytes());
+    let amd64 = ["--platform", "linux/amd64"];
+    pull(&new_user(), content, &amd64).succeeded();
     let both = |entry: &Value| vec![for_platform(entry, "x86_64"), for_platform(entry, "amd64")];
     let user = new_user();
     pull(&user, index(both, &json!({"schemaVersion": 2})), &[]).succeeded();
@@ -2128,7 +2182,6 @@ fn an_image_of_a_higher_variant_before_the_plain_one_is_told() {
         assert!(told([variant, ""]), "{variant}");
         assert!(!told(["", variant]), "{variant}");
     }
-    assert!(!told(["v1", ""]));
 }
 
 #[test]
@@ -2150,6 +2203,147 @@ fn two_images_of_one_platform_in_nested_indexes_are_told() {
     };
     assert!(!told(["arm64", "s390x"]));
     assert!(told(["arm64", "arm64"]));
+}
+
+/// Pulls an index that lists two images for linux/amd64 in this way, which it returns.
+fn pull_two(user: &User, entries: Entries, more: &[&str]) -> (Ran, [Value; 2]) {
+    let (mut content, _) = content(same, same);
+    let images =
+        ["first", "second"].map(|author| other_image(&mut content, &json!({"author": author})));
+    let [first, second] = images.clone();
+    let entries = entries(&mut content, first, second);
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    let content = content.with_root(INDEX, index.into_bytes());
+    (pull(user, content, more), images)
+}
+
+/// crane, containerd, podman and regctl go into a nested index where it is listed.
+#[test]
+fn the_first_of_two_images_is_that_which_others_take() {
+    let taken: [Entries; 5] = [
+        |content, first, second| {
+            let inner = nested(content, &[&for_platform(&first, "amd64")]);
+            vec![
+                for_platform(&inner, "amd64"),
+                for_platform(&second, "amd64"),
+            ]
+        },
+        |content, first, second| {
+            let inner = nested(content, &[&for_platform(&first, "amd64")]);
+            let outer = nested(content, &[&for_platform(&inner, "amd64")]);
+            vec![
+                for_platform(&outer, "amd64"),
+                for_platform(&second, "amd64"),
+            ]
+        },
+        |content, first, second| {
+            let inner = nested(content, &[&for_platform(&second, "amd64")]);
+            vec![for_platform(&first, "amd64"), inner]
+        },
+        |content, first, second| {
+            let [first, second] = [first, second].map(|image| nested(content, &[&image]));
+            vec![first, second]
+        },
+        |_, first, second| vec![for_platform(&first, "amd64"), second],
+    ];
+    for (number, entries) in taken.into_iter().enumerate() {
+        let user = new_user();
+        let (ran, [first, second]) = pull_two(&user, entries, &[]);
+        ran.succeeded();
+        let images = &summary(&user)["images"];
+        let digests = [0, 1].map(|at| &images[at]["manifest"]["digest"]);
+        assert_eq!(digests, [&first["digest"], &second["digest"]], "{number}");
+        let warned = user.run(&["verify", "out"]).succeeded().stderr;
+        assert!(warned.contains("several manifests for linux/amd64"));
+    }
+}
+
+#[test]
+fn an_index_names_the_variants_of_its_images() {
+    let listed = |count: usize| {
+        let (mut content, _) = content(same, same);
+        let images: Vec<Value> = (0..count)
+            .map(|number| {
+                let config = json!({"architecture": "riscv64", "variant": format!("x{number}")});
+                let mut entry = other_image(&mut content, &config);
+                entry["platform"] = config;
+                entry["platform"]["os"] = json!("linux");
+                entry
+            })
+            .collect();
+        let images: Vec<&Value> = images.iter().collect();
+        let inner = nested(&mut content, &images);
+        let index = json!({"schemaVersion": 2, "manifests": [inner]}).to_string();
+        content.with_root(INDEX, index.into_bytes())
+    };
+    pull(&new_user(), listed(100), &[]).succeeded();
+    pull(&new_user(), listed(101), &[]).failed(&["one of more than 100 images for variants"]);
+}
+
+#[test]
+fn two_images_of_which_not_all_take_the_same_are_refused() {
+    let refused: [Entries; 9] = [
+        // What is for another variant serves its machine as well.
+        |content, first, second| {
+            let v2 = json!({"os": "linux", "architecture": "amd64", "variant": "v2"});
+            let mut first = first;
+            first["platform"] = v2;
+            let inner = nested(content, &[&first]);
+            vec![for_platform(&second, "amd64"), inner]
+        },
+        |content, first, second| {
+            let v2 = json!({"os": "linux", "architecture": "amd64", "variant": "v2"});
+            let mut first = first;
+            first["platform"] = v2;
+            let inner = nested(content, &[&first]);
+            vec![
+                for_platform(&second, "amd64"),
+                for_platform(&inner, "arm64"),
+            ]
+        },
+        |content, first, second| {
+            let v2 = json!({"os": "linux", "architecture": "amd64", "variant": "v2"});
+            let mut inner = nested(content, &[&for_platform(&second, "amd64")]);
+            inner["platform"] = v2;
+            vec![for_platform(&first, "amd64"), inner]
+        },
+        |content, first, second| {
+            let inner = nested(content, &[&for_platform(&first, "amd64")]);
+            vec![inner, for_platform(&second, "amd64")]
+        },
+        |content, first, second| {
+            let inner = nested(content, &[&for_platform(&first, "amd64")]);
+            vec![
+                for_platform(&inner, "arm64"),
+                for_platform(&second, "amd64"),
+            ]
+        },
+        |content, first, second| {
+            let inner = nested(content, &[&for_platform(&first, "amd64")]);
+            let inner = nested(content, &[&inner, &for_platform(&second, "amd64")]);
+            vec![for_platform(&inner, "amd64")]
+        },
+        |content, first, second| {
+            let deep = nested(content, &[&first]);
+            let deep = nested(content, &[&for_platform(&deep, "amd64")]);
+            let inner = nested(content, &[&for_platform(&second, "amd64")]);
+            vec![deep, for_platform(&inner, "amd64")]
+        },
+        |_, first, second| vec![first, for_platform(&second, "amd64")],
+        |content, first, second| {
+            let inner = nested(content, &[&for_platform(&first, "amd64")]);
+            let mut second = for_platform(&second, "amd64");
+            second["platform"]["variant"] = json!("v1");
+            vec![for_platform(&inner, "amd64"), second]
+        },
+    ];
+    for entries in refused {
+        for more in [&[][..], &["--platform", "linux/amd64"]] {
+            let (ran, images) = pull_two(&new_user(), entries, more);
+            let [first, second] = [0, 1].map(|at| text(&images[at]["digest"]));
+            ran.failed(&[first, "for linux/amd64", "some tools take it", second]);
+        }
+    }
 }
 
 #[test]
@@ -2390,7 +2584,6 @@ fn two_images_of_one_platform_are_told() {
     for (change, told) in [
         ((|_| {}) as fn(&mut Value), Some(several)),
         (|platform| platform["variant"] = json!("v2"), None),
-        (|platform| platform["variant"] = json!("v1"), Some(several)),
         (
             |platform| platform["os.features"] = json!(["sse4"]),
             Some(several),

@@ -64,10 +64,19 @@ def _is_made_of(text, characters):
 # containerd's defaults for processors whose variants are levels.
 _DEFAULT_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
 
+# Other names of variants, by processor, and those that containerd makes of them.
+_VARIANTS = {
+    "arm": {"5": "v5", "6": "v6", "7": "v7", "8": "v8"},
+    "arm64": {"8": "v8", "9": "v9", "9.0": "v9", "v8.0": "v8", "v9.0": "v9"},
+}
+
+def _variant(platform):
+    return _VARIANTS.get(platform.architecture, {}).get(platform.variant, platform.variant)
+
 def _level(platform):
     """The major and minor number of a variant that is a level, or None."""
-    variant = platform.variant or _DEFAULT_VARIANTS.get(platform.architecture, "")
-    if platform.architecture not in _DEFAULT_VARIANTS:
+    variant = _variant(platform) or _DEFAULT_VARIANTS.get(platform.architecture, "")
+    if platform.architecture not in _DEFAULT_VARIANTS or not variant.startswith("v"):
         return None
     major, dot, minor = variant.removeprefix("v").partition(".")
     minor = minor if dot else "0"
