@@ -1,7 +1,7 @@
 //! Credentials as Docker, podman and their users keep them (docker's `config.json`,
 //! containers-auth.json(5), the credential helper protocol).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose;
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::files::{FileError, io_failed, is_same_file, read_at_most};
@@ -236,33 +237,88 @@ pub enum Found {
 /// nothing.
 #[derive(Clone, Default)]
 struct Config {
-    auths: Map<String, Value>,
+    auths: Entries,
     creds_store: String,
-    cred_helpers: Map<String, Value>,
+    cred_helpers: Entries,
 }
 
-/// A member of an object, whose name Docker reads in any case; nothing if it is `null`.
-fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let named =
-        |(key, value): (&String, &'a Value)| key.eq_ignore_ascii_case(name).then_some(value);
-    let exact = object.get(name);
-    let found = exact.or_else(|| object.iter().find_map(named));
-    found.filter(|value| !value.is_null())
+type Entries = BTreeMap<String, Box<RawValue>>;
+
+/// The members of an object in their order, each as it is written: of what nobody reads, only the form has to be right.
+///
+/// They are read as Docker's JSON library does it (Go, `encoding/json`): case does not matter, of several with one name the
+/// last counts, maps are put together, and `null` is no text.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl Members {
+    /// The first value of a text, behind which Docker reads nothing.
+    #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
+    fn first_of(text: &str) -> serde_json::Result<Option<Self>> {
+        Option::deserialize(&mut serde_json::Deserializer::from_str(text))
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = &RawValue> {
+        let is_named = move |(key, _): &&(String, _)| key.eq_ignore_ascii_case(name);
+        self.0.iter().filter(is_named).map(|(_, value)| &**value)
+    }
+
+    /// A text, which is empty where there is none; nothing where it is something else.
+    fn text(&self, name: &str) -> Option<String> {
+        let mut text = String::new();
+        for value in self.named(name) {
+            text = read::<Option<String>>(value)?.unwrap_or(text);
+        }
+        Some(text)
+    }
+
+    /// The entries of maps.
+    fn entries(&self, name: &str) -> Option<Entries> {
+        let mut entries = Entries::new();
+        for value in self.named(name) {
+            match read::<Option<Members>>(value)? {
+                Some(members) => entries.extend(members.0),
+                None => entries.clear(),
+            }
+        }
+        Some(entries)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
 }
 
 impl Config {
-    fn of(file: &Map<String, Value>) -> Option<Self> {
-        let map = |name| match member(file, name) {
-            None => Some(Map::new()),
-            Some(value) => value.as_object().cloned(),
-        };
+    fn of(file: &Members) -> Option<Self> {
         Some(Config {
-            auths: map("auths")?,
-            creds_store: match member(file, "credsStore") {
-                None => String::new(),
-                Some(value) => value.as_str()?.to_owned(),
-            },
-            cred_helpers: map("credHelpers")?,
+            auths: file.entries("auths")?,
+            creds_store: file.text("credsStore")?,
+            cred_helpers: file.entries("credHelpers")?,
         })
     }
 }
@@ -276,13 +332,12 @@ impl fmt::Debug for AuthFile {
 
 impl AuthFile {
     /// Parses `bytes`, the content of the file `path`, which errors name.
-    #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CredentialError> {
-        let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
-        let file: Option<Map<String, Value>> = if is_empty {
+        let text = String::from_utf8_lossy(bytes);
+        let file = if text.trim_ascii().is_empty() {
             None
         } else {
-            serde_json::from_slice(bytes).map_err(|error| CredentialError::Json {
+            Members::first_of(&text).map_err(|error| CredentialError::Json {
                 path: path.to_owned(),
                 line: error.line(),
                 column: error.column(),
@@ -308,12 +363,11 @@ impl AuthFile {
         let mut store = self.config.creds_store.as_str();
         for key in keys(repository) {
             if let Some((name, helper)) = filed(&self.config.cred_helpers, &key, scheme).next() {
-                match helper.as_str() {
+                let helper: Option<String> = read(helper).ok_or_else(|| self.malformed(name))?;
+                match helper.unwrap_or_default().as_str() {
                     // The file itself has what others have in a store.
-                    Some("") => store = "",
-                    Some(helper) => return self.helper(helper, repository.registry()).map(Some),
-                    None if helper.is_null() => store = "",
-                    None => return Err(self.malformed(name)),
+                    "" => store = "",
+                    helper => return self.helper(helper, repository.registry()).map(Some),
                 }
             }
             for (name, entry) in filed(&self.config.auths, &key, scheme) {
@@ -361,15 +415,11 @@ impl AuthFile {
     clippy::option_option,
     reason = "an entry may have no credential, and be fine"
 )]
-fn credential(entry: &Value) -> Option<Option<Credential>> {
-    if entry.is_null() {
+fn credential(entry: &RawValue) -> Option<Option<Credential>> {
+    let Some(entry) = read::<Option<Members>>(entry)? else {
         return Some(None);
-    }
-    let entry = entry.as_object()?;
-    let text = |name| match member(entry, name) {
-        None => Some(String::new()),
-        Some(value) => value.as_str().map(str::to_owned),
     };
+    let text = |name| entry.text(name);
     let (identity, token) = (text("identitytoken")?, text("registrytoken")?);
     let (auth, user, password) = (text("auth")?, text("username")?, text("password")?);
     let is_login = |(user, password): &(String, String)| !user.is_empty() && !password.is_empty();
@@ -417,17 +467,16 @@ fn keys(repository: &Repository) -> Vec<String> {
 
 /// What is filed under a key, and then what is filed under older forms of it.
 fn filed<'a>(
-    entries: &'a Map<String, Value>,
+    entries: &'a Entries,
     key: &'a str,
     scheme: Scheme,
-) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    let of_key =
-        move |(name, value): (&'a String, &'a Value)| (*name == key).then_some((name, value));
+) -> impl Iterator<Item = (&'a str, &'a RawValue)> {
     let older = entries.iter().filter(move |(name, _)| {
         let name_is = normal(name, scheme);
         *name != key && name_is.is_some() && name_is == normal(key, scheme)
     });
-    entries.iter().filter_map(of_key).chain(older)
+    let all = entries.get_key_value(key).into_iter().chain(older);
+    all.map(|(name, value)| (name.as_str(), &**value))
 }
 
 /// A key of `auths` without what Docker's older versions put around the host, and without a port that need not be said. One
@@ -453,7 +502,6 @@ fn normal(key: &str, spoken: Scheme) -> Option<String> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
 async fn run_helper(
     path: &Path,
     name: &str,
@@ -504,22 +552,23 @@ async fn run_helper(
         // A process that it leaves behind may hold its stderr.
         let complaint = tokio::time::timeout(HELPER_LAST_WORDS, complaint).await;
         let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
-        let words = format!("{said} {complaint}");
-        let words: Vec<&str> = words.split_whitespace().collect();
+        let said = words_of_failure(&said);
+        let words = said.iter().map(String::as_str);
+        let words: Vec<&str> = words.chain(complaint.split_whitespace()).collect();
         return Err(failed(&match words.join(" ") {
-            words if words.is_empty() => "it said nothing".to_owned(),
-            words => shown(&words),
+            words if !words.is_empty() => shown(&words),
+            _ if output.trim_ascii().is_empty() => "it said nothing".to_owned(),
+            _ => format!(
+                "it said nothing on stderr, and what it wrote to stdout is not shown, because it may be a secret: run `docker-credential-{name} get` to see it"
+            ),
         }));
     }
-    let answer: Map<String, Value> = serde_json::from_slice(&output)
-        .map_err(|_| failed("its answer is not the JSON of the helper protocol"))?;
-    let text = |name| {
-        member(&answer, name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let (user, secret) = (text("Username"), text("Secret"));
+    let answer = Members::first_of(&String::from_utf8_lossy(&output))
+        .ok()
+        .flatten();
+    let login = answer.and_then(|answer| Some((answer.text("Username")?, answer.text("Secret")?)));
+    let (user, secret) =
+        login.ok_or_else(|| failed("its answer is not the JSON of the helper protocol"))?;
     Ok(match user.as_str() {
         "" if secret.is_empty() => None,
         "<token>" => Some(Credential::IdentityToken {
@@ -531,6 +580,38 @@ async fn run_helper(
             password: secret,
         }),
     })
+}
+
+/// The words of which failures are told, in the messages of Docker's own helpers and of what they run. No other one of what
+/// a helper writes to stdout is shown, because that is where it writes a secret, whole or cut off, in JSON or by mistake
+/// in another form.
+const WORDS_OF_FAILURE: &str = "\
+    a access again agent already an and any are argument at authentication available be been bus by call cannot can't \
+    command configured connect connection could couldn't credential credentials daemon decrypt decryption denied directory \
+    does doesn't don't error exist exit expired failed failure file for found from get getting gpg handle has have helper in \
+    initialized input installed interaction invalid is item keychain keyring key keys list listing locked log logged login \
+    logon logged may missing must native network no not of on or out pass path permission permitted please process program \
+    reach read refused registry request required run secret server service session specified status store stored such \
+    terminated the there this time timed timeout to token unable unauthorized unknown unlock url user username value was with \
+    you your";
+
+/// What is shown of what a helper that fails wrote to stdout.
+fn words_of_failure(said: &str) -> Option<String> {
+    // Of fewer words is no sentence, and these are of JSON.
+    const FEWEST: usize = 3;
+    const OF_JSON: [char; 2] = ['{', '"'];
+    let known = |word: &&str| {
+        let word = word.trim_end_matches(['.', ',', ':', ';', '!']);
+        let mut words = WORDS_OF_FAILURE.split_whitespace();
+        words.any(|known| known.eq_ignore_ascii_case(word))
+    };
+    let words = said.split_whitespace();
+    let is_sentence = !said.contains(OF_JSON) && words.clone().filter(known).count() >= FEWEST;
+    let mut words: Vec<_> = words
+        .map(|word| if known(&word) { word } else { "…" })
+        .collect();
+    words.dedup_by(|word, before| (*word, *before) == ("…", "…"));
+    is_sentence.then(|| words.join(" "))
 }
 
 /// What a helper writes to stderr, as far as anybody would read it.
@@ -729,6 +810,8 @@ mod tests {
             r#"{"auths":{"r.test":null}}"#,
             r#"{"auths":{"r.test":{"auth":null,"username":null}}}"#,
             r#"{"credHelpers":{"r.test":""},"credsStore":"none"}"#,
+            r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}},"auths":null}"#,
+            r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"},"r.test":{}}}"#,
         ] {
             assert_eq!(find(json, "r.test/a").await.unwrap(), None, "{json}");
         }
@@ -738,6 +821,18 @@ mod tests {
             r#"{"auths":{"R.test":{"auth":"dTpodW50ZXIy"}}}"#,
             r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}},"credHelpers":{"r.test":""}}"#,
             r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}},"credHelpers":{"r.test":null}}"#,
+            // Maps are put together, and of texts the last one counts.
+            r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}},"auths":{"s.test":{"auth":"eDp5"}}}"#,
+            r#"{"auths":{"r.test":{"auth":"eDp5"}},"Auths":{"r.test":{"auth":"dTpodW50ZXIy"}}}"#,
+            r#"{"auths":{"r.test":{"auth":"eDp5"},"r.test":{"auth":"dTpodW50ZXIy"}}}"#,
+            r#"{"auths":{"r.test":{"auth":"eDp5","Auth":"dTpodW50ZXIy"}}}"#,
+            r#"{"auths":{"r.test":{"Auth":"eDp5","auth":"dTpodW50ZXIy","AUTH":null}}}"#,
+            r#"{"auths":null,"auths":{"r.test":{"username":"u","password":"x","Password":"hunter2"}}}"#,
+            r#"{"credsStore":"x","credsStore":"","auths":{"r.test":{"auth":"dTpodW50ZXIy"}}}"#,
+            // Nobody reads what stands behind, nor what this is.
+            r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}}} {"auths":{"r.test":{"auth":"eDp5"}}}"#,
+            r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}}}, and so on"#,
+            r#"{"proxies":1e999,"x":"\ud800","auths":{"r.test":{"auth":"dTpodW50ZXIy"},"s.test":"\udfff"}}"#,
         ] {
             let found = find(json, "r.test/a").await.unwrap();
             assert_eq!(found, Some(password("u", "hunter2")), "{json}");
@@ -758,6 +853,13 @@ mod tests {
             !text.contains("c2VjcmV0") && !text.contains("secret\""),
             "{text}"
         );
+        for json in [
+            "{\"auths\":\n{\"r.test\":{\"auth\":\"aHVudGVyMg==\"",
+            "{\"auths\":{},\n\"plugins\":{hunter2}}",
+        ] {
+            let error = find(json, "r.test/a").await.unwrap_err().to_string();
+            assert!(error.contains("config.json is not valid: see line 2"));
+        }
         let error = find(r#"{"credsStore":"../evil"}"#, "r.test/a")
             .await
             .unwrap_err();
