@@ -283,6 +283,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
         | RegistryError::PageAgain { .. }
         | RegistryError::Pages { .. }
         | RegistryError::Unencrypted { .. }
+        | RegistryError::Realm { .. }
         | RegistryError::Redirects { .. }
         | RegistryError::Local { .. } => WRONG_ANSWER,
         RegistryError::Credential(error) => of_credential(error),

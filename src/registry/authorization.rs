@@ -9,6 +9,7 @@ use crate::text::chain;
 
 use super::challenge::{Challenge, Challenges};
 use super::connection::Connection;
+use super::retry::tries_of_many;
 use super::token::Asked;
 use super::{Backoff, Client, Credential, RegistryError, Retry, Subject, redirect};
 
@@ -29,8 +30,8 @@ pub(super) struct Authorization {
     found: Option<Credential>,
     /// Whether the credential was shown to the registry or to its token service.
     shown: bool,
-    /// What an answer of this status asked for, and the token service was too busy to give: who asks next waits for it.
-    owed: Option<(Challenges, StatusCode)>,
+    /// What the token service was too busy to give: who asks next waits for it.
+    owed: Option<Owed>,
     /// What `/v2/` asks for, if it was asked.
     support: Option<Challenges>,
     /// What was asked for and could not be met.
@@ -39,6 +40,14 @@ pub(super) struct Authorization {
     refusal: Option<String>,
     /// Whether a credential could meet it.
     understood: bool,
+}
+
+/// What an answer of a status asked for, and how often the token service was too busy to give that.
+#[derive(Clone, Debug)]
+struct Owed {
+    challenges: Challenges,
+    status: StatusCode,
+    failures: u32,
 }
 
 impl Default for Authorization {
@@ -99,8 +108,8 @@ impl Client {
             ((known.generation, known.auth.clone()), known.owed.clone())
         };
         Ok(match owed {
-            Some((challenges, status)) => {
-                let met = self.answer(now.0, &challenges, status).await?;
+            Some(owed) => {
+                let met = self.answer(now.0, &owed.challenges, owed.status).await?;
                 met.unwrap_or(now)
             }
             None => now,
@@ -222,7 +231,9 @@ impl Client {
         if known.generation != generation {
             return Ok(Some((known.generation, known.auth.clone())));
         }
-        known.owed = None;
+        let owed = known.owed.take();
+        let before = owed.filter(|owed| owed.challenges == *challenges);
+        let failures = before.map_or(0, |owed| owed.failures) + 1;
         known.refusal = None;
         let credential = match known.found.take() {
             // It may be another one by now.
@@ -230,17 +241,19 @@ impl Client {
             found => found,
         };
         known.held = Some(credential.is_some());
-        let mut refused = None;
+        let mut refused: Option<RegistryError> = None;
         for challenge in &challenges.usable {
             let met = match self.meet(challenge, credential.as_ref()).await {
-                // A weaker one may need no token service, or another one.
-                Err(error) if !error.is_transient() => {
-                    refused.get_or_insert(error);
-                    continue;
-                }
+                // A weaker one may need no token service, or another one: it is tried before this one is given up.
                 Err(error) => {
-                    known.owed = Some((challenges.clone(), status));
-                    return Err(error);
+                    let is_waited_for = error.is_transient() && failures < tries_of_many(&error);
+                    if error.is_transient() || refused.is_none() {
+                        refused = Some(error);
+                    }
+                    if is_waited_for {
+                        break;
+                    }
+                    continue;
                 }
                 Ok(met) => met,
             };
@@ -253,6 +266,13 @@ impl Client {
             }
         }
         if let Some(error) = refused {
+            if error.is_transient() {
+                known.owed = Some(Owed {
+                    challenges: challenges.clone(),
+                    status,
+                    failures,
+                });
+            }
             known.shown |= credential.is_some() && matches!(error, RegistryError::Token { .. });
             return Err(error);
         }
@@ -289,11 +309,8 @@ impl Client {
                 },
                 credential,
             ) => {
-                let Some(realm) = self.token_service(realm).await? else {
-                    return Ok(None);
-                };
                 let asked = Asked {
-                    realm,
+                    realm: self.token_service(realm).await?,
                     service: service.as_deref(),
                     scopes,
                 };

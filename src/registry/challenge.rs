@@ -3,6 +3,8 @@
 
 use reqwest::header::{self, HeaderMap};
 
+use super::shown::with_shown_urls;
+
 /// How a registry wants to be shown who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
@@ -55,7 +57,7 @@ impl Challenge {
 pub(super) struct Challenges {
     /// Those that can be met, the strongest first.
     pub(super) usable: Vec<Challenge>,
-    /// The headers as they came.
+    /// The headers, to be shown.
     pub(super) text: String,
 }
 
@@ -67,7 +69,7 @@ impl Challenges {
             .collect();
         Challenges {
             usable: Challenge::parse(values.iter().map(String::as_str)),
-            text: values.join(", "),
+            text: with_shown_urls(&values.join(", ")),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::oci::reference::Tag;
 use super::body::{authority, told_digest};
 use super::error::NoObject;
 use super::local::is_loopback;
+use super::shown::shown_url;
 use super::{Body, Client, Elsewhere, RegistryError, Subject, redirect};
 
 impl Client {
@@ -129,7 +130,7 @@ impl Client {
     ) -> Result<(Subject, Response), RegistryError> {
         let what = Subject::ForeignBlob(Box::new(Elsewhere {
             digest: blob.digest.clone(),
-            place: redirect::shown_without_login(url),
+            place: shown_url(url),
         }));
         let connection = self.connection().await?;
         let parsed = Url::parse(url).ok().map(redirect::without_login);
@@ -141,7 +142,7 @@ impl Client {
         let Some(parsed) = parsed else {
             return Err(RegistryError::Url {
                 what,
-                url: redirect::shown_without_login(url),
+                url: shown_url(url),
             });
         };
         if !connection.guard.permits(&parsed).await {

@@ -14,6 +14,7 @@ use crate::oci::manifest::ManifestError;
 use crate::oci::reference::Registry;
 use crate::text::shown;
 
+use super::shown::with_shown_urls;
 use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
 
 /// The status of an answer (RFC 9110, 15), which shows its number and its name, if it has one.
@@ -45,7 +46,10 @@ impl fmt::Display for HttpStatus {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// No answer, or it broke off.
-    #[error("{what}: no answer from {host}: {why}")]
+    #[error(
+        "{what}: {}: {why}",
+        if .why.has_begun() { format!("the answer of {host} breaks off") } else { format!("no answer from {host}") }
+    )]
     Transport {
         /// What was asked for.
         what: Subject,
@@ -429,6 +433,18 @@ pub enum RegistryError {
     /// The credentials are not to be had.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// A token service is named that cannot be asked.
+    #[error(
+        "{what}: {host} names a token service that cannot be asked: {realm:?} is no http or https URL of a host, or has a login in it"
+    )]
+    Realm {
+        /// What was asked for.
+        what: Subject,
+        /// The registry.
+        host: String,
+        /// What it says, as it may be shown.
+        realm: String,
+    },
     /// The token service gave no token.
     #[error("{host}: cannot get a token for {repository}; {advice}")]
     Token {
@@ -717,6 +733,7 @@ fn words_of_all(errors: &[Value]) -> Option<String> {
 
 /// As much of a text as a message has room for, with a separator before it.
 fn detail(text: &str) -> String {
+    let text = with_shown_urls(text);
     let text = shown(&text.chars().take(MAX_DETAIL).collect::<String>());
     // The message goes on after it.
     match text.trim_end_matches('.') {

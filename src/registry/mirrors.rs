@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::oci::reference::{Registry, Repository, Scheme, is_component};
 
-use super::redirect::shown_without_login;
+use super::shown::{shown_url, with_shown_urls};
 
 /// A host, and the prefix that repositories have there before their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl FromStr for Mirror {
         let registry = host.parse();
         let is_prefix = prefix.is_empty() || prefix.split('/').all(is_component);
         let (true, Ok(registry)) = (is_prefix, registry) else {
-            return Err(MirrorError(shown_without_login(text)));
+            return Err(MirrorError(shown_url(text)));
         };
         Ok(Mirror {
             registry,
@@ -125,13 +125,13 @@ impl FromStr for Mirrors {
         let entries = entries.filter(|entry| !entry.is_empty()).map(|entry| {
             let (registry, mirror) = entry
                 .split_once('=')
-                .ok_or_else(|| MirrorsError::Entry(shown_without_login(entry)))?;
+                .ok_or_else(|| MirrorsError::Entry(with_shown_urls(entry)))?;
             let registry = registry.trim().to_ascii_lowercase();
             let name = registry.trim_start_matches("https://");
             let (name, path) = split(name.trim_start_matches("http://"));
             let registry: Registry = match (name.parse(), path) {
                 (Ok(registry), "") => registry,
-                _ => return Err(MirrorsError::Entry(shown_without_login(entry))),
+                _ => return Err(MirrorsError::Entry(with_shown_urls(entry))),
             };
             let mirror = mirror
                 .trim()
@@ -184,7 +184,6 @@ mod tests {
             "mirror.test/UPPER",
             "mirror.test//hub",
             "mirror.test/../x",
-            "mirror.test/hub?ns=x",
             "localhost.:5000",
             "mirror.test./hub",
             "::1",
@@ -193,11 +192,12 @@ mod tests {
             let error = bad.parse::<Mirror>().unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
         }
-        let login = "https://user:hunter2@mirror.test";
+        let login = "https://user:hunter2@mirror.test/hub?ns=x";
         let error = login.parse::<Mirror>().unwrap_err().to_string();
-        assert!(error.starts_with("\"https://…@mirror.test\""), "{error}");
+        let shown = "\"https://…@mirror.test/hub?…\"";
+        assert!(error.starts_with(shown), "{error}");
         let error = login.parse::<Mirrors>().unwrap_err().to_string();
-        assert!(error.starts_with("\"https://…@mirror.test\""), "{error}");
+        assert!(error.starts_with(shown), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! How a registry is asked, from the bottom: `connection` has the HTTP clients, `proxies` and `local` what they
 //! may reach, `certificates` and `x509` whom they trust; `challenge`, `token` and `authorization` show who is asking; `request`, `redirect`,
-//! `subject`, `error` and `retry` are of every request. On that stand `download`, `upload` and `referrers`.
+//! `subject`, `error`, `shown` and `retry` are of every request. On that stand `download`, `upload` and `referrers`.
 
 mod authorization;
 mod body;
@@ -20,6 +20,7 @@ mod redirect;
 mod referrers;
 mod request;
 mod retry;
+mod shown;
 mod subject;
 mod token;
 mod upload;

@@ -61,7 +61,7 @@ impl NoAnswer {
     fn failing_proxy(&self) -> Option<&str> {
         // Behind a tunnel it is who was asked.
         let is_proxys = || causes(&self.error).any(|cause| cause.to_string() == NO_TUNNEL);
-        let speaks = || (is_tls_error(&self.error) || speaks_no_tls(&self.error)) && !is_proxys();
+        let speaks = || is_tls_error(&self.error) && !is_proxys();
         let proxy = self
             .asked
             .proxy
@@ -75,12 +75,16 @@ impl NoAnswer {
         !self.asked.answered && self.error.is_timeout()
     }
 
+    /// Whether an answer came, but not all of it.
+    pub fn has_begun(&self) -> bool {
+        has_begun(&self.error)
+    }
+
     /// Whether it would be the same the next time.
     pub(super) fn is_final(&self) -> bool {
         // A URL that cannot be asked.
         self.error.is_builder()
-            || is_tls_error(&self.error)
-            || speaks_no_tls(&self.error)
+            || is_tls_error(&self.error) && !is_damaged(&self.error)
             || wants_proxy_login(&self.error)
             || leads_to_local(&self.error)
             || is_no_http(&self.error)
@@ -103,7 +107,7 @@ impl NoAnswer {
             } else {
                 Reason::NoTlsElsewhere
             }
-        } else if is_tls_error(&self.error) {
+        } else if find(&self.error, is_disagreement) {
             Reason::Tls
         } else if self.asked.speaks_tls {
             Reason::Plain
@@ -168,6 +172,12 @@ impl fmt::Display for NoAnswer {
         } else if self.is_silent() {
             // Who says that an answer comes, and says so on and on, is somebody (RFC 9110, 15.2).
             write!(f, "none came in {} s", self.asked.patience.as_secs())
+        } else if self.has_begun() && self.error.is_timeout() {
+            write!(
+                f,
+                "nothing more came in {} s",
+                self.asked.patience.as_secs()
+            )
         } else if let (Reason::NoTlsElsewhere, Some(by)) = (self.reason(), &self.asked.named_by) {
             write!(f, "{root}, and {by} names it by an https URL")
         } else if self.asked.speaks_tls {
@@ -181,6 +191,9 @@ impl fmt::Display for NoAnswer {
 /// The root of an error, without what only who writes Rust knows of TLS.
 fn in_words(error: &reqwest::Error) -> String {
     let tls = causes(error).find_map(|cause| cause.downcast_ref());
+    if speaks_no_tls(error) {
+        return "it speaks no TLS".to_owned();
+    }
     if let Some(error) = tls {
         return tls_in_words(error);
     }
@@ -192,6 +205,11 @@ fn in_words(error: &reqwest::Error) -> String {
         );
     }
     if is_no_http(error) {
+        // The HTTP library does not say which one, and which bytes those are, an error need not show.
+        let root = match &*root {
+            "invalid HTTP header parsed" => "a header has characters that none may have",
+            root => root,
+        };
         return format!("what comes is no HTTP: {root}");
     }
     if root.contains("close_notify") {
@@ -214,11 +232,16 @@ fn tls_in_words(error: &rustls::Error) -> String {
         rustls::Error::PeerIncompatible(_) => {
             "it has no version of TLS, or no way to encrypt, that is known here".to_owned()
         }
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "it speaks no TLS".to_owned()
-        }
-        error => error.to_string(),
+        rustls::Error::DecryptError => "what comes by TLS is damaged".to_owned(),
+        rustls::Error::InvalidMessage(fault) => no_tls_in_words(fault),
+        rustls::Error::PeerMisbehaved(fault) => no_tls_in_words(fault),
+        error => format!("what comes is no TLS: {error}"),
     }
+}
+
+fn no_tls_in_words(fault: &dyn fmt::Debug) -> String {
+    let fault = name_in_words(&format!("{fault:?}"));
+    format!("what comes is no TLS: {fault}")
 }
 
 fn certificate_in_words(error: &CertificateError) -> String {
@@ -288,16 +311,24 @@ fn name_in_words(name: &str) -> String {
     words
 }
 
-/// Whether TLS is spoken, and the two sides do not agree: on a certificate, or on how.
+/// Whether TLS is spoken, and not as it should be.
 pub(super) fn is_tls_error(error: &reqwest::Error) -> bool {
-    find(error, |error| {
-        matches!(
-            error,
-            rustls::Error::InvalidCertificate(_)
-                | rustls::Error::AlertReceived(_)
-                | rustls::Error::PeerIncompatible(_)
-        )
-    })
+    find(error, |_| true) && !speaks_no_tls(error)
+}
+
+/// Whether the two sides do not agree: on a certificate, or on how TLS is spoken.
+fn is_disagreement(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(_)
+            | rustls::Error::AlertReceived(_)
+            | rustls::Error::PeerIncompatible(_)
+    )
+}
+
+/// Whether bytes are other ones than were sent, which TLS tells and TCP does not always: they may be right the next time.
+fn is_damaged(error: &reqwest::Error) -> bool {
+    find(error, |error| matches!(error, rustls::Error::DecryptError))
 }
 
 fn is_unknown_issuer(error: &rustls::Error) -> bool {
@@ -329,24 +360,37 @@ fn is_refusal(error: &rustls::Error) -> bool {
 }
 
 fn speaks_no_tls(error: &reqwest::Error) -> bool {
-    find(error, |error| {
+    let is_other = |error: &rustls::Error| {
         matches!(
             error,
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
         )
-    })
+    };
+    error.is_connect() && find(error, is_other)
 }
 
 /// Whether what came is no HTTP, or more of it than is read: it would be the same the next time.
 fn is_no_http(error: &reqwest::Error) -> bool {
-    // Of the chunks of a body (RFC 9112, 7.1) the HTTP library says so.
-    let is_no_chunk = |error: &io::Error| error.kind() == io::ErrorKind::InvalidInput;
+    // Of the chunks of a body (RFC 9112, 7.1) the HTTP library says so, and TLS of what it brings.
+    let is_no_chunk = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    };
     causes(error).any(|cause| {
         let parsed: Option<&hyper::Error> = cause.downcast_ref();
         parsed.is_some_and(hyper::Error::is_parse)
             || cause.to_string() == UNASKED
-            || !error.is_connect() && cause.downcast_ref().is_some_and(is_no_chunk)
+            || has_begun(error)
+                && !is_tls_error(error)
+                && cause.downcast_ref().is_some_and(is_no_chunk)
     })
+}
+
+/// Whether it is the body of an answer that did not come, all of it.
+fn has_begun(error: &reqwest::Error) -> bool {
+    error.is_body() || error.is_decode()
 }
 
 /// What the HTTP library says of who speaks before being asked, as in many other protocols.

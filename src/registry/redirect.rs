@@ -1,20 +1,20 @@
 //! Where an answer leads to, and how that is asked (RFC 9110, 15.4), at the same host or another one.
 
-use std::str;
+use std::borrow::Cow;
 
-use reqwest::header;
+use percent_encoding::{AsciiSet, percent_encode};
+use reqwest::header::{self, HeaderValue};
 use reqwest::{Request, Response, StatusCode, Url};
 
-use crate::text::abridged;
+use super::shown::shown_url;
 
 /// Where an answer redirects to.
 pub(super) fn location(response: &Response) -> Option<Url> {
     if !response.status().is_redirection() {
         return None;
     }
-    let location = response.headers().get(header::LOCATION)?;
-    let location = str::from_utf8(location.as_bytes()).ok()?;
-    let url = named(response, location)?;
+    let location = text_of(response.headers().get(header::LOCATION)?);
+    let url = named(response, &location)?;
     matches!(url.scheme(), "https" | "http").then_some(url)
 }
 
@@ -28,12 +28,15 @@ pub(super) fn lost(response: &Response) -> Option<String> {
     let Some(location) = response.headers().get(header::LOCATION) else {
         return Some("; it does not say where to".to_owned());
     };
-    let text = String::from_utf8_lossy(location.as_bytes());
-    // It may hold a signature.
-    let text = text.split(['?', '#']).next().unwrap_or_default();
-    let text = shown_without_login(text);
-    let text = abridged(&text);
-    Some(format!("; it leads to {text:?}, which cannot be followed"))
+    let location = shown_url(&String::from_utf8_lossy(location.as_bytes()));
+    Some(format!(
+        "; it leads to {location:?}, which cannot be followed"
+    ))
+}
+
+/// A URL in a header, in which some have bytes that are none of a URL's (RFC 3986, 2.1).
+pub(super) fn text_of(value: &HeaderValue) -> Cow<'_, str> {
+    percent_encode(value.as_bytes(), &AsciiSet::EMPTY).into()
 }
 
 /// The URL that an answer names, as far as it is sent.
@@ -49,16 +52,6 @@ pub(super) fn without_login(mut url: Url) -> Url {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url
-}
-
-/// What should be a URL, without a login that may be in it, to be shown.
-pub(super) fn shown_without_login(text: &str) -> String {
-    let (before, rest) = text.split_at(text.find("//").map_or(0, |at| at + 2));
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{before}…{}", &rest[at..]),
-        None => text.to_owned(),
-    }
 }
 
 /// Of an answer that nobody was shown a login for: a URL that others name was asked, or a redirect led there.
@@ -94,23 +87,4 @@ pub(super) fn elsewhere(mut sent: Request, response: &Response) -> Option<Reques
     }
     *sent.url_mut() = next;
     Some(sent)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_login_is_shown_and_all_else_is() {
-        for (text, shown) in [
-            ("https://user:pw@host/a@b", "https://…@host/a@b"),
-            ("https://user:p@w@host", "https://…@host"),
-            ("https://host/a@b?last=a@b", "https://host/a@b?last=a@b"),
-            ("//user:pw@host/x", "//…@host/x"),
-            ("user:pw@host", "…@host"),
-            ("/v2/a/b", "/v2/a/b"),
-        ] {
-            assert_eq!(shown_without_login(text), shown);
-        }
-    }
 }

@@ -10,6 +10,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::{ImageIndex, MAX_MANIFEST_SIZE};
 
 use super::body::authority;
+use super::shown::shown_url;
 use super::{Client, RegistryError, Subject, redirect};
 
 /// Pages of one list; more are taken for an attack.
@@ -37,12 +38,8 @@ impl Client {
                 return self.referrers_by_tag(&what, digest).await;
             }
             let response = self.accept(&what, response).await?;
-            let next = next_page(response.headers()).map(|next| {
-                (
-                    redirect::shown_without_login(next),
-                    redirect::named(&response, next),
-                )
-            });
+            let next = next_page(response.headers())
+                .map(|next| (shown_url(next), redirect::named(&response, next)));
             found.extend(self.read_list(&what, response).await?);
             if found.len() > MAX_ENTRIES {
                 break;
@@ -65,7 +62,7 @@ impl Client {
                     return Err(RegistryError::Location {
                         what,
                         host: self.host(),
-                        url: next.into(),
+                        url: shown_url(next.as_str()),
                     });
                 }
                 Some((next, _)) => {

@@ -16,6 +16,7 @@ use super::body::authority;
 use super::connection::Connection;
 use super::error::ErrorBody;
 use super::no_answer::Asked;
+use super::shown::shown_url;
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.
@@ -385,9 +386,10 @@ impl Client {
         if response.content_length().unwrap_or(0) > limit {
             return Err(too_large);
         }
+        let url = response.url().clone();
         loop {
             let chunk = response.chunk().await;
-            match chunk.map_err(|source| self.transport(what, source))? {
+            match chunk.map_err(|source| self.transport(what, source.with_url(url.clone())))? {
                 Some(chunk) if (bytes.len() + chunk.len()) as u64 > limit => return Err(too_large),
                 Some(chunk) => bytes.extend_from_slice(&chunk),
                 None => return Ok(()),
@@ -417,12 +419,9 @@ impl Client {
     }
 
     pub(super) fn local(&self, what: &Subject, url: &Url) -> RegistryError {
-        let mut url = redirect::without_login(url.clone());
-        // It may hold a signature.
-        url.set_query(None);
         RegistryError::Local {
             what: what.clone(),
-            url: url.to_string(),
+            url: shown_url(url.as_str()),
             registry: self.host(),
         }
     }

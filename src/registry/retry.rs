@@ -57,6 +57,22 @@ impl Retry {
     }
 }
 
+/// Tries of one request that fails so.
+fn tries(error: &RegistryError) -> u32 {
+    if error.is_silent() {
+        MAX_SILENT
+    } else if error.is_unreachable() {
+        MAX_UNREACHABLE
+    } else {
+        MAX_ATTEMPTS
+    }
+}
+
+/// The same where there are others to ask.
+pub(super) fn tries_of_many(error: &RegistryError) -> u32 {
+    tries(error).min(MAX_UNREACHABLE)
+}
+
 /// Exponential delays with jitter, bounded in number and in total time.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -109,14 +125,7 @@ impl Backoff {
         error: RegistryError,
         progress: &dyn BlobReporter,
     ) -> Result<(), RegistryError> {
-        let attempts = if error.is_silent() {
-            MAX_SILENT
-        } else if error.is_unreachable() {
-            MAX_UNREACHABLE
-        } else {
-            MAX_ATTEMPTS
-        };
-        let delay = self.after_failure(error.retry(), attempts);
+        let delay = self.after_failure(error.retry(), tries(&error));
         // Who has been silent for as long as that again says nothing more.
         let is_patient = |delay: &Duration| {
             let patience = error.silence();

@@ -9,6 +9,7 @@ use super::body::authority;
 use super::error::{NoObject, TokenError};
 use super::local::is_loopback;
 use super::request::{MAX_SMALL, Refusal};
+use super::shown::shown_url;
 use super::{Client, Credential, Intent, RegistryError, Retry, Subject, redirect};
 
 /// Redirects of a token service within itself.
@@ -22,10 +23,14 @@ pub(super) struct Asked<'a> {
 }
 
 impl Client {
-    /// The URL of a token service that a registry names; `None` if it is none.
-    pub(super) async fn token_service(&self, realm: &str) -> Result<Option<Url>, RegistryError> {
+    /// The URL of a token service that a registry names.
+    pub(super) async fn token_service(&self, realm: &str) -> Result<Url, RegistryError> {
         let Some(mut url) = Url::parse(realm).ok().filter(is_service) else {
-            return Ok(None);
+            return Err(RegistryError::Realm {
+                what: Subject::Token,
+                host: self.host(),
+                realm: shown_url(realm),
+            });
         };
         url.set_fragment(None);
         let connection = self.connection().await?;
@@ -34,7 +39,7 @@ impl Client {
             return Err(RegistryError::Location {
                 what: Subject::Token,
                 host: self.host(),
-                url: realm.to_owned(),
+                url: shown_url(realm),
             });
         }
         // A registry that is not on this machine is spoken to in clear because the user wants that.
@@ -44,13 +49,13 @@ impl Client {
         if url.scheme() != "https" && !may_be_plain {
             return Err(RegistryError::Url {
                 what: Subject::Token,
-                url: realm.to_owned(),
+                url: shown_url(realm),
             });
         }
         if !connection.guard.permits(&url).await {
             return Err(self.local(&Subject::Token, &url));
         }
-        Ok(Some(url))
+        Ok(url)
     }
 
     /// A token for what is to be done here and what the challenge says.

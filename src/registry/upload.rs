@@ -15,6 +15,7 @@ use crate::oci::digest::Digest;
 use crate::oci::reference::{Repository, Tag};
 
 use super::body::{authority, told_digest};
+use super::shown::shown_url;
 use super::{Client, Elsewhere, HttpStatus, RegistryError, Retry, Subject, redirect};
 
 /// The longest chunk that a registry may want, in bytes: it is kept in memory.
@@ -202,7 +203,7 @@ impl Client {
 
     async fn location(&self, what: &Subject, response: &Response) -> Result<Upload, RegistryError> {
         let value = response.headers().get(header::LOCATION);
-        let Some(value) = value.and_then(|value| value.to_str().ok()) else {
+        let Some(value) = value.map(redirect::text_of) else {
             return Err(RegistryError::NoLocation {
                 what: what.clone(),
                 host: authority(response.url()),
@@ -214,12 +215,12 @@ impl Client {
             .filter(|length| *length <= MAX_CHUNK)
             .unwrap_or(1);
         let connection = self.connection().await?;
-        let location = redirect::named(response, value)
+        let location = redirect::named(response, &value)
             .filter(|url| url.scheme() == "https" || url.scheme() == connection.base.scheme())
             .ok_or_else(|| RegistryError::Location {
                 what: what.clone(),
                 host: authority(response.url()),
-                url: redirect::shown_without_login(value),
+                url: shown_url(&value),
             })?;
         if !connection.guard.permits(&location).await {
             return Err(self.local(what, &location));

@@ -298,7 +298,7 @@ fn who_falls_silent_is_asked_once_more() {
             image(),
             always(move |_, answer| answer.cut(offset, End::Stall)),
         );
-        pull.fails_with(&hasty, &["no answer"]);
+        pull.fails_with(&hasty, &["breaks off", "nothing more came in 1 s"]);
         assert_eq!(pull.registry.count(&pull.layers[0]), 2);
     }
     let pull = Pull::new(image(), always(|_, _| Answer::none(End::Stall)));
@@ -900,7 +900,7 @@ fn a_redirect_that_cannot_be_followed_is_shown() {
         ("file:///etc/passwd", "\"file:///etc/passwd\""),
         ("http://[::1/", "\"http://[::1/\""),
         ("http://a b/", "\"http://a b/\""),
-        ("ftp://me:hunter2@a/?s=ignature", "\"ftp://…@a/\""),
+        ("ftp://me:hunter2@a/?s=ignature", "\"ftp://…@a/?…\""),
         ("ftp://a/\u{202e}", "\"ftp://a/\\u{202e}\""),
     ] {
         let told = format!("Redirect; it leads to {shown}, which cannot be followed");

@@ -404,7 +404,7 @@ fn an_answer_that_is_no_http_is_asked_for_once() {
         ),
         (
             Box::new(|answer| answer.header("X y", "z")),
-            "what comes is no HTTP: invalid HTTP header",
+            "what comes is no HTTP: a header has characters that none may have",
         ),
     ];
     for (spoil, told) in spoils {
@@ -413,19 +413,129 @@ fn an_answer_that_is_no_http_is_asked_for_once() {
         assert_eq!(registry.seen().len(), 1, "{told}");
     }
     // Behind answers that are.
-    let registry = Faulty::start(image.clone(), |seen, mut answer| {
-        if seen.path.contains("/blobs/") {
-            answer.headers.retain(|(name, _)| name != "Content-Length");
-            answer = answer.header("Transfer-Encoding", "chunked");
+    for (chunks, told) in [
+        ("no size\r\n".to_owned(), "Invalid chunk size"),
+        ("f".repeat(100), "invalid chunk size: overflow"),
+        (
+            format!("5;{}", "x".repeat(100_000)),
+            "chunk extensions over limit",
+        ),
+        (
+            format!("0\r\nX: {}", "x".repeat(1 << 20)),
+            "chunk trailers bytes over limit",
+        ),
+    ] {
+        let registry = Faulty::start(image.clone(), move |seen, mut answer| {
+            if seen.path.contains("/blobs/") {
+                answer.headers.retain(|(name, _)| name != "Content-Length");
+                answer.body = chunks.clone().into_bytes();
+                answer = answer.header("Transfer-Encoding", "chunked");
+            }
+            answer
+        });
+        let ran = pull(&registry);
+        for wrong in ["its port", "no answer"] {
+            assert!(!ran.stderr.contains(wrong), "{}", ran.stderr);
         }
-        answer
-    });
-    let ran = pull(&registry);
-    assert!(!ran.stderr.contains("its port"), "{}", ran.stderr);
-    ran.failed(&["what comes is no HTTP: Invalid chunk size"]);
-    assert!(registry.seen().iter().all(|seen| seen.earlier == 0));
+        let told = format!("breaks off: what comes is no HTTP: {told}");
+        ran.failed(&[&registry.host(), &told]);
+        assert!(registry.seen().iter().all(|seen| seen.earlier == 0));
+    }
     let chatty = Faulty::start(image.clone(), move |_, answer| many(answer, 500));
     pull(&chatty).succeeded();
+}
+
+/// A server at the address of another one, which sends this instead of what comes behind the handshake, and how often
+/// it was asked for a connection. It ends with the program.
+fn spoiling(upstream: String, bytes: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("bound").to_string();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let mut client = client.expect("a connection");
+            let mut server = TcpStream::connect(&upstream).expect("it listens");
+            let mut flight = vec![0; 1 << 16];
+            // One flight each, and the request behind the client's last one.
+            for flights in [1, 2] {
+                let length = client.read(&mut flight).unwrap_or(0);
+                let _ = server.write_all(&flight[..length]);
+                let length = server.read(&mut flight).unwrap_or(0);
+                let sent = if flights == 2 {
+                    bytes
+                } else {
+                    &flight[..length]
+                };
+                let _ = client.write_all(sent);
+            }
+            let _ = client.read(&mut flight);
+        }
+    });
+    (host, asked)
+}
+
+/// What was damaged on its way may come right; what is no TLS is so again.
+#[test]
+fn a_record_that_is_none_is_not_asked_for_again() {
+    let identity = Identity::new();
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::start_tls(&identity, content, |_, answer| answer);
+    let certificate = identity.certificate().display().to_string();
+    for (bytes, told, again) in [
+        (
+            &b"\x17\x03\x03\xff\xff"[..],
+            "what comes is no TLS: message too large",
+            false,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n",
+            "what comes is no TLS: invalid content type",
+            false,
+        ),
+        (
+            b"\x17\x03\x03\x00\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            "what comes by TLS is damaged",
+            true,
+        ),
+    ] {
+        let (host, asked) = spoiling(registry.host(), bytes);
+        let environment = [("SSL_CERT_FILE", certificate.as_str())];
+        pull_from(&new_user(), &host, &root, &environment).failed(&[&host, told]);
+        // At first it is asked whether it speaks TLS.
+        let tries = asked.load(Ordering::Relaxed) - 1;
+        assert_eq!(tries > 1, again, "{tries} {told}");
+    }
+}
+
+/// Some have other bytes in a URL than there may be (RFC 3986, 2.1).
+#[test]
+fn a_redirect_in_another_encoding_is_followed() {
+    let content = Content::image(&[noise(1, 1000)]);
+    let root = content.digest.clone();
+    let registry = Faulty::good(content);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("bound").to_string();
+    let upstream = registry.host();
+    // It ends with the program.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a connection");
+            let mut request = [0; 4000];
+            let length = client.read(&mut request).expect("a request");
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let Some(path) = request.split(' ').nth(1) else {
+                continue;
+            };
+            let location = format!("Location: http://{upstream}{path}#");
+            let head = b"HTTP/1.1 307 Elsewhere\r\nConnection: close\r\nContent-Length: 0\r\n";
+            let answer = [head, location.as_bytes(), b"f\xfcr\r\n\r\n"].concat();
+            let _ = client.write_all(&answer);
+        }
+    });
+    pull_from(&new_user(), &host, &root, &[]).succeeded();
 }
 
 /// The rest of it may come the next time.

@@ -201,7 +201,7 @@ fn a_next_page_in_clear_is_told_with_what_to_do() {
     let pull = ["pull", &reference, "--output", "out", "--referrers"];
     new_user()
         .run_with(&environment, &pull)
-        .failed(&["?page=1", "X-Forwarded-Proto"]);
+        .failed(&["?…\", which is no https URL", "X-Forwarded-Proto"]);
 }
 
 #[test]

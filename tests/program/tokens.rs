@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use oci_pull_all_support::{
-    Answer, Content, End, Faulty, Flow, Identity, Proxy, Ran, Seen, User, blobs, digest, gzip,
-    noise, skip,
+    Answer, Content, Deaf, End, Faulty, Flow, Identity, Proxy, Ran, Seen, User, blobs, digest,
+    gzip, noise, skip,
 };
 use serde_json::{Value, json};
 
@@ -243,6 +243,90 @@ fn the_strongest_challenge_that_can_be_met_is() {
             ];
             (shown(seen) != BASIC).then(|| refusal(401, &challenges))
         }));
+    }
+}
+
+/// A token service that is down or busy is waited for, and then another way is tried that is offered.
+#[test]
+fn a_weaker_challenge_is_met_where_the_token_service_is_down() {
+    let gone = Deaf::new().host();
+    for down in ["busy", "gone"] {
+        for other in ["Basic realm=\"r\"", "Bearer realm=\"http://HOST/token\""] {
+            let gone = gone.clone();
+            completes(&registry(image(), move |seen, host| {
+                if seen.path.starts_with("/token") {
+                    return Some(good_token(seen));
+                }
+                if seen.path.starts_with("/busy") {
+                    return Some(Answer::new(503, "").header("Retry-After", "0"));
+                }
+                let first = match down {
+                    "busy" => format!("Bearer realm=\"http://{host}/busy\""),
+                    _ => format!("Bearer realm=\"http://{gone}/token\""),
+                };
+                let challenges = [first, other.replace("HOST", host)];
+                let is_fine = [BASIC, "Bearer good"].contains(&shown(seen));
+                (!is_fine).then(|| refusal(401, &challenges))
+            }));
+        }
+    }
+    // One that recovers is not given up for what does not serve.
+    completes(&registry(image(), move |seen, host| {
+        if seen.path.starts_with("/token") && seen.earlier < 2 {
+            return Some(Answer::new(503, "").header("Retry-After", "0"));
+        }
+        if seen.path.starts_with("/token") {
+            return Some(good_token(seen));
+        }
+        let challenges = [bearer(host), "Basic realm=\"r\"".to_owned()];
+        (shown(seen) != "Bearer good").then(|| refusal(401, &challenges))
+    }));
+}
+
+/// A login in what a registry says, or a signature, is shown to nobody, whatever it is that is wrong with it.
+#[test]
+fn no_secret_is_shown_of_what_a_registry_names() {
+    for (realm, told) in [
+        ("http://x:hunter2@HOST/token", "\"http://…@HOST/token\""),
+        (
+            "http://hunter2@HOST/token?a=hunter2",
+            "\"http://…@HOST/token?…\"",
+        ),
+        ("ftp://HOST/token?a=hunter2", "\"ftp://HOST/token?…\""),
+        ("https://x:hun ter2@HOST", "…@HOST"),
+        ("x:hunter2@HOST/token", "\"…@HOST/token\""),
+        ("http://x:hunter2@169.254.169.254/", "169.254.169.254"),
+        ("/token?hunter2", "\"/token?…\""),
+        ("nowhere", "\"nowhere\""),
+    ] {
+        for status in [401, 403] {
+            let registry = registry(image(), move |_, host| {
+                let realm = realm.replace("HOST", host);
+                Some(refusal(status, &[format!("Bearer realm=\"{realm}\"")]))
+            });
+            let host = registry.host();
+            for user in [new_user(), with_login(&host)] {
+                let ran = pull(&user, &host);
+                assert!(!ran.stderr.contains("ter2"), "{}", ran.stderr);
+                let told = told.replace("HOST", &host);
+                ran.failed(&[&host, "token service that cannot be asked", &told]);
+            }
+            assert_eq!(registry.count("/token"), 0);
+        }
+    }
+    for told in [
+        "Custom realm=\"https://x:hunter2@h.test/?hunter2\"",
+        "Custom realm=\"x:hun ter2@h.test\"",
+        "Custom realm=https://x:hunter2@h.test/, b=c",
+    ] {
+        let body = json!({"errors": [{"code": "DENIED", "message": format!("see {told}")}]});
+        let registry = registry(image(), move |_, _| {
+            let answer = Answer::new(401, body.to_string());
+            Some(answer.header("WWW-Authenticate", told))
+        });
+        let ran = pull(&new_user(), &registry.host());
+        assert!(!ran.stderr.contains("ter2"), "{}", ran.stderr);
+        ran.failed(&["Custom realm=", "…@h.test"]);
     }
 }
 
@@ -970,6 +1054,25 @@ fn a_helper_says_why_on_stderr() {
     // However much it is, and even if something that it started goes on.
     with_helper("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1").failed(&["xxxx"]);
     with_helper("sleep 30 >/dev/null & echo no >&2; exit 1").failed(&["no"]);
+    with_helper("echo 'error getting credentials: no such key'; exit 1")
+        .failed(&["error getting credentials: no such key"]);
+    // Where it writes what it holds.
+    for said in [
+        r#"{"Username":"tester","Secret":"hunter2"}"#,
+        r#"{"ServerURL": "r", "secret" : "not found hunter2 in this session"#,
+        "warning: an update is available\n{\"Secret\":\n\"hunter2\"}",
+        r#"t","Secret":"hunter2"}"#,
+        "hunter2",
+        "password=hunter2",
+        "the password for this registry is hunter2",
+        "could not log in to https://tester:hunter2@r.test/",
+    ] {
+        let script = format!("cat <<'END'\n{said}\nEND\nexit 1");
+        let ran = with_helper(&script);
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        ran.failed(&["the credential helper docker-credential-cloud failed for"]);
+    }
+    with_helper("echo hunter2; exit 1").failed(&["run `docker-credential-cloud get` to see it"]);
     with_helper("echo warning >&2; echo '{\"username\":\"tester\",\"SECRET\":\"secret\"}'")
         .succeeded();
 }
