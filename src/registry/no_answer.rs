@@ -175,7 +175,7 @@ impl fmt::Display for NoAnswer {
         } else if self.has_begun() && self.error.is_timeout() {
             write!(
                 f,
-                "nothing more came in {} s",
+                "no more of its body came in {} s",
                 self.asked.patience.as_secs()
             )
         } else if let (Reason::NoTlsElsewhere, Some(by)) = (self.reason(), &self.asked.named_by) {

@@ -98,11 +98,16 @@ fn separates(c: char) -> bool {
     c.is_whitespace() || "\"<>".contains(c)
 }
 
-/// Whether a word is a URL, or like one with a login. An address of mail is not.
+/// Whether a word is a URL, or like one with a login. An address of mail is not, nor is an image with its digest.
 fn may_have_login(word: &str) -> bool {
     let has_password = || {
         let login = word.rsplit_once('@');
-        login.is_some_and(|(login, _)| login.contains(':'))
+        login.is_some_and(|(login, host)| {
+            login.contains(':')
+                && !["sha256:", "sha512:"]
+                    .iter()
+                    .any(|digest| host.starts_with(digest))
+        })
     };
     word.contains("//") || has_password()
 }
@@ -154,6 +159,7 @@ mod tests {
                 "go to <https://h/a?…>, or ask admin@h.test: no?",
             ),
             ("no \"u:pw@h", "no \"…@h"),
+            ("no h:1/a:b@sha256:00", "no h:1/a:b@sha256:00"),
             ("  no way ", "  no way "),
             ("", ""),
         ] {

@@ -298,7 +298,7 @@ fn who_falls_silent_is_asked_once_more() {
             image(),
             always(move |_, answer| answer.cut(offset, End::Stall)),
         );
-        pull.fails_with(&hasty, &["breaks off", "nothing more came in 1 s"]);
+        pull.fails_with(&hasty, &["breaks off", "no more of its body came in 1 s"]);
         assert_eq!(pull.registry.count(&pull.layers[0]), 2);
     }
     let pull = Pull::new(image(), always(|_, _| Answer::none(End::Stall)));
