@@ -559,7 +559,7 @@ async fn run_helper(
             words if !words.is_empty() => shown(&words),
             _ if output.trim_ascii().is_empty() => "it said nothing".to_owned(),
             _ => format!(
-                "it said nothing on stderr, and what it wrote to stdout is not shown, because it may be a secret: run `docker-credential-{name} get` to see it"
+                "it said nothing on stderr, and what it wrote to stdout is not shown, because it may be a secret: run `echo {address} | docker-credential-{name} get` to see it"
             ),
         }));
     }

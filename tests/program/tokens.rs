@@ -1072,7 +1072,8 @@ fn a_helper_says_why_on_stderr() {
         assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
         ran.failed(&["the credential helper docker-credential-cloud failed for"]);
     }
-    with_helper("echo hunter2; exit 1").failed(&["run `docker-credential-cloud get` to see it"]);
+    let by_hand = format!("run `echo {host} | docker-credential-cloud get` to see it");
+    with_helper("echo hunter2; exit 1").failed(&[&by_hand]);
     with_helper("echo warning >&2; echo '{\"username\":\"tester\",\"SECRET\":\"secret\"}'")
         .succeeded();
 }
