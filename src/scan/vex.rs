@@ -59,6 +59,21 @@ pub enum VexError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A product has two names that are not of one thing.
+    #[error(
+        "{path}: statement {number} has a product that is {id} by its @id and {purl} by its identifiers: nobody can tell which is meant",
+        path = path.display()
+    )]
+    Product {
+        /// The file.
+        path: PathBuf,
+        /// Which statement, counted from 1.
+        number: usize,
+        /// The product's `@id`.
+        id: String,
+        /// The package URL among its `identifiers`.
+        purl: String,
+    },
 }
 
 /// A document.
@@ -110,11 +125,26 @@ struct Product {
     subcomponents: Option<Vec<Component>>,
 }
 
+impl Product {
+    /// What may be package URLs, of itself and of each of its parts.
+    fn names(&self) -> impl Iterator<Item = Names<'_>> {
+        let own = Names::of(self.id.as_ref(), self.identifiers.as_ref());
+        let parts = self.subcomponents.iter().flatten();
+        std::iter::once(own).chain(parts.map(Component::names))
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 struct Component {
     #[serde(rename = "@id")]
     id: Option<String>,
     identifiers: Option<Identifiers>,
+}
+
+impl Component {
+    fn names(&self) -> Names<'_> {
+        Names::of(self.id.as_ref(), self.identifiers.as_ref())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -193,6 +223,14 @@ impl VexDocument {
                     problem,
                 });
             }
+            if let Some((id, purl)) = written.product_of_two() {
+                return Err(VexError::Product {
+                    path: path.to_owned(),
+                    number,
+                    id,
+                    purl,
+                });
+            }
             statements.push(Statement {
                 place: format!("{}, statement {number}", path.display()),
                 // What it does not say itself, it has of the document (OpenVEX 0.2.0, "Inheritance flow").
@@ -239,26 +277,27 @@ pub(super) fn passes<'a>(
 impl Statement {
     /// Whether it is about a finding in an image.
     pub(super) fn is_for(&self, finding: &Finding, image: &Image) -> bool {
-        let is_package = |purl: &str| {
+        let is_package = |names: Names<'_>| {
             let mut packages = finding.packages();
             packages.any(|package| {
                 let package = package.purl.as_deref();
-                package.is_some_and(|package| covers(purl, package))
+                package.is_some_and(|package| names.all(|purl| covers(purl, package)))
             })
         };
-        let is_image = |purl: &str| {
-            Purl::parse(purl).is_some_and(|purl| {
-                let digest = Some(&image.manifest);
-                purl.name.starts_with("pkg:oci/") && purl.version.as_ref() == digest
+        let is_image = |names: Names<'_>| {
+            names.all(|purl| {
+                Purl::parse(purl).is_some_and(|purl| {
+                    let digest = Some(&image.manifest);
+                    purl.name.starts_with("pkg:oci/") && purl.version.as_ref() == digest
+                })
             })
         };
-        let is_part =
-            |part: &Component| purls(part.id.as_ref(), part.identifiers.as_ref()).any(is_package);
+        let is_part = |part: &Component| is_package(part.names());
         let is_in = |product: &Product| {
-            let mut products = purls(product.id.as_ref(), product.identifiers.as_ref());
+            let names = Names::of(product.id.as_ref(), product.identifiers.as_ref());
             match product.subcomponents.as_deref() {
-                None | Some([]) => products.any(|purl| is_package(purl) || is_image(purl)),
-                Some(parts) => products.any(is_image) && parts.iter().any(is_part),
+                None | Some([]) => is_package(names) || is_image(names),
+                Some(parts) => is_image(names) && parts.iter().any(is_part),
             }
         };
         self.names_any(finding.ids().map(String::as_str))
@@ -318,6 +357,13 @@ impl Written {
         !words.is_empty() && !JUSTIFICATIONS.contains(&words)
     }
 
+    /// Two package URLs of one product, or part of one, that are not of one thing.
+    fn product_of_two(&self) -> Option<(String, String)> {
+        let products = self.products.iter().flatten();
+        let (id, purl) = products.flat_map(Product::names).find_map(Names::of_two)?;
+        Some((id.to_owned(), purl.to_owned()))
+    }
+
     fn why(&self) -> Option<String> {
         let parts = [&self.justification, &self.impact_statement];
         let parts = parts.into_iter().flatten();
@@ -329,13 +375,43 @@ impl Written {
     }
 }
 
-/// What may be package URLs of a product.
-fn purls<'a>(
-    id: Option<&'a String>,
-    identifiers: Option<&'a Identifiers>,
-) -> impl Iterator<Item = &'a str> {
-    let purl = identifiers.and_then(|of| of.purl.as_deref());
-    id.map(String::as_str).into_iter().chain(purl)
+/// What may be package URLs of a product: its `@id`, which may be any IRI, and what is among its identifiers (`OpenVEX` 0.2.0,
+/// "Product").
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    id: Option<&'a str>,
+    purl: Option<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(id: Option<&'a String>, identifiers: Option<&'a Identifiers>) -> Self {
+        Names {
+            id: id.map(String::as_str).filter(|id| is_purl(id)),
+            purl: identifiers.and_then(|of| of.purl.as_deref()),
+        }
+    }
+
+    /// Whether there are package URLs, and this is so of each.
+    fn all(self, is_so: impl Fn(&str) -> bool) -> bool {
+        let names = [self.id, self.purl].into_iter().flatten();
+        (self.id.is_some() || self.purl.is_some()) && names.into_iter().all(is_so)
+    }
+
+    /// Both, if no one thing has them.
+    fn of_two(self) -> Option<(&'a str, &'a str)> {
+        let (id, purl) = self.id.zip(self.purl)?;
+        let are_one = match (Purl::parse(id), Purl::parse(purl)) {
+            (Some(one), Some(other)) => one.may_be(&other),
+            _ => false,
+        };
+        (!are_one).then_some((id, purl))
+    }
+}
+
+/// Whether this is meant for a package URL, whose scheme is in any case.
+fn is_purl(text: &str) -> bool {
+    text.get(..4)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("pkg:"))
 }
 
 /// A package URL (github.com/package-url/purl-spec), decoded. Scanners do not agree on the case of names.
@@ -357,7 +433,7 @@ impl Purl {
             Some((name, version)) => (&text[..name_end + name.len()], Some(decoded(version))),
             None => (text, None),
         };
-        if !name.starts_with("pkg:") {
+        if !is_purl(name) {
             return None;
         }
         let qualifiers = qualifiers
@@ -376,6 +452,23 @@ impl Purl {
                 .map(|(key, value)| (key.to_ascii_lowercase(), decoded(value)))
                 .collect(),
         })
+    }
+
+    /// Whether one package may be both: what one of them leaves out, the other may say.
+    fn may_be(&self, other: &Self) -> bool {
+        let agree = |one: &Option<String>, other: &Option<String>| {
+            one.as_ref()
+                .zip(other.as_ref())
+                .is_none_or(|(one, other)| one == other)
+        };
+        let mut qualifiers = self.qualifiers.iter();
+        self.name == other.name
+            && agree(&self.version, &other.version)
+            && agree(&self.subpath, &other.subpath)
+            && qualifiers.all(|(key, value)| {
+                let mut others = other.qualifiers.iter();
+                others.all(|(other, theirs)| other != key || theirs == value)
+            })
     }
 }
 

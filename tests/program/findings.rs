@@ -728,6 +728,37 @@ fn statements_of_openvex_are_exceptions() {
         );
     }
 
+    // Names that are of one thing count together, what is among them for others not at all.
+    let named = |id: &str, purl: &str| json!({"@id": id, "identifiers": {"purl": purl}});
+    for product in [
+        named("https://example.com/a", "pkg:deb/debian/a%2Bb"),
+        named("PKG:deb/debian/a+b", "pkg:deb/debian/a%2Bb@1.0-1"),
+    ] {
+        let ran = judged(&[statement("CVE-1", "fixed", &product, day)]);
+        assert!(ran.success, "{product}: {}{}", ran.stdout, ran.stderr);
+    }
+    let more = named("pkg:deb/debian/a+b@2", "pkg:deb/debian/a+b");
+    assert!(!judged(&[statement("CVE-1", "fixed", &more, day)]).success);
+    let of_image = |part: &Value| json!({"@id": "pkg:oci/app@sha256:0", "subcomponents": [part]});
+    for (id, purl) in [
+        ("pkg:deb/debian/a+b", "pkg:deb/debian/c"),
+        ("pkg:deb/debian/c", "pkg:deb/debian/a+b"),
+        ("pkg:deb/debian/a+b@1.0-1", "pkg:deb/debian/a+b@2"),
+        (
+            "pkg:deb/debian/a+b?arch=arm64",
+            "pkg:deb/debian/a+b?arch=amd64",
+        ),
+        ("pkg:oci/app@sha256:0", "pkg:deb/debian/a+b"),
+        ("pkg:deb/debian/a+b", "a+b"),
+    ] {
+        let product = named(id, purl);
+        for product in [&of_image(&product), &product] {
+            let words =
+                format!("x.vex.json: statement 1 has a product that is {id} by its @id and {purl}");
+            judged(&[statement("CVE-1", "affected", product, day)]).failed(&[&words]);
+        }
+    }
+
     // The newest counts, wherever it stands.
     let [newer, fixed] = [
         statement("CVE-1", "affected", &package, "2026-11-02T00:00:00Z"),
