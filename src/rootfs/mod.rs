@@ -27,7 +27,8 @@ use crate::tar::{Content, Entry, MAX_MEMORY, TarError};
 pub use file::{FileFault, Purpose};
 use layers::{Layer, Reader, each};
 pub use parents::{ChangedParent, changed_parents};
-use tree::{ContentSource, InodeKind, Item, Thing, Tree};
+pub(crate) use tree::is_name;
+use tree::{ContentSource, End, InodeKind, Item, Thing, Tree, reachable};
 
 /// Why a root file system cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,9 @@ pub enum RootfsError {
         /// What is wrong with it.
         source: FileFault,
     },
+    /// Links of the image lead to more than can be followed.
+    #[error("links in the image give its files more names than can be looked at")]
+    Links,
     /// The output directory holds something.
     #[error("{path} is not empty: name a directory that is empty or does not exist", path = .0.display())]
     Occupied(PathBuf),
@@ -290,23 +294,61 @@ impl Rootfs {
         }
     }
 
-    /// All names of files, links to files included, in the order of their paths.
-    pub(crate) fn names(&self) -> impl Iterator<Item = FileName> {
-        self.tree.items().into_iter().filter_map(|item| {
-            let inode = item.inode?;
-            let is_file = self.is_file(inode);
-            let number = if is_file {
-                inode
-            } else {
-                let number = self.tree.number(&item.path).ok()??;
-                self.is_file(number).then_some(number)?
+    /// All names of files, links to files included, in the order of their paths. Behind them those of which `want` says so,
+    /// by ways that lead over links to directories, with at most `depth` names behind the first of these.
+    pub(crate) fn names(
+        &self,
+        depth: usize,
+        want: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<FileName>, RootfsError> {
+        let mut names = Vec::new();
+        let mut links = Vec::new();
+        for item in self.tree.items() {
+            let Some(inode) = item.inode else {
+                continue;
             };
-            Some(FileName {
-                path: item.path,
-                file: FileNumber(number),
-                is_link: item.is_hard_link || !is_file,
-            })
-        })
+            let is_file = self.is_file(inode);
+            let end = if is_file {
+                Some(End::Inode(inode))
+            } else {
+                reachable(self.tree.end(&item.path)).map_err(|_| RootfsError::Links)?
+            };
+            match end {
+                Some(End::Inode(number)) if self.is_file(number) => names.push(FileName {
+                    path: item.path,
+                    file: FileNumber(number),
+                    is_link: item.is_hard_link || !is_file,
+                }),
+                Some(End::Directory(directory)) => links.push((item.path, directory)),
+                _ => {}
+            }
+        }
+        let mut length = 0;
+        for (path, directory) in links {
+            let take = |path: Vec<u8>, number| {
+                if self.is_file(number) && want(&path) {
+                    length += path.len() as u64;
+                    names.push(FileName {
+                        path,
+                        file: FileNumber(number),
+                        is_link: false,
+                    });
+                }
+                length <= MAX_MEMORY
+            };
+            let walked = self.tree.walk_below(path, directory, depth, take);
+            walked.map_err(|_| RootfsError::Links)?;
+        }
+        Ok(names)
+    }
+
+    /// The paths that a pattern leads to, links followed, in which `*` stands for a part of a name.
+    pub(crate) fn matching(&self, pattern: &str) -> Result<Vec<String>, RootfsError> {
+        let found = self.tree.matching(pattern);
+        let found = found.map_err(|_| RootfsError::Links)?.into_iter();
+        Ok(found
+            .map(|path| String::from_utf8_lossy(&path).into_owned())
+            .collect())
     }
 
     /// Reads files: `take` gets their bytes piece by piece, each with its offset, and files from several threads.

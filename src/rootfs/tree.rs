@@ -433,6 +433,71 @@ impl Tree {
         }
     }
 
+    /// What a path leads to, links at its end included, if there is anything.
+    pub(super) fn end(&self, path: &[u8]) -> Result<Option<End>, Obstacle> {
+        Ok(match self.follow(path)? {
+            Way::Inode(inode, rest) if rest.is_empty() => Some(End::Inode(inode)),
+            Way::Directory(directory, missing) if missing.is_empty() => {
+                Some(End::Directory(directory))
+            }
+            _ => None,
+        })
+    }
+
+    /// Gives `take` the paths below a directory, by one of its names, of all that is no directory, links followed, at most `depth`
+    /// names deep, until it has too much of them.
+    pub(super) fn walk_below(
+        &self,
+        path: Vec<u8>,
+        directory: usize,
+        depth: usize,
+        mut take: impl FnMut(Vec<u8>, usize) -> bool,
+    ) -> Result<(), Obstacle> {
+        let mut rest = vec![(path, directory, depth)];
+        while let Some((path, directory, depth)) = rest.pop() {
+            for name in self.directories[directory].children.keys() {
+                let path = [&path, &b"/"[..], name].concat();
+                match reachable(self.end(&path))? {
+                    Some(End::Directory(directory)) if depth > 1 => {
+                        rest.push((path, directory, depth - 1));
+                    }
+                    Some(End::Inode(number)) if !take(path, number) => {
+                        return Err(Obstacle::TooMany);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The paths that a pattern leads to, links followed; in each of its names a `*` stands for any part of one.
+    pub(super) fn matching(&self, pattern: &str) -> Result<Vec<Vec<u8>>, Obstacle> {
+        let mut paths = vec![Vec::new()];
+        let mut length = 0;
+        for part in pattern.split('/') {
+            let mut longer = Vec::new();
+            for path in paths {
+                let Some(End::Directory(directory)) = reachable(self.end(&path))? else {
+                    continue;
+                };
+                let names = self.directories[directory].children.keys();
+                let names = names.filter(|name| is_name(part.as_bytes(), name));
+                let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+                for name in names {
+                    let path = [&path, slash, name].concat();
+                    length += path.len() as u64;
+                    if length > MAX_MEMORY {
+                        return Err(Obstacle::TooMany);
+                    }
+                    longer.push(path);
+                }
+            }
+            paths = longer;
+        }
+        Ok(paths)
+    }
+
     /// An inode by its number.
     pub(super) fn inode_at(&self, number: usize) -> &Inode {
         &self.inodes[number]
@@ -504,6 +569,32 @@ enum Way {
     Directory(usize, Vec<Vec<u8>>),
     /// Something that is no directory, and the names that would have to be in it.
     Inode(usize, Vec<Vec<u8>>),
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Directory(usize),
+    /// Anything else but a link.
+    Inode(usize),
+}
+
+/// What is at the end of a way that may be none.
+pub(super) fn reachable(end: Result<Option<End>, Obstacle>) -> Result<Option<End>, Obstacle> {
+    match end {
+        Err(Obstacle::TooMany) => Err(Obstacle::TooMany),
+        end => Ok(end.unwrap_or_default()),
+    }
+}
+
+/// Whether a name is of a pattern, in which a `*` stands for any part.
+pub(crate) fn is_name(pattern: &[u8], name: &[u8]) -> bool {
+    let Some(star) = pattern.iter().position(|byte| *byte == b'*') else {
+        return pattern == name;
+    };
+    let (start, end) = (&pattern[..star], &pattern[star + 1..]);
+    let rest = name.strip_prefix(start);
+    rest.is_some_and(|rest| rest.ends_with(end))
 }
 
 /// What keeps an entry from its place.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use super::evidence::is_java_archive;
 use super::findings::FindingKind;
 use super::inventory::{Database, Inventory, JavaArchives, Package, System};
 use super::preset::{Advisories, AnswerError, Match, PackageList};
-use super::traces::{PackageDatabase, is_java_archive};
+use super::traces::{DatabaseContent, PackageDatabase};
 use super::trouble::{DatabaseOf, Trouble, and_more};
 use super::versions::is_none;
 
@@ -100,7 +101,8 @@ impl Inventory {
         let is_of_base = |base: &Inventory| {
             has_system(base) || base.traces.system.as_ref() == self.traces.system.as_ref()
         };
-        if let (Some(said), true) = (&self.traces.system, self.traces.databases.is_empty())
+        if let Some(said) = &self.traces.system
+            && !self.has_database()
             && !base.is_some_and(is_of_base)
             && !has_system(self)
             && !self.packages.is_empty()
@@ -162,8 +164,7 @@ impl Inventory {
             && has_system(base)
         {
             // A scanner may list what a layer has replaced with something else.
-            let has_database = |inventory: &Inventory| !inventory.traces.databases.is_empty();
-            if !has_system(self) || has_database(base) && !has_database(self) {
+            if !has_system(self) || base.has_database() && !self.has_database() {
                 troubles.push(Trouble::SystemPackagesGone);
             }
             if !advisories.is_same_system(self.traces.system.as_ref(), base.traces.system.as_ref())
@@ -202,29 +203,40 @@ impl Inventory {
         })
     }
 
+    /// Whether there is a database of the packages of its system.
+    fn has_database(&self) -> bool {
+        let mut databases = self.traces.databases.iter();
+        databases.any(|database| database.content != DatabaseContent::Beside)
+    }
+
     /// What the scanner did not see of a database of packages.
     fn unseen(&self, database: &PackageDatabase) -> Option<Trouble> {
         let prefix = format!("pkg:{}/", database.kind);
         let is_of = |purl: &String| purl.starts_with(&prefix);
+        let is_beside = database.content == DatabaseContent::Beside;
         let seen = self.packages.iter();
-        let seen =
-            seen.filter(|package| package.of_system && package.purl.as_ref().is_some_and(is_of));
+        let seen = seen.filter(|package| {
+            (package.of_system || is_beside) && package.purl.as_ref().is_some_and(is_of)
+        });
         let seen: BTreeSet<_> = seen
             .map(|seen| (&*seen.name, seen.version.as_deref().map_or("", epochless)))
             .collect();
         let path = database.path.clone();
-        let Some(packages) = &database.packages else {
-            return Some(if self.system.is_none() || seen.is_empty() {
-                Trouble::SystemPackagesUnseen { path }
-            } else {
-                Trouble::SystemPackagesUnjudged { path }
-            });
+        let is_lost = !is_beside && self.system.is_none();
+        let packages = match &database.content {
+            DatabaseContent::Packages(packages) => packages,
+            _ if is_lost || seen.is_empty() => {
+                return Some(Trouble::SystemPackagesUnseen { path });
+            }
+            DatabaseContent::Unreadable => return Some(Trouble::SystemPackagesUnjudged { path }),
+            // As far as anybody can tell.
+            DatabaseContent::Other | DatabaseContent::Beside => return None,
         };
         let is_unseen =
             |(name, version): &&(String, String)| !seen.contains(&(&**name, epochless(version)));
         let unseen: Vec<_> = packages.iter().filter(is_unseen).collect();
         let (name, version) = unseen.first()?;
-        if self.system.is_none() || unseen.len() == packages.len() {
+        if is_lost || unseen.len() == packages.len() {
             return Some(Trouble::SystemPackagesUnseen { path });
         }
         Some(Trouble::SystemPackagesMissing {

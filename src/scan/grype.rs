@@ -19,6 +19,7 @@ use crate::oci::strict;
 use crate::oci::time::is_real;
 use crate::tar::{Limits, TarError, open_archive_file, unpack};
 
+use super::evidence::JAVA_ARCHIVES;
 use super::findings::{FindingKind, Severity};
 use super::inventory::{Database, JavaArchives, Package, Scanner, System, known};
 use super::preset::{
@@ -26,7 +27,6 @@ use super::preset::{
 };
 use super::sqlite::{self, all, open};
 use super::stage::link;
-use super::traces::JAVA_ARCHIVES;
 use super::versions::Versions;
 
 /// The file of a database, as grype calls it.

@@ -7,9 +7,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::evidence::is_java_archive;
 use super::findings::{Finding, FindingKind, Findings, LISTS, Origin};
 use super::inventory::Package;
-use super::traces::{NPM_LIST, is_java_archive};
+use super::traces::NPM_LIST;
 use super::vex::Purl;
 
 /// Where Python's packages are described, each scanner by another file of the directory.

@@ -15,12 +15,12 @@ use serde::Deserialize;
 use crate::files::{FileError, io_failed};
 use crate::oci::strict;
 
+use super::evidence::is_java_archive;
 use super::findings::{FindingKind, Severity};
 use super::inventory::{Database, Package, Scanner, System, known};
 use super::osv::{Dropped, Records, directory_name, without_release};
 use super::preset::{Advisories, AnswerError, AtOnce, Call, Match, PackageList, title};
 use super::stage::link;
-use super::traces::is_java_archive;
 use super::trouble::Trouble;
 
 /// How it is called.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::files::FileError;
 
+use super::places::Format;
 use super::rpm;
 
 /// What a database says, or a file of one.
@@ -15,18 +16,24 @@ pub(super) struct Installed {
     pub(super) files: BTreeSet<String>,
 }
 
-/// Reads a database of packages that have the type `kind` in a package URL. Nothing is one that never had a package.
-pub(super) fn read(kind: &str, path: &str, bytes: &[u8]) -> Result<Option<Installed>, FileError> {
-    if kind == "rpm" {
-        return rpm::read(path, bytes);
-    }
+/// Reads a database, or a file of one. Nothing is one that never had a package.
+pub(super) fn read(
+    format: Format,
+    path: &str,
+    bytes: &[u8],
+) -> Result<Option<Installed>, FileError> {
     let text = String::from_utf8_lossy(bytes);
-    let named = |name: &str| text.lines().any(|line| line.starts_with(name));
-    Ok(match kind {
-        "deb" | "opkg" => named("Package:").then(|| Installed::of(of_dpkg(&text))),
-        "apk" => named("P:").then(|| of_apk(&text)),
-        "alpm" => named("%NAME%").then(|| Installed::of(of_pacman(&text))),
-        _ => Some(Installed::default()),
+    let named = |name: &str| {
+        let mut starts = text.lines().filter_map(|line| line.get(..name.len()));
+        starts.any(|start| start.eq_ignore_ascii_case(name))
+    };
+    Ok(match format {
+        Format::Rpm => return rpm::read(path, bytes),
+        Format::Dpkg => named("Package:").then(|| Installed::of(of_dpkg(&text))),
+        Format::Apk => named("P:").then(|| of_apk(&text)),
+        Format::Pacman => named("%NAME%").then(|| Installed::of(of_pacman(&text))),
+        Format::Portage => of_portage(path, &text),
+        Format::Other | Format::Beside => Some(Installed::default()),
     })
 }
 
@@ -41,53 +48,53 @@ impl Installed {
 
 /// The packages that dpkg's database says are installed, also in part (deb-control(5), dpkg(1)).
 fn of_dpkg(text: &str) -> BTreeSet<(String, String)> {
-    let stanzas = text.split("\n\n");
-    let is_installed = |stanza: &&str| {
-        let mut states = stanza
-            .lines()
-            .filter_map(|line| line.strip_prefix("Status:"));
-        let state = states
-            .next()
-            .and_then(|state| state.split_whitespace().nth(2));
-        !matches!(state, Some("not-installed" | "config-files"))
-    };
-    let stanzas = stanzas.filter(is_installed);
-    stanzas
-        .flat_map(|stanza| pairs(stanza, "Package:", "Version:"))
-        .collect()
+    let packages = stanzas(text).into_iter().filter_map(|stanza| {
+        let field = |name: &str| {
+            let mut fields = stanza.iter().filter_map(|line| line.split_once(':'));
+            let field = fields.find(|(key, _)| key.trim_end().eq_ignore_ascii_case(name));
+            field.map(|(_, value)| value.trim())
+        };
+        let state = field("Status").and_then(|state| state.split_whitespace().nth(2));
+        let is_installed = !matches!(state, Some("not-installed" | "config-files"));
+        let package = field("Package").filter(|_| is_installed)?;
+        Some((
+            package.to_owned(),
+            field("Version").unwrap_or_default().to_owned(),
+        ))
+    });
+    packages.collect()
 }
 
 /// The packages and files of apk's database: a file's line, `R:`, is below the directory's before it, `F:`.
 fn of_apk(text: &str) -> Installed {
-    let mut directory = "";
+    let mut packages = BTreeSet::new();
     let mut files = BTreeSet::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix("F:") {
-            directory = name;
-        } else if let Some(name) = line.strip_prefix("R:") {
-            files.insert(format!("{directory}/{name}"));
+    for stanza in stanzas(text) {
+        let field = |name: &str| {
+            let mut values = stanza.iter().filter_map(|line| line.strip_prefix(name));
+            values.next().map(|value| value.trim().to_owned())
+        };
+        packages.extend(field("P:").map(|name| (name, field("V:").unwrap_or_default())));
+        let mut directory = "";
+        for line in stanza {
+            if let Some(name) = line.strip_prefix("F:") {
+                directory = name;
+            } else if let Some(name) = line.strip_prefix("R:") {
+                files.insert(format!("{directory}/{name}"));
+            }
         }
     }
     Installed {
-        packages: Some(pairs(text, "P:", "V:")),
+        packages: Some(packages),
         files,
     }
 }
 
-/// The names and versions in a text of lines, a version after each name.
-fn pairs(text: &str, name: &str, version: &str) -> BTreeSet<(String, String)> {
-    let mut pairs = BTreeSet::new();
-    let mut last = None;
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix(name) {
-            last = Some(name.trim().to_owned());
-        } else if let Some(version) = line.strip_prefix(version)
-            && let Some(name) = last.take()
-        {
-            pairs.insert((name, version.trim().to_owned()));
-        }
-    }
-    pairs
+/// The parts of a text between empty lines, by their lines.
+fn stanzas(text: &str) -> Vec<Vec<&str>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let stanzas = lines.split(|line| line.trim().is_empty());
+    stanzas.map(<[&str]>::to_vec).collect()
 }
 
 /// The package of one of pacman's files, in which each value is on the line behind its name.
@@ -98,4 +105,23 @@ fn of_pacman(text: &str) -> BTreeSet<(String, String)> {
     };
     let package = value("%NAME%").zip(value("%VERSION%"));
     package.into_iter().collect()
+}
+
+/// The package that a directory of Portage's is called after, and its files: each has a line `obj PATH DIGEST TIME`
+/// (PMS, "Version Specifications"; portage(5)).
+fn of_portage(path: &str, text: &str) -> Option<Installed> {
+    let mut names = path.rsplit('/').skip(1);
+    let (package, category) = (names.next()?, names.next()?);
+    let mut dashes = package.rmatch_indices('-').map(|(place, _)| place);
+    let is_number = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
+    let dash = dashes.find(|dash| is_number(&package[dash + 1..]))?;
+    let name = format!("{category}/{}", &package[..dash]);
+    let files = text.lines().filter_map(|line| {
+        let file = line.strip_prefix("obj ")?.rsplitn(3, ' ').nth(2)?;
+        Some(file.to_owned())
+    });
+    Some(Installed {
+        packages: Some(BTreeSet::from([(name, package[dash + 1..].to_owned())])),
+        files: files.collect(),
+    })
 }

@@ -7,57 +7,21 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memmem;
-use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::oci::config::ImageConfig;
 use crate::oci::manifest::ImageManifest;
-use crate::oci::strict::{self, BYTE_ORDER_MARK};
 use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 
+use super::evidence::{BEHIND_LINK, COMPOSER, Form, Said, is_java_archive, is_of_language};
 use super::go_program;
 use super::inventory::{Package, System, known};
 use super::packages::{self, Installed};
+use super::places::{self, Format, PLACES, RELEASE, Role};
+use super::versions::is_none;
 
-/// The endings of the names of files that are taken for Java archives, in any case.
-pub const JAVA_ARCHIVES: [&str; 10] = [
-    ".ear", ".hpi", ".jar", ".jpi", ".kar", ".lpkg", ".nar", ".par", ".sar", ".war",
-];
-
-/// The endings of programs of Python that bring their packages in a zip file, in any case.
-const ZIPAPPS: [&str; 3] = [".pex", ".pyz", ".pyzw"];
-
-/// Where package managers keep their databases, by the type that their packages have in a package URL.
-const DATABASES: [(&str, &str); 14] = [
-    ("apk", "lib/apk/db/installed"),
-    ("apk", "usr/lib/apk/db/installed"),
-    ("deb", "var/lib/dpkg/status"),
-    ("opkg", "usr/lib/opkg/status"),
-    ("rpm", "usr/lib/sysimage/rpm/Packages"),
-    ("rpm", "usr/lib/sysimage/rpm/Packages.db"),
-    ("rpm", "usr/lib/sysimage/rpm/rpmdb.sqlite"),
-    ("rpm", "usr/share/rpm/Packages"),
-    ("rpm", "usr/share/rpm/Packages.db"),
-    ("rpm", "usr/share/rpm/rpmdb.sqlite"),
-    ("rpm", "var/lib/rpm/Packages"),
-    ("rpm", "var/lib/rpm/Packages.db"),
-    ("rpm", "var/lib/rpm/rpmdb.sqlite"),
-    ("rpm", "var/lib/rpmmanifest/container-manifest-2"),
-];
-/// Where they keep a file for each package.
-const DIRECTORIES: [(&str, &str); 2] = [
-    ("alpm", "var/lib/pacman/local/"),
-    ("deb", "var/lib/dpkg/status.d/"),
-];
-/// Beside a package's file there, the digests and paths of its files.
-const DPKG_DIGESTS: &str = ".md5sums";
 /// The type of dpkg's packages.
 const DPKG: &str = "deb";
-/// Where and by which ending dpkg has the paths of a package's files.
-const DPKG_LISTS: (&str, &str) = ("var/lib/dpkg/info/", ".list");
-/// What a package's file is called in pacman's database, and what the list of what it brought.
-const PACMAN_PACKAGE: &str = "/desc";
-const PACMAN_FILES: &str = "/files";
 /// What a zip file ends with has so many bytes, and with the comment behind it at most so many.
 const ZIP_RECORD: usize = 22;
 const MAX_ZIP_END: usize = ZIP_RECORD + 0xffff;
@@ -68,19 +32,6 @@ const LOG: &str = "-wal";
 
 /// Where npm lists what it installed in a directory, and below.
 pub(super) const NPM_LIST: &str = "node_modules/.package-lock.json";
-
-/// Where an image says of which system it is (os-release(5)).
-const RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
-/// Where Alpine says from where its packages come, and where it has more such lists (apk-repositories(5)).
-const REPOSITORIES: &str = "etc/apk/repositories";
-const MORE_REPOSITORIES: ([&str; 3], &str) = (
-    [
-        "etc/apk/repositories.d/",
-        "lib/apk/repositories.d/",
-        "usr/lib/apk/repositories.d/",
-    ],
-    ".list",
-);
 
 /// The largest file that is read as a whole, in bytes.
 const MAX_TEXT: u64 = 256 << 20;
@@ -117,8 +68,22 @@ pub struct PackageDatabase {
     pub kind: String,
     /// Its path.
     pub path: String,
-    /// Its packages, by name and version; none where this program cannot read it.
-    pub packages: Option<BTreeSet<(String, String)>>,
+    /// What is in it.
+    pub content: DatabaseContent,
+}
+
+/// What is in a database of packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatabaseContent {
+    /// Packages, by name and version.
+    Packages(BTreeSet<(String, String)>),
+    /// It is damaged, or too large.
+    Unreadable,
+    /// It is of a form that this program does not read.
+    Other,
+    /// The same, of a manager that may be there beside that of the system.
+    Beside,
 }
 
 impl Traces {
@@ -136,13 +101,14 @@ impl Traces {
         let mut texts: BTreeMap<FileNumber, Text> = BTreeMap::new();
         let mut archives = BTreeSet::new();
         let mut traces = Traces::default();
-        for name in rootfs.names() {
-            if rootfs.size(name.file) == 0 {
-                continue;
-            }
+        let of_links = |path: &[u8]| form_of(rootfs, &String::from_utf8_lossy(path)).is_some();
+        for name in rootfs.names(BEHIND_LINK, of_links)? {
             let path = String::from_utf8_lossy(&name.path).into_owned();
-            if let Some(text) = Text::of(&path) {
-                texts.entry(name.file).or_insert(text);
+            let is_empty = rootfs.size(name.file) == 0;
+            if let Some(form) = form_of(rootfs, &path) {
+                texts.entry(name.file).or_insert(Text::Language(form));
+            } else if is_empty {
+                continue;
             } else if is_java_archive(&path) {
                 archives.insert(name.file);
             }
@@ -152,11 +118,11 @@ impl Traces {
             names.entry(name.file).or_default().push(path);
         }
         // Links are followed, which scanners do not.
-        traces.log = add_databases(rootfs, &mut texts);
+        traces.add_places(rootfs, &mut texts)?;
         // So are those to where the scanner saw a package, whatever it read there.
         for path in seen.packages.keys() {
-            if let Some(form) = Form::of(path)
-                && let Some(file) = rootfs.file(path).filter(|file| rootfs.size(*file) > 0)
+            if let Some(form) = form_of(rootfs, path)
+                && let Some(file) = rootfs.file(path)
             {
                 texts.entry(file).or_insert(Text::Language(form));
                 let names = names.entry(file).or_default();
@@ -169,10 +135,7 @@ impl Traces {
         if let Some(file) = RELEASE.iter().find_map(|path| rootfs.file(path)) {
             texts.insert(file, Text::Release);
         }
-        if let Some(file) = rootfs.file(REPOSITORIES) {
-            texts.insert(file, Text::Repositories);
-        }
-        texts.retain(|file, _| rootfs.size(*file) > 0);
+        texts.retain(|file, text| matches!(text, Text::Language(_)) || names.contains_key(file));
         traces.java_archives = archives.len() as u64;
         archives.retain(|file| !seen.has(&names[file]));
         let read = read(rootfs, &mut image.kept, &names, &texts, &archives)?;
@@ -181,7 +144,7 @@ impl Traces {
         for (file, text, bytes) in read.texts {
             let mut owner = Owner::Itself;
             let files = match text {
-                Text::Database { kind, path } => traces.add(kind, &path, bytes.as_deref())?,
+                Text::Database(database) => traces.add(database, bytes.as_deref())?,
                 Text::Files(of) => {
                     owner = of;
                     lines(bytes.as_deref(), |line| Some(line))
@@ -201,8 +164,7 @@ impl Traces {
                     BTreeSet::new()
                 }
                 Text::Language(form) => {
-                    let said = bytes.map_or(Said::Unreadable, |bytes| form.read(&bytes));
-                    if !seen.knows(&names[&file], &said) {
+                    if !seen.knows(&names[&file], &form.read(bytes.as_deref())) {
                         passed_over.insert(file);
                     }
                     BTreeSet::new()
@@ -257,61 +219,93 @@ impl Traces {
     /// Whether a package of this name is in a database of the kind, as far as is known.
     fn has_installed(&self, kind: &str, name: &str) -> bool {
         let mut databases = self.databases.iter().filter(|there| there.kind == kind);
-        databases.any(|there| {
-            let packages = there.packages.as_ref();
-            packages.is_none_or(|packages| packages.iter().any(|(there, _)| there == name))
+        databases.any(|there| match &there.content {
+            DatabaseContent::Packages(packages) => packages.iter().any(|(there, _)| there == name),
+            _ => true,
         })
     }
 
     /// Adds what a database has, or a file of one; returns the paths of what its packages brought.
     fn add(
         &mut self,
-        kind: &str,
-        path: &str,
+        FileOfDatabase {
+            kind,
+            format,
+            database,
+            path,
+        }: FileOfDatabase,
         bytes: Option<&[u8]>,
     ) -> Result<BTreeSet<String>, RootfsError> {
         let installed = match bytes {
-            Some(bytes) => packages::read(kind, path, bytes)?,
+            Some(bytes) => packages::read(format, &path, bytes)?,
             None => Some(Installed::default()),
         };
         let Some(Installed { packages, files }) = installed else {
             return Ok(BTreeSet::new());
         };
-        let directory = DIRECTORIES.iter().map(|(_, directory)| *directory);
-        let mut directories = directory.filter(|directory| path.starts_with(directory));
-        let path = directories.next().unwrap_or(path).to_owned();
         let mut there = self.databases.iter_mut();
-        match there.find(|database| database.path == path) {
+        match there.find(|there| there.path == database) {
             Some(PackageDatabase {
-                packages: Some(all),
+                content: DatabaseContent::Packages(all),
                 ..
             }) => all.extend(packages.into_iter().flatten()),
             Some(_) => {}
             None => self.databases.push(PackageDatabase {
                 kind: kind.to_owned(),
-                path,
-                packages,
+                path: database.to_owned(),
+                content: packages.map_or(DatabaseContent::Unreadable, DatabaseContent::Packages),
             }),
         }
         Ok(files)
     }
+
+    /// Adds what is read where package managers keep what they know, and what is there that is not read: databases of other
+    /// forms, and a log of one that has something in it.
+    fn add_places(
+        &mut self,
+        rootfs: &Rootfs,
+        texts: &mut BTreeMap<FileNumber, Text>,
+    ) -> Result<(), RootfsError> {
+        let found = |path: &str| rootfs.file(path).filter(|file| rootfs.size(*file) > 0);
+        for (pattern, role) in PLACES {
+            let paths = rootfs.matching(pattern)?;
+            if let Role::Database(kind, format) = role
+                && !format.is_read()
+            {
+                let is_new = self.databases.iter().all(|there| there.kind != *kind);
+                if is_new && !paths.is_empty() {
+                    self.databases.push(PackageDatabase {
+                        kind: (*kind).to_owned(),
+                        path: directory_of(pattern).to_owned(),
+                        content: match format {
+                            Format::Beside => DatabaseContent::Beside,
+                            _ => DatabaseContent::Other,
+                        },
+                    });
+                }
+                continue;
+            }
+            for path in paths {
+                if let Some(file) = found(&path) {
+                    texts.insert(file, Text::of(pattern, *role, path));
+                }
+            }
+            let log = format!("{pattern}{LOG}");
+            if matches!(role, Role::Database(_, Format::Rpm)) && found(&log).is_some() {
+                self.log.get_or_insert(log);
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Adds the databases of packages; returns the path of a log of one that has something in it.
-fn add_databases(rootfs: &Rootfs, texts: &mut BTreeMap<FileNumber, Text>) -> Option<String> {
-    let mut first_log = None;
-    for (kind, path) in DATABASES {
-        let found = |path: &str| rootfs.file(path).filter(|file| rootfs.size(*file) > 0);
-        if let Some(file) = found(path) {
-            let path = path.to_owned();
-            texts.insert(file, Text::Database { kind, path });
-        }
-        let log = format!("{path}{LOG}");
-        if found(&log).is_some() {
-            first_log.get_or_insert(log);
-        }
-    }
-    first_log
+/// That of a file by whose path scanners know a package. Beside its list, Composer's program is none.
+fn form_of(rootfs: &Rootfs, path: &str) -> Option<Form> {
+    let [list, program] = COMPOSER;
+    let directory = path.strip_suffix(program);
+    let is_beside =
+        directory.is_some_and(|directory| rootfs.file(&format!("{directory}{list}")).is_some());
+    Form::of(path).filter(|_| !is_beside)
 }
 
 /// The lines of a text, or what is wanted of each.
@@ -377,7 +371,13 @@ impl<'a> Seen<'a> {
     fn knows(&self, names: &[String], said: &Said) -> bool {
         match said {
             Said::Nothing => true,
-            Said::Unreadable => self.has(names),
+            Said::Unreadable => false,
+            Said::Some => {
+                let mut seen = names.iter().flat_map(|name| at(&self.packages, name));
+                // Without one, nothing is compared.
+                let is_version = |version: &String| !is_none(version);
+                seen.any(|seen| seen.version.as_ref().is_some_and(is_version))
+            }
             Said::Package { name, version } => {
                 let mut seen = names
                     .iter()
@@ -419,7 +419,7 @@ fn normal_version(version: &str) -> String {
 #[derive(Clone, Debug)]
 enum Text {
     /// The packages of a system.
-    Database { kind: &'static str, path: String },
+    Database(FileOfDatabase),
     /// The paths of what a package brought, one on each line.
     Files(Owner),
     /// The same, each behind its digest.
@@ -430,6 +430,17 @@ enum Text {
     Repositories,
     /// A package of a language.
     Language(Form),
+}
+
+/// A database of packages, or a file of one.
+#[derive(Clone, Debug)]
+struct FileOfDatabase {
+    /// The type that its packages have in a package URL.
+    kind: &'static str,
+    format: Format,
+    /// The path of the whole.
+    database: &'static str,
+    path: String,
 }
 
 /// Whose files a list has, which are left behind where that is not installed.
@@ -444,43 +455,34 @@ enum Owner {
 }
 
 impl Text {
-    /// What a file is read for by its path.
-    fn of(path: &str) -> Option<Self> {
-        let (directory, ending) = DPKG_LISTS;
-        let list = path.strip_prefix(directory);
-        if let Some(package) = list.and_then(|list| list.strip_suffix(ending)) {
-            // Behind a colon is its architecture.
-            let name = package.split(':').next().unwrap_or_default();
-            return Some(Text::Files(Owner::Package(name.to_owned())));
-        }
-        let (directories, ending) = MORE_REPOSITORIES;
-        if directories.iter().any(|below| path.starts_with(below)) {
-            return path.ends_with(ending).then_some(Text::Repositories);
-        }
-        let mut directories = DIRECTORIES.iter();
-        let Some((kind, _)) = directories.find(|(_, directory)| path.starts_with(directory)) else {
-            return Form::of(path).map(Text::Language);
-        };
-        match *kind {
-            "alpm" => match path.strip_suffix(PACMAN_FILES) {
-                Some(package) => {
-                    let owner = Owner::File(format!("{package}{PACMAN_PACKAGE}"));
-                    return Some(Text::Files(owner));
-                }
-                None if path.ends_with(PACMAN_PACKAGE) => {}
-                None => return None,
-            },
-            _ => {
-                if let Some(package) = path.strip_suffix(DPKG_DIGESTS) {
-                    return Some(Text::Digests(Owner::File(package.to_owned())));
-                }
+    /// What a file at a place is read for.
+    fn of(pattern: &'static str, role: Role, path: String) -> Self {
+        let stem = |ending: &str| path.strip_suffix(ending).unwrap_or_default();
+        match role {
+            Role::Database(kind, format) => Text::Database(FileOfDatabase {
+                kind,
+                format,
+                database: directory_of(pattern),
+                path,
+            }),
+            Role::DpkgList => {
+                let name = stem(".list").rsplit('/').next().unwrap_or_default();
+                // Behind a colon is its architecture.
+                let name = name.split(':').next().unwrap_or_default();
+                Text::Files(Owner::Package(name.to_owned()))
             }
+            Role::DpkgDigests => Text::Digests(Owner::File(stem(".md5sums").to_owned())),
+            Role::PacmanFiles => Text::Files(Owner::File(format!("{}desc", stem("files")))),
+            Role::Repositories => Text::Repositories,
         }
-        Some(Text::Database {
-            kind,
-            path: path.to_owned(),
-        })
     }
+}
+
+/// The directory that has all of a pattern's files, or else its only file.
+fn directory_of(pattern: &'static str) -> &'static str {
+    let start = pattern.split_once('*').map_or(pattern, |(start, _)| start);
+    let end = start.rfind('/').filter(|_| start.len() < pattern.len());
+    end.map_or(pattern, |slash| &pattern[..=slash])
 }
 
 /// What was read of the files' contents.
@@ -541,11 +543,7 @@ impl ReadImage {
         let left = AtomicU64::new(MAX_KEPT);
         let want = |entry: &FileEntry<'_>| {
             let path = String::from_utf8_lossy(entry.path);
-            let is_text = DATABASES.iter().any(|(_, database)| *database == path)
-                || RELEASE.contains(&&*path)
-                || path == REPOSITORIES
-                || Text::of(&path).is_some();
-            if !is_text {
+            if !places::is_read(&path) && Form::of(&path).is_none() {
                 return Sink::of_program(entry.size);
             }
             let less = |left: u64| left.checked_sub(entry.size);
@@ -654,136 +652,6 @@ impl Program {
             self.end.drain(..surplus);
         }
     }
-}
-
-/// How a file says of which package of a language it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// Lines of a name and a value (Python's "Core metadata specifications").
-    Headers,
-    /// An object of JSON (npm's package.json).
-    Json,
-    /// A program (Ruby's gemspec).
-    Gemspec,
-    /// A zip file (Python's egg, pex and zipapp, what Yarn runs packages from).
-    Zip,
-    /// A list of JSON, of several (what Composer, for PHP, has installed).
-    List,
-}
-
-impl Form {
-    /// That of a file by whose path scanners know a package.
-    fn of(path: &str) -> Option<Self> {
-        let mut parts = path.rsplit('/');
-        let (name, parent) = (
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-        );
-        let above = [parts.next(), parts.next()].map(Option::unwrap_or_default);
-        match name {
-            "installed.json" => (parent == "composer").then_some(Form::List),
-            "METADATA" => ends_with(parent, ".dist-info").then_some(Form::Headers),
-            "PKG-INFO" => ends_with(parent, "egg-info").then_some(Form::Headers),
-            "package.json" => {
-                let is_installed = above[0] == "node_modules"
-                    || above[0].starts_with('@') && above[1] == "node_modules";
-                is_installed.then_some(Form::Json)
-            }
-            _ if name.ends_with(".egg-info") => Some(Form::Headers),
-            _ if ends_with(name, ".egg") => name.contains("-py").then_some(Form::Zip),
-            _ if ZIPAPPS.iter().any(|ending| ends_with(name, ending)) => Some(Form::Zip),
-            _ if ends_with(name, ".zip") && parent == "cache" => {
-                let is_of_yarn = above[0] == ".yarn" || above == ["berry", ".yarn"];
-                is_of_yarn.then_some(Form::Zip)
-            }
-            _ if name.ends_with(".gemspec") => {
-                let is_installed = parent == "specifications"
-                    // Those that Ruby itself brings.
-                    || parent == "default" && above[0] == "specifications";
-                is_installed.then_some(Form::Gemspec)
-            }
-            _ => None,
-        }
-    }
-
-    /// Of which package a file of the form is.
-    fn read(self, bytes: &[u8]) -> Said {
-        #[derive(Deserialize)]
-        struct Manifest {
-            name: Option<String>,
-            version: Option<String>,
-        }
-        let (name, version) = match self {
-            Form::Headers => {
-                let text = String::from_utf8_lossy(bytes);
-                let value = |name: &str| {
-                    let headers = text.lines().take_while(|line| !line.is_empty());
-                    let mut headers = headers.filter_map(|line| line.split_once(':'));
-                    let found = headers.find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
-                    found.map(|(_, value)| value.trim().to_owned())
-                };
-                (value("Name"), value("Version"))
-            }
-            Form::Json => match json::<Manifest>(bytes) {
-                Ok(Manifest { name, version }) => (name, version),
-                Err(_) => return Said::Unreadable,
-            },
-            Form::Gemspec | Form::Zip => return Said::Unreadable,
-            Form::List => {
-                #[derive(Deserialize)]
-                struct List {
-                    packages: Vec<IgnoredAny>,
-                }
-                // Before Composer 2 it was a list alone.
-                let packages = json::<Vec<IgnoredAny>>(bytes)
-                    .or_else(|_| json::<List>(bytes).map(|list| list.packages));
-                return match packages {
-                    Ok(packages) if packages.is_empty() => Said::Nothing,
-                    _ => Said::Unreadable,
-                };
-            }
-        };
-        match (name, version) {
-            (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => {
-                Said::Package { name, version }
-            }
-            _ => Said::Nothing,
-        }
-    }
-}
-
-/// Whether a name ends so, in any case.
-fn ends_with(name: &str, ending: &str) -> bool {
-    name.to_ascii_lowercase().ends_with(ending)
-}
-
-/// Reads JSON, which editors may have put a mark before.
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    strict::read(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes))
-}
-
-/// What a file says that it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
-    Package {
-        name: String,
-        version: String,
-    },
-    /// No package, or one without a version.
-    Nothing,
-    /// It may be a package, or several.
-    Unreadable,
-}
-
-/// Whether a path is that by which scanners know a package of a language.
-fn is_of_language(path: &str) -> bool {
-    Form::of(path).is_some() || is_java_archive(path)
-}
-
-/// Whether a file is taken for a Java archive.
-pub(super) fn is_java_archive(path: &str) -> bool {
-    let path = path.to_ascii_lowercase();
-    JAVA_ARCHIVES.iter().any(|ending| path.ends_with(ending))
 }
 
 /// The branch of Alpine in a line of its repositories, which may begin with a tag.

@@ -273,7 +273,7 @@ impl std::fmt::Display for Trouble {
             Trouble::LanguagePackagesUnseen { path, more } => {
                 write!(
                     f,
-                    "the scanner passed over packages: it saw none in {path}{}",
+                    "the scanner passed over packages: it saw others or none in {path}{}",
                     and_more(*more)
                 )
             }

@@ -668,25 +668,31 @@ fn statement(id: &str, status: &str, product: &Value, time: &str) -> Value {
     })
 }
 
+/// Judges one finding, CVE-1 in a+b 1.0-1, with a document of these statements.
+fn judge_with_statements(user: &User, statements: &[Value]) -> Ran {
+    let document = json!({
+        "@context": "https://openvex.dev/ns/v0.2.0",
+        "@id": "https://example.com/vex",
+        "author": "a",
+        "timestamp": "2026-11-01T00:00:00Z",
+        "version": 1,
+        "statements": statements,
+    });
+    fs::write(user.path("x.vex.json"), document.to_string()).expect("can be written");
+    judge(user, &one_finding(), "", &["--exceptions", "x.vex.json"])
+}
+
+fn one_finding() -> Value {
+    findings(
+        Some("2026-11-10"),
+        &[finding("CVE-1", "high", "a+b", "local")],
+    )
+}
+
 #[test]
 fn statements_of_openvex_are_exceptions() {
     let user = new_user();
-    let found = findings(
-        Some("2026-11-10"),
-        &[finding("CVE-1", "high", "a+b", "local")],
-    );
-    let judged = |statements: &[Value]| {
-        let document = json!({
-            "@context": "https://openvex.dev/ns/v0.2.0",
-            "@id": "https://example.com/vex",
-            "author": "a",
-            "timestamp": "2026-11-01T00:00:00Z",
-            "version": 1,
-            "statements": statements,
-        });
-        fs::write(user.path("x.vex.json"), document.to_string()).expect("can be written");
-        judge(&user, &found, "", &["--exceptions", "x.vex.json"])
-    };
+    let judged = |statements: &[Value]| judge_with_statements(&user, statements);
     let day = "2026-11-01T00:00:00Z";
     let package = json!({"@id": "pkg:deb/debian/a%2Bb"});
     let image = json!({"@id": "pkg:oci/app@sha256%3A0?repository_url=x"});
@@ -728,7 +734,39 @@ fn statements_of_openvex_are_exceptions() {
         );
     }
 
-    // Names that are of one thing count together, what is among them for others not at all.
+    // The newest counts, wherever it stands.
+    let [newer, fixed] = [
+        statement("CVE-1", "affected", &package, "2026-11-02T00:00:00Z"),
+        statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00+01:00"),
+    ];
+    assert!(!judged(&[newer, fixed]).success);
+    let mut changed = statement("CVE-1", "affected", &package, "2026-10-01T00:00:00Z");
+    changed["last_updated"] = "2026-11-03T00:00:00Z".into();
+    let fixed = statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00Z");
+    assert!(!judged(&[changed, fixed]).success);
+
+    let mut bare = statement("CVE-1", "not_affected", &package, day);
+    bare["justification"] = Value::Null;
+    judged(&[bare]).failed(&["x.vex.json: statement 1 says not_affected"]);
+    let mut invented = statement("CVE-1", "not_affected", &package, day);
+    invented["justification"] = "it is fine".into();
+    judged(&[invented]).failed(&[
+        "x.vex.json: statement 1 has a justification that is none of OpenVEX's: write it as impact_statement",
+    ]);
+    let mut nowhere = statement("CVE-1", "fixed", &package, day);
+    nowhere["products"] = json!([]);
+    judged(&[nowhere]).failed(&["x.vex.json: statement 1 names no products"]);
+    fs::write(user.path("x.vex.json"), "{\"@context\": \"https://openvex.dev/ns\", \"timestamp\": \"2026-11-01T00:00:00Z\", \"statements\": []}")
+        .expect("can be written");
+    judge(&user, &one_finding(), "", &["--exceptions", "x.vex.json"]).failed(&["@context"]);
+}
+
+/// Its `@id` and its identifiers count together where they are of one thing, and else nobody knows what is meant.
+#[test]
+fn a_product_of_openvex_is_one_thing() {
+    let user = new_user();
+    let day = "2026-11-01T00:00:00Z";
+    let judged = |statements: &[Value]| judge_with_statements(&user, statements);
     let named = |id: &str, purl: &str| json!({"@id": id, "identifiers": {"purl": purl}});
     for product in [
         named("https://example.com/a", "pkg:deb/debian/a%2Bb"),
@@ -758,32 +796,6 @@ fn statements_of_openvex_are_exceptions() {
             judged(&[statement("CVE-1", "affected", product, day)]).failed(&[&words]);
         }
     }
-
-    // The newest counts, wherever it stands.
-    let [newer, fixed] = [
-        statement("CVE-1", "affected", &package, "2026-11-02T00:00:00Z"),
-        statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00+01:00"),
-    ];
-    assert!(!judged(&[newer, fixed]).success);
-    let mut changed = statement("CVE-1", "affected", &package, "2026-10-01T00:00:00Z");
-    changed["last_updated"] = "2026-11-03T00:00:00Z".into();
-    let fixed = statement("CVE-1", "fixed", &package, "2026-11-02T00:00:00Z");
-    assert!(!judged(&[changed, fixed]).success);
-
-    let mut bare = statement("CVE-1", "not_affected", &package, day);
-    bare["justification"] = Value::Null;
-    judged(&[bare]).failed(&["x.vex.json: statement 1 says not_affected"]);
-    let mut invented = statement("CVE-1", "not_affected", &package, day);
-    invented["justification"] = "it is fine".into();
-    judged(&[invented]).failed(&[
-        "x.vex.json: statement 1 has a justification that is none of OpenVEX's: write it as impact_statement",
-    ]);
-    let mut nowhere = statement("CVE-1", "fixed", &package, day);
-    nowhere["products"] = json!([]);
-    judged(&[nowhere]).failed(&["x.vex.json: statement 1 names no products"]);
-    fs::write(user.path("x.vex.json"), "{\"@context\": \"https://openvex.dev/ns\", \"timestamp\": \"2026-11-01T00:00:00Z\", \"statements\": []}")
-        .expect("can be written");
-    judge(&user, &found, "", &["--exceptions", "x.vex.json"]).failed(&["@context"]);
 }
 
 #[test]
@@ -1752,6 +1764,48 @@ fn a_damaged_database_of_packages_is_told() {
     }
 }
 
+/// As dpkg itself reads it: fields in any case and order, stanzas between lines of spaces.
+#[test]
+fn a_database_of_dpkg_is_read_as_dpkg_does() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "seen", "version": "1", "type": "deb", "purl": "pkg:deb/x/seen@1", "locations": [],
+    }]);
+    let path = "var/lib/dpkg/status";
+    let missing = json!([{
+        "code": "system-packages-missing", "path": path, "package": "other 2", "more": 0,
+    }]);
+    for (other, is_told) in [
+        (
+            "Package: other\nStatus: install ok installed\nVersion: 2\n",
+            true,
+        ),
+        ("package : other\nVERSION:2\n", true),
+        (
+            "Version: 2\nStatus: install ok unpacked\nPackage: other\n",
+            true,
+        ),
+        (
+            "Package: old\nStatus: deinstall ok config-files\nVersion: 1\n \nPackage: other\nVersion: 2\n",
+            true,
+        ),
+        ("Package: other\r\nVersion: 2\r\n\r\n", true),
+        (
+            "Package: other\nstatus: deinstall ok config-files\nVersion: 2\n",
+            false,
+        ),
+    ] {
+        let status = format!("Package: seen\nVersion: 1\n\n{other}");
+        let expected = if is_told { missing.clone() } else { json!([]) };
+        assert_eq!(
+            troubles_of(&user, Layer::new().file(path, &status), &seen),
+            expected,
+            "{other}"
+        );
+    }
+}
+
 #[test]
 fn the_list_of_an_image_without_rpm_is_compared_too() {
     let user = new_user();
@@ -1799,7 +1853,10 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
     for (layer, passed_over) in [
         (base(), ""),
         (b(), path),
-        (base().file(path, "Name: b\n\nno version"), ""),
+        // One that nobody can read is a package all the same.
+        (base().file(path, "Name: b\n\nno version"), path),
+        (base().file(path, ""), path),
+        (base().file(path, "\nName: b\nVersion: 1\n"), path),
         (
             base().file("opt/node_modules/b/package.json", module),
             "opt/node_modules/b/package.json",
@@ -1876,20 +1933,275 @@ fn unusual_places_of_packages_are_known() {
         "id": "1", "name": "a", "version": "1", "type": "deb", "purl": "pkg:deb/x/a@1", "locations": [],
     }]);
     let wheel = "Name: c\nVersion: 1\n";
+    let egg = "PK\u{3}\u{4}EGG-INFO/PKG-INFO";
     for (path, content) in [
         ("lib/c.DIST-INFO/METADATA", wheel),
         ("lib/c-1.egg/EGG-INFO/PKG-INFO", wheel),
-        ("lib/c-1-py3.8.egg", "PK"),
+        ("lib/c.EGG-INFO", wheel),
+        ("lib/c-1-py3.8.egg", egg),
+        ("lib/c-1.egg", egg),
         ("app/c.pex", "#!/usr/bin/env python3\nPK"),
         ("app/C.PYZ", "PK"),
         ("app/c.pyzw", "PK"),
         ("app/.yarn/cache/c-npm-1-0.zip", "PK"),
         ("root/.yarn/berry/cache/c-npm-1-0.zip", "PK"),
         ("gems/specifications/default/c-1.gemspec", "Gem"),
+        ("ruby/3.3.0/bundler/gems/c-0a1b/c.gemspec", "Gem"),
+        ("bundler/gems/c-0a1b/c/c/c.gemspec", "Gem"),
+        ("app/vendor/composer/installed.php", "<?php return array();"),
+        (
+            "opt/conda/conda-meta/c-1-0.json",
+            "{\"name\": \"c\", \"version\": \"1\"}",
+        ),
+        ("brew/Cellar/c/1/.brew/c.rb", "class C"),
     ] {
         let found = troubles_of(&user, Layer::new().file(path, content), &seen);
         let unseen = json!({"code": "language-packages-unseen", "path": path, "more": 0});
         assert_eq!(found, json!([unseen]));
+    }
+    for layer in [
+        // A model of Panda3D.
+        Layer::new().file("app/c.egg", "<CoordinateSystem> { Z-up }"),
+        Layer::new().file("bundler/gems/c-0a1b/spec/a/b/c.gemspec", "Gem"),
+        Layer::new().file("app/mybundler/gems/c-0a1b/c.gemspec", "Gem"),
+        Layer::new()
+            .file("app/vendor/composer/installed.php", "<?php return array();")
+            .file("app/vendor/composer/installed.json", "[]"),
+    ] {
+        assert_eq!(troubles_of(&user, layer, &seen), json!([]));
+    }
+}
+
+/// Scanners follow some links, and go by the names of what these lead to.
+#[test]
+fn packages_behind_links_to_directories_are_known() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "a", "version": "1", "type": "python", "purl": "pkg:pypi/a@1",
+        "locations": [{"path": "/opt/a1/package.json", "annotations": {"evidence": "primary"}}],
+    }]);
+    let wheel = "Name: c\nVersion: 1\n";
+    let module = |name: &str| format!("{{\"name\": \"{name}\", \"version\": \"1\"}}");
+    for (layer, path) in [
+        (
+            Layer::new()
+                .file("opt/c/METADATA", wheel)
+                .symlink("lib/c.dist-info", "../opt/c"),
+            "lib/c.dist-info/METADATA",
+        ),
+        (
+            Layer::new()
+                .file("opt/c/METADATA", wheel)
+                .symlink("opt/store", "/opt/c")
+                .symlink("lib/c.dist-info", "/opt/store"),
+            "lib/c.dist-info/METADATA",
+        ),
+        // Of several links on one way each may be what tells.
+        (
+            Layer::new()
+                .file("opt/c1/package.json", &module("c"))
+                .symlink("opt/all/c", "../c1")
+                .symlink("app/node_modules", "/opt/all"),
+            "app/node_modules/c/package.json",
+        ),
+        (
+            Layer::new()
+                .file("opt/c1/package.json", &module("c"))
+                .symlink("app/node_modules/@s/c", "/opt/c1"),
+            "app/node_modules/@s/c/package.json",
+        ),
+        (
+            Layer::new()
+                .file("opt/c/c-1.gemspec", "Gem")
+                .symlink("gems/specifications", "/opt/c"),
+            "gems/specifications/c-1.gemspec",
+        ),
+        (
+            Layer::new()
+                .file("opt/c/c/installed.json", "[{}]")
+                .symlink("v/composer", "/opt/c/c"),
+            "v/composer/installed.json",
+        ),
+        // In a circle.
+        (
+            Layer::new()
+                .file("opt/c/METADATA", wheel)
+                .symlink("opt/c/c.dist-info", ".")
+                .symlink("opt/c/up", "../.."),
+            "opt/c/c.dist-info/METADATA",
+        ),
+    ] {
+        let found = troubles_of(&user, layer, &seen);
+        let told = found.as_array().map(|all| {
+            let is_unseen = |one: &&Value| one["code"] == "language-packages-unseen";
+            let unseen: Vec<&str> = all
+                .iter()
+                .filter(is_unseen)
+                .map(|one| text(&one["path"]))
+                .collect();
+            unseen
+        });
+        assert_eq!(told, Some(vec![path]), "{found}");
+    }
+    // By whichever of its names it was seen.
+    let layer = Layer::new()
+        .file("opt/a1/package.json", &module("a"))
+        .symlink("app/node_modules/a", "/opt/a1");
+    assert_eq!(troubles_of(&user, layer, &seen), json!([]));
+}
+
+/// A scanner that reads a file otherwise than those who run what it tells of sees another package.
+#[test]
+fn what_is_read_in_two_ways_is_told() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let scanned = |path: &str, content: &str, version: &str| {
+        let seen = json!([{
+            "id": "1", "name": "c", "version": version, "type": "python", "purl": "pkg:x/c",
+            "locations": [{"path": format!("/{path}"), "annotations": {"evidence": "primary"}}],
+        }]);
+        let found = troubles_of(&user, Layer::new().file(path, content), &seen);
+        let unseen = json!([{"code": "language-packages-unseen", "path": path, "more": 0}]);
+        assert!(found == unseen || found == json!([]), "{found}");
+        found == json!([])
+    };
+    // What Python's `email` makes of it.
+    for content in [
+        "Name:\n c\nVersion:\n\t1\n",
+        "Name:\r\n c\r\nVersion: 1\r\n",
+        "Name: c\rVersion: 1\r",
+        "\u{feff}Metadata-Version: 2.1\nName: c\nVersion: 1\n",
+        "NAME: c\nversion: 1\nName: d\nVersion: 2\n",
+        "Summary: x\n y\n \nName: c\nVersion: 1\n",
+        ":\nName: c\nVersion: 1\n",
+        " Name: d\nName: c\nVersion: 1\n",
+    ] {
+        let path = "lib/c.dist-info/METADATA";
+        assert!(scanned(path, content, "1"), "{content:?}");
+        assert!(!scanned(path, content, "2"), "{content:?}");
+    }
+    for content in [
+        "Name : c\nVersion: 1\n",
+        "x\nName: c\nVersion: 1\n",
+        "Name: c\n\nVersion: 1\n",
+        "Name: c\nVersion:\n",
+        "N\0a\0m\0e\0:\0 \0c\0",
+    ] {
+        assert!(
+            !scanned("lib/c.dist-info/METADATA", content, "1"),
+            "{content:?}"
+        );
+    }
+    // And Node.js.
+    for content in [
+        r#"{"name": "c", "version": "1", "Version": "2"}"#,
+        r#"{"NAME": "d", "name": "c", "version": "2", "version": "1"}"#,
+        r#"{"name": "d", "name": "c", "version": "1", "readme": "\ud800", "x": 1e999}"#,
+        "\u{feff}{\"name\": \"c\", \"version\": \"1\"}\r\n",
+    ] {
+        let path = "opt/node_modules/c/package.json";
+        assert!(scanned(path, content, "1"), "{content}");
+        assert!(!scanned(path, content, "2"), "{content}");
+    }
+    let cut = r#"{"name": "c", "version": "1""#;
+    assert!(!scanned("opt/node_modules/c/package.json", cut, "1"));
+    // Without a version nothing is compared.
+    let gem = "Gem::Specification.new { |s| s.version = Gem::Version.new(\"1\") }";
+    for (version, is_seen) in [("1", true), ("", false), ("UNKNOWN", false)] {
+        assert_eq!(
+            scanned("gems/specifications/c-1.gemspec", gem, version),
+            is_seen
+        );
+    }
+}
+
+/// Whatever keeps packages, and that the scanner may know nothing of.
+#[test]
+fn databases_of_any_manager_are_told_where_a_scanner_saw_nothing_of_them() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let of = |kind: &str, purl: &str| {
+        json!([{
+            "id": "1", "name": "c/seen", "version": "1.0-r1", "type": kind, "purl": format!("pkg:{purl}/c/seen@1"),
+            "locations": [{"path": "/x"}],
+        }])
+    };
+    let stanza = "Package: c/seen\nVersion: 1.0-r1\n";
+    let pacman = "%NAME%\nc/seen\n\n%VERSION%\n1.0-r1\n";
+    for (path, content, database, kind, purl) in [
+        (
+            "var/lib/opkg/status",
+            stanza,
+            "var/lib/opkg/status",
+            "deb",
+            "opkg",
+        ),
+        (
+            "usr/lib/opkg/status",
+            stanza,
+            "usr/lib/opkg/status",
+            "deb",
+            "opkg",
+        ),
+        (
+            "usr/lib/holo/pacmandb/local/a-1/desc",
+            pacman,
+            "usr/lib/holo/pacmandb/local/",
+            "alpm",
+            "alpm",
+        ),
+        (
+            "var/db/pkg/c/seen-1.0-r1/CONTENTS",
+            "dir /x\n",
+            "var/db/pkg/",
+            "portage",
+            "ebuild",
+        ),
+        (
+            "nix/store/0a1b-seen-1/bin/x",
+            "x",
+            "nix/store/",
+            "python",
+            "nix",
+        ),
+        (
+            "var/lib/chisel/manifest.wall",
+            "x",
+            "var/lib/chisel/manifest.wall",
+            "deb",
+            "deb",
+        ),
+        (
+            "var/db/xbps/pkgdb-0.38.plist",
+            "x",
+            "var/db/xbps/",
+            "deb",
+            "xbps",
+        ),
+        (
+            "var/lib/pkgtools/packages/a-1-x86-1",
+            "x",
+            "var/lib/pkgtools/packages/",
+            "deb",
+            "slackware",
+        ),
+    ] {
+        let layer = || Layer::new().file(path, content);
+        let other = of("deb", "other");
+        let unseen = json!([{"code": "system-packages-unseen", "path": database}]);
+        assert_eq!(troubles_of(&user, layer(), &other), unseen);
+        assert_eq!(
+            troubles_of(&user, layer(), &of(kind, purl)),
+            json!([]),
+            "{path}"
+        );
+        // By links, too.
+        let (start, rest) = path.split_once('/').expect("it has directories");
+        let linked = Layer::new()
+            .file(&format!("mnt/{rest}"), content)
+            .symlink(start, "mnt");
+        assert_eq!(troubles_of(&user, linked, &other), unseen);
     }
 }
 

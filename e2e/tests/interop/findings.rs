@@ -578,7 +578,7 @@ fn odd_images() -> Vec<(&'static str, Layer, &'static str)> {
                 )
                 .file("cache/b", &wheel("Jinja2"))
                 .hard_link(path, "cache/b"),
-            "the scanner passed over packages: it saw none in usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA [language-packages-unseen]",
+            "the scanner passed over packages: it saw others or none in usr/lib/python3/dist-packages/Jinja2-2.11.2.dist-info/METADATA [language-packages-unseen]",
         ),
         (
             "without_modules",
