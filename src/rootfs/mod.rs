@@ -324,21 +324,19 @@ impl Rootfs {
             }
         }
         let mut length = 0;
-        for (path, directory) in links {
-            let take = |path: Vec<u8>, number| {
-                if self.is_file(number) && want(&path) {
-                    length += path.len() as u64;
-                    names.push(FileName {
-                        path,
-                        file: FileNumber(number),
-                        is_link: false,
-                    });
-                }
-                length <= MAX_MEMORY
-            };
-            let walked = self.tree.walk_below(path, directory, depth, take);
-            walked.map_err(|_| RootfsError::Links)?;
-        }
+        let take = |path: Vec<u8>, number| {
+            if self.is_file(number) && want(&path) {
+                length += path.len() as u64;
+                names.push(FileName {
+                    path,
+                    file: FileNumber(number),
+                    is_link: false,
+                });
+            }
+            length <= MAX_MEMORY
+        };
+        let walked = self.tree.walk_below(links, depth, take);
+        walked.map_err(|_| RootfsError::Links)?;
         Ok(names)
     }
 

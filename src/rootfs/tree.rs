@@ -14,6 +14,8 @@ const BOOKKEEPING: &[u8] = b".wh..wh.";
 const MAX_LINKS: usize = 255;
 /// How many names may be followed in all: links can make of few entries more than time is for.
 const MAX_STEPS: u64 = 100_000_000;
+/// How long the paths of directories may be in all that links to directories lead to.
+const MAX_BEHIND_LINKS: u64 = 256 << 20;
 const ROOT: usize = 0;
 
 /// The tree: names, and what they are names of. What is no longer reached stays until the end.
@@ -444,22 +446,41 @@ impl Tree {
         })
     }
 
-    /// Gives `take` the paths below a directory, by one of its names, of all that is no directory, links followed, at most `depth`
-    /// names deep, until it has too much of them.
+    /// Gives `take` the paths below links to directories, given with these, of all that is no directory, at most `depth` names
+    /// deep, until it has too much of them. Further links are followed, but to no directory on the way; of what is the same
+    /// by so many names at its end one path is enough.
     pub(super) fn walk_below(
         &self,
-        path: Vec<u8>,
-        directory: usize,
+        links: Vec<(Vec<u8>, usize)>,
         depth: usize,
         mut take: impl FnMut(Vec<u8>, usize) -> bool,
     ) -> Result<(), Obstacle> {
-        let mut rest = vec![(path, directory, depth)];
-        while let Some((path, directory, depth)) = rest.pop() {
-            for name in self.directories[directory].children.keys() {
+        let mut known = HashSet::new();
+        let mut length = 0;
+        let links = links.into_iter();
+        let mut rest: Vec<_> = links.map(|(path, end)| (path, vec![end])).collect();
+        while let Some((path, way)) = rest.pop() {
+            let directory = way[way.len() - 1];
+            if !known.insert((directory, way.len(), ending(&path, depth).to_vec())) {
+                continue;
+            }
+            for (name, node) in &self.directories[directory].children {
+                self.step()?;
                 let path = [&path, &b"/"[..], name].concat();
-                match reachable(self.end(&path))? {
-                    Some(End::Directory(directory)) if depth > 1 => {
-                        rest.push((path, directory, depth - 1));
+                let end = match node {
+                    Node::Directory(number) => Some(End::Directory(*number)),
+                    Node::Inode { number, .. } => match &self.inodes[*number].kind {
+                        InodeKind::Symlink { .. } => reachable(self.end(&path))?,
+                        _ => Some(End::Inode(*number)),
+                    },
+                };
+                match end {
+                    Some(End::Directory(next)) if way.len() < depth && !way.contains(&next) => {
+                        length += path.len() as u64;
+                        if length > MAX_BEHIND_LINKS {
+                            return Err(Obstacle::TooMany);
+                        }
+                        rest.push((path, [&way[..], &[next]].concat()));
                     }
                     Some(End::Inode(number)) if !take(path, number) => {
                         return Err(Obstacle::TooMany);
@@ -467,6 +488,15 @@ impl Tree {
                     _ => {}
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Counts a name that is followed.
+    fn step(&self) -> Result<(), Obstacle> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MAX_STEPS {
+            return Err(Obstacle::TooMany);
         }
         Ok(())
     }
@@ -523,10 +553,7 @@ impl Tree {
         let mut rest: Vec<&[u8]> = components(path).rev().collect();
         let mut links = 0;
         while let Some(name) = rest.pop() {
-            self.steps.set(self.steps.get() + 1);
-            if self.steps.get() > MAX_STEPS {
-                return Err(Obstacle::TooMany);
-            }
+            self.step()?;
             if name == b".." {
                 // The root is its own parent.
                 if missing.pop().is_none() && way.len() > 1 {
@@ -624,6 +651,12 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),
     }
+}
+
+/// The last names of a path.
+fn ending(path: &[u8], names: usize) -> &[u8] {
+    let mut slashes = (0..path.len()).rev().filter(|place| path[*place] == b'/');
+    &path[slashes.nth(names - 1).map_or(0, |slash| slash + 1)..]
 }
 
 /// The path up to a name of aufs's own, if there is one in it.

@@ -25,7 +25,7 @@ const IN_EGG: &[u8] = b"EGG-INFO/";
 pub(super) const COMPOSER: [&str; 2] = ["composer/installed.json", "composer/installed.php"];
 
 /// How many names there may be behind a link to a directory, for that to decide of what type a file is.
-pub(super) const BEHIND_LINK: usize = 4;
+pub(super) const BEHIND_LINK: usize = 5;
 
 /// How a file says of which package of a language it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +232,8 @@ fn is_of_bundler(path: &str) -> bool {
 
 /// Whether a name ends so, in any case.
 fn ends_with(name: &str, ending: &str) -> bool {
-    name.to_ascii_lowercase().ends_with(ending)
+    let start = name.len().checked_sub(ending.len());
+    start.is_some_and(|start| name.as_bytes()[start..].eq_ignore_ascii_case(ending.as_bytes()))
 }
 
 /// Whether a path is that by which scanners know a package of a language.

@@ -221,7 +221,8 @@ impl Traces {
         let mut databases = self.databases.iter().filter(|there| there.kind == kind);
         databases.any(|there| match &there.content {
             DatabaseContent::Packages(packages) => packages.iter().any(|(there, _)| there == name),
-            _ => true,
+            DatabaseContent::Unreadable => true,
+            DatabaseContent::Other | DatabaseContent::Beside => false,
         })
     }
 
