@@ -545,23 +545,24 @@ async fn run_helper(
     };
     if !status.success() {
         // The protocol has no code for "nothing stored", only this sentence on stdout.
-        let said = String::from_utf8_lossy(&output);
-        if said.contains("credentials not found") {
+        if String::from_utf8_lossy(&output).contains("credentials not found") {
             return Ok(None);
         }
         // A process that it leaves behind may hold its stderr.
         let complaint = tokio::time::timeout(HELPER_LAST_WORDS, complaint).await;
         let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
-        let said = words_of_failure(&said);
-        let words = said.iter().map(String::as_str);
-        let words: Vec<&str> = words.chain(complaint.split_whitespace()).collect();
-        return Err(failed(&match words.join(" ") {
-            words if !words.is_empty() => shown(&words),
-            _ if output.trim_ascii().is_empty() => "it said nothing".to_owned(),
-            _ => format!(
-                "it said nothing on stderr, and what it wrote to stdout is not shown, because it may be a secret: run `echo {address} | docker-credential-{name} get` to see it"
-            ),
-        }));
+        let words: Vec<&str> = complaint.split_whitespace().collect();
+        let mut why = match words.join(" ") {
+            words if words.is_empty() => "it said nothing on stderr".to_owned(),
+            words => shown(&words),
+        };
+        // There it writes a secret, whole, cut off, or by mistake in another form.
+        if !output.trim_ascii().is_empty() {
+            why += &format!(
+                "; what it wrote to stdout may be a secret: run `echo {address} | docker-credential-{name} get` to see it"
+            );
+        }
+        return Err(failed(&why));
     }
     let answer = Members::first_of(&String::from_utf8_lossy(&output))
         .ok()
@@ -580,38 +581,6 @@ async fn run_helper(
             password: secret,
         }),
     })
-}
-
-/// The words of which failures are told, in the messages of Docker's own helpers and of what they run. No other one of what
-/// a helper writes to stdout is shown, because that is where it writes a secret, whole or cut off, in JSON or by mistake
-/// in another form.
-const WORDS_OF_FAILURE: &str = "\
-    a access again agent already an and any are argument at authentication available be been bus by call cannot can't \
-    command configured connect connection could couldn't credential credentials daemon decrypt decryption denied directory \
-    does doesn't don't error exist exit expired failed failure file for found from get getting gpg handle has have helper in \
-    initialized input installed interaction invalid is item keychain keyring key keys list listing locked log logged login \
-    logon logged may missing must native network no not of on or out pass path permission permitted please process program \
-    reach read refused registry request required run secret server service session specified status store stored such \
-    terminated the there this time timed timeout to token unable unauthorized unknown unlock url user username value was with \
-    you your";
-
-/// What is shown of what a helper that fails wrote to stdout.
-fn words_of_failure(said: &str) -> Option<String> {
-    // Of fewer words is no sentence, and these are of JSON.
-    const FEWEST: usize = 3;
-    const OF_JSON: [char; 2] = ['{', '"'];
-    let known = |word: &&str| {
-        let word = word.trim_end_matches(['.', ',', ':', ';', '!']);
-        let mut words = WORDS_OF_FAILURE.split_whitespace();
-        words.any(|known| known.eq_ignore_ascii_case(word))
-    };
-    let words = said.split_whitespace();
-    let is_sentence = !said.contains(OF_JSON) && words.clone().filter(known).count() >= FEWEST;
-    let mut words: Vec<_> = words
-        .map(|word| if known(&word) { word } else { "…" })
-        .collect();
-    words.dedup_by(|word, before| (*word, *before) == ("…", "…"));
-    is_sentence.then(|| words.join(" "))
 }
 
 /// What a helper writes to stderr, as far as anybody would read it.

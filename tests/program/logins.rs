@@ -109,7 +109,7 @@ fn a_store_without_an_entry() {
 #[test]
 fn a_store_that_fails() {
     let config = json!({"auths": {"HOST": {}}, "credsStore": "evil"});
-    pull(&config, wants(STORED)).failed(&["docker-credential-evil", "can't run at this time"]);
+    pull(&config, wants(STORED)).failed(&["docker-credential-evil get` to see it"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_store_that_is_not_there() {
 #[test]
 fn a_helper_of_one_registry_that_fails() {
     let config = json!({"credHelpers": {"HOST": "evil"}});
-    pull(&config, wants(HELPED)).failed(&["docker-credential-evil", "can't run at this time"]);
+    pull(&config, wants(HELPED)).failed(&["docker-credential-evil get` to see it"]);
 }
 
 #[test]

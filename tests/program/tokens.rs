@@ -1054,9 +1054,7 @@ fn a_helper_says_why_on_stderr() {
     // However much it is, and even if something that it started goes on.
     with_helper("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1").failed(&["xxxx"]);
     with_helper("sleep 30 >/dev/null & echo no >&2; exit 1").failed(&["no"]);
-    with_helper("echo 'error getting credentials: no such key'; exit 1")
-        .failed(&["error getting credentials: no such key"]);
-    // Where it writes what it holds.
+    // Where it writes what it holds, and some say why.
     for said in [
         r#"{"Username":"tester","Secret":"hunter2"}"#,
         r#"{"ServerURL": "r", "secret" : "not found hunter2 in this session"#,
