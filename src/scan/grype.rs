@@ -22,9 +22,8 @@ use crate::tar::{Limits, TarError, open_archive_file, unpack};
 use super::evidence::JAVA_ARCHIVES;
 use super::findings::{FindingKind, Severity};
 use super::inventory::{Database, JavaArchives, Package, Scanner, System, known};
-use super::preset::{
-    Advisories, AnswerError, Call, Match, PackageList, Preset, provide, qualifier, title,
-};
+use super::preset::{Advisories, AnswerError, Call, Match, PackageList, Preset, provide, title};
+use super::purl::qualifier;
 use super::sqlite::{self, all, open};
 use super::stage::link;
 use super::versions::Versions;

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::evidence::is_java_archive;
 use super::findings::{Finding, FindingKind, Findings, LISTS, Origin};
 use super::inventory::Package;
+use super::purl::Purl;
 use super::traces::NPM_LIST;
-use super::vex::Purl;
 
 /// Where Python's packages are described, each scanner by another file of the directory.
 const PYTHON: [&str; 2] = [".dist-info/", ".egg-info/"];

@@ -22,6 +22,7 @@ mod packages;
 mod places;
 pub mod policy;
 mod preset;
+mod purl;
 pub mod report;
 mod rpm;
 pub mod sbom;

@@ -321,11 +321,3 @@ pub(super) fn title(description: Option<&str>) -> Option<String> {
         None => line.to_owned(),
     })
 }
-
-/// A qualifier of a package URL.
-pub(super) fn qualifier(purl: &str, name: &str) -> Option<String> {
-    let (_, qualifiers) = purl.split_once('?').unwrap_or_default();
-    let qualifiers = qualifiers.split(['&', '#']);
-    let mut values = qualifiers.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    known(values.next().map(str::to_owned))
-}

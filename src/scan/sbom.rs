@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use crate::oci::strict;
 
+use super::purl::Purl;
+
 /// Why a scan of a list would say nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum NoSbom {
@@ -38,12 +40,16 @@ struct Document {
 struct Component {
     #[serde(rename = "type")]
     kind: Option<String>,
+    name: Option<String>,
     purl: Option<String>,
+    /// What is in it.
+    components: Option<Vec<Component>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpdxPackage {
+    name: Option<String>,
     primary_package_purpose: Option<String>,
     external_refs: Option<Vec<ExternalRef>>,
 }
@@ -60,52 +66,80 @@ struct Artifact {
     purl: Option<String>,
 }
 
+/// What a list has, in whatever form.
+#[derive(Default)]
+struct Listed {
+    /// Whether it names a system.
+    has_system: bool,
+    purls: Vec<String>,
+}
+
 /// The types of package URLs whose packages belong to a system.
 const OF_SYSTEM: [&str; 5] = ["pkg:alpm/", "pkg:apk/", "pkg:deb/", "pkg:opkg/", "pkg:rpm/"];
 
 /// Makes sure that a list has packages, and says what system those of a system are of.
 pub fn check(bytes: &[u8]) -> Result<(), NoSbom> {
     let document: Document = strict::read(bytes)?;
-    let components = document.components.unwrap_or_default();
-    let packages = document.packages.unwrap_or_default();
-    let is_system = |kind: Option<&String>, system: &str| {
-        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(system))
-    };
-    let (names_system, purls): (bool, Vec<Option<String>>) = if document.bom_format.is_some() {
-        let system = |of: &Component| is_system(of.kind.as_ref(), "operating-system");
-        let named = components.iter().any(system);
-        (named, components.into_iter().map(|of| of.purl).collect())
+    let mut listed = Listed::default();
+    if document.bom_format.is_some() {
+        listed.add_components(document.components);
     } else if document.spdx_version.is_some() {
-        let system =
-            |of: &SpdxPackage| is_system(of.primary_package_purpose.as_ref(), "OPERATING-SYSTEM");
-        let named = packages.iter().any(system);
-        (named, packages.into_iter().map(SpdxPackage::purl).collect())
+        listed.add_packages(document.packages);
     } else if let Some(artifacts) = document.artifacts {
-        let named = document
-            .distro
-            .is_some_and(|distro| distro.contains_key("id"));
-        (named, artifacts.into_iter().map(|of| of.purl).collect())
+        let id = document.distro.and_then(|mut distro| distro.remove("id"));
+        listed.has_system = id.is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty()));
+        listed.purls = artifacts.into_iter().filter_map(|of| of.purl).collect();
     } else {
         return Err(NoSbom::Form);
-    };
-    let mut purls = purls.iter().flatten().peekable();
-    if purls.peek().is_none() {
+    }
+    if listed.purls.is_empty() {
         return Err(NoSbom::Empty);
     }
-    let is_of_system = |purl: &&String| OF_SYSTEM.iter().any(|kind| purl.starts_with(kind));
+    if listed.has_system {
+        return Ok(());
+    }
     // A package URL may say it for itself.
-    let says_nothing = |purl: &&String| is_of_system(purl) && !purl.contains("distro=");
-    match purls.find(says_nothing) {
-        Some(purl) if !names_system => Err(NoSbom::NoSystem(purl.clone())),
-        _ => Ok(()),
+    let says_nothing = |purl: &String| {
+        Purl::parse(purl).is_some_and(|purl| {
+            let is_of_system = OF_SYSTEM.iter().any(|kind| purl.name.starts_with(kind));
+            is_of_system && purl.qualifier("distro").is_none()
+        })
+    };
+    match listed.purls.into_iter().find(says_nothing) {
+        Some(purl) => Err(NoSbom::NoSystem(purl)),
+        None => Ok(()),
     }
 }
 
-impl SpdxPackage {
-    fn purl(self) -> Option<String> {
-        let refs = self.external_refs.into_iter().flatten();
-        let mut purls = refs.filter(|of| of.reference_type.as_deref() == Some("purl"));
-        purls.next()?.reference_locator
+impl Listed {
+    /// Those of `CycloneDX`, which may be nested.
+    fn add_components(&mut self, components: Option<Vec<Component>>) {
+        let mut left = components.unwrap_or_default();
+        while let Some(component) = left.pop() {
+            self.add_system("operating-system", component.kind, component.name);
+            self.purls.extend(component.purl);
+            left.extend(component.components.into_iter().flatten());
+        }
+    }
+
+    fn add_packages(&mut self, packages: Option<Vec<SpdxPackage>>) {
+        for package in packages.unwrap_or_default() {
+            self.add_system(
+                "OPERATING-SYSTEM",
+                package.primary_package_purpose,
+                package.name,
+            );
+            let refs = package.external_refs.into_iter().flatten();
+            let purls = refs.filter(|of| of.reference_type.as_deref() == Some("purl"));
+            self.purls
+                .extend(purls.filter_map(|of| of.reference_locator));
+        }
+    }
+
+    /// A system that has no name is none.
+    fn add_system(&mut self, system: &str, kind: Option<String>, name: Option<String>) {
+        let is_system = kind.is_some_and(|kind| kind.eq_ignore_ascii_case(system));
+        self.has_system |= is_system && name.is_some_and(|name| !name.is_empty());
     }
 }
 
@@ -126,13 +160,14 @@ mod tests {
         let purl = |purl: &str| json!({"referenceType": "purl", "referenceLocator": purl});
         for good in [
             json!({"bomFormat": "CycloneDX", "components": [{"purl": of_debian}]}),
-            json!({"bomFormat": "CycloneDX", "components": [{"purl": debian}, {"type": "operating-system"}]}),
+            json!({"bomFormat": "CycloneDX", "components": [{"purl": debian}, {"type": "operating-system", "name": "debian"}]}),
             json!({"bomFormat": "CycloneDX", "components": [{"purl": "pkg:pypi/jinja2@1"}]}),
             json!({"spdxVersion": "SPDX-2.3", "packages": [{}, {"externalRefs": [purl(&of_debian)]}]}),
             json!({"spdxVersion": "SPDX-2.3", "packages": [
-                {"primaryPackagePurpose": "OPERATING-SYSTEM"}, {"externalRefs": [purl(debian)]},
+                {"primaryPackagePurpose": "OPERATING-SYSTEM", "name": "debian"}, {"externalRefs": [purl(debian)]},
             ]}),
             json!({"artifacts": [{"purl": debian}], "distro": {"id": "debian"}}),
+            json!({"bomFormat": "CycloneDX", "components": [{"components": [{"purl": of_debian}]}]}),
         ] {
             assert_eq!(checked(&good), Ok(()), "{good}");
         }
@@ -163,6 +198,30 @@ mod tests {
         ] {
             assert_eq!(checked(&bad), Err(problem.to_owned()), "{bad}");
         }
+        // Who says nothing of the system, in whatever way.
+        for purl in [
+            "pkg:DEB/debian/a@1",
+            "PKG:deb/debian/a@1",
+            "pkg://deb/debian/a@1",
+            "pkg:deb/debian/a@1?distro=",
+            "pkg:deb/debian/a@1?notdistro=debian-12",
+            "pkg:deb/debian/a@1#distro=debian-12",
+        ] {
+            for components in [
+                json!([{"purl": purl}]),
+                json!([{"purl": purl}, {"type": "operating-system", "name": ""}]),
+                json!([{"purl": "pkg:pypi/b@1", "components": [{"purl": purl}]}]),
+            ] {
+                let bad = json!({"bomFormat": "CycloneDX", "components": components});
+                let problem = checked(&bad).unwrap_err();
+                assert!(
+                    problem.contains("does not say of which"),
+                    "{bad}: {problem}"
+                );
+            }
+        }
+        let bad = json!({"artifacts": [{"purl": debian}], "distro": {"id": ""}});
+        assert_eq!(checked(&bad), Err(no_system.clone()));
         assert!(check(b"").is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::SecondsFormat;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -16,6 +16,7 @@ use crate::oci::time::Time;
 
 use super::findings::{Finding, FindingKind, Findings};
 use super::inventory::Image;
+use super::purl::{Purl, is_purl};
 use super::verdict::{Outcome, Verdict};
 
 /// The version that is read.
@@ -405,70 +406,6 @@ impl<'a> Names<'a> {
             _ => false,
         };
         (!are_one).then_some((id, purl))
-    }
-}
-
-/// Whether this is meant for a package URL, whose scheme is in any case.
-fn is_purl(text: &str) -> bool {
-    text.get(..4)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("pkg:"))
-}
-
-/// A package URL (github.com/package-url/purl-spec), decoded. Scanners do not agree on the case of names.
-pub(super) struct Purl {
-    pub(super) name: String,
-    /// Which part of the package it is, if not the whole.
-    pub(super) subpath: Option<String>,
-    version: Option<String>,
-    qualifiers: Vec<(String, String)>,
-}
-
-impl Purl {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let (text, subpath) = text.split_once('#').unwrap_or((text, ""));
-        let (text, qualifiers) = text.split_once('?').unwrap_or((text, ""));
-        let name_end = text.rfind('/')?;
-        let (name, version) = match text[name_end..].split_once('@') {
-            Some((name, version)) => (&text[..name_end + name.len()], Some(decoded(version))),
-            None => (text, None),
-        };
-        if !is_purl(name) {
-            return None;
-        }
-        let qualifiers = qualifiers
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        let mut name = decoded(name).to_ascii_lowercase();
-        // To PyPI they are the same.
-        if name.starts_with("pkg:pypi/") {
-            name = name.replace(['_', '.'], "-");
-        }
-        Some(Purl {
-            name,
-            subpath: Some(decoded(subpath)).filter(|subpath| !subpath.is_empty()),
-            version: version.filter(|version| !version.is_empty()),
-            qualifiers: qualifiers
-                .map(|(key, value)| (key.to_ascii_lowercase(), decoded(value)))
-                .collect(),
-        })
-    }
-
-    /// Whether one package may be both: what one of them leaves out, the other may say.
-    fn may_be(&self, other: &Self) -> bool {
-        let agree = |one: &Option<String>, other: &Option<String>| {
-            one.as_ref()
-                .zip(other.as_ref())
-                .is_none_or(|(one, other)| one == other)
-        };
-        let mut qualifiers = self.qualifiers.iter();
-        self.name == other.name
-            && agree(&self.version, &other.version)
-            && agree(&self.subpath, &other.subpath)
-            && qualifiers.all(|(key, value)| {
-                let mut others = other.qualifiers.iter();
-                others.all(|(other, theirs)| other != key || theirs == value)
-            })
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use crate::json::to_json;
 use crate::oci::strict;
 use crate::scan::inventory::{Package, Scanner, System, known};
-use crate::scan::preset::{AnswerError, PackageList, qualifier};
+use crate::scan::preset::{AnswerError, PackageList};
+use crate::scan::purl::qualifier;
 
 #[derive(Deserialize)]
 struct Bom {
