@@ -109,9 +109,11 @@ fn subject(
         }
         Some(Input::Layout | Input::Registry) => {
             let images = LayoutImages::read(&layout)?;
-            Ok(match (platform, &images.held[..]) {
-                (None, [] | [_, _, ..]) => Scanned::Given(layout),
-                _ => Scanned::Image(layout, Box::new(images.find(platform)?.clone())),
+            let is_of_one = images.held.len() == 1 && images.disguised().next().is_none();
+            Ok(if platform.is_some() || is_of_one {
+                Scanned::Image(layout, Box::new(images.find(platform)?.clone()))
+            } else {
+                Scanned::Given(layout)
             })
         }
         None if platform.is_some() => {

@@ -136,6 +136,16 @@ pub enum ImageNotFound {
         /// Their platforms.
         offered: String,
     },
+    /// It holds one, and lists what some run as another.
+    #[error(
+        "the layout lists {digest} as {media_type:?}, which is no manifest, and which some run all the same: name a platform to choose the image beside it", media_type = media_type.as_str()
+    )]
+    Disguised {
+        /// What it lists.
+        digest: Digest,
+        /// As what.
+        media_type: MediaType,
+    },
     /// It holds several for the platform.
     #[error("the layout has {count} images for {wanted}, and nothing tells which is meant")]
     Ambiguous {
@@ -255,6 +265,12 @@ impl LayoutImages {
                 .iter()
                 .all(|image| image.descriptor.digest == first.descriptor.digest)
         {
+            if let (None, Some(entry)) = (platform, self.disguised.first()) {
+                return Err(ImageNotFound::Disguised {
+                    digest: entry.digest.clone(),
+                    media_type: entry.media_type.clone(),
+                });
+            }
             let digest = Some(&first.descriptor.digest);
             let mut lost = self.lost.iter();
             let lost = lost.find(|lost| lost.needed_by() == digest);

@@ -454,6 +454,30 @@ fn a_scanner_gets_a_layout_in_the_form_that_it_reads() {
             );
             assert!(ran.success, "{system:?} {input}: {}", ran.stderr);
         }
+        // What some run and nothing lists as an image is not left out without a word.
+        let index = user.path("layout/index.json");
+        let mut both: Value =
+            serde_json::from_slice(&fs::read(&index).expect("can be read")).expect("JSON");
+        let mut other = both["manifests"][0].clone();
+        other["mediaType"] = "application/json".into();
+        other.as_object_mut().expect("an object").remove("platform");
+        both["manifests"]
+            .as_array_mut()
+            .expect("a list")
+            .push(other);
+        fs::remove_file(&index).expect("it is there");
+        fs::write(&index, both.to_string()).expect("can be written");
+        let all = ["--input", "layout", "--", "{layout}"];
+        let script = "test \"$(grep -o '\"digest\"' \"$1/index.json\" | wc -l)\" = 2";
+        system.scan(&user, "layout", script, &all).succeeded();
+        for input in ["docker-archive", "rootfs"] {
+            let one = ["--input", input, "--", "{layout}"];
+            system.scan(&user, "layout", "exit 0", &one).failed(&[
+                "the layout lists sha256:",
+                "as \"application/json\", which is no manifest",
+                "name a platform",
+            ]);
+        }
         let file = ["--input", "registry"];
         fs::write(user.path("file"), "").expect("can be written");
         let ran = system.scan(&user, "file", "exit 0", &file);
