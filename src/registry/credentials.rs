@@ -552,17 +552,17 @@ async fn run_helper(
         let complaint = tokio::time::timeout(HELPER_LAST_WORDS, complaint).await;
         let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
         let words: Vec<&str> = complaint.split_whitespace().collect();
-        let mut why = match words.join(" ") {
+        let why = match words.join(" ") {
             words if words.is_empty() => "it said nothing on stderr".to_owned(),
             words => shown(&words),
         };
-        // There it writes a secret, whole, cut off, or by mistake in another form.
-        if !output.trim_ascii().is_empty() {
-            why += &format!(
-                "; what it wrote to stdout may be a secret: run `echo {address} | docker-credential-{name} get` to see it"
-            );
+        if output.trim_ascii().is_empty() {
+            return Err(failed(&why));
         }
-        return Err(failed(&why));
+        // There it writes a secret, whole, cut off, or by mistake in another form.
+        return Err(failed(&format!(
+            "{why}; what it wrote to stdout may be a secret: run `echo {address} | docker-credential-{name} get` to see it"
+        )));
     }
     let answer = Members::first_of(&String::from_utf8_lossy(&output))
         .ok()
