@@ -61,7 +61,7 @@ impl NoAnswer {
     fn failing_proxy(&self) -> Option<&str> {
         // Behind a tunnel it is who was asked.
         let is_proxys = || causes(&self.error).any(|cause| cause.to_string() == NO_TUNNEL);
-        let speaks = || is_tls_error(&self.error) && !is_proxys();
+        let speaks = || is_of_tls(&self.error) && !is_proxys();
         let proxy = self
             .asked
             .proxy
@@ -84,7 +84,7 @@ impl NoAnswer {
     pub(super) fn is_final(&self) -> bool {
         // A URL that cannot be asked.
         self.error.is_builder()
-            || is_tls_error(&self.error) && !is_damaged(&self.error)
+            || is_of_tls(&self.error) && !is_damaged(&self.error)
             || wants_proxy_login(&self.error)
             || leads_to_local(&self.error)
             || is_no_http(&self.error)
@@ -313,7 +313,12 @@ fn name_in_words(name: &str) -> String {
 
 /// Whether TLS is spoken, and not as it should be.
 pub(super) fn is_tls_error(error: &reqwest::Error) -> bool {
-    find(error, |_| true) && !speaks_no_tls(error)
+    is_of_tls(error) && !speaks_no_tls(error)
+}
+
+/// Whether TLS is not spoken, or not as it should be.
+fn is_of_tls(error: &reqwest::Error) -> bool {
+    find(error, |_| true)
 }
 
 /// Whether the two sides do not agree: on a certificate, or on how TLS is spoken.
@@ -383,7 +388,7 @@ fn is_no_http(error: &reqwest::Error) -> bool {
         parsed.is_some_and(hyper::Error::is_parse)
             || cause.to_string() == UNASKED
             || has_begun(error)
-                && !is_tls_error(error)
+                && !is_of_tls(error)
                 && cause.downcast_ref().is_some_and(is_no_chunk)
     })
 }

@@ -1035,6 +1035,20 @@ fn who_names_a_host_without_tls_by_https_is_named() {
     }
 }
 
+/// The proxy has done its part.
+#[test]
+fn who_speaks_no_tls_behind_a_proxy_is_named_and_asked_once() {
+    let (clear, asked) = listener(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let host = clear.replace("127.0.0.1", "registry.test");
+    let reference = format!("{host}/app@{}", digest(b""));
+    let url = Proxy::start().url();
+    let pull = ["pull", &reference, "--output", "out"];
+    let ran = new_user().run_with(&[("HTTPS_PROXY", &*url)], &pull);
+    let named = format!("no answer from {host}: it speaks no TLS; if it is meant to speak plain");
+    ran.failed(&[&named]);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
 /// The certificate is not the registry's.
 #[test]
 fn a_proxy_whose_certificate_nobody_trusts_is_named() {
