@@ -286,12 +286,10 @@ impl Rootfs {
         }
     }
 
-    /// Which layer a file is from, counted from 0; none if it is none.
-    pub fn layer(&self, file: FileNumber) -> Option<usize> {
-        match self.tree.inode_at(file.0).kind {
-            InodeKind::File { source, .. } => Some(source.layer),
-            _ => None,
-        }
+    /// Which layer a path is from, counted from 0, if it is there and no directory: not that of the file which it is a further
+    /// name of.
+    pub fn layer(&self, path: &str) -> Option<usize> {
+        self.tree.layer(path.as_bytes())
     }
 
     /// All names of files, links to files included, in the order of their paths. Behind them those of which `want` says so,

@@ -47,6 +47,8 @@ enum Node {
         number: usize,
         /// Whether its layer has it as a hard link.
         is_hard_link: bool,
+        /// Since which layer it is there, counted from 0.
+        layer: usize,
     },
 }
 
@@ -100,6 +102,8 @@ pub(super) struct Item<'a> {
     pub(super) inode: Option<usize>,
     /// Whether its layer has it as a hard link.
     pub(super) is_hard_link: bool,
+    /// Since which layer it is there, counted from 0, of anything but a directory.
+    pub(super) layer: usize,
 }
 
 /// What stands at a path itself, links not followed.
@@ -210,11 +214,13 @@ impl Tree {
                         thing: Thing::Directory(directory.metadata.as_ref()),
                         inode: None,
                         is_hard_link: false,
+                        layer: 0,
                     }
                 }
                 Node::Inode {
                     number,
                     is_hard_link,
+                    layer,
                 } => {
                     let this = items.len();
                     let first = *first[number].get_or_insert(this);
@@ -228,6 +234,7 @@ impl Tree {
                         },
                         inode: Some(number),
                         is_hard_link,
+                        layer,
                     }
                 }
             };
@@ -328,9 +335,11 @@ impl Tree {
                     TarError::entry(&path, problem)
                 })?;
                 self.inodes[number].set(metadata);
+                let is_there = |there: usize| there == number;
                 let node = Node::Inode {
                     number,
                     is_hard_link: true,
+                    layer: self.since(parent, &name, is_there).unwrap_or(source.layer),
                 };
                 return self
                     .insert(parent, name, node)
@@ -341,11 +350,18 @@ impl Tree {
             Content::Device { kind, major, minor } => InodeKind::Device { kind, major, minor },
             Content::Fifo => InodeKind::Fifo,
         };
-        self.inodes.push(Inode { kind, metadata });
-        let node = Node::Inode {
-            number: self.inodes.len() - 1,
-            is_hard_link: false,
+        let is_there = |there: usize| match (&kind, &self.inodes[there].kind) {
+            (InodeKind::Symlink { target }, InodeKind::Symlink { target: there }) => {
+                target == there
+            }
+            _ => false,
         };
+        let node = Node::Inode {
+            number: self.inodes.len(),
+            is_hard_link: false,
+            layer: self.since(parent, &name, is_there).unwrap_or(source.layer),
+        };
+        self.inodes.push(Inode { kind, metadata });
         self.insert(parent, name, node)
             .map_err(|obstacle| obstacle.of(&path))
     }
@@ -404,6 +420,21 @@ impl Tree {
 
     fn child(&self, parent: usize, name: &[u8]) -> Option<Node> {
         self.directories[parent].children.get(name).copied()
+    }
+
+    /// Since which layer a name is there that is to be one of the same again: layers say again what they do not change.
+    fn since(&self, parent: usize, name: &[u8], is_same: impl Fn(usize) -> bool) -> Option<usize> {
+        match self.child(parent, name)? {
+            Node::Inode { number, layer, .. } => is_same(number).then_some(layer),
+            Node::Directory(_) => None,
+        }
+    }
+
+    /// Since which layer there is what a path itself is a name of; none of a directory.
+    pub(super) fn layer(&self, path: &[u8]) -> Option<usize> {
+        let (parent, name) = split(path);
+        let parent = self.find(parent).ok()??;
+        self.since(parent, name, |_| true)
     }
 
     /// The directory at `path`, if there is one.

@@ -410,8 +410,8 @@ impl Step {
                 troubles.push(Trouble::FilesUnseen { seen, files });
             }
             found.extend(answer.found.into_iter().map(|(path, id)| {
-                let file = rootfs.file(&path);
-                let layer = file.and_then(|file| inventory.layers.get(rootfs.layer(file)?));
+                let layer = rootfs.layer(&path);
+                let layer = layer.and_then(|layer| inventory.layers.get(layer));
                 Finding::of_malware(format!("/{path}"), id, layer)
             }));
         }

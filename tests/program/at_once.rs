@@ -107,6 +107,41 @@ fn malware_is_the_bases_by_the_layer_that_its_file_is_from() {
     scan(&user, "clamav", &on_base).failed(&["does not stand on the base"]);
 }
 
+/// A policy may except what a base has at a path.
+#[test]
+fn a_further_name_of_a_file_of_the_base_is_the_images_own() {
+    let user = new_user();
+    let below = || Layer::new().file("app/a", "a").hard_link("app/b", "app/a");
+    let above = Layer::new()
+        .hard_link("app/b", "app/a")
+        .hard_link("app/c", "app/a");
+    write_signatures(&user, "daily.cvd", "10 Nov 2026", &SIGNATURES);
+    let lines = ["a", "b", "c"].map(|name| format!("%s/app/{name}: Evil FOUND\\n"));
+    let scanned = |layers: &[Layer], more: &[&str]| {
+        let _ = fs::remove_dir_all(user.path("layout"));
+        image(&user, layers);
+        let found = log(&lines.concat(), 3, 3);
+        let directory = "\"$OCI_LAYOUT\" ".repeat(3);
+        let found = found.replacen("\"$OCI_LAYOUT\" ", &directory, 1);
+        write_scanner(&user, "ClamAV 1.4.6", &format!("{found}; exit 1"));
+        scan(&user, "clamav", &[&["--database=daily.cvd"], more].concat()).succeeded();
+    };
+    scanned(&[below()], &[]);
+    fs::rename(user.path("i.json"), user.path("base.json")).expect("can be renamed");
+    scanned(&[below(), above], &["--base=base.json"]);
+    let findings = read(&user, "f.json");
+    let findings = findings["findings"].as_array().expect("a list").iter();
+    let rows = findings.map(|found| json!([found["origin"], found["package"]["path"]]));
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        [
+            json!(["local", "/app/c"]),
+            json!(["base", "/app/a"]),
+            json!(["base", "/app/b"]),
+        ]
+    );
+}
+
 #[test]
 fn clamav_is_not_believed_where_it_cannot_be_right() {
     let user = new_user();
