@@ -301,7 +301,7 @@ fn is_mistaken(said: &System, seen: &System, advisories: &dyn Advisories) -> boo
 }
 
 /// A version without its epoch, which not all scanners and package managers tell (deb-version(7)).
-fn epochless(version: &str) -> &str {
+pub(super) fn epochless(version: &str) -> &str {
     match version.split_once(':') {
         Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => rest,
         _ => version,

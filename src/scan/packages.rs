@@ -1,10 +1,13 @@
 //! The databases in which package managers keep what is installed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::files::FileError;
 
+use super::coverage::epochless;
+use super::inventory::Package;
 use super::places::Format;
+use super::preset::PackageList;
 use super::rpm;
 
 /// What a database says, or a file of one.
@@ -12,8 +15,49 @@ use super::rpm;
 pub(super) struct Installed {
     /// The packages, by name and version; none where they cannot be told.
     pub(super) packages: Option<BTreeSet<(String, String)>>,
+    /// The same with their architectures, as far as it says.
+    pub(super) architectures: Architectures,
     /// The paths of what they brought, as far as it says.
     pub(super) files: BTreeSet<String>,
+}
+
+/// Packages by name, version and architecture.
+pub(super) type Architectures = BTreeSet<(String, String, String)>;
+
+/// Says of the packages of a system of what architecture they are, where a scanner does not. Which of several that it has of one
+/// name and version is of which is the same to who compares them with those of a base.
+pub(super) fn tell_architectures(list: &mut PackageList, installed: &Architectures) {
+    let key = |name: &str, version: &str| (name.to_owned(), epochless(version).to_owned());
+    let mut known: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for (name, version, architecture) in installed {
+        known
+            .entry(key(name, version))
+            .or_default()
+            .push(architecture);
+    }
+    let mut untold: BTreeMap<_, Vec<&mut Package>> = BTreeMap::new();
+    for package in list.packages.values_mut() {
+        if package.of_system && package.architecture.is_none() {
+            let version = package.version.as_deref().unwrap_or_default();
+            untold
+                .entry(key(&package.name, version))
+                .or_default()
+                .push(package);
+        }
+    }
+    for (key, packages) in untold {
+        let Some(architectures) = known.get(&key) else {
+            continue;
+        };
+        let each = packages.len() == architectures.len();
+        for (number, package) in packages.into_iter().enumerate() {
+            package.architecture = Some(if each {
+                architectures[number].to_owned()
+            } else {
+                architectures.join(" ")
+            });
+        }
+    }
 }
 
 /// Reads a database, or a file of one. Nothing is one that never had a package.
@@ -38,16 +82,24 @@ pub(super) fn read(
 }
 
 impl Installed {
-    pub(super) fn of(packages: BTreeSet<(String, String)>) -> Self {
-        Installed {
-            packages: Some(packages),
-            files: BTreeSet::new(),
+    /// Packages by name, version and, where that is told, architecture.
+    pub(super) fn of(packages: impl IntoIterator<Item = (String, String, Option<String>)>) -> Self {
+        let mut installed = Installed::default();
+        let mut all = BTreeSet::new();
+        for (name, version, architecture) in packages {
+            if let Some(architecture) = architecture {
+                let package = (name.clone(), version.clone(), architecture);
+                installed.architectures.insert(package);
+            }
+            all.insert((name, version));
         }
+        installed.packages = Some(all);
+        installed
     }
 }
 
 /// The packages that dpkg's database says are installed, also in part (deb-control(5), dpkg(1)).
-fn of_dpkg(text: &str) -> BTreeSet<(String, String)> {
+fn of_dpkg(text: &str) -> Vec<(String, String, Option<String>)> {
     let packages = stanzas(text).into_iter().filter_map(|stanza| {
         let field = |name: &str| {
             let mut fields = stanza.iter().filter_map(|line| line.split_once(':'));
@@ -60,6 +112,7 @@ fn of_dpkg(text: &str) -> BTreeSet<(String, String)> {
         Some((
             package.to_owned(),
             field("Version").unwrap_or_default().to_owned(),
+            field("Architecture").map(str::to_owned),
         ))
     });
     packages.collect()
@@ -87,6 +140,7 @@ fn of_apk(text: &str) -> Installed {
     Installed {
         packages: Some(packages),
         files,
+        ..Installed::default()
     }
 }
 
@@ -98,13 +152,12 @@ fn stanzas(text: &str) -> Vec<Vec<&str>> {
 }
 
 /// The package of one of pacman's files, in which each value is on the line behind its name.
-fn of_pacman(text: &str) -> BTreeSet<(String, String)> {
+fn of_pacman(text: &str) -> Option<(String, String, Option<String>)> {
     let value = |name: &str| {
         let mut lines = text.lines().skip_while(|line| *line != name);
         lines.nth(1).map(|value| value.trim().to_owned())
     };
-    let package = value("%NAME%").zip(value("%VERSION%"));
-    package.into_iter().collect()
+    Some((value("%NAME%")?, value("%VERSION%")?, None))
 }
 
 /// The package that a directory of Portage's is called after, and its files: each has a line `obj PATH DIGEST TIME`
@@ -123,5 +176,6 @@ fn of_portage(path: &str, text: &str) -> Option<Installed> {
     Some(Installed {
         packages: Some(BTreeSet::from([(name, package[dash + 1..].to_owned())])),
         files: files.collect(),
+        ..Installed::default()
     })
 }

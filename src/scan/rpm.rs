@@ -39,16 +39,16 @@ pub(super) fn read(path: &str, bytes: &[u8]) -> Result<Option<Installed>, FileEr
     Ok(read.unwrap_or_else(|| Some(Installed::default())))
 }
 
-fn of_list(text: &str) -> BTreeSet<(String, String)> {
+fn of_list(text: &str) -> Vec<(String, String, Option<String>)> {
     let lines = text.lines().filter_map(|line| {
-        let mut fields = line.split('\t');
-        Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+        let mut fields = line.split('\t').map(str::to_owned);
+        Some((fields.next()?, fields.next()?, fields.nth(5)))
     });
     lines.collect()
 }
 
 fn of_headers(headers: &[Cow<'_, [u8]>]) -> Option<Installed> {
-    let mut packages = BTreeSet::new();
+    let mut packages = Vec::new();
     let mut files = BTreeSet::new();
     let mut left = MAX_PATHS;
     for header in headers {
@@ -59,12 +59,12 @@ fn of_headers(headers: &[Cow<'_, [u8]>]) -> Option<Installed> {
         }
         let package = header.package()?;
         if package.0 != KEY {
-            packages.insert(package);
+            packages.push(package);
         }
     }
     Some(Installed {
-        packages: Some(packages),
         files,
+        ..Installed::of(packages)
     })
 }
 
@@ -217,6 +217,7 @@ impl<'a> Header<'a> {
     const VERSION: u32 = 1001;
     const RELEASE: u32 = 1002;
     const DIRECTORY_OF: u32 = 1116;
+    const ARCHITECTURE: u32 = 1022;
     const NAMES: u32 = 1117;
     const DIRECTORIES: u32 = 1118;
 
@@ -249,10 +250,11 @@ impl<'a> Header<'a> {
         numbers.filter_map(|bytes| Some(Order::Big.word(bytes, 0)? as usize))
     }
 
-    fn package(&self) -> Option<(String, String)> {
-        let [name, version, release] =
-            [Self::NAME, Self::VERSION, Self::RELEASE].map(|tag| self.texts(tag).next());
-        Some((name?, format!("{}-{}", version?, release?)))
+    fn package(&self) -> Option<(String, String, Option<String>)> {
+        let [name, version, release, architecture] =
+            [Self::NAME, Self::VERSION, Self::RELEASE, Self::ARCHITECTURE]
+                .map(|tag| self.texts(tag).next());
+        Some((name?, format!("{}-{}", version?, release?), architecture))
     }
 
     fn files(&self) -> impl Iterator<Item = String> + use<'a> {

@@ -26,6 +26,7 @@ use super::inventory::{
     Image, Inventory, JavaArchives, OtherBase, Package, SCHEMA, Scanner, known,
 };
 use super::isolate::Isolation;
+use super::packages::tell_architectures;
 use super::preset::{
     Advisories, AnswerError, AtOnce, AtOnceScanner, Call, PackageList, Preset, StepwiseScanner,
 };
@@ -348,6 +349,8 @@ impl Step {
         let looks_into = |path: &str| preset.looks_into(path);
         let packages = list.packages.values().cloned().collect();
         let traces = Traces::of(read, &packages, looks_into)?;
+        tell_architectures(&mut list, &traces.architectures);
+        let packages = list.packages.values().cloned().collect();
         let java = JavaArchives::Content;
         let inventory = self.inventoried(image, traces, &list, packages, java)?;
         if let Some(base) = base {

@@ -16,7 +16,7 @@ use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
 use super::evidence::{BEHIND_LINK, COMPOSER, Form, Said, is_java_archive, is_of_language};
 use super::go_program;
 use super::inventory::{Package, System, known};
-use super::packages::{self, Installed};
+use super::packages::{self, Architectures, Installed};
 use super::places::{self, Format, PLACES, RELEASE, Role};
 use super::versions::is_none;
 
@@ -48,6 +48,9 @@ pub struct Traces {
     pub branches: BTreeSet<String>,
     /// The databases of packages, also of such that were all removed.
     pub databases: Vec<PackageDatabase>,
+    /// The packages in them by name, version and architecture, for those of whom a scanner does not tell that.
+    #[serde(skip)]
+    pub(super) architectures: Architectures,
     /// The path of a log of such a database that has something in it.
     pub log: Option<String>,
     /// How many Java archives there are.
@@ -241,9 +244,15 @@ impl Traces {
             Some(bytes) => packages::read(format, &path, bytes)?,
             None => Some(Installed::default()),
         };
-        let Some(Installed { packages, files }) = installed else {
+        let Some(Installed {
+            packages,
+            architectures,
+            files,
+        }) = installed
+        else {
             return Ok(BTreeSet::new());
         };
+        self.architectures.extend(architectures);
         let mut there = self.databases.iter_mut();
         match there.find(|there| there.path == database) {
             Some(PackageDatabase {

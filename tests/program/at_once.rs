@@ -378,6 +378,51 @@ fn what_osv_scanner_says_is_read_as_what_it_knows() {
     scan(&user, "osv-scanner", &database).failed(&["the scanner's database cannot be read"]);
 }
 
+/// osv-scanner does not tell of what architecture a package is.
+#[test]
+fn a_package_of_another_architecture_than_the_bases_is_the_images_own() {
+    let user = new_user();
+    write_records(&user, "db/Debian", &["Debian:12"], "2026-11-10");
+    let script = "cp \"$0.json\" \"$OCI_SCAN_REPORT\"; exit 1";
+    write_scanner(&user, "osv-scanner version: 2.6.0", script);
+    let status = dpkg_status(&[("libssl3", "3.0.9-1")]);
+    let base = || {
+        Layer::new()
+            .file("etc/os-release", "ID=debian\nVERSION_ID=12\n")
+            .file("var/lib/dpkg/status", &status)
+    };
+    // How often it lists what is there twice, is its own.
+    let scanned = |layers: &[Layer], times: usize, more: &[&str]| {
+        let _ = fs::remove_dir_all(user.path("layout"));
+        image(&user, layers);
+        let mut report = report("Debian:12", &digest(&layers[0].0));
+        let package = report["results"][1]["packages"][0].clone();
+        report["results"][1]["packages"] = vec![package; times].into();
+        report["results"] = json!([report["results"][1]]);
+        fs::write(user.path("scanner.json"), report.to_string()).expect("can be written");
+        let database = ["--database=db/Debian/all.zip"];
+        scan(&user, "osv-scanner", &[&database, more].concat()).succeeded();
+        let findings = read(&user, "f.json");
+        let findings = findings["findings"].as_array().expect("a list").iter();
+        let origins = findings.filter(|found| found["id"] == "DSA-3");
+        origins
+            .map(|found| found["origin"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(scanned(&[base()], 1, &[]), ["local"]);
+    fs::rename(user.path("i.json"), user.path("base.json")).expect("can be renamed");
+    let on_base = ["--base=base.json"];
+    let above = |added: &str| Layer::new().file("var/lib/dpkg/status", &format!("{status}{added}"));
+    let other = status.replace("amd64", "i386");
+    let another = dpkg_status(&[("other", "1")]);
+    assert_eq!(scanned(&[base(), above(&another)], 1, &on_base), ["base"]);
+    assert_eq!(scanned(&[base(), above(&other)], 1, &on_base), ["local"]);
+    assert_eq!(
+        scanned(&[base(), above(&other)], 2, &on_base),
+        ["local", "base"]
+    );
+}
+
 /// An image with a wheel and a package of npm's, and osv-scanner, which says that it saw both.
 fn with_wheel_and_module(user: &User) {
     let path = "lib/python3/site-packages/a-1.dist-info/METADATA";
