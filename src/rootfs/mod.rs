@@ -115,6 +115,21 @@ pub(crate) struct FileName {
     pub(crate) file: FileNumber,
     /// Whether it is a symbolic link, or a hard link in the layer that it came with.
     pub(crate) is_link: bool,
+    /// What makes it a name of the file, and since which layer, counted from 0.
+    pub(crate) by: By,
+}
+
+/// What makes a path a name of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// It is the file's own, one of perhaps several.
+    Itself(usize),
+    /// It is a symbolic link.
+    Link(usize),
+    /// The directory that it is in is one.
+    Directory(usize),
+    /// A directory further up is one.
+    Further,
 }
 
 /// A file of a layer while that is read.
@@ -316,6 +331,11 @@ impl Rootfs {
                     path: item.path,
                     file: FileNumber(number),
                     is_link: item.is_hard_link || !is_file,
+                    by: if is_file {
+                        By::Itself(item.layer)
+                    } else {
+                        By::Link(item.layer)
+                    },
                 }),
                 Some(End::Directory(directory)) => links.push((item.path, directory)),
                 _ => {}
@@ -325,10 +345,14 @@ impl Rootfs {
         let take = |path: Vec<u8>, number| {
             if self.is_file(number) && want(&path) {
                 length += path.len() as u64;
+                let end = path.iter().rposition(|byte| *byte == b'/');
+                let directory = &path[..end.unwrap_or_default()];
+                let by = self.tree.layer(directory);
                 names.push(FileName {
                     path,
                     file: FileNumber(number),
                     is_link: false,
+                    by: by.map_or(By::Further, By::Directory),
                 });
             }
             length <= MAX_MEMORY

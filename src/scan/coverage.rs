@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::evidence::is_java_archive;
-use super::findings::FindingKind;
+use super::findings::{BaseContents, FindingKind};
 use super::inventory::{Database, Inventory, JavaArchives, Package, System};
 use super::preset::{Advisories, AnswerError, Match, PackageList};
 use super::traces::{DatabaseContent, PackageDatabase};
@@ -112,7 +112,7 @@ impl Inventory {
             });
         }
         let looks_into_archives = !matches!(self.java, JavaArchives::Nothing(_));
-        let passed_over = self.traces.passed_over.iter();
+        let passed_over = self.traces.passed_over.iter().chain(self.copies_of(base));
         let passed_over = passed_over.filter(|path| looks_into_archives || !is_java_archive(path));
         troubles.extend(summary(passed_over, |path, more| {
             Trouble::LanguagePackagesUnseen { path, more }
@@ -180,6 +180,17 @@ impl Inventory {
             }
         }
         troubles
+    }
+
+    /// The names of files that the image has and its base has not, of which the scanner tells but the base's.
+    fn copies_of(&self, base: Option<&Inventory>) -> impl Iterator<Item = &String> {
+        let of_base: BaseContents = base.into_iter().collect();
+        let layers = base.map_or(usize::MAX, |base| base.layers.len());
+        let is_of_base = move |package: &Package| of_base.have(FindingKind::Vulnerability, package);
+        let copies = self.traces.copies.iter();
+        let copies = copies.filter(move |copy| copy.seen.iter().all(&is_of_base));
+        let names = copies.flat_map(|copy| &copy.names);
+        names.filter_map(move |(path, layer)| (*layer >= layers).then_some(path))
     }
 
     /// That the packages are of no release that Alpine says it is.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::config::ImageConfig;
 use crate::oci::manifest::ImageManifest;
-use crate::rootfs::{FileEntry, FileNumber, Kept, Rootfs, RootfsError};
+use crate::rootfs::{By, FileEntry, FileName, FileNumber, Kept, Rootfs, RootfsError};
 
 use super::evidence::{BEHIND_LINK, COMPOSER, Form, Said, is_java_archive, is_of_language};
 use super::go_program;
@@ -32,6 +32,9 @@ const LOG: &str = "-wal";
 
 /// Where npm lists what it installed in a directory, and below.
 pub(super) const NPM_LIST: &str = "node_modules/.package-lock.json";
+
+/// A file that says of which package its directory is, and has the code beside it.
+const IN_PACKAGE: &str = "/package.json";
 
 /// The largest file that is read as a whole, in bytes.
 const MAX_TEXT: u64 = 256 << 20;
@@ -62,6 +65,18 @@ pub struct Traces {
     pub unknown_archives: Vec<String>,
     /// The same of programs that Go made.
     pub go_programs: Vec<String>,
+    /// The further names of files in which the scanner saw what they say, by another name alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<Copied>,
+}
+
+/// Further names of a file of a package of a language.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Copied {
+    /// The names, and since which layer each is there, counted from 0.
+    pub names: BTreeMap<String, usize>,
+    /// What the scanner saw in the file.
+    pub seen: BTreeSet<Package>,
 }
 
 /// A database of packages of a system.
@@ -99,27 +114,14 @@ impl Traces {
     ) -> Result<Self, RootfsError> {
         let rootfs = &image.rootfs;
         let seen = Seen::of(packages);
-        let mut names: BTreeMap<FileNumber, Vec<String>> = BTreeMap::new();
-        let mut linked = BTreeSet::new();
-        let mut texts: BTreeMap<FileNumber, Text> = BTreeMap::new();
-        let mut archives = BTreeSet::new();
+        let Names {
+            all: mut names,
+            linked,
+            added,
+            mut texts,
+            mut archives,
+        } = Names::of(rootfs)?;
         let mut traces = Traces::default();
-        let of_links = |path: &[u8]| form_of(rootfs, &String::from_utf8_lossy(path)).is_some();
-        for name in rootfs.names(BEHIND_LINK, of_links)? {
-            let path = String::from_utf8_lossy(&name.path).into_owned();
-            let is_empty = rootfs.size(name.file) == 0;
-            if let Some(form) = form_of(rootfs, &path) {
-                texts.entry(name.file).or_insert(Text::Language(form));
-            } else if is_empty {
-                continue;
-            } else if is_java_archive(&path) {
-                archives.insert(name.file);
-            }
-            if name.is_link {
-                linked.insert(name.file);
-            }
-            names.entry(name.file).or_default().push(path);
-        }
         // Links are followed, which scanners do not.
         traces.add_places(rootfs, &mut texts)?;
         // So are those to where the scanner saw a package, whatever it read there.
@@ -140,6 +142,11 @@ impl Traces {
         }
         texts.retain(|file, text| matches!(text, Text::Language(_)) || names.contains_key(file));
         traces.java_archives = archives.len() as u64;
+        for file in &archives {
+            traces.add_copies(added.get(file), &names[file], |name| {
+                at(&seen.packages, name).collect()
+            });
+        }
         archives.retain(|file| !seen.has(&names[file]));
         let read = read(rootfs, &mut image.kept, &names, &texts, &archives)?;
         let mut brought = Vec::new();
@@ -167,9 +174,13 @@ impl Traces {
                     BTreeSet::new()
                 }
                 Text::Language(form) => {
-                    if !seen.knows(&names[&file], &form.read(bytes.as_deref())) {
+                    let said = form.read(bytes.as_deref());
+                    if !seen.knows(&names[&file], &said) {
                         passed_over.insert(file);
                     }
+                    traces.add_copies(added.get(&file), &names[&file], |name| {
+                        seen.told(name, &said)
+                    });
                     BTreeSet::new()
                 }
             };
@@ -182,6 +193,10 @@ impl Traces {
             !is_read || linked.contains(file) || !read.whole_archives.contains(file)
         });
         passed_over.extend::<BTreeSet<_>>(unread);
+        for file in &read.go_programs {
+            let told = |name: &str| at(&seen.with_modules, name).collect();
+            traces.add_copies(added.get(file), &names[file], told);
+        }
         let programs = read.go_programs.into_iter();
         let programs = programs.filter(|file| !seen.has_modules(&names[file]));
         let names_of = |files: BTreeSet<FileNumber>| -> Vec<String> {
@@ -193,10 +208,33 @@ impl Traces {
             });
             telling.collect()
         };
+        traces.copies.sort();
         traces.go_programs = names_of(programs.collect());
         traces.passed_over = names_of(passed_over);
         traces.unknown_archives = names_of(unknown);
         Ok(traces)
+    }
+
+    /// Adds the names of a file that layers added to it, and by which nothing is told of what is told by others.
+    fn add_copies<'a>(
+        &mut self,
+        added: Option<&Vec<(String, usize)>>,
+        names: &[String],
+        told: impl Fn(&str) -> Vec<&'a Package>,
+    ) {
+        let is_untold = |(path, _): &&(String, usize)| told(path).is_empty();
+        let added = added.into_iter().flatten().filter(is_untold);
+        let untold: BTreeMap<String, usize> = added.cloned().collect();
+        if untold.is_empty() {
+            return;
+        }
+        let seen: BTreeSet<Package> = names.iter().flat_map(|name| told(name)).cloned().collect();
+        if !seen.is_empty() {
+            self.copies.push(Copied {
+                names: untold,
+                seen,
+            });
+        }
     }
 
     /// The files that packages of the system brought, by their lists.
@@ -309,6 +347,50 @@ impl Traces {
     }
 }
 
+/// The names of files, and those of packages of languages.
+#[derive(Default)]
+struct Names {
+    all: BTreeMap<FileNumber, Vec<String>>,
+    /// The files of which a name is a link.
+    linked: BTreeSet<FileNumber>,
+    /// The names by which layers may have added a package once more, and which layers.
+    added: BTreeMap<FileNumber, Vec<(String, usize)>>,
+    texts: BTreeMap<FileNumber, Text>,
+    archives: BTreeSet<FileNumber>,
+}
+
+impl Names {
+    fn of(rootfs: &Rootfs) -> Result<Self, RootfsError> {
+        let mut names = Names::default();
+        let of_links = |path: &[u8]| form_of(rootfs, &String::from_utf8_lossy(path)).is_some();
+        for name in rootfs.names(BEHIND_LINK, of_links)? {
+            let path = String::from_utf8_lossy(&name.path).into_owned();
+            let form = form_of(rootfs, &path);
+            let is_archive = is_java_archive(&path);
+            if let Some(form) = form {
+                names.texts.entry(name.file).or_insert(Text::Language(form));
+            } else if rootfs.size(name.file) == 0 {
+                continue;
+            } else if is_archive {
+                names.archives.insert(name.file);
+            }
+            if name.is_link {
+                names.linked.insert(name.file);
+            }
+            // A program of Go's may have any name.
+            let is_hard_link = name.is_link && matches!(name.by, By::Itself(_));
+            if (form.is_some() || is_archive || is_hard_link)
+                && let Some(layer) = layer_of_copy(&name, form, &path)
+            {
+                let added = names.added.entry(name.file).or_default();
+                added.push((path.clone(), layer));
+            }
+            names.all.entry(name.file).or_default().push(path);
+        }
+        Ok(names)
+    }
+}
+
 /// That of a file by whose path scanners know a package. Beside its list, Composer's program is none.
 fn form_of(rootfs: &Rootfs, path: &str) -> Option<Form> {
     let [list, program] = COMPOSER;
@@ -316,6 +398,20 @@ fn form_of(rootfs: &Rootfs, path: &str) -> Option<Form> {
     let is_beside =
         directory.is_some_and(|directory| rootfs.file(&format!("{directory}{list}")).is_some());
     Form::of(path).filter(|_| !is_beside)
+}
+
+/// The layer that added a name by which a package may be there once more, with code of its own. A link to what has the code in it
+/// adds none.
+fn layer_of_copy(name: &FileName, form: Option<Form>, path: &str) -> Option<usize> {
+    let has_code = matches!(form, None | Some(Form::Zip | Form::Egg));
+    let layer = match name.by {
+        By::Itself(layer) => Some(layer),
+        By::Link(layer) => (!has_code).then_some(layer),
+        By::Directory(layer) => (!has_code && !path.ends_with(IN_PACKAGE)).then_some(layer),
+        By::Further => None,
+    };
+    // What the lowest has is nobody's but the base's.
+    layer.filter(|layer| *layer > 0)
 }
 
 /// The lines of a text, or what is wanted of each.
@@ -379,24 +475,29 @@ impl<'a> Seen<'a> {
     /// Whether what a file says that it is was seen there, by any of its names: a scanner that passes over it may have seen
     /// what a layer below had there.
     fn knows(&self, names: &[String], said: &Said) -> bool {
+        let mut names = names.iter();
+        *said == Said::Nothing || names.any(|name| !self.told(name, said).is_empty())
+    }
+
+    /// What was seen by a name of a file that is what the file says.
+    fn told<'s>(&'s self, path: &str, said: &Said) -> Vec<&'s Package> {
         match said {
-            Said::Nothing => true,
-            Said::Unreadable => false,
+            Said::Nothing | Said::Unreadable => Vec::new(),
             Said::Some => {
-                let mut seen = names.iter().flat_map(|name| at(&self.packages, name));
                 // Without one, nothing is compared.
                 let is_version = |version: &String| !is_none(version);
-                seen.any(|seen| seen.version.as_ref().is_some_and(is_version))
+                let seen = at(&self.packages, path);
+                seen.filter(|seen| seen.version.as_ref().is_some_and(is_version))
+                    .collect()
             }
             Said::Package { name, version } => {
-                let mut seen = names
-                    .iter()
-                    .flat_map(|name| at(&self.packages, name).chain(self.listed(name)));
-                seen.any(|seen| {
+                let seen = at(&self.packages, path).chain(self.listed(path));
+                seen.filter(|seen| {
                     normal_name(&seen.name) == normal_name(name)
                         && seen.version.as_deref().map(normal_version)
                             == Some(normal_version(version))
                 })
+                .collect()
             }
         }
     }

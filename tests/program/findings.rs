@@ -2051,6 +2051,108 @@ fn packages_behind_links_to_directories_are_known() {
     assert_eq!(troubles_of(&user, layer, &seen), json!([]));
 }
 
+/// What a local layer adds by a link has code of its own beside it, and a base's test says nothing of that.
+#[test]
+fn a_copy_of_a_package_of_the_base_that_only_a_link_makes_is_told() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let file = "lib/b-1.dist-info/METADATA";
+    let json = "lib/node_modules/n/package.json";
+    let seen = |paths: &[&str]| -> Vec<Value> {
+        let package = |path: &&str| {
+            let (name, kind) = match *path {
+                path if path.ends_with("json") => ("n", "npm"),
+                path if path.ends_with("tool") => ("m", "go-module"),
+                _ => ("b", "python"),
+            };
+            json!({
+                "id": path, "name": name, "version": "1", "type": kind, "purl": format!("pkg:{kind}/{name}@1"),
+                "locations": [{"path": format!("/{path}"), "annotations": {"evidence": "primary"}}],
+            })
+        };
+        paths.iter().map(package).collect()
+    };
+    let program = [&b"\x7fELF\xff Go buildinf:\x08\x02"[..], &vec![0; 300_000]].concat();
+    let base = || {
+        Layer::new()
+            .add(EntryType::Regular, "lib/tool", 0o755, "", &program)
+            .file(file, "Name: b\nVersion: 1\n")
+            .file(json, r#"{"name": "n", "version": "1"}"#)
+            .file("lib/j.jar", "x")
+            .hard_link("old/b-1.dist-info/METADATA", file)
+            .symlink("usr", ".")
+    };
+    let of_base = [file, json, "lib/j.jar", "lib/tool"];
+    let scanned = |layer: Option<Layer>, paths: &[&str], more: &[&str]| -> Vec<Value> {
+        let _ = fs::remove_dir_all(user.path("l"));
+        let layers: Vec<Layer> = [base()].into_iter().chain(layer).collect();
+        let image = add_image(&user, "l", "amd64", &layers);
+        write_index(&user.path("l"), &[image]);
+        let mut list = nothing_listed();
+        list["artifacts"] = seen(&[&of_base, paths].concat()).into();
+        write_scanner(&user, "lister", "", &list);
+        write_scanner(&user, "matcher", "", &nothing_found());
+        list_and_match(&user, "l", more);
+        let troubles = read(&user, "f.json")["troubles"].clone();
+        let troubles = troubles.as_array().expect("a list").iter();
+        let unseen = troubles.filter(|trouble| trouble["code"] == "language-packages-unseen");
+        unseen.map(|trouble| trouble["path"].clone()).collect()
+    };
+    assert_eq!(scanned(None, &[], &[]), [""; 0]);
+    fs::rename(user.path("i.json"), user.path("b.json")).expect("can be renamed");
+    let copy = "app/b-1.dist-info/METADATA";
+    let module = "app/node_modules/n/package.json";
+    let layer = Layer::new;
+    for (layer, path) in [
+        (layer().hard_link(copy, file), copy),
+        (layer().symlink(copy, &format!("/{file}")), copy),
+        (
+            layer().symlink("app/b-1.dist-info", "/lib/b-1.dist-info"),
+            copy,
+        ),
+        (layer().hard_link(module, json), module),
+        (layer().symlink(module, &format!("/{json}")), module),
+        (layer().hard_link("app/k.jar", "lib/j.jar"), "app/k.jar"),
+        (layer().hard_link("app/t", "lib/tool"), "app/t"),
+    ] {
+        let base = ["--base", "b.json"];
+        assert_eq!(scanned(Some(layer), &[], &base), [path], "{path}");
+    }
+    for (layer, paths) in [
+        // What is seen by its own name.
+        (layer().hard_link(copy, file), &[copy][..]),
+        // What is the image's own is told as that.
+        (
+            layer()
+                .file("app/a/b-1.dist-info/METADATA", "Name: b\nVersion: 1\n")
+                .hard_link(copy, "app/a/b-1.dist-info/METADATA"),
+            &["app/a/b-1.dist-info/METADATA"],
+        ),
+        // What brings the code along, and what was there before.
+        (layer().symlink("app", "lib"), &[]),
+        (
+            layer().symlink("app/node_modules/n", "/lib/node_modules/n"),
+            &[],
+        ),
+        (layer().symlink("app/k.jar", "/lib/j.jar"), &[]),
+        (layer().symlink("app/t", "/lib/tool"), &[]),
+        (
+            layer()
+                .hard_link("old/b-1.dist-info/METADATA", file)
+                .symlink("usr", "."),
+            &[],
+        ),
+    ] {
+        let found = scanned(Some(layer), paths, &["--base", "b.json"]);
+        assert_eq!(found, [""; 0], "{paths:?}");
+    }
+    // Without a base, all that is told is the image's own.
+    assert_eq!(
+        scanned(Some(layer().hard_link(copy, file)), &[], &[]),
+        [""; 0]
+    );
+}
+
 /// A scanner that reads a file otherwise than those who run what it tells of sees another package.
 #[test]
 fn what_is_read_in_two_ways_is_told() {
