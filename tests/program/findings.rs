@@ -2639,3 +2639,40 @@ fn a_system_is_what_the_image_says_and_has_its_packages() {
         );
     }
 }
+
+/// What follows from a reason is none of its own.
+#[test]
+fn a_reason_is_told_once() {
+    let user = new_user();
+    let said = json!({"family": "debian", "release": "12"});
+    let packages = json!([package("deb", true)]);
+    let codes = |database: &str, inventory: &Value| -> Vec<Value> {
+        fs::write(user.path("i.json"), inventory.to_string()).expect("can be written");
+        fs::write(user.path("l.json"), nothing_listed().to_string()).expect("can be written");
+        write_scanner(&user, "matcher", "", &nothing_found());
+        matched(&user, "grype", "matcher", [database, "import.json"], &[]).succeeded();
+        let findings = read(&user, "f.json");
+        let troubles = findings["troubles"].as_array().expect("a list").iter();
+        troubles.map(|trouble| trouble["code"].clone()).collect()
+    };
+    write_database(&user, "d.db", GRYPE);
+    // It saw packages, and not of which system.
+    let mut unseen = inventory(&said, &Value::Null, &packages);
+    assert_eq!(codes("d.db", &unseen), ["system-not-covered"]);
+    unseen["traces"]["databases"] = json!([{
+        "kind": "deb", "path": "var/lib/dpkg/status", "content": {"packages": [["b", "1"]]},
+    }]);
+    assert_eq!(codes("d.db", &unseen), ["system-packages-unseen"]);
+    // Of what is nowhere in the database, only the image says which release it is.
+    let empty =
+        format!("{GRYPE} DELETE FROM affected_package_handles; DELETE FROM operating_systems;");
+    write_database(&user, "empty.db", &empty);
+    let seen = |release: &str| json!({"family": "debian", "release": release});
+    let of = |release: &str| codes("empty.db", &inventory(&said, &seen(release), &packages));
+    assert_eq!(of("12.5"), ["system-not-covered", "empty-database"]);
+    assert_eq!(of("12.5"), of("12"));
+    assert_eq!(
+        of("13"),
+        ["system-not-covered", "empty-database", "system-mistaken"]
+    );
+}
