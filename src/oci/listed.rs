@@ -31,7 +31,7 @@ pub enum BadEntry {
     NoPlatform,
     /// Some prefer another image, for how its platform is written in the entries that lead to it.
     #[error(
-        "for {platform} some tools take it, which is listed first, and some {other}: what lists the two does not name one platform in one way"
+        "for {platform} some tools take it, and some {other}: what lists the two does not name their platforms in one way"
     )]
     Before {
         /// What both are for.
@@ -401,6 +401,11 @@ impl Listed {
                     faults.extend(judge(*other, *one));
                 }
             }
+            for one in plain {
+                let others = plain.iter().map(|other| below[*other].entry);
+                faults
+                    .extend(others.filter_map(|other| self.passed_over(below[*one].entry, other)));
+            }
         }
         faults
     }
@@ -424,6 +429,30 @@ impl Listed {
         }
         let (platform, other) = (Box::new(platform.clone()), two.digest.clone());
         Some((&one.digest, BadEntry::Before { platform, other }))
+    }
+
+    /// An image whose variant is not written in Go's way, if there is another one that serves its machine and that some take
+    /// instead: podman, which looks for v7 of arm, for v6 and v5, and then for none.
+    fn passed_over<'a>(
+        &'a self,
+        image: &'a Entry,
+        other: &'a Entry,
+    ) -> Option<(&'a Digest, BadEntry)> {
+        let (one, two) = (self.platform_of(image)?, self.platform_of(other)?);
+        let may_be_taken = !two.has_other_names()
+            && (one.has_other_names()
+                || one.architecture == "arm" && one.variant.is_none() && two.variant.is_some());
+        let is_read = |entry: &&Entry| self.read.contains_key(&entry.digest);
+        if one.variant == two.variant
+            || !may_be_taken
+            || two.rank_for(one).is_none()
+            || image.digest == other.digest
+            || ![image, other].iter().any(is_read)
+        {
+            return None;
+        }
+        let (platform, other) = (Box::new(one.clone()), other.digest.clone());
+        Some((&image.digest, BadEntry::Before { platform, other }))
     }
 
     /// The images for a platform for which there is another one, under another name.

@@ -882,7 +882,11 @@ fn a_platform_under_two_names_is_one_image() {
         ("arm64", "v8", "", true),
         ("arm64", "8", "v8", true),
         ("amd64", "", "v1", true),
-        ("arm", "7", "v6", false),
+        // podman looks for v7, v6 and v5, and then for what has no variant.
+        ("arm", "7", "v6", true),
+        ("arm", "v6", "", true),
+        ("arm", "", "v5", true),
+        ("arm64", "", "V9", true),
         ("arm", "6", "7", false),
         ("arm64", "8", "8", false),
     ] {
@@ -903,7 +907,7 @@ fn a_platform_under_two_names_is_one_image() {
         let ran = pull(&user, content, &[]);
         if is_one {
             let [one, other] = [0, 1].map(|at| text(&entries[at]["digest"]));
-            ran.failed(&[one, "some tools take it", other, "one platform in one way"]);
+            ran.failed(&[one, "some tools take it", other, "in one way"]);
         } else {
             ran.succeeded();
             assert_eq!(platforms(&user), [architecture, architecture]);
