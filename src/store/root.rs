@@ -30,8 +30,9 @@ pub(super) fn make_root(root: &Path) -> Result<(), StoreError> {
         _ => {}
     }
     writing("make", root, make_private(root))?;
-    // A store has its version before it has blobs, so blobs without a version are somebody else's.
-    if root.join("blobs").exists() && !path.exists() {
+    // A store has its version before it has blobs, so blobs without a version are somebody else's, as is what no store has.
+    let is_ours = !root.join("blobs").exists() && reading("list", root, has_own_alone(root))?;
+    if !is_ours && !path.exists() {
         return Err(StoreError::NotAStore {
             path: root.to_owned(),
         });
@@ -122,11 +123,12 @@ fn read_version(root: &Path) -> Result<String, StoreError> {
     Ok(found.to_owned())
 }
 
-/// Whether nothing in a directory is anybody else's.
+/// Whether nothing in a directory is anybody else's, but a file system's own.
 fn has_own_alone(root: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(root)? {
         let name = entry?.file_name();
-        if !OWN.iter().any(|own| name == *own) && !is_temporary(&name) {
+        let mut own = OWN.iter().chain(&["lost+found"]);
+        if !own.any(|own| name == *own) && !is_temporary(&name) {
             return Ok(false);
         }
     }

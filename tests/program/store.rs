@@ -516,6 +516,24 @@ fn a_store_that_has_lost_its_version_is_one() {
     assert_eq!(fs::read(&version).expect("there"), b"");
 }
 
+#[test]
+fn a_directory_with_something_of_somebody_elses_becomes_no_store() {
+    let (_registry, reference) = serve(&image());
+    let user = new_user();
+    let pull = ["pull", &reference, "--output", "out", "--store", "store"];
+    let thesis = user.path("store/thesis");
+    fs::create_dir(user.path("store")).expect("can be made");
+    fs::write(&thesis, "hi").expect("can be written");
+    user.run(&pull)
+        .failed(&["store is not a store of blobs", "a new directory"]);
+    let left = fs::read_dir(user.path("store")).expect("can be read");
+    assert_eq!(left.count(), 1);
+    fs::remove_file(thesis).expect("it is there");
+    // A file system of its own has that.
+    fs::create_dir(user.path("store/lost+found")).expect("can be made");
+    user.run(&pull).succeeded();
+}
+
 /// A part of a blob would be in the way of the next try.
 #[test]
 fn a_full_output_has_no_part_of_a_blob() {
