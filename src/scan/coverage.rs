@@ -121,9 +121,7 @@ impl Inventory {
         troubles.extend(summary(programs, |path, more| {
             Trouble::GoProgramWithoutModules { path, more }
         }));
-        // The scanner did not even see that there is a system whose packages these are.
-        let is_unseen = |trouble: &Trouble| matches!(trouble, Trouble::SystemPackagesUnseen { .. });
-        if self.system.is_none() && has_system(self) && !troubles.iter().any(is_unseen) {
+        if self.system.is_none() && has_system(self) {
             let said = self.traces.system.as_ref();
             troubles.push(Trouble::SystemNotCovered {
                 system: said
@@ -301,11 +299,7 @@ fn first_of(packages: &[&Package]) -> Option<String> {
 /// Whether a scanner takes an image that says that it is `said` for another system.
 fn is_mistaken(said: &System, seen: &System, advisories: &dyn Advisories) -> bool {
     if said.release.is_some() {
-        // By a database that has neither, both are only what they are called.
-        let is_known = |system| advisories.covers_system(system, Some(said));
-        let is_same = advisories.is_same_system(Some(said), Some(seen))
-            || !is_known(said) && !is_known(seen) && is_called_same(said, seen);
-        return !is_same;
+        return !advisories.is_same_system(Some(said), Some(seen));
     }
     // Who names no release is before the first; a number comes from elsewhere.
     let family = |system: &System| System {
@@ -315,16 +309,6 @@ fn is_mistaken(said: &System, seen: &System, advisories: &dyn Advisories) -> boo
     let is_number = |release: &String| release.starts_with(|c: char| c.is_ascii_digit());
     seen.release.as_ref().is_some_and(is_number)
         || !advisories.is_same_system(Some(&family(said)), Some(&family(seen)))
-}
-
-/// Whether two are of one family, and of one release as far as both tell it.
-fn is_called_same(one: &System, other: &System) -> bool {
-    let numbers = |system: &System| -> Vec<String> {
-        let release = system.release.as_deref().unwrap_or_default();
-        release.split('.').map(str::to_owned).collect()
-    };
-    let mut pairs = numbers(one).into_iter().zip(numbers(other));
-    one.family == other.family && pairs.all(|(one, other)| one == other)
 }
 
 /// A version without its epoch, which not all scanners and package managers tell (deb-version(7)).
