@@ -142,10 +142,6 @@ pub(super) const PLACES: &[(&str, Role)] = &[
         Role::Database("slackware", Format::Other),
     ),
     (
-        "var/log/packages/*",
-        Role::Database("slackware", Format::Other),
-    ),
-    (
         "usr/share/clear/bundles/*",
         Role::Database("swupd", Format::Other),
     ),

@@ -441,7 +441,8 @@ impl<'a> Seen<'a> {
             };
             let path = path.trim_start_matches('/');
             seen.packages.entry(path).or_default().push(package);
-            if package.name != "stdlib" {
+            // What a program was built from without modules, syft tells as one of this version.
+            if package.name != "stdlib" && package.version.as_deref() != Some("UNKNOWN") {
                 seen.with_modules.entry(path).or_default().push(package);
             }
         }
@@ -518,7 +519,11 @@ fn at<'a>(
 
 /// Scanners do not agree on how names are written (packaging.python.org, "Names and normalization").
 fn normal_name(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+    let name = name.to_ascii_lowercase();
+    let parts = name.split(['-', '_', '.']).enumerate();
+    // Of several in a row, one is left.
+    let parts = parts.filter(|(at, part)| *at == 0 || !part.is_empty());
+    parts.map(|(_, part)| part).collect::<Vec<_>>().join("-")
 }
 
 fn normal_version(version: &str) -> String {

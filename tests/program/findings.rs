@@ -1527,6 +1527,9 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
             "artifacts": [{
                 "id": "1", "name": "seen", "version": "2.0-1.fc40", "type": kind,
                 "purl": format!("pkg:{kind}/x/seen@2.0-1.fc40"), "locations": [],
+            }, {
+                "id": "2", "name": "x/own", "version": "UNKNOWN", "type": "go-module", "purl": "pkg:golang/x/own",
+                "locations": [{"path": "/usr/bin/own", "annotations": {"evidence": "primary"}}],
             }],
             "distro": {"id": "fedora", "versionID": "40"}, "source": {"metadata": {}},
             "descriptor": {"name": "syft", "version": "1"},
@@ -1841,7 +1844,7 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
     };
     let module = "{\"name\": \"b\", \"version\": \"1\"}";
     let seen_file = "lib/a.dist-info/METADATA";
-    let base = || Layer::new().file(seen_file, &wheel("A.b", "1"));
+    let base = || Layer::new().file(seen_file, &wheel("A_.b", "1"));
     let path = "lib/b.dist-info/METADATA";
     let b = || base().file(path, &wheel("b", "1"));
     let installed = dpkg_status(&[("python3-b", "1")]);
