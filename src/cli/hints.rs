@@ -253,7 +253,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
         RegistryError::Length { .. } | RegistryError::Short { .. } | RegistryError::Long { .. } => {
             WRONG_SIZE
         }
-        RegistryError::NoObject { .. } => {
+        RegistryError::NoObject { .. } | RegistryError::NotTaken { .. } => {
             "; if it is the page of a network or a proxy, log in there first, else who runs that host has to mend it"
         }
         RegistryError::Status { status, .. } if status.is_redirection() => WRONG_ANSWER,

@@ -204,6 +204,16 @@ pub enum RegistryError {
         /// Where it goes on.
         url: String,
     },
+    /// A push is answered well, and not as who takes one does (distribution spec, "Push"), such as by the page of a network.
+    #[error("{what}: {host} answered {status}, which does not say that it has taken it")]
+    NotTaken {
+        /// What was pushed.
+        what: Subject,
+        /// To whom.
+        host: String,
+        /// The status.
+        status: HttpStatus,
+    },
     /// A manifest is not what was sent.
     #[error("{what}: {host} has taken it as {found}")]
     Changed {

@@ -72,15 +72,12 @@ impl Client {
         let path = format!("blobs/{}", blob.digest);
         let shape = |request| what.read(None, request);
         let response = self.ask(&what, Method::HEAD, &path, shape).await?;
+        let is_own = self.is_own_answer(&response).await?;
         match response.status() {
-            // A storage service may answer to nothing but GET, and somebody's page may answer to all.
-            status if !self.is_own_answer(&response).await? => {
-                let length = response.headers().get(header::CONTENT_LENGTH);
-                let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-                Ok(status.is_success() && length == Some(blob.size))
-            }
-            status if status.is_success() => Ok(true),
+            StatusCode::OK => Ok(tells_of(&response, is_own, blob)),
+            // A storage service may answer to nothing but GET.
             StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() || !is_own => Ok(false),
             _ => self.accept_push(&what, response).await.map(|_| true),
         }
     }
@@ -89,7 +86,8 @@ impl Client {
     pub(crate) async fn has_manifest(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let what = Subject::Manifest(digest.clone());
         let answer = self.head_manifest(&what, &digest.to_string()).await?;
-        Ok(answer.is_some())
+        // To send it again costs little, and somebody's page is there for everything.
+        Ok(answer.as_ref().and_then(told_digest).as_ref() == Some(digest))
     }
 
     /// The digest that a tag points to now, if there is such a tag, as far as the registry tells.
@@ -134,6 +132,11 @@ impl Client {
             .ask(&what, Method::POST, "blobs/uploads/", shape)
             .await?;
         let response = self.accept_push(&what, response).await?;
+        took(
+            what.clone(),
+            &response,
+            &[StatusCode::CREATED, StatusCode::ACCEPTED],
+        )?;
         if response.status() == StatusCode::CREATED {
             return Ok(Mount::Mounted);
         }
@@ -147,6 +150,7 @@ impl Client {
             .ask(&what, Method::POST, "blobs/uploads/", empty)
             .await?;
         let response = self.accept_push(&what, response).await?;
+        took(what.clone(), &response, &[StatusCode::ACCEPTED])?;
         self.location(&what, &response).await
     }
 
@@ -323,9 +327,12 @@ impl Client {
         let what = Subject::Upload(blob.digest.clone());
         let url = upload.end(&blob.digest);
         let shape = |request: RequestBuilder| request.header(header::CONTENT_LENGTH, length);
-        self.send_to(&what, Method::PUT, url, shape, body)
-            .await
-            .map(drop)
+        let response = self.send_to(&what, Method::PUT, url, shape, body).await?;
+        // A storage service answers as it likes.
+        if self.is_own_answer(&response).await? {
+            took(what, &response, &[StatusCode::CREATED])?;
+        }
+        Ok(())
     }
 
     /// A request with bytes of a blob to a location.
@@ -418,7 +425,12 @@ impl Client {
                     found,
                 })
             }
-            _ => Ok(()),
+            // Only who has it knows its digest, whatever the status: Quay has answered 202.
+            Some(_) => Ok(()),
+            None if self.is_own_answer(&response).await? => {
+                took(what, &response, &[StatusCode::CREATED])
+            }
+            None => took(what, &response, &[]),
         }
     }
 
@@ -466,6 +478,31 @@ impl Client {
             other => other,
         }
     }
+}
+
+/// Whether an answer is of a blob, and not of somebody's page, which is there for everything: it tells the length, or the
+/// registry itself tells the digest, and neither is another one.
+fn tells_of(response: &Response, is_own: bool, blob: &Descriptor) -> bool {
+    let length = response.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let digest = told_digest(response);
+    let digest = digest.filter(|told| told.algorithm() == blob.digest.algorithm());
+    let may_tell = length.is_some() || (is_own && digest.is_some());
+    may_tell
+        && length.is_none_or(|length| length == blob.size)
+        && digest.is_none_or(|digest| digest == blob.digest)
+}
+
+/// That a good answer is one of those by which a push is taken.
+fn took(what: Subject, response: &Response, by: &[StatusCode]) -> Result<(), RegistryError> {
+    if by.contains(&response.status()) {
+        return Ok(());
+    }
+    Err(RegistryError::NotTaken {
+        what,
+        host: authority(response.url()),
+        status: HttpStatus(response.status()),
+    })
 }
 
 fn empty(request: RequestBuilder) -> RequestBuilder {

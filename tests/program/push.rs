@@ -439,6 +439,14 @@ fn target(special: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) -> 
     })
 }
 
+/// What a registry answers that has what it is asked for, and does not tell how long that is.
+fn has_it(seen: &Seen) -> Answer {
+    let mut answer = Answer::new(200, "");
+    answer.headers.clear();
+    let digest = seen.path.rsplit('/').next().unwrap_or_default();
+    answer.header("Docker-Content-Digest", digest)
+}
+
 /// A registry that keeps what it gets of an upload, in however many requests it comes, and answers `told`
 /// of their number who asks how many bytes that are.
 fn keeping(told: fn(usize) -> Answer) -> Faulty {
@@ -655,7 +663,7 @@ fn a_tag_that_cannot_be_moved_is_told_with_what_it_points_to() {
             ("HEAD", true) => {
                 Some(Answer::new(200, "").header("Docker-Content-Digest", other.as_str()))
             }
-            ("HEAD", false) => Some(Answer::new(200, "")),
+            ("HEAD", false) => Some(has_it(seen)),
             _ => {
                 let body = r#"{"errors":[{"code":"TAG_INVALID","message":"it is immutable"}]}"#;
                 Some(Answer::new(400, body))
@@ -680,7 +688,7 @@ fn a_refusal_that_is_not_about_who_asks_is_not_told_as_that() {
     for (code, is_about_access) in [("DENIED", true), ("TAG_IMMUTABLE", false)] {
         let refusing = target(move |seen| match &*seen.method {
             "HEAD" if seen.path.ends_with("/manifests/v1") => Some(Answer::new(404, "")),
-            "HEAD" => Some(Answer::new(200, "")),
+            "HEAD" => Some(has_it(seen)),
             _ => {
                 let error = json!({"errors": [{"code": code, "message": "no"}]});
                 Some(Answer::new(403, error.to_string()))
@@ -776,13 +784,30 @@ fn a_push_ends_well_only_if_the_registry_took_it() {
     let image = content.digest.clone();
     let origin = Faulty::good(content);
     let shallow = Shallow::pull(&origin.host(), &image);
-    let page = Faulty::start(Content::default(), |_, _| Answer::new(200, "<html>"));
+    let page = Faulty::start(Content::default(), |seen, _| {
+        let is_made = seen.path.starts_with("/made");
+        Answer::new(if is_made { 201 } else { 200 }, "<html>")
+    });
     let elsewhere = format!("http://{}/page", page.host());
     for (answer, ends) in [
         (Answer::new(201, ""), None),
         (
             Answer::new(303, "").header("Location", &*elsewhere),
             Some("answered 303"),
+        ),
+        (
+            Answer::new(302, "").header("Location", &*elsewhere),
+            Some("answered 200 OK, which does not say that it has taken it"),
+        ),
+        (
+            Answer::new(307, "").header("Location", elsewhere.replace("page", "made")),
+            Some("answered 201 Created, which does not say"),
+        ),
+        (Answer::new(200, "<html>"), Some("does not say")),
+        (Answer::new(202, ""), Some("does not say")),
+        (
+            Answer::new(202, "").header("Docker-Content-Digest", &*image),
+            None,
         ),
         (
             Answer::new(201, "").header("Docker-Content-Digest", digest(b"another")),
@@ -808,11 +833,95 @@ fn a_push_ends_well_only_if_the_registry_took_it() {
             None => {
                 ran.succeeded();
             }
-            Some(told) => ran.failed(&[&registry.host(), told]),
+            Some(told) => ran.failed(&["tag v1", told]),
         }
         let seen = registry.seen();
         let sent = seen.iter().filter(|seen| seen.path.starts_with("/put"));
         assert_eq!(sent.count(), 2, "the config and the layer");
+    }
+}
+
+/// A page that is there for everything, such as that of a network, is no registry, whatever its status.
+#[test]
+fn a_push_to_what_is_no_registry_ends_badly() {
+    let content = Content::image(&[noise(9, 100)]);
+    let origin = Faulty::good(content.clone());
+    let shallow = Shallow::pull(&origin.host(), &content.digest);
+    let page =
+        |status: u16| Answer::new(status, "<html>log in").header("Content-Type", "text/html");
+    let endless = |mut answer: Answer| {
+        answer.headers.retain(|(name, _)| name != "Content-Length");
+        answer
+    };
+    for answer in [
+        page(200),
+        endless(page(200)),
+        page(200).header("Location", "/login"),
+        page(201),
+        page(202),
+        page(202).header("Location", "/login"),
+        endless(Answer::new(204, "")),
+    ] {
+        for tag in [&[][..], &["--tag", "v1"]] {
+            let answer = answer.clone();
+            let registry = target(move |_| Some(answer.clone()));
+            let repository = format!("{}/team/app", registry.host());
+            shallow
+                .push(&repository, tag)
+                .failed(&[&registry.host(), "does not say"]);
+        }
+    }
+}
+
+/// What a registry that has a blob tells of it, and what of another one or of none.
+#[test]
+fn a_blob_is_there_if_the_answer_is_of_it() {
+    let content = Content::image(&[noise(9, 100)]);
+    let origin = Faulty::good(content.clone());
+    let shallow = Shallow::pull(&origin.host(), &content.digest);
+    let length = content
+        .answer(&Seen::get(format!("/v2/base/blobs/{}", content.layers[0])))
+        .body
+        .len();
+    let told = |length: Option<usize>, digest: Option<&str>| {
+        let mut answer = Answer::new(200, "");
+        answer.headers.clear();
+        if let Some(length) = length {
+            answer = answer.header("Content-Length", length.to_string());
+        }
+        match digest {
+            Some(digest) => answer.header("Docker-Content-Digest", digest),
+            None => answer,
+        }
+    };
+    let (own, other) = (content.layers[0].clone(), digest(b"another"));
+    for (answer, is_there) in [
+        (told(Some(length), Some(&own)), true),
+        (told(Some(length), None), true),
+        (told(None, Some(&own)), true),
+        (told(None, None), false),
+        (told(Some(length + 1), None), false),
+        (told(Some(length + 1), Some(&own)), false),
+        (told(Some(length), Some(&other)), false),
+    ] {
+        let layer = own.clone();
+        let registry = target(move |seen| {
+            Some(match seen.method.as_str() {
+                "HEAD" if seen.path.ends_with(&layer) => answer.clone(),
+                "HEAD" => Answer::new(404, ""),
+                "POST" => Answer::new(202, "").header("Location", "/put"),
+                _ => Answer::new(201, ""),
+            })
+        });
+        let repository = format!("{}/team/app", registry.host());
+        shallow.push(&repository, &[]).succeeded();
+        let seen = registry.seen();
+        let sent = seen.iter().filter(|seen| seen.path.starts_with("/put"));
+        assert_eq!(
+            sent.count(),
+            if is_there { 1 } else { 2 },
+            "the config, and the layer"
+        );
     }
 }
 
@@ -1062,7 +1171,7 @@ fn a_404_to_a_manifest_is_of_the_repository_only_where_nothing_else_is_said() {
             let answer = if is_manifest {
                 Answer::new(404, body)
             } else {
-                Answer::new(200, "")
+                has_it(seen)
             };
             (is_manifest || has_blob).then_some(answer)
         });
