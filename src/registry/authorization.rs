@@ -10,6 +10,7 @@ use crate::text::chain;
 use super::challenge::{Challenge, Challenges};
 use super::connection::Connection;
 use super::retry::tries_of_many;
+use super::shown::Secrets;
 use super::token::Asked;
 use super::{Backoff, Client, Credential, RegistryError, Retry, Subject, redirect};
 
@@ -143,7 +144,7 @@ impl Client {
         if !refuses && status != StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let own = Challenges::of(response.headers());
+        let own = Challenges::of(response.headers(), &Secrets::of_answer(response));
         if refuses && !own.is_empty() {
             return Ok(Some(own));
         }
@@ -176,7 +177,7 @@ impl Client {
             let retry = match self.send(&what, request, &RegistryAuth::Anonymous).await {
                 Ok(answer) if redirect::is_elsewhere(&answer) => Retry::Never,
                 Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
-                    break Challenges::of(answer.headers());
+                    break Challenges::of(answer.headers(), &Secrets::of_answer(&answer));
                 }
                 Ok(answer) => Retry::of(answer.status(), answer.headers()),
                 Err(error) if error.silence().is_some() => Retry::Never,

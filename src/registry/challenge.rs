@@ -3,7 +3,7 @@
 
 use reqwest::header::{self, HeaderMap};
 
-use super::shown::with_shown_urls;
+use super::shown::{Secrets, with_shown_urls};
 
 /// How a registry wants to be shown who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +62,14 @@ pub(super) struct Challenges {
 }
 
 impl Challenges {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap, secrets: &Secrets) -> Self {
         let values = headers.get_all(header::WWW_AUTHENTICATE).into_iter();
         let values: Vec<_> = values
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect();
         Challenges {
             usable: Challenge::parse(values.iter().map(String::as_str)),
-            text: with_shown_urls(&values.join(", ")),
+            text: with_shown_urls(&secrets.hide(values.join(", "))),
         }
     }
 
@@ -232,7 +232,7 @@ mod tests {
             bearer("https://t.test/token", Some("s,1"), &[]),
             Challenge::Basic,
         ];
-        assert_eq!(Challenges::of(&headers).usable, both);
+        assert_eq!(Challenges::of(&headers, &Secrets::default()).usable, both);
         let one = format!("{BASIC}, {BEARER}");
         assert_eq!(Challenge::parse([one.as_str()]), both);
     }

@@ -16,7 +16,7 @@ use crate::oci::reference::Tag;
 use super::body::{authority, told_digest};
 use super::error::NoObject;
 use super::local::is_loopback;
-use super::shown::shown_url;
+use super::shown::{Secrets, shown_url};
 use super::{Body, Client, Elsewhere, RegistryError, Subject, redirect};
 
 impl Client {
@@ -36,6 +36,7 @@ impl Client {
             .get(&what, &format!("manifests/{digest}"), None)
             .await?;
         let host = authority(response.url());
+        let secrets = Secrets::of_answer(&response);
         let mut bytes = Vec::new();
         let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
         let read = read.await;
@@ -45,7 +46,7 @@ impl Client {
         }
         read?;
         if !bytes.trim_ascii_start().starts_with(b"{") {
-            check_object(&what, &host, &bytes)?;
+            check_object(&what, &host, &bytes, &secrets)?;
         }
         Err(RegistryError::Digest { what, host, found })
     }
@@ -56,6 +57,7 @@ impl Client {
         let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
         let told = told_digest(&response);
         let host = authority(response.url());
+        let secrets = Secrets::of_answer(&response);
         let mut bytes = Vec::new();
         let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
         let read = read.await;
@@ -72,7 +74,7 @@ impl Client {
                 return Err(error);
             }
         }
-        check_object(&what, &host, &bytes)?;
+        check_object(&what, &host, &bytes, &secrets)?;
         Ok((bytes.into(), digest))
     }
 
@@ -156,8 +158,13 @@ impl Client {
 }
 
 /// Whether what came may be a manifest, and is not somebody's page.
-fn check_object(what: &Subject, host: &str, bytes: &[u8]) -> Result<(), RegistryError> {
-    match NoObject::of(bytes) {
+fn check_object(
+    what: &Subject,
+    host: &str,
+    bytes: &[u8],
+    secrets: &Secrets,
+) -> Result<(), RegistryError> {
+    match NoObject::of(bytes, secrets) {
         None => Ok(()),
         Some(fault) => Err(RegistryError::NoObject {
             what: what.clone(),

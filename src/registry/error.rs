@@ -14,7 +14,7 @@ use crate::oci::manifest::ManifestError;
 use crate::oci::reference::Registry;
 use crate::text::shown;
 
-use super::shown::with_shown_urls;
+use super::shown::{Secrets, with_shown_urls};
 use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
 
 /// The status of an answer (RFC 9110, 15), which shows its number and its name, if it has one.
@@ -613,7 +613,7 @@ impl TokenError {
 /// Why a body is no JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoObject {
-    /// It is a page, or whatever else: what that says, with a separator before it, or nothing.
+    /// It is a page, or whatever else: what is told of that, with a separator before it, or nothing.
     #[error("is no JSON{0}")]
     NoJson(String),
     /// It begins with a byte order mark.
@@ -638,7 +638,7 @@ pub enum NoObject {
 impl NoObject {
     /// What is wrong with a body, if it is no JSON object.
     #[expect(clippy::disallowed_methods, reason = "it looks for an object alone")]
-    pub(super) fn of(body: &[u8]) -> Option<Self> {
+    pub(super) fn of(body: &[u8], secrets: &Secrets) -> Option<Self> {
         let begins = body.trim_ascii_start().starts_with(b"{");
         if body.starts_with("\u{feff}".as_bytes()) {
             return Some(NoObject::Mark);
@@ -651,7 +651,7 @@ impl NoObject {
                 line: error.line(),
                 column: error.column(),
             }),
-            Err(_) => Some(NoObject::NoJson(ErrorBody::of(body).detail)),
+            Err(_) => Some(NoObject::NoJson(ErrorBody::of(body, secrets).detail)),
         }
     }
 }
@@ -685,26 +685,40 @@ impl ErrorBody {
         WANTS_TLS.iter().any(|words| self.detail.contains(words))
     }
 
+    /// Of a body in any form, without the secrets of what was asked.
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
-    pub(super) fn of(body: &[u8]) -> Self {
-        let Ok(said) = serde_json::from_slice::<Value>(body) else {
-            return ErrorBody {
+    pub(super) fn of(body: &[u8], secrets: &Secrets) -> Self {
+        match serde_json::from_slice(body) {
+            Ok(said) => Self::of_json(&said, secrets),
+            Err(_) => ErrorBody {
                 codes: Vec::new(),
-                detail: detail(&text_of_page(body)),
-            };
-        };
-        let errors = member(&said, "errors").and_then(Value::as_array);
+                detail: detail(&text_of_page(body), secrets),
+            },
+        }
+    }
+
+    /// As [`ErrorBody::of`], of what is known to be for people alone: the texts of an object that is an error.
+    #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
+    pub(super) fn of_object(body: &[u8], secrets: &Secrets) -> Self {
+        match serde_json::from_slice(body) {
+            Ok(said @ Value::Object(_)) => Self::of_json(&said, secrets),
+            _ => ErrorBody::default(),
+        }
+    }
+
+    fn of_json(said: &Value, secrets: &Secrets) -> Self {
+        let errors = member(said, "errors").and_then(Value::as_array);
         let codes = errors.into_iter().flatten().filter_map(|error| {
             let code = member(error, "code")?;
             OciErrorCode::deserialize(code).ok()
         });
         let words = match errors {
             Some(errors) if !errors.is_empty() => words_of_all(errors),
-            _ => words_of(&said),
+            _ => words_of(said),
         };
         ErrorBody {
             codes: codes.collect(),
-            detail: detail(&words.unwrap_or_default()),
+            detail: detail(&words.unwrap_or_default(), secrets),
         }
     }
 }
@@ -742,8 +756,8 @@ fn words_of_all(errors: &[Value]) -> Option<String> {
 }
 
 /// As much of a text as a message has room for, with a separator before it.
-fn detail(text: &str) -> String {
-    let text = with_shown_urls(text);
+fn detail(text: &str, secrets: &Secrets) -> String {
+    let text = with_shown_urls(&secrets.hide(text));
     let text = shown(&text.chars().take(MAX_DETAIL).collect::<String>());
     // The message goes on after it.
     match text.trim_end_matches('.') {
@@ -796,6 +810,10 @@ fn text_of_page(body: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn said(body: &[u8]) -> ErrorBody {
+        ErrorBody::of(body, &Secrets::default())
+    }
+
     #[test]
     fn shows_what_a_registry_says_without_control_characters() {
         for (body, told) in [
@@ -843,21 +861,23 @@ mod tests {
             (r#"["no","way"]"#, ": no; way"),
             ("[1]", ""),
         ] {
-            assert_eq!(ErrorBody::of(body.as_bytes()).detail, told, "{body}");
+            assert_eq!(said(body.as_bytes()).detail, told, "{body}");
         }
         let latin = b"<h1>Zugriff verweigert</h1> f\xfcr G\xe4ste";
-        let told = ErrorBody::of(latin).detail;
+        let told = said(latin).detail;
         assert!(told.starts_with(": Zugriff verweigert f"), "{told}");
-        assert_eq!(ErrorBody::of(b"\x89PNG\0\xff<b>x").detail, "");
+        assert_eq!(said(b"\x89PNG\0\xff<b>x").detail, "");
         let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":null},{"code":"X"}]}"#;
-        let codes = ErrorBody::of(body).codes;
+        let codes = said(body).codes;
         let other = OciErrorCode::Other("X".to_owned());
         assert_eq!(codes, [OciErrorCode::NameUnknown, other]);
     }
 
     #[test]
     fn what_is_no_object_is_told_apart() {
-        let fault = |body: &str| NoObject::of(body.as_bytes()).map(|fault| fault.to_string());
+        let fault = |body: &str| {
+            NoObject::of(body.as_bytes(), &Secrets::default()).map(|fault| fault.to_string())
+        };
         assert_eq!(fault(" {\"a\": [1]}\n"), None);
         for (body, told) in [
             ("", "is no JSON"),

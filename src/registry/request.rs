@@ -16,7 +16,7 @@ use super::body::authority;
 use super::connection::Connection;
 use super::error::ErrorBody;
 use super::no_answer::Asked;
-use super::shown::shown_url;
+use super::shown::{Secrets, shown_url};
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.
@@ -162,8 +162,10 @@ impl Client {
         request: Request,
         named_by: String,
     ) -> Result<Response, RegistryError> {
+        let secrets = Secrets::of(&request, self.options.proxies.of(request.url()));
         match http.execute(request).await {
-            Ok(response) => {
+            Ok(mut response) => {
+                response.extensions_mut().insert(secrets);
                 self.answered().insert(authority(response.url()));
                 Ok(response)
             }
@@ -281,10 +283,17 @@ impl Client {
         let is_own = self.is_own_answer(&response).await.unwrap_or(false);
         let retry = Retry::of(status, response.headers());
         let lost = redirect::lost(&response);
+        let secrets = Secrets::of_answer(&response);
         let mut body = Vec::new();
         // What came of it may say enough.
         let _ = self.read_into(&mut body, what, response, MAX_SMALL).await;
-        let body = ErrorBody::of(&body);
+        // What a token service sends may be a token, in whatever form. What a network says is of a login to it.
+        let body = match what {
+            Subject::Token if status != StatusCode::NETWORK_AUTHENTICATION_REQUIRED => {
+                ErrorBody::of_object(&body, &secrets)
+            }
+            _ => ErrorBody::of(&body, &secrets),
+        };
         let wants_tls = body.wants_tls();
         let ErrorBody { codes, mut detail } = body;
         let limits_rate = status == StatusCode::TOO_MANY_REQUESTS;

@@ -1,15 +1,16 @@
 //! Tokens (the distribution's token specification, and its `OAuth2` flow for identity tokens).
 
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
 use serde_json::{Map, Value};
 
 use crate::oci::reference::Repository;
+use crate::text::shown;
 
 use super::body::authority;
 use super::error::{NoObject, TokenError};
 use super::local::is_loopback;
 use super::request::{MAX_SMALL, Refusal};
-use super::shown::shown_url;
+use super::shown::{Secrets, shown_url};
 use super::{Client, Credential, Intent, RegistryError, Retry, Subject, redirect};
 
 /// Redirects of a token service within itself.
@@ -158,7 +159,11 @@ impl Client {
     }
 
     #[expect(clippy::disallowed_methods, reason = "it is no document of an image")]
-    async fn read_token(&self, response: Response, shown: bool) -> Result<String, RegistryError> {
+    async fn read_token(
+        &self,
+        response: Response,
+        was_shown: bool,
+    ) -> Result<String, RegistryError> {
         let host = authority(response.url());
         if let Some(location) = redirect::location(&response) {
             let fault = if location.origin() == response.url().origin() {
@@ -168,7 +173,7 @@ impl Client {
                 let location = location.origin().ascii_serialization();
                 TokenError::Redirect { host, location }
             };
-            return Err(self.no_token(shown, fault));
+            return Err(self.no_token(was_shown, fault));
         }
         if !response.status().is_success() {
             let what = Subject::Token;
@@ -194,16 +199,27 @@ impl Client {
                 status,
                 detail,
             };
-            return Err(self.no_token(shown, refused));
+            return Err(self.no_token(was_shown, refused));
         }
+        let media_type = response.headers().get(header::CONTENT_TYPE).cloned();
         let parse = |body: &[u8]| {
             let parsed = serde_json::from_slice::<Map<String, Value>>(body);
-            parsed.map_err(|_| NoObject::of(body).unwrap_or(NoObject::Other))
+            parsed.map_err(|_| match NoObject::of(body, &Secrets::default()) {
+                // It may be a token all the same.
+                Some(NoObject::NoJson(_)) => {
+                    let media_type = media_type.as_ref().and_then(|of| of.to_str().ok());
+                    let media_type = shown(media_type.unwrap_or("of no media type"));
+                    NoObject::NoJson(format!(" ({media_type}, {} bytes)", body.len()))
+                }
+                fault => fault.unwrap_or(NoObject::Other),
+            })
         };
         let read = self.read_as(&Subject::Token, response, MAX_SMALL, parse);
         let answer = match read.await? {
             Ok(answer) => answer,
-            Err(fault) => return Err(self.no_token(shown, TokenError::NoObject { host, fault })),
+            Err(fault) => {
+                return Err(self.no_token(was_shown, TokenError::NoObject { host, fault }));
+            }
         };
         // Either may be there, or both, or one that is empty.
         let token = ["token", "access_token"].iter().find_map(|key| {
@@ -211,7 +227,7 @@ impl Client {
             let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
             is_token.then(|| token.to_owned())
         });
-        token.ok_or_else(|| self.no_token(shown, TokenError::Missing(host)))
+        token.ok_or_else(|| self.no_token(was_shown, TokenError::Missing(host)))
     }
 
     fn no_token(&self, shown: bool, source: TokenError) -> RegistryError {

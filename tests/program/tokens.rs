@@ -330,6 +330,110 @@ fn no_secret_is_shown_of_what_a_registry_names() {
     }
 }
 
+/// What a token service sends where a token should be may be one, in whatever form.
+#[test]
+fn nothing_is_shown_of_what_may_be_a_token() {
+    for (status, body, told) in [
+        (200, "eyJh.hunter2.x", "is no JSON (text/x-token, 14 bytes)"),
+        (200, "access_token=hunter2&expires_in=300", "is no JSON"),
+        (200, "<pre>token: hunter2</pre>", "is no JSON"),
+        (200, "\"hunter2\"", "no object"),
+        (200, "{\"token\":\"hunter2\",}", "not valid JSON"),
+        (302, "token=hunter2", "answered 302"),
+        (401, "<b>hunter2</b>", "answered 401"),
+        (403, "{\"token\":\"hunter2\"}", "answered 403"),
+        (403, "\"hunter2\"", "answered 403"),
+        (418, "hunter2", "answered 418"),
+        (401, "{\"error\":\"invalid_grant\"}", ": invalid_grant"),
+        (
+            403,
+            "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\"}]}",
+            ": DENIED no",
+        ),
+    ] {
+        let registry = registry(image(), move |seen, host| {
+            Some(if seen.path.starts_with("/token") {
+                Answer::new(status, body).header("Content-Type", "text/x-token")
+            } else {
+                refusal(401, &[bearer(host)])
+            })
+        });
+        let ran = pull(&with_login(&registry.host()), &registry.host());
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        ran.failed(&["token service", told]);
+    }
+}
+
+/// Whoever is sent a login, a token or a signed query may repeat it.
+#[test]
+fn no_secret_of_a_request_is_shown_of_its_answer() {
+    const SECRETS: [&str; 5] = [
+        "dGVzdGVyOnNlY3JldA",
+        "secret",
+        "tokhunter2",
+        "sighunter2",
+        "sig/hunter=2",
+    ];
+    let wants = [
+        |_: &str| "Basic realm=\"r\"".to_owned(),
+        |host: &str| bearer(host),
+    ];
+    for want in wants {
+        let registry = registry(image(), move |seen, host| {
+            let shown = shown(seen);
+            if seen.path.starts_with("/token") {
+                return Some(Answer::new(200, json!({"token": "tokhunter2"}).to_string()));
+            }
+            let body = json!({"errors": [{"code": "DENIED", "message": format!("no way for {shown} tester:secret, {}", seen.path)}]});
+            Some(match shown {
+                "" => refusal(401, &[want(host)]),
+                // A service that has a page, and one that asks again.
+                _ => Answer::new(403, body.to_string())
+                    .header("WWW-Authenticate", format!("Custom x=\"{shown}\"")),
+            })
+        });
+        let ran = pull(&with_login(&registry.host()), &registry.host());
+        let basic = shown_by(&registry).starts_with("Basic");
+        for secret in SECRETS
+            .iter()
+            .filter(|secret| basic || !secret.starts_with('s'))
+        {
+            assert!(!ran.stderr.contains(secret), "{secret}: {}", ran.stderr);
+        }
+        ran.failed(&["DENIED no way for"]);
+    }
+    let query = "X-Amz-Signature=sighunter2&x=sig%2Fhunter%3D2";
+    for body in [
+        format!("Cannot GET /b?{query}"),
+        format!("Cannot GET /b?{}", query.replace('&', "&amp;")),
+        format!("query: {query}"),
+        "<Error><SignatureProvided>sighunter2</SignatureProvided> sig/hunter=2</Error>".to_owned(),
+    ] {
+        let layer = image().layers[0].clone();
+        let registry = registry(image(), move |seen, _| {
+            if seen.path.starts_with("/b?") {
+                return Some(Answer::new(403, &*body));
+            }
+            let location = format!("/b?{query}");
+            let moved = Answer::new(307, "").header("Location", location);
+            seen.path.ends_with(&layer).then_some(moved)
+        });
+        let ran = pull(&new_user(), &registry.host());
+        for secret in SECRETS {
+            assert!(!ran.stderr.contains(secret), "{secret}: {}", ran.stderr);
+        }
+        ran.failed(&["403"]);
+    }
+}
+
+fn shown_by(registry: &Faulty) -> String {
+    let seen = registry.seen();
+    let last = seen
+        .iter()
+        .rfind(|seen| !shown(seen).is_empty() && !seen.path.starts_with("/token"));
+    last.map(|seen| shown(seen).to_owned()).unwrap_or_default()
+}
+
 /// Its token service is of no use, and another way is offered.
 #[test]
 fn a_weaker_challenge_is_met_where_no_token_is_to_be_had() {
@@ -408,7 +512,7 @@ fn a_token_comes_in_any_form() {
         (r#"{"expires_in": 300}"#, "access_token"),
         (r#"{"token": ""}"#, "access_token"),
         (r#"{"token": "a\r\nb"}"#, "access_token"),
-        ("<html>busy", "is no JSON: busy"),
+        ("<html>busy", "is no JSON (of no media type, 10 bytes)"),
         (r#"["token"]"#, "is JSON, but no object"),
         ("\u{feff}{\"token\": \"good\"}", "byte order mark"),
         (r#"{"token": "go"#, "ends early"),
@@ -797,7 +901,7 @@ fn a_login_that_is_for_tls_alone_is_told_of_where_none_is_spoken() {
 fn who_forbids_is_told_with_why_its_challenge_is_not_met() {
     for (realm, token, why) in [
         (None, Answer::new(200, "{}"), "neither a \"token\""),
-        (None, Answer::new(200, "<b>x</b>"), "is no JSON: x"),
+        (None, Answer::new(200, "<b>x</b>"), "is no JSON ("),
         (
             None,
             Answer::new(200, "cut").header("Content-Encoding", "gzip"),
