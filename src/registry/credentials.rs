@@ -100,7 +100,7 @@ pub enum CredentialError {
         key: String,
     },
     /// A helper's name has characters that no helper's name has.
-    #[error("the credentials file {path} names the credential helper {name:?}: only a-z, 0-9, _, . and - may be in its name", path = .path.display())]
+    #[error("the credentials file {path} names the credential helper {name:?}: only A-Z, a-z, 0-9, _, . and - may be in its name", path = .path.display())]
     HelperName {
         /// The file.
         path: PathBuf,
@@ -266,7 +266,7 @@ impl Members {
     fn text(&self, name: &str) -> Option<String> {
         let mut text = String::new();
         for value in self.named(name) {
-            text = read::<Option<String>>(value)?.unwrap_or(text);
+            text = read::<Option<Text>>(value)?.map_or(text, |text| text.0);
         }
         Some(text)
     }
@@ -302,14 +302,38 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    members.push((name, value));
                 }
                 Ok(Members(members))
             }
         }
 
         deserializer.deserialize_map(All)
+    }
+}
+
+/// A text in which half of a pair of surrogates, which is no character, stands as one that is unknown.
+#[derive(Default)]
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+                Ok(Text(String::from_utf8_lossy(bytes).into_owned()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 
@@ -360,27 +384,37 @@ impl AuthFile {
         repository: &Repository,
         scheme: Scheme,
     ) -> Result<Option<Found>, CredentialError> {
-        let mut store = self.config.creds_store.as_str();
-        for key in keys(repository) {
-            if let Some((name, helper)) = filed(&self.config.cred_helpers, &key, scheme).next() {
-                let helper: Option<String> = read(helper).ok_or_else(|| self.malformed(name))?;
-                match helper.unwrap_or_default().as_str() {
-                    // The file itself has what others have in a store.
-                    "" => store = "",
-                    helper => return self.helper(helper, repository.registry()).map(Some),
-                }
+        let keys = keys(repository);
+        let named = keys.iter().enumerate().find_map(|(at, key)| {
+            let (name, helper) = filed(&self.config.cred_helpers, key, scheme).next()?;
+            Some((at, name, helper))
+        });
+        let (more_specific, helper) = match named {
+            Some((at, name, helper)) => {
+                let helper: Option<Text> = read(helper).ok_or_else(|| self.malformed(name))?;
+                (at, helper.unwrap_or_default().0)
             }
-            for (name, entry) in filed(&self.config.auths, &key, scheme) {
-                let credential = credential(entry).ok_or_else(|| self.malformed(name))?;
-                if let Some(credential) = credential {
-                    return Ok(Some(Found::Credential(credential)));
-                }
+            None => (0, self.config.creds_store.clone()),
+        };
+        // What a helper keeps is not in the file: an entry of before the helper was set stays there.
+        let own = if helper.is_empty() {
+            &keys[..]
+        } else {
+            &keys[..more_specific]
+        };
+        for (name, entry) in own
+            .iter()
+            .flat_map(|key| filed(&self.config.auths, key, scheme))
+        {
+            let credential = credential(entry).ok_or_else(|| self.malformed(name))?;
+            if let Some(credential) = credential {
+                return Ok(Some(Found::Credential(credential)));
             }
         }
-        match store {
-            "" => Ok(None),
-            helper => self.helper(helper, repository.registry()).map(Some),
+        if helper.is_empty() {
+            return Ok(None);
         }
+        self.helper(&helper, repository.registry()).map(Some)
     }
 
     fn malformed(&self, key: &str) -> CredentialError {
@@ -391,8 +425,7 @@ impl AuthFile {
     }
 
     fn helper(&self, name: &str, registry: &Registry) -> Result<Found, CredentialError> {
-        let allowed =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if name.is_empty() || !name.bytes().all(allowed) {
             return Err(CredentialError::HelperName {
                 path: self.path.clone(),
@@ -801,10 +834,48 @@ mod tests {
             // Nobody reads what stands behind, nor what this is.
             r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}}} {"auths":{"r.test":{"auth":"eDp5"}}}"#,
             r#"{"auths":{"r.test":{"auth":"dTpodW50ZXIy"}}}, and so on"#,
+            r#"{"\ud800":1,"auths":{"\udfff":{},"r.test":{"\udfff":7,"auth":"dTpodW50ZXIy"}}}"#,
             r#"{"proxies":1e999,"x":"\ud800","auths":{"r.test":{"auth":"dTpodW50ZXIy"},"s.test":"\udfff"}}"#,
         ] {
             let found = find(json, "r.test/a").await.unwrap();
             assert_eq!(found, Some(password("u", "hunter2")), "{json}");
+        }
+    }
+
+    #[test]
+    fn who_has_the_credentials_of_a_registry_is_read_as_docker_reads_it() {
+        let of_helper = |name: &str| {
+            Some(Found::Helper {
+                name: name.to_owned(),
+                address: "r.test".to_owned(),
+            })
+        };
+        let filed = Some(Found::Credential(password("u", "hunter2")));
+        for (more, expected) in [
+            (r#""credsStore":"Desk_1""#, of_helper("Desk_1")),
+            (
+                r#""credsStore":"s","credHelpers":{"r.test":""}"#,
+                filed.clone(),
+            ),
+            (
+                r#""credsStore":"s","credHelpers":{"r.test":"h"}"#,
+                of_helper("h"),
+            ),
+            (
+                r#""credsStore":"s","credHelpers":{"s.test":"h"}"#,
+                of_helper("s"),
+            ),
+            (r#""credHelpers":{"s.test":"h"}"#, filed.clone()),
+            // For a part of a registry there is a login, and for the rest a helper.
+            (
+                r#""credHelpers":{"r.test":"h"},"auths":{"r.test/a":{"auth":"dTpodW50ZXIy"}}"#,
+                filed,
+            ),
+        ] {
+            let json = format!(r#"{{"auths":{{"r.test":{{"auth":"dTpodW50ZXIy"}}}},{more}}}"#);
+            let file = AuthFile::parse(Path::new("/f"), json.as_bytes()).unwrap();
+            let found = file.find(&"r.test/a".parse().unwrap(), Scheme::Https);
+            assert_eq!(found.unwrap(), expected, "{json}");
         }
     }
 

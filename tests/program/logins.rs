@@ -101,6 +101,15 @@ fn a_store_for_an_entry_that_is_empty() {
     pull(&config, wants(STORED)).succeeded();
 }
 
+/// As Docker and crane do it: an entry of before the store was set stays in the file.
+#[test]
+fn a_store_beside_an_entry_that_is_old() {
+    let config = json!({"auths": {"HOST": {"auth": "b2xkOm9sZA=="}}, "credsStore": "oci"});
+    pull(&config, wants(STORED)).succeeded();
+    let config = json!({"auths": {"HOST": {"auth": "b2xkOm9sZA=="}}, "credsStore": "nobody"});
+    pull(&config, wants("")).succeeded();
+}
+
 #[test]
 fn a_store_without_an_entry() {
     pull(&json!({"credsStore": "oci"}), wants(STORED)).succeeded();
