@@ -58,6 +58,25 @@ pub(crate) fn abridged(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What somebody has written who may have written a login into it, without that: nobody knows where one begins. What a
+/// digest stands behind is none.
+pub fn without_login(text: &str) -> Cow<'_, str> {
+    match text.rsplit_once('@') {
+        Some((before, after)) if is_digest_like(after) => match without_login(before) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(before) => Cow::Owned(format!("{before}@{after}")),
+        },
+        Some((before, after)) if !before.is_empty() => Cow::Owned(format!("…@{after}")),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+fn is_digest_like(text: &str) -> bool {
+    ["sha256:", "sha512:"]
+        .iter()
+        .any(|algorithm| text.starts_with(algorithm))
+}
+
 /// The longest message that is shown, in characters.
 const MAX_SHOWN: usize = 1000;
 

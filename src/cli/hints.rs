@@ -10,12 +10,13 @@ use oci_pull_all::bundle::BundleError;
 use oci_pull_all::image::{Difference, ImageError, LayerError};
 use oci_pull_all::layout::{ArchiveError, Fault, FaultKind, ImageNotFound, MergeError};
 use oci_pull_all::load::LoadError;
+use oci_pull_all::oci::reference::Scheme;
 use oci_pull_all::outputs::KeptFirst;
 use oci_pull_all::pins::{BazelError, PinError};
 use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
-use oci_pull_all::registry::{CredentialError, Reason, RegistryError, Retry, Subject};
+use oci_pull_all::registry::{CredentialError, Reason, RegistryError, Retry, Subject, Unproxied};
 use oci_pull_all::rootfs::ChangedParent;
 use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
@@ -220,15 +221,12 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::Proxy => {
                 "; correct HTTPS_PROXY (HTTP_PROXY for plain HTTP), or name the host in NO_PROXY"
             }
-            Reason::Connect => {
-                "; check the registry's name and the network; if only a proxy leads there, set HTTPS_PROXY"
-            }
-            Reason::ConnectElsewhere => {
-                "; check the network; if only a proxy leads there, set HTTPS_PROXY"
-            }
+            Reason::Connect(unproxied) => of_connection(unproxied),
+            Reason::ConnectElsewhere(unproxied) => of_connection_elsewhere(unproxied),
             Reason::Plain => IN_CLEAR,
             Reason::NoHttp => "; check its port, else who runs that host has to mend it",
-            Reason::Tls => {
+            Reason::Tls => "; who runs that host has to mend it",
+            Reason::Certificate => {
                 "; check the host's name and this machine's clock, else who runs the host has to mend it"
             }
             Reason::Other => WRONG_ANSWER,
@@ -260,6 +258,10 @@ fn of_registry(error: &RegistryError) -> &'static str {
         RegistryError::Local {
             what: Subject::ForeignBlob(_),
             ..
+        }
+        | RegistryError::NoUrl {
+            what: Subject::ForeignBlob(_),
+            ..
         } => "; who made the image, or who runs the host that it names, has to mend it",
         // It says itself what it does not like.
         RegistryError::Status {
@@ -284,6 +286,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
         | RegistryError::Pages { .. }
         | RegistryError::Unencrypted { .. }
         | RegistryError::Realm { .. }
+        | RegistryError::NoUrl { .. }
         | RegistryError::Redirects { .. }
         | RegistryError::Local { .. } => WRONG_ANSWER,
         RegistryError::Credential(error) => of_credential(error),
@@ -300,6 +303,38 @@ fn of_registry(error: &RegistryError) -> &'static str {
         | RegistryError::Body { .. }
         // The machine's own.
         | RegistryError::Client(_) => "",
+    }
+}
+
+/// Of no connection to who the user has named. Loopback is never asked for by a proxy.
+fn of_connection(unproxied: Option<Unproxied>) -> &'static str {
+    match unproxied {
+        Some(Unproxied::Unnamed(Scheme::Https)) => {
+            "; check the registry's name and the network; if only a proxy leads there, set HTTPS_PROXY"
+        }
+        Some(Unproxied::Unnamed(Scheme::Http)) => {
+            "; check the registry's name and the network; if only a proxy leads there, set HTTP_PROXY"
+        }
+        Some(Unproxied::Excluded) => {
+            "; check the registry's name and the network; if only a proxy leads there, take it out of NO_PROXY"
+        }
+        Some(Unproxied::Loopback) | None => "; check the registry's name and port",
+    }
+}
+
+/// The same of where others lead.
+fn of_connection_elsewhere(unproxied: Option<Unproxied>) -> &'static str {
+    match unproxied {
+        Some(Unproxied::Unnamed(Scheme::Https)) => {
+            "; check the network; if only a proxy leads there, set HTTPS_PROXY"
+        }
+        Some(Unproxied::Unnamed(Scheme::Http)) => {
+            "; check the network; if only a proxy leads there, set HTTP_PROXY"
+        }
+        Some(Unproxied::Excluded) => {
+            "; check the network; if only a proxy leads there, take it out of NO_PROXY"
+        }
+        Some(Unproxied::Loopback) | None => WRONG_ANSWER,
     }
 }
 

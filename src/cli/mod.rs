@@ -33,7 +33,7 @@ use oci_pull_all::oci::strict;
 use oci_pull_all::outputs::write_output;
 use oci_pull_all::rootfs::changed_parents;
 use oci_pull_all::tar::UnnamedParent;
-use oci_pull_all::text::{first_of, shown, shown_in_lines};
+use oci_pull_all::text::{first_of, shown, shown_in_lines, without_login};
 
 use arguments::users_path;
 
@@ -155,10 +155,13 @@ struct VerifyArgs {
 pub(crate) fn run() -> Result<ExitCode> {
     let cli = match arguments::parse::<Cli>(arguments::arguments()?) {
         Ok(cli) => cli,
-        // It shows arguments, whoever wrote them.
+        // It shows arguments, whoever wrote them, and whatever is in them.
         Err(mut error) if error.use_stderr() => {
             let texts = error.context().filter_map(|(kind, value)| match value {
-                ContextValue::String(text) => Some((kind, ContextValue::String(shown(text)))),
+                ContextValue::String(text) => {
+                    let text = shown(&without_login(text));
+                    Some((kind, ContextValue::String(text)))
+                }
                 _ => None,
             });
             for (kind, text) in texts.collect::<Vec<_>>() {

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use reqwest::Url;
 
 use crate::oci::digest::{Digest, DigestError};
+use crate::text::without_login;
 
 const DOCKER_HUB: &str = "docker.io";
 /// The longest name of a registry and a repository that registries take, in bytes.
@@ -51,7 +52,7 @@ pub struct Registry(String);
 
 /// Why a string is not a registry.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a registry: expected a host with a port or without")]
+#[error("{0:?} is not a registry: expected a host with a port or without, and no scheme or login")]
 pub struct RegistryNameError(String);
 
 impl Registry {
@@ -119,7 +120,8 @@ impl FromStr for Registry {
     type Err = RegistryNameError;
 
     fn from_str(text: &str) -> Result<Self, RegistryNameError> {
-        Registry::spoken_to(text, Scheme::Https).ok_or_else(|| RegistryNameError(text.to_owned()))
+        Registry::spoken_to(text, Scheme::Https)
+            .ok_or_else(|| RegistryNameError(without_login(text).into_owned()))
     }
 }
 
@@ -222,6 +224,16 @@ pub enum ReferenceError {
         "{0:?} is not an image reference: {1}; expected REGISTRY/REPOSITORY[:TAG][@DIGEST], such as docker.io/library/debian:stable"
     )]
     Grammar(String, &'static str),
+    /// It begins with a scheme.
+    #[error(
+        "{0:?} has a scheme, and an image reference has none: expected REGISTRY/REPOSITORY[:TAG][@DIGEST]"
+    )]
+    Scheme(String),
+    /// It has a login.
+    #[error(
+        "{0:?} has a login before the registry, and an image reference has none: expected REGISTRY/REPOSITORY[:TAG][@DIGEST], after docker login REGISTRY"
+    )]
+    Login(String),
     /// The part after `@` is not a digest.
     #[error("{0:?} has a malformed digest")]
     Digest(String, #[source] DigestError),
@@ -248,12 +260,25 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let malformed = |why| ReferenceError::Grammar(text.to_owned(), why);
+        let shown = || without_login(text).into_owned();
+        // A login is before a host, which no digest has in it.
+        let is_host = |part: &str| {
+            let host = part.split('/').next().unwrap_or(part);
+            let is_one = part.contains('/') || is_host_like(before_colon(host));
+            is_one && normal_host(host).is_some()
+        };
+        if text.split('@').skip(1).any(is_host) {
+            return Err(ReferenceError::Login(shown()));
+        }
+        if text.contains("://") {
+            return Err(ReferenceError::Scheme(shown()));
+        }
+        let malformed = |why| ReferenceError::Grammar(shown(), why);
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
                 let digest = digest
                     .parse()
-                    .map_err(|error| ReferenceError::Digest(text.to_owned(), error))?;
+                    .map_err(|error| ReferenceError::Digest(shown(), error))?;
                 (rest, Some(digest))
             }
             None => (text, None),
@@ -430,6 +455,10 @@ impl FromStr for RefName {
             Err(RefNameError(text.to_owned()))
         }
     }
+}
+
+fn before_colon(text: &str) -> &str {
+    text.split_once(':').map_or(text, |(before, _)| before)
 }
 
 /// Whether the part before the first slash is a registry and not the beginning of a repository.
@@ -673,7 +702,8 @@ mod tests {
             &format!("a/b:{}", "t".repeat(129)),
         ] {
             let error = bad.parse::<Reference>().unwrap_err().to_string();
-            assert!(error.contains(&format!("{bad:?}")), "{error}");
+            let shown = without_login(bad);
+            assert!(error.contains(&format!("{shown:?}")), "{error}");
         }
     }
 }

@@ -135,20 +135,24 @@ impl Client {
             place: shown_url(url),
         }));
         let connection = self.connection().await?;
-        let parsed = Url::parse(url).ok().map(redirect::without_login);
-        let parsed = parsed.filter(|parsed| {
-            parsed.scheme() == "https"
-                || (parsed.scheme() == "http"
-                    && (is_loopback(parsed) || connection.guard.may_be_plain(parsed)))
-        });
-        let Some(parsed) = parsed else {
-            return Err(RegistryError::Url {
+        let Some(parsed) = Url::parse(url).ok().filter(redirect::is_http) else {
+            return Err(RegistryError::NoUrl {
+                by: self.names(&what),
                 what,
                 url: shown_url(url),
             });
         };
+        let parsed = redirect::without_login(parsed);
+        // Where it leads says more than how.
         if !connection.guard.permits(&parsed).await {
             return Err(self.local(&what, &parsed));
+        }
+        let may_be_plain = || is_loopback(&parsed) || connection.guard.may_be_plain(&parsed);
+        if parsed.scheme() != "https" && !may_be_plain() {
+            return Err(RegistryError::Url {
+                what,
+                url: shown_url(url),
+            });
         }
         let request = what.read(range, connection.requests(&parsed).await?.get(parsed));
         let response = self.send(&what, request, &RegistryAuth::Anonymous).await?;

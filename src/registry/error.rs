@@ -428,6 +428,16 @@ pub enum RegistryError {
         /// The URL.
         url: String,
     },
+    /// What is named as a URL is none that can be asked.
+    #[error("{what}: {by} names {url:?}, which is no http or https URL of a host")]
+    NoUrl {
+        /// What was asked for, or pushed.
+        what: Subject,
+        /// Who names it, in words.
+        by: String,
+        /// The URL, as it may be shown.
+        url: String,
+    },
     /// A URL that leads into this machine or its cloud, where nobody but the user may lead to.
     #[error(
         "{what}: {url:?} leads to an address of this machine or its link, where {registry} is not: it is not followed"
@@ -653,6 +663,14 @@ impl NoObject {
             }),
             Err(_) => Some(NoObject::NoJson(ErrorBody::of(body, secrets).detail)),
         }
+    }
+
+    /// What is wrong with an object that cannot be read, such as a text that is no UTF-8.
+    pub(super) fn unread(body: &[u8], error: &serde_json::Error) -> Self {
+        NoObject::of(body, &Secrets::default()).unwrap_or(NoObject::Broken {
+            line: error.line(),
+            column: error.column(),
+        })
     }
 }
 

@@ -102,9 +102,10 @@ struct Guarded {
     /// The registry.
     registry: Url,
     options: RegistryOptions,
-    /// The hosts that the name service may say to be here, whoever asks: those that are spoken to in clear, and proxies,
-    /// which are connected to in another's stead.
-    anywhere: Vec<String>,
+    /// The hosts that the name service may say to be on this machine, whoever asks: those that are spoken to in clear.
+    plain: Vec<String>,
+    /// Proxies, which are connected to in another's stead, wherever they are.
+    proxies: Vec<String>,
 }
 
 impl Guard {
@@ -115,9 +116,8 @@ impl Guard {
         Guard(Arc::new(Guarded {
             registry: registry.clone(),
             options: options.clone(),
-            anywhere: hosts
-                .chain(options.proxies.hosts().map(str::to_owned))
-                .collect(),
+            plain: hosts.collect(),
+            proxies: options.proxies.hosts().map(str::to_owned).collect(),
         }))
     }
 
@@ -128,19 +128,19 @@ impl Guard {
 
     /// Whether a URL may be asked, as far as that is to be told before the connection is made.
     pub(super) async fn permits(&self, url: &Url) -> bool {
-        if self.may_be_plain(url) {
-            return true;
-        }
         let Some(host) = url.host_str() else {
             return true;
         };
         match Local::of_url(url) {
+            // What a cloud has there answers whoever asks.
+            Some(Local::Link) => self.0.registry_is(Local::Link).await,
+            _ if self.may_be_plain(url) => true,
             Some(local) => self.0.registry_is(local).await,
             // The name service is asked here, because who connects is not told the port.
-            None if self.0.is_anywhere(host) => {
+            None if self.0.is_named(host) => {
                 let found = lookup_host((host, 0)).await;
                 let found: Vec<SocketAddr> = found.into_iter().flatten().collect();
-                found.is_empty() || !self.0.permitted(found).await.is_empty()
+                found.is_empty() || !self.0.permitted(found, |_| false).await.is_empty()
             }
             None => true,
         }
@@ -148,8 +148,17 @@ impl Guard {
 }
 
 impl Guarded {
-    fn is_anywhere(&self, host: &str) -> bool {
-        self.anywhere.iter().any(|named| named == host)
+    fn is_plain(&self, host: &str) -> bool {
+        self.plain.iter().any(|named| named == host)
+    }
+
+    fn is_proxy(&self, host: &str) -> bool {
+        self.proxies.iter().any(|named| named == host)
+    }
+
+    /// Whether the user has named a host.
+    fn is_named(&self, host: &str) -> bool {
+        self.is_plain(host) || self.is_proxy(host)
     }
 
     /// Whether the registry is there itself.
@@ -163,12 +172,16 @@ impl Guarded {
         }
     }
 
-    /// Those of some addresses to which what a registry names may lead.
-    async fn permitted(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    /// Those of some addresses to which what a registry names may lead, or whoever has named it.
+    async fn permitted(
+        &self,
+        addresses: Vec<SocketAddr>,
+        may_be: impl Fn(Local) -> bool,
+    ) -> Vec<SocketAddr> {
         let mut permitted = Vec::new();
         for address in addresses {
             let permits = match Local::of(address.ip()) {
-                Some(local) => self.registry_is(local).await,
+                Some(local) => may_be(local) || self.registry_is(local).await,
                 None => true,
             };
             if permits {
@@ -187,11 +200,10 @@ impl Resolve for Guard {
             let name = name.as_str().to_owned();
             let found: Vec<SocketAddr> = lookup_host((name.as_str(), 0)).await?.collect();
             let is_found = !found.is_empty();
-            let permitted = if guarded.is_anywhere(&name) {
-                found
-            } else {
-                guarded.permitted(found).await
+            let may_be = |local| {
+                guarded.is_proxy(&name) || local == Local::Loopback && guarded.is_plain(&name)
             };
+            let permitted = guarded.permitted(found, may_be).await;
             if permitted.is_empty() && is_found {
                 return Err(LeadsToLocal(name).into());
             }

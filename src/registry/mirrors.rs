@@ -18,7 +18,7 @@ pub struct Mirror {
 /// Why a string is not a mirror.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0:?} is not a mirror: expected HOST[:PORT][/PREFIX], such as mirror.example.com/hub, and http:// before it to speak plain HTTP"
+    "{0:?} is not a mirror: expected HOST[:PORT][/PREFIX], such as mirror.example.com/hub, and http:// before it to speak plain HTTP; it has no login"
 )]
 pub struct MirrorError(String);
 

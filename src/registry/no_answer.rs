@@ -7,8 +7,9 @@ use std::iter;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
+use super::Unproxied;
 use super::connection::MAX_HEADERS;
 use super::local::LeadsToLocal;
 
@@ -29,8 +30,8 @@ pub(super) struct Asked {
     pub(super) answered: bool,
     /// How long they may say nothing.
     pub(super) patience: Duration,
-    /// The proxy on the way, if there is one.
-    pub(super) proxy: Option<String>,
+    /// The proxy on the way, or why there is none; nothing where it is not known what was asked.
+    pub(super) proxy: Option<Result<String, Unproxied>>,
     /// Who has named them, in words, if not the user, who may not know them.
     pub(super) named_by: Option<String>,
     /// Whether they were spoken to in clear, and are found to speak TLS.
@@ -62,12 +63,16 @@ impl NoAnswer {
         // Behind a tunnel it is who was asked.
         let is_proxys = || causes(&self.error).any(|cause| cause.to_string() == NO_TUNNEL);
         let speaks = || is_of_tls(&self.error) && !is_proxys();
-        let proxy = self
-            .asked
-            .proxy
-            .as_deref()
-            .filter(|_| self.error.is_connect() || self.is_silent());
-        proxy.filter(|_| !speaks())
+        let Some(Ok(proxy)) = &self.asked.proxy else {
+            return None;
+        };
+        let is_of_way = self.error.is_connect() || self.is_silent();
+        (is_of_way && !speaks()).then_some(proxy.as_str())
+    }
+
+    /// Why there was no proxy on the way.
+    fn unproxied(&self) -> Option<Unproxied> {
+        self.asked.proxy.as_ref()?.as_ref().err().copied()
     }
 
     /// Whether nobody says anything, not even that nobody is there, nor has before.
@@ -107,6 +112,8 @@ impl NoAnswer {
             } else {
                 Reason::NoTlsElsewhere
             }
+        } else if find(&self.error, is_no_certificate) {
+            Reason::Certificate
         } else if find(&self.error, is_disagreement) {
             Reason::Tls
         } else if self.asked.speaks_tls {
@@ -118,9 +125,9 @@ impl NoAnswer {
             Reason::NoHttp
         } else if self.error.is_connect() || self.is_silent() {
             if self.asked.named_by.is_none() {
-                Reason::Connect
+                Reason::Connect(self.unproxied())
             } else {
-                Reason::ConnectElsewhere
+                Reason::ConnectElsewhere(self.unproxied())
             }
         } else {
             Reason::Other
@@ -135,7 +142,9 @@ pub enum Reason {
     UnknownAuthority,
     /// The host refuses the handshake: it may want to be shown a certificate.
     OwnCertificate,
-    /// The host's certificate does not hold, or the two sides have no way to encrypt in common.
+    /// The host's certificate does not hold.
+    Certificate,
+    /// The two sides have no version of TLS, or no way to encrypt, in common.
     Tls,
     /// The host that the user has named speaks no TLS.
     NoTls,
@@ -149,10 +158,10 @@ pub enum Reason {
     Plain,
     /// What the host speaks is no HTTP, nor was before.
     NoHttp,
-    /// There was no connection to the host that the user has named.
-    Connect,
+    /// There was no connection to the host that the user has named, and no proxy on the way, for this reason.
+    Connect(Option<Unproxied>),
     /// There was no connection to where the registry or a manifest leads.
-    ConnectElsewhere,
+    ConnectElsewhere(Option<Unproxied>),
     /// Something else.
     Other,
 }
@@ -223,6 +232,11 @@ fn tls_in_words(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(error) => {
             format!("its certificate {}", certificate_in_words(error))
         }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => "it speaks no version of TLS that is new enough: 1.2 or newer is needed".to_owned(),
         rustls::Error::AlertReceived(alert) => {
             format!(
                 "it sends the TLS alert {:?}",
@@ -321,13 +335,15 @@ fn is_of_tls(error: &reqwest::Error) -> bool {
     find(error, |_| true)
 }
 
-/// Whether the two sides do not agree: on a certificate, or on how TLS is spoken.
+fn is_no_certificate(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(_))
+}
+
+/// Whether the two sides do not agree on how TLS is spoken.
 fn is_disagreement(error: &rustls::Error) -> bool {
     matches!(
         error,
-        rustls::Error::InvalidCertificate(_)
-            | rustls::Error::AlertReceived(_)
-            | rustls::Error::PeerIncompatible(_)
+        rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_)
     )
 }
 
@@ -519,6 +535,10 @@ mod tests {
                 "it sends the TLS alert \"handshake failure\"",
             ),
             (
+                alert(AlertDescription::ProtocolVersion),
+                "it speaks no version of TLS that is new enough: 1.2 or newer is needed",
+            ),
+            (
                 alert(AlertDescription::UnknownCA),
                 "it sends the TLS alert \"unknown ca\"",
             ),
@@ -557,6 +577,6 @@ mod tests {
         );
         assert!(error.is_silent() && !error.is_final(), "{error}");
         assert_eq!(error.to_string(), "nobody answers there");
-        assert_eq!(error.reason(), Reason::Connect);
+        assert_eq!(error.reason(), Reason::Connect(None));
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-use crate::oci::reference::bracketed;
+use crate::oci::reference::{Scheme, bracketed};
 
 use super::body::authority;
 use super::local::is_loopback;
@@ -27,6 +27,17 @@ pub enum ProxyError {
     /// Its scheme is none of a proxy.
     #[error("only http, https, socks4, socks4a, socks5 and socks5h may be its scheme")]
     Scheme,
+}
+
+/// Why no proxy is asked for a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproxied {
+    /// It is of this machine's loopback, for which none ever is.
+    Loopback,
+    /// None is named for URLs of this scheme.
+    Unnamed(Scheme),
+    /// Its host is one of those that are reached without.
+    Excluded,
 }
 
 /// What is reached without a proxy.
@@ -52,15 +63,25 @@ impl Proxies {
 
     /// The proxy to ask for a URL.
     pub(super) fn of(&self, url: &Url) -> Option<&Url> {
-        let host = url.host_str()?;
+        self.way(url).ok()
+    }
+
+    /// The same, or why there is none.
+    pub(super) fn way(&self, url: &Url) -> Result<&Url, Unproxied> {
+        if is_loopback(url) {
+            return Err(Unproxied::Loopback);
+        }
+        let (scheme, proxy) = match url.scheme() {
+            "https" => (Scheme::Https, &self.https),
+            _ => (Scheme::Http, &self.http),
+        };
+        let proxy = proxy.as_ref().ok_or(Unproxied::Unnamed(scheme))?;
+        let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default();
-        if is_loopback(url) || self.direct.iter().any(|direct| direct.covers(host, port)) {
-            return None;
+        if self.direct.iter().any(|direct| direct.covers(host, port)) {
+            return Err(Unproxied::Excluded);
         }
-        match url.scheme() {
-            "https" => self.https.as_ref(),
-            _ => self.http.as_ref(),
-        }
+        Ok(proxy)
     }
 
     /// The host of the proxy that gives the answer to a URL itself, which may be an answer of its own: what is not

@@ -15,7 +15,12 @@ pub(super) fn location(response: &Response) -> Option<Url> {
     }
     let location = text_of(response.headers().get(header::LOCATION)?);
     let url = named(response, &location)?;
-    matches!(url.scheme(), "https" | "http").then_some(url)
+    is_http(&url).then_some(url)
+}
+
+/// Whether a URL is one that can be asked.
+pub(super) fn is_http(url: &Url) -> bool {
+    matches!(url.scheme(), "https" | "http")
 }
 
 /// What is wrong with where an answer redirects to, with a separator before it, if it should be followed and cannot be

@@ -411,7 +411,7 @@ impl Client {
     }
 
     /// Who names the URLs for this, in words.
-    fn names(&self, what: &Subject) -> String {
+    pub(super) fn names(&self, what: &Subject) -> String {
         match what {
             Subject::ForeignBlob(_) => "the image".to_owned(),
             _ => self.host(),
@@ -451,9 +451,7 @@ impl Client {
         let asked = Asked {
             answered: self.answered().contains(&host),
             patience: self.options.idle_timeout,
-            proxy: url
-                .and_then(|url| self.options.proxies.of(url))
-                .map(authority),
+            proxy: url.map(|url| self.options.proxies.way(url).map(authority)),
             named_by,
             speaks_tls,
         };

@@ -1,7 +1,9 @@
 //! Tokens (the distribution's token specification, and its `OAuth2` flow for identity tokens).
 
+use std::collections::BTreeMap;
+
 use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use crate::oci::reference::Repository;
 use crate::text::shown;
@@ -10,7 +12,7 @@ use super::body::authority;
 use super::error::{NoObject, TokenError};
 use super::local::is_loopback;
 use super::request::{MAX_SMALL, Refusal};
-use super::shown::{Secrets, shown_url};
+use super::shown::shown_url;
 use super::{Client, Credential, Intent, RegistryError, Retry, Subject, redirect};
 
 /// Redirects of a token service within itself.
@@ -35,6 +37,10 @@ impl Client {
         };
         url.set_fragment(None);
         let connection = self.connection().await?;
+        // Where it leads says more than how.
+        if !connection.guard.permits(&url).await {
+            return Err(self.local(&Subject::Token, &url));
+        }
         // Who shows itself by TLS has nobody shown a login without, whatever the user permits elsewhere.
         if url.scheme() != "https" && connection.base.scheme() == "https" {
             return Err(RegistryError::Location {
@@ -52,9 +58,6 @@ impl Client {
                 what: Subject::Token,
                 url: shown_url(realm),
             });
-        }
-        if !connection.guard.permits(&url).await {
-            return Err(self.local(&Subject::Token, &url));
         }
         Ok(url)
     }
@@ -203,15 +206,16 @@ impl Client {
         }
         let media_type = response.headers().get(header::CONTENT_TYPE).cloned();
         let parse = |body: &[u8]| {
-            let parsed = serde_json::from_slice::<Map<String, Value>>(body);
-            parsed.map_err(|_| match NoObject::of(body, &Secrets::default()) {
+            // Of what nobody reads, only the form has to be right.
+            let parsed = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(body);
+            parsed.map_err(|error| match NoObject::unread(body, &error) {
                 // It may be a token all the same.
-                Some(NoObject::NoJson(_)) => {
+                NoObject::NoJson(_) => {
                     let media_type = media_type.as_ref().and_then(|of| of.to_str().ok());
                     let media_type = shown(media_type.unwrap_or("of no media type"));
                     NoObject::NoJson(format!(" ({media_type}, {} bytes)", body.len()))
                 }
-                fault => fault.unwrap_or(NoObject::Other),
+                fault => fault,
             })
         };
         let read = self.read_as(&Subject::Token, response, MAX_SMALL, parse);
@@ -223,9 +227,9 @@ impl Client {
         };
         // Either may be there, or both, or one that is empty.
         let token = ["token", "access_token"].iter().find_map(|key| {
-            let token = answer.get(*key)?.as_str()?;
+            let token: String = serde_json::from_str(answer.get(*key)?.get()).ok()?;
             let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-            is_token.then(|| token.to_owned())
+            is_token.then_some(token)
         });
         token.ok_or_else(|| self.no_token(was_shown, TokenError::Missing(host)))
     }
@@ -246,10 +250,7 @@ impl Client {
 
 /// Whether a URL may be that of a token service: what it has of a login would be shown to it.
 fn is_service(url: &Url) -> bool {
-    matches!(url.scheme(), "https" | "http")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
+    redirect::is_http(url) && url.username().is_empty() && url.password().is_none()
 }
 
 /// The scopes to ask for: all, and the sets of fewer that are tried in turn where those are refused, namely those

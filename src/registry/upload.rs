@@ -220,12 +220,19 @@ impl Client {
             .unwrap_or(1);
         let connection = self.connection().await?;
         let location = redirect::named(response, &value)
-            .filter(|url| url.scheme() == "https" || url.scheme() == connection.base.scheme())
-            .ok_or_else(|| RegistryError::Location {
+            .filter(redirect::is_http)
+            .ok_or_else(|| RegistryError::NoUrl {
+                what: what.clone(),
+                by: authority(response.url()),
+                url: shown_url(&value),
+            })?;
+        if location.scheme() != "https" && connection.base.scheme() == "https" {
+            return Err(RegistryError::Location {
                 what: what.clone(),
                 host: authority(response.url()),
                 url: shown_url(&value),
-            })?;
+            });
+        }
         if !connection.guard.permits(&location).await {
             return Err(self.local(what, &location));
         }

@@ -59,6 +59,50 @@ fn what_a_rule_runs_is_run_by_itself_and_by_scripts() {
     assert!(run(Command::new("bin/rule").envs(elsewhere)).0);
 }
 
+/// Whoever has a login in a name is told so, and nobody reads it in a log.
+#[test]
+fn no_login_is_shown_of_what_is_named() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let pinned = format!("user:hunter2@reg.test/a/b@{digest}");
+    let login = "has a login before the registry";
+    for (arguments, told) in [
+        (
+            &["resolve", "https://user:hunter2@reg.test/a/b:latest"][..],
+            login,
+        ),
+        (&["resolve", "user:hunter2@localhost:5000/a"], login),
+        (&["resolve", "user:hunter2@reg.test"], login),
+        (&["resolve", "user:hunter2@host"], "has a malformed digest"),
+        (&["resolve", "hunter2@reg.test/a"], login),
+        (&["resolve", "user:hunt@er2@reg.test/a"], login),
+        (&["resolve", "https://reg.test/a/b:latest"], "has a scheme"),
+        (&["pull", "--output", "out", &pinned], login),
+        (
+            &[
+                "pull",
+                "--output",
+                "out",
+                "--mirror",
+                "user:hunter2@h/p",
+                "a",
+            ],
+            "it has no login",
+        ),
+        (
+            &["resolve", "--plain-http", "user:hunter2@h:80", "a"],
+            "and no scheme or login",
+        ),
+        (&["push", "--repository", "user:hunter2@reg.test/a"], login),
+        (&["store", "status", "user:hunter2@reg.test/a"], ""),
+    ] {
+        let ran = new_user().run(arguments);
+        for secret in ["hunter2", "hunt@", "er2"] {
+            assert!(!ran.stderr.contains(secret), "{}", ran.stderr);
+        }
+        ran.failed(&[told]);
+    }
+}
+
 #[test]
 fn a_file_of_arguments_is_only_what_comes_first() {
     let user = new_user();

@@ -273,6 +273,82 @@ fn foreign(layer: &[u8], urls: &[String]) -> Content {
 
 /// The user has named neither the host nor the image's maker.
 #[test]
+fn a_url_of_a_foreign_layer_that_is_none_is_told_as_that() {
+    let layer = noise(3, 5000);
+    for url in ["file:///etc/passwd", "ftp://127.0.0.1/layer"] {
+        let content = foreign(&layer, &[url.to_owned()]);
+        let digest = content.digest.clone();
+        let registry = Faulty::start(content, |seen, answer| {
+            if seen.path.contains("/blobs/") {
+                Answer::new(404, "")
+            } else {
+                answer
+            }
+        });
+        let reference = format!("{}/app@{digest}", registry.host());
+        let ran = new_user().run(&["pull", &reference, "--output", "out"]);
+        assert!(!ran.stderr.contains("--plain-http"), "{}", ran.stderr);
+        let told = format!("the image names {url:?}, which is no http or https URL of a host");
+        ran.failed(&[&told, "who made the image"]);
+    }
+}
+
+/// Which variable there is for a proxy says the scheme, and for loopback there is none.
+#[test]
+fn who_is_not_reached_is_told_with_the_proxy_that_may_help() {
+    for (host, arguments, environment, told) in [
+        (
+            "reg.invalid",
+            &[][..],
+            &[][..],
+            "leads there, set HTTPS_PROXY",
+        ),
+        (
+            "reg.invalid",
+            &["--plain-http", "reg.invalid"],
+            &[("HTTPS_PROXY", "http://127.0.0.1:1")],
+            "leads there, set HTTP_PROXY",
+        ),
+        (
+            "reg.invalid",
+            &[],
+            &[
+                ("HTTPS_PROXY", "http://127.0.0.1:1"),
+                ("NO_PROXY", "invalid"),
+            ],
+            "leads there, take it out of NO_PROXY",
+        ),
+        (
+            "127.0.0.1:1",
+            &[],
+            &[("HTTPS_PROXY", "http://127.0.0.1:1")],
+            "; check the registry's name and port",
+        ),
+    ] {
+        let reference = format!("{host}/app:latest");
+        let resolve = [&["resolve", &reference][..], arguments].concat();
+        let ran = new_user().run_with(environment, &resolve);
+        let is_loopback = host.starts_with("127");
+        assert!(
+            !is_loopback || !ran.stderr.contains("PROXY"),
+            "{}",
+            ran.stderr
+        );
+        ran.failed(&[told]);
+    }
+}
+
+/// What servers send that speak older versions alone (RFC 8446, 6.2).
+#[test]
+fn who_speaks_an_old_version_of_tls_is_told_of_as_that() {
+    let (host, _) = listener(b"\x15\x03\x02\x00\x02\x02\x46");
+    let reference = format!("{host}/app:latest");
+    let ran = new_user().run(&["resolve", &reference]);
+    assert!(!ran.stderr.contains("clock"), "{}", ran.stderr);
+    ran.failed(&["1.2 or newer is needed; who runs that host has to mend it"]);
+}
+
+#[test]
 fn what_fails_at_a_url_of_a_foreign_layer_is_not_told_as_the_registrys() {
     let layer = noise(3, 5000);
     let nobody = Deaf::new();
@@ -281,7 +357,7 @@ fn what_fails_at_a_url_of_a_foreign_layer_is_not_told_as_the_registrys() {
     assert!(!ran.stderr.contains("registry's name"), "{}", ran.stderr);
     ran.failed(&[
         "neither in the registry nor at any of its URLs",
-        "; check the network",
+        "; if that comes again, who runs that host",
     ]);
 }
 
@@ -1038,8 +1114,20 @@ fn who_names_a_host_without_tls_by_https_is_named() {
 /// The proxy has done its part.
 #[test]
 fn who_speaks_no_tls_behind_a_proxy_is_named_and_asked_once() {
-    let (clear, asked) = listener(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-    let host = clear.replace("127.0.0.1", "registry.test");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.expect("a connection");
+            counter.fetch_add(1, Ordering::Relaxed);
+            let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            // Who hangs up before all is read takes back what was said.
+            let _ = std::io::copy(&mut connection, &mut std::io::sink());
+        }
+    });
+    let host = format!("registry.test:{port}");
     let reference = format!("{host}/app@{}", digest(b""));
     let url = Proxy::start().url();
     let pull = ["pull", &reference, "--output", "out"];

@@ -841,6 +841,30 @@ fn a_push_ends_well_only_if_the_registry_took_it() {
     }
 }
 
+#[test]
+fn an_upload_that_goes_on_nowhere_is_told_as_that() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    for location in ["ftp://127.0.0.1/put", "http://[::1/put", "file:///put"] {
+        let registry = Faulty::start(Content::default(), move |seen, _| {
+            match seen.method.as_str() {
+                "HEAD" => Answer::new(404, ""),
+                _ => Answer::new(202, "").header("Location", location),
+            }
+        });
+        let repository = format!("{}/team/app", registry.host());
+        let push = shallow.arguments(&repository, &[]);
+        let ran = shallow.user.run_with(&[], &push);
+        for word in ["--plain-http", "X-Forwarded-Proto"] {
+            assert!(!ran.stderr.contains(word), "{}", ran.stderr);
+        }
+        let told = format!("{} names {location:?}, which is no http", registry.host());
+        ran.failed(&[&told]);
+    }
+}
+
 /// A page that is there for everything, such as that of a network, is no registry, whatever its status.
 #[test]
 fn a_push_to_what_is_no_registry_ends_badly() {

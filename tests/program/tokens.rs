@@ -499,11 +499,18 @@ fn a_token_comes_in_any_form() {
         r#"{"token": null, "access_token": "good", "expires_in": 3.5e2}"#,
         r#"{"token": "good", "access_token": null, "expires_in": null}"#,
         r#"{"token": "good", "access_token": "", "expires_in": -1, "issued_at": 0}"#,
+        r#"{"token": "good", "expires_in": 1e400, "more": "\ud800"}"#,
+        &format!(
+            r#"{{"token": "good", "more": {}{}}}"#,
+            "[".repeat(200),
+            "]".repeat(200)
+        ),
     ] {
+        let answer = answer.to_owned();
         let content = image();
         completes(&registry(content, move |seen, host| {
             if seen.path.starts_with("/token") {
-                return Some(Answer::new(200, answer));
+                return Some(Answer::new(200, answer.clone()));
             }
             (shown(seen) != "Bearer good").then(|| refusal(401, &[bearer(host)]))
         }));
@@ -516,6 +523,11 @@ fn a_token_comes_in_any_form() {
         (r#"["token"]"#, "is JSON, but no object"),
         ("\u{feff}{\"token\": \"good\"}", "byte order mark"),
         (r#"{"token": "go"#, "ends early"),
+        (r#"{"token": "\ud800"}"#, "access_token"),
+        (
+            r#"{"token": "good", "\ud800": 1}"#,
+            "is not valid JSON: see line 1",
+        ),
     ] {
         let registry = registry(image(), move |seen, host| {
             if seen.path.starts_with("/token") {
@@ -942,12 +954,24 @@ fn what_a_registry_names_does_not_lead_to_a_clouds_metadata() {
         "https://[::ffff:a9fe:a9fe]/",
         "https://2852039166/",
         "https://100.100.100.200/latest",
+        // Whatever is spoken there, and wherever the user permits that to be in clear.
+        "http://169.254.169.254/token",
     ] {
         let registry = registry(image(), move |_, _| {
             Some(refusal(401, &[format!("Bearer realm=\"{realm}\"")]))
         });
         let host = registry.host();
-        pull(&with_login(&host), &host).failed(&["token", "is not followed"]);
+        let plain = ["--plain-http", "169.254.169.254"];
+        for arguments in [&[][..], &plain] {
+            let ran = pull_as(&with_login(&host), &host, arguments, &[]);
+            assert!(!ran.stderr.contains("--plain-http"), "{}", ran.stderr);
+            let told = format!("where {host} is not: it is not followed");
+            ran.failed(&[
+                "token",
+                "leads to an address of this machine or its link",
+                &told,
+            ]);
+        }
     }
     let layer = noise(3, 5000);
     let descriptor = json!({
@@ -1052,19 +1076,23 @@ fn the_address_of_a_name_counts() {
     if !probe.is_ok_and(|ran| ran.status.success()) {
         return skip("this system gives no namespace of mounts");
     }
-    let registry = registry(image(), |_, _| {
-        Some(refusal(
-            401,
-            &["Bearer realm=\"https://tokens.test/\"".to_owned()],
-        ))
-    });
-    let reference = format!("{}/team/app@{}", registry.host(), image().digest);
-    let pull = ["pull", &reference, "--output", "out"];
-    let ran = user.run_by(unshare("exec \"$0\" \"$@\""), &pull);
-    ran.failed(&[
-        "token",
-        "tokens.test leads to an address of this machine or its link",
-    ]);
+    for scheme in ["https", "http"] {
+        let registry = registry(image(), move |_, _| {
+            let realm = format!("Bearer realm=\"{scheme}://tokens.test/\"");
+            Some(refusal(401, &[realm]))
+        });
+        let reference = format!("{}/team/app@{}", registry.host(), image().digest);
+        let pull = ["pull", &reference, "--output", "out"];
+        let plain: &[&str] = match scheme {
+            "http" => &["--plain-http", "tokens.test"],
+            _ => &[],
+        };
+        let ran = user.run_by(unshare("exec \"$0\" \"$@\""), &[&pull[..], plain].concat());
+        ran.failed(&[
+            "token",
+            "tokens.test leads to an address of this machine or its link",
+        ]);
+    }
 }
 
 #[test]
