@@ -441,8 +441,7 @@ impl<'a> Seen<'a> {
             };
             let path = path.trim_start_matches('/');
             seen.packages.entry(path).or_default().push(package);
-            // What a program was built from without modules, syft tells as one of this version.
-            if package.name != "stdlib" && package.version.as_deref() != Some("UNKNOWN") {
+            if package.name != "stdlib" {
                 seen.with_modules.entry(path).or_default().push(package);
             }
         }

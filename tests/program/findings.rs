@@ -1527,9 +1527,6 @@ fn what_package_managers_say_is_compared_with_what_a_scanner_saw() {
             "artifacts": [{
                 "id": "1", "name": "seen", "version": "2.0-1.fc40", "type": kind,
                 "purl": format!("pkg:{kind}/x/seen@2.0-1.fc40"), "locations": [],
-            }, {
-                "id": "2", "name": "x/own", "version": "UNKNOWN", "type": "go-module", "purl": "pkg:golang/x/own",
-                "locations": [{"path": "/usr/bin/own", "annotations": {"evidence": "primary"}}],
             }],
             "distro": {"id": "fedora", "versionID": "40"}, "source": {"metadata": {}},
             "descriptor": {"name": "syft", "version": "1"},
