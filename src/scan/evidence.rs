@@ -11,9 +11,13 @@ use serde_json::Value;
 use crate::oci::strict::{self, BYTE_ORDER_MARK};
 
 /// The endings of the names of files that are taken for Java archives, in any case.
-pub const JAVA_ARCHIVES: [&str; 10] = [
-    ".ear", ".hpi", ".jar", ".jpi", ".kar", ".lpkg", ".nar", ".par", ".sar", ".war",
+pub const JAVA_ARCHIVES: [&str; 13] = [
+    ".ear", ".far", ".hpi", ".jar", ".jpi", ".kar", ".lpkg", ".nar", ".par", ".rar", ".sar",
+    ".war", ".zap",
 ];
+
+/// Those of them that other files have, too, such as those of PAR2, RAR, MIDI and sysstat: there it must be a zip file.
+const OF_OTHERS: [&str; 6] = [".far", ".kar", ".par", ".rar", ".sar", ".zap"];
 
 /// The endings of programs of Python that bring their packages in a zip file, in any case.
 const ZIPAPPS: [&str; 3] = [".pex", ".pyz", ".pyzw"];
@@ -66,7 +70,7 @@ impl Form {
             _ if ends_with(name, ".json") && parent == "conda-meta" => Some(Form::Json),
             _ if ends_with(name, ".egg-info") => Some(Form::Headers),
             _ if ends_with(name, ".egg") => Some(Form::Egg),
-            _ if ZIPAPPS.iter().any(|ending| ends_with(name, ending)) => Some(Form::Zip),
+            _ if ends_with_any(name, &ZIPAPPS) => Some(Form::Zip),
             _ if ends_with(name, ".zip") && parent == "cache" => {
                 let is_of_yarn = above[0] == ".yarn" || above == ["berry", ".yarn"];
                 is_of_yarn.then_some(Form::Zip)
@@ -243,5 +247,15 @@ pub(super) fn is_of_language(path: &str) -> bool {
 
 /// Whether a file is taken for a Java archive.
 pub(super) fn is_java_archive(path: &str) -> bool {
-    JAVA_ARCHIVES.iter().any(|ending| ends_with(path, ending))
+    ends_with_any(path, &JAVA_ARCHIVES)
+}
+
+/// Whether a file is taken for a Java archive by its name alone.
+pub(super) fn is_surely_java_archive(path: &str) -> bool {
+    is_java_archive(path) && !ends_with_any(path, &OF_OTHERS)
+}
+
+/// Whether a name ends with one of these, in any case.
+pub(super) fn ends_with_any(name: &str, endings: &[&str]) -> bool {
+    endings.iter().any(|ending| ends_with(name, ending))
 }

@@ -18,12 +18,19 @@ const FRAME: usize = 16;
 /// How much of a program is gone through at a time, which is far more than it says of itself.
 const PART: usize = 1 << 20;
 
-/// Whether a program, or a part of one, says so.
-pub(super) fn is_marked(program: &[u8]) -> bool {
-    memmem::find_iter(program, MARK).any(|start| {
-        let behind = program[start..].get(MARK.len()..MARKED);
+/// Where a program, or a part of one, says so.
+pub(super) fn mark(program: &[u8]) -> Option<usize> {
+    memmem::find_iter(program, MARK).find(|start| {
+        let behind = program[*start..].get(MARK.len()..MARKED);
         matches!(behind, Some([4 | 8, 0..=3]))
     })
+}
+
+/// Whether it names any module that it is made of, where it begins with the mark and is whole, and where Go is not so old
+/// that it only says where that is.
+pub(super) fn has_modules(info: &[u8]) -> Option<bool> {
+    let is_module = |line: &str| line.starts_with("mod\t") || line.starts_with("dep\t");
+    Some(modules(info)?.lines().any(is_module))
 }
 
 /// The release that a program is of, such as `2.6.0`, if it is built of a module, of any major version.
@@ -49,14 +56,7 @@ pub(super) fn release(mut program: impl Read, module: &str) -> io::Result<Option
 fn release_in<'a>(program: &'a [u8], module: &str) -> Option<&'a str> {
     // Who looks for the mark has it, too.
     memmem::find_iter(program, MARK).find_map(|start| {
-        let (head, rest) = program[start..].split_at_checked(HEAD)?;
-        if head[FLAGS] & TEXTS_FOLLOW == 0 {
-            return None;
-        }
-        let (_of_go, rest) = text(rest)?;
-        let (modules, _) = text(rest)?;
-        let modules = modules.get(FRAME..modules.len().checked_sub(FRAME)?)?;
-        let mut lines = str::from_utf8(modules).ok()?.lines();
+        let mut lines = modules(&program[start..])?.lines();
         let main = lines.find_map(|line| line.strip_prefix("mod\t"))?;
         let (path, rest) = main.split_once('\t')?;
         let major = path.strip_prefix(module)?;
@@ -66,6 +66,19 @@ fn release_in<'a>(program: &'a [u8], module: &str) -> Option<&'a str> {
         let is_release = release.split('.').all(is_number);
         ((major.is_empty() || major.starts_with("/v")) && is_release).then_some(release)
     })
+}
+
+/// The lines behind the mark, which the bytes begin with.
+fn modules(info: &[u8]) -> Option<&str> {
+    let (head, rest) = info.split_at_checked(HEAD)?;
+    if head[FLAGS] & TEXTS_FOLLOW == 0 {
+        return None;
+    }
+    let (_of_go, rest) = text(rest)?;
+    let (lines, _) = text(rest)?;
+    // There are none at all where a build names no package either.
+    let lines = lines.get(FRAME..lines.len().saturating_sub(FRAME));
+    str::from_utf8(lines.unwrap_or_default()).ok()
 }
 
 /// The text that bytes begin with, behind its length, and what is behind it.
@@ -105,6 +118,23 @@ mod tests {
 
     fn release(program: &[u8], module: &str) -> Option<String> {
         super::release(program, module).unwrap()
+    }
+
+    #[test]
+    fn modules_are_its_own_and_those_it_needs() {
+        let has_modules = |program: &[u8]| super::has_modules(&program[mark(program).unwrap()..]);
+        for (lines, expected) in [
+            ("path\ta\nmod\ta\t(devel)\t\n", true),
+            ("path\ta\ndep\tb\tv1.0.0\th1:y=\n", true),
+            ("path\ta\nbuild\t-x=mod\tdep\n", false),
+            ("", false),
+        ] {
+            let program = program(2, lines);
+            assert_eq!(has_modules(&program), Some(expected), "{lines:?}");
+            let cut = &program[..program.len() - FRAME - 4];
+            assert_eq!(has_modules(cut), None, "{lines:?}");
+        }
+        assert_eq!(has_modules(&program(0, "mod\ta\tv1.0.0\t\n")), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::files::{FileError, io_failed};
 use crate::oci::strict;
 
-use super::evidence::is_java_archive;
+use super::evidence::ends_with_any;
 use super::findings::{FindingKind, Severity};
 use super::inventory::{Database, Package, Scanner, System, known};
 use super::osv::{Dropped, Records, directory_name, without_release};
@@ -85,6 +85,10 @@ const PURLS: [(&str, &str); 5] = [
     ("crates.io", "cargo"),
     ("npm", "npm"),
 ];
+/// The endings of the Java archives that it looks into, in any case.
+const JAVA_ARCHIVES: [&str; 9] = [
+    ".ear", ".hpi", ".jar", ".jpi", ".lpkg", ".nar", ".par", ".sar", ".war",
+];
 /// What a package URL keeps as it is.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
@@ -99,7 +103,7 @@ pub(super) struct OsvScanner;
 
 impl AtOnce for OsvScanner {
     fn looks_into(&self, path: &str) -> bool {
-        is_java_archive(path) && !path.to_ascii_lowercase().ends_with(".kar")
+        ends_with_any(path, &JAVA_ARCHIVES)
     }
 
     fn scan(&self, cache: &Path, database: &[PathBuf]) -> Result<Call, FileError> {

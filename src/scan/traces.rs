@@ -13,7 +13,9 @@ use crate::oci::config::ImageConfig;
 use crate::oci::manifest::ImageManifest;
 use crate::rootfs::{By, FileEntry, FileName, FileNumber, Kept, Rootfs, RootfsError};
 
-use super::evidence::{BEHIND_LINK, COMPOSER, Form, Said, is_java_archive, is_of_language};
+use super::evidence::{
+    BEHIND_LINK, COMPOSER, Form, Said, is_java_archive, is_of_language, is_surely_java_archive,
+};
 use super::go_program;
 use super::inventory::{Package, System, known};
 use super::packages::{self, Architectures, Installed};
@@ -27,6 +29,8 @@ const ZIP_RECORD: usize = 22;
 const MAX_ZIP_END: usize = ZIP_RECORD + 0xffff;
 /// No program of Go's is smaller, in bytes.
 const MIN_PROGRAM: u64 = 200_000;
+/// How much of what such a program says of itself is read, in bytes: far more than there is.
+const MAX_GO_INFO: usize = 1 << 20;
 /// Behind the name of a database of SQLite, the name of what it has not yet taken over.
 const LOG: &str = "-wal";
 
@@ -149,6 +153,12 @@ impl Traces {
         }
         archives.retain(|file| !seen.has(&names[file]));
         let read = read(rootfs, &mut image.kept, &names, &texts, &archives)?;
+        let named_so = archives.len();
+        archives.retain(|file| {
+            let mut names = names[file].iter();
+            read.zips.contains_key(file) || names.any(|name| is_surely_java_archive(name))
+        });
+        traces.java_archives -= (named_so - archives.len()) as u64;
         let mut brought = Vec::new();
         let mut passed_over = BTreeSet::new();
         for (file, text, bytes) in read.texts {
@@ -190,15 +200,19 @@ impl Traces {
         // A link to one that is known by another name is passed over.
         let (unread, unknown) = archives.into_iter().partition(|file| {
             let is_read = names[file].iter().any(|name| looks_into(name));
-            !is_read || linked.contains(file) || !read.whole_archives.contains(file)
+            !is_read || linked.contains(file) || read.zips.get(file) != Some(&true)
         });
         passed_over.extend::<BTreeSet<_>>(unread);
-        for file in &read.go_programs {
+        for file in read.go_programs.keys() {
             let told = |name: &str| at(&seen.with_modules, name).collect();
             traces.add_copies(added.get(file), &names[file], told);
         }
-        let programs = read.go_programs.into_iter();
-        let programs = programs.filter(|file| !seen.has_modules(&names[file]));
+        // A scanner may tell a module of the name of a program that names none.
+        let programs = read
+            .go_programs
+            .into_iter()
+            .filter(|(file, go)| *go == Go::Read(false) || !seen.has_modules(&names[file]));
+        let programs = programs.map(|(file, _)| file);
         let names_of = |files: BTreeSet<FileNumber>| -> Vec<String> {
             let names = files.difference(&owned).map(|file| &names[file]);
             // Its own before those by which scanners do not know it.
@@ -604,9 +618,9 @@ fn directory_of(pattern: &'static str) -> &'static str {
 struct FileContents {
     /// The bytes of those that are not too large.
     texts: Vec<(FileNumber, Text, Option<Vec<u8>>)>,
-    go_programs: BTreeSet<FileNumber>,
-    /// Those that can be read as zip files.
-    whole_archives: BTreeSet<FileNumber>,
+    go_programs: BTreeMap<FileNumber, Go>,
+    /// The zip files among those that may be Java archives, and whether each is whole.
+    zips: BTreeMap<FileNumber, bool>,
 }
 
 /// How a file is read.
@@ -614,8 +628,7 @@ struct FileContents {
 enum Sink {
     Text(Vec<u8>),
     Program(Program),
-    /// The end of an archive.
-    Archive(Vec<u8>),
+    Archive(Archive),
 }
 
 impl Sink {
@@ -632,11 +645,7 @@ impl Sink {
                 text.extend_from_slice(bytes);
             }
             Sink::Program(program) => program.take(bytes, offset),
-            Sink::Archive(end) => {
-                end.extend_from_slice(&bytes[bytes.len().saturating_sub(MAX_ZIP_END)..]);
-                let surplus = end.len().saturating_sub(MAX_ZIP_END);
-                end.drain(..surplus);
-            }
+            Sink::Archive(archive) => archive.take(bytes, offset),
         }
     }
 }
@@ -680,8 +689,8 @@ fn read(
 ) -> Result<FileContents, RootfsError> {
     let mut contents = FileContents {
         texts: Vec::new(),
-        go_programs: BTreeSet::new(),
-        whole_archives: BTreeSet::new(),
+        go_programs: BTreeMap::new(),
+        zips: BTreeMap::new(),
     };
     let mut read = Vec::new();
     let mut unread = Vec::new();
@@ -693,7 +702,7 @@ fn read(
                 continue;
             }
             Some(_) => Some(Sink::Text(Vec::new())),
-            None if archives.contains(&file) => Some(Sink::Archive(Vec::new())),
+            None if archives.contains(&file) => Some(Sink::Archive(Archive::default())),
             None => Sink::of_program(size),
         };
         match (sink, kept.take(rootfs, file)) {
@@ -715,11 +724,12 @@ fn read(
             (Sink::Text(bytes), Some(text)) => {
                 contents.texts.push((file, text.clone(), Some(bytes)));
             }
-            (Sink::Program(program), _) if program.is_of_go => {
-                contents.go_programs.insert(file);
+            (Sink::Program(program), _) if program.go != Go::Unmarked => {
+                contents.go_programs.insert(file, program.go);
             }
-            (Sink::Archive(end), _) if is_whole(&end) => {
-                contents.whole_archives.insert(file);
+            (Sink::Archive(archive), _) => {
+                let zip = archive.as_zip().map(|is_whole| (file, is_whole));
+                contents.zips.extend(zip);
             }
             _ => {}
         }
@@ -727,25 +737,57 @@ fn read(
     Ok(contents)
 }
 
-/// Whether a zip file, which has this end, is whole: it ends with a record of its directory and a comment (APPNOTE.TXT,
-/// 4.3.16).
-fn is_whole(end: &[u8]) -> bool {
-    memmem::find_iter(end, b"PK\x05\x06").any(|start| {
-        let record = &end[start..];
-        let comment = record.get(ZIP_RECORD - 2..ZIP_RECORD);
-        comment.is_some_and(|size| {
-            record.len() == ZIP_RECORD + usize::from(u16::from_le_bytes([size[0], size[1]]))
-        })
-    })
+/// What may be a zip file, while it is read.
+#[derive(Debug, Default)]
+struct Archive {
+    /// Whether it begins as one does that has files (APPNOTE.TXT, 4.3.7).
+    begins: bool,
+    end: Vec<u8>,
+}
+
+impl Archive {
+    fn take(&mut self, bytes: &[u8], offset: u64) {
+        if offset == 0 {
+            self.begins = bytes.starts_with(b"PK\x03\x04");
+        }
+        self.end
+            .extend_from_slice(&bytes[bytes.len().saturating_sub(MAX_ZIP_END)..]);
+        let surplus = self.end.len().saturating_sub(MAX_ZIP_END);
+        self.end.drain(..surplus);
+    }
+
+    /// Whether it is whole, if it is a zip file: it ends with a record of its directory and a comment (4.3.16), and something
+    /// else may stand before it.
+    fn as_zip(&self) -> Option<bool> {
+        let ends = memmem::find_iter(&self.end, b"PK\x05\x06").any(|start| {
+            let record = &self.end[start..];
+            let comment = record.get(ZIP_RECORD - 2..ZIP_RECORD);
+            comment.is_some_and(|size| {
+                record.len() == ZIP_RECORD + usize::from(u16::from_le_bytes([size[0], size[1]]))
+            })
+        });
+        (ends || self.begins).then_some(ends)
+    }
 }
 
 /// A program while it is read.
 #[derive(Debug, Default)]
 struct Program {
     is_elf: bool,
-    is_of_go: bool,
-    /// The last bytes of what was read, which may begin the mark.
+    /// The last bytes of what was read, which may begin the mark of Go's; and from that mark on, all that follows, until it is
+    /// known what it says.
     end: Vec<u8>,
+    go: Go,
+}
+
+/// What is known of a program: whether Go made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Go {
+    #[default]
+    Unmarked,
+    Marked,
+    /// Whether it names modules.
+    Read(bool),
 }
 
 impl Program {
@@ -753,14 +795,37 @@ impl Program {
         if offset == 0 {
             self.is_elf = bytes.starts_with(b"\x7fELF");
         }
-        if !self.is_elf || self.is_of_go {
+        if !self.is_elf {
             return;
         }
+        match self.go {
+            Go::Unmarked => self.look(bytes),
+            Go::Marked => {
+                let room = MAX_GO_INFO.saturating_sub(self.end.len());
+                self.end.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            Go::Read(_) => return,
+        }
+        if self.go == Go::Marked
+            && let Some(has_modules) = go_program::has_modules(&self.end)
+        {
+            self.go = Go::Read(has_modules);
+            self.end = Vec::new();
+        }
+    }
+
+    /// Looks for the mark.
+    fn look(&mut self, bytes: &[u8]) {
         let overlap = go_program::MARKED - 1;
+        let before = self.end.len();
         self.end
             .extend_from_slice(&bytes[..bytes.len().min(overlap)]);
-        self.is_of_go = go_program::is_marked(&self.end) || go_program::is_marked(bytes);
-        if bytes.len() >= overlap {
+        let between = go_program::mark(&self.end);
+        if let Some(start) = between.or_else(|| Some(before + go_program::mark(bytes)?)) {
+            let marked = self.end[..before].iter().chain(bytes).skip(start);
+            self.end = marked.take(MAX_GO_INFO).copied().collect();
+            self.go = Go::Marked;
+        } else if bytes.len() >= overlap {
             self.end = bytes[bytes.len() - overlap..].to_vec();
         } else {
             let surplus = self.end.len().saturating_sub(overlap);

@@ -1911,10 +1911,23 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         let note = format!("the scanner knows nothing that is in {path}");
         assert_eq!(notes, json!([note]));
     }
+    // By some of their names, there are other files, too.
+    for (path, content) in [
+        ("opt/b.par", "PAR2\0PKT"),
+        ("opt/b.kar", "MThd"),
+        ("opt/b.rar", "Rar!\u{1a}\u{7}"),
+        ("opt/b.sar", "x"),
+    ] {
+        let found = troubles_of(&user, base().file(path, content), &seen);
+        assert_eq!(found, json!([]));
+    }
     let cut = format!("PK\u{3}\u{4}{empty}, which was within");
     for (path, content) in [
         ("opt/b.jar", "x"),
         ("opt/b.war", &cut),
+        ("opt/b.par", &cut),
+        ("opt/b.rar", &cut),
+        ("opt/b.Far", &empty),
         ("opt/B.JAR", &empty),
         ("opt/b.Hpi", &empty),
     ] {

@@ -988,14 +988,21 @@ fn what_says_no_version_is_told_and_is_no_trouble() {
         fs::write(source.join("go.mod"), "module example.org/own\n").expect("can be written");
         fs::write(source.join("main.go"), "package main\n\nfunc main() {}\n")
             .expect("can be written");
-        let built = Command::new("go")
-            .args(["build", "-buildvcs=false", "-o", "program", "."])
-            .current_dir(&source)
-            .status();
-        assert!(built.expect("Go can be run").success());
-        let program = fs::read(source.join("program")).expect("can be read");
-        let layer = with_bytes(whole(), "usr/bin/own", &program);
-        assert_eq!(scanner.troubles(&[layer]), [""; 0]);
+        let layer = |with_modules| {
+            let built = Command::new("go")
+                .args(["build", "-buildvcs=false", "-o", "program", "."])
+                .env("GO111MODULE", with_modules)
+                .current_dir(&source)
+                .status();
+            assert!(built.expect("Go can be run").success());
+            let program = fs::read(source.join("program")).expect("can be read");
+            with_bytes(whole(), "usr/bin/own", &program)
+        };
+        assert_eq!(
+            scanner.troubles(&[layer("off")]),
+            ["go-program-without-modules"]
+        );
+        assert_eq!(scanner.troubles(&[layer("on")]), [""; 0]);
         let findings = read(&scanner.user.path("f.json"));
         let note = "nothing was compared with what is known against example.org/own in ";
         assert!(

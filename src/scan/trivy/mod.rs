@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, read_at_most};
 
+use super::evidence::ends_with_any;
 use super::findings::{Finding, FindingKind};
 use super::inventory::{JavaArchives, NoJavaDatabase, System};
 use super::preset::{Advisories, AnswerError, Call, Match, PackageList, Preset, provide};
@@ -70,8 +71,7 @@ impl Preset for Trivy {
     }
 
     fn looks_into(&self, path: &str) -> bool {
-        let path = path.to_ascii_lowercase();
-        JAVA_ARCHIVES.iter().any(|ending| path.ends_with(ending))
+        ends_with_any(path, &JAVA_ARCHIVES)
     }
 
     fn list(&self, cache: &Path, java_database: &[PathBuf]) -> Result<Call, FileError> {
