@@ -183,6 +183,13 @@ impl Package {
         }
     }
 
+    /// The type in its package URL, or nothing.
+    pub(super) fn url_type(&self) -> &str {
+        let url = self.purl.as_deref().unwrap_or_default();
+        let rest = url.strip_prefix("pkg:").unwrap_or_default();
+        rest.split_once('/').map_or("", |(kind, _)| kind)
+    }
+
     /// What makes it the same package in an image and in its base, wherever layers put it.
     pub(super) fn identity(&self) -> (&str, &str, Option<&str>, Option<&str>) {
         let place = if self.of_system {

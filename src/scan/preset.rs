@@ -204,22 +204,34 @@ pub trait Advisories {
         name.to_lowercase()
     }
 
-    /// Those of these packages that there are advisories of, and that the scanner passes over all the same, because it cannot
-    /// compare their versions.
+    /// Those of these packages that the scanner passes over because it cannot compare their versions: of a system all, and of
+    /// languages those that there are advisories of.
     fn passed_over<'a>(&self, packages: &'a [Package]) -> io::Result<Vec<&'a Package>> {
-        let mut by_kind: BTreeMap<&str, Vec<&Package>> = BTreeMap::new();
-        for package in packages.iter().filter(|package| !package.of_system) {
-            by_kind.entry(&package.kind).or_default().push(package);
+        let mut by_kind: BTreeMap<_, Vec<&Package>> = BTreeMap::new();
+        for package in packages {
+            let kind = if package.of_system {
+                package.url_type()
+            } else {
+                &package.kind
+            };
+            by_kind
+                .entry((package.of_system, kind))
+                .or_default()
+                .push(package);
         }
         let mut passed_over = Vec::new();
-        for (kind, mut packages) in by_kind {
-            let versions = self.versions(kind);
+        for ((of_system, kind), mut packages) in by_kind {
+            let versions = if of_system {
+                Versions::of_system(kind)
+            } else {
+                self.versions(kind)
+            };
             packages.retain(|package| !versions.has(package.version.as_deref()));
-            if !packages.is_empty() {
+            if !of_system && !packages.is_empty() {
                 let names = self.names(kind)?;
                 packages.retain(|package| names.contains(&self.spelled(kind, &package.name)));
-                passed_over.extend(packages);
             }
+            passed_over.extend(packages);
         }
         Ok(passed_over)
     }

@@ -501,8 +501,10 @@ impl<'a> Seen<'a> {
                 // Without one, nothing is compared.
                 let is_version = |version: &String| !is_none(version);
                 let seen = at(&self.packages, path);
-                seen.filter(|seen| seen.version.as_ref().is_some_and(is_version))
-                    .collect()
+                seen.filter(|seen| {
+                    is_name(&seen.name) && seen.version.as_ref().is_some_and(is_version)
+                })
+                .collect()
             }
             Said::Package { name, version } => {
                 let seen = at(&self.packages, path).chain(self.listed(path));
@@ -515,6 +517,12 @@ impl<'a> Seen<'a> {
             }
         }
     }
+}
+
+/// Whether a package may have such a name: a scanner takes the words of a program for one, such as `%q{a}`.
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./:@_".contains(&byte);
+    name.bytes().all(is_plain)
 }
 
 /// What is at a path. What is in an archive has the archive's path before its own.

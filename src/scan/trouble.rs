@@ -97,7 +97,7 @@ pub enum Trouble {
         /// What the scanner calls them.
         kind: String,
     },
-    /// The scanner cannot compare the version of a package with those of the advisories that there are of it.
+    /// The scanner cannot compare the version of a package with those of advisories.
     VersionNotCompared {
         /// The package's name.
         package: String,
@@ -305,13 +305,11 @@ impl std::fmt::Display for Trouble {
                 path,
                 more,
             } => {
-                write!(f, "the database has advisories of {package} {version}")?;
-                if let Some(path) = path {
-                    write!(f, " in {path}")?;
-                }
+                let path = path.iter().map(|path| format!(" in {path}"));
                 write!(
                     f,
-                    "{}, and the scanner cannot compare its version with theirs",
+                    "the scanner cannot compare the version of {package} {version}{}{} with those of advisories",
+                    path.collect::<String>(),
                     and_more(*more)
                 )
             }

@@ -16,6 +16,10 @@ const RUBY: &str =
     r"^[\t\n\f\r ]*([0-9]+(\.[0-9a-zA-Z]+)*(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)?[\t\n\f\r ]*$";
 /// The same, with the platform of the machine that a gem is for, such as `x86_64-linux`, of those that grype knows.
 const RUBY_ON_PLATFORM: &str = r"^[\t\n\f\r ]*[0-9][0-9A-Za-z]*([.-][0-9A-Za-z]+)*(-(x86|universal|arm|aarch64|java|dalvik|x64|powerpc|sparc|mswin).*)?[\t\n\f\r ]*$";
+/// dpkg's (deb-version(7)), as all scanners read them: in a revision, and where there is no epoch, there is no colon.
+const DEBIAN: &str = r"^\s*([0-9]+:[0-9][\p{L}\p{Nd}.+~_:]*((-[\p{L}\p{Nd}.+~_:]*)*-[\p{L}\p{Nd}.+~_]*)?|[0-9][\p{L}\p{Nd}.+~_]*(-[\p{L}\p{Nd}.+~_]*)*)\s*$";
+/// apk's (apk-package(5)), but for the hash of a commit, which no scanner reads.
+const ALPINE: &str = r"^v?[0-9]+(\.[0-9]+)*([a-z]([0-9]+(\.[0-9]+)*)?)*(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)[0-9]*)*(-r[0-9]+)?$";
 /// What begins with a number. grype compares versions of no form of its own part by part, and anything else is then below all
 /// that do.
 const NUMBERED: &str = r"^([vV]|go)?[0-9]";
@@ -71,6 +75,18 @@ impl Versions {
     /// Those that begin with a number.
     pub(super) fn numbered() -> Self {
         Self::new(NUMBERED, |_| "")
+    }
+
+    /// Those of a system's packages, of this type in a package URL.
+    pub(super) fn of_system(kind: &str) -> Self {
+        match kind {
+            "apk" => Self::new(ALPINE, |_| ""),
+            "deb" => Self::new(DEBIAN, |version| match version.split_once(':') {
+                Some((epoch, _)) => epoch,
+                None => "",
+            }),
+            _ => Self::any(),
+        }
     }
 
     fn new(pattern: &str, numbers: fn(&str) -> &str) -> Self {
@@ -193,6 +209,35 @@ mod tests {
                 &["latest", "dev-main", "*", "UNKNOWN"],
             ),
             (Versions::any(), &["latest", "1.0.Final"], &["UNKNOWN"]),
+            (
+                Versions::of_system("deb"),
+                &[
+                    "3.0.9-1",
+                    "1:2.36.1-8+deb11u1",
+                    "2:1.0-rc1-2",
+                    "1.0~rc1+b_1",
+                ],
+                &[
+                    "latest",
+                    "1.0 beta",
+                    "a:1.0",
+                    "1.0-1:2",
+                    "1:",
+                    "9223372036854775808:1",
+                ],
+            ),
+            (
+                Versions::of_system("apk"),
+                &[
+                    "3.1.4-r5",
+                    "1.36.1_git20240101-r0",
+                    "9.5_p2",
+                    "2024a-r1",
+                    "1.0b2.1",
+                ],
+                &["1.0~0a1b2c3-r0", "latest", "1.0-1", "1.0_x-r0", "1:1.0"],
+            ),
+            (Versions::of_system("rpm"), &["(none):1.0-1"], &[]),
         ]);
     }
 

@@ -2171,9 +2171,9 @@ fn a_copy_of_a_package_of_the_base_that_only_a_link_makes_is_told() {
 fn what_is_read_in_two_ways_is_told() {
     let user = new_user();
     write_database(&user, "d.db", GRYPE);
-    let scanned = |path: &str, content: &str, version: &str| {
+    let scanned_as = |path: &str, content: &str, name: &str, version: &str| {
         let seen = json!([{
-            "id": "1", "name": "c", "version": version, "type": "python", "purl": "pkg:x/c",
+            "id": "1", "name": name, "version": version, "type": "python", "purl": "pkg:x/c",
             "locations": [{"path": format!("/{path}"), "annotations": {"evidence": "primary"}}],
         }]);
         let found = troubles_of(&user, Layer::new().file(path, content), &seen);
@@ -2181,6 +2181,8 @@ fn what_is_read_in_two_ways_is_told() {
         assert!(found == unseen || found == json!([]), "{found}");
         found == json!([])
     };
+    let scanned =
+        |path: &str, content: &str, version: &str| scanned_as(path, content, "c", version);
     // What Python's `email` makes of it.
     for content in [
         "Name:\n c\nVersion:\n\t1\n",
@@ -2228,6 +2230,12 @@ fn what_is_read_in_two_ways_is_told() {
             scanned("gems/specifications/c-1.gemspec", gem, version),
             is_seen
         );
+    }
+    // A scanner may take the words of a program for a name.
+    let gem = "Gem::Specification.new { |s| s.name = %q{c} }";
+    for (name, is_seen) in [("c", true), ("%q{c}", false)] {
+        let path = "gems/specifications/c-1.gemspec";
+        assert_eq!(scanned_as(path, gem, name, "1"), is_seen);
     }
 }
 

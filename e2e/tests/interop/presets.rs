@@ -577,7 +577,7 @@ fn odd_systems() -> Vec<Odd> {
         apart(
             "packages of another system's kind",
             vec![system("ID=alpine\nVERSION_ID=3.20.3\n").file(STATUS, &openssl())],
-            &["system-packages-unseen"],
+            &["system-packages-unseen", "version-not-compared"],
             &["system-packages-unseen", "system-not-covered"],
             &["system-not-covered"],
         ),
@@ -670,6 +670,13 @@ fn odd_packages() -> Vec<Odd> {
             "a program of Go's without modules",
             vec![with_bytes(whole(), "usr/bin/go-made", &program)],
             &["go-program-without-modules"],
+        ),
+        apart(
+            "a version that is none of dpkg's",
+            vec![debian().file(STATUS, &dpkg_status(&[("openssl", "latest")]))],
+            &["no-packages", "system-packages-unseen"],
+            &["version-not-compared"],
+            &["version-not-compared"],
         ),
         all(
             "a log of rpm's",
@@ -950,7 +957,7 @@ fn what_trivy_cannot_compare_with_anything_is_told() {
     });
     assert_eq!(findings["troubles"][0], expected);
     let said = judged(&[&trivy], &[]).stdout;
-    let line = "cannot be trusted: the database has advisories of left-pad latest in app/node_modules/left-pad/package.json and 1 more, and the scanner cannot compare its version with theirs [version-not-compared]";
+    let line = "cannot be trusted: the scanner cannot compare the version of left-pad latest in app/node_modules/left-pad/package.json and 1 more with those of advisories [version-not-compared]";
     assert!(said.lines().any(|found| found == line), "{said}");
 }
 
@@ -966,7 +973,7 @@ fn what_grype_cannot_compare_with_anything_is_told() {
     for (layer, package) in [(python, "jinja2 2004d"), (npm, "left-pad latest")] {
         assert_eq!(grype.troubles(&[layer]), ["version-not-compared"]);
         let said = judged(&[&grype], &[]).stdout;
-        let words = format!("has advisories of {package} in ");
+        let words = format!("cannot compare the version of {package} in ");
         assert!(said.contains(&words), "{said}");
     }
 }
