@@ -115,7 +115,7 @@ pub struct ConfigChanges {
     /// Replaces `Cmd`, or takes it away.
     pub cmd: Option<Vec<String>>,
     /// `NAME=VALUE`, added to `Env`; a variable of the base with the same name is replaced in its
-    /// place. `$NAME` and `${NAME}` in a value stand for the base's variables, as in a Dockerfile, also in
+    /// first place. `$NAME` and `${NAME}` in a value stand for the base's variables, as in a Dockerfile, also in
     /// the forms `${NAME:-WORD}`, `${NAME:+WORD}` and `${NAME:?WORD}`, and `$$` and `\$` for a dollar sign.
     pub env: Vec<String>,
     /// Added to `Labels`.
@@ -451,15 +451,14 @@ fn set_env(
             name: name.to_owned(),
             source,
         })?;
-        let same_name = |entry: &&mut Value| {
+        let same_name = |entry: &Value| {
             let text = entry.as_str().unwrap_or_default();
             text.split('=').next().map(key) == Some(key(name))
         };
-        let variable = json!(format!("{name}={value}"));
-        match env.iter_mut().find(same_name) {
-            Some(entry) => *entry = variable,
-            None => env.push(variable),
-        }
+        let place = env.iter().position(same_name).unwrap_or(env.len());
+        // Of several, runtimes take the last.
+        env.retain(|entry| !same_name(entry));
+        env.insert(place, json!(format!("{name}={value}")));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::tar::{Archive, Entry, MAX_MEMORY, TarError, holds_layer, read_layer};
 use crate::text::chain;
 
 use super::sparse::{Lacked, Presence, add_roots, is_there, may_be_image};
-use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, read_marker};
+use super::{DOCKER_FILE, INDEX_FILE, MARKER_FILE, REF_NAME, read_marker};
 
 /// One thing that is wrong with a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -272,6 +272,7 @@ impl Verifier<'_> {
             Ok((index, oddities)) => {
                 self.note(INDEX_FILE, &oddities);
                 add_roots(&mut self.listed, &index.manifests);
+                self.check_names(&index);
                 self.check_index(None, &index);
             }
             Err(error) => self.fault(INDEX_FILE, format!("not valid: {}", chain(&error))),
@@ -322,6 +323,21 @@ impl Verifier<'_> {
         }
     }
 
+    /// Whoever asks a layout for a name is to get one thing.
+    fn check_names(&mut self, index: &ImageIndex) {
+        let mut known = HashMap::new();
+        for entry in &index.manifests {
+            if let Some(name) = entry.annotations.get(REF_NAME)
+                && *known.entry(name).or_insert(&entry.digest) != &entry.digest
+            {
+                let problem = format!(
+                    "it is not the only one of the name {name:?}: some tools take the first, and some the last"
+                );
+                self.add(FaultKind::Odd, &entry.digest, problem);
+            }
+        }
+    }
+
     /// Whoever asks for a platform is to find what is for it.
     fn check_platform(&mut self, subject: &Digest, platform: &Platform) {
         let problem = if platform.has_other_names() {
@@ -355,18 +371,20 @@ impl Verifier<'_> {
                 self.add(FaultKind::Odd, subject, problem);
             }
         }
-        let is_default = |(platform, _): &(&Platform, _)| platform.serves_go_default();
-        let is_amd64 =
-            |platform: &Platform| platform.os == "linux" && platform.architecture == "amd64";
-        let first = images.iter().find(|(platform, _)| is_amd64(platform));
-        if let Some(first) = first.filter(|first| !is_default(first))
-            && images.iter().any(is_default)
+        let mut systems = HashMap::new();
+        for (platform, _) in images
+            .iter()
+            .filter(|(platform, _)| platform.os != "windows")
         {
-            let problem = format!(
-                "it lists a manifest for {} before that for linux/amd64: some tools take the first of them",
-                first.0
-            );
-            self.add(FaultKind::Odd, subject, problem);
+            let of_system = systems.entry((&*platform.os, &*platform.architecture));
+            let (first, told) = of_system.or_insert((*platform, false));
+            if !*told && !first.is_default() && platform.is_default() {
+                *told = true;
+                let problem = format!(
+                    "it lists a manifest for {first} before that for {platform}: some tools take the first of them"
+                );
+                self.add(FaultKind::Odd, subject, problem);
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! Image configurations (OCI image spec, config.md; Docker's image spec 1.2).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::oci::digest::Digest;
@@ -159,19 +161,19 @@ struct Document {
     #[serde(rename = "container_config")]
     _container_config: Option<Config>,
     #[serde(rename = "author")]
-    _author: String,
+    _author: Text,
     #[serde(rename = "comment")]
-    _comment: String,
+    _comment: Text,
     #[serde(rename = "container")]
-    _container: String,
+    _container: Text,
     #[serde(rename = "docker_version")]
-    _docker_version: String,
+    _docker_version: Text,
     #[serde(rename = "id")]
-    _id: String,
+    _id: Text,
     #[serde(rename = "parent")]
-    _parent: String,
+    _parent: Text,
     #[serde(rename = "Size")]
-    _size: i64,
+    _size: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -186,19 +188,18 @@ struct Rootfs {
 #[serde(default)]
 struct History {
     #[serde(rename = "author")]
-    _author: String,
+    _author: Text,
     #[serde(rename = "comment")]
-    _comment: String,
+    _comment: Text,
     created: Option<String>,
     #[serde(rename = "created_by")]
-    _created_by: String,
+    _created_by: Text,
     #[serde(rename = "empty_layer")]
-    _empty_layer: bool,
+    _empty_layer: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[expect(clippy::struct_excessive_bools, reason = "the document has them")]
 struct Config {
     entrypoint: Vec<String>,
     cmd: Vec<String>,
@@ -212,41 +213,63 @@ struct Config {
     #[serde(rename = "Healthcheck")]
     _healthcheck: Option<Healthcheck>,
     #[serde(rename = "ArgsEscaped")]
-    _args_escaped: bool,
+    _args_escaped: Option<bool>,
     #[serde(rename = "AttachStderr")]
-    _attach_stderr: bool,
+    _attach_stderr: Option<bool>,
     #[serde(rename = "AttachStdin")]
-    _attach_stdin: bool,
+    _attach_stdin: Option<bool>,
     #[serde(rename = "AttachStdout")]
-    _attach_stdout: bool,
+    _attach_stdout: Option<bool>,
     #[serde(rename = "CpuShares")]
-    _cpu_shares: i64,
+    _cpu_shares: Option<i64>,
     #[serde(rename = "Domainname")]
-    _domainname: String,
+    _domainname: Text,
     #[serde(rename = "Hostname")]
-    _hostname: String,
+    _hostname: Text,
     #[serde(rename = "Image")]
-    _image: String,
+    _image: Text,
     #[serde(rename = "MacAddress")]
-    _mac_address: String,
+    _mac_address: Text,
     #[serde(rename = "Memory")]
-    _memory: i64,
+    _memory: Option<i64>,
     #[serde(rename = "MemorySwap")]
-    _memory_swap: i64,
+    _memory_swap: Option<i64>,
     #[serde(rename = "NetworkDisabled")]
-    _network_disabled: bool,
+    _network_disabled: Option<bool>,
     #[serde(rename = "OnBuild")]
-    _on_build: Vec<String>,
+    _on_build: Vec<Text>,
     #[serde(rename = "OpenStdin")]
-    _open_stdin: bool,
+    _open_stdin: Option<bool>,
     #[serde(rename = "Shell")]
-    _shell: Vec<String>,
+    _shell: Vec<Text>,
     #[serde(rename = "StdinOnce")]
-    _stdin_once: bool,
+    _stdin_once: Option<bool>,
     #[serde(rename = "StopTimeout")]
     _stop_timeout: Option<i64>,
     #[serde(rename = "Tty")]
-    _tty: bool,
+    _tty: Option<bool>,
+}
+
+/// Text that is not looked at, and of which nothing is kept.
+#[derive(Default)]
+struct Text;
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl Visitor<'_> for Text {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
 }
 
 /// The value of a port or a volume: an object whose members mean nothing.
@@ -257,17 +280,17 @@ struct Nothing {}
 #[serde(default, rename_all = "PascalCase")]
 struct Healthcheck {
     #[serde(rename = "Test")]
-    _test: Vec<String>,
+    _test: Vec<Text>,
     #[serde(rename = "Interval")]
-    _interval: i64,
+    _interval: Option<i64>,
     #[serde(rename = "Timeout")]
-    _timeout: i64,
+    _timeout: Option<i64>,
     #[serde(rename = "StartPeriod")]
-    _start_period: i64,
+    _start_period: Option<i64>,
     #[serde(rename = "StartInterval")]
-    _start_interval: i64,
+    _start_interval: Option<i64>,
     #[serde(rename = "Retries")]
-    _retries: i64,
+    _retries: Option<i64>,
 }
 
 #[cfg(test)]

@@ -39,9 +39,17 @@ pub enum BadEntry {
         /// The other one.
         other: Digest,
     },
+    /// Some pass over it, because it wants features of the system.
+    #[error("for {platform} containerd passes over it, for its os.features, and takes {other}")]
+    Features {
+        /// What it is for.
+        platform: Box<Platform>,
+        /// Another one that such machines run.
+        other: Digest,
+    },
     /// There are too many like it to compare each with each.
     #[error(
-        "it is one of more than {MAX_UNNAMED} images for variants of one processor that not all entries which lead to them name"
+        "it is one of more than {MAX_UNNAMED} images for variants of one processor that not all entries which lead to them name in Go's way"
     )]
     Unnamed,
     /// It is listed under another name than Go's, and there is another image for the platform.
@@ -391,7 +399,9 @@ impl Listed {
         }
         // What some do not find, they take others for whose processor is of another variant.
         for [plain, others] in systems.values() {
-            if let Some(more) = others.get(MAX_UNNAMED) {
+            let odd = plain.iter().filter(|one| may_be_passed_over(&below, **one));
+            let odd: Vec<usize> = odd.copied().collect();
+            if let Some(more) = others.get(MAX_UNNAMED).or_else(|| odd.get(MAX_UNNAMED)) {
                 faults.push((&below[*more].entry.digest, BadEntry::Unnamed));
                 continue;
             }
@@ -401,13 +411,34 @@ impl Listed {
                     faults.extend(judge(*other, *one));
                 }
             }
-            for one in plain {
-                let others = plain.iter().map(|other| below[*other].entry);
-                faults
-                    .extend(others.filter_map(|other| self.passed_over(below[*one].entry, other)));
+            for one in &odd {
+                let others = plain.iter();
+                faults.extend(others.filter_map(|other| self.passed_over(&below, *one, *other)));
             }
         }
+        let firsts = firsts.into_values();
+        faults.extend(firsts.filter_map(|first| self.without_features(&below, first)));
         faults
+    }
+
+    /// An image that wants features of the system, if there is another one that its machine runs and that does not.
+    fn without_features<'a>(
+        &'a self,
+        below: &[Below<'a>],
+        image: usize,
+    ) -> Option<(&'a Digest, BadEntry)> {
+        let one = below[image].entry;
+        let platform = self.platform_of(one)?;
+        if !platform.wants_features() {
+            return None;
+        }
+        let mut others = below.iter().map(|below| below.entry);
+        let other = others.find(|other| {
+            let runs = |other: &Platform| !other.wants_features() && platform.may_run(other);
+            other.digest != one.digest && self.platform_of(other).is_some_and(runs)
+        })?;
+        let (platform, other) = (Box::new(platform.clone()), other.digest.clone());
+        Some((&one.digest, BadEntry::Features { platform, other }))
     }
 
     /// An image that is the first for its machine, if some prefer another one to it, and one of both was read.
@@ -431,23 +462,29 @@ impl Listed {
         Some((&one.digest, BadEntry::Before { platform, other }))
     }
 
-    /// An image whose variant is not written in Go's way, if there is another one that serves its machine and that some take
-    /// instead: podman, which looks for v7 of arm, for v6 and v5, and then for none.
+    /// An image whose variant is not written in Go's way where the ways to two part, if there is another one that serves its
+    /// machine and that some take instead: podman, which looks for v7 of arm, for v6 and v5, and then for none.
     fn passed_over<'a>(
         &'a self,
-        image: &'a Entry,
-        other: &'a Entry,
+        below: &[Below<'a>],
+        image: usize,
+        other: usize,
     ) -> Option<(&'a Digest, BadEntry)> {
-        let (one, two) = (self.platform_of(image)?, self.platform_of(other)?);
-        let may_be_taken = !two.has_other_names()
-            && (one.has_other_names()
-                || one.architecture == "arm" && one.variant.is_none() && two.variant.is_some());
+        let entries = [image, other].map(|at| below[at].entry);
+        let [one, two] = entries.map(|entry| self.platform_of(entry));
+        let (one, two) = (one?, two?);
+        let (to_one, to_two) = parting(below, image, other);
+        let to_one = to_one.told.as_ref().unwrap_or(one);
+        let to_two = to_two.told.as_ref().unwrap_or(two);
+        let may_be_taken = !to_two.has_other_names()
+            && (to_one.has_other_names() || is_arm_alone(to_one) && to_two.variant.is_some());
         let is_read = |entry: &&Entry| self.read.contains_key(&entry.digest);
-        if one.variant == two.variant
+        let [image, other] = entries;
+        if to_one.variant == to_two.variant
             || !may_be_taken
             || two.rank_for(one).is_none()
             || image.digest == other.digest
-            || ![image, other].iter().any(is_read)
+            || !entries.iter().any(is_read)
         {
             return None;
         }
@@ -543,6 +580,20 @@ fn is_named_all_the_way(below: &[Below], image: usize, platform: &Platform) -> b
     way.all(|at| Lead::of(below[at].entry, platform) == Lead::THERE)
 }
 
+/// Whether podman may look for others before an image, for how an entry on the way to it writes its platform.
+fn may_be_passed_over(below: &[Below], image: usize) -> bool {
+    let mut way = std::iter::successors(Some(image), |at| below[*at].parent);
+    way.any(|at| {
+        let told = below[at].entry.told.as_ref();
+        told.is_none_or(|told| told.has_other_names() || is_arm_alone(told))
+    })
+}
+
+/// Whether a platform is of arm, and of no variant.
+fn is_arm_alone(platform: &Platform) -> bool {
+    platform.architecture == "arm" && platform.variant.is_none()
+}
+
 /// Whether all take an image, which is the first for its platform, and not another one, which serves that, or is for another
 /// variant: crane takes that, too, if no variant is asked for. podman prefers a variant's own name, and crane the one that it is
 /// asked for.
@@ -560,7 +611,10 @@ fn is_taken_by_all(
     };
     match [one, two].map(|entry| Lead::of(entry, platform)) {
         [Lead::Elsewhere, Lead::Elsewhere] => true,
-        [of_image, _] if !serves => of_image != Lead::Elsewhere,
+        // crane and regctl take what there is below the first index that is for the very platform.
+        [of_image, of_other] if !serves => {
+            of_image != Lead::Elsewhere && (is_before || of_other != Lead::THERE)
+        }
         [Lead::THERE, Lead::THERE] | [Lead::Beyond, Lead::Beyond] if is_before => {
             name(one) == name(two)
         }

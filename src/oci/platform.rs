@@ -257,10 +257,18 @@ impl Platform {
         matches!(self.spelling, Spelling::OtherName)
     }
 
+    /// Whether it is what those ask for who name no variant.
+    pub(crate) fn is_default(&self) -> bool {
+        let without_variant = Platform {
+            variant: None,
+            ..self.clone()
+        };
+        self.rank_for(&without_variant) == Some(0)
+    }
+
     /// Whether it serves the machine for which go-containerregistry takes an image whose platform nothing tells.
     pub(crate) fn serves_go_default(&self) -> bool {
-        let is_lowest = self.level().is_some_and(|level| level.major == 1);
-        self.os == "linux" && self.architecture == "amd64" && is_lowest
+        self.os == "linux" && self.architecture == "amd64" && self.is_default()
     }
 
     /// Whether this is no platform, or half of one, which no machine is of: the placeholder under which build tools file
@@ -278,7 +286,8 @@ impl Platform {
             .all(|name| name == "unknown")
     }
 
-    /// The variant's level, with containerd's defaults filled in, for processors whose variants are levels.
+    /// The variant's level, with containerd's defaults filled in, for processors whose variants are levels. What is written
+    /// otherwise, as `v07` or `v1.0`, is a name like any other to most.
     fn level(&self) -> Option<Level> {
         let default = match self.architecture.as_str() {
             "amd64" => "v1",
@@ -288,11 +297,19 @@ impl Platform {
         };
         let variant = self.variant.as_deref().unwrap_or(default);
         let digits = variant.strip_prefix('v')?;
-        let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
-        Some(Level {
-            major: major.parse().ok()?,
-            minor: minor.parse().ok()?,
-        })
+        let number = |digits: &str| {
+            let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits
+                .parse()
+                .ok()
+                .filter(|_| is_plain && !digits.starts_with('0'))
+        };
+        let (major, minor) = match digits.split_once('.') {
+            Some((major, minor)) if self.architecture == "arm64" => (major, number(minor)?),
+            _ => (digits, 0),
+        };
+        let major = number(major)?;
+        Some(Level { major, minor })
     }
 
     /// How well an image for `self` serves a machine of the platform `wanted`; lower is better, and
@@ -323,6 +340,19 @@ impl Platform {
             }
             _ => (self.variant == wanted.variant).then_some(0),
         }
+    }
+
+    /// Whether a machine of this platform may run an image for another one in place of its own: containerd goes on to the
+    /// processors that its own stands for, too.
+    pub(crate) fn may_run(&self, other: &Platform) -> bool {
+        let processors = (&*self.architecture, &*other.architecture);
+        let is_below = matches!(processors, ("amd64", "386") | ("arm64", "arm"));
+        other.rank_for(self).is_some() || self.os == other.os && is_below
+    }
+
+    /// Whether containerd passes over it where no such features were asked for. It reads those of Windows otherwise.
+    pub(crate) fn wants_features(&self) -> bool {
+        self.os != "windows" && !self.os_features.is_empty()
     }
 
     /// Whether both serve the same machines equally well, as `linux/amd64` and `linux/amd64/v1` do.

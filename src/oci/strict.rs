@@ -92,16 +92,13 @@ pub(crate) fn read_noting<T: DeserializeOwned>(
     })
 }
 
-/// Parses a document, with other numbers in place of those that serde cannot read.
+/// Parses a document, with other numbers in place of those that serde cannot read as Go does.
 fn parse_with<T: DeserializeOwned>(
     bytes: &[u8],
     other: impl Fn(&str) -> Option<&'static str>,
 ) -> serde_json::Result<(T, Vec<Folded>)> {
-    let read = parse(bytes).or_else(|error| match with_other_numbers(bytes, other) {
-        Some(document) => parse(&document),
-        None => Err(error),
-    });
-    read.map_err(|error| in_words(error, bytes))
+    let document = with_other_numbers(bytes, other);
+    parse(document.as_deref().unwrap_or(bytes)).map_err(|error| in_words(error, bytes))
 }
 
 /// The number 0 in place of that below it, which is a whole number to Go and none to serde.

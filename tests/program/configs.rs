@@ -83,6 +83,43 @@ fn variables_are_expanded_as_in_a_dockerfile() {
     }
 }
 
+/// Runtimes take the last of several.
+#[test]
+fn a_variable_that_a_base_has_twice_is_set_once() {
+    let user = new_user();
+    let env = ["PATH=/evil", "A=a", "PATH=/good"];
+    base(&user, &json!({ "Env": env }));
+    image(&user, &["--env", "PATH=/mine:$PATH"]).succeeded();
+    let built = &document(&user, "config")["config"]["Env"];
+    assert_eq!(*built, json!(["PATH=/mine:/good", "A=a"]));
+    image(&user, &["--env", "B=b"]).succeeded();
+    let built = &document(&user, "config")["config"]["Env"];
+    assert_eq!(*built, json!([&env[..], &["B=b"]].concat()));
+}
+
+/// Nobody reads -0.0 as a whole number.
+#[test]
+fn a_nothing_below_nothing_is_written_as_others_read_it() {
+    let user = new_user();
+    let check = json!({"Test": ["NONE"], "Interval": 7, "Retries": 7});
+    base(&user, &json!({"Healthcheck": check, "Of": {"nobody": 7}}));
+    let path = user.path("base-config");
+    let config = fs::read_to_string(&path).expect("can be read");
+    let config = config.replace(":7", ":-0");
+    let size = config.len();
+    fs::write(&path, &config).expect("can be written");
+    let mut manifest = document(&user, "base-manifest");
+    manifest["config"]["size"] = size.into();
+    manifest["config"]["digest"] = oci_pull_all_support::digest(config.as_bytes()).into();
+    fs::write(user.path("base-manifest"), manifest.to_string()).expect("can be written");
+    image(&user, &["--env", "A=a"]).succeeded();
+    let built = fs::read_to_string(user.path("config")).expect("can be read");
+    assert!(!built.contains(":-0"), "{built}");
+    let built = document(&user, "config");
+    assert_eq!(built["config"]["Healthcheck"]["Interval"], json!(0));
+    assert_eq!(built["config"]["Of"]["nobody"], json!(0));
+}
+
 #[test]
 fn a_relative_workdir_stands_on_the_bases() {
     let user = new_user();

@@ -347,6 +347,23 @@ fn what_real_images_have_is_taken() {
     assert_eq!(platforms(&user), ["amd64"]);
     user.run(&["verify", "out"]).succeeded();
 
+    // Go writes nothing so, and reads it.
+    let nulled = |text: &str| {
+        let mut config: Value = serde_json::from_str(text).expect("it is JSON");
+        config["Size"] = Value::Null;
+        config["history"] = json!([{"created_by": null, "empty_layer": null}]);
+        config["config"] = json!({
+            "ArgsEscaped": null, "AttachStdin": null, "AttachStdout": null, "AttachStderr": null, "OpenStdin": null,
+            "StdinOnce": null, "Tty": null, "NetworkDisabled": null, "Memory": null, "MemorySwap": null,
+            "CpuShares": null, "StopTimeout": null, "Hostname": null, "OnBuild": [null], "Shell": null,
+            "Healthcheck": {"Test": null, "Interval": null, "Retries": null},
+        });
+        config.to_string()
+    };
+    let user = new_user();
+    pull(&user, content(nulled, same).0, &[]).succeeded();
+    assert_eq!(platforms(&user), ["amd64"]);
+
     // A config by another name, or by none.
     for media_type in ["application/octet-stream", "application/json", ""] {
         let user = new_user();
@@ -2168,24 +2185,67 @@ fn an_empty_index_is_pulled_and_told() {
 
 #[test]
 fn an_image_of_a_higher_variant_before_the_plain_one_is_told() {
-    let told = |order: [&str; 2]| {
-        let (mut content, _) = content(same, same);
-        let entries = order.map(|variant| {
-            let platform = json!({"os": "linux", "architecture": "amd64", "variant": variant});
-            let mut entry = other_image(&mut content, &platform);
-            entry["platform"] = platform;
-            entry
-        });
-        let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    let told = |architecture: &str, order: [&str; 2]| {
+        let (content, _) = index_for(&order.map(|variant| (None, linux(architecture, variant))));
         let user = new_user();
-        pull(&user, content.with_root(INDEX, index.into_bytes()), &[]).succeeded();
+        pull(&user, content, &[]).succeeded();
         let said = user.run(&["verify", "out"]).succeeded().stderr;
-        said.contains("before that for linux/amd64: some tools take the first of them")
+        let told = format!("before that for linux/{architecture}: some tools take the first");
+        said.contains(&told)
     };
-    for variant in ["v2", "v0", "another"] {
-        assert!(told([variant, ""]), "{variant}");
-        assert!(!told(["", variant]), "{variant}");
+    for (architecture, variant) in [
+        ("amd64", "v2"),
+        ("amd64", "v0"),
+        ("amd64", "another"),
+        ("arm64", "v8.1"),
+        ("riscv64", "rva20u64"),
+    ] {
+        assert!(told(architecture, [variant, ""]), "{variant}");
+        assert!(!told(architecture, ["", variant]), "{variant}");
     }
+}
+
+#[test]
+fn a_name_that_a_layout_gives_twice_is_told() {
+    let user = new_user();
+    let layout = user.path("out");
+    let (content, _) = index_for(&[(None, linux("amd64", "")), (None, linux("arm64", ""))]);
+    pull(&user, content, &[]).succeeded();
+    let index = fs::read(layout.join("index.json")).expect("can be read");
+    let index: Value = serde_json::from_slice(&index).expect("it is JSON");
+    let mut roots = vec![index["manifests"][0].clone()];
+    for image in summary(&user)["images"].as_array().expect("a list") {
+        roots.push(image["manifest"].clone());
+    }
+    for (names, is_told) in [(["1", "1", "2"], true), (["1", "2", "3"], false)] {
+        for (root, name) in roots.iter_mut().zip(names) {
+            root["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+        }
+        write_index(&layout, &roots);
+        let said = user.run(&["verify", "out"]).succeeded().stderr;
+        assert_eq!(said.contains("not the only one of the name \"1\""), is_told);
+    }
+}
+
+/// Each is compared with few others.
+#[test]
+fn an_index_of_very_many_images_of_one_processor_is_judged_at_once() {
+    let listed = |variants: &dyn Fn(usize) -> String| {
+        let (mut content, _) = content(same, same);
+        let image = other_image(&mut content, &linux("riscv64", ""));
+        let entry = |number| {
+            let mut entry = image.clone();
+            entry["platform"] = linux("riscv64", &variants(number));
+            entry
+        };
+        let index =
+            json!({"schemaVersion": 2, "manifests": (0..16_000).map(entry).collect::<Vec<_>>()});
+        content.with_root(INDEX, index.to_string().into_bytes())
+    };
+    let user = new_user();
+    pull(&user, listed(&|number| format!("x{number}")), &[]).succeeded();
+    let ran = pull(&new_user(), listed(&|number| format!("X{number}")), &[]);
+    ran.failed(&["one of more than 100 images for variants"]);
 }
 
 #[test]
@@ -2347,6 +2407,132 @@ fn two_images_of_which_not_all_take_the_same_are_refused() {
             let [first, second] = [0, 1].map(|at| text(&images[at]["digest"]));
             ran.failed(&[first, "for linux/amd64", "some tools take it", second]);
         }
+    }
+}
+
+/// An index of images for these platforms, each in an index of its own where that is for another one.
+fn index_for(entries: &[(Option<Value>, Value)]) -> (Content, Vec<String>) {
+    let (mut content, _) = content(same, same);
+    let mut digests = Vec::new();
+    let mut listed = Vec::new();
+    for (number, (outer, platform)) in entries.iter().enumerate() {
+        let mut config = platform.clone();
+        config["author"] = json!(format!("{number}"));
+        let mut entry = other_image(&mut content, &config);
+        digests.push(text(&entry["digest"]).to_owned());
+        entry["platform"] = platform.clone();
+        if let Some(outer) = outer {
+            entry = nested(&mut content, &[&entry]);
+            entry["platform"] = outer.clone();
+        }
+        listed.push(entry);
+    }
+    let index = json!({"schemaVersion": 2, "manifests": listed}).to_string();
+    (content.with_root(INDEX, index.into_bytes()), digests)
+}
+
+fn linux(architecture: &str, variant: &str) -> Value {
+    json!({"os": "linux", "architecture": architecture, "variant": variant})
+}
+
+/// containerd takes what wants no features, of any processor that the machine's own stands for.
+#[test]
+fn an_image_that_wants_features_of_the_system_is_the_only_one_for_its_machine() {
+    let with_features = |architecture: &str, variant: &str| {
+        let mut platform = linux(architecture, variant);
+        platform["os.features"] = json!(["x"]);
+        platform
+    };
+    for (with, without) in [
+        (with_features("amd64", ""), linux("amd64", "")),
+        (with_features("amd64", ""), linux("386", "")),
+        (with_features("amd64", "v3"), linux("amd64", "")),
+        (with_features("arm", "v7"), linux("arm", "v6")),
+        (with_features("arm64", ""), linux("arm", "v7")),
+    ] {
+        let (content, digests) = index_for(&[(None, with.clone()), (None, without)]);
+        let ran = pull(&new_user(), content, &[]);
+        ran.failed(&[&digests[0], "for its os.features", &digests[1]]);
+        let (content, _) = index_for(&[(None, with), (None, linux("s390x", ""))]);
+        pull(&new_user(), content, &[]).succeeded();
+    }
+    // Who takes the first takes the same.
+    let (content, _) = index_for(&[
+        (None, linux("amd64", "")),
+        (None, with_features("amd64", "")),
+    ]);
+    pull(&new_user(), content, &[]).succeeded();
+    let windows = |version: &str| {
+        let mut platform = with_features("amd64", "");
+        platform["os"] = json!("windows");
+        platform["os.version"] = json!(version);
+        platform
+    };
+    let versions = ["10.0.17763.1", "10.0.20348.1"];
+    let (content, _) = index_for(&versions.map(|version| (None, windows(version))));
+    pull(&new_user(), content, &[]).succeeded();
+}
+
+/// crane and regctl look no further than into the first index for a platform, and podman at what lists the two alone.
+#[test]
+fn an_index_within_another_is_for_what_it_is_listed_for() {
+    for (outer, inner, other, first) in [
+        (linux("arm", ""), linux("arm", "v7"), linux("arm", "v6"), 0),
+        (
+            linux("arm64", ""),
+            linux("arm64", "v9.2"),
+            linux("arm64", ""),
+            1,
+        ),
+        (
+            linux("riscv64", ""),
+            linux("riscv64", "rva20u64"),
+            linux("riscv64", ""),
+            1,
+        ),
+        (linux("386", ""), linux("386", "sse2"), linux("386", ""), 1),
+    ] {
+        let entries = [(Some(outer), inner), (None, other)];
+        let (content, digests) = index_for(&entries);
+        let ran = pull(&new_user(), content, &[]);
+        ran.failed(&[&digests[first], "some tools take it", &digests[1 - first]]);
+        // What serves it as well, some take for its variant.
+        let [nested, other] = entries;
+        if !nested.1["architecture"].to_string().contains("arm") {
+            let (content, _) = index_for(&[other, nested]);
+            pull(&new_user(), content, &[]).succeeded();
+        }
+    }
+}
+
+/// Most compare the names of variants.
+#[test]
+fn a_variant_that_is_written_as_none_is_takes_no_others_place() {
+    for (odd, wanted, lower) in [
+        (linux("arm", "v07"), "linux/arm/v7", linux("arm", "v6")),
+        (linux("amd64", "v2.0"), "linux/amd64/v3", linux("amd64", "")),
+        (
+            linux("amd64", "v03"),
+            "linux/amd64/v3",
+            linux("amd64", "v2"),
+        ),
+        (
+            linux("arm64", "v8.05"),
+            "linux/arm64/v8.6",
+            linux("arm64", "v8.1"),
+        ),
+    ] {
+        let user = new_user();
+        let (content, digests) = index_for(&[(None, odd), (None, lower)]);
+        pull(&user, content, &["--platform", wanted]).succeeded();
+        let images = &summary(&user)["images"];
+        assert_eq!(images[0]["manifest"]["digest"], json!(digests[1]));
+        assert_eq!(images.as_array().map(Vec::len), Some(1));
+    }
+    for odd in ["v01", "v1.0", "v0"] {
+        let (content, _) = index_for(&[(None, linux("amd64", odd)), (None, linux("386", ""))]);
+        let ran = pull(&new_user(), content, &["--platform", "linux/amd64"]);
+        ran.failed(&["none for linux/amd64"]);
     }
 }
 

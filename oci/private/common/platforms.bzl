@@ -78,9 +78,12 @@ def _level(platform):
     variant = _variant(platform) or _DEFAULT_VARIANTS.get(platform.architecture, "")
     if platform.architecture not in _DEFAULT_VARIANTS or not variant.startswith("v"):
         return None
-    major, dot, minor = variant.removeprefix("v").partition(".")
-    minor = minor if dot else "0"
-    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+    numbers = variant.removeprefix("v").split(".", 1 if platform.architecture == "arm64" else 0)
+
+    # What is written otherwise, as v07 or v1.0, is a name like any other.
+    if [number for number in numbers if not number.isdigit() or number.startswith("0")]:
+        return None
+    return (int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0)
 
 def platform_rank(have, wanted):
     """Tells how well an image serves a machine, with containerd's rules for variants.
