@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::oci::digest::Digest;
 
 use super::isolate::Access;
+use super::packages::Architectures;
 use super::traces::Traces;
 
 /// The version of these documents.
@@ -235,6 +236,20 @@ impl Inventory {
                 found: found.cloned(),
             }),
         }
+    }
+
+    /// Of the packages of its system that are there for several architectures, each of these.
+    pub(super) fn architectures(&self) -> Architectures {
+        let of_system = self.packages.iter().filter(|package| package.of_system);
+        let all = of_system.filter_map(|package| {
+            let architectures = package.architecture.as_deref()?.split(' ');
+            let version = package.version.as_deref().unwrap_or_default();
+            Some(
+                architectures
+                    .map(move |one| (package.name.clone(), version.to_owned(), one.to_owned())),
+            )
+        });
+        all.flatten().collect()
     }
 
     /// The packages by what they are of.

@@ -2,6 +2,7 @@
 //! report goes, and which end is a good one.
 
 pub mod baseline;
+mod brought;
 mod child;
 mod clamav;
 mod clamscan;

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::files::FileError;
 
+use super::brought::{BroughtFiles, FileDigest};
 use super::coverage::epochless;
 use super::inventory::Package;
 use super::places::Format;
 use super::preset::PackageList;
+use super::purl::qualifier;
 use super::rpm;
 
 /// What a database says, or a file of one.
@@ -17,15 +19,16 @@ pub(super) struct Installed {
     pub(super) packages: Option<BTreeSet<(String, String)>>,
     /// The same with their architectures, as far as it says.
     pub(super) architectures: Architectures,
-    /// The paths of what they brought, as far as it says.
-    pub(super) files: BTreeSet<String>,
+    /// What they brought, as far as it says.
+    pub(super) files: BroughtFiles,
 }
 
 /// Packages by name, version and architecture.
 pub(super) type Architectures = BTreeSet<(String, String, String)>;
 
-/// Says of the packages of a system of what architecture they are, where a scanner does not. Which of several that it has of one
-/// name and version is of which is the same to who compares them with those of a base.
+/// Says of the packages of a system of what architecture they are, where a scanner does not, or tells but one of several, and
+/// that by chance. Which of those that it has of one name and version is of which is the same to who compares them with those
+/// of a base.
 pub(super) fn tell_architectures(list: &mut PackageList, installed: &Architectures) {
     let key = |name: &str, version: &str| (name.to_owned(), epochless(version).to_owned());
     let mut known: BTreeMap<_, Vec<&str>> = BTreeMap::new();
@@ -35,29 +38,54 @@ pub(super) fn tell_architectures(list: &mut PackageList, installed: &Architectur
             .or_default()
             .push(architecture);
     }
-    let mut untold: BTreeMap<_, Vec<&mut Package>> = BTreeMap::new();
-    for package in list.packages.values_mut() {
-        if package.of_system && package.architecture.is_none() {
-            let version = package.version.as_deref().unwrap_or_default();
-            untold
-                .entry(key(&package.name, version))
-                .or_default()
-                .push(package);
-        }
+    let mut listed: BTreeMap<_, Vec<&mut Package>> = BTreeMap::new();
+    for package in list
+        .packages
+        .values_mut()
+        .filter(|package| package.of_system)
+    {
+        let version = package.version.as_deref().unwrap_or_default();
+        let same = listed.entry(key(&package.name, version));
+        same.or_default().push(package);
     }
-    for (key, packages) in untold {
+    for (key, packages) in listed {
         let Some(architectures) = known.get(&key) else {
             continue;
         };
-        let each = packages.len() == architectures.len();
+        let missing = packages.len() < architectures.len();
         for (number, package) in packages.into_iter().enumerate() {
-            package.architecture = Some(if each {
-                architectures[number].to_owned()
-            } else {
-                architectures.join(" ")
-            });
+            if missing {
+                package.architecture = Some(architectures.join(" "));
+            } else if package.architecture.is_none() {
+                let one = architectures.get(number).copied();
+                package.architecture =
+                    Some(one.map_or_else(|| architectures.join(" "), str::to_owned));
+            }
         }
     }
+}
+
+/// A scanner's list, of whose packages that are there for several architectures it tells one, in which that is the first.
+pub(super) fn settled(list: &[u8], packages: &PackageList) -> Option<Vec<u8>> {
+    let mut text = String::from_utf8_lossy(list).into_owned();
+    let mut is_settled = true;
+    for package in packages.packages.values() {
+        let (Some((first, _)), Some(purl)) = (
+            package
+                .architecture
+                .as_deref()
+                .and_then(|all| all.split_once(' ')),
+            &package.purl,
+        ) else {
+            continue;
+        };
+        if let Some(told) = qualifier(purl, "arch").filter(|told| told != first) {
+            let other = purl.replace(&format!("arch={told}"), &format!("arch={first}"));
+            text = text.replace(&format!("\"{purl}\""), &format!("\"{other}\""));
+            is_settled = false;
+        }
+    }
+    (!is_settled).then(|| text.into_bytes())
 }
 
 /// Reads a database, or a file of one. Nothing is one that never had a package.
@@ -118,22 +146,26 @@ fn of_dpkg(text: &str) -> Vec<(String, String, Option<String>)> {
     packages.collect()
 }
 
-/// The packages and files of apk's database: a file's line, `R:`, is below the directory's before it, `F:`.
+/// The packages and files of apk's database: a file's line, `R:`, is below the directory's before it, `F:`, and before that of
+/// its digest, `Z:`.
 fn of_apk(text: &str) -> Installed {
     let mut packages = BTreeSet::new();
-    let mut files = BTreeSet::new();
+    let mut files = BroughtFiles::new();
     for stanza in stanzas(text) {
         let field = |name: &str| {
             let mut values = stanza.iter().filter_map(|line| line.strip_prefix(name));
             values.next().map(|value| value.trim().to_owned())
         };
         packages.extend(field("P:").map(|name| (name, field("V:").unwrap_or_default())));
-        let mut directory = "";
+        let (mut directory, mut file) = ("", String::new());
         for line in stanza {
             if let Some(name) = line.strip_prefix("F:") {
                 directory = name;
             } else if let Some(name) = line.strip_prefix("R:") {
-                files.insert(format!("{directory}/{name}"));
+                file = format!("{directory}/{name}");
+                files.insert(file.clone(), None);
+            } else if let Some(digest) = line.strip_prefix("Z:") {
+                files.insert(file.clone(), FileDigest::of_apk(digest.trim()));
             }
         }
     }
@@ -170,8 +202,9 @@ fn of_portage(path: &str, text: &str) -> Option<Installed> {
     let dash = dashes.find(|dash| is_number(&package[dash + 1..]))?;
     let name = format!("{category}/{}", &package[..dash]);
     let files = text.lines().filter_map(|line| {
-        let file = line.strip_prefix("obj ")?.rsplitn(3, ' ').nth(2)?;
-        Some(file.to_owned())
+        let mut words = line.strip_prefix("obj ")?.rsplitn(3, ' ').skip(1);
+        let digest = FileDigest::of_hex(words.next()?);
+        Some((words.next()?.to_owned(), digest))
     });
     Some(Installed {
         packages: Some(BTreeSet::from([(name, package[dash + 1..].to_owned())])),

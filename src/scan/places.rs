@@ -12,8 +12,10 @@ pub(super) enum Role {
     Database(&'static str, Format),
     /// The paths of what a package of dpkg's brought.
     DpkgList,
-    /// The same, each behind its digest, of the package beside it.
+    /// The same, each behind its digest.
     DpkgDigests,
+    /// The same of the package beside it.
+    StatusDigests,
     /// The paths of what the package of pacman's beside it brought.
     PacmanFiles,
     /// From where Alpine's packages come (apk-repositories(5)).
@@ -74,8 +76,9 @@ pub(super) const PLACES: &[(&str, Role)] = &[
         "var/lib/dpkg/status.d/*",
         Role::Database("deb", Format::Dpkg),
     ),
-    ("var/lib/dpkg/status.d/*.md5sums", Role::DpkgDigests),
+    ("var/lib/dpkg/status.d/*.md5sums", Role::StatusDigests),
     ("var/lib/dpkg/info/*.list", Role::DpkgList),
+    ("var/lib/dpkg/info/*.md5sums", Role::DpkgDigests),
     // What chisel cut out of Ubuntu's packages.
     (
         "var/lib/chisel/manifest.wall",

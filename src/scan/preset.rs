@@ -204,30 +204,37 @@ pub trait Advisories {
         name.to_lowercase()
     }
 
+    /// The same of packages of a system, of a kind in the scanner's words, and of this type in a package URL.
+    fn versions_of_system(&self, kind: &str, url_type: &str) -> Versions {
+        let _ = kind;
+        Versions::of_system(url_type)
+    }
+
+    /// Whether the scanner compares a package with no advisories that there are, whatever its version.
+    fn leaves_out(&self, package: &Package) -> bool {
+        let _ = package;
+        false
+    }
+
     /// Those of these packages that the scanner passes over because it cannot compare their versions: of a system all, and of
     /// languages those that there are advisories of.
     fn passed_over<'a>(&self, packages: &'a [Package]) -> io::Result<Vec<&'a Package>> {
         let mut by_kind: BTreeMap<_, Vec<&Package>> = BTreeMap::new();
         for package in packages {
-            let kind = if package.of_system {
-                package.url_type()
-            } else {
-                &package.kind
-            };
-            by_kind
-                .entry((package.of_system, kind))
-                .or_default()
-                .push(package);
+            let url_type = package.of_system.then(|| package.url_type());
+            let kind = by_kind.entry((url_type, &*package.kind));
+            kind.or_default().push(package);
         }
         let mut passed_over = Vec::new();
-        for ((of_system, kind), mut packages) in by_kind {
-            let versions = if of_system {
-                Versions::of_system(kind)
-            } else {
-                self.versions(kind)
+        for ((url_type, kind), mut packages) in by_kind {
+            let versions = match url_type {
+                Some(url_type) => self.versions_of_system(kind, url_type),
+                None => self.versions(kind),
             };
-            packages.retain(|package| !versions.has(package.version.as_deref()));
-            if !of_system && !packages.is_empty() {
+            packages.retain(|package| {
+                !versions.has(package.version.as_deref()) || self.leaves_out(package)
+            });
+            if url_type.is_none() && !packages.is_empty() {
                 let names = self.names(kind)?;
                 packages.retain(|package| names.contains(&self.spelled(kind, &package.name)));
             }

@@ -2,10 +2,10 @@
 //! what a package is, its header says.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use crate::files::{FileError, io_failed};
 
+use super::brought::{BroughtFiles, FileDigest};
 use super::packages::Installed;
 use super::sqlite::{self, all, open};
 
@@ -49,13 +49,13 @@ fn of_list(text: &str) -> Vec<(String, String, Option<String>)> {
 
 fn of_headers(headers: &[Cow<'_, [u8]>]) -> Option<Installed> {
     let mut packages = Vec::new();
-    let mut files = BTreeSet::new();
+    let mut files = BroughtFiles::new();
     let mut left = MAX_PATHS;
     for header in headers {
         let header = Header::parse(header)?;
-        for file in header.files() {
+        for (file, digest) in header.files() {
             left = left.checked_sub(file.len())?;
-            files.insert(file);
+            files.insert(file, digest);
         }
         let package = header.package()?;
         if package.0 != KEY {
@@ -218,6 +218,7 @@ impl<'a> Header<'a> {
     const RELEASE: u32 = 1002;
     const DIRECTORY_OF: u32 = 1116;
     const ARCHITECTURE: u32 = 1022;
+    const DIGESTS: u32 = 1035;
     const NAMES: u32 = 1117;
     const DIRECTORIES: u32 = 1118;
 
@@ -257,11 +258,16 @@ impl<'a> Header<'a> {
         Some((name?, format!("{}-{}", version?, release?), architecture))
     }
 
-    fn files(&self) -> impl Iterator<Item = String> + use<'a> {
+    fn files(&self) -> impl Iterator<Item = (String, Option<FileDigest>)> + use<'a> {
         let directories: Vec<String> = self.texts(Self::DIRECTORIES).collect();
+        let digests = self.texts(Self::DIGESTS);
+        let digests = digests.map(|digest| FileDigest::of_hex(&digest));
         let names = self
             .texts(Self::NAMES)
-            .zip(self.numbers(Self::DIRECTORY_OF));
-        names.filter_map(move |(name, of)| Some(format!("{}{name}", directories.get(of)?)))
+            .zip(self.numbers(Self::DIRECTORY_OF))
+            .zip(digests.chain(std::iter::repeat(None)));
+        names.filter_map(move |((name, of), digest)| {
+            Some((format!("{}{name}", directories.get(of)?), digest))
+        })
     }
 }

@@ -26,7 +26,7 @@ use super::inventory::{
     Image, Inventory, JavaArchives, OtherBase, Package, SCHEMA, Scanner, known,
 };
 use super::isolate::Isolation;
-use super::packages::tell_architectures;
+use super::packages::{settled, tell_architectures};
 use super::preset::{
     Advisories, AnswerError, AtOnce, AtOnceScanner, Call, PackageList, Preset, StepwiseScanner,
 };
@@ -228,7 +228,7 @@ impl Step {
             }
             JavaArchives::Content | JavaArchives::Nothing(_) => &[],
         };
-        let list = match preset.empty_list() {
+        let mut list = match preset.empty_list() {
             Some(list) if image.manifest.layers.is_empty() => to_json(&list),
             _ => {
                 let call = preset.list(&self.cache(), java_database)?;
@@ -239,6 +239,17 @@ impl Step {
         let looks_into = |path: &str| preset.looks_into(path);
         let packages = listed.packages.values().cloned().collect();
         let traces = Traces::of(read, &packages, looks_into)?;
+        let told = |list: &[u8]| -> Result<PackageList, StepError> {
+            let mut listed = preset.read_list(list)?;
+            tell_architectures(&mut listed, &traces.architectures);
+            Ok(listed)
+        };
+        let mut listed = told(&list)?;
+        if let Some(settled) = settled(&list, &listed) {
+            listed = told(&settled)?;
+            list = settled;
+        }
+        let packages = listed.packages.values().cloned().collect();
         let inventory = self.inventoried(image, traces, &listed, packages, java)?;
         Ok((inventory, list))
     }
@@ -293,7 +304,8 @@ impl Step {
         } else {
             Vec::new()
         };
-        let list = preset.read_list(&read(list)?)?;
+        let mut list = preset.read_list(&read(list)?)?;
+        tell_architectures(&mut list, &inventory.architectures());
         let asked = is_readable && kinds.contains(&FindingKind::License);
         let unlicensed = asked.then(|| unlicensed(&list, &matches)).flatten();
         let mut findings = Findings::new(matches, &list, inventory, base, advisories.as_ref())?;

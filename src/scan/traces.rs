@@ -13,6 +13,7 @@ use crate::oci::config::ImageConfig;
 use crate::oci::manifest::ImageManifest;
 use crate::rootfs::{By, FileEntry, FileName, FileNumber, Kept, Rootfs, RootfsError};
 
+use super::brought::{BroughtFiles, FileDigest, as_brought};
 use super::evidence::{
     BEHIND_LINK, COMPOSER, Form, Said, is_java_archive, is_of_language, is_surely_java_archive,
 };
@@ -161,42 +162,48 @@ impl Traces {
         traces.java_archives -= (named_so - archives.len()) as u64;
         let mut brought = Vec::new();
         let mut passed_over = BTreeSet::new();
+        // Those that may be the system's, with what is known of their bytes.
+        let mut untold = BTreeMap::new();
         for (file, text, bytes) in read.texts {
             let mut owner = Owner::Itself;
             let files = match text {
                 Text::Database(database) => traces.add(database, bytes.as_deref())?,
                 Text::Files(of) => {
                     owner = of;
-                    lines(bytes.as_deref(), |line| Some(line))
+                    lines(bytes.as_deref(), |line| Some((line.to_owned(), None)))
                 }
                 Text::Digests(of) => {
                     owner = of;
-                    lines(bytes.as_deref(), |line| Some(line.split_once("  ")?.1))
+                    lines(bytes.as_deref(), |line| {
+                        let (digest, path) = line.split_once("  ")?;
+                        Some((path.to_owned(), FileDigest::of_hex(digest)))
+                    })
                 }
                 Text::Release => {
                     let text = bytes.unwrap_or_default();
                     traces.system = parse_release(&String::from_utf8_lossy(&text));
-                    BTreeSet::new()
+                    BroughtFiles::new()
                 }
                 Text::Repositories => {
-                    let branches = lines(bytes.as_deref(), branch);
+                    let branches: BTreeSet<String> =
+                        lines(bytes.as_deref(), |line| branch(line).map(str::to_owned));
                     traces.branches.extend(branches);
-                    BTreeSet::new()
+                    BroughtFiles::new()
                 }
                 Text::Language(form) => {
                     let said = form.read(bytes.as_deref());
-                    if !seen.knows(&names[&file], &said) {
-                        passed_over.insert(file);
-                    }
                     traces.add_copies(added.get(&file), &names[&file], |name| {
                         seen.told(name, &said)
                     });
-                    BTreeSet::new()
+                    if !seen.knows(&names[&file], &said) {
+                        passed_over.insert(file);
+                        untold.insert(file, bytes);
+                    }
+                    BroughtFiles::new()
                 }
             };
             brought.push((owner, files));
         }
-        let owned = traces.owned(rootfs, brought);
         // A link to one that is known by another name is passed over.
         let (unread, unknown) = archives.into_iter().partition(|file| {
             let is_read = names[file].iter().any(|name| looks_into(name));
@@ -207,12 +214,24 @@ impl Traces {
             let told = |name: &str| at(&seen.with_modules, name).collect();
             traces.add_copies(added.get(file), &names[file], told);
         }
-        // A scanner may tell a module of the name of a program that names none.
-        let programs = read
-            .go_programs
-            .into_iter()
-            .filter(|(file, go)| *go == Go::Read(false) || !seen.has_modules(&names[file]));
-        let programs = programs.map(|(file, _)| file);
+        let mut without_modules = BTreeSet::new();
+        for (file, go) in read.go_programs {
+            let is_seen = seen.has_modules(&names[&file]);
+            match go {
+                // A scanner may tell a module of the name of a program that names none.
+                Go::Read(false) => drop(without_modules.insert(file)),
+                Go::Read(true) if !is_seen => drop(passed_over.insert(file)),
+                _ if !is_seen => drop(without_modules.insert(file)),
+                _ => {}
+            }
+        }
+        let files = [&passed_over, &unknown, &without_modules];
+        for file in files.into_iter().flatten() {
+            untold.entry(*file).or_default();
+        }
+        brought.retain(|(owner, _)| traces.is_installed(rootfs, owner));
+        let lists = brought.into_iter().map(|(_, files)| files);
+        let owned = as_brought(rootfs, untold, lists)?;
         let names_of = |files: BTreeSet<FileNumber>| -> Vec<String> {
             let names = files.difference(&owned).map(|file| &names[file]);
             // Its own before those by which scanners do not know it.
@@ -223,7 +242,7 @@ impl Traces {
             telling.collect()
         };
         traces.copies.sort();
-        traces.go_programs = names_of(programs.collect());
+        traces.go_programs = names_of(without_modules);
         traces.passed_over = names_of(passed_over);
         traces.unknown_archives = names_of(unknown);
         Ok(traces)
@@ -251,24 +270,13 @@ impl Traces {
         }
     }
 
-    /// The files that packages of the system brought, by their lists.
-    fn owned(
-        &self,
-        rootfs: &Rootfs,
-        brought: Vec<(Owner, BTreeSet<String>)>,
-    ) -> BTreeSet<FileNumber> {
-        let mut owned = BTreeSet::new();
-        for (owner, files) in brought {
-            let is_installed = match owner {
-                Owner::Itself => true,
-                Owner::Package(name) => self.has_installed(DPKG, &name),
-                Owner::File(path) => rootfs.file(&path).is_some(),
-            };
-            if is_installed {
-                owned.extend(files.iter().filter_map(|path| rootfs.file(path)));
-            }
+    /// Whether that is installed whose files a list has.
+    fn is_installed(&self, rootfs: &Rootfs, owner: &Owner) -> bool {
+        match owner {
+            Owner::Itself => true,
+            Owner::Package(name) => self.has_installed(DPKG, name),
+            Owner::File(path) => rootfs.file(path).is_some(),
         }
-        owned
     }
 
     /// Whether a package of this name is in a database of the kind, as far as is known.
@@ -281,7 +289,7 @@ impl Traces {
         })
     }
 
-    /// Adds what a database has, or a file of one; returns the paths of what its packages brought.
+    /// Adds what a database has, or a file of one; returns what its packages brought.
     fn add(
         &mut self,
         FileOfDatabase {
@@ -291,7 +299,7 @@ impl Traces {
             path,
         }: FileOfDatabase,
         bytes: Option<&[u8]>,
-    ) -> Result<BTreeSet<String>, RootfsError> {
+    ) -> Result<BroughtFiles, RootfsError> {
         let installed = match bytes {
             Some(bytes) => packages::read(format, &path, bytes)?,
             None => Some(Installed::default()),
@@ -302,7 +310,7 @@ impl Traces {
             files,
         }) = installed
         else {
-            return Ok(BTreeSet::new());
+            return Ok(BroughtFiles::new());
         };
         self.architectures.extend(architectures);
         let mut there = self.databases.iter_mut();
@@ -429,10 +437,9 @@ fn layer_of_copy(name: &FileName, form: Option<Form>, path: &str) -> Option<usiz
 }
 
 /// The lines of a text, or what is wanted of each.
-fn lines(bytes: Option<&[u8]>, wanted: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
+fn lines<T, C: FromIterator<T>>(bytes: Option<&[u8]>, wanted: impl Fn(&str) -> Option<T>) -> C {
     let text = String::from_utf8_lossy(bytes.unwrap_or_default());
-    let lines = text.lines().filter_map(wanted);
-    lines.map(str::to_owned).collect()
+    text.lines().filter_map(wanted).collect()
 }
 
 /// Where the scanner saw packages of languages.
@@ -595,6 +602,12 @@ impl Text {
     /// What a file at a place is read for.
     fn of(pattern: &'static str, role: Role, path: String) -> Self {
         let stem = |ending: &str| path.strip_suffix(ending).unwrap_or_default();
+        let of_dpkg = |ending: &str| {
+            let name = stem(ending).rsplit('/').next().unwrap_or_default();
+            // Behind a colon is its architecture.
+            let name = name.split(':').next().unwrap_or_default();
+            Owner::Package(name.to_owned())
+        };
         match role {
             Role::Database(kind, format) => Text::Database(FileOfDatabase {
                 kind,
@@ -602,13 +615,9 @@ impl Text {
                 database: directory_of(pattern),
                 path,
             }),
-            Role::DpkgList => {
-                let name = stem(".list").rsplit('/').next().unwrap_or_default();
-                // Behind a colon is its architecture.
-                let name = name.split(':').next().unwrap_or_default();
-                Text::Files(Owner::Package(name.to_owned()))
-            }
-            Role::DpkgDigests => Text::Digests(Owner::File(stem(".md5sums").to_owned())),
+            Role::DpkgList => Text::Files(of_dpkg(".list")),
+            Role::DpkgDigests => Text::Digests(of_dpkg(".md5sums")),
+            Role::StatusDigests => Text::Digests(Owner::File(stem(".md5sums").to_owned())),
             Role::PacmanFiles => Text::Files(Owner::File(format!("{}desc", stem("files")))),
             Role::Repositories => Text::Repositories,
         }

@@ -244,7 +244,7 @@ impl std::fmt::Display for Trouble {
             Trouble::SystemPackagesUnseen { path } => {
                 write!(
                     f,
-                    "the image has packages in {path}, and the scanner saw none of them: is its os-release what it should be?"
+                    "the image has packages in {path}, and the scanner saw none of them: it may not look there, or take the image for another system by its os-release"
                 )
             }
             Trouble::SystemPackagesMissing {

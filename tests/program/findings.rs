@@ -1697,6 +1697,61 @@ fn packages_of_a_system_whose_database_is_replaced_are_gone() {
     }
 }
 
+/// Of what is there for several architectures, Trivy tells one, and that by chance.
+#[test]
+fn a_package_for_another_architecture_than_the_bases_is_the_images_own() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let found = json!({
+        "matches": [{"vulnerability": {"id": "CVE-1", "severity": "High"}, "artifact": {"id": "1"}}],
+        "descriptor": {"name": "grype", "version": "1"},
+    });
+    write_scanner(&user, "matcher", "", &found);
+    let status = dpkg_status(&[("a", "1:1-1")]);
+    let other = status.replace("amd64", "i386");
+    let base = |status: &str| {
+        Layer::new()
+            .file("etc/os-release", "ID=debian\nVERSION_ID=12\n")
+            .file("var/lib/dpkg/status", status)
+    };
+    let scanned = |layers: &[Layer], told: &str, more: &[&str]| {
+        let list = json!({
+            "artifacts": [{
+                "id": "1", "name": "a", "version": "1:1-1", "type": "deb", "locations": [],
+                "purl": format!("pkg:deb/debian/a@1%3A1-1?arch={told}&distro=debian-12"),
+            }],
+            "distro": {"id": "debian", "versionID": "12"}, "source": {"metadata": {}},
+            "descriptor": {"name": "syft", "version": "1"},
+        });
+        write_scanner(&user, "lister", "", &list);
+        let _ = fs::remove_dir_all(user.path("l"));
+        let image = add_image(&user, "l", "amd64", layers);
+        write_index(&user.path("l"), &[image]);
+        list_and_match(&user, "l", more);
+        let files = ["i.json", "l.json", "f.json"];
+        let files = files.map(|file| fs::read_to_string(user.path(file)).expect("was written"));
+        let place = read(&user, "f.json")["findings"][0]["origin"].clone();
+        (place, files)
+    };
+    scanned(&[base(&status)], "amd64", &[]);
+    fs::rename(user.path("i.json"), user.path("b.json")).expect("can be renamed");
+    let of_base = ["--base", "b.json"];
+    let layers = [base(&status), Layer::new().file("app", "x")];
+    assert_eq!(scanned(&layers, "amd64", &of_base).0, "base");
+    let layers = [
+        base(&status),
+        Layer::new().file("var/lib/dpkg/status.d/a", &other),
+    ];
+    for (layers, more, place) in [
+        (&layers[..], &of_base[..], "local"),
+        (&[base(&format!("{other}\n{status}"))], &[], "local"),
+    ] {
+        let by_one = scanned(layers, "amd64", more);
+        assert_eq!(by_one.0, place);
+        assert_eq!(by_one, scanned(layers, "i386", more));
+    }
+}
+
 /// The troubles of an image of this layer by a lister that answers with these packages of Fedora 40.
 fn troubles_of(user: &User, layer: Layer, artifacts: &Value) -> Value {
     troubles_of_release(user, ["fedora", "40"], layer, artifacts)
@@ -1934,6 +1989,85 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         let found = troubles_of(&user, base().file(path, content), &seen);
         let unseen = json!({"code": "language-packages-unseen", "path": path, "more": 0});
         assert_eq!(found, json!([unseen]));
+    }
+}
+
+/// A scanner may take what is at the place of a system's file for that, whatever it is.
+#[test]
+fn what_took_the_place_of_a_systems_file_is_told() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "seen", "version": "2.0-1.fc40", "type": "deb", "purl": "pkg:deb/x/seen@2.0-1.fc40",
+        "locations": [],
+    }]);
+    let path = "lib/b.dist-info/METADATA";
+    let brought = "Metadata-Version: 2.1\nName: b\nVersion: 1\n\nName: other\n";
+    let md5 = "f3ce14117606e9474afbad15b3840d2e";
+    let status = || {
+        let packages = dpkg_status(&[("seen", "2.0-1.fc40")]);
+        Layer::new().file("var/lib/dpkg/status", &packages)
+    };
+    let dpkg = || {
+        let list = format!("/.\n/lib\n/{path}\n/usr/bin/tool\n");
+        status().file("var/lib/dpkg/info/seen:amd64.list", &list)
+    };
+    let digests = format!("{md5}  {path}\n0a31c758cd29bcade3a56e4ef6e2ca0b  usr/bin/tool\n");
+    let with_digests = || dpkg().file("var/lib/dpkg/info/seen:amd64.md5sums", &digests);
+    let of_status = || {
+        let beside = "var/lib/dpkg/status.d/seen";
+        let layer = Layer::new().file(beside, &dpkg_status(&[("seen", "2.0-1.fc40")]));
+        layer.file(&format!("{beside}.md5sums"), &digests)
+    };
+    let apk = |digest: &str| {
+        let text = format!(
+            "P:seen\nV:2.0-1.fc40\nF:lib/b.dist-info\nR:other\nZ:Q1AAAA\nR:METADATA\na:0:0:644\nZ:{digest}\n\n"
+        );
+        Layer::new().file("lib/apk/db/installed", &text)
+    };
+    let portage = || {
+        let text = format!("dir /lib\nobj /{path} {md5} 1700000000\n");
+        Layer::new().file("var/db/pkg/x/seen-2.0-1.fc40/CONTENTS", &text)
+    };
+    let databases: [(Layer, bool); 6] = [
+        (dpkg(), false),
+        (with_digests(), true),
+        (of_status(), true),
+        (apk("Q13G83fWPkwFo4zFhXm/abBBjNye0="), true),
+        (apk("Q2qmtsD3QG75PfBgt/0g2pPC25xus4xfx5lViFJsM4i0k="), true),
+        (portage(), true),
+    ];
+    let troubles = |layer: Layer| {
+        let found = troubles_of(&user, layer, &seen);
+        let codes = found.as_array().expect("a list").iter();
+        let of_files = ["language-packages-unseen", "go-program-without-modules"];
+        let of_files = codes.filter(|found| of_files.contains(&text(&found["code"])));
+        of_files
+            .map(|found| text(&found["path"]).to_owned())
+            .collect::<Vec<_>>()
+    };
+    for (database, has_digests) in databases {
+        let is_told = if has_digests { &[path][..] } else { &[] };
+        let replaced = brought.replace("Version: 1", "Version: 0");
+        assert_eq!(troubles(database.clone().file(path, brought)), [""; 0]);
+        assert_eq!(troubles(database.file(path, &replaced)), is_told);
+    }
+    // What is read in pieces, and once more.
+    let mut program = b"\x7fELF".to_vec();
+    program.resize(300_000, 0);
+    program.extend(b"\xff Go buildinf:\x08\x02");
+    program.resize(400_000, 0);
+    let with = |layer: Layer, bytes: &[u8]| {
+        layer.add(EntryType::Regular, "usr/bin/tool", 0o755, "", bytes)
+    };
+    assert_eq!(troubles(with(with_digests(), &program)), [""; 0]);
+    assert_eq!(troubles(with(dpkg(), &program[..399_999])), [""; 0]);
+    for other in [&program[..399_999], &[&program[..], b"x"].concat()] {
+        assert_eq!(troubles(with(with_digests(), other)), ["usr/bin/tool"]);
+        for (path, packages) in rpm::databases() {
+            let rpm = Layer::new().add(EntryType::Regular, path, 0o644, "", &packages);
+            assert_eq!(troubles(with(rpm, other)), ["usr/bin/tool"], "{path}");
+        }
     }
 }
 

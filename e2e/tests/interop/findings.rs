@@ -562,7 +562,7 @@ fn odd_images() -> Vec<(&'static str, Layer, &'static str)> {
                 .file("var/lib/dpkg/status", &openssl)
                 .file("cache/curl", &openssl.replace("openssl", "curl"))
                 .hard_link("var/lib/dpkg/status.d/curl", "cache/curl"),
-            "the image has packages in var/lib/dpkg/status.d/, and the scanner saw none of them: is its os-release what it should be? [system-packages-unseen]",
+            "the image has packages in var/lib/dpkg/status.d/, and the scanner saw none of them: it may not look there, or take the image for another system by its os-release [system-packages-unseen]",
         ),
         (
             "without_database",

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::oci::strict;
 use crate::oci::time::Time;
-use crate::scan::inventory::{Database, System};
+use crate::scan::inventory::{Database, Package, System};
 use crate::scan::preset::{Advisories, AnswerError};
 use crate::scan::sqlite::open;
 use crate::scan::versions::Versions;
@@ -142,6 +142,26 @@ impl Advisories for TrivyDatabase {
         }
     }
 
+    fn versions_of_system(&self, kind: &str, url_type: &str) -> Versions {
+        // It reads those of this system as dpkg's.
+        Versions::of_system(if kind == "amazon" { "deb" } else { url_type })
+    }
+
+    fn leaves_out(&self, package: &Package) -> bool {
+        let version = package.version.as_deref().unwrap_or_default();
+        // AlmaLinux has built some that do not say of which module they are.
+        let is_unlabelled = package.kind == "alma"
+            && version.contains(".module_el")
+            && !package
+                .purl
+                .as_deref()
+                .unwrap_or_default()
+                .contains("modularitylabel=");
+        let supplier = supplier(package).map(|supplier| format!("{supplier} "));
+        let has = |supplier: &String| self.buckets.names().any(|name| name.starts_with(supplier));
+        is_unlabelled || supplier.is_some_and(|supplier| !has(&supplier))
+    }
+
     fn names(&self, kind: &str) -> io::Result<BTreeSet<String>> {
         let mut all = BTreeSet::new();
         for bucket in self.of_ecosystem(ecosystem(kind)) {
@@ -162,6 +182,25 @@ impl Advisories for TrivyDatabase {
 
     fn is_same_system(&self, one: Option<&System>, other: Option<&System>) -> bool {
         one.map(buckets_as_said) == other.map(buckets_as_said)
+    }
+}
+
+/// Who has mended a package, by its name or the end of its version, and is then asked instead of all others.
+fn supplier(package: &Package) -> Option<&'static str> {
+    let version = package.version.as_deref().unwrap_or_default();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let behind = |mark: &str| version.rsplit_once(mark).map(|(_, rest)| rest);
+    let is_of_seal = |rest: &str| match rest.split_once('p') {
+        Some((number, patch)) => is_number(number) && is_number(patch),
+        None => is_number(rest),
+    };
+    let is_of_echo = |rest: &str| rest.split(['.', '_', '-']).next().is_some_and(is_number);
+    if package.of_system {
+        package.name.starts_with("seal-").then_some("seal")
+    } else if behind("+sp").is_some_and(is_of_seal) {
+        Some("seal")
+    } else {
+        behind("+echo.").is_some_and(is_of_echo).then_some("echo")
     }
 }
 

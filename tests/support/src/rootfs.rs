@@ -11,7 +11,7 @@ use crate::layout::{add_blob, write_index};
 use crate::user::{Ran, User};
 
 /// A layer that is being made. It takes any name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layer(pub Vec<u8>);
 
 impl Layer {

@@ -5,7 +5,11 @@ use std::fs;
 use rusqlite::Connection;
 use tempfile::NamedTempFile;
 
-/// The header of a package of rpm's: an index of tags, types, offsets and counts, and the values.
+/// The SHA-256 of the file `/usr/bin/tool` of the package `seen`.
+const TOOL: &str = "254915c8bf06a02c3082fc69230d76ae92a36303209ff2259137fb908bf24d48";
+
+/// The header of a package of rpm's: an index of tags, types, offsets and counts, and the values. The last of its files is a
+/// regular one.
 fn header(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
     let text = |value: &str| -> (u32, u32, Vec<u8>) { (6, 1, [value.as_bytes(), &[0]].concat()) };
     let texts = |values: &[&str]| -> (u32, u32, Vec<u8>) {
@@ -22,7 +26,10 @@ fn header(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
         (1002, text("1.fc40")),
     ];
     if !files.is_empty() {
+        let mut digests = vec![""; files.len() - 1];
+        digests.push(TOOL);
         entries.extend([
+            (1035, texts(&digests)),
             (1116, (4, count, numbers)),
             (1117, texts(&names)),
             (1118, texts(&directories)),
