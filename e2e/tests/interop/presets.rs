@@ -961,6 +961,27 @@ fn what_trivy_cannot_compare_with_anything_is_told() {
     assert!(said.lines().any(|found| found == line), "{said}");
 }
 
+/// Trivy asks a supplier's advisories, and no others, of what has its mark.
+#[test]
+fn what_trivy_compares_with_advisories_that_are_not_there_is_told() {
+    let Some(trivy) = Scanner::trivy(&ADVISORIES, &[]) else {
+        return;
+    };
+    for (version, codes) in [
+        ("2.11.2", &[][..]),
+        ("2.11.2+sp1", &["version-not-compared"]),
+        ("2.11.2+echo.1", &["version-not-compared"]),
+        ("2.11.2+spx", &[]),
+    ] {
+        let (path, text) = wheel("Jinja2", version);
+        assert_eq!(trivy.troubles(&[whole().file(&path, &text)]), codes);
+        let findings = read(&trivy.user.path("f.json"));
+        let found = ids(&rows(&findings, true));
+        let is_found = found.iter().any(|id| id == "CVE-2099-0008");
+        assert_eq!(is_found, codes.is_empty(), "{version}: {found:?}");
+    }
+}
+
 #[test]
 fn what_grype_cannot_compare_with_anything_is_told() {
     let Some(grype) = Scanner::grype(&ADVISORIES) else {
