@@ -84,7 +84,8 @@ pub enum Bazel {
 }
 
 impl Bazel {
-    /// The one that the environment variable `OCI_PULL_ALL_BAZEL` names, a path or a name on PATH, else Debian's.
+    /// The one that the environment variable `OCI_PULL_ALL_BAZEL` names, an absolute path or a name on PATH, else
+    /// Debian's.
     ///
     /// # Panics
     /// If it names none.
@@ -93,24 +94,24 @@ impl Bazel {
         else {
             return Self::Debian;
         };
+        // cargo runs a test in its package's directory, not where the user is.
+        let path = Path::new(&name);
+        assert!(
+            path.is_absolute() || path.components().count() == 1,
+            "OCI_PULL_ALL_BAZEL is {}, but a name on PATH or an absolute path is wanted; e2e/test makes paths absolute",
+            path.display()
+        );
         let found = Self::on_path(&name);
         Self::Users(
             found.unwrap_or_else(|| panic!("OCI_PULL_ALL_BAZEL: no program {}", name.display())),
         )
     }
 
-    /// The program of this name on PATH, or at this path.
+    /// The program of this name on PATH, or at this absolute path.
     pub fn on_path(name: &std::ffi::OsStr) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        // A name with a slash replaces what it is joined to, if it is absolute.
-        let here = std::env::current_dir().unwrap_or_default();
-        let places = if Path::new(name).components().count() > 1 {
-            vec![here]
-        } else {
-            std::env::split_paths(&path).collect()
-        };
-        places
-            .into_iter()
+        // An absolute path replaces what it is joined to.
+        std::env::split_paths(&path)
             .map(|directory| directory.join(name))
             .find(|program| program.is_file())
     }

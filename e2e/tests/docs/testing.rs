@@ -9,7 +9,7 @@ use std::process::Command;
 
 use oci_pull_all_e2e::modules::write_registry;
 use oci_pull_all_e2e::root::Root;
-use oci_pull_all_e2e::{checkout, program, scratch};
+use oci_pull_all_e2e::{checkout, program, scratch, script};
 
 /// Where the user without rights sees the Debian root.
 const DEBIAN: &str = "/run/debian";
@@ -42,8 +42,48 @@ exec bwrap --tmpfs / \"$@\"
         own = directory.display()
     );
     let bazel = directory.join("bazel");
-    fs::write(&bazel, script).expect("can be written");
-    fs::set_permissions(&bazel, PermissionsExt::from_mode(0o755)).expect("can be set");
+    write_program(&bazel, &script);
+}
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).expect("can be written");
+    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("can be set");
+}
+
+/// To the tests themselves, which cargo runs elsewhere, such a path says nothing.
+#[test]
+fn a_bazel_is_named_by_a_path_from_where_the_user_is() {
+    let scratch = scratch();
+    let own = scratch.path();
+    fs::create_dir(own.join("bin")).expect("can be made");
+    write_program(
+        &own.join("bin/cargo"),
+        "#!/bin/sh\necho \"cargo has $OCI_PULL_ALL_BAZEL\"\n",
+    );
+    let path = std::env::var("PATH").expect("is set");
+    for (given, passed_on) in [
+        ("bin/bazel", format!("{}/bin/bazel", own.display())),
+        ("/opt/bazel", "/opt/bazel".to_owned()),
+        ("bazelisk", "bazelisk".to_owned()),
+    ] {
+        let mut command = script("e2e/test");
+        command.env("PATH", format!("{}/bin:{path}", own.display()));
+        command.env("OCI_PULL_ALL_BAZEL", given).current_dir(own);
+        let output = command.output().expect("e2e/test can be run");
+        let told = String::from_utf8_lossy(&output.stdout);
+        let expected = format!("cargo has {passed_on}\n");
+        assert!(told.starts_with(&expected), "{told}");
+    }
+
+    let mut command = Command::new(std::env::current_exe().expect("has a path"));
+    command.arg("rules::starlark").current_dir(own);
+    command.env("OCI_PULL_ALL_BAZEL", "bin/bazel");
+    let output = command.output().expect("can be run");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success(), "{told}");
+    let refusal =
+        "OCI_PULL_ALL_BAZEL is bin/bazel, but a name on PATH or an absolute path is wanted";
+    assert!(told.contains(refusal), "{told}");
 }
 
 #[test]
