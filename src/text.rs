@@ -47,7 +47,7 @@ pub fn count<N: Copy + Display + PartialEq + From<u8>>(number: N, thing: &str) -
 const MAX_WHOLE: usize = 400;
 
 /// A text, or its two ends if it is long: what is told of something that has no end often stands behind it.
-pub(crate) fn abridged(text: &str) -> Cow<'_, str> {
+pub fn abridged(text: &str) -> Cow<'_, str> {
     let place = |number| text.char_indices().nth(number).map(|(at, _)| at);
     let last = text.char_indices().rev().nth(MAX_WHOLE / 2 - 1);
     match (place(MAX_WHOLE), place(MAX_WHOLE / 2), last) {

@@ -33,7 +33,7 @@ use oci_pull_all::oci::strict;
 use oci_pull_all::outputs::write_output;
 use oci_pull_all::rootfs::changed_parents;
 use oci_pull_all::tar::UnnamedParent;
-use oci_pull_all::text::{first_of, shown, shown_in_lines, without_login};
+use oci_pull_all::text::{abridged, first_of, shown, shown_in_lines, without_login};
 
 use arguments::users_path;
 
@@ -159,7 +159,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         Err(mut error) if error.use_stderr() => {
             let texts = error.context().filter_map(|(kind, value)| match value {
                 ContextValue::String(text) => {
-                    let text = shown(&without_login(text));
+                    let text = shown(&abridged(&without_login(text)));
                     Some((kind, ContextValue::String(text)))
                 }
                 _ => None,

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use globset::{Candidate, GlobBuilder, GlobMatcher};
+use globset::{Candidate, GlobBuilder, GlobSet};
 
-use crate::tar::{Content, Entry, Mtime};
+use crate::tar::{Content, Entry, MAX_PATH, Mtime};
+use crate::text::abridged;
 
 /// What a user says of all paths that match a pattern.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct MetadataRule {
 #[derive(Clone, Debug)]
 pub struct PathPattern {
     text: String,
-    matcher: Option<GlobMatcher>,
+    matcher: Option<GlobSet>,
 }
 
 /// What is given; what is not said stays as it is. In the words of mtree(5): `mode` in octal, `uid`, `gid`, `uname`, `gname`,
@@ -86,12 +87,12 @@ impl PathPattern {
     }
 
     /// What is left of it after its literal part, below `parents`.
-    pub(super) fn below(&self, parents: &str, rest: &str) -> Self {
+    pub(super) fn below(&self, parents: &str, rest: &str) -> Result<Self, String> {
         let moved = format!("{}/{rest}", globset::escape(parents));
-        PathPattern {
+        Ok(PathPattern {
             text: self.text.clone(),
-            ..moved.parse().expect("it has been a pattern")
-        }
+            ..moved.parse()?
+        })
     }
 
     /// Whether the path of an entry, from the root and without a slash before it, is such a path.
@@ -114,14 +115,28 @@ impl FromStr for PathPattern {
         if !text.contains(SPECIAL) {
             return Ok(PathPattern::literal(text));
         }
+        // Choices within choices are read by recursion.
+        if text.len() > MAX_PATH {
+            return Err(format!(
+                "a pattern of paths may have {MAX_PATH} bytes, and this one has {}: give several",
+                text.len()
+            ));
+        }
         let glob = GlobBuilder::new(trimmed(text))
             .literal_separator(true)
             .build();
-        let glob =
-            glob.map_err(|error| format!("{text:?} is not a pattern of paths: {}", error.kind()))?;
+        // Unlike a matcher, a set tells when it cannot be made.
+        let matcher = glob.and_then(|glob| GlobSet::new([glob]));
+        let matcher = matcher.map_err(|error| {
+            format!(
+                "{:?} is not a pattern of paths: {}",
+                abridged(text),
+                error.kind()
+            )
+        })?;
         Ok(PathPattern {
             text: text.to_owned(),
-            matcher: Some(glob.compile_matcher()),
+            matcher: Some(matcher),
         })
     }
 }

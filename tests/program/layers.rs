@@ -706,6 +706,47 @@ fn patterns_go_where_the_links_of_the_base_lead() {
     );
 }
 
+/// A file of arguments has more room than a command line.
+#[test]
+fn a_pattern_is_no_longer_than_a_path() {
+    let user = new_user();
+    prepare(&user, "mkdir d; echo x >d/x");
+    let pick = |pattern: &str, more: &[&str]| {
+        let command =
+            "layer --output layer --descriptor json --compression none --directory /far d";
+        fs::write(user.path("words"), format!("{command} {pattern}")).expect("can be written");
+        user.run(&[&["@words"], more].concat())
+    };
+    let deep = |depth: usize| format!("/far/{}x{}", "{".repeat(depth), "}".repeat(depth));
+    let long = [
+        format!("/{}", "{a,b}".repeat(200_000)),
+        format!("/{}", "*/".repeat(200_000)),
+        deep(200_000),
+    ];
+    for pattern in &long {
+        for option in ["--take=", "--leave=", "--metadata "] {
+            let words = if option.ends_with(' ') {
+                " mode=0700"
+            } else {
+                ""
+            };
+            pick(&format!("{option}'{pattern}'{words}"), &[])
+                .failed(&["a pattern of paths may have 4095 bytes, and this one has "]);
+        }
+    }
+    pick(&format!("--take='{}'", deep(2000)), &[]).failed(&["is not a pattern of paths"]);
+    pick(&format!("--take='{}'", deep(100)), &[]).succeeded();
+    // It grows on its way through a link of the base.
+    let target = format!("/{}", "t/".repeat(100));
+    let longest = format!("/far/*{}", "x".repeat(4089));
+    pick(&format!("--take='{longest}'"), &[]).succeeded();
+    pick(
+        &format!("--take='{longest}'"),
+        &["--base-link", "/far", &target],
+    )
+    .failed(&["a pattern of paths may have 4095 bytes"]);
+}
+
 #[test]
 fn a_name_that_removes_something_is_not_taken_from_a_directory() {
     let user = new_user();

@@ -270,7 +270,7 @@ impl LayerContent {
             }
             (parents, Some(rest)) => {
                 let placed = self.place(parents, true)?;
-                Ok(pattern.below(&placed, rest))
+                pattern.below(&placed, rest).map_err(LayerError::Pattern)
             }
         }
     }

@@ -30,6 +30,9 @@ pub enum LayerError {
     /// A path that no layer can hold.
     #[error("{0:?} is not a path for a layer: expected a path without '..', such as /app/server")]
     Path(String),
+    /// A pattern of paths that is none where the base's links lead.
+    #[error("{0}")]
+    Pattern(String),
     /// A local file has a name, or a link a text, that is not UTF-8.
     #[error("{path} has a name, or is a link with a text, that is not UTF-8", path = .0.display())]
     NotUtf8(PathBuf),
