@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
-    Answer, Content, EMPTY, Faulty, INDEX, Images, MANIFEST, Registry, User, digest, manifest_of,
-    noise, text,
+    Answer, Content, EMPTY, Faulty, INDEX, Images, MANIFEST, Mounts, Registry, User, digest,
+    manifest_of, noise, text,
 };
 use serde_json::{Value, json};
 
@@ -1172,27 +1171,18 @@ fn a_platform_that_the_new_image_lacks_is_told_before_anything_is_pinned() {
 
 #[test]
 fn of_several_files_none_is_changed_unless_all_can_be_or_it_is_told() {
+    let Some(mounts) = Mounts::or_skip() else {
+        return;
+    };
     let other = OLD.replace('0', "1");
     let case = Case::new([OLD, &other, OLD]);
     let debian = case.digest("library/debian");
-    let within = |mounts: &str| {
-        let mut unshare = Command::new("unshare");
-        let script = format!("{mounts} && exec \"$@\"");
-        unshare.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
-        unshare.current_dir(case.user.home());
-        unshare
-    };
     let read_only =
         |path: &str| format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}");
     let (directory, file) = ("third_party", "third_party/images.MODULE.bazel");
-    let mut probe = within(&read_only(directory));
-    probe.arg("true");
-    if !probe.output().is_ok_and(|ran| ran.status.success()) {
-        return;
-    }
-    let run = |mounts: &str| {
+    let run = |places: &str| {
         let pin = ["pin", "--pins", "pins.json", "debian", "third"];
-        case.user.run_by(within(mounts), &pin)
+        case.user.run_by(mounts.within(places), &pin)
     };
     run(&read_only(directory)).failed(&["cannot write", file, "Read-only file system"]);
     case.expect([OLD, &other, OLD]);
@@ -1203,9 +1193,9 @@ fn of_several_files_none_is_changed_unless_all_can_be_or_it_is_told() {
         "Read-only file system",
     ]);
     case.expect([&debian, &other, OLD]);
-    let errors = |mounts: &str| {
+    let errors = |places: &str| {
         let pin = ["pin", "--pins", "pins.json", "--json", "debian", "third"];
-        let ran = case.user.run_by(within(mounts), &pin);
+        let ran = case.user.run_by(mounts.within(places), &pin);
         let found: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
         let found = found.as_array().expect("a list").iter();
         let errors = found.map(|found| found["error"].as_str().map(str::to_owned));

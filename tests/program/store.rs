@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use oci_pull_all_support::{
-    Answer, Content, End, Faulty, Flow, Ran, Seen, User, blobs, digest, noise, skip, text,
+    Answer, Content, End, Faulty, Flow, Mounts, Ran, Seen, User, blobs, digest, noise, skip, text,
 };
 use serde_json::{Value, json};
 
@@ -537,11 +537,12 @@ fn a_directory_with_something_of_somebody_elses_becomes_no_store() {
 /// A part of a blob would be in the way of the next try.
 #[test]
 fn a_full_output_has_no_part_of_a_blob() {
+    let Some(mounts) = Mounts::or_skip() else {
+        return;
+    };
     let (_registry, reference) = serve(&image());
     let user = new_user();
-    let mut full = Command::new("unshare");
     let script = "mkdir t && mount -t tmpfs -o size=2m none t && { \"$@\"; find t -name '.oci-pull-all-*'; }";
-    full.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
     let pull = [
         "pull",
         &reference,
@@ -550,11 +551,9 @@ fn a_full_output_has_no_part_of_a_blob() {
         "--progress",
         "none",
     ];
-    let ran = user.run_by(full, &pull);
-    if user.path("t").exists() && !ran.stderr.contains("mount:") {
-        assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
-        assert!(!ran.stdout.contains("oci-pull-all-"), "{}", ran.stdout);
-    }
+    let ran = user.run_by(mounts.shell(script), &pull);
+    assert!(ran.stderr.contains("No space left"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("oci-pull-all-"), "{}", ran.stdout);
 }
 
 /// What the program has open itself is no output.
@@ -1186,24 +1185,17 @@ fn a_store_that_others_own_is_read() {
 
 #[test]
 fn a_store_on_a_medium_that_is_read_only_is_read() {
+    let Some(mounts) = Mounts::or_skip() else {
+        return;
+    };
     let content = image();
     let (_registry, reference) = serve(&content);
     let user = new_user();
     let pull = ["pull", &reference, "--output", "out", "--store", "store"];
     user.run(&pull).succeeded();
-    let read_only = |script: &str| {
-        let mut unshare = Command::new("unshare");
-        let mount = "mount --bind store store && mount -o remount,bind,ro store";
-        let script = format!("{mount} && {script}");
-        unshare.args(["--map-root-user", "--mount", "sh", "-c", &script]);
-        unshare
-    };
-    let probe = user.run_by(read_only("! mkdir store/new"), &["--version"]);
-    if !probe.success {
-        return skip("this system gives no namespace of mounts");
-    }
     let run = |arguments: &[&str]| {
-        let by = read_only("exec \"$0\" \"$@\"");
+        let read_only = "mount --bind store store && mount -o remount,bind,ro store";
+        let by = mounts.within(read_only);
         user.run_by(by, &[arguments, &["--store", "store"]].concat())
     };
     run(&["store", "size"]).succeeded();
