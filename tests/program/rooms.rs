@@ -105,7 +105,11 @@ fn faults(drawing: &Drawing, rooms: &Rooms, crate_names: &[&str]) -> Vec<String>
     let mut arrows = BTreeSet::new();
     for (room, files) in rooms {
         for (file, text) in files {
-            for import in imports(text, room, files, rooms, crate_names) {
+            for import in imports(file, text, room, rooms, crate_names) {
+                if import == "*" {
+                    faults.push(format!("{file}: {room} imports the root of the crate"));
+                    continue;
+                }
                 let floors = (drawing.get(room), drawing.get(&import));
                 if let (Some(from), Some(to)) = floors
                     && to >= from
@@ -122,78 +126,154 @@ fn faults(drawing: &Drawing, rooms: &Rooms, crate_names: &[&str]) -> Vec<String>
     faults
 }
 
-/// The other rooms that a source of `room` names in paths.
+/// The other rooms that a source of `room` names in paths; `*` where it has the crate's root itself, in which all are.
 fn imports(
+    file: &str,
     text: &str,
     room: &str,
-    files: &[(String, String)],
     rooms: &Rooms,
     crate_names: &[&str],
 ) -> BTreeSet<String> {
+    let depth = depth(file);
     let mut imports = BTreeSet::new();
-    for crate_name in crate_names {
-        for name in named(text, crate_name) {
-            // What is no room lies in the crate's root.
-            let import = if rooms.contains_key(&name) {
-                name
-            } else {
-                "lib".to_owned()
+    for (inline, path) in paths(text, crate_names) {
+        let mut level = depth + inline;
+        let mut segments = path.into_iter().peekable();
+        while let Some(step) = segments.next_if(|name| is_root(name, crate_names)) {
+            level = match step {
+                "self" => level,
+                "super" => level.saturating_sub(1),
+                _ => 0,
             };
-            imports.insert(import);
         }
-    }
-    for name in named(text, "super") {
-        let inside = [
-            format!("/{room}/{name}.rs"),
-            format!("/{room}/{name}/mod.rs"),
-        ];
-        let is_inside = |(file, _): &(String, String)| inside.iter().any(|end| file.ends_with(end));
-        if rooms.contains_key(&name) && !files.iter().any(is_inside) {
-            imports.insert(name);
+        if level > 0 {
+            continue;
         }
+        let name = segments.next().unwrap_or("*");
+        // What is no room lies in the crate's root.
+        let is_known = name == "*" || rooms.contains_key(name);
+        imports.insert(if is_known { name } else { "lib" }.to_owned());
     }
     imports.remove(room);
-    imports.retain(|import| rooms.contains_key(import));
+    imports.retain(|import| match &**import {
+        "*" => depth > 0,
+        import => rooms.contains_key(import),
+    });
     imports
 }
 
-/// The names right behind `root::` in paths, those in braces too.
-fn named(text: &str, root: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for (start, _) in text.match_indices(root) {
-        let before = text[..start].chars().next_back();
-        let behind = text[start + root.len()..].strip_prefix("::");
-        // `super::super::x` begins with one, and `x::super` cannot be.
-        let goes_on = |c| is_word(c) || (c == ':' && root != "super");
-        let (Some(behind), false) = (behind, before.is_some_and(goes_on)) else {
-            continue;
-        };
-        match behind.strip_prefix('{') {
-            None => names.push(word(behind)),
-            Some(group) => {
-                let mut depth = 0;
-                let mut is_first = true;
-                for (at, c) in group.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => is_first = true,
-                        c if is_word(c) && depth == 0 && is_first => {
-                            is_first = false;
-                            names.push(word(&group[at..]));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
+/// How many modules a source is below the crate's root.
+fn depth(file: &str) -> usize {
+    let (_, inside) = file.rsplit_once("src/").expect("it is a source");
+    let names = inside.trim_end_matches(".rs").split('/');
     names
+        .filter(|name| !["lib", "main", "mod"].contains(name))
+        .count()
 }
 
-fn word(text: &str) -> String {
-    text.chars().take_while(|c| is_word(*c)).collect()
+fn is_root(name: &str, crate_names: &[&str]) -> bool {
+    ["self", "super"].contains(&name) || crate_names.contains(&name)
+}
+
+/// The paths from a crate's root, or from a module relative to a source's own, those in braces too; with the number of
+/// modules within the source that each is in.
+fn paths<'t>(text: &'t str, crate_names: &[&str]) -> Vec<(usize, Vec<&'t str>)> {
+    let tokens = tokens(text);
+    let is = |at: usize, token: &str| tokens.get(at).is_some_and(|(_, found)| *found == token);
+    let mut paths = Vec::new();
+    let mut at = 0;
+    while let Some((inline, token)) = tokens.get(at) {
+        let goes_on = |mark| at > 0 && is(at - 1, mark);
+        let is_used = *token == "use" || *token == "crate" && goes_on("extern");
+        let begins = is_root(token, crate_names) && !goes_on("::");
+        if !(is_used || begins && is(at + 1, "::")) {
+            at += 1;
+            continue;
+        }
+        at += usize::from(is_used);
+        at += usize::from(is(at, "::"));
+        let mut found = Vec::new();
+        tree(&tokens, &mut at, &[], &mut found);
+        let own = found
+            .into_iter()
+            .filter(|path: &Vec<_>| path.first().is_some_and(|name| is_root(name, crate_names)));
+        paths.extend(own.map(|path| (*inline, path)));
+    }
+    paths
+}
+
+/// Adds the paths of the tree of paths that begins at a token, each behind `before`.
+fn tree<'t>(
+    tokens: &[(usize, &'t str)],
+    at: &mut usize,
+    before: &[&'t str],
+    found: &mut Vec<Vec<&'t str>>,
+) {
+    let mut path = before.to_vec();
+    loop {
+        match tokens.get(*at) {
+            Some((_, "{")) => {
+                *at += 1;
+                while tokens.get(*at).is_some_and(|(_, token)| *token != "}") {
+                    match tokens[*at].1 {
+                        "as" => *at += 2,
+                        token if is_step(token) => tree(tokens, at, &path, found),
+                        _ => *at += 1,
+                    }
+                }
+                *at += 1;
+                return;
+            }
+            Some((_, token)) if is_step(token) => {
+                path.push(token);
+                *at += 1;
+            }
+            _ => break,
+        }
+        if tokens.get(*at).is_none_or(|(_, token)| *token != "::") {
+            break;
+        }
+        *at += 1;
+    }
+    found.push(path);
+}
+
+/// Whether a path may go on with a token.
+fn is_step(token: &str) -> bool {
+    token == "*" || token == "{" || token.chars().all(is_word)
+}
+
+/// The words of a source, its `::` and its other marks, each with the number of modules within the source that it is in.
+fn tokens(text: &str) -> Vec<(usize, &str)> {
+    let mut tokens = Vec::new();
+    let mut modules: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let (indent, code) = line.split_at(line.len() - line.trim_start().len());
+        if code.starts_with('}') && modules.last() == Some(&indent) {
+            modules.pop();
+        }
+        let mut rest = code;
+        while let Some(first) = rest.chars().next() {
+            let length = match first {
+                _ if is_word(first) => word(rest).len(),
+                ':' if rest.starts_with("::") => 2,
+                _ => first.len_utf8(),
+            };
+            if !first.is_whitespace() {
+                tokens.push((modules.len(), &rest[..length]));
+            }
+            rest = &rest[length..];
+        }
+        let is_module = code.starts_with("mod ") || code.contains(" mod ");
+        if is_module && code.ends_with('{') {
+            modules.push(indent);
+        }
+    }
+    tokens
+}
+
+fn word(text: &str) -> &str {
+    &text[..text.find(|c| !is_word(c)).unwrap_or(text.len())]
 }
 
 fn is_word(c: char) -> bool {
@@ -239,7 +319,8 @@ fn judge(floors: &[(&str, u32)], sources: &[(&str, &str)]) -> Vec<String> {
         .map(|(room, floor)| ((*room).to_owned(), *floor));
     let rooms = sources.iter().map(|(room, text)| {
         let file = (format!("src/{room}.rs"), without_comments(text));
-        ((*room).to_owned(), vec![file])
+        let room = room.split('/').next().unwrap_or(room);
+        (room.to_owned(), vec![file])
     });
     faults(&drawing.collect(), &rooms.collect(), &["crate", "house"])
 }
@@ -261,13 +342,41 @@ fn an_arrow_up_a_circle_and_an_undrawn_room_are_faults() {
         "use crate::{attic, io};",
         "use crate::{\n    io::{self, Read},\n    attic,\n};",
         "fn f() { crate::attic::sweep(); }",
+        "use crate :: attic;",
+        "use ::house::attic;",
+        "use crate::{\n    io, // of bytes\n    attic,\n};",
+        "use house::{cellar::{self}, attic as trunks};",
         "use super::attic;",
-        "use super::super::attic;",
+        "use self::super::attic;",
+        "mod own {\n    use super::super::attic;\n}\nuse super::cellar;",
+        "use super::{cellar, attic::Trunk};",
     ] {
         let faults = of_cellar(upward);
         let expected = "src/cellar.rs: cellar on floor 1 imports attic on floor 3";
         assert_eq!(faults[0], expected, "{upward}");
         assert!(faults[1].starts_with("a circle: "), "{faults:?}");
+    }
+
+    for whole in [
+        "use crate::*;",
+        "use crate as x;",
+        "use crate::{self as x};",
+        "use super::*;",
+        "use super::{cellar::Coal, *};",
+        "use super as x;",
+        "mod own {\n    use super::super::*;\n}",
+        "use house as x;",
+        "extern crate house as x;",
+    ] {
+        let expected = ["src/cellar.rs: cellar imports the root of the crate"];
+        assert_eq!(of_cellar(whole), expected, "{whole}");
+    }
+    for own in [
+        "mod own {\n    use super::*;\n}",
+        "use self::attic::Trunk;",
+        "pub(crate) use std::x;",
+    ] {
+        assert_eq!(of_cellar(own), Vec::<String>::new(), "{own}");
     }
 
     let same_floor = judge(
@@ -283,6 +392,38 @@ fn an_arrow_up_a_circle_and_an_undrawn_room_are_faults() {
         judge(&[("shed", 1)], &[]),
         ["shed is in the drawing, but there is no such room"]
     );
+}
+
+/// A room may have a part that is called as another room.
+#[test]
+fn what_is_above_a_part_of_a_room_depends_on_how_deep_it_is() {
+    let floors = [("attic", 2), ("cellar", 1)];
+    let of_part = |part, text| judge(&floors, &[("attic", ""), (part, text)]);
+    for (part, text) in [
+        ("cellar/coal", "use super::attic;"),
+        ("cellar/mod", "use self::attic;"),
+        ("cellar/coal/black", "use super::super::attic;"),
+        (
+            "cellar/coal",
+            "mod tests {\n    use super::super::attic;\n}",
+        ),
+    ] {
+        assert_eq!(of_part(part, text), Vec::<String>::new(), "{part}: {text}");
+    }
+    for (part, text) in [
+        ("cellar/coal", "use super::super::attic;"),
+        ("cellar/coal", "use super::{super::attic};"),
+        ("cellar/mod", "use super::attic;"),
+        (
+            "cellar/coal/black",
+            "fn f() { super::super::super::attic::sweep(); }",
+        ),
+    ] {
+        let expected = format!("src/{part}.rs: cellar on floor 1 imports attic on floor 2");
+        assert_eq!(of_part(part, text), [expected], "{text}");
+    }
+    let expected = "src/cellar/coal.rs: cellar imports the root of the crate";
+    assert_eq!(of_part("cellar/coal", "use super::super::*;"), [expected]);
 }
 
 #[test]
