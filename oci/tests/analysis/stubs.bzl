@@ -1,6 +1,6 @@
 """Targets that stand for images, layers and bases, and name their files by the configuration that they are in."""
 
-load("//oci/private/providers:artifact.bzl", "OCIArtifactInfo")
+load("//oci/private/providers:artifact.bzl", "OCIArtifactFilesInfo", "OCIArtifactInfo")
 load("//oci/private/providers:image.bzl", "OCIDescriptorInfo", "OCIImageInfo", "OCIPlatformInfo")
 load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
 load("//oci/private/providers:pulled_image.bzl", "OCIPulledImageInfo")
@@ -58,13 +58,20 @@ def _stub_artifact_impl(ctx):
     return [OCIArtifactInfo(
         artifact_type = "application/x.example",
         digest = "sha256:artifact",
-        files = None,
+        files = OCIArtifactFilesInfo(
+            files = {name: _file(ctx, name) for name in ctx.attr.files},
+            problems = ctx.attr.problems,
+        ) if ctx.attr.files else None,
         manifest = _file(ctx, "manifest.json"),
     )]
 
 _stub_artifact = rule(
     implementation = _stub_artifact_impl,
-    attrs = {"pull_all": attr.bool()},
+    attrs = {
+        "files": attr.string_list(),
+        "problems": attr.string_dict(),
+        "pull_all": attr.bool(),
+    },
 )
 
 def _pull_all():
@@ -81,33 +88,48 @@ def stub_layer(name):
     """
     _stub_layer(name = name, pull_all = _pull_all(), tags = ["manual"])
 
-def stub_artifact(name):
+def stub_artifact(name, files = [], problems = {}):
     """A pulled artifact.
 
     Args:
       name: the target's name.
+      files: the names of its files, if they are to be had.
+      problems: what is to be said of them.
     """
-    _stub_artifact(name = name, pull_all = _pull_all(), tags = ["manual"])
+    _stub_artifact(name = name, files = files, problems = problems, pull_all = _pull_all(), tags = ["manual"])
 
-def stub_base(name, architecture = "amd64", whole = True):
+def stub_base(name, architecture = "amd64", digest = "sha256:base", whole = True):
     """A pulled base, which has its layers where they are wanted.
 
     Args:
       name: the target's name.
       architecture: `GOARCH`.
+      digest: the digest of its manifest.
       whole: whether the layers are to be had at all.
     """
-    _stub_base(name = name, architecture = architecture, pull_all = _pull_all(), tags = ["manual"], whole = whole)
+    _stub_base(name = name, architecture = architecture, digest = digest, pull_all = _pull_all(), tags = ["manual"], whole = whole)
 
 def _stub_database_impl(ctx):
-    files = [ctx.actions.declare_file(ctx.label.name + "/" + name) for name in ["trivy.db", "metadata.json"]]
+    files = [ctx.actions.declare_file(ctx.label.name + "/" + name) for name in ctx.attr.files]
     for file in files:
         ctx.actions.write(file, "")
     return [DefaultInfo(files = depset(files))]
 
 stub_database = rule(
     implementation = _stub_database_impl,
-    doc = "Files with the names of a database of Trivy's.",
+    doc = "Files with the names of a database, of Trivy's unless told.",
+    attrs = {"files": attr.string_list(default = ["trivy.db", "metadata.json"])},
+)
+
+def _stub_program_impl(ctx):
+    program = ctx.actions.declare_file(ctx.label.name)
+    ctx.actions.write(program, "", is_executable = True)
+    return [DefaultInfo(executable = program)]
+
+stub_program = rule(
+    implementation = _stub_program_impl,
+    doc = "A program.",
+    executable = True,
 )
 
 def _stub_layout_impl(ctx):

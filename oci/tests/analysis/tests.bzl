@@ -36,6 +36,22 @@ failing_scan_test = analysistest.make(
     expect_failure = True,
 )
 
+# The same for a processor that nobody knows.
+failure_on_unknown_processor_test = analysistest.make(
+    _failure_test_impl,
+    attrs = {"messages": attr.string_list(mandatory = True)},
+    config_settings = {"//command_line_option:platforms": [str(Label(":unknown_processor"))]},
+    expect_failure = True,
+)
+
+# The same where a generator of SBOMs is registered.
+failing_sbom_test = analysistest.make(
+    _failure_test_impl,
+    attrs = {"messages": attr.string_list(mandatory = True)},
+    config_settings = {"//command_line_option:extra_toolchains": [str(Label(":generator_toolchain"))]},
+    expect_failure = True,
+)
+
 def _scan_test_impl(ctx):
     env = analysistest.begin(ctx)
     images = analysistest.target_under_test(env)[OCIScanInfo].images
