@@ -1,6 +1,7 @@
 //! What is wrong in a workspace is an error that names it, its cause and what to do.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use oci_pull_all_e2e::bazel::Workspace;
 use oci_pull_all_support::{INDEX, Images, MANIFEST, Registry, text};
@@ -244,4 +245,58 @@ fn a_tool_by_a_relative_path() {
             "unset it",
         ],
     );
+}
+
+#[test]
+fn a_program_that_cargo_cannot_build() {
+    let mut case = Case::new();
+    case.declare_base(&case.good());
+    let bin = case.workspace.path("bin");
+    fs::create_dir(&bin).expect("can be made");
+    let cargo =
+        "#!/bin/sh\n[ \"$1\" != -vV ] || exec echo 'host: here'\necho 'no linker' >&2\nexit 1\n";
+    fs::write(bin.join("cargo"), cargo).expect("can be written");
+    let executable = PermissionsExt::from_mode(0o755);
+    fs::set_permissions(bin.join("cargo"), executable).expect("can be set");
+    case.workspace.set_env("OCI_PULL_ALL_TOOL", None);
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    case.workspace.set_env("PATH", Some(&path));
+    case.assert_fails(
+        "//:image",
+        &[
+            "no linker",
+            "cargo could not build oci-pull-all from ",
+            "A C compiler must be installed",
+        ],
+    );
+}
+
+#[test]
+fn a_scanner_of_which_nobody_says_where_its_program_is() {
+    let case = Case::new();
+    case.declare_base(&case.good());
+    let package = case.workspace.path("scanner");
+    fs::create_dir(&package).expect("can be made");
+    for (rule, attributes, expected) in [
+        (
+            "trivy_scanner",
+            "databases = []",
+            "scanner.program: give either image or program",
+        ),
+        (
+            "trivy_scanner",
+            "databases = [], image = \"@base\", program = \"trivy\"",
+            "scanner.program: give either image or program",
+        ),
+        (
+            "grype_scanner",
+            "database = \"db\", program = \"grype\"",
+            "scanner.syft: give either syft_image or syft_program",
+        ),
+    ] {
+        let load = format!("load(\"@oci_pull_all//oci:defs.bzl\", \"{rule}\")");
+        let build = format!("{load}\n\n{rule}(name = \"scanner\", {attributes})\n");
+        fs::write(package.join("BUILD.bazel"), build).expect("can be written");
+        case.assert_fails("//scanner", &[expected]);
+    }
 }
