@@ -1,32 +1,32 @@
 """The aspect that has each image of a build looked into once, however many tests stand on it."""
 
-load("//oci/private/common:image_input.bzl", "image_alone")
+load("//oci/private/common:image_input.bzl", "image_input")
 load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:scan.bzl", "scan_by_all")
 load("//oci/private/common:scanner.bzl", "SCAN_EXEC_GROUPS")
 load("//oci/private/common:scanners.bzl", "scanners_of")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
-load("//oci/private/providers:image.bzl", "OCIImageInfo")
 load("//oci/private/providers:scan.bzl", "OCIScanInfo")
 load("//oci/private/providers:setting.bzl", "OCISettingInfo")
 
 def _scan_aspect_impl(target, ctx):
-    if OCIImageInfo not in target:
+    found = image_input(target)
+    if not found or found.index:
         scans = [child[OCIScanInfo] for child in getattr(ctx.rule.attr, "images", []) if OCIScanInfo in child]
         skipped = [scan.skipped_scanner for scan in scans if scan.skipped_scanner]
         return [OCIScanInfo(
             images = [image for scan in scans for image in scan.images],
             skipped_scanner = skipped[0] if skipped else None,
         )]
-    image = target[OCIImageInfo]
     scanners = scanners_of(ctx.attr._scanner)
     if scanners == None:
         return [OCIScanInfo(images = [], skipped_scanner = ctx.attr._scanner.label)]
     if not scanners or not ctx.attr._pull_all[OCISettingInfo].value:
         return [OCIScanInfo(images = [], skipped_scanner = None)]
     base = getattr(ctx.rule.attr, "base", None)
+    platform = found.root.platform
     name = ctx.label.name + ".scan"
-    layout = image_layout(ctx, target, image_alone(image), name = name + "/layout")
+    layout = image_layout(ctx, target, found, name = name + "/layout")
     images = scan_by_all(
         ctx,
         scanners,
@@ -36,8 +36,8 @@ def _scan_aspect_impl(target, ctx):
         ),
         name,
         label = ctx.label,
-        base = (base, image.platform) if base else None,
-        platform = image.platform,
+        base = (base, platform) if base else None,
+        platform = platform,
     )
     return [OCIScanInfo(images = images, skipped_scanner = None)]
 

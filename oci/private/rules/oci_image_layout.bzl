@@ -5,18 +5,17 @@ load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
 load("//oci/private/common:image_layout.bzl", "image_layout")
 load("//oci/private/common:toolchain.bzl", "TOOLCHAIN_TYPE")
 load("//oci/private/common:transitions.bzl", "layout_transition", "single")
-load("//oci/private/providers:image.bzl", "OCIImageIndexInfo")
 load("//oci/private/providers:layout.bzl", "OCILayoutInfo")
 load("//oci/private/providers:unnamed_parents.bzl", "UnnamedParentsInfo")
 
 def _oci_image_layout_impl(ctx):
     target = single(ctx.attr.image)
-    if ctx.attr.platform and OCIImageIndexInfo in target:
+    found = image_input(target)
+    if ctx.attr.platform and found.index:
         fail("{}: platform is for an image that is built for it, but {} is an index, whose images are what they are: name one of them as image, or leave platform out".format(
             ctx.label,
             target.label,
         ))
-    found = image_input(target)
     layout = image_layout(
         ctx,
         target,
