@@ -17,3 +17,14 @@ def tool_arguments(ctx, *command):
     arguments.set_param_file_format("shell")
     arguments.add_all(command)
     return arguments
+
+def plain_http_argument(repository):
+    """Has the tool reach the registry of a repository by plain HTTP.
+
+    Args:
+      repository: the repository, with its registry.
+
+    Returns:
+      A word of the tool's arguments.
+    """
+    return "--plain-http=" + repository.split("/")[0]

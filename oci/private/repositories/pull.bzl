@@ -1,5 +1,6 @@
 """What the repository rules oci_pull and oci_pull_all have in common."""
 
+load("//oci/private/common:arguments.bzl", "plain_http_argument")
 load(":host.bzl", "tool_name")
 load(":pull_attrs.bzl", "check_digest", "check_name", "check_pull", "image_name")
 
@@ -62,7 +63,7 @@ def pull(rctx, shallow, on_demand = False):
     command.extend(["--platform=" + platform for platform in rctx.attr.platforms])
     command.extend(["--mirror=" + mirror for mirror in rctx.attr.mirrors])
     if rctx.attr.plain_http:
-        command.append("--plain-http=" + name.split("/")[0])
+        command.append(plain_http_argument(name))
     if rctx.attr.docker_config:
         command.append("--docker-config={}".format(rctx.path(rctx.attr.docker_config)))
 

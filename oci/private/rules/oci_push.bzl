@@ -1,5 +1,6 @@
 """The rule that pushes an image to a registry."""
 
+load("//oci/private/common:arguments.bzl", "plain_http_argument")
 load("//oci/private/common:image_input.bzl", "IMAGE_PROVIDERS", "image_input")
 load("//oci/private/common:run_tool.bzl", "HOST_TOOL_ATTR", "run_host_tool", "runfiles_path", "write_arguments")
 load("//oci/private/common:scan_aspect.bzl", "scan_aspect")
@@ -19,7 +20,7 @@ def _oci_push_impl(ctx):
     arguments.add("push")
     arguments.add(ctx.attr.repository, format = "--repository=%s")
     if ctx.attr.plain_http:
-        arguments.add(ctx.attr.repository.split("/")[0], format = "--plain-http=%s")
+        arguments.add(plain_http_argument(ctx.attr.repository))
     _add_files(arguments, "--root", [found.root.descriptor])
     arguments.add_all(found.documents, before_each = "--local-file", map_each = runfiles_path, uniquify = True)
     for layer in layers:
@@ -29,7 +30,7 @@ def _oci_push_impl(ctx):
             _add_files(arguments, "--from", [image.descriptor])
             arguments.add(image.pulled_from.repository)
             if image.pulled_from.plain_http:
-                arguments.add(image.pulled_from.repository.split("/")[0], format = "--plain-http=%s")
+                arguments.add(plain_http_argument(image.pulled_from.repository))
     arguments.add_all(ctx.attr.remote_tags, format_each = "--tag=%s")
     if ctx.file.remote_tags_file:
         _add_files(arguments, "--tag-file", [ctx.file.remote_tags_file])
