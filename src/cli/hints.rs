@@ -507,7 +507,7 @@ fn find<T: Error + 'static>(error: &Dyn) -> Option<&T> {
 
 #[cfg(test)]
 mod tests {
-    use oci_pull_all::push::stamp::Status;
+    use oci_pull_all::push::stamp::BuildStatus;
     use oci_pull_all::store::{Store, Trust};
 
     use super::*;
@@ -536,7 +536,7 @@ mod tests {
 
     #[test]
     fn what_fills_in_a_status_is_named() {
-        let mut status = Status::default();
+        let mut status = BuildStatus::default();
         status.add("BUILD_EMBED_LABEL \n");
         let error = status.fill("{BUILD_EMBED_LABEL}").unwrap_err();
         assert!(error_in_words(&error).ends_with(": --embed_label sets it"));

@@ -11,7 +11,7 @@ use indicatif::HumanBytes;
 use oci_pull_all::oci::digest::Digest;
 use oci_pull_all::oci::reference::{Repository, Tag, Tagged};
 use oci_pull_all::progress::{Reporter, Silent};
-use oci_pull_all::push::stamp::Status;
+use oci_pull_all::push::stamp::BuildStatus;
 use oci_pull_all::push::{self, Pushed, PushedImage};
 use oci_pull_all::registry::Client;
 use oci_pull_all::scan::verdict::{Outcome, Verdict};
@@ -239,7 +239,7 @@ impl<'a> Prepared<'a> {
 }
 
 fn tags(args: &PushArgs) -> Result<Vec<Tag>> {
-    let mut status = Status::default();
+    let mut status = BuildStatus::default();
     for file in &args.status {
         status.add(&String::from_utf8_lossy(&read(file)?));
     }

@@ -6,7 +6,7 @@ use crate::text::named;
 
 /// The build's status: values by name.
 #[derive(Clone, Debug, Default)]
-pub struct Status {
+pub struct BuildStatus {
     values: BTreeMap<String, String>,
 }
 
@@ -38,7 +38,7 @@ pub enum StampError {
     Brace(String),
 }
 
-impl Status {
+impl BuildStatus {
     /// Adds the lines of a status file, each a name, a space and a value.
     pub fn add(&mut self, text: &str) {
         let lines = text.lines().filter(|line| !line.is_empty());
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn names_stand_for_values() {
-        let mut status = Status::default();
+        let mut status = BuildStatus::default();
         status.add("BUILD_EMBED_LABEL \nSTABLE_VERSION v1.2 \nA b c\n");
         status.add("BUILD_TIMESTAMP 17\n");
         let fill = |text| status.fill(text).map_err(|error| error.to_string());

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
-use oci_pull_all_e2e::peer::skip;
+use oci_pull_all_e2e::peer::skip_counted;
 use oci_pull_all_e2e::root::{Life, Root};
 use oci_pull_all_e2e::{cargo, scratch};
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ impl Mounted {
         match mount {
             Ok(mount) if mount.status.success() => Some(mounted),
             _ => {
-                skip(&format!("no {kind} can be mounted here"));
+                skip_counted(&format!("no {kind} can be mounted here"));
                 None
             }
         }
