@@ -157,15 +157,18 @@ fn name(reference: &Reference, taken: &BTreeSet<String>) -> String {
     } else {
         format!("oci_{plain}")
     };
-    let tagged = reference
+    let mut tagged = reference
         .tag()
         .map(|tag| format!("{plain}_{}", word(tag.as_str())));
-    let numbered = (2..).map(|number| format!("{plain}_{number}"));
-    std::iter::once(plain.clone())
-        .chain(tagged)
-        .chain(numbered)
-        .find(|name| is_free(name, taken))
-        .expect("numbers do not end")
+    let mut name = plain.clone();
+    let mut number = 1;
+    while !is_free(&name, taken) {
+        name = tagged.take().unwrap_or_else(|| {
+            number += 1;
+            format!("{plain}_{number}")
+        });
+    }
+    name
 }
 
 /// Whether the module extension takes a name beside others, each of which makes two repositories.

@@ -113,7 +113,7 @@ fn is_placed(source: &Path, digest: &Digest, target: &Path) -> io::Result<bool> 
 
 /// Gives `target` what `make` makes at a path beside it, in the place of what is there.
 fn place_at(target: &Path, mut make: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    let directory = target.parent().expect("a blob is in a directory");
+    let directory = target.parent().unwrap_or(target);
     let new = temporary_builder().make_in(directory, |new| {
         make(new).inspect_err(|error| {
             // A part of it would be in the way of the next try.

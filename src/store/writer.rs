@@ -214,8 +214,10 @@ impl Writer {
                 Err(error) => return reading("read", path, Err(error)),
             }
             let mut numbers = bytes
-                .chunks_exact(8)
-                .map(|bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes")));
+                .as_chunks()
+                .0
+                .iter()
+                .map(|bytes| u64::from_le_bytes(*bytes));
             // Of another size, it is about other parts.
             if numbers.next() == Some(self.size) {
                 left = numbers.collect();
