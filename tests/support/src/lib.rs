@@ -1,7 +1,7 @@
 //! What the tests stand on: registries on free loopback ports, and a person who runs the program.
 //!
-//! Nothing here needs root, a network or another program. A failure here is a failure of the test at
-//! hand, so these helpers panic with what they know.
+//! Nothing here needs root, a network or another program, but for what skips a test without it. A failure here
+//! is a failure of the test at hand, so these helpers panic with what they know.
 
 #![forbid(unsafe_code)]
 
