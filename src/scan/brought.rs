@@ -15,6 +15,9 @@ use crate::rootfs::{FileNumber, Rootfs, RootfsError};
 /// What a package brought: the paths of files, and what each was, where that is told.
 pub(super) type BroughtFiles = BTreeMap<String, Option<FileDigest>>;
 
+/// Files of which a scanner tells nothing, with their bytes, as far as these are at hand.
+pub(super) type UntoldFiles = BTreeMap<FileNumber, Option<Vec<u8>>>;
+
 /// The digest of a file by MD5, SHA-1 or one of SHA-2, which its length tells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileDigest(Vec<u8>);
@@ -90,7 +93,7 @@ impl Comparison {
     }
 
     /// Whether a file of so many bytes is one of those that were expected.
-    fn is_one(mut self, size: u64) -> bool {
+    fn ends_as_expected(mut self, size: u64) -> bool {
         self.fill(size);
         let mut found = self
             .hashers
@@ -103,7 +106,7 @@ impl Comparison {
 /// Those of these files that packages brought. Of some the content is known; the others are read if it matters.
 pub(super) fn as_brought(
     rootfs: &Rootfs,
-    files: BTreeMap<FileNumber, Option<Vec<u8>>>,
+    files: UntoldFiles,
     lists: impl IntoIterator<Item = BroughtFiles>,
 ) -> Result<BTreeSet<FileNumber>, RootfsError> {
     let mut expected: BTreeMap<FileNumber, BTreeSet<FileDigest>> = BTreeMap::new();
@@ -127,7 +130,7 @@ pub(super) fn as_brought(
             None => unread.push((file, Mutex::new(comparison))),
             Some(content) => {
                 comparison.take(&content, 0);
-                if comparison.is_one(content.len() as u64) {
+                if comparison.ends_as_expected(content.len() as u64) {
                     brought.insert(file);
                 }
             }
@@ -144,7 +147,7 @@ pub(super) fn as_brought(
     )?;
     for (file, comparison) in unread {
         let comparison = comparison.into_inner().expect("no holder panics");
-        if comparison.is_one(rootfs.size(file)) {
+        if comparison.ends_as_expected(rootfs.size(file)) {
             brought.insert(file);
         }
     }

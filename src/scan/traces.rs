@@ -13,7 +13,7 @@ use crate::oci::config::ImageConfig;
 use crate::oci::manifest::ImageManifest;
 use crate::rootfs::{By, FileEntry, FileName, FileNumber, Kept, Rootfs, RootfsError};
 
-use super::brought::{BroughtFiles, FileDigest, as_brought};
+use super::brought::{BroughtFiles, FileDigest, UntoldFiles, as_brought};
 use super::evidence::{
     BEHIND_LINK, COMPOSER, Form, Said, is_java_archive, is_of_language, is_surely_java_archive,
 };
@@ -119,109 +119,42 @@ impl Traces {
     ) -> Result<Self, RootfsError> {
         let rootfs = &image.rootfs;
         let seen = Seen::of(packages);
-        let Names {
-            all: mut names,
-            linked,
-            added,
-            mut texts,
-            mut archives,
-        } = Names::of(rootfs)?;
         let mut traces = Traces::default();
+        let mut names = Names::of(rootfs)?;
         // Links are followed, which scanners do not.
-        traces.add_places(rootfs, &mut texts)?;
-        // So are those to where the scanner saw a package, whatever it read there.
-        for path in seen.packages.keys() {
-            if let Some(form) = form_of(rootfs, path)
-                && let Some(file) = rootfs.file(path)
-            {
-                texts.entry(file).or_insert(Text::Language(form));
-                let names = names.entry(file).or_default();
-                if names.iter().all(|name| name != path) {
-                    names.push((*path).to_owned());
-                }
-            }
-        }
-        // What the first of them says that is there.
-        if let Some(file) = RELEASE.iter().find_map(|path| rootfs.file(path)) {
-            texts.insert(file, Text::Release);
-        }
-        texts.retain(|file, text| matches!(text, Text::Language(_)) || names.contains_key(file));
+        traces.add_places(rootfs, &mut names.texts)?;
+        names.add_seen(rootfs, &seen);
+        let mut archives = std::mem::take(&mut names.archives);
         traces.java_archives = archives.len() as u64;
         for file in &archives {
-            traces.add_copies(added.get(file), &names[file], |name| {
-                at(&seen.packages, name).collect()
-            });
+            traces.add_copies(&names, *file, |name| at(&seen.packages, name).collect());
         }
-        archives.retain(|file| !seen.has(&names[file]));
-        let read = read(rootfs, &mut image.kept, &names, &texts, &archives)?;
+        archives.retain(|file| !seen.has(&names.all[file]));
+        let read = read(rootfs, &mut image.kept, &names, &archives)?;
         let named_so = archives.len();
         archives.retain(|file| {
-            let mut names = names[file].iter();
+            let mut names = names.all[file].iter();
             read.zips.contains_key(file) || names.any(|name| is_surely_java_archive(name))
         });
         traces.java_archives -= (named_so - archives.len()) as u64;
-        let mut brought = Vec::new();
-        let mut passed_over = BTreeSet::new();
-        // Those that may be the system's, with what is known of their bytes.
-        let mut untold = BTreeMap::new();
-        for (file, text, bytes) in read.texts {
-            let mut owner = Owner::Itself;
-            let files = match text {
-                Text::Database(database) => traces.add(database, bytes.as_deref())?,
-                Text::Files(of) => {
-                    owner = of;
-                    lines(bytes.as_deref(), |line| Some((line.to_owned(), None)))
-                }
-                Text::Digests(of) => {
-                    owner = of;
-                    lines(bytes.as_deref(), |line| {
-                        let (digest, path) = line.split_once("  ")?;
-                        Some((path.to_owned(), FileDigest::of_hex(digest)))
-                    })
-                }
-                Text::Release => {
-                    let text = bytes.unwrap_or_default();
-                    traces.system = parse_release(&String::from_utf8_lossy(&text));
-                    BroughtFiles::new()
-                }
-                Text::Repositories => {
-                    let branches: BTreeSet<String> =
-                        lines(bytes.as_deref(), |line| branch(line).map(str::to_owned));
-                    traces.branches.extend(branches);
-                    BroughtFiles::new()
-                }
-                Text::Language(form) => {
-                    let said = form.read(bytes.as_deref());
-                    traces.add_copies(added.get(&file), &names[&file], |name| {
-                        seen.told(name, &said)
-                    });
-                    if !seen.knows(&names[&file], &said) {
-                        passed_over.insert(file);
-                        untold.insert(file, bytes);
-                    }
-                    BroughtFiles::new()
-                }
-            };
-            brought.push((owner, files));
-        }
+        let (lists, mut untold) = traces.add_texts(read.texts, &names, &seen)?;
+        let mut passed_over: BTreeSet<FileNumber> = untold.keys().copied().collect();
         // A link to one that is known by another name is passed over.
         let (unread, unknown) = archives.into_iter().partition(|file| {
-            let is_read = names[file].iter().any(|name| looks_into(name));
-            !is_read || linked.contains(file) || read.zips.get(file) != Some(&true)
+            let is_read = names.all[file].iter().any(|name| looks_into(name));
+            !is_read || names.linked.contains(file) || read.zips.get(file) != Some(&true)
         });
         passed_over.extend::<BTreeSet<_>>(unread);
-        for file in read.go_programs.keys() {
-            let told = |name: &str| at(&seen.with_modules, name).collect();
-            traces.add_copies(added.get(file), &names[file], told);
-        }
         let mut without_modules = BTreeSet::new();
         for (file, go) in read.go_programs {
-            let is_seen = seen.has_modules(&names[&file]);
-            match go {
+            let told = |name: &str| at(&seen.with_modules, name).collect();
+            traces.add_copies(&names, file, told);
+            match (go, seen.has_modules(&names.all[&file])) {
                 // A scanner may tell a module of the name of a program that names none.
-                Go::Read(false) => drop(without_modules.insert(file)),
-                Go::Read(true) if !is_seen => drop(passed_over.insert(file)),
-                _ if !is_seen => drop(without_modules.insert(file)),
+                (Go::Read(false), _) | (_, false) if go != Go::Read(true) => {
+                    without_modules.insert(file);
+                }
+                (_, false) => drop(passed_over.insert(file)),
                 _ => {}
             }
         }
@@ -229,11 +162,11 @@ impl Traces {
         for file in files.into_iter().flatten() {
             untold.entry(*file).or_default();
         }
-        brought.retain(|(owner, _)| traces.is_installed(rootfs, owner));
-        let lists = brought.into_iter().map(|(_, files)| files);
-        let owned = as_brought(rootfs, untold, lists)?;
+        let lists = lists.into_iter();
+        let lists = lists.filter(|(owner, _)| traces.is_installed(rootfs, owner));
+        let owned = as_brought(rootfs, untold, lists.map(|(_, files)| files))?;
         let names_of = |files: BTreeSet<FileNumber>| -> Vec<String> {
-            let names = files.difference(&owned).map(|file| &names[file]);
+            let names = files.difference(&owned).map(|file| &names.all[file]);
             // Its own before those by which scanners do not know it.
             let telling = names.filter_map(|names| {
                 let mut telling = names.iter().filter(|name| is_of_language(name));
@@ -248,20 +181,69 @@ impl Traces {
         Ok(traces)
     }
 
+    /// Adds what files say; returns what packages brought, and the files of packages of languages of which the scanner did not
+    /// see what they say, with their bytes.
+    fn add_texts(
+        &mut self,
+        texts: Vec<(FileNumber, Text, Option<Vec<u8>>)>,
+        names: &Names,
+        seen: &Seen,
+    ) -> Result<(Vec<(Owner, BroughtFiles)>, UntoldFiles), RootfsError> {
+        let mut lists = Vec::new();
+        let mut untold = UntoldFiles::new();
+        for (file, text, bytes) in texts {
+            match text {
+                Text::Database(database) => {
+                    let files = self.add(database, bytes.as_deref())?;
+                    lists.push((Owner::Itself, files));
+                }
+                Text::Files(owner) => {
+                    let files = lines(bytes.as_deref(), |line| Some((line.to_owned(), None)));
+                    lists.push((owner, files));
+                }
+                Text::Digests(owner) => {
+                    let files = lines(bytes.as_deref(), |line| {
+                        let (digest, path) = line.split_once("  ")?;
+                        Some((path.to_owned(), FileDigest::of_hex(digest)))
+                    });
+                    lists.push((owner, files));
+                }
+                Text::Release => {
+                    let text = bytes.unwrap_or_default();
+                    self.system = parse_release(&String::from_utf8_lossy(&text));
+                }
+                Text::Repositories => {
+                    let branches: BTreeSet<String> =
+                        lines(bytes.as_deref(), |line| branch(line).map(str::to_owned));
+                    self.branches.extend(branches);
+                }
+                Text::Language(form) => {
+                    let said = form.read(bytes.as_deref());
+                    self.add_copies(names, file, |name| seen.told(name, &said));
+                    if !seen.knows(&names.all[&file], &said) {
+                        untold.insert(file, bytes);
+                    }
+                }
+            }
+        }
+        Ok((lists, untold))
+    }
+
     /// Adds the names of a file that layers added to it, and by which nothing is told of what is told by others.
     fn add_copies<'a>(
         &mut self,
-        added: Option<&Vec<(String, usize)>>,
-        names: &[String],
+        Names { all, added, .. }: &Names,
+        file: FileNumber,
         told: impl Fn(&str) -> Vec<&'a Package>,
     ) {
         let is_untold = |(path, _): &&(String, usize)| told(path).is_empty();
-        let added = added.into_iter().flatten().filter(is_untold);
+        let added = added.get(&file).into_iter().flatten().filter(is_untold);
         let untold: BTreeMap<String, usize> = added.cloned().collect();
         if untold.is_empty() {
             return;
         }
-        let seen: BTreeSet<Package> = names.iter().flat_map(|name| told(name)).cloned().collect();
+        let names = all[&file].iter();
+        let seen: BTreeSet<Package> = names.flat_map(|name| told(name)).cloned().collect();
         if !seen.is_empty() {
             self.copies.push(Copied {
                 names: untold,
@@ -410,6 +392,28 @@ impl Names {
             names.all.entry(name.file).or_default().push(path);
         }
         Ok(names)
+    }
+
+    /// Adds those where the scanner saw a package, whatever it read there; and takes out what has no name.
+    fn add_seen(&mut self, rootfs: &Rootfs, seen: &Seen) {
+        for path in seen.packages.keys() {
+            if let Some(form) = form_of(rootfs, path)
+                && let Some(file) = rootfs.file(path)
+            {
+                self.texts.entry(file).or_insert(Text::Language(form));
+                let names = self.all.entry(file).or_default();
+                if names.iter().all(|name| name != path) {
+                    names.push((*path).to_owned());
+                }
+            }
+        }
+        // What the first of them says that is there.
+        if let Some(file) = RELEASE.iter().find_map(|path| rootfs.file(path)) {
+            self.texts.insert(file, Text::Release);
+        }
+        let all = &self.all;
+        self.texts
+            .retain(|file, text| matches!(text, Text::Language(_)) || all.contains_key(file));
     }
 }
 
@@ -700,8 +704,7 @@ impl ReadImage {
 fn read(
     rootfs: &Rootfs,
     kept: &mut Kept<Sink>,
-    names: &BTreeMap<FileNumber, Vec<String>>,
-    texts: &BTreeMap<FileNumber, Text>,
+    Names { all, texts, .. }: &Names,
     archives: &BTreeSet<FileNumber>,
 ) -> Result<FileContents, RootfsError> {
     let mut contents = FileContents {
@@ -711,7 +714,7 @@ fn read(
     };
     let mut read = Vec::new();
     let mut unread = Vec::new();
-    for file in names.keys() {
+    for file in all.keys() {
         let (file, size) = (*file, rootfs.size(*file));
         let sink = match texts.get(&file) {
             Some(text) if size > MAX_TEXT => {
