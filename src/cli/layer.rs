@@ -66,7 +66,7 @@ pub(crate) struct LayerArgs {
     /// A symbolic link.
     #[arg(long, num_args = 2, value_names = ["PATH", "TARGET"], action = clap::ArgAction::Append, allow_hyphen_values = true)]
     symlink: Vec<String>,
-    /// All that is in a tar archive, with its own owners, modes and times.
+    /// All that is in a tar archive, with its own owners, modes and times, or in a Debian package, with what records that.
     #[arg(long, value_name = "FILE")]
     tar: Vec<PathBuf>,
     /// A symbolic link of the base: what is to be below it goes where it leads.

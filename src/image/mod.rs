@@ -14,8 +14,8 @@ pub use expand::ExpandError;
 pub use index::{IndexError, build_index};
 pub use inputs::{InputKind, shown_directory};
 pub use layer::{
-    BuiltLayer, Difference, LayerContent, LayerEntry, LayerError, LayerOptions, Owner, build_layer,
-    list_archive,
+    BuiltLayer, Difference, LayerContent, LayerEntry, LayerError, LayerOptions, Owner,
+    PackageError, build_layer, list_archive,
 };
 pub use metadata::{MetadataChange, PathPattern, parse_mode};
 

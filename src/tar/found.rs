@@ -16,6 +16,9 @@ const AR_HEADER: usize = 60;
 /// How the first block in bzip2 begins, and the end where there is none.
 const BZIP2_BLOCKS: [&[u8]; 2] = [b"1AY&SY", b"\x17rE8P\x90"];
 
+/// What follows the name of an archive in a Debian package that is read.
+const ENDINGS: [&str; 4] = ["", ".gz", ".xz", ".zst"];
+
 /// How a frame of zstd begins that is not to be skipped.
 const ZSTD_FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -57,8 +60,18 @@ fn open_padded<'a>(
     match Packing::of(head)? {
         Packing::Layer(compression) => open(reader, compression, padding),
         Packing::Xz => Ok(decompress_xz(reader)),
-        Packing::Debian => open_padded(BufReader::new(debian_data(reader)?), padding),
+        Packing::Debian => {
+            let data = debian_member(reader, "data.tar")?;
+            open_padded(BufReader::new(data), padding)
+        }
     }
+}
+
+/// Opens the archive in which the Debian package in a file tells of itself, unpacked.
+pub(crate) fn open_control(path: &Path) -> io::Result<BufReader<Box<dyn Read>>> {
+    let file = BufReader::new(open_regular(path)?);
+    let control = BufReader::new(debian_member(file, "control.tar")?);
+    Ok(BufReader::new(open_padded(control, Padding::Refused)?))
 }
 
 /// Opens the archive in a file, unpacked. It is no layer.
@@ -102,26 +115,38 @@ fn head_of_layer(mut file: impl BufRead) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The member `data.tar` of a Debian package, whatever follows its name.
-fn debian_data<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    reader.consume(AR_MAGIC.len());
+/// An archive in a Debian package, by its name without what tells the compression: its bytes do that.
+fn debian_member<'a>(
+    mut reader: impl BufRead + 'a,
+    archive: &str,
+) -> io::Result<Box<dyn Read + 'a>> {
+    reader.read_exact(&mut [0; AR_MAGIC.len()])?;
     loop {
         let mut header = [0; AR_HEADER];
         reader.read_exact(&mut header).map_err(|_| {
-            invalid("it is an archive of ar without data.tar, so no Debian package")
+            invalid(&format!(
+                "it is an archive of ar without {archive}, so no Debian package"
+            ))
         })?;
         let size = str::from_utf8(&header[48..58]).ok();
         let size: Option<u64> = size.and_then(|size| size.trim_end().parse().ok());
         let (Some(size), b"`\n") = (size, &header[58..]) else {
             return Err(invalid("it is no whole archive of ar"));
         };
-        if header.starts_with(b"data.tar") {
-            // What is in it is an archive, and no package again.
-            let mut data = BufReader::new(reader.take(size));
-            if data.fill_buf()?.starts_with(AR_MAGIC) {
-                return Err(invalid("its data.tar is no tar archive"));
+        let name = String::from_utf8_lossy(&header[..16]);
+        let name = name.trim_end().trim_end_matches('/');
+        if let Some(ending) = name.strip_prefix(archive) {
+            if !ENDINGS.contains(&ending) {
+                return Err(invalid(&format!(
+                    "its {name} has a compression that is not read: pack it by gzip, xz or zstd"
+                )));
             }
-            return Ok(Box::new(data));
+            // What is in it is an archive, and no package again.
+            let mut member = BufReader::new(reader.take(size));
+            if member.fill_buf()?.starts_with(AR_MAGIC) {
+                return Err(invalid(&format!("its {archive} is no tar archive")));
+            }
+            return Ok(Box::new(member));
         }
         let rest = size + size % 2;
         if io::copy(&mut (&mut reader).take(rest), &mut io::sink())? != rest {

@@ -12,7 +12,7 @@ mod writer;
 pub(crate) use compression::{Compressor, read_layer};
 pub use entry::TarError;
 pub(crate) use entry::{Content, Device, Entry, MAX_MEMORY, MAX_PATH, Metadata, Mtime, components};
-pub(crate) use found::{Packing, holds_layer, open_archive, open_archive_file};
+pub(crate) use found::{Packing, holds_layer, open_archive, open_archive_file, open_control};
 pub(crate) use mtree::list;
 pub(crate) use parents::Parents;
 pub use parents::{ParentPath, UnnamedParent};

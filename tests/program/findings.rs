@@ -5,8 +5,8 @@ use std::fs;
 use oci_pull_all_support::layout::{add_blob, write_index};
 use oci_pull_all_support::rootfs::Layer;
 use oci_pull_all_support::{
-    CONFIG, INDEX, Images, LAYER, MANIFEST, Ran, Registry, User, digest, dpkg_status, manifest_of,
-    rpm, text,
+    CONFIG, INDEX, Images, LAYER, MANIFEST, Ran, Registry, User, deb, digest, dpkg_status, gzip,
+    manifest_of, rpm, text,
 };
 use serde_json::{Value, json};
 use tar::EntryType;
@@ -1858,6 +1858,62 @@ fn a_database_of_dpkg_is_read_as_dpkg_does() {
             expected,
             "{other}"
         );
+    }
+}
+
+/// A layer that is made of a Debian package tells of it, so that a scanner that does not see it is found out.
+#[test]
+fn a_debian_package_in_a_layer_is_one_of_the_system() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = |names: &[&str]| -> Value {
+        let package = |name: &&str| {
+            json!({
+                "id": name, "name": name, "version": "3.0.9-1", "type": "deb", "locations": [],
+                "purl": format!("pkg:deb/x/{name}@3.0.9-1"),
+            })
+        };
+        names.iter().map(package).collect()
+    };
+    let layer_of = |more: &str| {
+        let control = format!("Package: openssl\nVersion: 3.0.9-1\nArchitecture: amd64\n{more}");
+        // What a package of the system brought has that one's findings.
+        let wheel = "usr/lib/b.dist-info/METADATA";
+        let control = Layer::new().file("./control", &control).file(
+            "./md5sums",
+            &format!("f5642b290049f3b0e4e13b87ed8d755b  {wheel}\n"),
+        );
+        let data = Layer::new().file(wheel, "Metadata-Version: 2.1\nName: b\nVersion: 1\n");
+        let package = deb(&[
+            ("debian-binary", b"2.0\n"),
+            ("control.tar.gz", &gzip(&control.0)),
+            ("data.tar", &data.0),
+        ]);
+        fs::write(user.path("openssl.deb"), package).expect("can be written");
+        let outputs = ["--output=layer", "--descriptor=json", "--compression=none"];
+        user.run(&[&["layer", "--tar=openssl.deb"], &outputs[..]].concat())
+            .succeeded();
+        let layer = fs::read(user.path("layer")).expect("was written");
+        // The end of the archive, behind which more is added.
+        Layer(layer[..layer.len() - 1024].to_vec())
+    };
+    let path = "var/lib/dpkg/status.d/";
+    for more in ["", "Multi-Arch: same\n"] {
+        let found = troubles_of(&user, layer_of(more), &seen(&["openssl"]));
+        assert_eq!(found, json!([]));
+        let other = "Package: other\nVersion: 3.0.9-1\n";
+        let both = layer_of(more).file("var/lib/dpkg/status.d/other", other);
+        let found = troubles_of(&user, both, &seen(&["other"]));
+        let package = "openssl 3.0.9-1";
+        assert_eq!(
+            found,
+            json!([{
+                "code": "system-packages-missing", "path": path, "package": package, "more": 0,
+            }])
+        );
+        let found = troubles_of(&user, layer_of(more), &seen(&["other"]));
+        let unseen = json!([{"code": "system-packages-unseen", "path": path}]);
+        assert_eq!(found, unseen);
     }
 }
 

@@ -131,36 +131,12 @@ fn what_oci_has_no_media_type_for_is_compressed_anew() {
     let user = new_user();
     prepare(
         &user,
-        "mkdir d; echo abcd >d/f; tar -cf data.tar d; xz -k data.tar; gzip -k data.tar; echo 2.0 >debian-binary; tar -czf control.tar.gz d",
+        "mkdir d; echo abcd >d/f; tar -cf data.tar d; xz -k data.tar",
     );
-    let ar = |name: &str, data: &str| {
-        let mut package = b"!<arch>\n".to_vec();
-        for member in ["debian-binary", "control.tar.gz", data] {
-            let content = fs::read(user.path(member)).expect("there");
-            let size = content.len();
-            package.extend(
-                format!(
-                    "{member:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
-                    0, 0, 0, 100_644
-                )
-                .bytes(),
-            );
-            package.extend(content);
-            package.resize(package.len().next_multiple_of(2), b'\n');
-        }
-        fs::write(user.path(name), package).expect("can be written");
-    };
-    ar("xz.deb", "data.tar.xz");
-    ar("gzip.deb", "data.tar.gz");
-    ar("plain.deb", "data.tar");
-    ar("none.deb", "debian-binary");
-    for archive in ["data.tar.xz", "xz.deb", "gzip.deb", "plain.deb"] {
-        layer(&user, &["--tar", archive]).succeeded();
-        prepare(&user, "gzip -dc layer.tar.gz | cmp - data.tar");
-        layer(&user, &["--tar", archive, "--empty-directory", "/z"]).succeeded();
-        assert!(listed(&user).contains(" d/f\n"), "{archive}");
-    }
-    layer(&user, &["--tar", "none.deb"]).failed(&["none.deb", "without data.tar"]);
+    layer(&user, &["--tar", "data.tar.xz"]).succeeded();
+    prepare(&user, "gzip -dc layer.tar.gz | cmp - data.tar");
+    layer(&user, &["--tar", "data.tar.xz", "--empty-directory", "/z"]).succeeded();
+    assert!(listed(&user).contains(" d/f\n"));
     fs::write(user.path("bz"), "BZh91AY").expect("can be written");
     layer(&user, &["--tar", "bz"]).failed(&["bz", "compressed by bzip2"]);
 }

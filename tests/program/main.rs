@@ -22,6 +22,7 @@ mod layers;
 mod logins;
 mod mirrors;
 mod network;
+mod packages;
 mod pin;
 mod pull;
 mod push;

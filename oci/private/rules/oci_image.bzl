@@ -207,7 +207,8 @@ def oci_image(
         the module extension's `oci.pull` declared needs none.
       layers: labels of `oci_image_layer` and `oci_program_layers` targets, the lowest first.
       tars: labels of tar archives, each of which becomes a layer above `layers`. One that is plain or compressed by
-        gzip or zstd keeps its bytes; one in a Debian package, or compressed by xz, is compressed anew.
+        gzip or zstd keeps its bytes; one in a Debian package, or compressed by xz, is compressed anew. A Debian package is
+        also recorded for scanners, as by `oci_image_layer`.
       entrypoint: the words of the entry point. It drops the base's `cmd`. An empty list drops both.
       cmd: the words of the command, which are the entry point's default arguments. An empty list drops the base's.
       env: dict of environment variables, added to the base's. `$NAME` and `${NAME}` in a value stand for

@@ -58,7 +58,8 @@ not lead out of it.""",
         "tars": attr.label_list(
             doc = """Labels of tar archives, which may be compressed by gzip, zstd or xz, or be in a Debian package; their
 entries keep owner, mode, time and extended attributes. A layer of one archive and nothing else keeps the archive's bytes; where
-there is more, what engines do not read, such as times of access, is left out.""",
+there is more, what engines do not read, such as times of access, is left out. A Debian package is also recorded in
+`/var/lib/dpkg/status.d`, as distroless images have it, so that scanners know of it.""",
             allow_files = True,
         ),
     },

@@ -244,7 +244,7 @@ impl LayerContent {
         Ok(taken)
     }
 
-    /// Adds what is in a tar archive, which may be compressed, or in a Debian package.
+    /// Adds what is in a tar archive, which may be compressed, or in a Debian package, and then what records that.
     pub fn add_tar(&mut self, source: PathBuf) {
         self.tars.push(source);
     }
@@ -312,7 +312,7 @@ impl LayerContent {
         Ok(done.join("/"))
     }
 
-    /// The archive that is all that the layer holds, if it may stay as it is.
+    /// The archive that is all that somebody put into the layer.
     pub(super) fn lone_archive(&self) -> Option<&Path> {
         let is_alone = self.entries.is_empty()
             && self.links.is_empty()

@@ -1,9 +1,11 @@
 //! Reproducible file system layers (OCI image spec, layer.md).
 
 mod content;
+mod package;
 mod writer;
 
 pub use content::{LayerContent, LayerEntry, Owner};
+pub use package::PackageError;
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -59,6 +61,14 @@ pub enum LayerError {
         path: PathBuf,
         /// What is wrong with it.
         source: TarError,
+    },
+    /// A Debian package of which scanners could not be told.
+    #[error("{path} is no Debian package that a layer can record, so that scanners know of it: build it again by dpkg-deb, or, if none need know, take its data.tar", path = path.display())]
+    Package {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PackageError,
     },
     /// A link in a local directory that leads out of it.
     #[error("{link} is a link to {target}, which is not in the directory {directory}", link = link.display(), directory = directory.display())]
@@ -151,7 +161,8 @@ pub struct BuiltLayer {
 /// archives follow, with their own metadata. A directory that is there only because something is in it belongs to root
 /// and has the mode that distributions give it. A layer that is a single archive and nothing else keeps the archive's
 /// bytes: uncompressed, or as they are if no compression is asked for and OCI has a media type for them. Directories that
-/// such an archive does not name are in the list as most runtimes make them.
+/// such an archive does not name are in the list as most runtimes make them. A Debian package is never kept so: beside its
+/// files, the layer has what records it.
 pub fn build_layer(
     content: &LayerContent,
     options: &LayerOptions,
@@ -172,9 +183,11 @@ fn write_layer(
     output: &Path,
 ) -> Result<BuiltLayer, LayerError> {
     let blob = HashingWriter::new(Algorithm::Sha256, BufWriter::with_capacity(1 << 20, writer));
-    if let (Some(archive), None) = (content.lone_archive(), options.compression)
-        && let Packing::Layer(compression) = packing_of(archive)?
-    {
+    let lone = match content.lone_archive() {
+        Some(archive) => Some((archive, packing_of(archive)?)),
+        None => None,
+    };
+    if let (Some((archive, Packing::Layer(compression))), None) = (lone, options.compression) {
         return keep_archive(archive, compression, blob, output);
     }
     let compression = options.compression.unwrap_or(Compression::Gzip);
@@ -182,9 +195,11 @@ fn write_layer(
         Algorithm::Sha256,
         io_failed("write", output, Compressor::new(compression, blob))?,
     );
-    let unnamed_parents = match content.lone_archive() {
-        Some(archive) => copy_tar(archive, open_tar(archive)?, &mut layer)?,
-        None => write_tar(content, options, output, &mut layer)?,
+    let unnamed_parents = match lone {
+        Some((archive, Packing::Layer(_) | Packing::Xz)) => {
+            copy_tar(archive, open_tar(archive)?, &mut layer)?
+        }
+        Some((_, Packing::Debian)) | None => write_tar(content, options, output, &mut layer)?,
     };
     let layer = layer.finish();
     let blob = io_failed("write", output, layer.inner.finish())?;

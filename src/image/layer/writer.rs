@@ -13,6 +13,7 @@ use crate::tar::{
 };
 
 use super::content::{LayerContent, LayerEntry, Owner, not_a_directory};
+use super::package::records;
 use super::{Difference, LayerError, LayerOptions, not_a_tar, open_tar, read_tar};
 
 /// What is kept of an archive's entry beside its path while a layer is made, more or less.
@@ -43,6 +44,7 @@ pub(super) fn write_tar(
         layer.add_entry(path, entry)?;
     }
     for (number, path) in content.tars.iter().enumerate() {
+        layer.add_records(number, path)?;
         let mut count = 0;
         read_tar(path, open_tar(path)?, io::sink(), |entry, archive| {
             count += 1;
@@ -135,6 +137,24 @@ impl<W: Write> LayerWriter<'_, W> {
         };
         let written = self.entry(path, content, mode);
         self.write(Source::Content, written, |_| Ok(()))
+    }
+
+    /// Adds what records an archive that is a Debian package.
+    fn add_records(&mut self, archive_number: usize, path: &Path) -> Result<(), LayerError> {
+        let output = self.output;
+        for (path, data) in records(path)? {
+            let entry = Entry {
+                path: self.content.place(&path, false)?.into_bytes(),
+                content: Content::File {
+                    size: data.len() as u64,
+                },
+                metadata: self.metadata(0o644, Owner::default()),
+            };
+            self.write(Source::Archive(archive_number), entry, |writer| {
+                Ok(io_failed("write", output, writer.write_all(&data))?)
+            })?;
+        }
+        Ok(())
     }
 
     /// An entry of the layer's own.

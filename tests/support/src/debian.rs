@@ -35,6 +35,22 @@ pub fn dpkg_status(packages: &[(&str, &str)]) -> String {
     packages.iter().map(package).collect()
 }
 
+/// A Debian package of these members, which are to be `debian-binary`, `control.tar` and `data.tar` with their endings.
+pub fn deb(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut package = b"!<arch>\n".to_vec();
+    for (name, content) in members {
+        let size = content.len();
+        let header = format!(
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
+            0, 0, 0, 100_644
+        );
+        package.extend(header.bytes());
+        package.extend(*content);
+        package.resize(package.len().next_multiple_of(2), b'\n');
+    }
+    package
+}
+
 fn make() -> Images {
     let mut images = Images::default();
     let name = "library/debian";

@@ -29,7 +29,7 @@ pub use content::{
     noise, text,
 };
 pub use cutting::Cutting;
-pub use debian::{dpkg_status, images as debian};
+pub use debian::{deb, dpkg_status, images as debian};
 pub use faulty::Faulty;
 pub use http::{Answer, Deaf, End, Flow, Identity, PIECE, Request, Seen, Server, about, bytes_of};
 pub use images::Images;
