@@ -2013,10 +2013,19 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         };
         assert_eq!(troubles_of(&user, layer, &seen), expected, "{passed_over}");
     }
+}
+
+#[test]
+fn java_archives_that_a_scanner_passed_over_are_told() {
+    let user = new_user();
+    write_database(&user, "d.db", GRYPE);
+    let seen = json!([{
+        "id": "1", "name": "seen", "version": "1", "type": "deb", "purl": "pkg:deb/x/seen@1", "locations": [],
+    }]);
     // A Java archive of which nobody knows anything may be what it is, if the scanner could look into it.
     let empty = format!("PK\u{5}\u{6}{}", "\0".repeat(18));
     for path in ["opt/b.jar", "opt/b.hpi"] {
-        let found = troubles_of(&user, base().file(path, &empty), &seen);
+        let found = troubles_of(&user, Layer::new().file(path, &empty), &seen);
         assert_eq!(found, json!([]));
         let notes = read(&user, "f.json")["notes"].clone();
         let note = format!("the scanner knows nothing that is in {path}");
@@ -2029,7 +2038,7 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         ("opt/b.rar", "Rar!\u{1a}\u{7}"),
         ("opt/b.sar", "x"),
     ] {
-        let found = troubles_of(&user, base().file(path, content), &seen);
+        let found = troubles_of(&user, Layer::new().file(path, content), &seen);
         assert_eq!(found, json!([]));
     }
     let cut = format!("PK\u{3}\u{4}{empty}, which was within");
@@ -2042,7 +2051,7 @@ fn a_package_of_a_language_that_a_scanner_passed_over_is_told() {
         ("opt/B.JAR", &empty),
         ("opt/b.Hpi", &empty),
     ] {
-        let found = troubles_of(&user, base().file(path, content), &seen);
+        let found = troubles_of(&user, Layer::new().file(path, content), &seen);
         let unseen = json!({"code": "language-packages-unseen", "path": path, "more": 0});
         assert_eq!(found, json!([unseen]));
     }
