@@ -10,7 +10,7 @@ use crate::text::chain;
 use super::challenge::{Challenge, Challenges};
 use super::connection::Connection;
 use super::retry::tries_of_many;
-use super::shown::Secrets;
+use super::secrets::Secrets;
 use super::token::Asked;
 use super::{Backoff, Client, Credential, RegistryError, Retry, Subject, redirect};
 

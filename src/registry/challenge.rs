@@ -3,7 +3,8 @@
 
 use reqwest::header::{self, HeaderMap};
 
-use super::shown::{Secrets, with_shown_urls};
+use super::secrets::Secrets;
+use super::shown::with_shown_urls;
 
 /// How a registry wants to be shown who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use crate::oci::reference::Tag;
 use super::body::{authority, told_digest};
 use super::error::NoObject;
 use super::local::is_loopback;
-use super::shown::{Secrets, shown_url};
+use super::secrets::Secrets;
+use super::shown::shown_url;
 use super::{Body, Client, Elsewhere, RegistryError, Subject, redirect};
 
 impl Client {

@@ -14,7 +14,8 @@ use crate::oci::manifest::ManifestError;
 use crate::oci::reference::Registry;
 use crate::text::shown;
 
-use super::shown::{Secrets, with_shown_urls};
+use super::secrets::Secrets;
+use super::shown::with_shown_urls;
 use super::{CertificatesError, CredentialError, NoAnswer, Retry, Subject};
 
 /// The status of an answer (RFC 9110, 15), which shows its number and its name, if it has one.
@@ -710,7 +711,7 @@ impl ErrorBody {
             Ok(said) => Self::of_json(&said, secrets),
             Err(_) => ErrorBody {
                 codes: Vec::new(),
-                detail: detail(&text_of_page(body), secrets),
+                detail: detail(&text_of_page(body, secrets)),
             },
         }
     }
@@ -736,7 +737,7 @@ impl ErrorBody {
         };
         ErrorBody {
             codes: codes.collect(),
-            detail: detail(&words.unwrap_or_default(), secrets),
+            detail: detail(&secrets.hide(words.unwrap_or_default())),
         }
     }
 }
@@ -774,8 +775,8 @@ fn words_of_all(errors: &[Value]) -> Option<String> {
 }
 
 /// As much of a text as a message has room for, with a separator before it.
-fn detail(text: &str, secrets: &Secrets) -> String {
-    let text = with_shown_urls(&secrets.hide(text));
+fn detail(text: &str) -> String {
+    let text = with_shown_urls(text);
     let text = shown(&text.chars().take(MAX_DETAIL).collect::<String>());
     // The message goes on after it.
     match text.trim_end_matches('.') {
@@ -788,12 +789,13 @@ fn detail(text: &str, secrets: &Secrets) -> String {
 const UNREAD: [&str; 2] = ["script", "style"];
 
 /// What a person would read of a page.
-fn text_of_page(body: &[u8]) -> String {
+fn text_of_page(body: &[u8], secrets: &Secrets) -> String {
     // Text may be in any encoding, most of which are alike in most letters.
     if body.contains(&0) {
         return String::new();
     }
-    let text = String::from_utf8_lossy(body);
+    // A secret may have what looks like a tag.
+    let text = secrets.hide(String::from_utf8_lossy(body));
     let mut parts = text.split('<');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     let parts: Vec<_> = parts

@@ -20,6 +20,7 @@ mod redirect;
 mod referrers;
 mod request;
 mod retry;
+mod secrets;
 mod shown;
 mod subject;
 mod token;

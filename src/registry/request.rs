@@ -16,7 +16,8 @@ use super::body::authority;
 use super::connection::Connection;
 use super::error::ErrorBody;
 use super::no_answer::Asked;
-use super::shown::{Secrets, shown_url};
+use super::secrets::Secrets;
+use super::shown::shown_url;
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
 
 /// What is read of a token or of an error's body, in bytes.

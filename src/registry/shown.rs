@@ -1,123 +1,13 @@
-//! What others have written, as messages show it: without the secrets of the request that it answers, and its URLs
-//! without a login, and without a query, which may be a signature.
+//! URLs that others have written, as messages show them: without a login, and without a query, which may be a signature.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode_str;
-use reqwest::{Request, Response, Url, header};
+use reqwest::Url;
 
 use crate::text::abridged;
 
 /// What stands for what is not shown.
-const HIDDEN: char = '…';
-
-/// What this program itself puts into a query or a form, which is no secret.
-const OPEN: [&str; 9] = [
-    "artifactType",
-    "client_id",
-    "digest",
-    "from",
-    "grant_type",
-    "last",
-    "mount",
-    "scope",
-    "service",
-];
-/// The shortest part of a query, and the shortest of a login, that is one, in bytes: what is shorter is in other words.
-const LEAST_OF_QUERY: usize = 8;
-const LEAST_OF_LOGIN: usize = 4;
-
-/// The secrets of a request: whoever is sent them may repeat them in the answer.
-#[derive(Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
-
-impl Secrets {
-    /// Those of a request, which goes through a proxy or not.
-    pub(super) fn of(request: &Request, proxy: Option<&Url>) -> Self {
-        let mut secrets = Secrets::default();
-        secrets.add_query(request.url().query().unwrap_or_default());
-        let headers = request.headers();
-        if headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|of| of == "application/x-www-form-urlencoded")
-        {
-            let form = request.body().and_then(reqwest::Body::as_bytes);
-            secrets.add_query(&String::from_utf8_lossy(form.unwrap_or_default()));
-        }
-        let shown = headers.get(header::AUTHORIZATION);
-        if let Some((_, shown)) = shown.and_then(|shown| shown.to_str().ok()?.split_once(' ')) {
-            secrets.add(shown, LEAST_OF_LOGIN);
-            let login = STANDARD.decode(shown).ok();
-            if let Some(login) = login.and_then(|login| String::from_utf8(login).ok()) {
-                secrets.add_login(&login);
-            }
-        }
-        if let Some(proxy) = proxy {
-            let login = format!(
-                "{}:{}",
-                proxy.username(),
-                proxy.password().unwrap_or_default()
-            );
-            secrets.add_login(&percent_decode_str(&login).decode_utf8_lossy());
-        }
-        // Of what holds another one, all is hidden.
-        secrets.0.sort_by_key(|secret| Reverse(secret.len()));
-        secrets
-    }
-
-    /// Those of the request that an answer is to.
-    pub(super) fn of_answer(response: &Response) -> Self {
-        response.extensions().get().cloned().unwrap_or_default()
-    }
-
-    /// A text of an answer without them.
-    pub(super) fn hide<'a>(&self, text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
-        self.0.iter().fold(text.into(), |text, secret| {
-            if text.contains(secret) {
-                Cow::Owned(text.replace(secret, "…"))
-            } else {
-                text
-            }
-        })
-    }
-
-    fn add(&mut self, secret: &str, least: usize) {
-        if secret.len() >= least {
-            // As a page has it.
-            let escaped = secret.replace('&', "&amp;").replace('<', "&lt;");
-            let escaped = escaped.replace('>', "&gt;").replace('"', "&quot;");
-            self.0.extend([secret.to_owned(), escaped]);
-        }
-    }
-
-    fn add_query(&mut self, query: &str) {
-        self.add(query, LEAST_OF_QUERY);
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or(("", pair));
-            if !OPEN.contains(&name) {
-                self.add(value, LEAST_OF_QUERY);
-                self.add(
-                    &percent_decode_str(value).decode_utf8_lossy(),
-                    LEAST_OF_QUERY,
-                );
-            }
-        }
-    }
-
-    fn add_login(&mut self, login: &str) {
-        if let Some((_, password)) = login
-            .split_once(':')
-            .filter(|(_, password)| !password.is_empty())
-        {
-            self.add(login, LEAST_OF_LOGIN);
-            self.add(&STANDARD.encode(login), LEAST_OF_LOGIN);
-            self.add(password, LEAST_OF_LOGIN);
-        }
-    }
-}
+pub(super) const HIDDEN: char = '…';
 
 /// What should be a URL.
 pub(super) fn shown_url(text: &str) -> String {

@@ -1173,6 +1173,21 @@ fn a_refusal_of_a_proxy_for_plain_http_is_named_as_such() {
         assert_eq!(proxy.count("registry.test/v2/"), 0);
         assert_eq!(proxy.seen().len(), tries);
     }
+    // It may repeat its login, as that is written or is.
+    let proxy = Faulty::start(Content::default(), |_, _| {
+        Answer::new(407, "no hunt%40er1, no hunt@er1, no dXNlcjpodW50QGVyMQ")
+    });
+    let url = format!("http://user:hunt%40er1@{}", proxy.host());
+    let plain = [
+        "pull",
+        &reference,
+        "--output",
+        "out",
+        "--plain-http",
+        "registry.test",
+    ];
+    let ran = new_user().run_with(&[("HTTP_PROXY", &url)], &plain);
+    ran.failed(&["no …, no …, no …"]);
     // What a registry says comes through.
     let proxy = Faulty::good(image.clone());
     pull(&proxy).succeeded();

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use oci_pull_all_support::{
     Answer, Content, Deaf, End, Faulty, Flow, Identity, Mounts, Proxy, Ran, Seen, User, blobs,
     digest, gzip, noise, skip,
@@ -422,6 +424,93 @@ fn no_secret_of_a_request_is_shown_of_its_answer() {
             assert!(!ran.stderr.contains(secret), "{secret}: {}", ran.stderr);
         }
         ran.failed(&["403"]);
+    }
+}
+
+/// A page, a log in an error, and what escapes each has for what is in it.
+#[test]
+fn no_password_is_shown_however_an_answer_writes_it() {
+    const PASSWORD: &str = "hunt  \"er\\&<'b>/%41:@#+ü\tend1";
+    let each = |escape: &dyn Fn(char) -> String| PASSWORD.chars().map(escape).collect::<String>();
+    let page = |quote: &str, apostrophe: &str| {
+        each(&|c| match c {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => quote.to_owned(),
+            '\'' => apostrophe.to_owned(),
+            'ü' => "&uuml;".to_owned(),
+            c => c.to_string(),
+        })
+    };
+    let percent = |space: &str| {
+        let bytes = PASSWORD.bytes().map(|byte| match byte {
+            b' ' => space.to_owned(),
+            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            byte => format!("%{byte:02x}"),
+        });
+        bytes.collect::<String>()
+    };
+    let numeric = each(&|c| format!("&#{};", u32::from(c)));
+    let in_words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let login = STANDARD.encode(format!("tester:{PASSWORD}"));
+    let json = |text: &str| json!({"errors": [{"code": "DENIED", "message": text}]}).to_string();
+    let forms = [
+        PASSWORD.to_owned(),
+        in_words(PASSWORD),
+        PASSWORD.replace("  ", "\n  "),
+        page("&#34;", "&#39;").replace("hunt", "hu<wbr>nt"),
+        PASSWORD.replace('ü', "\u{fffd}"),
+        PASSWORD.to_uppercase(),
+        page("&#34;", "&#39;"),
+        page("&quot;", "&#x27;"),
+        page("&QUOT;", "&apos;"),
+        in_words(&page("&quot;", "&#X27;")),
+        numeric,
+        each(&|c| format!("&#x{:X};", u32::from(c))),
+        percent("%20"),
+        percent("+"),
+        percent("%20").replace('%', "%25"),
+        json!({"password": PASSWORD}).to_string(),
+        json!({"log": json!({"password": PASSWORD}).to_string()}).to_string(),
+        json!(PASSWORD)
+            .to_string()
+            .replace('ü', "\\u00fc")
+            .replace('<', "\\u003c"),
+        json!(page("&#34;", "&#39;")).to_string(),
+        login.clone(),
+        login.trim_end_matches('=').to_owned(),
+        URL_SAFE.encode(format!("tester:{PASSWORD}")),
+        login[..40].to_owned() + "\n" + &login[40..],
+        STANDARD.encode(PASSWORD),
+    ];
+    for form in forms {
+        for body in [
+            format!("no \"{form}\" way"),
+            format!("<html><p>no {form} way</p></html>"),
+            json(&format!("no {form} way")),
+        ] {
+            let registry = Faulty::start(image(), move |seen, _| match shown(seen) {
+                "" => refusal(401, &["Basic realm=\"r\"".to_owned()]),
+                _ => Answer::new(403, &*body),
+            });
+            let user = new_user();
+            let auth = STANDARD.encode(format!("tester:{PASSWORD}"));
+            write_login(&user, &json!({"auths": {registry.host(): {"auth": auth}}}));
+            let ran = pull(&user, &registry.host());
+            for part in [
+                "hu",
+                "HU",
+                "end1",
+                "&#",
+                "%68",
+                &login[..20],
+                &STANDARD.encode(PASSWORD)[..8],
+            ] {
+                assert!(!ran.stderr.contains(part), "{form}: {}", ran.stderr);
+            }
+            ran.failed(&["refused access (403", "no "]);
+        }
     }
 }
 
