@@ -138,7 +138,7 @@ impl Client {
             &[StatusCode::CREATED, StatusCode::ACCEPTED],
         )?;
         if response.status() == StatusCode::CREATED {
-            return Ok(Mount::Mounted);
+            return as_sent(what, &response, digest).map(|()| Mount::Mounted);
         }
         self.location(&what, &response).await.map(Mount::Upload)
     }
@@ -337,9 +337,9 @@ impl Client {
         let response = self.send_to(&what, Method::PUT, url, shape, body).await?;
         // A storage service answers as it likes.
         if self.is_own_answer(&response).await? {
-            took(what, &response, &[StatusCode::CREATED])?;
+            took(what.clone(), &response, &[StatusCode::CREATED])?;
         }
-        Ok(())
+        as_sent(what, &response, &blob.digest)
     }
 
     /// A request with bytes of a blob to a location.
@@ -510,6 +510,17 @@ fn took(what: Subject, response: &Response, by: &[StatusCode]) -> Result<(), Reg
         host: authority(response.url()),
         status: HttpStatus(response.status()),
     })
+}
+
+/// That what was taken is the blob that was sent, as far as it is told.
+fn as_sent(what: Subject, response: &Response, digest: &Digest) -> Result<(), RegistryError> {
+    match told_digest(response) {
+        Some(found) if found.algorithm() == digest.algorithm() && found != *digest => {
+            let host = authority(response.url());
+            Err(RegistryError::Changed { what, host, found })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn empty(request: RequestBuilder) -> RequestBuilder {

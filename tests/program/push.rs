@@ -841,6 +841,46 @@ fn a_push_ends_well_only_if_the_registry_took_it() {
     }
 }
 
+/// Who says that it has another blob now does not have this one.
+#[test]
+fn a_blob_that_is_taken_as_another_one_is_not_taken() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    for mounts in [false, true] {
+        for (told, fails) in [
+            (digest(b"another"), true),
+            ("sha256:00".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let registry = Faulty::start(content.clone(), move |seen: &Seen, answer| {
+                let path = seen.path.as_str();
+                let created = || Answer::new(201, "");
+                let created_as = || created().header("Docker-Content-Digest", &*told);
+                match seen.method.as_str() {
+                    _ if path.starts_with("/v2/base/") => answer,
+                    "HEAD" => Answer::new(404, ""),
+                    "POST" if mounts && path.contains("mount=") => created_as(),
+                    "POST" => Answer::new(202, "").header("Location", "/put"),
+                    // The config is not mounted.
+                    "PUT" if path.starts_with("/put") && !mounts => created_as(),
+                    _ => created(),
+                }
+            });
+            let shallow = Shallow::pull(&registry.host(), &image);
+            let ran = shallow.push(&format!("{}/team/app", registry.host()), &[]);
+            if fails && !mounts {
+                let taken = format!("has taken it as {}", digest(b"another"));
+                ran.failed(&["blob sha256:", &registry.host(), &taken]);
+            } else {
+                // What is not mounted is sent.
+                let ran = ran.succeeded();
+                let is_mounted = ran.stderr.contains("1 mounted");
+                assert_eq!(is_mounted, mounts && !fails, "{}", ran.stderr);
+            }
+        }
+    }
+}
+
 #[test]
 fn an_upload_that_goes_on_nowhere_is_told_as_that() {
     let content = Content::image(&[noise(9, 100)]);
