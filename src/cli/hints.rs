@@ -276,6 +276,8 @@ fn of_registry(error: &RegistryError) -> &'static str {
         | RegistryError::TooLarge { .. }
         | RegistryError::Slow { .. }
         | RegistryError::Digest { .. }
+        | RegistryError::Told { .. }
+        | RegistryError::Transformed { .. }
         | RegistryError::Coding { .. }
         | RegistryError::Damaged { .. }
         | RegistryError::Range { .. }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use oci_client::secrets::RegistryAuth;
-use reqwest::{Response, Url};
+use reqwest::{Response, StatusCode, Url};
 
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Algorithm, Digest};
@@ -18,7 +18,7 @@ use super::error::NoObject;
 use super::local::is_loopback;
 use super::secrets::Secrets;
 use super::shown::shown_url;
-use super::{Body, Client, Elsewhere, RegistryError, Subject, redirect};
+use super::{Body, Client, Elsewhere, HttpStatus, RegistryError, Subject, redirect};
 
 impl Client {
     /// The manifest of `digest`, verified.
@@ -33,9 +33,7 @@ impl Client {
     }
 
     async fn verified(&self, what: Subject, digest: &Digest) -> Result<Bytes, RegistryError> {
-        let response = self
-            .get(&what, &format!("manifests/{digest}"), None)
-            .await?;
+        let response = self.get_manifest(&what, &digest.to_string()).await?;
         let host = authority(response.url());
         let secrets = Secrets::of_answer(&response);
         let mut bytes = Vec::new();
@@ -55,17 +53,22 @@ impl Client {
     /// What a tag points to now: the manifest and its digest.
     pub async fn resolve(&self, tag: &Tag) -> Result<(Bytes, Digest), RegistryError> {
         let what = Subject::Tag(tag.clone());
-        let response = self.get(&what, &format!("manifests/{tag}"), None).await?;
+        let response = self.get_manifest(&what, tag.as_str()).await?;
         let told = told_digest(&response);
+        let way = self.way(response.url());
         let host = authority(response.url());
         let secrets = Secrets::of_answer(&response);
         let mut bytes = Vec::new();
         let read = self.read_into(&mut bytes, &what, response, MAX_MANIFEST_SIZE);
         let read = read.await;
         let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let other = told.as_ref().and_then(|told| {
+            let found = Digest::of(told.algorithm(), &bytes);
+            (found != *told).then(|| (found, told.clone()))
+        });
         if let Err(error) = read {
             let is_whole = match told {
-                Some(told) => Digest::of(told.algorithm(), &bytes) == told,
+                Some(_) => other.is_none(),
                 // White space may be missing, which counts: the registry knows its manifests by their digests.
                 None => {
                     Manifest::parse(&bytes, None).is_ok() && self.manifest(&digest).await.is_ok()
@@ -76,7 +79,38 @@ impl Client {
             }
         }
         check_object(&what, &host, &bytes, &secrets)?;
-        Ok((bytes.into(), digest))
+        match other {
+            Some((found, told)) => Err(RegistryError::Told {
+                what,
+                way,
+                found,
+                told,
+            }),
+            None => Ok((bytes.into(), digest)),
+        }
+    }
+
+    /// A GET of all of a manifest, as the registry has it.
+    async fn get_manifest(
+        &self,
+        what: &Subject,
+        reference: &str,
+    ) -> Result<Response, RegistryError> {
+        let path = format!("manifests/{reference}");
+        let response = self.get(what, &path, None).await?;
+        let what = what.clone();
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => Err(RegistryError::Part {
+                what,
+                host: authority(response.url()),
+            }),
+            status @ StatusCode::NON_AUTHORITATIVE_INFORMATION => Err(RegistryError::Transformed {
+                what,
+                way: self.way(response.url()),
+                status: HttpStatus(status),
+            }),
+            _ => Ok(response),
+        }
     }
 
     /// The bytes `range` of a blob, or all of it where ranges are of no use (RFC 9110, 14): where an answer to

@@ -215,7 +215,7 @@ pub enum RegistryError {
         /// The status.
         status: HttpStatus,
     },
-    /// A manifest is not what was sent.
+    /// What was taken is not what was sent.
     #[error("{what}: {host} has taken it as {found}")]
     Changed {
         /// What was pushed.
@@ -270,6 +270,30 @@ pub enum RegistryError {
         host: String,
         /// The digest of what came.
         found: Digest,
+    },
+    /// The bytes are not those of the digest that comes with them.
+    #[error(
+        "{what}: what {way} sent has the digest {found}, and not {told}, as its Docker-Content-Digest says"
+    )]
+    Told {
+        /// What was asked for.
+        what: Subject,
+        /// Who answered, and through which proxy if that may have.
+        way: String,
+        /// The digest of what came.
+        found: Digest,
+        /// The one that comes with it.
+        told: Digest,
+    },
+    /// A good answer that is not the one to the request (RFC 9110, 15.3.4).
+    #[error("{what}: {way} answered {status}, which is what a proxy has made of an answer")]
+    Transformed {
+        /// What was asked for.
+        what: Subject,
+        /// Who answered, and through which proxy if that may have.
+        way: String,
+        /// 203.
+        status: HttpStatus,
     },
     /// What came is no manifest, such as the page of a network where one has to log in first.
     #[error("{what}: what {host} sent {fault}")]

@@ -420,7 +420,7 @@ impl Client {
     }
 
     /// Who answers at a URL, and through which proxy if that may have answered itself.
-    fn way(&self, url: &Url) -> String {
+    pub(super) fn way(&self, url: &Url) -> String {
         let host = authority(url);
         match self.options.proxies.forwarding(url) {
             Some(proxy) => through(&host, &proxy),

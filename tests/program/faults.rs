@@ -886,6 +886,61 @@ fn a_page_in_the_place_of_a_manifest_is_told() {
     ran.failed(&[&digest, &said]);
 }
 
+/// What a proxy has changed is nobody's image.
+#[test]
+fn a_tags_manifest_that_is_not_the_one_that_is_told_is_not_resolved() {
+    let other = digest(b"another");
+    let told = format!(
+        "has the digest {}, and not {other}, as its Docker-Content-Digest says; if that comes again",
+        image().digest
+    );
+    for (status, header, told) in [
+        (200, &*other, Some(&*told)),
+        (200, &*image().digest, None),
+        (200, "sha256:00", None),
+        (206, &*image().digest, Some("sent a part (206) where all")),
+        (
+            203,
+            &*image().digest,
+            Some("203 Non Authoritative Information, which is what a proxy"),
+        ),
+    ] {
+        let header = header.to_owned();
+        let registry = Faulty::start(image(), move |seen, mut answer| {
+            if seen.path.contains("/manifests/") {
+                answer = image().answer_to(&image().digest);
+                answer.status = status;
+                answer
+                    .headers
+                    .retain(|(name, _)| name != "Docker-Content-Digest");
+                answer = answer.header("Docker-Content-Digest", &*header);
+            }
+            answer
+        });
+        let image = format!("{}/app", registry.host());
+        let ran = new_user().run(&["resolve", &format!("{image}:1")]);
+        let pull = [
+            "pull",
+            &format!("{image}@{}", self::image().digest),
+            "--output",
+            "out",
+        ];
+        let pulled = new_user().run(&pull);
+        match told {
+            None => {
+                ran.succeeded();
+            }
+            Some(told) => ran.failed(&["tag 1: ", &registry.host(), told]),
+        }
+        match told.filter(|_| status != 200) {
+            None => {
+                pulled.succeeded();
+            }
+            Some(told) => pulled.failed(&["manifest sha256:", &registry.host(), told]),
+        }
+    }
+}
+
 #[test]
 fn a_redirect_loop_ends() {
     let pull = Pull::new(
