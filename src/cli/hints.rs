@@ -208,6 +208,9 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::UnknownAuthority => {
                 "; if that is an authority of your own, or of a proxy, set SSL_CERT_FILE to a PEM file with its certificate"
             }
+            Reason::UnfitAuthority => {
+                "; check this machine's clock, else have a newer certificate of that authority in that file"
+            }
             Reason::OwnCertificate => {
                 "; if it is to be shown a certificate, or another one, put NAME.cert and NAME.key into ~/.config/containers/certs.d/HOST:PORT"
             }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use chrono::DateTime;
 use memchr::memmem;
 use reqwest::ClientBuilder;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,20 +20,37 @@ use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer, ServerName, TrustAnc
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 use crate::files::{FileError, io_failed, read_at_most};
 use crate::oci::reference::{Registry, Scheme};
 
-use super::x509::Certificate;
+use super::x509::{Certificate, Unfit};
 
 /// Authorities that are trusted beside those of the system.
 #[derive(Clone, Default)]
 pub struct Certificates {
-    named: Vec<CertificateDer<'static>>,
+    named: Vec<Trusted>,
     /// Those to show, each with those that signed it, and its key.
     own: Vec<Arc<CertifiedKey>>,
+}
+
+/// A certificate that is trusted, and the file that has it.
+#[derive(Clone, Debug)]
+struct Trusted {
+    certificate: CertificateDer<'static>,
+    path: Arc<Path>,
+}
+
+/// An authority that is trusted, and does not count now.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("is signed by the authority {name:?} in {path}, which {why}", path = .path.display())]
+pub(super) struct UnfitAuthority {
+    name: String,
+    path: Arc<Path>,
+    why: Unfit,
 }
 
 /// Why a file of certificates cannot be used.
@@ -78,7 +96,8 @@ impl Certificates {
     /// Adds those of a file, which must have some.
     pub fn add_file(&mut self, path: &Path) -> Result<(), CertificatesError> {
         let certificates = read_file(path)?;
-        let can_sign = |one: &CertificateDer| RootCertStore::empty().add(one.clone()).is_ok();
+        let can_sign =
+            |one: &Trusted| (RootCertStore::empty().add(one.certificate.clone())).is_ok();
         if !certificates.iter().any(can_sign) {
             return Err(CertificatesError::Pem(path.to_owned()));
         }
@@ -143,7 +162,8 @@ impl Certificates {
         if cfg!(any(target_vendor = "apple", windows)) {
             // There the system itself judges.
             let named = self.named.iter();
-            let named = named.filter_map(|one| reqwest::Certificate::from_der(one).ok());
+            let named =
+                named.filter_map(|one| reqwest::Certificate::from_der(&one.certificate).ok());
             return Ok(builder.tls_certs_merge(named));
         }
         Ok(builder.tls_backend_preconfigured(self.configuration()?))
@@ -171,13 +191,8 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// Whether a certificate that is trusted is trusted for others as well.
-fn may_sign(certificate: &CertificateDer) -> bool {
-    Certificate::parse(certificate).is_some_and(|certificate| certificate.may_sign())
-}
-
 /// The system's authorities, as far as there are some.
-fn of_system() -> Vec<CertificateDer<'static>> {
+fn of_system() -> Vec<Trusted> {
     let bundle = BUNDLES
         .iter()
         .find_map(|path| read_file(Path::new(path)).ok());
@@ -197,14 +212,21 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
+fn read_file(path: &Path) -> Result<Vec<Trusted>, CertificatesError> {
     let bytes = io_failed("read", path, read_at_most(path, MAX_FILE))?;
     let read = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, pem::Error>>();
     match read {
         Ok(certificates) if certificates.is_empty() => {
             Err(CertificatesError::Empty(path.to_owned()))
         }
-        Ok(certificates) => Ok(certificates),
+        Ok(certificates) => {
+            let path: Arc<Path> = path.into();
+            let trusted = certificates.into_iter().map(|certificate| Trusted {
+                certificate,
+                path: Arc::clone(&path),
+            });
+            Ok(trusted.collect())
+        }
         Err(_) => Err(CertificatesError::Pem(path.to_owned())),
     }
 }
@@ -212,6 +234,7 @@ fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesEr
 /// A certificate to show, and its key beside it.
 fn read_pair(path: &Path) -> Result<CertifiedKey, CertificatesError> {
     let chain = read_file(path)?;
+    let chain = chain.into_iter().map(|one| one.certificate).collect();
     let beside = path.with_extension("key");
     if !beside.exists() {
         return Err(CertificatesError::NoKey(path.to_owned()));
@@ -257,7 +280,7 @@ impl ResolvesClientCert for Own {
 /// authority, as what `openssl req -x509` makes does, where one of the trusted that may sign signed it: as Go and curl do.
 #[derive(Debug)]
 struct Verifier {
-    named: Vec<CertificateDer<'static>>,
+    named: Vec<Trusted>,
     /// Read when somebody shows a certificate: most of what is on this machine speaks no TLS.
     trust: OnceLock<Result<Trust, rustls::Error>>,
     provider: Arc<CryptoProvider>,
@@ -270,18 +293,64 @@ struct Trust {
     trusted: Vec<CertificateDer<'static>>,
     /// Those of the same that may sign others.
     authorities: Arc<RootCertStore>,
+    /// Those that might, each as the only one that is trusted.
+    unfit: Vec<(Trust, UnfitAuthority)>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// What a server shows, and where it is.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    end_entity: &'a CertificateDer<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    server_name: &'a ServerName<'a>,
+    now: UnixTime,
 }
 
 impl Trust {
     /// Those of the system, and these.
     fn read(
-        named: &[CertificateDer<'static>],
-        provider: Arc<CryptoProvider>,
+        named: &[Trusted],
+        provider: &Arc<CryptoProvider>,
+        now: UnixTime,
     ) -> Result<Self, rustls::Error> {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
         let mut trusted = of_system();
         trusted.extend(named.iter().cloned());
+        let (mut authorities, mut unfit) = (Vec::new(), Vec::new());
+        for one in &trusted {
+            let certificate = Certificate::parse(&one.certificate);
+            let Some(certificate) = certificate.filter(Certificate::may_sign) else {
+                continue;
+            };
+            let signing = one.certificate.clone();
+            match certificate.unfit(now) {
+                None => authorities.push(signing),
+                Some(why) => unfit.push((
+                    Trust::of(Vec::new(), vec![signing], provider)?,
+                    UnfitAuthority {
+                        name: certificate.name(),
+                        path: Arc::clone(&one.path),
+                        why,
+                    },
+                )),
+            }
+        }
+        let trusted = trusted.into_iter().map(|one| one.certificate).collect();
+        Ok(Trust {
+            unfit,
+            ..Trust::of(trusted, authorities, provider)?
+        })
+    }
+
+    fn of(
+        trusted: Vec<CertificateDer<'static>>,
+        signing: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, rustls::Error> {
         let mut authorities = RootCertStore::empty();
-        authorities.add_parsable_certificates(trusted.iter().filter(|one| may_sign(one)).cloned());
+        authorities.add_parsable_certificates(signing);
         if authorities.is_empty() {
             // The library wants one: this signs nothing.
             authorities.roots.push(TrustAnchor {
@@ -291,7 +360,10 @@ impl Trust {
             });
         }
         let authorities = Arc::new(authorities);
-        let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&authorities), provider);
+        let usual = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&authorities),
+            Arc::clone(provider),
+        );
         let usual = usual
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -299,28 +371,56 @@ impl Trust {
             usual,
             trusted,
             authorities,
+            unfit: Vec::new(),
+            algorithms: provider.signature_verification_algorithms,
+        })
+    }
+
+    fn verify(&self, shown: Shown) -> Result<(), rustls::Error> {
+        let Shown {
+            end_entity,
+            intermediates,
+            server_name,
+            now,
+        } = shown;
+        let usual = self
+            .usual
+            .verify_server_cert(end_entity, intermediates, server_name, &[], now);
+        let judged = match usual {
+            // Its time is judged before what it is for and who signed it.
+            Err(rustls::Error::InvalidCertificate(
+                usual @ (CertificateError::Other(_)
+                | CertificateError::UnknownIssuer
+                | CertificateError::BadSignature),
+            )) => self.judge(shown, usual),
+            judged => judged.map(|_| ()),
+        };
+        judged.map_err(|error| {
+            let mut unfit = self.unfit.iter();
+            match unfit.find(|(trust, _)| trust.verify(shown).is_ok()) {
+                Some((_, unfit)) => {
+                    CertificateError::Other(OtherError(Arc::new(unfit.clone()))).into()
+                }
+                None => error,
+            }
         })
     }
 
     /// What to say of a certificate whose time is right, and whose authority is not known, or which is one itself.
-    fn judge(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        server_name: &ServerName<'_>,
-        usual: CertificateError,
-        algorithms: WebPkiSupportedAlgorithms,
-    ) -> Result<(), rustls::Error> {
+    fn judge(&self, shown: Shown, usual: CertificateError) -> Result<(), rustls::Error> {
+        let end_entity = shown.end_entity;
         let certificate = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
         let is_authority = certificate.is_authority();
         let is_signed = || {
             let mut authorities = self.authorities.roots.iter();
-            authorities.any(|one| certificate.is_signed_by(one, algorithms.all))
+            authorities.any(|one| certificate.is_signed_by(one, self.algorithms.all))
         };
         if self.trusted.iter().any(|one| one == end_entity) || is_authority && is_signed() {
             if !certificate.is_for_servers() {
                 return Err(CertificateError::InvalidPurpose.into());
             }
-            return verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name);
+            let parsed = ParsedCertificate::try_from(end_entity)?;
+            return verify_server_name(&parsed, shown.server_name);
         }
         Err(match usual {
             CertificateError::Other(_) if is_authority => CertificateError::UnknownIssuer,
@@ -342,34 +442,22 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let read = || Trust::read(&self.named, Arc::clone(&self.provider));
+        let read = || Trust::read(&self.named, &self.provider, now);
         let trust = self
             .trust
             .get_or_init(read)
             .as_ref()
             .map_err(Clone::clone)?;
-        let usual = trust.usual.verify_server_cert(
+        trust.verify(Shown {
             end_entity,
             intermediates,
             server_name,
-            ocsp_response,
             now,
-        );
-        match usual {
-            // Its time is judged before what it is for and who signed it.
-            Err(rustls::Error::InvalidCertificate(
-                usual @ (CertificateError::Other(_)
-                | CertificateError::UnknownIssuer
-                | CertificateError::BadSignature),
-            )) => {
-                trust.judge(end_entity, server_name, usual, self.algorithms())?;
-                Ok(ServerCertVerified::assertion())
-            }
-            judged => judged,
-        }
+        })?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

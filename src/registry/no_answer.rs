@@ -10,6 +10,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::Unproxied;
+use super::certificates::UnfitAuthority;
 use super::connection::MAX_HEADERS;
 use super::local::LeadsToLocal;
 
@@ -100,6 +101,8 @@ impl NoAnswer {
     pub fn reason(&self) -> Reason {
         if find(&self.error, is_unknown_issuer) {
             Reason::UnknownAuthority
+        } else if find(&self.error, is_unfit_authority) {
+            Reason::UnfitAuthority
         } else if find(&self.error, is_refusal) {
             Reason::OwnCertificate
         } else if wants_proxy_login(&self.error) {
@@ -140,6 +143,8 @@ impl NoAnswer {
 pub enum Reason {
     /// The host's certificate is signed by an authority that is not known.
     UnknownAuthority,
+    /// The host's certificate is signed by one that is trusted, and does not count now.
+    UnfitAuthority,
     /// The host refuses the handshake: it may want to be shown a certificate.
     OwnCertificate,
     /// The host's certificate does not hold.
@@ -297,6 +302,7 @@ fn certificate_in_words(error: &CertificateError) -> String {
             "has a critical extension that is not known here".to_owned()
         }
         CertificateError::BadEncoding => "is malformed".to_owned(),
+        CertificateError::Other(error) if error.0.is::<UnfitAuthority>() => error.0.to_string(),
         CertificateError::Other(error) => match format!("{:?}", error.0).as_str() {
             "NameConstraintViolation" => "has a name for which its authority may not sign",
             "PathLenConstraintViolated" => "has more authorities above it than one of them permits",
@@ -359,6 +365,13 @@ fn is_unknown_issuer(error: &rustls::Error) -> bool {
             // The name may be that of one that is known.
             CertificateError::UnknownIssuer | CertificateError::BadSignature
         )
+    )
+}
+
+fn is_unfit_authority(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(CertificateError::Other(error)) if error.0.is::<UnfitAuthority>()
     )
 }
 

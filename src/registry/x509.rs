@@ -1,6 +1,9 @@
 //! What a certificate says of itself, and whether an authority signed it (RFC 5280, 4.1), where the TLS library looks no
 //! further because it is an authority's itself. It reads what that library has parsed before.
 
+use std::fmt;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
 use rustls::pki_types::{SignatureVerificationAlgorithm, TrustAnchor};
 
 const VERSION: u8 = 0xa0;
@@ -13,8 +16,42 @@ const SERVERS: [&[u8]; 2] = [
     &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01],
     &[0x55, 0x1d, 0x25, 0x00],
 ];
+/// `id-ce-subjectAltName`, `nameConstraints`, `certificatePolicies`, `policyMappings`, `policyConstraints` and
+/// `inhibitAnyPolicy`.
+const OTHERS: [&[u8]; 6] = [
+    &[0x55, 0x1d, 0x11],
+    &[0x55, 0x1d, 0x1e],
+    &[0x55, 0x1d, 0x20],
+    &[0x55, 0x1d, 0x21],
+    &[0x55, 0x1d, 0x24],
+    &[0x55, 0x1d, 0x36],
+];
+/// `id-at-commonName`.
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+const UTC_TIME: u8 = 0x17;
+const BOOLEAN: u8 = 0x01;
 const TRUE: &[u8] = &[0x01, 0x01, 0xff];
 const SIGNS_CERTIFICATES: u8 = 0x04;
+
+/// Why a certificate that may sign others does not do so now.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unfit {
+    Expired(DateTime<Utc>),
+    NotYet(DateTime<Utc>),
+    Extension,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As HTTP has it (RFC 9110, 5.6.7).
+        let date = |time: &DateTime<Utc>| time.format("%a, %d %b %Y %H:%M:%S GMT");
+        match self {
+            Unfit::Expired(time) => write!(f, "expired on {}", date(time)),
+            Unfit::NotYet(time) => write!(f, "is not valid before {}", date(time)),
+            Unfit::Extension => f.write_str("has a critical extension that is not known here"),
+        }
+    }
+}
 
 /// The parts of a certificate that are looked at.
 pub(super) struct Certificate<'a> {
@@ -22,6 +59,9 @@ pub(super) struct Certificate<'a> {
     algorithm: &'a [u8],
     signature: &'a [u8],
     issuer: &'a [u8],
+    not_before: DateTime<Utc>,
+    not_after: DateTime<Utc>,
+    subject: &'a [u8],
     /// Whether it is of the first version, which has no extensions.
     is_first: bool,
     extensions: &'a [u8],
@@ -35,6 +75,8 @@ impl<'a> Certificate<'a> {
         let mut fields = Der(signed.content).skip_while(|field| field.tag == VERSION);
         // The serial number and the algorithm are before it.
         let issuer = fields.nth(2)?.content;
+        let mut validity = Der(fields.next()?.content);
+        let subject = fields.next()?.content;
         let extensions = fields.find(|field| field.tag == EXTENSIONS);
         let extensions = extensions.and_then(|field| Der(field.content).next());
         Some(Certificate {
@@ -42,6 +84,9 @@ impl<'a> Certificate<'a> {
             algorithm: algorithm.content,
             signature: bits(&signature)?,
             issuer,
+            not_before: time(&validity.next()?)?,
+            not_after: time(&validity.next()?)?,
+            subject,
             is_first,
             extensions: extensions.map_or(&[], |extensions| extensions.content),
         })
@@ -75,6 +120,43 @@ impl<'a> Certificate<'a> {
         (self.is_first || self.is_authority()) && usage.is_none_or(signs) && self.is_for_servers()
     }
 
+    /// Why it signs nothing, which the TLS library asks of none that is trusted either.
+    pub(super) fn unfit(&self, now: DateTime<Utc>) -> Option<Unfit> {
+        let known = [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE];
+        let is_known = |id: &[u8]| known.contains(&id) || OTHERS.contains(&id);
+        let is_unknown = |extension: Value| {
+            let mut parts = Der(extension.content);
+            let id = parts.next().map(|id| id.content);
+            let is_critical = parts.next().is_some_and(|part| part.tag == BOOLEAN);
+            is_critical && !id.is_some_and(is_known)
+        };
+        if now > self.not_after {
+            Some(Unfit::Expired(self.not_after))
+        } else if now < self.not_before {
+            Some(Unfit::NotYet(self.not_before))
+        } else {
+            let has_unknown = Der(self.extensions).any(is_unknown);
+            has_unknown.then_some(Unfit::Extension)
+        }
+    }
+
+    /// Whose it is, in short: its common name, or else the last part of its name.
+    pub(super) fn name(&self) -> String {
+        let parts = Der(self.subject)
+            .flat_map(|set| Der(set.content))
+            .map(|part| {
+                let mut part = Der(part.content);
+                let id = part.next().map(|id| id.content);
+                (
+                    id == Some(COMMON_NAME),
+                    part.next().map(|text| text.content),
+                )
+            });
+        let name = parts.max_by_key(|(is_common, _)| *is_common);
+        let name = name.and_then(|(_, name)| name).unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
+
     /// Whether a server may show it.
     pub(super) fn is_for_servers(&self) -> bool {
         let usage = self.extension(EXTENDED_KEY_USAGE);
@@ -100,6 +182,19 @@ impl<'a> Certificate<'a> {
             && authority.name_constraints.is_none()
             && algorithms.iter().any(verifies)
     }
+}
+
+/// A time, of which one kind has two digits of the year (RFC 5280, 4.1.2.5).
+fn time(value: &Value) -> Option<DateTime<Utc>> {
+    let text = str::from_utf8(value.content).ok()?;
+    let century = match value.tag {
+        UTC_TIME if text >= "50" => "19",
+        UTC_TIME => "20",
+        _ => "",
+    };
+    let text = format!("{century}{text}");
+    let time = NaiveDateTime::parse_from_str(&text, "%Y%m%d%H%M%SZ").ok()?;
+    Some(time.and_utc())
 }
 
 /// The bytes of a string of bits.

@@ -11,8 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use oci_pull_all_support::{
-    Answer, Content, Deaf, End, Faulty, Identity, LAYER, Mounts, Proxy, Ran, Registry, User, blobs,
-    digest, noise, side_by_side, skip,
+    Answer, Content, Deaf, End, Faulty, Identity, LAYER, Mounts, Proxy, Ran, Registry, Unfit, User,
+    blobs, digest, noise, side_by_side, skip,
 };
 use serde_json::json;
 
@@ -933,6 +933,51 @@ fn an_authority_that_was_named_may_sign_another_one() {
         let all = all.display().to_string();
         pull_by_tls(&user, &of_clients, &[("SSL_CERT_FILE", &all)])
             .failed(&["its certificate is not for servers"]);
+    }
+}
+
+/// The TLS library looks at nothing of who is trusted but the name and the key.
+#[test]
+fn an_authority_that_is_trusted_counts_only_in_its_time() {
+    for (unfit, why) in [
+        (Unfit::Expired, "expired on Sat, 03 Feb 2001 00:00:00 GMT"),
+        (
+            Unfit::NotYet,
+            "is not valid before Tue, 03 Feb 2950 00:00:00 GMT",
+        ),
+        (
+            Unfit::Extension,
+            "has a critical extension that is not known here",
+        ),
+    ] {
+        let identity = Identity::of_unfit_authority(unfit);
+        let content = Content::image(&[noise(1, 1000)]);
+        let root = content.digest.clone();
+        let registry = Faulty::start_tls(&identity, content, |_, answer| answer);
+        let host = registry.host();
+        let pull = |user: &User, name: &str, value: &Path| {
+            pull_from(user, &host, &root, &[(name, &value.display().to_string())])
+        };
+        let told = |path: &Path| {
+            let path = path.display();
+            format!(
+                "its certificate is signed by the authority \"rcgen self signed cert\" in {path}, which {why}; check this machine's clock"
+            )
+        };
+        let user = new_user();
+        let file = identity.authority();
+        pull(&user, "SSL_CERT_FILE", &file).failed(&[&host, &told(&file)]);
+        std::fs::create_dir(user.path("certs")).expect("can be made");
+        std::fs::copy(&file, user.path("certs/a.pem")).expect("can be copied");
+        pull(&user, "SSL_CERT_DIR", &user.path("certs"))
+            .failed(&[&told(&user.path("certs/a.pem"))]);
+        let of_registry = user.path(&format!(".config/containers/certs.d/{host}"));
+        std::fs::create_dir_all(&of_registry).expect("can be made");
+        std::fs::copy(&file, of_registry.join("ca.crt")).expect("can be copied");
+        pull_from(&user, &host, &root, &[]).failed(&[&told(&of_registry.join("ca.crt"))]);
+        assert_eq!(registry.seen().len(), 0);
+        // Who is trusted itself needs no authority.
+        pull(&user, "SSL_CERT_FILE", &identity.certificate()).succeeded();
     }
 }
 

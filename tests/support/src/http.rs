@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -210,6 +211,17 @@ pub struct Identity {
     config: Arc<ServerConfig>,
 }
 
+/// What an authority has that makes it count for nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Unfit {
+    /// Its time is over, since 2001.
+    Expired,
+    /// Its time begins in 2950.
+    NotYet,
+    /// A critical extension that nobody knows.
+    Extension,
+}
+
 const AUTHORITY: IsCa = IsCa::Ca(BasicConstraints::Unconstrained);
 
 impl Identity {
@@ -260,11 +272,41 @@ impl Identity {
         Self::make(IsCa::NoCa, &[], Some(client), None)
     }
 
+    /// As [`Identity::of_unknown_authority`], by one with something that makes it count for nothing.
+    pub fn of_unfit_authority(unfit: Unfit) -> Self {
+        let mut authority = CertificateParams::default();
+        authority.is_ca = AUTHORITY;
+        match unfit {
+            Unfit::Expired => authority.not_after = date_time_ymd(2001, 2, 3),
+            Unfit::NotYet => authority.not_before = date_time_ymd(2950, 2, 3),
+            Unfit::Extension => {
+                let mut unknown = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+                unknown.set_criticality(true);
+                authority.custom_extensions.push(unknown);
+            }
+        }
+        Self::make_with(IsCa::NoCa, &[], None, Some(authority))
+    }
+
     fn make(
         is_ca: IsCa,
         usage: &[ExtendedKeyUsagePurpose],
         client: Option<&Identity>,
         signer: Option<IsCa>,
+    ) -> Self {
+        let signer = signer.map(|is_ca| {
+            let mut authority = CertificateParams::default();
+            authority.is_ca = is_ca;
+            authority
+        });
+        Self::make_with(is_ca, usage, client, signer)
+    }
+
+    fn make_with(
+        is_ca: IsCa,
+        usage: &[ExtendedKeyUsagePurpose],
+        client: Option<&Identity>,
+        signer: Option<CertificateParams>,
     ) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let names = ["127.0.0.1", "registry.test"].map(str::to_owned);
@@ -278,10 +320,8 @@ impl Identity {
         let write = |name: &str, text: String| {
             std::fs::write(directory.path().join(name), text).expect("can be written");
         };
-        let certificate = if let Some(is_ca) = signer {
+        let certificate = if let Some(authority) = signer {
             let key = KeyPair::generate().expect("a key can be made");
-            let mut authority = CertificateParams::default();
-            authority.is_ca = is_ca;
             let itself = authority.self_signed(&key);
             write("ca.crt", itself.expect("a certificate can be made").pem());
             params.signed_by(&signing_key, &Issuer::new(authority, key))

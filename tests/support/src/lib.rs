@@ -31,7 +31,9 @@ pub use content::{
 pub use cutting::Cutting;
 pub use debian::{deb, dpkg_status, images as debian};
 pub use faulty::Faulty;
-pub use http::{Answer, Deaf, End, Flow, Identity, PIECE, Request, Seen, Server, about, bytes_of};
+pub use http::{
+    Answer, Deaf, End, Flow, Identity, PIECE, Request, Seen, Server, Unfit, about, bytes_of,
+};
 pub use images::Images;
 pub use mounts::Mounts;
 pub use program::program;
