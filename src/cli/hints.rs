@@ -16,7 +16,9 @@ use oci_pull_all::pins::{BazelError, PinError};
 use oci_pull_all::pull::PullError;
 use oci_pull_all::push::PushError;
 use oci_pull_all::push::stamp::StampError;
-use oci_pull_all::registry::{CredentialError, Reason, RegistryError, Retry, Subject, Unproxied};
+use oci_pull_all::registry::{
+    CredentialError, ProxyLogin, Reason, RegistryError, Retry, Subject, Unproxied,
+};
 use oci_pull_all::rootfs::ChangedParent;
 use oci_pull_all::scan::{NetworkIsOpen, ScanError};
 use oci_pull_all::store::StoreError;
@@ -218,8 +220,14 @@ fn of_registry(error: &RegistryError) -> &'static str {
                 "; if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
             }
             Reason::NoTlsElsewhere => "; who does so has to mend it",
-            Reason::ProxyLogin => {
-                "; write the login into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
+            Reason::ProxyLogin(ProxyLogin::Missing) => {
+                "; write one into the variable that names it, such as HTTPS_PROXY, before the host: USER:PASSWORD@HOST:PORT"
+            }
+            Reason::ProxyLogin(ProxyLogin::Refused) => {
+                "; correct it in the variable that names it, such as HTTPS_PROXY"
+            }
+            Reason::ProxyLogin(ProxyLogin::Unasked) => {
+                "; take it out of the variable that names it, such as HTTPS_PROXY"
             }
             Reason::Proxy => {
                 "; correct HTTPS_PROXY (HTTP_PROXY for plain HTTP), or name the host in NO_PROXY"

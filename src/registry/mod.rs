@@ -33,7 +33,7 @@ pub use challenge::Challenge;
 pub use credentials::{AuthFile, Credential, CredentialError, Found, Keychain};
 pub use error::{HttpStatus, NoObject, RegistryError, TokenError};
 pub use mirrors::{Mirror, MirrorError, Mirrors, MirrorsError};
-pub use no_answer::{NoAnswer, Reason};
+pub use no_answer::{NoAnswer, ProxyLogin, Reason};
 pub use proxies::{Proxies, ProxyError, Unproxied};
 pub(crate) use retry::Backoff;
 pub use retry::Retry;

@@ -6,10 +6,12 @@ use std::io;
 use std::iter;
 use std::time::{Duration, SystemTime};
 
+use reqwest::Url;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::Unproxied;
+use super::body::authority;
 use super::certificates::UnfitAuthority;
 use super::connection::MAX_HEADERS;
 use super::local::LeadsToLocal;
@@ -32,11 +34,38 @@ pub(super) struct Asked {
     /// How long they may say nothing.
     pub(super) patience: Duration,
     /// The proxy on the way, or why there is none; nothing where it is not known what was asked.
-    pub(super) proxy: Option<Result<String, Unproxied>>,
+    pub(super) proxy: Option<Result<AskedProxy, Unproxied>>,
     /// Who has named them, in words, if not the user, who may not know them.
     pub(super) named_by: Option<String>,
     /// Whether they were spoken to in clear, and are found to speak TLS.
     pub(super) speaks_tls: bool,
+}
+
+/// A proxy that was asked.
+#[derive(Debug)]
+pub(super) struct AskedProxy {
+    host: String,
+    has_login: bool,
+}
+
+impl AskedProxy {
+    pub(super) fn of(url: &Url) -> Self {
+        AskedProxy {
+            host: authority(url),
+            has_login: !url.username().is_empty() || url.password().is_some(),
+        }
+    }
+}
+
+/// What is wrong with the login that a proxy is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyLogin {
+    /// There is none.
+    Missing,
+    /// It is refused.
+    Refused,
+    /// None of a user and a password is taken.
+    Unasked,
 }
 
 impl NoAnswer {
@@ -68,7 +97,21 @@ impl NoAnswer {
             return None;
         };
         let is_of_way = self.error.is_connect() || self.is_silent();
-        (is_of_way && !speaks()).then_some(proxy.as_str())
+        (is_of_way && !speaks()).then_some(proxy.host.as_str())
+    }
+
+    /// What a proxy does not like of the login that it was shown.
+    fn login_at_proxy(&self) -> Option<ProxyLogin> {
+        let Some(Ok(AskedProxy { has_login, .. })) = self.asked.proxy else {
+            return None;
+        };
+        let mut causes = causes(&self.error).map(ToString::to_string);
+        causes.find_map(|cause| match (&*cause, has_login) {
+            (WANTS_LOGIN | NO_METHOD | OTHER_METHOD, false) => Some(ProxyLogin::Missing),
+            (WANTS_LOGIN | REFUSES_LOGIN, true) => Some(ProxyLogin::Refused),
+            (NO_METHOD, true) => Some(ProxyLogin::Unasked),
+            _ => None,
+        })
     }
 
     /// Why there was no proxy on the way.
@@ -91,7 +134,7 @@ impl NoAnswer {
         // A URL that cannot be asked.
         self.error.is_builder()
             || is_of_tls(&self.error) && !is_damaged(&self.error)
-            || wants_proxy_login(&self.error)
+            || self.login_at_proxy().is_some()
             || leads_to_local(&self.error)
             || is_no_http(&self.error)
             || self.asked.speaks_tls
@@ -105,8 +148,8 @@ impl NoAnswer {
             Reason::UnfitAuthority
         } else if find(&self.error, is_refusal) {
             Reason::OwnCertificate
-        } else if wants_proxy_login(&self.error) {
-            Reason::ProxyLogin
+        } else if let Some(login) = self.login_at_proxy() {
+            Reason::ProxyLogin(login)
         } else if self.failing_proxy().is_some() {
             Reason::Proxy
         } else if speaks_no_tls(&self.error) {
@@ -155,8 +198,8 @@ pub enum Reason {
     NoTls,
     /// The host speaks no TLS, though who leads there says so.
     NoTlsElsewhere,
-    /// The proxy on the way wants a login.
-    ProxyLogin,
+    /// The proxy on the way wants a login, or another one.
+    ProxyLogin(ProxyLogin),
     /// The proxy on the way failed.
     Proxy,
     /// The host, to which the user wants plain HTTP to be spoken, speaks TLS.
@@ -177,6 +220,14 @@ impl fmt::Display for NoAnswer {
         let root = in_words(&self.error);
         if let (REFUSED, Some(proxy)) = (&*root, proxy) {
             return write!(f, "the proxy {proxy} refuses to connect there");
+        }
+        if let (Some(login), Some(proxy)) = (self.login_at_proxy(), proxy) {
+            let what = match login {
+                ProxyLogin::Missing => "takes nobody without a login",
+                ProxyLogin::Refused => "refuses the login that its URL has",
+                ProxyLogin::Unasked => "takes no login by a password",
+            };
+            return write!(f, "the proxy {proxy} {what}");
         }
         if let Some(proxy) = proxy {
             write!(f, "through the proxy {proxy}: ")?;
@@ -447,11 +498,12 @@ const NO_TUNNEL: &str = "tunnel error: failed to create underlying connection";
 const REFUSED: &str = "tunnel error: unsuccessful";
 
 /// A proxy wants a login, or another one.
-const WANTS_LOGIN: [&str; 3] = [
-    "tunnel error: proxy authorization required",
-    "SOCKS error: server does not support user/pass authentication",
-    "SOCKS error: credentials not accepted",
-];
+const WANTS_LOGIN: &str = "tunnel error: proxy authorization required";
+const REFUSES_LOGIN: &str = "SOCKS error: credentials not accepted";
+
+/// A proxy takes none of the ways to log in that it is offered, of which there is one, or it wants another one (RFC 1928, 3).
+const NO_METHOD: &str = "SOCKS error: server does not support user/pass authentication";
+const OTHER_METHOD: &str = "SOCKS error: server implements authentication incorrectly";
 
 /// Whether a name does not exist, or nobody listens where it leads.
 fn is_nobody(error: &reqwest::Error) -> bool {
@@ -471,10 +523,6 @@ fn is_nobody(error: &reqwest::Error) -> bool {
 
 fn leads_to_local(error: &reqwest::Error) -> bool {
     causes(error).any(<dyn Error>::is::<LeadsToLocal>)
-}
-
-fn wants_proxy_login(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| WANTS_LOGIN.contains(&&*cause.to_string()))
 }
 
 fn find(error: &reqwest::Error, is: impl Fn(&rustls::Error) -> bool) -> bool {

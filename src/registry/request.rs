@@ -15,7 +15,7 @@ use super::authorization::authorized;
 use super::body::authority;
 use super::connection::Connection;
 use super::error::ErrorBody;
-use super::no_answer::Asked;
+use super::no_answer::{Asked, AskedProxy};
 use super::secrets::Secrets;
 use super::shown::shown_url;
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
@@ -452,7 +452,7 @@ impl Client {
         let asked = Asked {
             answered: self.answered().contains(&host),
             patience: self.options.idle_timeout,
-            proxy: url.map(|url| self.options.proxies.way(url).map(authority)),
+            proxy: url.map(|url| self.options.proxies.way(url).map(AskedProxy::of)),
             named_by,
             speaks_tls,
         };

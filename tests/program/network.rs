@@ -1070,13 +1070,80 @@ fn a_refusal_of_a_proxy_is_named_as_such() {
     ran.failed(&["registry.test", &refuses, "HTTPS_PROXY"]);
     assert_eq!(proxy.seen().len(), 4);
     // Which status it is, is known of that one alone.
-    let proxy = Faulty::start(Content::default(), |_, _| Answer::new(407, "no"));
-    let url = format!("http://{}", proxy.host());
-    let pull = ["pull", &reference, "--output", "out"];
-    let ran = new_user().run_with(&[("HTTPS_PROXY", &url)], &pull);
-    let wants = format!("through the proxy {}: proxy authorization", proxy.host());
-    ran.failed(&["registry.test", &wants, "write the login into HTTPS_PROXY"]);
-    assert_eq!(proxy.seen().len(), 1);
+    for (login, says) in [
+        (
+            "",
+            "takes nobody without a login; write one into the variable that names it",
+        ),
+        (
+            "user:hunter2@",
+            "refuses the login that its URL has; correct it in",
+        ),
+    ] {
+        let proxy = Faulty::start(Content::default(), |_, _| Answer::new(407, "no"));
+        let url = format!("http://{login}{}", proxy.host());
+        let pull = ["pull", &reference, "--output", "out"];
+        let ran = new_user().run_with(&[("HTTPS_PROXY", &url)], &pull);
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        ran.failed(&[
+            "registry.test",
+            &format!("the proxy {} {says}", proxy.host()),
+        ]);
+        assert_eq!(proxy.seen().len(), 1);
+    }
+}
+
+/// What it takes of a login, it says in two bytes (RFC 1928, 3; RFC 1929, 2).
+#[test]
+fn what_a_socks_proxy_says_of_a_login_is_told() {
+    for (login, answers, says) in [
+        (
+            "",
+            &[[5, 0xff]][..],
+            "takes nobody without a login; write one into",
+        ),
+        (
+            "",
+            &[[5, 2]],
+            "takes nobody without a login; write one into",
+        ),
+        (
+            "user:hunter2@",
+            &[[5, 0xff]],
+            "takes no login by a password; take it out of",
+        ),
+        (
+            "user:hunter2@",
+            &[[5, 2], [1, 1]],
+            "refuses the login that its URL has; correct it in",
+        ),
+    ] {
+        let proxy = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let host = proxy.local_addr().expect("bound").to_string();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        thread::spawn(move || {
+            for mut client in proxy.incoming().map_while(Result::ok) {
+                counter.fetch_add(1, Ordering::Relaxed);
+                for answer in answers {
+                    let _ = client.read(&mut [0; 100]);
+                    let _ = client.write_all(answer);
+                }
+                let _ = client.read(&mut [0; 100]);
+            }
+        });
+        for variable in ["HTTPS_PROXY", "ALL_PROXY"] {
+            let url = format!("socks5h://{login}{host}");
+            let reference = format!("registry.test/app@{}", digest(b""));
+            let pull = ["pull", &reference, "--output", "out"];
+            let ran = new_user().run_with(&[(variable, &url)], &pull);
+            for wrong in ["hunter2", "http://", "SOCKS"] {
+                assert!(!ran.stderr.contains(wrong), "{}", ran.stderr);
+            }
+            ran.failed(&[&format!("from registry.test: the proxy {host} {says}")]);
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
 }
 
 /// Whether it is the proxy that says nothing, or who is behind it, nobody can tell.
