@@ -23,8 +23,8 @@ pub(super) enum Local {
 
 /// A name leads to nothing but local addresses.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} leads to an address of this machine or its link, where the registry is not")]
-pub(super) struct LeadsToLocal(String);
+#[error("it leads to an address of this machine or its link, where the registry is not")]
+pub(super) struct LeadsToLocal;
 
 /// The metadata services of clouds' instances that are not on their link: of AWS and Google over IPv6, of Alibaba, and
 /// of Oracle.
@@ -205,7 +205,7 @@ impl Resolve for Guard {
             };
             let permitted = guarded.permitted(found, may_be).await;
             if permitted.is_empty() && is_found {
-                return Err(LeadsToLocal(name).into());
+                return Err(LeadsToLocal.into());
             }
             Ok(Box::new(permitted.into_iter()) as Addrs)
         })

@@ -135,7 +135,6 @@ impl NoAnswer {
         self.error.is_builder()
             || is_of_tls(&self.error) && !is_damaged(&self.error)
             || self.login_at_proxy().is_some()
-            || leads_to_local(&self.error)
             || is_no_http(&self.error)
             || self.asked.speaks_tls
     }
@@ -521,7 +520,8 @@ fn is_nobody(error: &reqwest::Error) -> bool {
     })
 }
 
-fn leads_to_local(error: &reqwest::Error) -> bool {
+/// Whether it was this program that did not ask, because of where a name leads.
+pub(super) fn leads_to_local(error: &reqwest::Error) -> bool {
     causes(error).any(<dyn Error>::is::<LeadsToLocal>)
 }
 

@@ -15,7 +15,7 @@ use super::authorization::authorized;
 use super::body::authority;
 use super::connection::Connection;
 use super::error::ErrorBody;
-use super::no_answer::{Asked, AskedProxy};
+use super::no_answer::{Asked, AskedProxy, leads_to_local};
 use super::secrets::Secrets;
 use super::shown::shown_url;
 use super::{Client, HttpStatus, NoAnswer, RegistryError, Retry, Subject, redirect};
@@ -449,6 +449,9 @@ impl Client {
     ) -> RegistryError {
         let host = source.url().map_or_else(|| self.host(), authority);
         let url = source.url();
+        if let Some(url) = url.filter(|_| leads_to_local(&source)) {
+            return self.local(what, url);
+        }
         let asked = Asked {
             answered: self.answered().contains(&host),
             patience: self.options.idle_timeout,
