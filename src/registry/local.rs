@@ -26,13 +26,15 @@ pub(super) enum Local {
 #[error("it leads to an address of this machine or its link, where the registry is not")]
 pub(super) struct LeadsToLocal;
 
-/// The metadata services of clouds' instances that are not on their link: of AWS and Google over IPv6, of Alibaba, and
-/// of Oracle.
-const METADATA: [IpAddr; 4] = [
+/// The metadata services of clouds' instances that are not on their link: of AWS, its EKS and Google over IPv6, of
+/// Alibaba, of Oracle, and of Azure.
+const METADATA: [IpAddr; 6] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
 impl Local {
@@ -247,6 +249,8 @@ mod tests {
             "169.254.169.254",
             "[fe80::1]",
             "[fd00:ec2::254]:80",
+            "[fd00:ec2::23]",
+            "168.63.129.16",
             "[::ffff:169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
             "100.100.100.200:80",
