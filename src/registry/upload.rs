@@ -75,8 +75,9 @@ impl Client {
         let is_own = self.is_own_answer(&response).await?;
         match response.status() {
             StatusCode::OK => Ok(tells_of(&response, is_own, blob)),
+            // Who does not answer to it may take a push all the same.
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(false),
             // A storage service may answer to nothing but GET.
-            StatusCode::NOT_FOUND => Ok(false),
             status if status.is_success() || !is_own => Ok(false),
             _ => self.accept_push(&what, response).await.map(|_| true),
         }
@@ -106,7 +107,7 @@ impl Client {
         let path = format!("manifests/{reference}");
         let shape = |request| what.read(None, request);
         let response = self.ask(what, Method::HEAD, &path, shape).await?;
-        if response.status() == StatusCode::NOT_FOUND {
+        if let StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED = response.status() {
             return Ok(None);
         }
         self.accept_push(what, response).await.map(Some)

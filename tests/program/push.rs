@@ -841,6 +841,33 @@ fn a_push_ends_well_only_if_the_registry_took_it() {
     }
 }
 
+/// Not to know whether something is there is not to refuse it.
+#[test]
+fn a_registry_that_knows_no_head_takes_a_push_or_not() {
+    let content = Content::image(&[noise(9, 100)]);
+    let image = content.digest.clone();
+    let origin = Faulty::good(content);
+    let shallow = Shallow::pull(&origin.host(), &image);
+    for takes in [true, false] {
+        let registry = target(move |seen| {
+            Some(match seen.method.as_str() {
+                "PUT" => Answer::new(201, ""),
+                "POST" if takes => Answer::new(202, "").header("Location", "/put"),
+                _ => Answer::new(405, ""),
+            })
+        });
+        let repository = format!("{}/team/app", registry.host());
+        let ran = shallow.push(&repository, &["--tag", "v1"]);
+        if takes {
+            ran.succeeded();
+        } else {
+            ran.failed(&["(405", "takes no pushes"]);
+        }
+        let sent = registry.seen();
+        assert!(sent.iter().any(|seen| seen.method == "POST"));
+    }
+}
+
 /// Who says that it has another blob now does not have this one.
 #[test]
 fn a_blob_that_is_taken_as_another_one_is_not_taken() {
