@@ -360,7 +360,9 @@ fn of_credential(error: &CredentialError) -> &'static str {
         CredentialError::HelperFailed { .. } => {
             "; mend the helper, or take it out of credsStore and credHelpers and log in again"
         }
-        CredentialError::Auth { .. } | CredentialError::HelperSpawn { .. } => "",
+        CredentialError::Auth { .. }
+        | CredentialError::Encoding { .. }
+        | CredentialError::HelperSpawn { .. } => "",
     }
 }
 

@@ -99,6 +99,14 @@ pub enum CredentialError {
         /// The entry in `auths`.
         key: String,
     },
+    /// The user or the password of an entry is no text as it is sent (RFC 7617, 2.1).
+    #[error("the credentials file {path} has a user or a password for {key} that is no UTF-8, as all that is sent must be: log in again with one that is", path = .path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The entry in `auths`.
+        key: String,
+    },
     /// A helper's name has characters that no helper's name has.
     #[error("the credentials file {path} names the credential helper {name:?}: only A-Z, a-z, 0-9, _, . and - may be in its name", path = .path.display())]
     HelperName {
@@ -406,7 +414,13 @@ impl AuthFile {
             .iter()
             .flat_map(|key| filed(&self.config.auths, key, scheme))
         {
-            let credential = credential(entry).ok_or_else(|| self.malformed(name))?;
+            let credential = credential(entry).map_err(|malformed| match malformed {
+                Malformed::Entry => self.malformed(name),
+                Malformed::Encoding => CredentialError::Encoding {
+                    path: self.path.clone(),
+                    key: name.to_owned(),
+                },
+            })?;
             if let Some(credential) = credential {
                 return Ok(Some(Found::Credential(credential)));
             }
@@ -443,20 +457,23 @@ impl AuthFile {
     }
 }
 
-/// The credential of an entry of `auths`, if it has one; `None` if it is malformed.
-#[expect(
-    clippy::option_option,
-    reason = "an entry may have no credential, and be fine"
-)]
-fn credential(entry: &RawValue) -> Option<Option<Credential>> {
-    let Some(entry) = read::<Option<Members>>(entry)? else {
-        return Some(None);
+/// What is wrong with an entry of `auths`.
+enum Malformed {
+    Entry,
+    /// Its login is no UTF-8.
+    Encoding,
+}
+
+/// The credential of an entry of `auths`, if it has one.
+fn credential(entry: &RawValue) -> Result<Option<Credential>, Malformed> {
+    let Some(entry) = read::<Option<Members>>(entry).ok_or(Malformed::Entry)? else {
+        return Ok(None);
     };
-    let text = |name| entry.text(name);
+    let text = |name| entry.text(name).ok_or(Malformed::Entry);
     let (identity, token) = (text("identitytoken")?, text("registrytoken")?);
     let (auth, user, password) = (text("auth")?, text("username")?, text("password")?);
     let is_login = |(user, password): &(String, String)| !user.is_empty() && !password.is_empty();
-    Some(if !identity.is_empty() {
+    Ok(if !identity.is_empty() {
         let login = decode_auth(&auth).unwrap_or((user, password));
         Some(Credential::IdentityToken {
             token: identity,
@@ -474,15 +491,17 @@ fn credential(entry: &RawValue) -> Option<Option<Credential>> {
 }
 
 /// The user and the password in an `auth`, which some write in lines.
-fn decode_auth(auth: &str) -> Option<(String, String)> {
+fn decode_auth(auth: &str) -> Result<(String, String), Malformed> {
     let padding = base64::engine::DecodePaddingMode::Indifferent;
     let config = general_purpose::GeneralPurposeConfig::new().with_decode_padding_mode(padding);
     let engine = general_purpose::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
     let auth: String = auth.split_whitespace().collect();
-    let text = String::from_utf8(engine.decode(auth).ok()?).ok()?;
+    let bytes = engine.decode(auth).map_err(|_| Malformed::Entry)?;
+    let text = String::from_utf8(bytes).map_err(|_| Malformed::Encoding)?;
     // Docker's own writer has been seen to end the value with NUL bytes.
-    let (user, password) = text.trim_end_matches('\0').split_once(':')?;
-    Some((user.to_owned(), password.to_owned()))
+    let login = text.trim_end_matches('\0').split_once(':');
+    let (user, password) = login.ok_or(Malformed::Entry)?;
+    Ok((user.to_owned(), password.to_owned()))
 }
 
 /// The keys under which a repository's credential may be filed, the most specific first:

@@ -977,6 +977,22 @@ fn a_network_that_answers_for_the_token_service_is_told_as_one() {
     ]);
 }
 
+#[test]
+fn a_login_in_another_encoding_is_told_as_that() {
+    let registry = registry(image(), |_, _| Some(refusal(401, &["Basic".to_owned()])));
+    let user = new_user();
+    for (auth, told) in [
+        (&b"tester:h\xfcnter2"[..], "for HOST that is no UTF-8"),
+        (b"hunter2", "has a malformed entry for HOST: log in again"),
+    ] {
+        let auth = json!({"auths": {registry.host(): {"auth": STANDARD.encode(auth)}}});
+        write_login(&user, &auth);
+        let ran = pull(&user, &registry.host());
+        assert!(!ran.stderr.contains("nter2"), "{}", ran.stderr);
+        ran.failed(&["config.json", &told.replace("HOST", &registry.host())]);
+    }
+}
+
 /// A login under an `https://` URL, as some tools file it.
 #[test]
 fn a_login_that_is_for_tls_alone_is_told_of_where_none_is_spoken() {
