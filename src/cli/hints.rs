@@ -210,7 +210,7 @@ fn of_registry(error: &RegistryError) -> &'static str {
             Reason::UnknownAuthority => {
                 "; if that is an authority of your own, or of a proxy, set SSL_CERT_FILE to a PEM file with its certificate"
             }
-            Reason::UnfitAuthority => {
+            Reason::AuthoritysTime => {
                 "; check this machine's clock, else have a newer certificate of that authority in that file"
             }
             Reason::OwnCertificate => {
