@@ -83,7 +83,7 @@ impl Body {
         let wrong = |said: Option<u64>, right| said.filter(|said| *said != right);
         let wrong_total = wrong(total, size).map(|said| (said, size));
         let wrong_length = wrong(length, left).map(|said| (said, left));
-        let coding = coding(response.headers());
+        let coding = coding(&response);
         match wrong_total.or(wrong_length) {
             Some((said, left)) => Err(match coding {
                 Some(coding) => RegistryError::Coding { what, host, coding },

@@ -8,7 +8,7 @@ use std::sync::{MutexGuard, PoisonError};
 use flate2::read::MultiGzDecoder;
 use oci_client::errors::OciErrorCode;
 use oci_client::secrets::RegistryAuth;
-use reqwest::header::{self, HeaderMap};
+use reqwest::header;
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url};
 
 use super::authorization::authorized;
@@ -349,7 +349,7 @@ impl Client {
         limit: u64,
     ) -> Result<(), RegistryError> {
         let host = authority(response.url());
-        let coding = coding(response.headers());
+        let coding = coding(&response);
         let time = self.options.idle_timeout * MAX_SILENCES;
         let read = self.read_slowly(bytes, what, response, limit);
         let read = tokio::time::timeout(time, read).await;
@@ -488,8 +488,9 @@ fn is_of_content(code: &OciErrorCode) -> bool {
 }
 
 /// How what comes is encoded, if it is, in lower case: case does not matter (RFC 9110, 8.4.1).
-pub(super) fn coding(headers: &HeaderMap) -> Option<String> {
-    let lines = headers.get_all(header::CONTENT_ENCODING).into_iter();
+pub(super) fn coding(response: &Response) -> Option<String> {
+    let lines = response.headers().get_all(header::CONTENT_ENCODING);
+    let lines = lines.into_iter();
     let lines: Vec<_> = lines
         .map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase())
         .collect();
@@ -497,7 +498,8 @@ pub(super) fn coding(headers: &HeaderMap) -> Option<String> {
     let codings = codings.map(str::trim);
     let codings = codings.filter(|coding| !["", "identity"].contains(coding));
     let codings = codings.collect::<Vec<_>>().join(", ");
-    Some(codings).filter(|codings| !codings.is_empty())
+    let codings = Secrets::of_answer(response).hide(codings);
+    Some(codings.into_owned()).filter(|codings| !codings.is_empty())
 }
 
 /// Puts what was compressed, and is no longer than `limit` then, in its place (RFC 9110, 8.4.1.3).

@@ -1,5 +1,5 @@
 //! What a certificate says of itself, and whether an authority signed it (RFC 5280, 4.1), where the TLS library looks no
-//! further because it is an authority's itself. It reads what that library has parsed before.
+//! further because it is an authority's itself, or trusted.
 
 use std::fmt;
 

@@ -403,6 +403,12 @@ fn no_secret_of_a_request_is_shown_of_its_answer() {
         }
         ran.failed(&["DENIED no way for"]);
     }
+    let coded = Faulty::start(image(), |seen, _| match shown(seen) {
+        "" => refusal(401, &["Basic realm=\"r\"".to_owned()]),
+        _ => Answer::new(200, "{}").header("Content-Encoding", "secret"),
+    });
+    let told = format!("what {} sent is encoded (…)", coded.host());
+    pull(&with_login(&coded.host()), &coded.host()).failed(&[&told]);
     let query = "X-Amz-Signature=sighunter2&x=sig%2Fhunter%3D2";
     for body in [
         format!("Cannot GET /b?{query}"),
