@@ -206,42 +206,7 @@ const IN_CLEAR: &str = "; leave plain_http = True (--plain-http) away, or the ht
 
 fn of_registry(error: &RegistryError) -> &'static str {
     match error {
-        RegistryError::Transport { why, .. } => match why.reason() {
-            Reason::UnknownAuthority => {
-                "; if that is an authority of your own, or of a proxy, set SSL_CERT_FILE to a PEM file with its certificate"
-            }
-            Reason::AuthoritysTime => {
-                "; check this machine's clock, else have a newer certificate of that authority in that file"
-            }
-            Reason::OwnCertificate => {
-                "; if it is to be shown a certificate, or another one, put NAME.cert and NAME.key into ~/.config/containers/certs.d/HOST:PORT"
-            }
-            Reason::NoTls => {
-                "; if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
-            }
-            Reason::NoTlsElsewhere => "; who does so has to mend it",
-            Reason::ProxyLogin(ProxyLogin::Missing) => {
-                "; write one into the variable that names it, such as HTTPS_PROXY, before the host: USER:PASSWORD@HOST:PORT"
-            }
-            Reason::ProxyLogin(ProxyLogin::Refused) => {
-                "; correct it in the variable that names it, such as HTTPS_PROXY"
-            }
-            Reason::ProxyLogin(ProxyLogin::Unasked) => {
-                "; take it out of the variable that names it, such as HTTPS_PROXY"
-            }
-            Reason::Proxy => {
-                "; correct HTTPS_PROXY (HTTP_PROXY for plain HTTP), or name the host in NO_PROXY"
-            }
-            Reason::Connect(unproxied) => of_connection(unproxied),
-            Reason::ConnectElsewhere(unproxied) => of_connection_elsewhere(unproxied),
-            Reason::Plain => IN_CLEAR,
-            Reason::NoHttp => "; check its port, else who runs that host has to mend it",
-            Reason::Tls => "; who runs that host has to mend it",
-            Reason::Certificate => {
-                "; check the host's name and this machine's clock, else who runs the host has to mend it"
-            }
-            Reason::Other => WRONG_ANSWER,
-        },
+        RegistryError::Transport { why, .. } => of_no_answer(why.reason()),
         RegistryError::Status { status, .. } | RegistryError::Proxy { status, .. }
             if status.is_of_network() =>
         {
@@ -316,6 +281,45 @@ fn of_registry(error: &RegistryError) -> &'static str {
         | RegistryError::Body { .. }
         // The machine's own.
         | RegistryError::Client(_) => "",
+    }
+}
+
+fn of_no_answer(reason: Reason) -> &'static str {
+    match reason {
+        Reason::UnknownAuthority => {
+            "; if that is an authority of your own, or of a proxy, set SSL_CERT_FILE to a PEM file with its certificate"
+        }
+        Reason::AuthoritysTime => {
+            "; check this machine's clock, else have a newer certificate of that authority in that file"
+        }
+        Reason::OwnCertificate => {
+            "; if it is to be shown a certificate, or another one, put NAME.cert and NAME.key into ~/.config/containers/certs.d/HOST:PORT"
+        }
+        Reason::NoTls => {
+            "; if it is meant to speak plain HTTP, set plain_http = True (--plain-http HOST)"
+        }
+        Reason::NoTlsElsewhere => "; who does so has to mend it",
+        Reason::ProxyLogin(ProxyLogin::Missing) => {
+            "; write one into the variable that names it, such as HTTPS_PROXY, before the host: USER:PASSWORD@HOST:PORT"
+        }
+        Reason::ProxyLogin(ProxyLogin::Refused) => {
+            "; correct it in the variable that names it, such as HTTPS_PROXY"
+        }
+        Reason::ProxyLogin(ProxyLogin::Unasked) => {
+            "; take it out of the variable that names it, such as HTTPS_PROXY"
+        }
+        Reason::Proxy => {
+            "; correct HTTPS_PROXY (HTTP_PROXY for plain HTTP), or name the host in NO_PROXY"
+        }
+        Reason::Connect(unproxied) => of_connection(unproxied),
+        Reason::ConnectElsewhere(unproxied) => of_connection_elsewhere(unproxied),
+        Reason::Plain => IN_CLEAR,
+        Reason::NoHttp => "; check its port, else who runs that host has to mend it",
+        Reason::Tls => "; who runs that host has to mend it",
+        Reason::Certificate => {
+            "; check the host's name and this machine's clock, else who runs the host has to mend it"
+        }
+        Reason::Other => WRONG_ANSWER,
     }
 }
 
