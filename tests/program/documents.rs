@@ -2239,7 +2239,7 @@ fn an_index_of_very_many_images_of_one_processor_is_judged_at_once() {
             entry
         };
         let index =
-            json!({"schemaVersion": 2, "manifests": (0..16_000).map(entry).collect::<Vec<_>>()});
+            json!({"schemaVersion": 2, "manifests": (0..1_000).map(entry).collect::<Vec<_>>()});
         content.with_root(INDEX, index.to_string().into_bytes())
     };
     let user = new_user();
