@@ -289,7 +289,7 @@ fn of_no_answer(reason: Reason) -> &'static str {
         Reason::UnknownAuthority => {
             "; if that is an authority of your own, or of a proxy, set SSL_CERT_FILE to a PEM file with its certificate"
         }
-        Reason::AuthoritysTime => {
+        Reason::UnfitAuthority => {
             "; check this machine's clock, else have a newer certificate of that authority in that file"
         }
         Reason::OwnCertificate => {

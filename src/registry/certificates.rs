@@ -1,7 +1,6 @@
 //! Whom a registry's certificate must be signed by, and the certificate that it is shown (`certs.d` of Docker and
 //! podman, containers-certs.d(5)).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -92,12 +91,6 @@ const BUNDLES: [&str; 5] = [
 ];
 /// Where they have each in one of its own.
 const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
-
-impl UnfitAuthority {
-    pub(super) fn is_of_time(&self) -> bool {
-        self.why.is_of_time()
-    }
-}
 
 impl Certificates {
     /// Adds those of a file, which must have some.
@@ -296,12 +289,11 @@ struct Verifier {
 /// Who is trusted.
 #[derive(Debug)]
 struct Trust {
-    /// What the library says, which knows no limit of who is trusted: by how many others may be below.
-    usual: Vec<(usize, Arc<WebPkiServerVerifier>)>,
+    usual: Arc<WebPkiServerVerifier>,
     trusted: Vec<CertificateDer<'static>>,
     /// Those of the same that may sign others.
-    authorities: Vec<TrustAnchor<'static>>,
-    /// Those that might but for something, each as the only one that is trusted.
+    authorities: Arc<RootCertStore>,
+    /// Those that might, each as the only one that is trusted.
     unfit: Vec<(Trust, UnfitAuthority)>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -332,19 +324,17 @@ impl Trust {
             let Some(certificate) = certificate.filter(Certificate::may_sign) else {
                 continue;
             };
-            let signing = &one.certificate;
-            let (why, limit) = (certificate.unfit(now), certificate.path_limit());
-            if why.is_none() {
-                authorities.push((limit.unwrap_or(usize::MAX), signing.clone()));
-            }
-            if let Some(why) = why.or(limit.map(Unfit::Path)) {
-                let itself = vec![(usize::MAX, signing.clone())];
-                let told = UnfitAuthority {
-                    name: certificate.name(),
-                    path: Arc::clone(&one.path),
-                    why,
-                };
-                unfit.push((Trust::of(Vec::new(), itself, provider)?, told));
+            let signing = one.certificate.clone();
+            match certificate.unfit(now) {
+                None => authorities.push(signing),
+                Some(why) => unfit.push((
+                    Trust::of(Vec::new(), vec![signing], provider)?,
+                    UnfitAuthority {
+                        name: certificate.name(),
+                        path: Arc::clone(&one.path),
+                        why,
+                    },
+                )),
             }
         }
         let trusted = trusted.into_iter().map(|one| one.certificate).collect();
@@ -356,37 +346,29 @@ impl Trust {
 
     fn of(
         trusted: Vec<CertificateDer<'static>>,
-        signing: Vec<(usize, CertificateDer<'static>)>,
+        signing: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, rustls::Error> {
-        let mut by_limit: BTreeMap<usize, RootCertStore> = BTreeMap::new();
-        for (limit, one) in signing {
-            let roots = by_limit.entry(limit).or_insert_with(RootCertStore::empty);
-            roots.add_parsable_certificates([one]);
-        }
-        by_limit.retain(|_, roots| !roots.is_empty());
-        if by_limit.is_empty() {
+        let mut authorities = RootCertStore::empty();
+        authorities.add_parsable_certificates(signing);
+        if authorities.is_empty() {
             // The library wants one: this signs nothing.
-            let nobody = TrustAnchor {
+            authorities.roots.push(TrustAnchor {
                 subject: Der::from_slice(&[]),
                 subject_public_key_info: Der::from_slice(&[]),
                 name_constraints: None,
-            };
-            by_limit.insert(usize::MAX, RootCertStore::from_iter([nobody]));
+            });
         }
-        let roots = by_limit.values().flat_map(|store| &store.roots);
-        let authorities = roots.cloned().collect();
-        let usual = by_limit.into_iter().map(|(limit, roots)| {
-            let provider = Arc::clone(provider);
-            let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-            let usual = usual.build();
-            Ok((
-                limit,
-                usual.map_err(|error| rustls::Error::General(error.to_string()))?,
-            ))
-        });
+        let authorities = Arc::new(authorities);
+        let usual = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&authorities),
+            Arc::clone(provider),
+        );
+        let usual = usual
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
         Ok(Trust {
-            usual: usual.collect::<Result<_, rustls::Error>>()?,
+            usual,
             trusted,
             authorities,
             unfit: Vec::new(),
@@ -395,14 +377,23 @@ impl Trust {
     }
 
     fn verify(&self, shown: Shown) -> Result<(), rustls::Error> {
-        let judged = match self.verify_usually(shown) {
+        let Shown {
+            end_entity,
+            intermediates,
+            server_name,
+            now,
+        } = shown;
+        let usual = self
+            .usual
+            .verify_server_cert(end_entity, intermediates, server_name, &[], now);
+        let judged = match usual {
             // Its time is judged before what it is for and who signed it.
             Err(rustls::Error::InvalidCertificate(
                 usual @ (CertificateError::Other(_)
                 | CertificateError::UnknownIssuer
                 | CertificateError::BadSignature),
             )) => self.judge(shown, usual),
-            judged => judged,
+            judged => judged.map(|_| ()),
         };
         judged.map_err(|error| {
             let mut unfit = self.unfit.iter();
@@ -415,29 +406,13 @@ impl Trust {
         })
     }
 
-    fn verify_usually(&self, shown: Shown) -> Result<(), rustls::Error> {
-        let mut failed = CertificateError::UnknownIssuer.into();
-        for (limit, usual) in &self.usual {
-            // Each is signed by the next one.
-            let shorter = (*limit).min(shown.intermediates.len());
-            let intermediates = &shown.intermediates[..shorter];
-            let (end_entity, server_name) = (shown.end_entity, shown.server_name);
-            match usual.verify_server_cert(end_entity, intermediates, server_name, &[], shown.now) {
-                Ok(_) => return Ok(()),
-                Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {}
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
-    }
-
     /// What to say of a certificate whose time is right, and whose authority is not known, or which is one itself.
     fn judge(&self, shown: Shown, usual: CertificateError) -> Result<(), rustls::Error> {
         let end_entity = shown.end_entity;
         let certificate = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
         let is_authority = certificate.is_authority();
         let is_signed = || {
-            let mut authorities = self.authorities.iter();
+            let mut authorities = self.authorities.roots.iter();
             authorities.any(|one| certificate.is_signed_by(one, self.algorithms.all))
         };
         if self.trusted.iter().any(|one| one == end_entity) || is_authority && is_signed() {

@@ -143,8 +143,8 @@ impl NoAnswer {
     pub fn reason(&self) -> Reason {
         if find(&self.error, is_unknown_issuer) {
             Reason::UnknownAuthority
-        } else if find(&self.error, is_authority_out_of_time) {
-            Reason::AuthoritysTime
+        } else if find(&self.error, is_unfit_authority) {
+            Reason::UnfitAuthority
         } else if find(&self.error, is_refusal) {
             Reason::OwnCertificate
         } else if let Some(login) = self.login_at_proxy() {
@@ -185,8 +185,8 @@ impl NoAnswer {
 pub enum Reason {
     /// The host's certificate is signed by an authority that is not known.
     UnknownAuthority,
-    /// The host's certificate is signed by an authority that is trusted, and not in its time.
-    AuthoritysTime,
+    /// The host's certificate is signed by one that is trusted, and does not count now.
+    UnfitAuthority,
     /// The host refuses the handshake: it may want to be shown a certificate.
     OwnCertificate,
     /// The host's certificate does not hold.
@@ -418,12 +418,11 @@ fn is_unknown_issuer(error: &rustls::Error) -> bool {
     )
 }
 
-fn is_authority_out_of_time(error: &rustls::Error) -> bool {
-    let rustls::Error::InvalidCertificate(CertificateError::Other(error)) = error else {
-        return false;
-    };
-    let unfit: Option<&UnfitAuthority> = error.0.downcast_ref();
-    unfit.is_some_and(UnfitAuthority::is_of_time)
+fn is_unfit_authority(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(CertificateError::Other(error)) if error.0.is::<UnfitAuthority>()
+    )
 }
 
 /// Whether the other side ended the handshake, for what it was shown or not.

@@ -27,6 +27,8 @@ const OPEN: [&str; 9] = [
 const LEAST_OF_QUERY: usize = 8;
 const LEAST_OF_LOGIN: usize = 4;
 
+/// How many secrets are sought in an answer, to which a redirect may lead with any number of them.
+const MAX_SECRETS: usize = 50;
 /// How many encodings in one another are looked through, as of JSON in a page that a query has.
 const MAX_ENCODINGS: usize = 4;
 /// The longest name of a letter in a page, and the longest tag, in bytes.
@@ -83,26 +85,34 @@ impl Secrets {
         if secrets.is_empty() {
             return text;
         }
-        let layers = Read::layers(&text);
-        let mut hidden = Vec::new();
-        for read in layers.iter().flat_map(|read| [read.clone(), read.folded()]) {
-            hidden.extend(secrets.iter().flat_map(|secret| read.places_of(secret)));
+        // Who chose so many wants them to be sought for long.
+        if self.0.len() > MAX_SECRETS {
+            return HIDDEN.to_string().into();
         }
-        hidden.sort_by_key(|place: &Range<usize>| place.start);
-        let (mut shown, mut end) = (String::new(), 0);
-        for place in hidden {
-            if place.start >= end {
-                shown.push_str(&text[end..place.start]);
+        let layers = Read::layers(&text);
+        let mut hidden = vec![false; text.len()];
+        for read in layers.iter().flat_map(|read| [read.clone(), read.folded()]) {
+            for place in secrets.iter().flat_map(|secret| read.places_of(secret)) {
+                hidden[place].fill(true);
+            }
+        }
+        let mut shown = String::new();
+        let mut was_hidden = false;
+        for (at, character) in text.char_indices() {
+            let is_hidden = hidden[at];
+            if !is_hidden {
+                shown.push(character);
+            } else if !was_hidden {
                 shown.push(HIDDEN);
             }
-            end = end.max(place.end);
+            was_hidden = is_hidden;
         }
-        shown.push_str(&text[end..]);
         shown.into()
     }
 
     fn add(&mut self, secret: &str, least: usize) {
-        if secret.len() >= least {
+        let is_new = !self.0.iter().any(|known| known == secret);
+        if secret.len() >= least && is_new && self.0.len() <= MAX_SECRETS {
             self.0.push(secret.to_owned());
         }
     }

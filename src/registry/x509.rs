@@ -39,15 +39,6 @@ pub(super) enum Unfit {
     Expired(DateTime<Utc>),
     NotYet(DateTime<Utc>),
     Extension,
-    /// What it signed is signed by others that it signed, more than so many.
-    Path(usize),
-}
-
-impl Unfit {
-    /// Whether it is a matter of when.
-    pub(super) fn is_of_time(self) -> bool {
-        matches!(self, Unfit::Expired(_) | Unfit::NotYet(_))
-    }
 }
 
 impl fmt::Display for Unfit {
@@ -58,7 +49,6 @@ impl fmt::Display for Unfit {
             Unfit::Expired(time) => write!(f, "expired on {}", date(time)),
             Unfit::NotYet(time) => write!(f, "is not valid before {}", date(time)),
             Unfit::Extension => f.write_str("has a critical extension that is not known here"),
-            Unfit::Path(number) => write!(f, "permits no more than {number} below it"),
         }
     }
 }
@@ -116,15 +106,6 @@ impl<'a> Certificate<'a> {
     pub(super) fn is_authority(&self) -> bool {
         let constraints = self.extension(BASIC_CONSTRAINTS);
         constraints.is_some_and(|constraints| constraints.starts_with(TRUE))
-    }
-
-    /// How many authorities there may be below it on the way to a server (RFC 5280, 4.2.1.9), if that is said.
-    pub(super) fn path_limit(&self) -> Option<usize> {
-        let constraints = self.extension(BASIC_CONSTRAINTS)?;
-        let limit = Der(constraints.strip_prefix(TRUE)?).next()?;
-        let add =
-            |sum: usize, byte: &u8| sum.saturating_mul(256).saturating_add(usize::from(*byte));
-        Some(limit.content.iter().fold(0, add))
     }
 
     /// Whether it may sign those of servers: the TLS library asks that of none that is trusted (RFC 5280, 4.2.1.3 and 4.2.1.9).

@@ -285,22 +285,7 @@ impl Identity {
                 authority.custom_extensions.push(unknown);
             }
         }
-        Self::make_with(IsCa::NoCa, &[], None, vec![authority])
-    }
-
-    /// As [`Identity::of_unknown_authority`], by the last of `below` authorities below one that permits no more than `limit`.
-    pub fn of_limited_authority(limit: u8, below: usize) -> Self {
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(limit));
-        let mut signers = vec![authority];
-        for number in 0..below {
-            let mut authority = CertificateParams::default();
-            authority.is_ca = AUTHORITY;
-            let name = format!("tests below {number}");
-            authority.distinguished_name.push(DnType::CommonName, name);
-            signers.push(authority);
-        }
-        Self::make_with(IsCa::NoCa, &[], None, signers)
+        Self::make_with(IsCa::NoCa, &[], None, Some(authority))
     }
 
     fn make(
@@ -314,14 +299,14 @@ impl Identity {
             authority.is_ca = is_ca;
             authority
         });
-        Self::make_with(is_ca, usage, client, signer.into_iter().collect())
+        Self::make_with(is_ca, usage, client, signer)
     }
 
     fn make_with(
         is_ca: IsCa,
         usage: &[ExtendedKeyUsagePurpose],
         client: Option<&Identity>,
-        signers: Vec<CertificateParams>,
+        signer: Option<CertificateParams>,
     ) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let names = ["127.0.0.1", "registry.test"].map(str::to_owned);
@@ -335,25 +320,15 @@ impl Identity {
         let write = |name: &str, text: String| {
             std::fs::write(directory.path().join(name), text).expect("can be written");
         };
-        let mut chain = Vec::new();
-        let mut issuer: Option<Issuer<KeyPair>> = None;
-        for authority in signers {
+        let certificate = if let Some(authority) = signer {
             let key = KeyPair::generate().expect("a key can be made");
-            if let Some(issuer) = &issuer {
-                let itself = authority.signed_by(&key, issuer);
-                chain.insert(0, itself.expect("a certificate can be made").der().clone());
-            } else {
-                let itself = authority.self_signed(&key);
-                write("ca.crt", itself.expect("a certificate can be made").pem());
-            }
-            issuer = Some(Issuer::new(authority, key));
-        }
-        let certificate = match &issuer {
-            Some(issuer) => params.signed_by(&signing_key, issuer),
-            None => params.self_signed(&signing_key),
+            let itself = authority.self_signed(&key);
+            write("ca.crt", itself.expect("a certificate can be made").pem());
+            params.signed_by(&signing_key, &Issuer::new(authority, key))
+        } else {
+            params.self_signed(&signing_key)
         };
         let certificate = certificate.expect("a certificate can be made");
-        chain.insert(0, certificate.der().clone());
         write("tls.crt", certificate.pem());
         write("tls.key", signing_key.serialize_pem());
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
@@ -372,7 +347,7 @@ impl Identity {
             }
         };
         let config = config
-            .with_single_cert(chain, key)
+            .with_single_cert(vec![certificate.der().clone()], key)
             .expect("the key fits the certificate");
         Self {
             directory,
